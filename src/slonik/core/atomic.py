@@ -1,0 +1,120 @@
+"""Writes that are either whole or not there.
+
+A file is written under a temporary name in the same folder, flushed to disk, and renamed; a folder is filled
+under a temporary name and renamed when complete. A crash leaves the old content, and at most a temporary
+name that starts with a dot and is swept by the next write. Nothing here knows what is written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from slonik.core.errors import SlonikError, disk_error
+
+_MARK = ".slonik-tmp-"
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write `content` to `path` atomically.
+
+    Raises:
+        SlonikError: full disk or no permission; the old content of `path` is intact.
+    """
+    target = Path(path)
+    temporary = target.parent / f"{_MARK}{uuid.uuid4().hex}-{target.name}"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, target)
+        sync_folder(target.parent)
+    except OSError as error:
+        raise disk_error(error, target) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, content: str) -> None:
+    """Write UTF-8 text to `path` atomically; raises as `write_bytes`."""
+    write_bytes(path, content.encode("utf-8"))
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write `content` as indented JSON with real letters (no \\u escapes) to `path` atomically."""
+    write_text(path, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
+
+
+@contextmanager
+def new_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Fill a folder that appears at `target` only when the block ends without an error.
+
+    Args:
+        target: the folder to make; its parents are made too.
+        overwrite: replace a non-empty folder that is there; without it such a folder is refused.
+
+    Yields:
+        A temporary folder beside `target` to write into.
+
+    Raises:
+        SlonikError: the target exists, or the disk is full; the old folder is intact.
+    """
+    final = Path(target)
+    if final.is_file():
+        raise SlonikError(f"{final} is a file, not a folder: choose another --out")
+    if final.is_dir() and any(final.iterdir()) and not overwrite:
+        raise SlonikError(f"the folder {final} is there already and is not empty: choose another --out or remove it")
+    final = final.absolute()
+    temporary = final.parent / f"{_MARK}{uuid.uuid4().hex[:8]}-{final.name}"
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        _sync_tree(temporary)
+        _swap(temporary, final)
+    except OSError as error:
+        if error.filename and not str(error.filename).startswith(str(temporary.parent)):
+            raise
+        raise disk_error(error, final) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _swap(temporary: Path, final: Path) -> None:
+    """Rename `temporary` to `final`; an old folder is moved aside first and put back if that fails."""
+    if not final.exists():
+        temporary.rename(final)
+        sync_folder(final.parent)
+        return
+    aside = final.parent / f"{_MARK}{uuid.uuid4().hex[:8]}-old-{final.name}"
+    final.rename(aside)
+    try:
+        temporary.rename(final)
+    except OSError:
+        aside.rename(final)
+        raise
+    sync_folder(final.parent)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _sync_tree(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with open(path, "rb") as stream:
+                os.fsync(stream.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's own entry to disk, so that a rename in it survives a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,124 @@
+"""Configurations: frozen, without unknown fields, filled by a YAML recipe and `key=value` overrides.
+
+Each configuration lives beside its owner as a subclass of `Config`. There is no interpolation and no inheritance
+between files: what the file says is what runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from slonik.core.errors import SlonikError
+from slonik.core.lookup import unknown_name
+
+
+class Config(BaseModel):
+    """Base of every configuration: immutable, and an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+C = TypeVar("C", bound=BaseModel)
+
+
+def build_config(cls: type[C], values: Mapping[str, Any], *, source: str = "the configuration") -> C:
+    """`cls(**values)` with one clear sentence for the first bad field.
+
+    Raises:
+        SlonikError: unknown field (did you mean), missing field, wrong type or value out of range.
+    """
+    try:
+        return cls.model_validate(dict(values))
+    except ValidationError as error:
+        raise SlonikError(f"{source}: {_sentence(error, cls)}") from None
+
+
+def _sentence(error: ValidationError, cls: type[BaseModel]) -> str:
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return unknown_name(field, _fields_at(cls, first["loc"][:-1]), "field")
+    if first["type"] == "missing":
+        return f"the field {field!r} is missing"
+    if not field:
+        return first["msg"].removeprefix("Value error, ")
+    return f"the field {field!r} is {first['input']!r}: {first['msg'].removeprefix('Value error, ')}"
+
+
+def _fields_at(cls: type[BaseModel], location: Sequence[int | str]) -> list[str]:
+    """Field names of the (nested) configuration at `location`."""
+    current: Any = cls
+    for part in location:
+        field = getattr(current, "model_fields", {}).get(part)
+        annotation = field.annotation if field else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        current = annotation
+    return list(current.model_fields)
+
+
+def read_recipe(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML recipe file.
+
+    Raises:
+        SlonikError: no such file, not YAML, or not a mapping.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SlonikError(f"there is no recipe {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SlonikError(f"cannot read the recipe {path}: {error}") from None
+    except yaml.YAMLError as error:
+        detail = str(error).replace("\n", " ")
+        raise SlonikError(f"the recipe {path} is not valid YAML: {detail}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise SlonikError(f"the recipe {path} is not a mapping of fields to values")
+    return content
+
+
+def read_config(cls: type[C], path: str | Path | None, overrides: Mapping[str, Any] | None = None) -> C:
+    """A configuration from a recipe file (optional) with overrides on top.
+
+    Args:
+        overrides: dotted field names -> values ("distill.epochs": 3); None values are left out.
+    """
+    values = read_recipe(path) if path is not None else {}
+    for dotted, value in (overrides or {}).items():
+        if value is not None:
+            _set(values, dotted.split("."), value)
+    return build_config(cls, values, source=f"the recipe {path}" if path is not None else "the options")
+
+
+def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
+    """`["a.b=1", "c=x"]` as {"a.b": 1, "c": "x"}; values are read as YAML scalars.
+
+    Raises:
+        SlonikError: an item without "=".
+    """
+    import yaml
+
+    overrides: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise SlonikError(f"--set {pair!r} is not of the form key=value")
+        overrides[name] = yaml.safe_load(value)
+    return overrides
+
+
+def _set(values: dict[str, Any], names: Sequence[str], value: Any) -> None:
+    for name in names[:-1]:
+        nested = values.get(name)
+        nested = dict(nested) if isinstance(nested, dict) else {}
+        values[name] = nested
+        values = nested
+    values[names[-1]] = value

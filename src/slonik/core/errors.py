@@ -1,0 +1,41 @@
+"""Errors that a user can act on.
+
+`SlonikError` is every mistake that is the user's or the machine's (a missing file, a bad field, a full disk):
+its text is one sentence with the value, what is allowed, and what to do. The command line prints it and
+exits with code 2. Programming errors are ordinary Python exceptions and keep their traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+
+
+class SlonikError(Exception):
+    """A mistake or a missing thing that the user can mend; the message is one clear sentence."""
+
+
+class MissingExtra(SlonikError):
+    """A command needs an optional dependency that is not installed.
+
+    Args:
+        feature: what was asked for, e.g. "training a model".
+        extra: the extra of the `slonik` distribution that brings it, e.g. "train".
+        package: the import that failed, when that helps.
+    """
+
+    def __init__(self, feature: str, extra: str, package: str | None = None) -> None:
+        missing = f" (the package {package} is missing)" if package else ""
+        super().__init__(f"{feature} needs an extra{missing}: pip install 'slonik[{extra}]'")
+        self.extra = extra
+
+
+def disk_error(error: OSError, path: object) -> SlonikError:
+    """The sentence for an `OSError` met while writing `path`."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return SlonikError(
+            f"no space left while writing {path}: free some disk and run the same command again; "
+            "what was written before is intact"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return SlonikError(f"cannot write {path}: permission denied; choose another folder")
+    return SlonikError(f"cannot write {path}: {error.strerror or error}")

@@ -1,0 +1,90 @@
+"""The passport of a checkpoint: where it came from, and everything that was measured on it.
+
+A checkpoint is an ordinary Hugging Face folder plus `passport.json`. Each command that makes a checkpoint from
+another copies the parent's lineage and adds a step; each measurement adds records. The passport holds no
+weights and takes part in no computation: a folder without one works, and gets an empty one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from slonik.core.atomic import write_json
+from slonik.core.errors import SlonikError
+from slonik.core.records import Record, merge_records
+from slonik.core.version import __version__
+
+FILE_NAME = "passport.json"
+
+
+class Step(BaseModel):
+    """One stage of a checkpoint's life.
+
+    Attributes:
+        command: what was run, e.g. "compress" or "embedded".
+        config: the full configuration of that run.
+        inputs: name of each input (corpus, parent, recipe) -> its content hash.
+        seed: the run's seed.
+        seconds: how long it took.
+        version: the version of slonik that ran.
+        summary: figures that the step itself found (kept pieces, loss at the end).
+        license: licence of what the step brought in, where it is known.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    command: str
+    config: dict[str, Any] = Field(default_factory=dict)
+    inputs: dict[str, str] = Field(default_factory=dict)
+    seed: int | None = None
+    seconds: float | None = None
+    version: str = __version__
+    summary: dict[str, Any] = Field(default_factory=dict)
+    license: str | None = None
+
+
+class Passport(BaseModel):
+    """Lineage (oldest step first) and measured records of one checkpoint."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = 1
+    name: str
+    origin: str = ""
+    lineage: tuple[Step, ...] = ()
+    records: tuple[Record, ...] = ()
+
+    def with_step(self, step: Step, *, name: str | None = None) -> Passport:
+        """The passport of a child: this lineage plus `step`; the parent's records do not carry over."""
+        return Passport(
+            name=name or self.name, origin=self.origin or self.name, lineage=(*self.lineage, step), records=()
+        )
+
+    def with_records(self, records: Iterable[Record]) -> Passport:
+        """The same passport with `records` added; a record with the same key is replaced."""
+        return self.model_copy(update={"records": merge_records(self.records, records)})
+
+    def write(self, folder: str | Path) -> None:
+        """Write `passport.json` into `folder`, atomically."""
+        write_json(Path(folder) / FILE_NAME, json.loads(self.model_dump_json()))
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Passport:
+        """The passport in `folder`; an empty one with the folder's name if there is none.
+
+        Raises:
+            SlonikError: the file is there but is not a passport.
+        """
+        path = Path(folder) / FILE_NAME
+        if not path.exists():
+            return cls(name=Path(folder).name)
+        try:
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except (UnicodeDecodeError, ValidationError) as error:
+            first = str(error).splitlines()[0]
+            raise SlonikError(f"{path} is not a passport ({first}): remove it to start a new one") from None

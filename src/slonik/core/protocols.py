@@ -1,0 +1,81 @@
+"""What a model is to the code that measures or serves it. A model never learns which benchmark it is in.
+
+Shapes: N texts, T tokens of one text (specials included), D dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray: TypeAlias = NDArray[np.float32]
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Texts to vectors: a torch model, an ONNX file, a static table, a remote server."""
+
+    name: str
+    dimension: int
+
+    def encode(self, texts: Sequence[str], *, prefix: str | None = None) -> FloatArray:
+        """Vectors (N, D) in the order of `texts`; `prefix` None = the model's own default, "" = none."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Facts about the model: parameters, bytes, shape, hash of the weights."""
+        ...
+
+
+@runtime_checkable
+class PoolingEncoder(Encoder, Protocol):
+    """An encoder whose token vectors can be pooled in more than one way."""
+
+    poolings: tuple[str, ...]
+
+    def encode_poolings(
+        self, texts: Sequence[str], poolings: Sequence[str], *, prefix: str | None = None
+    ) -> dict[str, FloatArray]:
+        """One (N, D) array per pooling ("cls", "mean", "pooler"), not normalised, from one pass over the texts."""
+        ...
+
+
+@dataclass(frozen=True)
+class TokenVectors:
+    """Last-layer vectors of one text.
+
+    Attributes:
+        vectors: (T, D) float32.
+        offsets: (T, 2) character offsets into the text, (0, 0) for special tokens.
+        special: (T,) True for special tokens.
+    """
+
+    vectors: FloatArray
+    offsets: NDArray[np.int64]
+    special: NDArray[np.bool_]
+
+
+@runtime_checkable
+class TokenEncoder(Protocol):
+    """Texts to one vector per token."""
+
+    name: str
+
+    def encode_tokens(self, texts: Sequence[str], *, prefix: str = "") -> list[TokenVectors]:
+        """Token vectors of each text; offsets refer to the text without the prefix."""
+        ...
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """A decoder: a prompt to its continuation."""
+
+    name: str
+
+    def generate(self, prompt: str, *, max_tokens: int, temperature: float = 1.0, top_p: float = 1.0) -> Iterator[str]:
+        """Pieces of the continuation as they come."""
+        ...
