@@ -30,9 +30,7 @@ def _trained(kind: str, vocab_size: int) -> str:
         toy.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
         toy.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         toy.decoder = decoders.WordPiece()
-        trainer = trainers.WordPieceTrainer(
-            vocab_size=vocab_size, special_tokens=specials, show_progress=False
-        )
+        trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=specials, show_progress=False)
     elif kind == "bpe":
         toy = Tokenizer(models.BPE())
         toy.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

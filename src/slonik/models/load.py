@@ -1,0 +1,204 @@
+"""Load a model by folder, hub id or `embedded:NAME`, and save one as a checkpoint that plain libraries read.
+
+Safetensors only; code that comes with a checkpoint runs only when the caller says so. Every way in which a
+checkpoint can be broken ends in one sentence that names the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModel, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from slonik.core.atomic import new_folder
+from slonik.core.errors import SlonikError
+from slonik.core.lookup import lookup, unknown_name
+from slonik.core.passport import Passport
+from slonik.core.protocols import Encoder
+from slonik.core.sentence_config import SentenceConfig
+from slonik.models import embedded
+from slonik.models.checkpoint_files import check_weights, hub_folder, read_config_json
+from slonik.models.encoder import TorchEncoder
+from slonik.models.tokenizing import load_tokenizer, read_special_names, write_tokenizer
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_HARMLESS_MISSING = ("pooler.", "position_ids")  # not every checkpoint has a pooler; position ids are computed
+
+
+def load(
+    model: str | Path,
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    trust_remote_code: bool = False,
+) -> TorchEncoder:
+    """An encoder from a folder, a hub id, or `embedded:NAME`.
+
+    Args:
+        model: folder, hub id, or `embedded:NAME`.
+        device: where to put it; None = the first GPU if there is one, else the CPU.
+        dtype: "float32" (default), "bfloat16" or "float16" for the weights; vectors are float32 in any case.
+        trust_remote_code: run Python code that comes with the checkpoint.
+
+    Raises:
+        SlonikError: no such model, or it is broken; the sentence names the file and what to do.
+        MissingExtra: the package that carries an embedded model is not installed.
+    """
+    folder = resolve(model)
+    transformer = load_transformer(folder, dtype=dtype, trust_remote_code=trust_remote_code)
+    transformer.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))  # type: ignore[arg-type]
+    name = str(model)
+    passport = Passport.read(folder)
+    if not (folder / "passport.json").exists():
+        passport = Passport(name=name, origin=name)
+    return TorchEncoder(
+        transformer, load_tokenizer(folder), SentenceConfig.read(folder), passport, name=name, source=folder
+    )
+
+
+def load_any(
+    model: str | Path,
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    trust_remote_code: bool = False,
+) -> Encoder:
+    """`load`, and also encoders that are no transformers: bare baseline names and embedded:use-multilingual-3."""
+    from slonik.models.baselines import BASELINES
+
+    name = str(model)
+    if name in BASELINES and not Path(name).is_dir():
+        return BASELINES[name]()
+    if name == "embedded:use-multilingual-3":
+        from slonik.models.embedded.use_multilingual_3 import UniversalSentenceEncoder
+
+        return UniversalSentenceEncoder()
+    return load(model, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
+
+
+def save(
+    encoder: TorchEncoder, folder: str | Path, passport: Passport | None = None, *, overwrite: bool = False
+) -> Path:
+    """Write `encoder` as a whole checkpoint, atomically: weights, config, tokenizer, sentence files, passport.
+
+    Raises:
+        SlonikError: the folder is not empty (and not `overwrite`), or the disk is full.
+    """
+    target = Path(folder)
+    with new_folder(target, overwrite=overwrite) as unfinished, quiet_transformers():
+        encoder.model.save_pretrained(unfinished)
+        write_tokenizer(
+            encoder.tokenizer,
+            unfinished,
+            names=read_special_names(encoder.source) or _guess_special_names(encoder),
+            max_length=encoder.max_length,
+            types=int(getattr(encoder.model.config, "type_vocab_size", 0) or 0) > 1,
+        )
+        encoder.sentence.write(unfinished, encoder.dimension)
+        (passport or encoder.passport).write(unfinished)
+    return target
+
+
+def resolve(model: str | Path) -> Path:
+    """The local folder of `model`: itself, the cache of an embedded model, or a snapshot from the hub.
+
+    Raises:
+        SlonikError: there is none and none can be fetched.
+    """
+    name = str(model)
+    if name.startswith(embedded.PREFIX):
+        return embedded.materialise(name.removeprefix(embedded.PREFIX))
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.is_file():
+        raise SlonikError(f"{folder} is a file: pass the checkpoint folder that holds it")
+    return hub_folder(name)
+
+
+def load_transformer(
+    folder: Path, *, dtype: str | torch.dtype | None = None, trust_remote_code: bool = False
+) -> PreTrainedModel:
+    """The bare transformers model of a checkpoint folder, in eval mode on the CPU.
+
+    A pooler that the weights do not hold is removed rather than left random.
+
+    Raises:
+        SlonikError: missing or damaged files, weights that do not fit the config, code without permission.
+    """
+    config = read_config_json(folder)
+    check_weights(folder)
+    register_slim(config)
+    kind = lookup(dtype, DTYPES, "dtype") if isinstance(dtype, str) else dtype or torch.float32
+    try:
+        with quiet_transformers():
+            model, info = AutoModel.from_pretrained(
+                folder,
+                dtype=kind,
+                trust_remote_code=trust_remote_code,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+        raise SlonikError(_loading_sentence(folder, error)) from None
+    missing = [key for key in info["missing_keys"] if not any(part in key for part in _HARMLESS_MISSING)]
+    if missing:
+        raise SlonikError(
+            f"the weights in {folder} lack {len(missing)} tensors that its config.json asks for, for example "
+            f"{sorted(missing)[0]}: weights and config do not belong together"
+        )
+    if any("pooler." in key for key in info["missing_keys"]):
+        model.pooler = None
+    result: PreTrainedModel = model.eval()
+    return result
+
+
+def register_slim(config: dict[str, Any]) -> None:
+    """Make our uneven-shape model class known to transformers when `config` names it, so that no flag is needed."""
+    if str(config.get("model_type", "")).startswith("slonik"):
+        from slonik.models import slim
+
+        slim.register()
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Silence transformers' bars and loading reports: our own checks say what matters."""
+    level = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def _loading_sentence(folder: Path, error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if "trust_remote_code" in text:
+        return f"{folder} brings its own Python code: read it, then pass --trust-remote-code to run it"
+    return f"cannot load the model in {folder}: {text[:300]}"
+
+
+def _guess_special_names(encoder: TorchEncoder) -> dict[str, str]:
+    tokenizer = encoder.tokenizer
+    styles = (
+        ("[CLS]", "[SEP]", "[PAD]", "[UNK]", "[MASK]"),
+        ("<s>", "</s>", "<pad>", "<unk>", "<mask>"),
+    )
+    roles = ("cls_token", "sep_token", "pad_token", "unk_token", "mask_token")
+    for style in styles:
+        if tokenizer.token_to_id(style[2]) is not None:
+            return dict(zip(roles, style, strict=True))
+    return {}
+
+
+__all__ = ["load", "load_any", "load_transformer", "resolve", "save", "unknown_name"]

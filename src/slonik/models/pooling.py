@@ -1,0 +1,39 @@
+"""From token vectors to one vector per text, on tensors. Normalisation is the caller's."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+POOLINGS = ("cls", "mean", "pooler")
+
+
+def pool(hidden: Tensor, mask: Tensor, kind: str, pooler_output: Tensor | None = None) -> Tensor:
+    """Pool token vectors.
+
+    Args:
+        hidden: last hidden states (B, T, D), padded on the right.
+        mask: (B, T), 1 for tokens, 0 for padding.
+        kind: "mean" over tokens that are not padding, "cls" (the first token), or "pooler".
+        pooler_output: (B, D), the model's own head; needed for "pooler".
+
+    Returns:
+        (B, D) float32, not normalised.
+    """
+    if kind == "cls":
+        return hidden[:, 0].float()
+    if kind == "mean":
+        return mean_pool(hidden, mask)
+    if kind == "pooler" and pooler_output is not None:
+        return pooler_output.float()
+    raise ValueError(f"cannot pool by {kind!r}: known are {POOLINGS}, and 'pooler' needs a model that has one")
+
+
+def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the tokens that are not padding, in float32; (B, T, D), (B, T) -> (B, D).
+
+    A text without tokens gives zeros.
+    """
+    weights = mask.to(torch.float32).unsqueeze(1)  # (B, 1, T)
+    total = torch.bmm(weights, hidden.float()).squeeze(1)
+    return total / weights.sum(-1).clamp_min(1.0)
