@@ -1,0 +1,43 @@
+"""`slonik fetch SUITE`: benchmark data into the data folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the `fetch` command."""
+    app.command("fetch")(fetch)
+
+
+def fetch(
+    suite: str = typer.Argument(help="encodechka, russian_superglue, rusenteval, ud, seccoll or morocco."),
+    data_dir: Path | None = typer.Option(None, help="Data folder (default: $SLONIK_DATA, or the user's cache folder)."),
+) -> None:
+    """Download a benchmark's data, checked against pinned hashes; what is there already stays."""
+    from slonik.core import paths
+    from slonik.data import fetch as data
+
+    folder = paths.data_dir(data_dir)
+    results = data.fetch(suite.replace("-", "_"), folder, on_result=_tell)
+    new = sum(result.status == "downloaded" for result in results)
+    typer.echo(f"{len(results)} of {len(results)} in {folder}, {new} of them new")
+
+
+def _tell(result: object) -> None:
+    from slonik.data.fetch import Fetched
+
+    assert isinstance(result, Fetched)
+    source = result.source
+    if result.status == "other":
+        typer.echo(
+            f"warning: {result.path} has sha256 {result.sha256}, not the published {source.sha256}: it is kept and "
+            "used as it is; remove it and fetch again for the published one",
+            err=True,
+        )
+        return
+    pinned = f", sha256 {result.sha256} was not known and is pinned now" if result.pinned_now else ""
+    licence = f"licence: {source.licence}" if result.status == "downloaded" else ""
+    typer.echo("  ".join(part for part in (f"{source.file}: {result.status}{pinned}", licence) if part))
