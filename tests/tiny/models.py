@@ -118,8 +118,10 @@ def checkpoint(
     model(family, seed=seed, **shape).save_pretrained(folder)
     toy.save(str(folder / "tokenizer.json"))
     cls, pad, sep, unk, mask = SPECIALS[kind]
-    names = {"cls_token": cls, "pad_token": pad, "sep_token": sep, "unk_token": unk, "mask_token": mask}
+    names: dict[str, Any] = {"cls_token": cls, "pad_token": pad, "sep_token": sep, "unk_token": unk, "mask_token": mask}
     names |= {"bos_token": cls, "eos_token": sep}
+    types = int(getattr(config(family), "type_vocab_size", 0) or 0) > 1
+    names["model_input_names"] = ["input_ids", *["token_type_ids"] * types, "attention_mask"]
     _write(
         folder / "tokenizer_config.json",
         {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 64, **names},

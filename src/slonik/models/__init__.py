@@ -1,6 +1,44 @@
-"""Models: load, save, describe, encode. Needs torch; the torch-free encoder is in `slonik.runtime`."""
+"""Models: load, save, describe, encode. The torch-free encoder is in `slonik.runtime`.
 
-from slonik.models.encoder import TorchEncoder
-from slonik.models.load import load, load_any, load_transformer, resolve, save
+The names below are imported when first used, so that reading the files of a checkpoint (`checkpoint_files`,
+`describe`, `names`) works without torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from slonik.models.checkpoint_files import resolve
+    from slonik.models.encoder import TorchEncoder
+    from slonik.models.loading import load, load_any, load_transformer, save
 
 __all__ = ["TorchEncoder", "load", "load_any", "load_transformer", "resolve", "save"]
+
+_HOMES = {
+    "TorchEncoder": "encoder",
+    "load": "loading",
+    "load_any": "loading",
+    "load_transformer": "loading",
+    "resolve": "checkpoint_files",
+    "save": "loading",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module.
+
+    Raises:
+        MissingExtra: torch or transformers is not installed.
+    """
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "transformers", "safetensors"):
+            raise
+        from slonik.core.errors import MissingExtra
+
+        raise MissingExtra(f"slonik.models.{name}", "train", error.name) from None

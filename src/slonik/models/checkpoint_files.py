@@ -1,20 +1,83 @@
-"""The files of a checkpoint before any of them is loaded: are they there, whole, and where do they come from.
+"""The files of a checkpoint before any of them is loaded: where they are, whether they are whole, what is in them.
 
-Reads headers only; building a model is `load`'s.
+Reads headers and bytes only; needs neither torch nor transformers. Building a model is `load`'s.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slonik.core.errors import SlonikError
+from slonik.core.errors import MissingExtra, SlonikError
 from slonik.core.lookup import unknown_name
-from slonik.models.tokenizing import read_json
+from slonik.models import embedded
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 _PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "1_Pooling/*", "*.py")
+_READ = 1 << 24
+ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """Type (safetensors name, e.g. "F32") and shape of one stored tensor, and where its bytes are."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    path: Path | None = None
+    start: int = 0
+    end: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many values it has."""
+        total = 1
+        for size in self.shape:
+            total *= size
+        return total
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes they take."""
+        return self.count * ITEM_BYTES.get(self.dtype, 1)
+
+
+def resolve(model: str | Path) -> Path:
+    """The local folder of `model`: itself, the cache of an embedded model, or a snapshot from the hub.
+
+    Raises:
+        SlonikError: there is none and none can be fetched.
+    """
+    name = str(model)
+    if name.startswith(embedded.PREFIX):
+        return embedded.materialise(name.removeprefix(embedded.PREFIX))
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.is_file():
+        raise SlonikError(f"{folder} is a file: pass the checkpoint folder that holds it")
+    return hub_folder(name)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        SlonikError: not readable, not JSON, or not an object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise SlonikError(f"{path} is not readable JSON ({error}): repair it or fetch the checkpoint again") from None
+    if not isinstance(content, dict):
+        raise SlonikError(f"{path} holds no JSON object: repair it or fetch the checkpoint again")
+    return content
 
 
 def read_config_json(folder: Path) -> dict[str, Any]:
@@ -42,7 +105,7 @@ def weight_files(folder: Path) -> list[Path]:
         return [folder / WEIGHTS]
     if (folder / INDEX).is_file():
         shards = read_json(folder / INDEX).get("weight_map", {})
-        return [folder / str(name) for name in sorted(set(shards.values()))]
+        return [folder / Path(str(name)).name for name in sorted(set(shards.values()))]
     pickled = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern))
     if pickled:
         raise SlonikError(
@@ -52,25 +115,36 @@ def weight_files(folder: Path) -> list[Path]:
     raise SlonikError(f"{folder} has no {WEIGHTS}: the weights are missing; fetch or save the checkpoint again")
 
 
-def check_weights(folder: Path) -> None:
-    """Read the headers of the weight files.
+def read_tensors(folder: Path) -> dict[str, TensorInfo]:
+    """Name -> type, shape and place of every stored tensor; checks that each file is as long as its header says.
 
     Raises:
         SlonikError: a file is missing, cut short, or not safetensors.
     """
-    from safetensors import SafetensorError, safe_open
-
+    found: dict[str, TensorInfo] = {}
     for path in weight_files(folder):
+        if not path.is_file():
+            raise SlonikError(f"{path} is missing though {INDEX} names it: fetch the checkpoint again")
         try:
-            with safe_open(path, framework="numpy") as opened:
-                opened.keys()
-        except FileNotFoundError:
-            raise SlonikError(f"{path} is missing though {INDEX} names it: fetch the checkpoint again") from None
-        except (SafetensorError, OSError) as error:
-            reason = " ".join(str(error).split())
-            raise SlonikError(
-                f"{path} is damaged or cut short ({reason}): fetch or save the checkpoint again"
-            ) from None
+            found |= _read_header(path)
+        except (ValueError, KeyError, TypeError, AttributeError, struct.error, OSError) as error:
+            raise SlonikError(f"{path} is damaged or cut short ({error}): fetch or save the checkpoint again") from None
+    return found
+
+
+def hash_tensors(tensors: Iterable[tuple[str, str, tuple[int, ...], Iterable[bytes | memoryview]]]) -> str:
+    """sha256 over (name, type, shape, bytes) of tensors, sorted by name: the same in memory and in any file layout."""
+    digest = hashlib.sha256()
+    for name, dtype, shape, chunks in sorted(tensors, key=lambda item: item[0]):
+        digest.update(f"{name} {dtype} {list(shape)}\n".encode())
+        for chunk in chunks:
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def hash_weights(tensors: dict[str, TensorInfo]) -> str:
+    """`hash_tensors` of what `read_tensors` found."""
+    return hash_tensors((name, info.dtype, info.shape, _chunks(info)) for name, info in tensors.items())
 
 
 def hub_folder(name: str) -> Path:
@@ -78,34 +152,61 @@ def hub_folder(name: str) -> Path:
 
     Raises:
         SlonikError: the name cannot be a hub id, the hub is out of reach, or it has no such model.
+        MissingExtra: huggingface_hub is not installed.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
+    if name.count("/") > 1 or name.startswith((".", "/", "~")):
+        raise SlonikError(f"there is no folder {name}: pass a checkpoint folder, a hub id, or embedded:NAME")
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"fetching {name} from the hub (there is no such folder)", "train", error.name) from None
     try:
         return Path(snapshot_download(name, allow_patterns=list(_PATTERNS)))
     except HFValidationError:
-        raise SlonikError(f"there is no folder {name}") from None
-    except Exception as error:  # offline, refused, not found: many classes, none of them ours to mend
-        raise SlonikError(_hub_sentence(name, error)) from None
+        raise SlonikError(f"there is no folder {name}, and it cannot be a hub id{_hint(name)}") from None
+    except RepositoryNotFoundError:
+        raise SlonikError(
+            f"there is no folder {name}, and the hub has no model of that name (or it is private){_hint(name)}"
+        ) from None
+    except Exception as error:  # offline, refused, timed out: many classes, none of them ours to mend
+        raise SlonikError(
+            f"there is no folder {name}, and the hub cannot be reached ({type(error).__name__}): copy the checkpoint "
+            f"to a folder and pass that, or use embedded:multilingual-e5-small{_hint(name)}"
+        ) from None
 
 
-def _hub_sentence(name: str, error: Exception) -> str:
-    from huggingface_hub.errors import RepositoryNotFoundError
+def _hint(name: str) -> str:
+    from slonik.models.names import ENCODER_NAMES
 
-    known = _known_names()
-    if isinstance(error, RepositoryNotFoundError):
-        return f"{name} is no folder, and the hub has no model of that name (or it is private)"
-    hint = unknown_name(name, known, "baseline or embedded model") if "/" not in name else ""
-    sentence = (
-        f"{name} is no folder here, and the hub cannot be reached ({type(error).__name__}): "
-        "copy the checkpoint to a folder and pass that, or use embedded:multilingual-e5-small"
-    )
-    return f"{sentence}; {hint}" if hint else sentence
+    return "" if "/" in name else f"; {unknown_name(name, ENCODER_NAMES, 'baseline or embedded model')}"
 
 
-def _known_names() -> list[str]:
-    from slonik.models.baselines import BASELINES
-    from slonik.models.embedded import CHECKPOINTS, PREFIX
+def _read_header(path: Path) -> dict[str, TensorInfo]:
+    size = path.stat().st_size
+    with open(path, "rb") as stream:
+        (length,) = struct.unpack("<Q", stream.read(8))
+        if length > size - 8:
+            raise ValueError(f"its header says {length} bytes, the file has {size}")
+        header = json.loads(stream.read(length))
+    header.pop("__metadata__", None)
+    found = {}
+    for name, entry in header.items():
+        start, end = (8 + length + offset for offset in entry["data_offsets"])
+        if end > size:
+            raise ValueError(f"tensor {name} ends at byte {end}, the file has {size}")
+        found[name] = TensorInfo(entry["dtype"], tuple(entry["shape"]), path, start, end)
+    if not found:
+        raise ValueError("it holds no tensors")
+    return found
 
-    return [*BASELINES, *(PREFIX + name for name in CHECKPOINTS), PREFIX + "use-multilingual-3"]
+
+def _chunks(info: TensorInfo) -> Iterator[bytes]:
+    if info.path is None:
+        return
+    with open(info.path, "rb") as stream:
+        stream.seek(info.start)
+        left = info.end - info.start
+        while left > 0 and (chunk := stream.read(min(left, _READ))):
+            left -= len(chunk)
+            yield chunk

@@ -9,7 +9,6 @@ Shapes: N texts, B texts of a batch, T tokens, D dimensions.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +27,8 @@ from slonik.core.progress import progress_bar
 from slonik.core.protocols import FloatArray, TokenVectors
 from slonik.core.sentence_config import SentenceConfig
 from slonik.models import tokenizing
+from slonik.models.checkpoint_files import TensorInfo, hash_tensors
+from slonik.models.describe import describe_tensors
 from slonik.models.pooling import pool
 
 LongTexts = Literal["truncate", "windows"]
@@ -35,6 +36,18 @@ LongTexts = Literal["truncate", "windows"]
 CPU_BATCH_TOKENS = 2048
 GPU_BATCH_TOKENS = 65536
 _BATCHES_WORTH_A_BAR = 50
+STORED_NAMES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
 
 
 class TorchEncoder:
@@ -49,6 +62,8 @@ class TorchEncoder:
         source: folder it was loaded from, None if made in memory.
         long_texts: "truncate" at max_length, or "windows": vectors of consecutive windows averaged by token count.
         batch_tokens: tokens of one padded batch.
+        dimension: D of the vectors.
+        poolings: what `encode_poolings` can give: "pooler" only where the weights hold one.
     """
 
     def __init__(
@@ -71,7 +86,11 @@ class TorchEncoder:
         self.source = source
         self.long_texts: LongTexts = long_texts
         self.batch_tokens = batch_tokens or (CPU_BATCH_TOKENS if self.device.type == "cpu" else GPU_BATCH_TOKENS)
-        tokenizing.check_vocabulary(tokenizer, model.get_input_embeddings().weight.shape[0], name)
+        self.dimension = int(model.config.hidden_size)
+        self.poolings: tuple[str, ...] = ("cls", "mean")
+        if getattr(model, "pooler", None) is not None:
+            self.poolings = ("cls", "mean", "pooler")
+        tokenizing.check_vocabulary(tokenizer, embedding_rows(model), name)
         self._template = tokenizing.template_of(tokenizer)
         self._pad = _pad_id(model, tokenizer)
 
@@ -79,16 +98,6 @@ class TorchEncoder:
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.model.device
-
-    @property
-    def dimension(self) -> int:
-        """D of the vectors."""
-        return int(self.model.config.hidden_size)
-
-    @property
-    def poolings(self) -> tuple[str, ...]:
-        """Poolings that this model can give: "pooler" only where its weights hold one."""
-        return ("cls", "mean", "pooler") if getattr(self.model, "pooler", None) is not None else ("cls", "mean")
 
     @property
     def max_length(self) -> int:
@@ -148,17 +157,19 @@ class TorchEncoder:
 
     def weights_hash(self) -> str:
         """sha256 over names, types, shapes and values of all weights, whatever file they came from."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.model.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data if tensor.dim() else b"")
-        return digest.hexdigest()
+        return hash_tensors(
+            (name, STORED_NAMES[tensor.dtype], tuple(tensor.shape), _bytes_of(tensor))
+            for name, tensor in self.model.state_dict().items()
+        )
+
+    def tensors(self) -> dict[str, TensorInfo]:
+        """Name -> stored type and shape of every weight, as `slonik.models.describe` reads them."""
+        state = self.model.state_dict()
+        return {name: TensorInfo(STORED_NAMES[tensor.dtype], tuple(tensor.shape)) for name, tensor in state.items()}
 
     def describe(self) -> dict[str, Any]:
         """Facts: parameters, bytes, shape, FLOPs, poolings, hash of the weights (see `slonik.models.describe`)."""
-        from slonik.models.describe import describe_model
-
-        facts = describe_model(self.model)
+        facts = describe_tensors(self.model.config.to_dict(), self.tensors())
         facts |= {"name": self.name, "dimension": self.dimension, "max_length": self.max_length}
         facts |= {"pooling": self.sentence.pooling, "normalize": self.sentence.normalize, "poolings": self.poolings}
         facts |= {"prefixes": dict(self.sentence.prefixes), "default_prefix": self.sentence.default_prefix}
@@ -236,6 +247,13 @@ class TorchEncoder:
         return batch, output.last_hidden_state, mask_tensor, getattr(output, "pooler_output", None)
 
 
+def embedding_rows(model: PreTrainedModel) -> int:
+    """Rows of the word embedding table."""
+    table = model.get_input_embeddings().weight
+    assert isinstance(table, Tensor)
+    return int(table.shape[0])
+
+
 def position_limit(model: PreTrainedModel) -> int:
     """The most tokens that the model has positions for.
 
@@ -248,6 +266,11 @@ def position_limit(model: PreTrainedModel) -> int:
         return nominal
     rows = int(table.weight.shape[0])
     return rows - table.padding_idx - 1 if table.padding_idx is not None else rows
+
+
+def _bytes_of(tensor: Tensor) -> list[memoryview]:
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return [flat.view(torch.uint8).numpy().data] if flat.numel() else []
 
 
 def _pad_id(model: PreTrainedModel, tokenizer: Tokenizer) -> int:

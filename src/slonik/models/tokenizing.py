@@ -6,7 +6,6 @@ here on lists of ids, because the library's own truncation is a mutable setting 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from tokenizers import Encoding, Tokenizer
 
 from slonik.core.atomic import write_json
 from slonik.core.errors import SlonikError
+from slonik.models.checkpoint_files import read_json
 
 _SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
@@ -130,21 +130,6 @@ def write_tokenizer(tokenizer: Tokenizer, folder: Path, *, names: dict[str, str]
     content["model_input_names"] = inputs
     content |= {role: token for role, token in names.items() if tokenizer.token_to_id(token) is not None}
     write_json(folder / "tokenizer_config.json", content)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Raises:
-        SlonikError: not readable, not JSON, or not an object.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise SlonikError(f"{path} is not readable JSON ({error}): repair it or fetch the checkpoint again") from None
-    if not isinstance(content, dict):
-        raise SlonikError(f"{path} holds no JSON object: repair it or fetch the checkpoint again")
-    return content
 
 
 def _convert_tokenizer(folder: Path) -> Tokenizer:

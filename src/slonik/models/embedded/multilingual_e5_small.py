@@ -209,8 +209,7 @@ def _parse(data: memoryview) -> PackedModel:
     if version != 1:
         raise ValueError(f"file version {version}, this code reads version 1")
     hidden, layers, heads, ffn, vocab, positions, types = cursor.read("7i")
-    (epsilon,) = cursor.read("f")
-    (block,) = cursor.read("i")
+    (stored_epsilon, block) = struct.unpack("<fi", cursor.bytes(8))
     if block != 32:
         raise ValueError(f"blocks of {block}, this code reads blocks of 32")
     pieces, scores = _parse_pieces(cursor)
@@ -224,7 +223,7 @@ def _parse(data: memoryview) -> PackedModel:
             raise ValueError(f"tensor {name} ends at byte {offset + size} of {len(data)}")
         tensors[name] = (kind, count, offset)
     # 1e-12 was stored as float32; the short form keeps config.json readable
-    epsilon = float(f"{epsilon:.6g}")
+    epsilon = float(f"{stored_epsilon:.6g}")
     return PackedModel(hidden, layers, heads, ffn, vocab, positions, types, epsilon, pieces, scores, tensors, data)
 
 

@@ -17,13 +17,13 @@ from transformers.utils import logging as transformers_logging
 
 from slonik.core.atomic import new_folder
 from slonik.core.errors import SlonikError
-from slonik.core.lookup import lookup, unknown_name
+from slonik.core.lookup import lookup
 from slonik.core.passport import Passport
 from slonik.core.protocols import Encoder
 from slonik.core.sentence_config import SentenceConfig
-from slonik.models import embedded
-from slonik.models.checkpoint_files import check_weights, hub_folder, read_config_json
+from slonik.models.checkpoint_files import read_config_json, read_tensors, resolve
 from slonik.models.encoder import TorchEncoder
+from slonik.models.names import BASELINE_NAMES, UNIVERSAL_SENTENCE_ENCODER
 from slonik.models.tokenizing import load_tokenizer, read_special_names, write_tokenizer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -69,12 +69,12 @@ def load_any(
     trust_remote_code: bool = False,
 ) -> Encoder:
     """`load`, and also encoders that are no transformers: bare baseline names and embedded:use-multilingual-3."""
-    from slonik.models.baselines import BASELINES
-
     name = str(model)
-    if name in BASELINES and not Path(name).is_dir():
+    if name in BASELINE_NAMES and not Path(name).is_dir():
+        from slonik.models.baselines import BASELINES
+
         return BASELINES[name]()
-    if name == "embedded:use-multilingual-3":
+    if name == UNIVERSAL_SENTENCE_ENCODER:
         from slonik.models.embedded.use_multilingual_3 import UniversalSentenceEncoder
 
         return UniversalSentenceEncoder()
@@ -104,23 +104,6 @@ def save(
     return target
 
 
-def resolve(model: str | Path) -> Path:
-    """The local folder of `model`: itself, the cache of an embedded model, or a snapshot from the hub.
-
-    Raises:
-        SlonikError: there is none and none can be fetched.
-    """
-    name = str(model)
-    if name.startswith(embedded.PREFIX):
-        return embedded.materialise(name.removeprefix(embedded.PREFIX))
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder
-    if folder.is_file():
-        raise SlonikError(f"{folder} is a file: pass the checkpoint folder that holds it")
-    return hub_folder(name)
-
-
 def load_transformer(
     folder: Path, *, dtype: str | torch.dtype | None = None, trust_remote_code: bool = False
 ) -> PreTrainedModel:
@@ -132,7 +115,7 @@ def load_transformer(
         SlonikError: missing or damaged files, weights that do not fit the config, code without permission.
     """
     config = read_config_json(folder)
-    check_weights(folder)
+    read_tensors(folder)
     register_slim(config)
     kind = lookup(dtype, DTYPES, "dtype") if isinstance(dtype, str) else dtype or torch.float32
     try:
@@ -199,6 +182,3 @@ def _guess_special_names(encoder: TorchEncoder) -> dict[str, str]:
         if tokenizer.token_to_id(style[2]) is not None:
             return dict(zip(roles, style, strict=True))
     return {}
-
-
-__all__ = ["load", "load_any", "load_transformer", "resolve", "save", "unknown_name"]

@@ -1,0 +1,178 @@
+"""What a model is, in figures: parameters, bytes, shape, FLOPs. Read from tensor shapes and config.json alone.
+
+Works on a folder's headers as on a model in memory, for stock and uneven shapes; loads no weights, needs no torch.
+
+FLOPs of one text of T tokens through the encoder (a multiplication and an addition are two):
+
+    2 * T * P  +  sum over layers of 4 * T * min(T, window) * width
+
+P: values of all matrices that each token is multiplied by (query, key, value, output, feed-forward; not
+embeddings, norms, biases, pooler or heads). width: query width of the layer (heads x head size); scores and
+their weighted sum cost 2 * T * width each per attended position; window: the layer's attention span where it is
+local (ModernBERT), else T. DeBERTa's position terms add, per layer, 2 * 2 * span * hidden * width for each of
+the position key and query projections and 2 * T * 2 * span * width for each of the two score terms.
+Softmax, norms and activations are left out: under 2 % at these sizes. The rest agrees with torch's own counter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from slonik.models.checkpoint_files import TensorInfo
+
+TEXT_TOKENS = 32  # the length that `flops_per_text` is given for
+
+_BASE_PREFIXES = ("bert.", "roberta.", "deberta.", "model.", "transformer.", "encoder_model.", "electra.")
+_HEADS = ("cls.", "lm_head.", "classifier.", "head.", "decoder.", "lm_predictions.", "mask_predictions.", "qa_outputs.")
+_EMBEDDINGS = ("embeddings.", "wte.", "wpe.", "shared.", "embed_tokens.")
+_WORDS = re.compile(r"(word_embeddings|tok_embeddings|wte|shared|embed_tokens)\.weight$")
+_LAYER = re.compile(r"(?:^|\.)(?:layers?|h|block)\.(\d+)\.")
+_QUERY = re.compile(r"\.(query|query_proj|q_proj|q)\.weight$")
+_FUSED_QUERY = re.compile(r"\.(Wqkv|c_attn)\.weight$")
+_FFN = re.compile(r"(?<!attention)\.(intermediate\.dense|fc1|wi|wi_0|up_proj|c_fc)\.weight$")
+_FUSED_FFN = re.compile(r"\.Wi\.weight$")
+
+
+def describe_tensors(config: Mapping[str, Any], tensors: Mapping[str, TensorInfo]) -> dict[str, Any]:
+    """Facts about a model.
+
+    Args:
+        config: the content of config.json.
+        tensors: name -> type and shape, as `checkpoint_files.read_tensors` or a state dict gives them.
+
+    Returns:
+        model_type, architecture; parameters, embedding_parameters, encoder_parameters (all that is neither
+        embedding nor task head), head_parameters; bytes, dtype; vocab, hidden, layers, heads and ffn (one number,
+        or a list where layers differ), head_size; flops_per_token (matrices only), flops_per_text (TEXT_TOKENS).
+    """
+    weights = {_base_name(name): info for name, info in tensors.items() if "position_ids" not in name}
+    heads = {name for name in weights if name.startswith(_HEADS)}
+    embeddings = {name for name in weights if name.startswith(_EMBEDDINGS)}
+    total = sum(info.count for info in weights.values())
+    in_embeddings = sum(weights[name].count for name in embeddings)
+    in_heads = sum(weights[name].count for name in heads)
+    widths, ffn = layer_sizes(weights)
+    head_size = _head_size(config)
+    words = next((info for name, info in weights.items() if _WORDS.search(name)), None)
+    return {
+        "model_type": config.get("model_type"),
+        "architecture": (config.get("architectures") or [None])[0],
+        "parameters": total,
+        "embedding_parameters": in_embeddings,
+        "encoder_parameters": total - in_embeddings - in_heads,
+        "head_parameters": in_heads,
+        "bytes": sum(info.bytes for info in weights.values()),
+        "dtype": "/".join(sorted({info.dtype for info in weights.values()})),
+        "vocab": words.shape[0] if words else config.get("vocab_size"),
+        "hidden": words.shape[1] if words and len(words.shape) == 2 else config.get("hidden_size"),
+        "layers": len(widths),
+        "heads": _one_or_all([width // head_size for width in widths]) if head_size else None,
+        "head_size": head_size,
+        "ffn": _one_or_all(ffn),
+        "flops_per_token": 2 * _matrix_values(weights),
+        "flops_per_text": flops_per_text(config, tensors, TEXT_TOKENS),
+        "text_tokens": TEXT_TOKENS,
+    }
+
+
+def flops_per_text(config: Mapping[str, Any], tensors: Mapping[str, TensorInfo], tokens: int) -> int:
+    """FLOPs of the encoder on one text of `tokens` tokens, specials included, by the module's formula."""
+    weights = {_base_name(name): info for name, info in tensors.items()}
+    widths, _ = layer_sizes(weights)
+    total = 2 * tokens * _matrix_values(weights)
+    for layer, width in enumerate(widths):
+        total += 4 * tokens * min(tokens, _window(config, layer, tokens)) * width
+    return total + _deberta_flops(config, widths, tokens)
+
+
+def layer_sizes(tensors: Mapping[str, TensorInfo]) -> tuple[list[int], list[int]]:
+    """Per layer: query width (heads x head size) and feed-forward width, read from the matrices' shapes.
+
+    Layers of an encoder-decoder are counted over its encoder.
+    """
+    widths: dict[int, int] = {}
+    ffn: dict[int, int] = {}
+    for name, info in tensors.items():
+        found = _LAYER.search(name)
+        if found is None or len(info.shape) != 2 or name.startswith(_HEADS):
+            continue
+        layer = int(found.group(1))
+        if _QUERY.search(name):
+            widths[layer] = info.shape[0]
+        elif _FUSED_QUERY.search(name):
+            widths[layer] = max(info.shape) // 3
+        elif _FUSED_FFN.search(name):
+            ffn[layer] = info.shape[0] // 2
+        elif _FFN.search(name):
+            ffn[layer] = info.shape[1] if name.endswith("c_fc.weight") else info.shape[0]
+    layers = sorted(set(widths) | set(ffn))
+    return [widths.get(layer, 0) for layer in layers], [ffn.get(layer, 0) for layer in layers]
+
+
+def loader_of(config: Mapping[str, Any]) -> str:
+    """Which library call opens a checkpoint with this config."""
+    if str(config.get("model_type", "")).startswith("slonik"):
+        return "slonik.load (elsewhere: AutoModel with trust_remote_code=True)"
+    if config.get("auto_map"):
+        return "AutoModel with trust_remote_code=True (slonik: --trust-remote-code)"
+    return "stock AutoModel.from_pretrained"
+
+
+def _base_name(name: str) -> str:
+    for prefix in _BASE_PREFIXES:
+        if name.startswith(prefix):
+            return name.removeprefix(prefix)
+    return name
+
+
+def _matrix_values(tensors: Mapping[str, TensorInfo]) -> int:
+    """Values of the matrices inside the layers: what each token is multiplied by."""
+    return sum(
+        info.count
+        for name, info in tensors.items()
+        if len(info.shape) == 2 and _LAYER.search(name) and "embed" not in name and "bias" not in name
+        and not name.startswith((*_HEADS, "decoder."))
+    )  # fmt: skip
+
+
+def _head_size(config: Mapping[str, Any]) -> int | None:
+    for key in ("head_size", "head_dim", "attention_head_size", "d_kv"):
+        if config.get(key):
+            return int(config[key])
+    hidden = config.get("hidden_size") or config.get("n_embd") or config.get("d_model")
+    heads = config.get("num_attention_heads") or config.get("n_head") or config.get("num_heads")
+    return int(hidden) // int(heads) if hidden and isinstance(heads, int) else None
+
+
+def _window(config: Mapping[str, Any], layer: int, tokens: int) -> int:
+    """Attended positions per token in `layer`."""
+    if config.get("model_type") != "modernbert":
+        return tokens
+    kinds = config.get("layer_types")
+    if kinds:
+        is_global = layer >= len(kinds) or "full" in kinds[layer]
+    else:
+        is_global = layer % int(config.get("global_attn_every_n_layers", 3)) == 0
+    return tokens if is_global else int(config.get("local_attention", 128)) + 1
+
+
+def _deberta_flops(config: Mapping[str, Any], widths: list[int], tokens: int) -> int:
+    if not (config.get("model_type") == "deberta-v2" and config.get("relative_attention")):
+        return 0
+    hidden = int(config.get("hidden_size", 0))
+    span = int(config.get("position_buckets", -1))
+    if span <= 0:
+        reach = int(config.get("max_relative_positions", -1))
+        span = reach if reach > 0 else int(config.get("max_position_embeddings", 512))
+    terms = config.get("pos_att_type") or []
+    terms = terms.split("|") if isinstance(terms, str) else terms
+    terms = [term for term in terms if term in ("c2p", "p2c")]
+    return sum(len(terms) * (4 * span * hidden * width + 4 * tokens * span * width) for width in widths)
+
+
+def _one_or_all(sizes: list[int]) -> int | list[int] | None:
+    if not sizes:
+        return None
+    return sizes[0] if len(set(sizes)) == 1 else sizes
