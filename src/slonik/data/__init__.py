@@ -1,0 +1,1 @@
+"""Corpora: readers, translation pairs, samples, and benchmark data. Imports nothing heavy."""

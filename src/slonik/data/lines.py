@@ -1,0 +1,117 @@
+"""Read text files line by line, strictly: UTF-8 or an error that names the file, the line and a likely encoding.
+
+Does: plain and gzip files, byte-order marks, CR LF, and clear errors for NUL bytes, other encodings, damaged gzip
+streams and files that are one endless line. Memory stays at one line.
+Does not: know about columns or records (see `readers` and `pairs`), repair or skip broken lines.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, cast
+
+from slonik.core.errors import SlonikError
+
+#: The longest line that is read, in bytes. A whole novel on one line fits; a dump without line breaks does not.
+MAX_LINE_BYTES = 16 * 1024 * 1024
+
+#: Encodings in which Russian text is still met, tried when a line is not UTF-8.
+_CYRILLIC_ENCODINGS = ("cp1251", "koi8_r", "cp866", "iso8859_5", "mac_cyrillic")
+
+#: The letters that make up two thirds of any Russian text: a right guess shows many of them, a wrong one few.
+_COMMON_LETTERS = frozenset("оеаинтсрвл")
+
+
+def guess_encoding(sample: bytes) -> str | None:
+    """Name the encoding that `sample` looks to be in, or None when nothing fits well.
+
+    Byte-order marks decide first; otherwise the Cyrillic encoding whose reading has the largest share of the ten
+    commonest Russian letters wins, if that share looks like Russian at all.
+    """
+    if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    best, best_share = None, 0.3
+    for encoding in _CYRILLIC_ENCODINGS:
+        letters = [c for c in sample.decode(encoding, errors="replace") if ord(c) > 127]
+        share = sum(c in _COMMON_LETTERS for c in letters) / max(len(letters), 1)
+        if share > best_share:
+            best, best_share = encoding, share
+    return best
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """Open a file for reading bytes, through gzip when its name ends in `.gz`.
+
+    Raises SlonikError when the file is missing, is a folder, or cannot be read.
+    """
+    if not path.exists():
+        raise SlonikError(f"file not found: {path}")
+    if path.is_dir():
+        raise SlonikError(f"{path} is a folder where a file is needed")
+    try:
+        return cast(IO[bytes], gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb"))
+    except OSError as error:
+        raise SlonikError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def numbered_lines(path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[tuple[int, str]]:
+    """Yield (line number from 1, line without its line break) of a UTF-8 file; blank lines are included.
+
+    Raises SlonikError for a line that is not UTF-8, holds a NUL byte or is longer than `max_line_bytes`, and for a
+    gzip file that is damaged or cut short.
+    """
+    with open_bytes(path) as stream:
+        number = 0
+        while True:
+            raw = _read_line(stream, path, max_line_bytes)
+            if not raw:
+                return
+            number += 1
+            if number == 1 and raw.startswith(codecs.BOM_UTF8):
+                raw = raw[len(codecs.BOM_UTF8) :]
+            if len(raw) > max_line_bytes:
+                raise SlonikError(
+                    f"{path}, line {number}: longer than {max_line_bytes:,} bytes; a corpus has one sentence, "
+                    f"paragraph or document a line: split the file into lines"
+                )
+            yield number, _decode(raw, path, number)
+
+
+def _read_line(stream: IO[bytes], path: Path, max_line_bytes: int) -> bytes:
+    """Read one line, never more than the limit and one byte."""
+    try:
+        return stream.readline(max_line_bytes + 1)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise SlonikError(f"{path} is not a whole gzip file ({error}); fetch or write it again") from error
+    except OSError as error:
+        raise SlonikError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _decode(raw: bytes, path: Path, number: int) -> str:
+    """Decode one line strictly; see `numbered_lines` for the errors."""
+    if number == 1 and raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise SlonikError(_encoding_sentence(path, number, "utf-16"))
+    if b"\x00" in raw:
+        raise SlonikError(
+            f"{path}, line {number}: holds a NUL byte, so this is a binary file or not UTF-8; "
+            f"give plain UTF-8 text (remove NUL bytes with: tr -d '\\000')"
+        )
+    try:
+        return raw.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        guess = guess_encoding(raw)
+        raise SlonikError(_encoding_sentence(path, number, guess, raw[error.start])) from error
+
+
+def _encoding_sentence(path: Path, number: int, guess: str | None, byte: int | None = None) -> str:
+    """The sentence of an encoding error, with the command that repairs the file when there is a guess."""
+    where = f"{path}, line {number}: not UTF-8" + (f" (byte 0x{byte:02X})" if byte is not None else "")
+    if guess is None:
+        return f"{where}; convert the file to UTF-8 first"
+    name = guess.replace("_", "-")
+    unpacked = "unpacked file" if path.suffix == ".gz" else "file"
+    return f"{where}; it looks like {name}: convert the {unpacked} with: iconv -f {name} -t utf-8 OLD > NEW"

@@ -1,0 +1,147 @@
+"""Choose texts out of a corpus: limits, sentence splitting, exact deduplication, samples and the held-out part.
+
+Does: everything by content hash, so that the choice is the same on every machine, does not depend on the order of
+the corpus, and needs memory for the chosen texts only.
+Does not: find near duplicates, detect languages, or read files (see `readers`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from slonik.core.errors import MissingExtra, SlonikError
+
+T = TypeVar("T")
+_HASH_RANGE = 1 << 64
+
+
+@dataclass(frozen=True)
+class TextLimits:
+    """How long a text may be, in characters and in words (parts between white space); both ends are allowed."""
+
+    min_characters: int = 1
+    max_characters: int = 1_000
+    min_words: int = 1
+    max_words: int = 200
+
+    def allow(self, text: str) -> bool:
+        """Whether `text` is within the limits."""
+        if not self.min_characters <= len(text) <= self.max_characters:
+            return False
+        return self.min_words <= len(text.split()) <= self.max_words
+
+
+def normalised(text: str) -> str:
+    """What decides that two texts are the same: their letters and digits, NFKC, case folded.
+
+    A text without a letter or digit stands for itself.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(filter(str.isalnum, folded)) or folded.strip()
+
+
+def text_hash(text: str, salt: str = "") -> int:
+    """A 64-bit hash of the normalised text, different for every `salt`, equal on every machine."""
+    content = f"{salt}\x1f{normalised(text)}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
+
+
+def is_held_out(text: str, share: float = 0.02) -> bool:
+    """Whether `text` belongs to the held-out part of any corpus: about `share` of all texts do, always the same.
+
+    Ask it of the Russian side of a translation pair: then no held-out pair has its sentence in a training text.
+    """
+    return text_hash(text, "held out") < share * _HASH_RANGE
+
+
+def unique(items: Iterable[T], key: Callable[[T], str] = str) -> Iterator[T]:
+    """The first of all items whose keys are the same text (see `normalised`); 8 bytes and a set entry each."""
+    seen: set[int] = set()
+    for item in items:
+        mark = text_hash(key(item))
+        if mark not in seen:
+            seen.add(mark)
+            yield item
+
+
+def sample(items: Iterable[T], size: int, *, seed: int = 0, key: Callable[[T], str] = str) -> list[T]:
+    """At most `size` items with different keys, drawn evenly from all different keys, in random order.
+
+    The items with the smallest hashes are kept (bottom-k sampling, Cohen 1997), so duplicates in the stream do not
+    raise a text's chance, the order of the stream does not matter, and memory is `size` items. Samples of different
+    sizes with one seed contain each other.
+
+    Raises SlonikError when `size` is below 1.
+    """
+    if size < 1:
+        raise SlonikError(f"the sample size is {size}; it must be at least 1")
+    salt = f"sample {seed}"
+    heap: list[tuple[int, T]] = []
+    kept: set[int] = set()
+    for item in items:
+        mark = text_hash(key(item), salt)
+        if mark in kept or (len(heap) == size and -mark <= heap[0][0]):
+            continue
+        kept.add(mark)
+        # Hashes in the heap differ, so the items themselves are never compared.
+        if len(heap) < size:
+            heapq.heappush(heap, (-mark, item))
+        else:
+            kept.discard(-heapq.heapreplace(heap, (-mark, item))[0])
+    return [item for _, item in sorted(heap, key=lambda entry: -entry[0])]
+
+
+def split_sentences(texts: Iterable[str], *, longer_than: int = 200) -> Iterator[str]:
+    """Split texts with more than `longer_than` characters into sentences (razdel); shorter ones pass whole.
+
+    Raises MissingExtra without razdel.
+    """
+    try:
+        from razdel import sentenize
+    except ImportError as error:
+        raise MissingExtra("splitting texts into sentences", "demo", "razdel") from error
+    for text in texts:
+        if len(text) <= longer_than:
+            yield text
+        else:
+            yield from (sentence.text for sentence in sentenize(text))
+
+
+def sample_sentences(
+    texts: Iterable[str],
+    size: int,
+    *,
+    seed: int = 0,
+    limits: TextLimits = TextLimits(min_words=3, max_words=60, max_characters=400),
+    held_out: bool | None = None,
+    held_out_share: float = 0.02,
+) -> list[str]:
+    """A sample of different sentences: long texts split, limits kept.
+
+    held_out: True for the held-out part alone, False for the rest alone, None for both (see `is_held_out`).
+    """
+    sentences = (text for text in split_sentences(texts) if limits.allow(text))
+    if held_out is not None:
+        sentences = (text for text in sentences if is_held_out(text, held_out_share) == held_out)
+    return sample(sentences, size, seed=seed)
+
+
+def sample_pairs(
+    pairs: Iterable[tuple[str, str]],
+    size: int,
+    *,
+    seed: int = 0,
+    limits: TextLimits = TextLimits(min_words=3, max_words=60, max_characters=400),
+    held_out: bool | None = None,
+    held_out_share: float = 0.02,
+) -> list[tuple[str, str]]:
+    """A sample of translation pairs with different Russian sides, both sides within the limits."""
+    chosen = (pair for pair in pairs if limits.allow(pair[0]) and limits.allow(pair[1]))
+    if held_out is not None:
+        chosen = (pair for pair in chosen if is_held_out(pair[1], held_out_share) == held_out)
+    return sample(chosen, size, seed=seed, key=lambda pair: pair[1])
