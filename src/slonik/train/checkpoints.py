@@ -1,0 +1,169 @@
+"""Checkpoints on disk: whole or not there, hashed, without pickle.
+
+A checkpoint is a folder `step_00001200` with one safetensors file per part (model, objective, optimizer), `state.json`
+(everything that is not a tensor) and `manifest.json` (SHA-256 of each file). It is filled under a temporary name and
+renamed. Weights of the best evaluation lie beside in `best_00000900`, and are kept as long as a checkpoint names them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from slonik.core import atomic
+from slonik.core.errors import SlonikError
+from slonik.core.hashing import sha256_file
+
+_log = logging.getLogger(__name__)
+_MANIFEST = "manifest.json"
+_STATE = "state.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A whole checkpoint read from disk.
+
+    Attributes:
+        folder: where it lies.
+        state: the JSON part.
+        tensors: part name -> tensor name -> tensor, on the CPU.
+    """
+
+    folder: Path
+    state: dict[str, Any]
+    tensors: dict[str, dict[str, Tensor]]
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+        folder: holds them; made when the first is written.
+        keep: how many of the newest are kept.
+    """
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        self._folder = folder
+        self._keep = keep
+
+    def save(self, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> Path:
+        """Write a checkpoint, then remove the ones that are no longer wanted.
+
+        Args:
+            state: JSON values; `state["best"]["folder"]`, where there is one, is kept alive.
+
+        Raises:
+            SlonikError: full disk; the checkpoints written before are intact.
+        """
+        target = self._write(f"step_{step:08d}", tensors, state)
+        self._prune()
+        return target
+
+    def save_best(self, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> Path:
+        """Write the weights of the best evaluation so far; older ones go when no checkpoint names them."""
+        return self._write(f"best_{step:08d}", tensors, state)
+
+    def _write(self, name: str, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> Path:
+        target = self._folder / name
+        with atomic.new_folder(target, overwrite=True) as temporary:
+            for part, named in tensors.items():
+                _save_tensors(temporary / f"{part}.safetensors", named, target)
+            text = json.dumps(state, ensure_ascii=False, indent=1)
+            (temporary / _STATE).write_text(text, encoding="utf-8")
+            manifest = {path.name: sha256_file(path) for path in sorted(temporary.iterdir())}
+            (temporary / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        return target
+
+    def latest(self) -> Checkpoint | None:
+        """The newest checkpoint that is whole; None where there is none at all.
+
+        Raises:
+            SlonikError: there are checkpoints, and every one is damaged.
+        """
+        folders = self._folders("step_")
+        problems = []
+        for folder in reversed(folders):
+            try:
+                return read_checkpoint(folder)
+            except SlonikError as error:
+                _log.warning("%s; using the one before", error)
+                problems.append(folder.name)
+        if problems:
+            raise SlonikError(
+                f"every checkpoint in {self._folder} is damaged ({', '.join(problems)}): "
+                "remove the folder to start anew"
+            )
+        return None
+
+    def sweep(self) -> None:
+        """Remove what a killed run left half-written."""
+        for path in self._folder.glob(".slonik-tmp-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _folders(self, prefix: str) -> list[Path]:
+        return sorted(path for path in self._folder.glob(f"{prefix}*") if path.is_dir())
+
+    def _prune(self) -> None:
+        """Keep the newest checkpoints and the best weights that they name."""
+        folders = self._folders("step_")
+        for folder in folders[: -self._keep]:
+            shutil.rmtree(folder, ignore_errors=True)
+        wanted = {_best_name(folder) for folder in folders[-self._keep :]}
+        for folder in self._folders("best_"):
+            if folder.name not in wanted:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Read and verify a checkpoint folder.
+
+    Raises:
+        SlonikError: a file is missing or its hash differs.
+    """
+    try:
+        manifest: dict[str, str] = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        for name, expected in manifest.items():
+            if sha256_file(folder / name) != expected:
+                raise SlonikError(f"the checkpoint {folder} is damaged: {name} is not what was written")
+        state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+        parts = [name.removesuffix(".safetensors") for name in manifest if name.endswith(".safetensors")]
+        tensors = {part: load_file(folder / f"{part}.safetensors") for part in parts}
+    except (OSError, ValueError, SafetensorError) as error:
+        raise SlonikError(f"the checkpoint {folder} is damaged: {error}") from None
+    return Checkpoint(folder, state, tensors)
+
+
+def _save_tensors(path: Path, tensors: Mapping[str, Tensor], target: Path) -> None:
+    """Write tensors; one that shares memory with an earlier one (tied weights) is left out."""
+    seen: set[tuple[int, tuple[int, ...]]] = set()
+    kept: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        place = (tensor.data_ptr(), tuple(tensor.shape))
+        if tensor.numel() == 0 or place not in seen:
+            seen.add(place)
+            kept[name] = tensor.detach().contiguous().cpu()
+    try:
+        save_file(kept, path)
+    except SafetensorError as error:
+        # The writer reports a full disk as its own error, not as OSError.
+        raise SlonikError(
+            f"cannot write {target} ({error}): free some disk and run the same command again; "
+            "what was written before is intact"
+        ) from None
+
+
+def _best_name(folder: Path) -> str | None:
+    try:
+        best = json.loads((folder / _STATE).read_text(encoding="utf-8")).get("best")
+    except (OSError, ValueError):
+        return None
+    return best["folder"] if best else None

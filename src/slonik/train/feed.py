@@ -1,0 +1,93 @@
+"""Batches one after another from any position, with the next ones prepared in a thread beside the computation.
+
+Position p of the endless stream is batch (epoch, index); process r of w reads positions r, r + w, r + 2w, ... of it,
+so that no two processes read the same batch.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from slonik.train.protocols import Batch, IntArray, Loader
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in the data a batch stands."""
+
+    epoch: int
+    index: int
+    texts: IntArray
+
+    def __str__(self) -> str:
+        some = ", ".join(str(text) for text in self.texts[:5])
+        more = ", ..." if len(self.texts) > 5 else ""
+        return f"epoch {self.epoch}, batch {self.index} (texts {some}{more})"
+
+
+class Feed:
+    """An iterator of (place, batch) from a given position on.
+
+    Args:
+        loader: gives batches by number.
+        epoch, index: position of the first batch, as `position` gave it.
+        rank, world: this process and how many there are.
+        ahead: batches prepared in advance.
+    """
+
+    def __init__(
+        self, loader: Loader, epoch: int = 0, index: int = 0, *, rank: int = 0, world: int = 1, ahead: int = 2
+    ) -> None:
+        self._loader = loader
+        self._next = (epoch, index)
+        self._rank, self._world = rank, world
+        self._plan: tuple[int, Sequence[IntArray]] = (-1, [])
+        self._pool = ThreadPoolExecutor(max_workers=1)
+        self._waiting: deque[tuple[tuple[int, int], Future[tuple[Place, Batch]]]] = deque()
+        self._ahead = max(1, ahead)
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """(epoch, index) of the first batch not yet handed out to any process."""
+        return self._waiting[0][0] if self._waiting else self._next
+
+    def __iter__(self) -> Iterator[tuple[Place, Batch]]:
+        return self
+
+    def __next__(self) -> tuple[Place, Batch]:
+        while len(self._waiting) < self._ahead:
+            start = self._next
+            places = [self._step() for _ in range(self._world)]
+            self._waiting.append((start, self._pool.submit(self._read, places[self._rank])))
+        return self._waiting.popleft()[1].result()
+
+    def _step(self) -> Place:
+        """The next place of the stream."""
+        epoch, index = self._next
+        if self._plan[0] != epoch:
+            self._plan = (epoch, self._loader.plan(epoch))
+        if index >= len(self._plan[1]):
+            epoch, index = epoch + 1, 0
+            self._plan = (epoch, self._loader.plan(epoch))
+        self._next = (epoch, index + 1)
+        return Place(epoch, index, self._plan[1][index])
+
+    def _read(self, place: Place) -> tuple[Place, Batch]:
+        return place, self._loader.batch(place.epoch, place.index, place.texts)
+
+    def close(self) -> None:
+        """Stop preparing batches."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,150 @@
+"""Which parameters are trained, by which optimizer, and their state as plain named tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from slonik.core.errors import SlonikError
+from slonik.train.lazy_rows import LazyRowAdamW
+from slonik.train.train_config import TrainConfig
+
+_LARGE_TABLE_ROWS = 4096
+
+
+class Optimizers:
+    """AdamW for everything, row-wise AdamW for large embedding tables; stepped and saved as one.
+
+    Args:
+        modules: name -> module whose parameters are trained (the model, and an objective with heads).
+        config: rates, decay, how embeddings are treated.
+
+    Raises:
+        SlonikError: nothing is left to train.
+    """
+
+    def __init__(self, modules: Mapping[str, nn.Module], config: TrainConfig) -> None:
+        tables = _large_tables(modules)
+        for table in tables:
+            if config.embeddings == "frozen":
+                table.weight.requires_grad_(False)
+            else:
+                table.sparse = config.embeddings == "lazy"
+        self.named = _trained_parameters(modules)
+        if not self.named:
+            raise SlonikError("there is nothing to train: every parameter is frozen")
+        lazy_ids = {id(table.weight) for table in tables} if config.embeddings == "lazy" else set()
+        lazy = [parameter for parameter in self.named.values() if id(parameter) in lazy_ids]
+        dense = [parameter for parameter in self.named.values() if id(parameter) not in lazy_ids]
+        self._peak = config.learning_rate
+        self._optimizers: dict[str, torch.optim.Optimizer] = {}
+        if dense:
+            groups = [
+                {"params": [p for p in dense if p.dim() >= 2], "weight_decay": config.weight_decay},
+                {"params": [p for p in dense if p.dim() < 2], "weight_decay": 0.0},
+            ]
+            self._optimizers["dense"] = torch.optim.AdamW(
+                [group for group in groups if group["params"]],
+                lr=config.learning_rate,
+                betas=config.betas,
+                eps=config.epsilon,
+                fused=True,
+            )
+        if lazy:
+            self._optimizers["lazy"] = LazyRowAdamW(lazy, config.learning_rate, config.betas, config.epsilon)
+
+    def set_ratio(self, ratio: float) -> float:
+        """Set every learning rate to `ratio` times its peak; returns the rate."""
+        for optimizer in self._optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = self._peak * ratio
+        return self._peak * ratio
+
+    def scale_gradients(self, factor: float) -> None:
+        """Multiply every gradient."""
+        if factor != 1.0:
+            torch._foreach_mul_(self._gradients(), factor)
+
+    def clip(self, limit: float | None) -> Tensor:
+        """Scale gradients down to a joint norm of `limit`; returns the norm before."""
+        gradients = self._gradients()
+        norms = torch._foreach_norm(gradients)
+        norm = torch.linalg.vector_norm(torch.stack([value.float() for value in norms]))
+        if limit is not None:
+            # Always multiplied, by 1 where nothing is clipped: no wait for the device's answer.
+            torch._foreach_mul_(gradients, torch.clamp(limit / (norm + 1e-6), max=1.0))
+        return norm
+
+    def _gradients(self) -> list[Tensor]:
+        """Dense gradients, and the values of coalesced sparse ones."""
+        gradients = []
+        for parameter in self.named.values():
+            if parameter.grad is None:
+                continue
+            if parameter.grad.is_sparse and not parameter.grad.is_coalesced():
+                parameter.grad = parameter.grad.coalesce()
+            gradients.append(parameter.grad._values() if parameter.grad.is_sparse else parameter.grad)
+        return gradients
+
+    def step(self) -> None:
+        """Update the parameters and forget the gradients."""
+        for optimizer in self._optimizers.values():
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The whole state as tensors named `optimizer/parameter/key`."""
+        names = {id(parameter): name for name, parameter in self.named.items()}
+        return {
+            f"{kind}/{names[id(parameter)]}/{key}": torch.as_tensor(value)
+            for kind, optimizer in self._optimizers.items()
+            for parameter, state in optimizer.state.items()
+            for key, value in state.items()
+        }
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put back what `tensors` gave.
+
+        Raises:
+            SlonikError: the tensors belong to another model.
+        """
+        for path, value in tensors.items():
+            kind, name, key = path.split("/")
+            parameter = self.named.get(name)
+            if parameter is None or kind not in self._optimizers:
+                raise SlonikError(f"the checkpoint has optimizer state for {name!r}, which this run does not train")
+            # The count of AdamW stays where its fused kernel wants it: with the parameter.
+            self._optimizers[kind].state[parameter][key] = value.to(parameter.device)
+
+
+def _large_tables(modules: Mapping[str, nn.Module]) -> list[nn.Embedding]:
+    """Embedding tables that are worth treating apart: large, and not shared with another module (a tied head)."""
+    uses: dict[int, int] = {}
+    for module in modules.values():
+        for part in module.modules():
+            for parameter in part._parameters.values():
+                if parameter is not None:
+                    uses[id(parameter)] = uses.get(id(parameter), 0) + 1
+    return [
+        part
+        for module in modules.values()
+        for part in module.modules()
+        if isinstance(part, nn.Embedding) and part.num_embeddings >= _LARGE_TABLE_ROWS and uses[id(part.weight)] == 1
+    ]
+
+
+def _trained_parameters(modules: Mapping[str, nn.Module]) -> dict[str, nn.Parameter]:
+    return {
+        f"{prefix}.{name}": parameter
+        for prefix, module in modules.items()
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad
+    }
+
+
+def trained_count(parameters: Sequence[Tensor]) -> int:
+    """How many numbers are trained."""
+    return sum(math.prod(parameter.shape) for parameter in parameters)
