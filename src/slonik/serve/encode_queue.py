@@ -1,0 +1,222 @@
+"""The bounded queue in front of one encoder, and the thread that empties it.
+
+Requests are taken in rotation, one text each, so that a request of two thousand texts does not hold up a request
+of one. Texts are tokenised in the worker a few at a time, sorted by length into batches of at most
+`max_batch_tokens` (see batcher.py), and encoded. A request whose client hung up is dropped before it is encoded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+
+from slonik.core.errors import SlonikError
+from slonik.core.protocols import FloatArray
+from slonik.serve.batcher import choose_batch
+from slonik.serve.engine import Engine
+from slonik.serve.errors import ApiError, queue_full
+from slonik.serve.jobs import Job, LongText, Texts, Unit
+from slonik.serve.metrics import ModelMetrics
+
+_log = logging.getLogger("slonik.serve")
+
+_WINDOW_BATCHES = 4  # tokenised texts kept ready, in batches: enough to choose texts of like length from
+_TAKE_CHARACTERS = 65_536  # tokenised in one go; bounds how long a new request waits for a tokenizer
+_TAKE_TEXTS = 256
+_LONGEST_RETRY_SECONDS = 60
+
+
+class EncodeQueue:
+    """Texts waiting for one encoder.
+
+    Args:
+        engine: tokenises and encodes.
+        max_batch_tokens: the most padded tokens of one batch.
+        max_queue: texts that may wait; a larger request is taken only when nothing waits.
+        metrics: counts texts and batches.
+    """
+
+    def __init__(self, engine: Engine, max_batch_tokens: int, max_queue: int, metrics: ModelMetrics) -> None:
+        self.engine = engine
+        self._max_batch_tokens = max_batch_tokens
+        self._max_queue = max_queue
+        self._metrics = metrics
+        self._changed = threading.Condition()
+        self._jobs: deque[Job] = deque()  # with texts not yet taken; guarded by _changed
+        self._waiting = 0  # texts that no batch has begun; guarded by _changed
+        self._closing = False
+        self._ready: list[Unit] = []  # tokenised, oldest first; the worker's own
+        self._texts_per_second = 0.0
+        self._thread = threading.Thread(target=self._work, name="encode", daemon=True)
+        metrics.watch_queue(lambda: self._waiting)
+
+    def start(self) -> None:
+        """Start the worker thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Encode what is waiting, then end the worker thread."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    @property
+    def waiting(self) -> int:
+        """Texts that no batch has begun."""
+        return self._waiting
+
+    def submit(self, texts: Texts, prefix: str = "", long_text: LongText = "refuse") -> Job:
+        """Queue the texts of one request; await `done` of the job, and `cancel` it when the client is gone.
+
+        Raises:
+            ApiError: 429 when the queue is full.
+        """
+        job = Job(texts, prefix, long_text, asyncio.get_running_loop().create_future())
+        with self._changed:
+            if self._waiting and self._waiting + len(texts) > self._max_queue:
+                raise queue_full("texts", self._waiting, self._max_queue, self._retry_seconds())
+            self._waiting += len(texts)
+            self._jobs.append(job)
+            self._changed.notify()
+        return job
+
+    def cancel(self, job: Job) -> None:
+        """Forget `job`: what no batch has begun is never encoded."""
+        with self._changed:
+            if not job.cancelled and job.begun < len(job.texts):
+                dropped = len(job.texts) - job.begun
+                self._waiting -= dropped
+                self._metrics.dropped(dropped)
+            job.cancelled = True
+
+    def _retry_seconds(self) -> int:
+        if self._texts_per_second <= 0:
+            return 1
+        return max(1, min(_LONGEST_RETRY_SECONDS, round(self._waiting / self._texts_per_second)))
+
+    # Everything below runs in the worker thread.
+
+    def _work(self) -> None:
+        while self._wait():
+            self._fill()
+            lengths = [unit.tokens.count for unit in self._ready]
+            chosen = choose_batch(lengths, self._max_batch_tokens)
+            batch = self._begin([self._ready[position] for position in chosen])
+            taken = set(chosen)
+            self._ready = [unit for position, unit in enumerate(self._ready) if position not in taken]
+            if batch:
+                self._run(batch)
+
+    def _wait(self) -> bool:
+        """Sleep until there is something to do; False when the queue is closed and empty."""
+        with self._changed:
+            while not (self._jobs or self._ready or self._closing):
+                self._changed.wait()
+            return bool(self._jobs or self._ready)
+
+    def _fill(self) -> None:
+        """Drop what was cancelled, then tokenise more texts until there are enough to choose from."""
+        self._ready = [unit for unit in self._ready if not unit.job.cancelled and unit.job.error is None]
+        window = _WINDOW_BATCHES * self._max_batch_tokens
+        held = sum(unit.tokens.count for unit in self._ready)
+        while held < window and (taken := self._take()):
+            units = self._tokenize(taken)
+            self._ready += units
+            held += sum(unit.tokens.count for unit in units)
+
+    def _take(self) -> list[tuple[Job, int]]:
+        """The next few texts, one from each request in rotation."""
+        taken: list[tuple[Job, int]] = []
+        characters = 0
+        with self._changed:
+            while self._jobs and len(taken) < _TAKE_TEXTS and characters < _TAKE_CHARACTERS:
+                job = self._jobs.popleft()
+                if job.cancelled or job.error is not None:
+                    continue
+                taken.append((job, job.taken))
+                characters += len(job.texts[job.taken])
+                job.taken += 1
+                if job.taken < len(job.texts):
+                    self._jobs.append(job)
+        return taken
+
+    def _tokenize(self, taken: Sequence[tuple[Job, int]]) -> list[Unit]:
+        units = []
+        for job, index, result in self.engine.prepare([(job, index) for job, index in taken]):
+            if isinstance(result, ApiError):
+                self._fail(job, result)
+            elif job.error is None:
+                job.tokens += result.count
+                units.append(Unit(job, index, result))
+        return units
+
+    def _begin(self, batch: list[Unit]) -> list[Unit]:
+        """The units of `batch` that somebody still waits for; they stop counting as waiting."""
+        with self._changed:
+            wanted = [unit for unit in batch if not unit.job.cancelled and unit.job.error is None]
+            for unit in wanted:
+                unit.job.begun += 1
+            self._waiting -= len(wanted)
+        return wanted
+
+    def _run(self, batch: list[Unit]) -> None:
+        start = time.perf_counter()
+        try:
+            vectors = self.engine.encode([unit.tokens for unit in batch])
+        except Exception as error:  # the server outlives any failure of a model
+            self._run_apart(batch, error)
+            return
+        self._deliver(batch, vectors)
+        seconds = time.perf_counter() - start
+        self._metrics.batch(len(batch), sum(unit.tokens.count for unit in batch), seconds)
+        rate = len(batch) / max(seconds, 1e-6)
+        self._texts_per_second = 0.8 * self._texts_per_second + 0.2 * rate if self._texts_per_second else rate
+
+    def _run_apart(self, batch: list[Unit], error: Exception) -> None:
+        """A batch failed: encode its texts one by one, so that only the text at fault is refused."""
+        if len(batch) == 1:
+            _log.error("the model failed on a text of %d tokens", batch[0].tokens.count, exc_info=error)
+            sentence = str(error) if isinstance(error, SlonikError) else "the model failed on this input"
+            self._fail(batch[0].job, ApiError(500, sentence, code="model_failed"))
+            return
+        for unit in batch:
+            if unit.job.error is None:
+                self._run([unit])
+
+    def _deliver(self, batch: list[Unit], vectors: FloatArray) -> None:
+        finished = [unit.job for unit, row in zip(batch, vectors, strict=True) if unit.job.store(unit.index, row)]
+        _resolve(finished)
+
+    def _fail(self, job: Job, error: ApiError) -> None:
+        """Answer `job` with `error` and forget the rest of its texts."""
+        with self._changed:
+            if job.error is not None:
+                return
+            job.error = error
+            if not job.cancelled:
+                self._waiting -= len(job.texts) - job.begun
+                job.cancelled = True
+        _resolve([job])
+
+
+def _resolve(jobs: list[Job]) -> None:
+    """Wake those who wait for `jobs`, with one call per event loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Job]] = {}
+    for job in jobs:
+        by_loop.setdefault(job.done.get_loop(), []).append(job)
+    for loop, group in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_resolve_all, group)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            _log.debug("%d answers came after the server had stopped", len(group))
+
+
+def _resolve_all(jobs: list[Job]) -> None:
+    for job in jobs:
+        job.resolve()

@@ -1,0 +1,159 @@
+"""An encoder as the queue uses it: texts to tokens, within the model's length, and tokens to vectors.
+
+An encoder that takes token ids (`encode_ids`) is tokenised here once, so lengths are known before batches are
+made. Any other encoder gets its texts; its tokens are then counted by its tokenizer, or as words when it has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from tokenizers import Tokenizer
+
+from slonik.core.protocols import Encoder, FloatArray
+from slonik.core.sentence_config import SentenceConfig
+from slonik.serve.errors import ApiError
+from slonik.serve.jobs import Job, Tokens
+
+_MOST_CHARACTERS_PER_TOKEN = 64  # a text longer than this per allowed token is refused without tokenising it
+_MOST_WINDOWS = 32  # `average` takes texts up to this many times the model's length
+
+
+@runtime_checkable
+class IdEncoder(Encoder, Protocol):
+    """An encoder that takes tokenised texts."""
+
+    tokenizer: Tokenizer
+    sentence: SentenceConfig
+
+    def encode_ids(self, ids: Sequence[Sequence[int]]) -> FloatArray:
+        """Vectors (N, D) of texts given as token ids with specials; longer ones are averaged over windows."""
+        ...
+
+
+class Engine:
+    """Tokenises and encodes for one model.
+
+    Attributes:
+        max_tokens: the most tokens of one text, specials included; None = any.
+        vocabulary: number of token ids; None without a tokenizer.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._takes_ids = isinstance(encoder, IdEncoder)
+        self.sentence: SentenceConfig | None = getattr(encoder, "sentence", None)
+        self._tokenizer: Tokenizer | None = _without_limits(getattr(encoder, "tokenizer", None))
+        self.dimension = encoder.dimension
+        self.max_tokens = self.sentence.max_length if self.sentence and self._tokenizer else None
+        self.vocabulary = self._tokenizer.get_vocab_size() if self._tokenizer else None
+        self._lead, self._trail = _specials(self._tokenizer) if self._tokenizer else ([], [])
+
+    def prepare(self, wanted: Sequence[tuple[Job, int]]) -> Iterator[tuple[Job, int, Tokens | ApiError]]:
+        """Tokens of each (job, index of its text), or the error that this text is answered with."""
+        strings: list[tuple[Job, int, str]] = []
+        for job, index in wanted:
+            text = job.texts[index]
+            if not isinstance(text, str):
+                yield job, index, self._fit(job, index, self._wrap(text, job.prefix))
+            elif (clipped := self._clip(job, text)) is None:
+                yield job, index, self._too_long(job, index, f"{len(text)} characters")
+            else:
+                strings.append((job, index, job.prefix + clipped))
+        prepared = self._tokenize([text for _, _, text in strings])
+        for (job, index, _), tokens in zip(strings, prepared, strict=True):
+            yield job, index, self._fit(job, index, tokens)
+
+    def encode(self, texts: Sequence[Tokens]) -> FloatArray:
+        """Vectors (N, D) of prepared texts."""
+        contents: list[Any] = [text.content for text in texts]
+        if self._takes_ids:
+            return self._encoder.encode_ids(contents)  # type: ignore[attr-defined,no-any-return]
+        return self._encoder.encode(contents, prefix="")
+
+    def _clip(self, job: Job, text: str) -> str | None:
+        """`text`, cut where far over the limit if the client allows; None when it must be refused."""
+        if self.max_tokens is None:
+            return text
+        limit = _MOST_CHARACTERS_PER_TOKEN * self.max_tokens * (_MOST_WINDOWS if job.long_text == "average" else 1)
+        if len(text) <= limit:
+            return text
+        return text[:limit] if job.long_text == "truncate" else None
+
+    def _tokenize(self, texts: list[str]) -> list[Tokens]:
+        if self._tokenizer is None:
+            return [Tokens(max(1, len(text.split())), text) for text in texts]
+        encodings = self._tokenizer.encode_batch_fast(texts)
+        if self._takes_ids:
+            return [Tokens(len(encoding.ids), encoding.ids) for encoding in encodings]
+        return [Tokens(len(encoding.ids), text) for text, encoding in zip(texts, encodings, strict=True)]
+
+    def _wrap(self, ids: Sequence[int], prefix: str) -> Tokens:
+        """Ids without specials as the model reads them.
+
+        With a prefix they go by their text: a prefix changes how the start of a text is cut into pieces.
+        """
+        if self._tokenizer is None:
+            raise TypeError("this encoder has no tokenizer, so it takes no token ids")
+        if prefix or not self._takes_ids:
+            return self._tokenize([prefix + self._tokenizer.decode(list(ids))])[0]
+        whole = [*self._lead, *ids, *self._trail]
+        return Tokens(len(whole), whole)
+
+    def _fit(self, job: Job, index: int, tokens: Tokens) -> Tokens | ApiError:
+        """`tokens` made to fit the model as the client asked, or the refusal."""
+        most = self.max_tokens
+        if most is None or tokens.count <= most:
+            return tokens
+        if job.long_text == "truncate":
+            return self._cut(tokens, most)
+        if job.long_text == "average" and tokens.count <= most * _MOST_WINDOWS:
+            return tokens
+        return self._too_long(job, index, f"{tokens.count} tokens")
+
+    def _cut(self, tokens: Tokens, most: int) -> Tokens:
+        """The start of `tokens`, `most` long with its closing specials."""
+        if isinstance(tokens.content, str):
+            return self._cut_text(tokens.content, most)
+        kept = tokens.content[: most - len(self._trail)] + self._trail
+        return Tokens(len(kept), kept)
+
+    def _cut_text(self, text: str, most: int) -> Tokens:
+        """The longest start of `text` that has `most` tokens: for encoders that take no ids."""
+        assert self._tokenizer is not None
+        room = most - len(self._lead) - len(self._trail)
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        return Tokens(most, text[: encoding.offsets[room - 1][1]])
+
+    def _too_long(self, job: Job, index: int, size: str) -> ApiError:
+        name = "input" if len(job.texts) == 1 else f"input[{index}]"
+        if job.long_text == "average":
+            message = f"{name} has {size}: over {_MOST_WINDOWS} times the {self.max_tokens} tokens that the model takes"
+        else:
+            message = (
+                f"{name} has {size}: over the {self.max_tokens} tokens that the model takes; shorten it, or send"
+                ' "long_text": "truncate" or "average"'
+            )
+        return ApiError(400, message, param="input", code="context_length_exceeded")
+
+
+def _without_limits(tokenizer: Tokenizer | None) -> Tokenizer | None:
+    """`tokenizer` without truncation and padding: a copy when it has either, for it is shared with the encoder."""
+    if tokenizer is None or (tokenizer.truncation is None and tokenizer.padding is None):
+        return tokenizer
+    copy = Tokenizer.from_str(tokenizer.to_str())
+    copy.no_truncation()
+    copy.no_padding()
+    return copy
+
+
+def _specials(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+    """Ids that the tokenizer puts before and after a text."""
+    encoding = tokenizer.encode("a")
+    mask = encoding.special_tokens_mask
+    if 0 not in mask:
+        return list(encoding.ids), []
+    lead = mask.index(0)
+    trail = mask[::-1].index(0)
+    return encoding.ids[:lead], encoding.ids[len(mask) - trail :]

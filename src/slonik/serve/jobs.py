@@ -1,0 +1,86 @@
+"""One embedding request on its way through the queue: its texts, its answer so far, and who waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from slonik.core.protocols import FloatArray
+
+LongText = Literal["refuse", "truncate", "average"]
+Texts = Sequence[str] | Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One text as its engine takes it.
+
+    Attributes:
+        count: tokens the model reads, prefix and specials included.
+        content: token ids with specials, or the text itself for an encoder without a tokenizer.
+    """
+
+    count: int
+    content: list[int] | str
+
+
+@dataclass(eq=False)
+class Job:
+    """The texts of one request. Written by the worker thread alone, except `cancelled`.
+
+    Attributes:
+        texts: strings, or token ids without specials.
+        prefix: text put before each string.
+        long_text: what happens to a text that is longer than the model takes.
+        done: resolved with the vectors (N, D), on the loop that made the job.
+        taken: texts that the worker has taken from the queue.
+        begun: texts that are in a batch or past it; the others still wait.
+        tokens: tokens of the texts taken so far.
+        cancelled: nobody waits any more; texts that have not begun are dropped.
+    """
+
+    texts: Texts
+    prefix: str
+    long_text: LongText
+    done: asyncio.Future[FloatArray]
+    taken: int = 0
+    begun: int = 0
+    tokens: int = 0
+    cancelled: bool = False
+    error: Exception | None = None
+    _rows: FloatArray | None = None
+    _missing: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._missing = len(self.texts)
+
+    def store(self, index: int, vector: FloatArray) -> bool:
+        """Keep the vector (D,) of one text; True when it was the last one missing."""
+        if self._rows is None:
+            self._rows = np.empty((len(self.texts), vector.shape[-1]), dtype=np.float32)
+        self._rows[index] = vector
+        self._missing -= 1
+        return self._missing == 0
+
+    def resolve(self) -> None:
+        """Hand the vectors, or the error, to whoever waits. Runs on the loop."""
+        if self.done.done():
+            return
+        if self.error is not None:
+            self.done.set_exception(self.error)
+        else:
+            assert self._rows is not None
+            self.done.set_result(self._rows)
+
+
+@dataclass(eq=False)
+class Unit:
+    """One tokenised text of a job, waiting for a batch."""
+
+    job: Job
+    index: int
+    tokens: Tokens
