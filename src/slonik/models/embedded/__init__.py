@@ -18,6 +18,8 @@ from slonik.core.progress import progress_bar
 from slonik.models.embedded import all_minilm_l6_v2, multilingual_e5_small
 
 PREFIX = "embedded:"
+# Runs in its own package and is no checkpoint: see `use_multilingual_3` and `slonik.models.load_any`.
+ENCODER_ONLY = "use-multilingual-3"
 
 # Each has NAME, PACKAGE, FORMAT, package_version() and build(folder).
 CHECKPOINTS: dict[str, ModuleType] = {
@@ -33,6 +35,11 @@ def materialise(name: str) -> Path:
         MissingExtra: its package is not installed.
         SlonikError: no such embedded model, or the cache folder cannot be written.
     """
+    if name == ENCODER_ONLY:
+        raise SlonikError(
+            f"{PREFIX}{name} encodes but is no transformer checkpoint: it can be evaluated and can teach, but not be "
+            f"cut, trained or exported; use {PREFIX}{multilingual_e5_small.NAME} for that"
+        )
     module = lookup(name, CHECKPOINTS, "embedded model")
     folder = cache_dir() / "embedded" / f"{name}-{module.PACKAGE}-{module.package_version()}-v{module.FORMAT}"
     if (folder / "config.json").is_file():

@@ -1,0 +1,59 @@
+"""Everything that a checkpoint folder says about itself, read from its files without loading a model.
+
+For `slonik show`, reports and model cards. Needs no torch; a folder that holds only an exported model is read
+as far as its files go.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from slonik.core.errors import SlonikError
+from slonik.core.passport import Passport
+from slonik.core.sentence_config import SentenceConfig
+from slonik.models.checkpoint_files import hash_weights, read_config_json, read_tensors, weight_files
+from slonik.models.describe import describe_tensors, loader_of
+
+_MODEL_FILES = (".safetensors", ".onnx", ".data", ".onnx_data")
+
+
+def folder_facts(folder: Path) -> dict[str, Any]:
+    """Facts about the checkpoint in `folder`.
+
+    Returns:
+        folder, loader, facts (as `describe_tensors`; weights_hash), sentence (pooling, prefixes, length), files
+        (name -> bytes of every weight file, exported ones too), disk_bytes (the whole folder), passport.
+
+    Raises:
+        SlonikError: no such folder, it is no checkpoint, or one of its files is damaged.
+    """
+    if not folder.is_dir():
+        raise SlonikError(f"there is no folder {folder}: pass a checkpoint folder or embedded:NAME")
+    config = read_config_json(folder)
+    files = {
+        path.relative_to(folder).as_posix(): path.stat().st_size
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name.endswith(_MODEL_FILES)
+    }
+    exported = any(name.endswith(".onnx") for name in files)
+    facts: dict[str, Any]
+    if exported and not any(name.endswith(".safetensors") for name in files):
+        facts = {key: config.get(key) for key in ("model_type", "vocab_size", "hidden_size", "num_hidden_layers")}
+        loader = "slonik.load (onnxruntime, no torch)"
+    else:
+        weight_files(folder)  # says what is missing
+        tensors = read_tensors(folder)
+        facts = describe_tensors(config, tensors)
+        facts["weights_hash"] = hash_weights(tensors)
+        loader = loader_of(config) + (", or slonik.load (onnxruntime, no torch)" if exported else "")
+    sentence = SentenceConfig.read(folder)
+    return {
+        "folder": folder.name,
+        "loader": loader,
+        "facts": facts,
+        "sentence": sentence.model_dump() if (folder / "modules.json").exists() else None,
+        "files": files,
+        "disk_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+        "passport": Passport.read(folder).model_dump(mode="json"),
+    }
