@@ -18,6 +18,7 @@ from slonik.core.atomic import write_json
 from slonik.core.errors import SlonikError
 from slonik.models.checkpoint_files import read_json
 
+_OLDER_FILES = ("vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spm.model", "spiece.model", "tokenizer.model")
 _SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
@@ -135,6 +136,9 @@ def write_tokenizer(tokenizer: Tokenizer, folder: Path, *, names: dict[str, str]
 def _convert_tokenizer(folder: Path) -> Tokenizer:
     from transformers import AutoTokenizer
 
+    if not any((folder / name).is_file() for name in _OLDER_FILES):
+        # transformers would make an empty tokenizer of nothing
+        raise SlonikError(f"{folder} has no tokenizer.json (nor {', '.join(_OLDER_FILES)}): fetch the checkpoint again")
     try:
         wrapper = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         raw = wrapper.backend_tokenizer

@@ -1,0 +1,86 @@
+"""`slonik show`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from slonik.cli import show
+from slonik.core.errors import SlonikError
+from slonik.core.passport import Passport, Step
+from slonik.core.records import Record
+from tests import tiny
+
+
+@pytest.fixture
+def app() -> typer.Typer:
+    """An application with `show` alone."""
+    made = typer.Typer()
+    made.callback()(lambda: None)
+    show.register(made)
+    return made
+
+
+def test_everything_known_is_shown(app: typer.Typer, tmp_path: Path) -> None:
+    folder = tiny.checkpoint(tmp_path / "student")
+    passport = Passport(name="student", origin="teacher").with_step(
+        Step(command="compress", config={"layers": 2}, inputs={"corpus": "ab" * 32}, seed=7, seconds=1.5)
+    )
+    record = Record(
+        suite="encodechka",
+        task="sts",
+        variant="fixed",
+        model="student",
+        metric="spearman",
+        value=0.81,
+        low=0.8,
+        high=0.82,
+        n=1500,
+    )
+    passport.with_records([record]).write(folder)
+    result = CliRunner().invoke(app, ["show", str(folder), "--json", str(tmp_path / "show.json")])
+    assert result.exit_code == 0, result.output
+    for part in (
+        "BertModel",
+        "stock AutoModel",
+        "compress",
+        "abababababab",
+        "encodechka",
+        "0.8100",
+        "0.8000 .. 0.8200",
+        "teacher",
+    ):
+        assert part in result.output
+    content = json.loads((tmp_path / "show.json").read_text())
+    assert content["facts"]["layers"] == 2
+    assert content["passport"]["records"][0]["value"] == 0.81
+    assert content["sentence"]["pooling"] == "mean"
+    assert str(tmp_path) not in json.dumps(content["passport"])
+
+
+def test_baseline_and_exported_folder(app: typer.Typer, tmp_path: Path) -> None:
+    assert "hashing" in CliRunner().invoke(app, ["show", "hashing_300"]).output
+    folder = tiny.checkpoint(tmp_path / "exported")
+    (folder / "model.safetensors").unlink()
+    (folder / "onnx").mkdir()
+    (folder / "onnx" / "model.onnx").write_bytes(b"0" * 1000)
+    result = CliRunner().invoke(app, ["show", str(folder)])
+    assert "onnxruntime" in result.output and "onnx/model.onnx" in result.output
+
+
+def test_what_is_no_checkpoint(app: typer.Typer, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    result = CliRunner().invoke(app, ["show", str(tmp_path / "empty")])
+    assert isinstance(result.exception, SlonikError)
+    assert "no config.json" in str(result.exception)
+
+
+def test_markup_in_a_passport_is_shown_as_text(app: typer.Typer, tmp_path: Path) -> None:
+    folder = tiny.checkpoint(tmp_path / "bert")
+    Passport(name="x", origin="[red]origin[/nonsense]").write(folder)
+    result = CliRunner().invoke(app, ["show", str(folder)])
+    assert result.exit_code == 0 and "[red]origin[/nonsense]" in result.output

@@ -1,0 +1,48 @@
+"""Baselines against the libraries they stand on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from slonik import models
+from slonik.core.protocols import Encoder
+from slonik.models.baselines import BASELINES
+from slonik.models.names import BASELINE_NAMES
+from tests import tiny
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("hashing_300", {"n_features": 300}),
+        ("hashing_1000", {"n_features": 1000}),
+        ("hashing_300_char", {"n_features": 300, "analyzer": "char", "ngram_range": (2, 6)}),
+        ("hashing_1000_char", {"n_features": 1000, "analyzer": "char", "ngram_range": (2, 6)}),
+    ],
+)
+def test_hashing_is_scikit_learns(name: str, options: dict[str, object]) -> None:
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    encoder = models.load_any(name)
+    assert isinstance(encoder, Encoder)
+    expected = HashingVectorizer(**options).transform(tiny.TEXTS).toarray()
+    np.testing.assert_allclose(encoder.encode(tiny.TEXTS), expected, atol=1e-7)
+    assert encoder.encode([]).shape == (0, encoder.dimension)
+    assert encoder.describe()["weights_hash"] != models.load_any("navec").describe()["weights_hash"]
+
+
+def test_navec_is_the_mean_of_known_words() -> None:
+    pytest.importorskip("natasha")
+    encoder = models.load_any("navec")
+    table = encoder._navec  # type: ignore[attr-defined]
+    vectors = encoder.encode(["Мама мыла раму.", "ъъъыыы", "", "слон"])
+    expected = np.mean([table[word] for word in ("мама", "мыла", "раму", ".") if word in table], axis=0)
+    np.testing.assert_allclose(vectors[0], expected, atol=1e-6)
+    np.testing.assert_allclose(vectors[3], table["слон"], atol=1e-6)
+    assert not vectors[1:3].any()
+    assert encoder.encode([]).shape == (0, 300)
+
+
+def test_names_and_makers_agree() -> None:
+    assert tuple(BASELINES) == BASELINE_NAMES
