@@ -1,0 +1,1 @@
+"""Tokenizers: training, token counts, vocabulary trimming. Works on `tokenizers.Tokenizer`, needs no torch."""
