@@ -97,14 +97,14 @@ class EchoDecoder:
 
     def generate(self, prompt: str, *, max_tokens: int, temperature: float = 1.0, top_p: float = 1.0) -> Iterator[str]:
         words = prompt.split()
-        if len(words) + max_tokens > self.max_tokens:
-            raise SlonikError(f"the prompt has {len(words)} tokens: at most {self.max_tokens - max_tokens}")
+        if len(words) >= self.max_tokens:
+            raise SlonikError(f"the prompt has {len(words)} tokens: send fewer than {self.max_tokens}")
         if "яд" in words:
             raise RuntimeError("poison")
-        for place in range(max_tokens):
+        for place in range(min(max_tokens, self.max_tokens - len(words))):
             self.open.wait()
             self.written += 1
-            yield " " + words[place % len(words)]
+            yield " " + words[place % len(words)] if words else "."
 
     def count_tokens(self, text: str) -> int:
         return len(text.split())

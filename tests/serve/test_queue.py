@@ -73,7 +73,9 @@ def test_a_client_that_hangs_up_does_not_cost_a_batch(serve: Serve, held: ToyEnc
         first = pool.submit(post, client, "Да.")
         held.entered.wait(10)
         body = '{"model": "toy", "input": "Это уже никому не нужно."}'.encode()
-        head = f"POST /v1/embeddings HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        head = (
+            f"POST /v1/embeddings HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        )
         with socket.create_connection((client.base_url.host, client.base_url.port)) as gone:
             gone.sendall(head.encode() + b"\r\n\r\n" + body)
             until(lambda: metric(client, 'slonik_queue_depth{model="toy"}') == 1)

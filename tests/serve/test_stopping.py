@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +16,7 @@ STOPS = st.lists(st.text("аб.", min_size=1, max_size=4), max_size=4)
 @given(text=LETTERS, cuts=st.lists(st.integers(0, 30)), stops=STOPS)
 def test_pieces_do_not_matter(text: str, cuts: list[int], stops: list[str]) -> None:
     places = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
-    pieces = [text[start:end] for start, end in zip(places, places[1:], strict=False)]
+    pieces = [text[start:end] for start, end in itertools.pairwise(places)]
     whole = Until(iter(text), stops)
     cut = Until(iter(pieces), stops)
     expected = "".join(whole)

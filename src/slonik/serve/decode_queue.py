@@ -75,7 +75,8 @@ class DecodeQueue:
     """Prompts waiting for one decoder.
 
     Args:
-        generator: writes the continuations; a piece per token.
+        generator: writes the continuations, a piece per token; where it has `count_tokens(text)` and `max_tokens`
+            (its context), they are used.
         max_queue: prompts that may wait.
         metrics: counts prompts.
     """
@@ -83,6 +84,7 @@ class DecodeQueue:
     def __init__(self, generator: Generator, max_queue: int, metrics: ModelMetrics) -> None:
         self._generator = generator
         self._count: Callable[[str], int] = getattr(generator, "count_tokens", lambda text: len(text.split()))
+        self._context: float = getattr(generator, "max_tokens", None) or float("inf")
         self._max_queue = max_queue
         self._metrics = metrics
         self._changed = threading.Condition()
@@ -159,11 +161,9 @@ class DecodeQueue:
                 return
             if piece:
                 stream.send(piece)
-        finish = Finish(
-            "length" if pieces.read >= wish.max_tokens and not pieces.stopped else "stop",
-            self._count(wish.prompt),
-            pieces.read,
-        )
+        prompt_tokens = self._count(wish.prompt)
+        full = pieces.read >= min(wish.max_tokens, self._context - prompt_tokens)
+        finish = Finish("length" if full and not pieces.stopped else "stop", prompt_tokens, pieces.read)
         stream.send(finish)
         seconds = time.perf_counter() - start
         self._seconds_each = 0.8 * self._seconds_each + 0.2 * seconds

@@ -74,25 +74,23 @@ class TorchDecoder:
         """Pieces of the continuation, one per token; empty while a character is not complete.
 
         Args:
-            max_tokens: the most tokens to write.
+            max_tokens: the most tokens to write; fewer where the context ends.
             temperature: 0 = the likeliest token each time.
             top_p: draw from the likeliest tokens of this joint probability (nucleus sampling, Holtzman et al. 2020).
 
         Raises:
-            SlonikError: the prompt and `max_tokens` together are longer than the model's context.
+            SlonikError: the prompt alone fills the model's context.
         """
         import torch
 
         ids = self._prompt_ids(prompt)
-        if len(ids) + max_tokens > self.max_tokens:
-            raise SlonikError(
-                f"the prompt has {len(ids)} tokens and max_tokens is {max_tokens}: together at most {self.max_tokens}"
-            )
+        if len(ids) >= self.max_tokens:
+            raise SlonikError(f"the prompt has {len(ids)} tokens: send fewer than {self.max_tokens}")
         written: list[int] = []
         sent = ""
         cache = None
         step = torch.tensor([ids])
-        for _ in range(max_tokens):
+        for _ in range(min(max_tokens, self.max_tokens - len(ids))):
             with torch.inference_mode():
                 output = self.model(input_ids=step, past_key_values=cache, use_cache=True)
             cache = output.past_key_values

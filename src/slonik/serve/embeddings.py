@@ -92,9 +92,6 @@ def _prefix(wanted: EmbeddingsRequest, served: ServedEncoder) -> str:
     """The prefix text: given, named, or the model's default."""
     sentence = served.engine.sentence
     if wanted.prefix is not None:
-        if wanted.input_type is not None:
-            message = "input_type and prefix exclude each other: send one of them"
-            raise ApiError(400, message, param="prefix", code="invalid_value")
         return wanted.prefix
     if wanted.input_type is None:
         return sentence.prefix(None) if sentence else ""

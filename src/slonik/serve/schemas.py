@@ -17,6 +17,14 @@ class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+def _whole(value: Any) -> Any:
+    """JSON has one kind of number: 16.0 is an integer too."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+
+
 def _check_input(value: Any) -> list[str] | list[list[int]]:
     """A string, strings, token ids, or lists of token ids -> strings, or lists of ids."""
     if isinstance(value, str):
@@ -25,7 +33,7 @@ def _check_input(value: Any) -> list[str] | list[list[int]]:
         raise ValueError("send a string, a list of strings, a list of token ids, or a list of such lists")
     if not value:
         raise ValueError("the list is empty: send at least one text")
-    if type(value[0]) is int:
+    if type(value[0]) in (int, float):
         value = [value]
     if not isinstance(value[0], str | list):
         raise ValueError(f"item 0 is {_kind(value[0])}: send strings, or lists of token ids")
@@ -35,9 +43,14 @@ def _check_input(value: Any) -> list[str] | list[list[int]]:
             raise ValueError(f"item {index} is {_kind(item)}, and item 0 is {_kind(value[0])}: send texts of one kind")
         if not item:
             raise ValueError(f"text {index} is empty: leave it out or send at least one character")
-        if kind is list and not all(type(number) is int and number >= 0 for number in item):
-            raise ValueError(f"text {index} is not a list of token ids: ids are integers from 0")
-    return value
+    return value if kind is str else [_ids(index, item) for index, item in enumerate(value)]
+
+
+def _ids(index: int, item: list[Any]) -> list[int]:
+    ids = [_whole(number) for number in item]
+    if not all(type(number) is int and number >= 0 for number in ids):
+        raise ValueError(f"text {index} is not a list of token ids: ids are integers from 0")
+    return ids
 
 
 def _kind(item: Any) -> str:
@@ -47,13 +60,13 @@ def _kind(item: Any) -> str:
 
 
 _STRING = {"type": "string", "minLength": 1}
-_IDS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
+_ID_LIST = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
 _INPUT = {
     "anyOf": [
         _STRING,
         {"type": "array", "items": _STRING, "minItems": 1},
-        _IDS,
-        {"type": "array", "items": _IDS, "minItems": 1},
+        _ID_LIST,
+        {"type": "array", "items": _ID_LIST, "minItems": 1},
     ],
     "title": "Input",
 }
@@ -69,12 +82,12 @@ class EmbeddingsRequest(_Request):
     encoding_format: Literal["float", "base64"] = Field(
         "float", description="base64: little-endian float32, a third of the bytes and much faster to read."
     )
-    dimensions: int | None = Field(None, ge=1, description="Only the model's own dimension: its vectors are not cut.")
+    dimensions: Whole | None = Field(None, ge=1, description="Only the model's own dimension: its vectors are not cut.")
     user: str | None = Field(None, description="Accepted and ignored.")
     input_type: str | None = Field(
         None, description="Extension. Name of one of the model's prefixes (see /v1/models), e.g. query or passage."
     )
-    prefix: str | None = Field(None, description="Extension. The prefix itself; an empty string for none.")
+    prefix: str | None = Field(None, description="Extension. The prefix itself, before input_type; empty for none.")
     long_text: LongText = Field(
         "refuse",
         description="Extension. What to do with a text that is longer than the model takes: refuse the request, "
@@ -122,14 +135,16 @@ class CompletionsRequest(_Request):
 
     model: str = Field(description="One of the ids at /v1/models.")
     prompt: Prompt = Field(description="The text to continue, or up to 16 texts.")
-    max_tokens: int = Field(16, ge=1, le=4096, description="The most tokens to write.")
-    temperature: float = Field(1.0, ge=0, le=2, description="0 always takes the likeliest token.", strict=False)
+    max_tokens: Whole = Field(
+        16, ge=1, le=4096, description="The most tokens to write; the model's context ends it sooner."
+    )
+    temperature: float = Field(1.0, ge=0, le=2, description="0 always takes the likeliest token.")
     top_p: float = Field(1.0, gt=0, le=1, description="Draw from the likeliest tokens of this joint probability.")
     stop: Stop | None = Field(None, description="Texts at which to stop; they are not returned.")
     stream: bool = Field(False, description="Send pieces as server-sent events as they are written.")
     echo: bool = Field(False, description="Return the prompt before the continuation.")
     n: Literal[1] = Field(1, description="One continuation per prompt.")
-    stream_options: StreamOptions | None = Field(None, description="Only with `stream`.")
+    stream_options: StreamOptions | None = Field(None, description="Used with `stream` only.")
     user: str | None = Field(None, description="Accepted and ignored.")
 
 

@@ -1,0 +1,35 @@
+"""The server does what its OpenAPI page says: schemathesis sends it what the page allows, and what it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+
+from slonik.serve import ServedModel, ServeSettings, create_app
+from tests.serve.conftest import serving
+from tests.serve.models import EchoDecoder, ToyEncoder
+
+_SETTINGS = ServeSettings(api_key="key", max_inputs=64)
+_KEY = {"Authorization": "Bearer key"}
+_MODELS = (ToyEncoder(), EchoDecoder())
+
+schema = schemathesis.openapi.from_dict(
+    create_app([ServedModel(model.name, model) for model in _MODELS], _SETTINGS).openapi()
+)
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """A server with a key, an encoder and a decoder."""
+    with serving(*_MODELS, settings=_SETTINGS) as url:
+        yield url
+
+
+@schema.parametrize()
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_the_server_keeps_to_its_page(case: schemathesis.Case, url: str) -> None:
+    answer = case.call_and_validate(base_url=url, headers=_KEY)
+    assert answer.status_code < 500
