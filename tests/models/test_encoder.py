@@ -72,7 +72,7 @@ def test_save_and_load_keep_vectors_and_load_in_plain_transformers(folder: Path,
     again = models.load(saved)
     np.testing.assert_array_equal(again.encode(tiny.TEXTS), encoder.encode(tiny.TEXTS))
     assert again.weights_hash() == encoder.weights_hash()
-    assert again.sentence == encoder.sentence.model_copy(update={"max_length": again.sentence.max_length})
+    assert again.sentence == encoder.sentence
     np.testing.assert_allclose(reference(saved, tiny.TEXTS)["mean"], reference(folder, tiny.TEXTS)["mean"], atol=1e-6)
     tokenizer = AutoTokenizer.from_pretrained(saved)
     assert [tokenizer(text)["input_ids"] for text in tiny.TEXTS] == again.tokenize(tiny.TEXTS)
@@ -173,14 +173,17 @@ def test_unknown_pooling_is_refused(bert: TorchEncoder, tmp_path: Path) -> None:
         modern.encode_poolings(["слон"], ["pooler"])
 
 
-def test_bfloat16_stays_close_and_gives_float32(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("dtype", "weights"), [("bfloat16", torch.bfloat16), ("autocast", torch.float32)])
+def test_bfloat16_stays_close_and_gives_float32(dtype: str, weights: torch.dtype, tmp_path: Path) -> None:
     folder = tiny.checkpoint(tmp_path / "xlmr", "xlm-roberta")
-    half = models.load(folder, dtype="bfloat16")
+    half = models.load(folder, dtype=dtype)
     vectors, exact = half.encode(tiny.TEXTS), models.load(folder).encode(tiny.TEXTS)
-    assert next(half.model.parameters()).dtype == torch.bfloat16
+    assert next(half.model.parameters()).dtype == weights
     assert vectors.dtype == np.float32
     cosines = (vectors * exact).sum(1) / np.linalg.norm(vectors, axis=1) / np.linalg.norm(exact, axis=1)
-    assert cosines.min() > 0.995
+    assert 0.995 < cosines.min() < 1 - 1e-6
+    with pytest.raises(SlonikError, match="did you mean 'bfloat16'"):
+        models.load(folder, dtype="bfloat")
 
 
 def test_one_thread_and_several_tokenise_alike(bert: TorchEncoder) -> None:

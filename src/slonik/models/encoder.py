@@ -62,6 +62,7 @@ class TorchEncoder:
         source: folder it was loaded from, None if made in memory.
         long_texts: "truncate" at max_length, or "windows": vectors of consecutive windows averaged by token count.
         batch_tokens: tokens of one padded batch.
+        autocast: compute matrix products in this type while the weights stay as they are; None = off.
         dimension: D of the vectors.
         poolings: what `encode_poolings` can give: "pooler" only where the weights hold one.
     """
@@ -77,6 +78,7 @@ class TorchEncoder:
         source: Path | None = None,
         long_texts: LongTexts = "truncate",
         batch_tokens: int | None = None,
+        autocast: torch.dtype | None = None,
     ) -> None:
         self.model = model.eval()
         self.tokenizer = tokenizer
@@ -86,6 +88,7 @@ class TorchEncoder:
         self.source = source
         self.long_texts: LongTexts = long_texts
         self.batch_tokens = batch_tokens or (CPU_BATCH_TOKENS if self.device.type == "cpu" else GPU_BATCH_TOKENS)
+        self.autocast = autocast
         self.dimension = int(model.config.hidden_size)
         self.poolings: tuple[str, ...] = ("cls", "mean")
         if getattr(model, "pooler", None) is not None:
@@ -242,7 +245,8 @@ class TorchEncoder:
             ids[place, : len(row)] = row
             mask[place, : len(row)] = 1
         mask_tensor = torch.from_numpy(mask).to(self.device)
-        with torch.inference_mode():
+        mixed = torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None)
+        with torch.inference_mode(), mixed:
             output = self.model(input_ids=torch.from_numpy(ids).to(self.device), attention_mask=mask_tensor)
         return batch, output.last_hidden_state, mask_tensor, getattr(output, "pooler_output", None)
 

@@ -27,6 +27,7 @@ from slonik.models.names import BASELINE_NAMES, UNIVERSAL_SENTENCE_ENCODER
 from slonik.models.tokenizing import load_tokenizer, read_special_names, write_tokenizer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+AUTOCAST = "autocast"
 _HARMLESS_MISSING = ("pooler.", "position_ids")  # not every checkpoint has a pooler; position ids are computed
 
 
@@ -42,7 +43,9 @@ def load(
     Args:
         model: folder, hub id, or `embedded:NAME`.
         device: where to put it; None = the first GPU if there is one, else the CPU.
-        dtype: "float32" (default), "bfloat16" or "float16" for the weights; vectors are float32 in any case.
+        dtype: "float32" (default), "bfloat16" or "float16" for the weights; or "autocast": float32 weights, matrix
+            products in bfloat16 (on a CPU with bfloat16 units as fast as bfloat16 weights in batches, and closer:
+            multilingual-e5-small at cosine .99999 instead of .99996). Vectors are float32 in any case.
         trust_remote_code: run Python code that comes with the checkpoint.
 
     Raises:
@@ -50,6 +53,7 @@ def load(
         MissingExtra: the package that carries an embedded model is not installed.
     """
     folder = resolve(model)
+    mixed = dtype == AUTOCAST
     transformer = load_transformer(folder, dtype=dtype, trust_remote_code=trust_remote_code)
     transformer.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))  # type: ignore[arg-type]
     name = str(model)
@@ -57,7 +61,13 @@ def load(
     if not (folder / "passport.json").exists():
         passport = Passport(name=name, origin=name)
     return TorchEncoder(
-        transformer, load_tokenizer(folder), SentenceConfig.read(folder), passport, name=name, source=folder
+        transformer,
+        load_tokenizer(folder),
+        SentenceConfig.read(folder),
+        passport,
+        name=name,
+        source=folder,
+        autocast=torch.bfloat16 if mixed else None,
     )
 
 
@@ -117,7 +127,11 @@ def load_transformer(
     config = read_config_json(folder)
     read_tensors(folder)
     register_slim(config)
-    kind = lookup(dtype, DTYPES, "dtype") if isinstance(dtype, str) else dtype or torch.float32
+    kind = (
+        lookup(dtype, {**DTYPES, AUTOCAST: torch.float32}, "dtype")
+        if isinstance(dtype, str)
+        else dtype or torch.float32
+    )
     try:
         with quiet_transformers():
             model, info = AutoModel.from_pretrained(
