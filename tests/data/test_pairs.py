@@ -59,7 +59,7 @@ EXPECTED = [
 ]
 
 
-def _mo(messages: dict[str, str], order: str = "<") -> bytes:
+def compiled_catalogue(messages: dict[str, str], order: str = "<") -> bytes:
     """A compiled catalogue, written from the format's description."""
     count = len(messages)
     tables, strings, start = [], b"", 28 + 16 * count
@@ -84,11 +84,14 @@ def test_a_compiled_catalogue_gives_the_same_pairs(tmp_path: Path, order: str) -
         "Same": "Same",
         "%d file\x00%d files": "%d файл\x00%d файла\x00%d файлов",
     }
-    (tmp_path / "ru.mo").write_bytes(_mo(messages, order))
+    (tmp_path / "ru.mo").write_bytes(compiled_catalogue(messages, order))
     assert list(read_catalogue(tmp_path / "ru.mo")) == EXPECTED[:3]
 
 
-@pytest.mark.parametrize("content", [b"", b"\xde\x12\x04", b"plain", _mo({"a b": "в г"})[:-9], _mo({"a": "я"})[:30]])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xde\x12\x04", b"plain", compiled_catalogue({"a b": "в г"})[:-9], compiled_catalogue({"a": "я"})[:30]],
+)
 def test_a_damaged_compiled_catalogue_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "ru.mo").write_bytes(content)
     with pytest.raises(SlonikError, match=r"ru\.mo"):

@@ -12,7 +12,7 @@ from slonik.core.errors import SlonikError
 from slonik.data.lines import guess_encoding, numbered_lines
 from slonik.data.readers import corpus_files, read_texts
 
-TEXTS = ["Маленький слон идёт по лесу.", "Кавычки \"внутри\", запятая", "Tab-free line", "Да."]
+TEXTS = ["Маленький слон идёт по лесу.", 'Кавычки "внутри", запятая', "Tab-free line", "Да."]
 
 
 def _write(folder: Path, name: str) -> Path:
