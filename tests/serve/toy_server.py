@@ -1,0 +1,15 @@
+"""A server of a toy encoder as a process of its own: `python -m tests.serve.toy_server [SECONDS_PER_TEXT]`.
+
+Prints its URL on a line when it listens.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from slonik.serve import ServedModel, ServeSettings, run
+from tests.serve.models import ToyEncoder
+
+if __name__ == "__main__":
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 0.0
+    run([ServedModel("toy", ToyEncoder(seconds_per_text=seconds))], ServeSettings(port=0), lambda url: print(url, flush=True))
