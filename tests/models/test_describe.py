@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoConfig, AutoModel
 
 from slonik import models
-from slonik.models.checkpoint_files import hash_weights, read_tensors
+from slonik.models.checkpoint_files import TensorInfo, hash_weights, read_tensors
 from slonik.models.describe import describe_tensors, flops_per_text, loader_of
 from slonik.models.encoder import TorchEncoder
 from tests import tiny
@@ -69,6 +70,24 @@ def test_decoders_have_a_shape_too(family: str, tmp_path: Path) -> None:
     facts = describe_tensors(model.config.to_dict(), read_tensors(folder))
     assert facts["parameters"] == sum(parameter.numel() for parameter in model.parameters())
     assert (facts["layers"], facts["heads"], facts["ffn"]) == (2, 4, 64)
+
+
+@pytest.mark.parametrize("family", ["distilbert", "electra"])
+def test_further_families(family: str) -> None:
+    shape = {"vocab_size": 99, "max_position_embeddings": 40}
+    if family == "distilbert":
+        config = AutoConfig.for_model(family, dim=32, n_layers=2, n_heads=4, hidden_dim=64, **shape)
+    else:
+        sizes = {"hidden_size": 32, "embedding_size": 16, "intermediate_size": 64}
+        config = AutoConfig.for_model(family, num_hidden_layers=2, num_attention_heads=4, **sizes, **shape)
+    model = AutoModel.from_config(config, attn_implementation="eager").eval()
+    tensors = {name: TensorInfo("F32", tuple(tensor.shape)) for name, tensor in model.state_dict().items()}
+    facts = describe_tensors(config.to_dict(), tensors)
+    assert facts["parameters"] == sum(parameter.numel() for parameter in model.parameters())
+    assert (facts["layers"], facts["hidden"], facts["heads"], facts["ffn"]) == (2, 32, 4, 64)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(input_ids=torch.full((1, 9), 5), attention_mask=torch.ones(1, 9))
+    assert flops_per_text(config.to_dict(), tensors, 9) == counter.get_total_flops()
 
 
 def test_loader() -> None:

@@ -27,11 +27,12 @@ TEXT_TOKENS = 32  # the length that `flops_per_text` is given for
 _BASE_PREFIXES = ("bert.", "roberta.", "deberta.", "model.", "transformer.", "encoder_model.", "electra.")
 _HEADS = ("cls.", "lm_head.", "classifier.", "head.", "decoder.", "lm_predictions.", "mask_predictions.", "qa_outputs.")
 _EMBEDDINGS = ("embeddings.", "wte.", "wpe.", "shared.", "embed_tokens.")
+_PROJECTION = "embeddings_project.weight"  # ELECTRA's, from the embedding width to the hidden width
 _WORDS = re.compile(r"(word_embeddings|tok_embeddings|wte|shared|embed_tokens)\.weight$")
 _LAYER = re.compile(r"(?:^|\.)(?:layers?|h|block)\.(\d+)\.")
-_QUERY = re.compile(r"\.(query|query_proj|q_proj|q)\.weight$")
+_QUERY = re.compile(r"\.(query|query_proj|q_proj|q_lin|q)\.weight$")
 _FUSED_QUERY = re.compile(r"\.(Wqkv|c_attn)\.weight$")
-_FFN = re.compile(r"(?<!attention)\.(intermediate\.dense|fc1|wi|wi_0|up_proj|c_fc)\.weight$")
+_FFN = re.compile(r"(?<!attention)\.(intermediate\.dense|fc1|lin1|wi|wi_0|up_proj|c_fc)\.weight$")
 _FUSED_FFN = re.compile(r"\.Wi\.weight$")
 
 
@@ -66,7 +67,7 @@ def describe_tensors(config: Mapping[str, Any], tensors: Mapping[str, TensorInfo
         "bytes": sum(info.bytes for info in weights.values()),
         "dtype": "/".join(sorted({info.dtype for info in weights.values()})),
         "vocab": words.shape[0] if words else config.get("vocab_size"),
-        "hidden": words.shape[1] if words and len(words.shape) == 2 else config.get("hidden_size"),
+        "hidden": _hidden(config) or (words.shape[1] if words else None),
         "layers": len(widths),
         "heads": _one_or_all([width // head_size for width in widths]) if head_size else None,
         "head_size": head_size,
@@ -129,26 +130,41 @@ def _base_name(name: str) -> str:
 
 def _matrix_values(tensors: Mapping[str, TensorInfo]) -> int:
     """Values of the matrices inside the layers: what each token is multiplied by."""
-    return sum(
-        info.count
-        for name, info in tensors.items()
-        if len(info.shape) == 2 and _LAYER.search(name) and "embed" not in name and "bias" not in name
-        and not name.startswith((*_HEADS, "decoder."))
-    )  # fmt: skip
+    return sum(info.count for name, info in tensors.items() if len(info.shape) == 2 and _multiplies(name))
+
+
+def _multiplies(name: str) -> bool:
+    """Whether each token of a text is multiplied by the matrix `name`: no tables, no heads, no decoder."""
+    inside = _LAYER.search(name) is not None and not name.startswith(_HEADS)
+    return (inside and "embed" not in name and "attention_bias" not in name) or name == _PROJECTION
 
 
 def _head_size(config: Mapping[str, Any]) -> int | None:
     for key in ("head_size", "head_dim", "attention_head_size", "d_kv"):
         if config.get(key):
             return int(config[key])
-    hidden = config.get("hidden_size") or config.get("n_embd") or config.get("d_model")
-    heads = config.get("num_attention_heads") or config.get("n_head") or config.get("num_heads")
-    return int(hidden) // int(heads) if hidden and isinstance(heads, int) else None
+    heads = _first(config, "num_attention_heads", "n_head", "n_heads", "num_heads")
+    hidden = _hidden(config)
+    return hidden // heads if hidden and heads else None
+
+
+def _hidden(config: Mapping[str, Any]) -> int | None:
+    return _first(config, "hidden_size", "n_embd", "d_model", "dim")
+
+
+def _first(config: Mapping[str, Any], *keys: str) -> int | None:
+    return next((config[key] for key in keys if isinstance(config.get(key), int)), None)
+
+
+def _family(config: Mapping[str, Any]) -> str:
+    """The stock model type, also of our uneven variant of it ("slonik_deberta_v2" is "deberta-v2")."""
+    name = str(config.get("model_type"))
+    return name.removeprefix("slonik_").replace("_", "-") if name.startswith("slonik_") else name
 
 
 def _window(config: Mapping[str, Any], layer: int, tokens: int) -> int:
     """Attended positions per token in `layer`."""
-    if config.get("model_type") != "modernbert":
+    if _family(config) != "modernbert":
         return tokens
     kinds = config.get("layer_types")
     if kinds:
@@ -159,7 +175,7 @@ def _window(config: Mapping[str, Any], layer: int, tokens: int) -> int:
 
 
 def _deberta_flops(config: Mapping[str, Any], widths: list[int], tokens: int) -> int:
-    if not (config.get("model_type") == "deberta-v2" and config.get("relative_attention")):
+    if not (_family(config) == "deberta-v2" and config.get("relative_attention")):
         return 0
     hidden = int(config.get("hidden_size", 0))
     span = int(config.get("position_buckets", -1))
