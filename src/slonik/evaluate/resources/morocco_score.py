@@ -1,0 +1,145 @@
+"""Initialisation time, records per second and memory of a model from MOROCCO logs, by the published rule.
+
+    init_time = median over runs on one record of (last - first timestamp)
+    gpu_ram   = median over those runs of the greatest gpu_ram: the model's size, not the peak of a big batch
+    rps       = median over runs on many records of input_size / (last - first timestamp - init_time)
+
+`ram` follows `gpu_ram`'s rule, for models that run without a GPU. The published rule knows no spread: quartiles
+and intervals are ours, and so is the flag on a run whose time without initialisation is under ten sampling
+periods, since the quotient then measures the sampling. The interval of rps takes init_time as given.
+
+Source: RussianNLP/MOROCCO, bench/main.py (rule) and bench/README.md (1 record in batches of 1, 2000 in batches
+of 32, five runs each).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from slonik.core.hashing import sha256_json
+from slonik.core.records import Record
+from slonik.evaluate.resources.morocco_log import Log, find_logs, read_log
+from slonik.evaluate.resources.spread import median_interval, quartiles
+
+SUITE = "morocco"
+SMALL = (1, 1)  # (input size, batch size)
+BIG = (2000, 32)
+TRUSTED_PERIODS = 10
+_GIB = 2**30
+_RULE = {
+    "init_time": "median of the time of runs on one record",
+    "gpu_ram": "median over runs on one record of the greatest gpu_ram",
+    "rps": "median over big runs of input_size / (time - init_time)",
+}
+
+
+def score(folder: str | Path, *, big: tuple[int, int] = BIG) -> list[Record]:
+    """Records of every MODEL/TASK below `folder`: metrics init_time (s), gpu_ram and ram (GiB), rps.
+
+    Args:
+        folder: holds MODEL/TASK/SIZE_BATCH_NN.jsonl; logs of other sizes than 1_1 and `big` are not read.
+        big: (input size, batch size) of the long runs.
+
+    Returns:
+        Sorted by model and task. A figure that the logs cannot give has value None and the reason in
+        `detail["reason"]`; doubts about a figure are sentences in `detail["warnings"]`.
+
+    Raises:
+        SlonikError: no such logs, or a broken one.
+    """
+    groups: dict[tuple[str, str], list[Log]] = defaultdict(list)
+    for path in find_logs(folder, (SMALL, big)):
+        log = read_log(path)
+        groups[log.model, log.task].append(log)
+    return [record for key in sorted(groups) for record in _score_task(groups[key], big)]
+
+
+def _score_task(logs: Sequence[Log], big: tuple[int, int]) -> list[Record]:
+    small_logs = [log for log in logs if (log.input_size, log.batch_size) == SMALL]
+    big_logs = [log for log in logs if (log.input_size, log.batch_size) == big]
+    return [
+        _init_time(logs[0], small_logs),
+        _memory(logs[0], small_logs, "gpu_ram"),
+        _memory(logs[0], small_logs, "ram"),
+        _rate(logs[0], small_logs, big_logs, big),
+    ]
+
+
+def _record(log: Log, metric: str, value: float | None, ends: tuple[float, float] | None, detail: Any) -> Record:
+    low, high = ends if ends and value is not None else (None, None)
+    # The rule's hash, so that figures of another rule are never put in one table with these.
+    hashes = {"protocol": sha256_json(_RULE)}
+    runs = detail.get("runs")
+    return Record(
+        suite=SUITE, task=log.task, model=log.model, metric=metric, value=value, low=low, high=high,
+        n=len(runs) if runs is not None else 0, seconds=detail.pop("seconds", None), detail=detail, hashes=hashes,
+    )  # fmt: skip
+
+
+def _init_time(log: Log, small: Sequence[Log]) -> Record:
+    if not small:
+        return _record(log, "init_time", None, None, {"reason": "no run on one record (1_1_NN.jsonl)"})
+    times = [run.total_time for run in small]
+    return _record(log, "init_time", median(times), median_interval(times), _spread(times))
+
+
+def _memory(log: Log, small: Sequence[Log], field: str) -> Record:
+    if not small:
+        return _record(log, field, None, None, {"reason": "no run on one record (1_1_NN.jsonl)"})
+    peaks = [peak / _GIB for run in small if (peak := run.peak(field)) is not None]
+    if not peaks:
+        return _record(log, field, None, None, {"reason": f"no sample of these runs has {field}"})
+    detail = _spread(peaks)
+    if len(peaks) < len(small):
+        detail["warnings"] = [f"{len(small) - len(peaks)} of {len(small)} runs have no {field}"]
+    return _record(log, field, median(peaks), median_interval(peaks), detail)
+
+
+def _rate(log: Log, small: Sequence[Log], big: Sequence[Log], size: tuple[int, int]) -> Record:
+    if not small or not big:
+        missing = "1_1_NN.jsonl" if not small else f"{size[0]}_{size[1]}_NN.jsonl"
+        return _record(log, "rps", None, None, {"reason": f"no log {missing}"})
+    init = median(run.total_time for run in small)
+    left = [run.total_time - init for run in big]
+    if median(left) <= 0:
+        reason = f"the runs on {size[0]} records took no longer ({median(left):+.2f} s) than those on one"
+        return _record(log, "rps", None, None, {"reason": reason, "warnings": [reason]})
+    rates = [size[0] / time if time > 0 else float("inf") for time in left]
+    # Given init_time: with five runs its own bootstrap is the range, and one cold start in it makes rps boundless.
+    ends = median_interval(rates) if max(rates) < float("inf") else None
+    detail = _spread([rate for rate in rates if rate != float("inf")])
+    detail |= {"input_size": size[0], "batch_size": size[1], "seconds": sum(run.total_time for run in big)}
+    if warnings := _doubts(left, big):
+        detail["warnings"] = warnings
+    return _record(log, "rps", median(rates), ends, detail)
+
+
+def _spread(values: Sequence[float]) -> dict[str, Any]:
+    low, high = quartiles(values)
+    return {"q25": low, "q75": high, "runs": [round(value, 6) for value in values]}
+
+
+def _doubts(left: Sequence[float], big: Sequence[Log]) -> list[str]:
+    """Sentences about big runs that are too short to trust, or far from the others."""
+    found = []
+    short = [
+        (time, run.period) for time, run in zip(left, big, strict=True) if time < TRUSTED_PERIODS * run.period
+        or len(run.samples) < 3
+    ]  # fmt: skip
+    if short:
+        found.append(
+            f"{len(short)} of {len(big)} runs too short to trust: {min(time for time, _ in short):.2f} s without "
+            f"initialisation, {TRUSTED_PERIODS} sampling periods of {short[0][1]:.2f} s are needed; "
+            "give it more records"
+        )
+    middle = median(left)
+    odd = [time for time in left if time > 1.5 * middle or time < middle / 1.5]
+    if odd and not short:
+        found.append(f"{len(odd)} of {len(big)} runs took more than 1.5 times longer or shorter than the median")
+    if len(big) < 3:
+        found.append(f"only {len(big)} run{'s' if len(big) > 1 else ''}: the interval says little")
+    return found
