@@ -10,8 +10,8 @@ Task and metric names, suite `resources`, variant = the engine:
     size         bytes, parameters, embedding_parameters, encoder_parameters, flops_per_text
 
 Intervals are bootstrap intervals over rounds. `ratio` records say how many times better a contender is than the
-reference named in `detail["against"]`, always larger = better (`cpu_ratio`: of processor time); where both were timed in the same rounds the ratio
-is taken round by round.
+reference named in `detail["against"]`, always larger = better (`cpu_ratio`: of processor time); where both were
+timed in the same rounds the ratio is taken round by round.
 """
 
 from __future__ import annotations
