@@ -9,12 +9,14 @@ import pytest
 
 from slonik.core.errors import SlonikError
 from slonik.data.sampling import (
+    Sample,
     TextLimits,
     is_held_out,
     normalised,
     sample,
     sample_pairs,
     sample_sentences,
+    set_aside,
     split_sentences,
     unique,
 )
@@ -75,3 +77,10 @@ def test_long_texts_become_sentences_within_the_limits() -> None:
 
 def test_unique_keeps_the_first_of_equal_texts() -> None:
     assert list(unique(["Слон.", "слон", "...", "!!!", "мышь"])) == ["Слон.", "...", "!!!", "мышь"]
+
+
+def test_one_pass_sets_the_held_out_part_aside() -> None:
+    held = Sample[str](1_000)
+    rest = list(set_aside(NUMBERS, held, 0.1))
+    assert sorted(rest + held.items()) == sorted(NUMBERS)
+    assert not any(is_held_out(text, 0.1) for text in rest)

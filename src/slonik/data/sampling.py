@@ -12,7 +12,7 @@ import heapq
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from slonik.core.errors import MissingExtra, SlonikError
 
@@ -69,8 +69,8 @@ def unique(items: Iterable[T], key: Callable[[T], str] = str) -> Iterator[T]:
             yield item
 
 
-def sample(items: Iterable[T], size: int, *, seed: int = 0, key: Callable[[T], str] = str) -> list[T]:
-    """At most `size` items with different keys, drawn evenly from all different keys, in random order.
+class Sample(Generic[T]):
+    """A growing stream's sample: at most `size` items with different keys, drawn evenly from all different keys.
 
     The items with the smallest hashes are kept (bottom-k sampling, Cohen 1997), so duplicates in the stream do not
     raise a text's chance, the order of the stream does not matter, and memory is `size` items. Samples of different
@@ -78,22 +78,49 @@ def sample(items: Iterable[T], size: int, *, seed: int = 0, key: Callable[[T], s
 
     Raises SlonikError when `size` is below 1.
     """
-    if size < 1:
-        raise SlonikError(f"the sample size is {size}; it must be at least 1")
-    salt = f"sample {seed}"
-    heap: list[tuple[int, T]] = []
-    kept: set[int] = set()
-    for item in items:
-        mark = text_hash(key(item), salt)
-        if mark in kept or (len(heap) == size and -mark <= heap[0][0]):
-            continue
-        kept.add(mark)
+
+    def __init__(self, size: int, *, seed: int = 0, key: Callable[[T], str] = str) -> None:
+        if size < 1:
+            raise SlonikError(f"the sample size is {size}; it must be at least 1")
+        self._size = size
+        self._salt = f"sample {seed}"
+        self._key = key
+        self._heap: list[tuple[int, T]] = []
+        self._kept: set[int] = set()
+
+    def add(self, item: T) -> None:
+        """Offer one item."""
+        mark = text_hash(self._key(item), self._salt)
+        full = len(self._heap) == self._size
+        if mark in self._kept or (full and -mark <= self._heap[0][0]):
+            return
+        self._kept.add(mark)
         # Hashes in the heap differ, so the items themselves are never compared.
-        if len(heap) < size:
-            heapq.heappush(heap, (-mark, item))
+        if full:
+            self._kept.discard(-heapq.heapreplace(self._heap, (-mark, item))[0])
         else:
-            kept.discard(-heapq.heapreplace(heap, (-mark, item))[0])
-    return [item for _, item in sorted(heap, key=lambda entry: -entry[0])]
+            heapq.heappush(self._heap, (-mark, item))
+
+    def items(self) -> list[T]:
+        """The sample so far, in random order."""
+        return [item for _, item in sorted(self._heap, key=lambda entry: -entry[0])]
+
+
+def sample(items: Iterable[T], size: int, *, seed: int = 0, key: Callable[[T], str] = str) -> list[T]:
+    """The `Sample` of a whole stream."""
+    chosen = Sample[T](size, seed=seed, key=key)
+    for item in items:
+        chosen.add(item)
+    return chosen.items()
+
+
+def set_aside(texts: Iterable[str], held_out: Sample[str], share: float = 0.02) -> Iterator[str]:
+    """The texts outside the held-out part (see `is_held_out`); those inside are offered to the sample `held_out`."""
+    for text in texts:
+        if is_held_out(text, share):
+            held_out.add(text)
+        else:
+            yield text
 
 
 def split_sentences(texts: Iterable[str], *, longer_than: int = 200) -> Iterator[str]:

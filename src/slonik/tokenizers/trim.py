@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,20 +86,21 @@ def trim(
     rules: TrimRules,
     texts: Iterable[str],
     *,
-    held_out: Sequence[str] = (),
+    held_out: Sequence[str] | Callable[[], Sequence[str]] = (),
     total: int | None = None,
 ) -> TrimPlan:
     """Trim `tokenizer` by `rules` to a corpus.
 
     texts: the corpus, streamed once.
-    held_out: texts outside the corpus, to compare the cuts on.
+    held_out: texts outside the corpus, to compare the cuts on; or a function that gives them when the corpus has
+        been read.
     total: the number of texts, where it is known, for the progress bar.
     Raises SlonikError for an empty corpus, and for what `rules.choose_pieces` and `vocabulary.read_vocabulary` raise.
     """
     counts = count_pieces(tokenizer, texts, total=total)
     if not counts.any():
         raise SlonikError("the corpus is empty: there is nothing to count pieces in")
-    return trim_by_counts(tokenizer, rules, counts, held_out=held_out)
+    return trim_by_counts(tokenizer, rules, counts, held_out=held_out() if callable(held_out) else held_out)
 
 
 def trim_by_counts(
