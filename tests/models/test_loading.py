@@ -16,6 +16,9 @@ from safetensors.torch import load_file, save_file
 from slonik import models
 from slonik.core.errors import MissingExtra, SlonikError
 from slonik.core.passport import Passport, Step
+from slonik.core.sentence_config import SentenceConfig
+from slonik.models.encoder import TorchEncoder
+from slonik.models.folder_facts import folder_facts
 from tests import tiny
 
 
@@ -191,6 +194,25 @@ def test_save_keeps_the_passport_and_refuses_a_full_folder(folder: Path, tmp_pat
         models.save(encoder, saved)
     models.save(encoder, saved, overwrite=True)
     assert models.load(saved).passport.lineage == ()
+
+
+def test_uneven_shapes_load_without_a_flag(folder: Path, tmp_path: Path) -> None:
+    from transformers import BertModel
+
+    from slonik.models import slim
+    from slonik.models.describe import loader_of
+
+    stock = tiny.model("bert", vocab_size=500)
+    config = slim.slim_config(BertModel, stock.config.to_dict(), heads=[4, 2], ffn=[64, 24], head_dim=8)
+    torch.manual_seed(0)
+    model = slim.slim_class(BertModel)(config)
+    encoder = TorchEncoder(model, tiny.tokenizer("wordpiece"), SentenceConfig(max_length=64))
+    saved = models.save(encoder, tmp_path / "slim")
+    again = models.load(saved)
+    assert (again.encode(tiny.TEXTS) == encoder.encode(tiny.TEXTS)).all()
+    facts = folder_facts(saved)
+    assert (facts["facts"]["heads"], facts["facts"]["ffn"]) == ([4, 2], [64, 24])
+    assert facts["loader"] == loader_of({"model_type": "slonik_bert"})
 
 
 def test_reading_files_needs_no_torch() -> None:
