@@ -12,4 +12,8 @@ from tests.serve.models import ToyEncoder
 
 if __name__ == "__main__":
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 0.0
-    run([ServedModel("toy", ToyEncoder(seconds_per_text=seconds))], ServeSettings(port=0), lambda url: print(url, flush=True))
+    run(
+        [ServedModel("toy", ToyEncoder(seconds_per_text=seconds))],
+        ServeSettings(port=0),
+        lambda url: print(url, flush=True),
+    )
