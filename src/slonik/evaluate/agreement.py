@@ -1,0 +1,85 @@
+"""How well a student agrees with its teacher on held-out texts: the figures that choose checkpoints and settings.
+
+Everything is computed from two arrays of vectors of the same texts; no benchmark is touched. Shapes: N texts,
+D dimensions; P translation pairs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slonik.core.protocols import FloatArray
+
+_NEIGHBOURS = 10
+_SIMILARITY_PAIRS = 200_000
+
+
+def unit(vectors: FloatArray) -> FloatArray:
+    """Rows divided by their L2 norm; a zero row stays zero."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)
+
+
+def agreement(student: FloatArray, teacher: FloatArray) -> dict[str, float]:
+    """Agreement of (N, D) student vectors with (N, E) teacher vectors of the same texts.
+
+    Returns:
+        agreement: mean over texts of the cosine of the centred unit vectors (the teacher's mean taken off both);
+            sentence encoders share a large mean vector, which makes plain cosines look alike. Only where D == E.
+        cosine: mean plain cosine. Only where D == E.
+        similarity: Spearman correlation of similarities over random pairs of texts.
+        neighbours: share of the teacher's 10 nearest neighbours that are the student's too.
+    """
+    student, teacher = unit(student), unit(teacher)
+    figures = {
+        "similarity": _similarity_correlation(student, teacher),
+        "neighbours": float(neighbour_overlap(student, teacher).mean()),
+    }
+    if student.shape[1] == teacher.shape[1]:
+        figures["agreement"] = float(centred_cosines(student, teacher).mean())
+        figures["cosine"] = float((student * teacher).sum(1).mean())
+    return figures
+
+
+def centred_cosines(student: FloatArray, teacher: FloatArray) -> FloatArray:
+    """(N,) cosines of unit vectors after the teacher's mean was taken off both."""
+    mean = teacher.mean(0)
+    return np.asarray((unit(student - mean) * unit(teacher - mean)).sum(1), dtype=np.float32)
+
+
+def neighbour_overlap(student: FloatArray, teacher: FloatArray, neighbours: int = _NEIGHBOURS) -> FloatArray:
+    """(N,) share of each text's nearest neighbours that both have; unit vectors, the text itself left out."""
+    count = min(neighbours, len(teacher) - 1)
+    if count < 1:
+        return np.ones(len(teacher), dtype=np.float32)
+    found = [_nearest(vectors, count) for vectors in (student, teacher)]
+    shared = [len(set(a) & set(b)) / count for a, b in zip(found[0].tolist(), found[1].tolist(), strict=True)]
+    return np.asarray(shared, dtype=np.float32)
+
+
+def _nearest(vectors: FloatArray, count: int) -> NDArray[np.intp]:
+    similarities = vectors @ vectors.T
+    np.fill_diagonal(similarities, -np.inf)
+    return np.argpartition(-similarities, count - 1, axis=1)[:, :count]
+
+
+def _similarity_correlation(student: FloatArray, teacher: FloatArray) -> float:
+    rng = np.random.default_rng(0)
+    left = rng.integers(0, len(teacher), _SIMILARITY_PAIRS)
+    right = rng.integers(0, len(teacher), _SIMILARITY_PAIRS)
+    left, right = left[left != right], right[left != right]
+    ranks = [_ranks((vectors[left] * vectors[right]).sum(1)) for vectors in (student, teacher)]
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
+def _ranks(values: FloatArray) -> NDArray[np.float64]:
+    ranks = np.empty(len(values), dtype=np.float64)
+    ranks[np.argsort(values, kind="stable")] = np.arange(len(values))
+    return ranks
+
+
+def translation_hits(russian: FloatArray, english: FloatArray) -> FloatArray:
+    """(P,) 1 where the nearest English text of a Russian one is its translation, else 0."""
+    nearest = (unit(russian) @ unit(english).T).argmax(1)
+    return np.asarray(nearest == np.arange(len(russian)), dtype=np.float32)

@@ -1,0 +1,168 @@
+"""Teach a small encoder to be like the one it was made from: targets, loader, objective, loop, choice of checkpoint.
+
+Used by `slonik compress` and `slonik distill`. Held-out agreement with the teacher chooses the checkpoint; no
+benchmark is read here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from slonik.core.hashing import sha256_bytes, sha256_json
+from slonik.core.paths import cache_dir
+from slonik.core.protocols import Encoder, FloatArray
+from slonik.evaluate.agreement import agreement, translation_hits
+from slonik.models.encoder import TorchEncoder
+from slonik.models.pooling import pool
+from slonik.objectives.distillation import Distillation
+from slonik.recipes.compress_config import CorpusConfig, DistillConfig
+from slonik.recipes.compress_corpus import CorpusSample
+from slonik.recipes.training_texts import pooled, teacher_states, tokenize_texts, training_texts
+from slonik.train.columns import Column, PartnerRows, Rows, TokenRows
+from slonik.train.loop import run
+from slonik.train.run_state import RunSummary
+from slonik.train.teacher_cache import teacher_vectors
+from slonik.train.text_loader import TextLoader
+from slonik.train.train_config import TrainConfig
+
+EAGER_UP_TO_TOKENS = 128
+"""On a CPU the fused attention's backward pass costs more than all else together for texts shorter than this."""
+
+
+def distill(
+    teacher: TorchEncoder,
+    student: TorchEncoder,
+    token_ids: NDArray[np.int64],
+    sample: CorpusSample,
+    corpus: CorpusConfig,
+    config: DistillConfig,
+    folder: Path,
+    *,
+    seed: int = 0,
+    further_teachers: Mapping[str, Encoder] | None = None,
+) -> RunSummary:
+    """Train `student` in place; a call with the same arguments after a crash goes on where it was saved.
+
+    Args:
+        teacher: the original. student: shares its dimension, and its segmentation through `token_ids`.
+        token_ids: (V,) the teacher's id of each student id.
+        folder: for checkpoints and the metrics log.
+        further_teachers: name -> encoder whose sentence vectors are targets too.
+
+    Returns:
+        The summary; the student holds the weights with the best held-out agreement.
+    """
+    prefix = teacher.sentence.prefix(None)
+    chosen = training_texts(sample, corpus, prefix, seed)
+    cache = cache_dir() / "training"
+    tokenizer_hash = sha256_bytes(student.tokenizer.to_str().encode("utf-8"))
+    ids = tokenize_texts(student, chosen.texts, corpus.max_tokens, cache / "tokens", tokenizer_hash)
+    identity = sha256_json([teacher.weights_hash(), tokenizer_hash, token_ids.tolist(), corpus.max_tokens, "bf16"])
+    states = teacher_states(
+        teacher, student, token_ids, chosen.texts, ids.lengths, corpus.max_tokens, cache / "states", identity
+    )
+    vectors = pooled(states, teacher.sentence.pooling)
+    columns: dict[str, Column] = {"teacher": Rows(vectors), "teacher_partner": PartnerRows(vectors, chosen.partners)}
+    if config.terms.hidden:
+        columns["teacher_hidden"] = TokenRows(states)
+    dimensions = {"teacher": teacher.dimension}
+    for number, (name, encoder) in enumerate((further_teachers or {}).items(), start=2):
+        found = teacher_vectors(encoder, _plain(sample), cache / "vectors")
+        columns[f"teacher{number}"] = Rows(found.vectors)
+        dimensions[f"teacher{number}"] = encoder.dimension
+        identity = sha256_json([identity, name, found.key])
+    objective = Distillation(
+        config.terms,
+        pool=_pool_of(student),
+        pad_id=int(student.tokenizer.token_to_id(_pad_token(student))),
+        dimension=student.dimension,
+        teachers=dimensions,
+    )
+    _prefer_eager(student.model, corpus.max_tokens)
+    loader = TextLoader(
+        ids, objective, max_texts=512, max_tokens=config.batch_tokens, columns=columns, seed=seed, key=identity
+    )
+    return run(
+        student.model,
+        objective,
+        loader,
+        _train_config(config, len(loader.plan(0)), seed),
+        folder,
+        evaluate=HeldOut(teacher, student, sample),
+        identity={"teacher": identity, "terms": config.terms.model_dump(mode="json"), "start": student.weights_hash()},
+    )
+
+
+class HeldOut:
+    """The evaluation function of the loop: agreement on held-out sentences and pairs, on the student's own vectors."""
+
+    def __init__(self, teacher: TorchEncoder, student: TorchEncoder, sample: CorpusSample) -> None:
+        self._student = student
+        self._texts = sample.held_texts
+        self._english = [english for english, _ in sample.held_pairs]
+        self._russian = [russian for _, russian in sample.held_pairs]
+        cache = cache_dir() / "training" / "vectors"
+        everything = self._texts + self._english + self._russian
+        self._teacher: FloatArray = teacher_vectors(teacher, everything, cache).vectors.astype(np.float32)
+
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        """Figures of `agreement`, and `translations`: share of held-out pairs whose translation is found."""
+        del model  # the student encoder wraps the very model that is trained
+        with torch.autocast(self._student.device.type, torch.bfloat16):
+            vectors = self._student.encode(self._texts + self._english + self._russian)
+        figures = agreement(vectors, self._teacher)
+        if self._russian:
+            first, count = len(self._texts), len(self._english)
+            english, russian = vectors[first : first + count], vectors[first + count :]
+            figures["translations"] = float(translation_hits(russian, english).mean())
+        return figures
+
+
+def _train_config(config: DistillConfig, batches: int, seed: int) -> TrainConfig:
+    # Minutes alone drive the schedule; only a run counted in steps can be repeated exactly.
+    steps = config.max_steps or max(1, round(config.epochs * batches))
+    by_time = config.max_minutes is not None and config.max_steps is None
+    return TrainConfig(
+        max_steps=None if by_time else steps,
+        max_minutes=config.max_minutes,
+        seed=seed,
+        learning_rate=config.learning_rate,
+        warmup_ratio=config.warmup_ratio,
+        weight_decay=config.weight_decay,
+        betas=(0.9, 0.98),
+        precision=config.precision,
+        evaluate_every_steps=max(1, steps // config.evaluations),
+        save_every_minutes=config.save_every_minutes,
+    )
+
+
+def _plain(sample: CorpusSample) -> list[str]:
+    return [*sample.texts, *(english for english, _ in sample.pairs), *(russian for _, russian in sample.pairs)]
+
+
+def _pool_of(student: TorchEncoder) -> Any:
+    kind = "cls" if student.sentence.pooling == "cls" else "mean"
+
+    def pool_vectors(hidden: Tensor, mask: Tensor) -> Tensor:
+        return pool(hidden, mask, kind)
+
+    return pool_vectors
+
+
+def _pad_token(student: TorchEncoder) -> str:
+    for token in ("<pad>", "[PAD]", "</s>", "<|endoftext|>"):
+        if student.tokenizer.token_to_id(token) is not None:
+            return token
+    raise ValueError(f"the tokenizer of {student.name} has no padding token")
+
+
+def _prefer_eager(model: Any, max_tokens: int) -> None:
+    if model.device.type == "cpu" and max_tokens <= EAGER_UP_TO_TOKENS:
+        model.set_attn_implementation("eager")

@@ -1,0 +1,59 @@
+"""Trim an encoder's vocabulary: the tokenizer, the embedding rows and the ids in the config together."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+
+from slonik.compress.surgery import keep_tokens
+from slonik.core.passport import Step
+from slonik.data.pairs import read_pairs
+from slonik.data.readers import read_texts
+from slonik.models.encoder import TorchEncoder
+from slonik.recipes.compress_config import CorpusConfig, TrimConfig
+from slonik.tokenizers.rules import TrimRules
+from slonik.tokenizers.trim import TrimPlan, trim
+
+
+def corpus_to_count(corpus: CorpusConfig, limit: int) -> Iterable[str]:
+    """Lines of the corpus, at most `limit`, then both sides of the pairs, at most `limit` pairs."""
+    texts = itertools.islice(read_texts(list(corpus.texts)), limit)
+    if not corpus.pairs:
+        return texts
+    pairs = itertools.islice(read_pairs(list(corpus.pairs)), limit)
+    return itertools.chain(texts, itertools.chain.from_iterable(pairs))
+
+
+def plan_trim(
+    encoder: TorchEncoder, corpus: CorpusConfig, config: TrimConfig, held_out: Sequence[str] = ()
+) -> TrimPlan:
+    """Which pieces stay; the model's prefixes always do."""
+    rules = TrimRules(
+        mode=config.mode,
+        scripts=config.scripts,
+        min_count=config.min_count,
+        max_pieces=config.max_pieces,
+        always_keep=tuple(encoder.sentence.prefixes.values()),
+    )
+    return trim(encoder.tokenizer, rules, corpus_to_count(corpus, config.count_texts), held_out=held_out)
+
+
+def apply_trim(encoder: TorchEncoder, plan: TrimPlan) -> TorchEncoder:
+    """The encoder with the trimmed tokenizer and the kept embedding rows; texts of kept pieces embed as before."""
+    model = keep_tokens(encoder.model, plan.token_ids)
+    for field, value in plan.config_changes(encoder.model.config.to_dict()).items():
+        setattr(model.config, field, value)
+    step = Step(
+        command="trim",
+        config=plan.rules.model_dump(mode="json"),
+        inputs={"parent": encoder.weights_hash()},
+        summary=plan.report.model_dump(mode="json"),
+    )
+    return TorchEncoder(
+        model,
+        plan.tokenizer,
+        encoder.sentence,
+        encoder.passport.with_step(step),
+        name=f"{encoder.name} (trimmed)",
+        source=encoder.source,
+    )
