@@ -62,7 +62,10 @@ class Body:
         self.model = model
         self.base: Any = model.base_model
         self.anatomy = anatomy
-        self.words: Any = self.base.get_submodule(anatomy.words)
+        words: Any = self.base
+        for part in anatomy.words.split("."):
+            words = getattr(words, part)
+        self.words = words
         self.layers = [_layer_parts(layer, anatomy) for layer in self.layer_list]
         self.hidden = int(getattr(model.config, anatomy.config["hidden"]))
         self.vocab = int(self.words.weight.shape[0])

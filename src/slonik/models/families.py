@@ -75,30 +75,16 @@ _HEADS: Rules = (
     (r"(cls\.predictions\.transform|lm_head|head)\.dense" + _W, _SQUARE),
     (r"(cls\.predictions\.transform|lm_head|head)\.dense" + _B, _HIDDEN),
     (r"(cls\.predictions\.transform\.LayerNorm|lm_head\.layer_norm|head\.norm|vocab_layer_norm)" + _WB, _HIDDEN),
-    (
-        r"(vocab_transform|pre_classifier|pooler\.dense|classifier\.dense|discriminator_predictions\.dense)" + _W,
-        _SQUARE,
-    ),
-    (
-        r"(vocab_transform|pre_classifier|pooler\.dense|classifier\.dense|discriminator_predictions\.dense)" + _B,
-        _HIDDEN,
-    ),
+    (r"(vocab_transform|pre_classifier|(pooler|classifier|discriminator_predictions)\.dense)" + _W, _SQUARE),
+    (r"(vocab_transform|pre_classifier|(pooler|classifier|discriminator_predictions)\.dense)" + _B, _HIDDEN),
     (r"(cls\.predictions\.|lm_head\.|generator_lm_head\.|vocab_projector\.)?bias", ("tokens",)),
     (r"(cls\.predictions\.decoder|lm_head\.decoder|decoder|vocab_projector|lm_head)" + _W, ("tokens", "hidden")),
     (r"(cls\.predictions\.decoder|lm_head\.decoder|decoder)" + _B, ("tokens",)),
     (r"generator_predictions\.dense" + _W, ("embedding", "hidden")),
     (r"generator_predictions\.(dense" + _B + r"|LayerNorm" + _WB + ")", ("embedding",)),
     (r"generator_lm_head" + _W, ("tokens", "embedding")),
-    (
-        r"(classifier|classifier\.out_proj|qa_outputs|cls\.seq_relationship|discriminator_predictions\.dense_prediction)"
-        + _W,
-        (None, "hidden"),
-    ),
-    (
-        r"(classifier|classifier\.out_proj|qa_outputs|cls\.seq_relationship|discriminator_predictions\.dense_prediction)"
-        + _B,
-        (None,),
-    ),
+    (r"(classifier(\.out_proj)?|qa_outputs|cls\.seq_relationship|\w+\.dense_prediction)" + _W, (None, "hidden")),
+    (r"(classifier(\.out_proj)?|qa_outputs|cls\.seq_relationship|\w+\.dense_prediction)" + _B, (None,)),
 )
 _BERT_LAYER: Rules = (
     (r"attention\.self\.(query|key|value)(_proj)?" + _W, ("heads", "hidden")),
