@@ -17,7 +17,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from slonik.core import atomic
 from slonik.core.errors import SlonikError
@@ -140,6 +140,21 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     except (OSError, ValueError, SafetensorError) as error:
         raise SlonikError(f"the checkpoint {folder} is damaged: {error}") from None
     return Checkpoint(folder, state, tensors)
+
+
+def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:
+    """Load weights read from `folder`; names left out because they share memory with others may be missing.
+
+    Raises:
+        SlonikError: the weights belong to another model.
+    """
+    own = module.state_dict()
+    present = {tensor.data_ptr() for name, tensor in own.items() if name in tensors}
+    lost = [name for name, tensor in own.items() if name not in tensors and tensor.data_ptr() not in present]
+    wrong = [name for name, tensor in tensors.items() if name not in own or own[name].shape != tensor.shape]
+    if lost or wrong:
+        raise SlonikError(f"the weights in {folder} belong to another model (first difference: {(lost + wrong)[0]})")
+    module.load_state_dict(tensors, strict=False)
 
 
 def _save_tensors(path: Path, tensors: Mapping[str, Tensor], target: Path) -> None:

@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import nn
 
 from slonik.core.errors import SlonikError
-from slonik.core.progress import progress_bar
+from slonik.core.progress import Bar, progress_bar
 from slonik.core.seeds import derive_seed
-from slonik.train.checkpoints import Checkpoint, Checkpoints, read_checkpoint
+from slonik.train.attention import fast_attention
+from slonik.train.checkpoints import Checkpoint, Checkpoints, load_weights, read_checkpoint
 from slonik.train.divergence import DivergenceGuard
 from slonik.train.feed import Feed
 from slonik.train.interruption import Interruption
@@ -28,6 +29,7 @@ from slonik.train.optimizers import Optimizers
 from slonik.train.protocols import Batch, Loader, Objective
 from slonik.train.run_state import Best, RunState, RunSummary, check_identity
 from slonik.train.schedule import learning_rate_ratio
+from slonik.train.step_record import StepRecord
 from slonik.train.train_config import TrainConfig
 
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
@@ -81,6 +83,8 @@ class _Run:
         # Precision is ours (torch.autocast): Accelerate keeps its own for the life of the process, and one
         # process may train several students with different ones.
         self.accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision="no")
+        if self.accelerator.num_processes > 1:
+            raise SlonikError("training runs in one process: start it without torchrun or accelerate launch")
         self.device = self.accelerator.device
         self.model, self.objective, self.loader, self.config, self.folder = model, objective, loader, config, folder
         self.evaluate, self.on_best = evaluate, on_best
@@ -96,6 +100,7 @@ class _Run:
             self._restore(found)
         self.resumed_from = self.state.step
         self.guard = DivergenceGuard(config.explosion_factor, self.state.guard)
+        self.unsettled: list[StepRecord] = []
         self.log = MetricsLog(folder / "metrics.jsonl", self.state.step)
         self.started = time.perf_counter() - self.state.seconds
         self.saved = time.perf_counter()
@@ -105,65 +110,70 @@ class _Run:
         config, state = self.config, self.state
         total = config.max_steps or (config.max_minutes or 0) * 60
         done = state.step if config.max_steps else state.seconds
-        feed = Feed(self.loader, state.epoch, state.index)
-        with feed, Interruption() as interruption, progress_bar("train", total, completed=done) as bar:
+        feed = Feed(self.loader, state.epoch, state.index, pin=self.device.type == "cuda")
+        attention = fast_attention(self.model, self.device, bf16=config.precision == "bf16")
+        with feed, attention, Interruption() as interruption, progress_bar("train", total, completed=done) as bar:
             if state.step == 0:
                 self._evaluate()
             self._train_mode(True)
             while not self._finished():
-                before, texts = self._seconds(), state.texts
-                figures = self._step(feed)
-                spent = max(self._seconds() - before, 1e-9)
-                speed = f"{(state.texts - texts) / spent:.0f} texts/s"
-                bar.advance(1 if config.max_steps else spent, loss=f"{self.guard.smoothed:.4f}", speed=speed)
-                if state.step % config.log_every_steps == 0:
-                    figures["tokens_per_second"] = round(figures.pop("tokens") / spent)
-                    self.log.write(figures)
-                ended = self._finished() or interruption.requested
+                self._report(self._step(feed), bar)
+                stop = self._finished() or interruption.requested
                 if state.step % config.evaluate_every_steps == 0 or self._finished():
                     self._evaluate()
-                if ended or time.perf_counter() - self.saved >= config.save_every_minutes * 60:
-                    self._save(feed)
+                if stop or time.perf_counter() - self.saved >= config.save_every_minutes * 60:
+                    self._save()
                 if interruption.requested and not self._finished():
                     raise SlonikError(
                         f"interrupted at step {state.step}; it is saved: run the same command again to go on"
                     )
         return self._finish()
 
-    def _step(self, feed: Feed) -> dict[str, Any]:
-        """One optimizer step over `accumulate` batches; figures for the log."""
+    def _step(self, feed: Feed) -> StepRecord:
+        """One optimizer step over `accumulate` batches."""
         config, state = self.config, self.state
         torch.manual_seed(derive_seed(config.seed, "step", state.step))  # dropout of this step, whatever came before
-        rate = self.optimizers.set_ratio(
-            learning_rate_ratio(self._progress(), config.schedule, config.warmup_ratio, config.final_ratio)
-        )
-        weight, total, parts, places, tokens = 0.0, 0.0, dict[str, float](), [], 0
+        ratio = learning_rate_ratio(self._progress(), config.schedule, config.warmup_ratio, config.final_ratio)
+        record = StepRecord(state.step + 1, self.optimizers.set_ratio(ratio), self._seconds())
         for _ in range(config.accumulate):
             place, batch = next(feed)
-            texts, real = _size(batch)
+            record.add_data(str(place), *_size(batch))
+            on_device = {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
             with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-                loss = self.objective.loss(self.model, {k: v.to(self.device) for k, v in batch.items()})
+                loss = self.objective.loss(self.model, on_device)
             self.accelerator.backward(loss.total * loss.weight)
-            weight += loss.weight
-            total += float(loss.total.detach()) * loss.weight
-            for name, part in loss.parts.items():
-                parts[name] = parts.get(name, 0.0) + float(part) * loss.weight
-            places.append(str(place))
-            state.texts, tokens = state.texts + texts, tokens + real
-        self.optimizers.scale_gradients(1.0 / weight)
-        norm = float(self.optimizers.clip(config.clip_norm))
-        self.guard.check(state.step + 1, total / weight, norm, "; ".join(places))
+            record.add_loss(loss.total.detach(), loss.parts, loss.weight)
+        self.optimizers.scale_gradients(1.0 / record.weight)
+        record.norm = self.optimizers.clip(config.clip_norm)
+        self.unsettled.append(record)
+        if self.device.type == "cpu":
+            self._settle()  # before the update: a loss that is no number must not reach the weights
         self.optimizers.step()
-        state.step, state.tokens = state.step + 1, state.tokens + tokens
+        state.step, state.tokens, state.texts = record.step, state.tokens + record.tokens, state.texts + record.texts
         state.epoch, state.index = feed.position
-        figures = {"step": state.step, "epoch": state.epoch, "loss": total / weight, "learning_rate": rate}
-        figures |= {f"loss.{name}": value / weight for name, value in parts.items()}
-        return figures | {"gradient_norm": norm, "seconds": round(self._seconds(), 2), "tokens": tokens}
+        return record
+
+    def _settle(self) -> None:
+        """Read the losses of the steps since the last call (an accelerator is not waited for at every step)."""
+        for record in self.unsettled:
+            self.guard.check(record.step, record.loss(), float(record.norm), record.where)
+        self.unsettled = []
+
+    def _report(self, record: StepRecord, bar: Bar) -> None:
+        due = record.step % self.config.log_every_steps == 0
+        if due:
+            self._settle()
+        spent = max(self._seconds() - record.started, 1e-9)
+        figures = {"loss": f"{self.guard.smoothed:.4f}", "speed": f"{record.texts / spent:.0f} texts/s"}
+        bar.advance(1 if self.config.max_steps else spent, **figures)
+        if due:
+            self.log.write({**record.figures(spent), "epoch": self.state.epoch, "seconds": round(self._seconds(), 2)})
 
     def _evaluate(self) -> None:
         """Held-out figures; keep the weights where they are the best so far."""
         if self.evaluate is None:
             return
+        self._settle()
         self._train_mode(False)
         with torch.no_grad():
             figures = {name: float(value) for name, value in self.evaluate(self.model).items()}
@@ -180,20 +190,20 @@ class _Run:
             if self.on_best is not None:
                 self.on_best(self.model, step, figures)
 
-    def _save(self, feed: Feed) -> None:
+    def _save(self) -> None:
+        self._settle()
         self.state.seconds, self.state.guard = self._seconds(), self.guard.state
         tensors = {name: module.state_dict() for name, module in self.modules.items()}
+        tensors["optimizer"] = self.optimizers.tensors()
         self.log.sync()
-        self.checkpoints.save(
-            self.state.step, {**tensors, "optimizer": self.optimizers.tensors()}, self.state.to_json()
-        )
+        self.checkpoints.save(self.state.step, tensors, self.state.to_json())
         self.saved = time.perf_counter()
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         saved = RunState.from_json(checkpoint.state)
         check_identity(saved.identity, self.state.identity, self.folder)
         for name, module in self.modules.items():
-            _load_weights(module, checkpoint.tensors.get(name, {}), checkpoint.folder)
+            load_weights(module, checkpoint.tensors.get(name, {}), checkpoint.folder)
         self.optimizers.load_tensors(checkpoint.tensors["optimizer"])
         self.state = saved
 
@@ -202,7 +212,7 @@ class _Run:
         state, weights = self.state, None
         if state.best is not None:
             folder = self.folder / "checkpoints" / state.best.folder
-            _load_weights(self.model, read_checkpoint(folder).tensors["model"], folder)
+            load_weights(self.model, read_checkpoint(folder).tensors["model"], folder)
             weights = folder / "model.safetensors"
         self._train_mode(False)
         counts = (state.step, state.epoch, self.resumed_from, state.seconds, state.tokens, state.texts)
@@ -216,6 +226,7 @@ class _Run:
         return time.perf_counter() - self.started
 
     def _progress(self) -> float:
+        """Share of the run done in the middle of the step at hand; by the clock only without a number of steps."""
         if self.config.max_steps:
             return (self.state.step + 0.5) / self.config.max_steps
         return min(1.0, self._seconds() / ((self.config.max_minutes or 1.0) * 60))
@@ -230,18 +241,3 @@ def _size(batch: Batch) -> tuple[int, int]:
     ids = batch["input_ids"]
     mask = batch.get("attention_mask")
     return len(ids), int(mask.sum()) if mask is not None else ids.numel()
-
-
-def _load_weights(module: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:
-    """Load weights; names left out because they share memory with others are allowed to be missing.
-
-    Raises:
-        SlonikError: the weights belong to another model.
-    """
-    own = module.state_dict()
-    saved = {tensor.data_ptr() for name, tensor in own.items() if name in tensors}
-    lost = [name for name, tensor in own.items() if name not in tensors and tensor.data_ptr() not in saved]
-    wrong = [name for name, tensor in tensors.items() if name not in own or own[name].shape != tensor.shape]
-    if lost or wrong:
-        raise SlonikError(f"the weights in {folder} belong to another model (first difference: {(lost + wrong)[0]})")
-    module.load_state_dict(tensors, strict=False)
