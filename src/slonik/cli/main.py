@@ -16,7 +16,7 @@ import typer
 from slonik.core.errors import MissingExtra, SlonikError
 from slonik.core.version import __version__
 
-COMMAND_MODULES: tuple[str, ...] = ("bench", "serve", "tokenizer")
+COMMAND_MODULES: tuple[str, ...] = ("bench", "serve", "show", "tokenizer")
 
 # Third-party package -> the extra that brings it.
 _EXTRA_OF_PACKAGE = {

@@ -106,6 +106,10 @@ def weight_files(folder: Path) -> list[Path]:
     if (folder / INDEX).is_file():
         shards = read_json(folder / INDEX).get("weight_map", {})
         return [folder / Path(str(name)).name for name in sorted(set(shards.values()))]
+    if (folder / "onnx").is_dir():
+        raise SlonikError(
+            f"{folder} holds an exported model without {WEIGHTS}: it encodes, but cannot be cut or trained"
+        )
     pickled = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern))
     if pickled:
         raise SlonikError(
