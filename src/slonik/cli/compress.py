@@ -95,13 +95,14 @@ def demo(
 ) -> None:
     from rich.console import Console
 
-    from slonik.recipes.compress_report import print_report, print_usage
+    from slonik.recipes.compress_report import print_report, usage
     from slonik.recipes.demo import demo as run_demo
+    from slonik.recipes.demo import demo_config
 
     notes = Console(stderr=True)
     made = run_demo(out, announce=lambda line: notes.print(line, highlight=False), steps=steps)
-    print_report(made)
-    print_usage(made)
+    print_report(demo_config(out, steps=steps), made)
+    typer.echo(f"\nuse it:\n{usage(out)}")
 
 
 def _run(config: Any, json_file: Path | None) -> None:
@@ -113,6 +114,6 @@ def _run(config: Any, json_file: Path | None) -> None:
 
     notes = Console(stderr=True)
     made = run_recipe(config, announce=lambda line: notes.print(line, highlight=False))
-    print_report(made)
+    print_report(config, made)
     if json_file is not None:
         write_records(json_file, [*made.before, *made.after, *made.differences])

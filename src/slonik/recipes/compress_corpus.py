@@ -89,6 +89,6 @@ def read_sample(folder: Path) -> CorpusSample:
 
 
 def _lines(sample: CorpusSample) -> list[str]:
-    parts = {"texts": sample.texts, "pairs": sample.pairs}
+    parts: dict[str, list[Any]] = {"texts": sample.texts, "pairs": sample.pairs}
     parts |= {"held_texts": sample.held_texts, "held_pairs": sample.held_pairs}
     return [json.dumps([name, item], ensure_ascii=False) + "\n" for name, part in parts.items() for item in part]

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_bytes, sha256_json
 from slonik.core.paths import cache_dir
 from slonik.core.protocols import Encoder, FloatArray
@@ -81,7 +82,7 @@ def distill(
     objective = Distillation(
         config.terms,
         pool=_pool_of(student),
-        pad_id=int(student.tokenizer.token_to_id(_pad_token(student))),
+        pad_id=_pad_id(student),
         dimension=student.dimension,
         teachers=dimensions,
     )
@@ -156,11 +157,12 @@ def _pool_of(student: TorchEncoder) -> Any:
     return pool_vectors
 
 
-def _pad_token(student: TorchEncoder) -> str:
-    for token in ("<pad>", "[PAD]", "</s>", "<|endoftext|>"):
-        if student.tokenizer.token_to_id(token) is not None:
-            return token
-    raise ValueError(f"the tokenizer of {student.name} has no padding token")
+def _pad_id(student: TorchEncoder) -> int:
+    found = (student.tokenizer.token_to_id(token) for token in ("<pad>", "[PAD]", "</s>", "<|endoftext|>"))
+    known = [number for number in found if number is not None]
+    if not known:
+        raise SlonikError(f"the tokenizer of {student.name} has no padding token: add one to its tokenizer.json")
+    return int(known[0])
 
 
 def _prefer_eager(model: Any, max_tokens: int) -> None:
