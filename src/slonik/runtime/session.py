@@ -1,0 +1,86 @@
+"""Which ONNX file of a folder to open, and onnxruntime sessions set up for text encoders.
+
+Nothing here knows about tokens or pooling.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+
+from slonik.core.errors import SlonikError
+
+PREFERRED = ("model_quantized.onnx", "model.onnx", "model_fp16.onnx")
+METADATA_KEY = "slonik"
+# Its kernel takes 55 us where Add and LayerNormalization together take 8 (29 tokens of 384; see docs/runtime.md).
+_SLOW_FUSIONS = ["SkipLayerNormFusion"]
+_INPUTS = {"input_ids", "attention_mask"}
+
+
+def choose_file(folder: Path, file: str | None = None) -> Path:
+    """The ONNX file to open: `file` of `folder`/onnx, or the int8 one, else fp32, else fp16.
+
+    Raises:
+        SlonikError: no such folder or file; what there is is listed.
+    """
+    if not folder.is_dir():
+        raise SlonikError(f"there is no folder {folder}: pass a folder written by slonik export")
+    place = folder / "onnx"
+    names = sorted(path.name for path in place.glob("*.onnx"))
+    if not names:
+        raise SlonikError(f"{folder} holds no onnx/*.onnx: make such a folder with slonik export {folder} --out DIR")
+    if file is not None:
+        name = Path(file).name
+        if name not in names:
+            raise SlonikError(f"{folder} has no onnx/{name}: it has {', '.join(names)}")
+        return place / name
+    return place / next((name for name in PREFERRED if name in names), names[0])
+
+
+def open_session(path: Path, *, threads: int) -> onnxruntime.InferenceSession:
+    """A CPU session over `path` on `threads` threads.
+
+    Raises:
+        SlonikError: the file is damaged, or is not the graph of a text encoder.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Idle threads of a library should not burn the cores of the program around it.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=_SLOW_FUSIONS
+        )
+    except Exception as error:  # the library raises its own classes, all of them plain Exception
+        raise SlonikError(
+            f"{path} cannot be opened ({_first_line(error)}): fetch it again, or make it again with slonik export"
+        ) from None
+    missing = _INPUTS - {item.name for item in session.get_inputs()}
+    if missing or not session.get_outputs():
+        raise SlonikError(f"{path} is not a text encoder: it has no input {', '.join(sorted(missing))}")
+    return session
+
+
+def available_threads() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def read_metadata(session: onnxruntime.InferenceSession) -> dict[str, Any]:
+    """What slonik's exporter wrote into the file; empty for files of other tools."""
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    if not text:
+        return {}
+    content = json.loads(text)
+    return content if isinstance(content, dict) else {}
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
