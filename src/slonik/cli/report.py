@@ -1,0 +1,86 @@
+"""`slonik report RESULTS...`: tables, plots and a page from result files and run folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from slonik.core.records import Record
+
+
+def register(app: typer.Typer) -> None:
+    """Add the `report` command."""
+    app.command("report")(report)
+
+
+def report(
+    results: list[Path] = typer.Argument(help="Files written by --json, and checkpoint folders.", metavar="RESULTS..."),
+    html: Path | None = typer.Option(None, help="Write one self-contained page.", metavar="FILE"),
+    markdown: Path | None = typer.Option(None, help="Write the tables as Markdown.", metavar="FILE"),
+    plots: Path | None = typer.Option(None, help="Write the plots as PNG files into this folder.", metavar="DIR"),
+    json_file: Path | None = typer.Option(None, "--json", help="Write all records to one file.", metavar="FILE"),
+    title: str = typer.Option("Results", help="The page's title."),
+    published: bool = typer.Option(True, help="Add published rows, marked as not measured here."),
+) -> None:
+    """Put everything that was measured into tables with intervals, the Pareto front and plots.
+
+    Reads result files and passports only. Figures of the same task on different data are refused.
+    """
+    from slonik.core.atomic import write_text
+    from slonik.core.errors import SlonikError
+    from slonik.core.records import write_records
+    from slonik.report.collect import collect
+    from slonik.report.markdown import to_markdown
+    from slonik.report.morocco import warnings_of
+    from slonik.report.overview import overview, overview_tables, write_plots
+    from slonik.report.resources import headlines
+    from slonik.report.terminal import print_table
+
+    found = collect(results)
+    if not found.records:
+        raise SlonikError(f"nothing has been measured yet in {', '.join(map(str, results))}: slonik evaluate or bench")
+    own = list(found.records)
+    if published:
+        found.records += _published(found.records)
+    for line in headlines(found.records):
+        typer.echo(line)
+    tables = overview_tables(found)
+    for table in tables:
+        print_table(table)
+    for sentence in warnings_of(own):
+        typer.echo(f"warning: {sentence}", err=True)
+    if html is not None:
+        overview(found, title=title, path=html)
+        typer.echo(f"page: {html}")
+    if markdown is not None:
+        write_text(markdown, f"# {title}\n\n" + "\n".join(to_markdown(table) for table in tables))
+        typer.echo(f"Markdown: {markdown}")
+    if plots is not None:
+        for path in write_plots(found, plots):
+            typer.echo(f"plot: {path}")
+    if json_file is not None:
+        write_records(json_file, own)
+
+
+def _published(records: list[Record]) -> list[Record]:
+    """Published rows of the suites that are in `records`, for the tasks that were measured."""
+    from slonik.core.records import Record
+    from slonik.evaluate.encodechka.published import PUBLISHED
+
+    variant = "compatible"
+    own = [record for record in records if record.suite == "encodechka" and record.variant == variant]
+    tasks = {record.task for record in own}
+    measured = {record.model for record in own}
+    return [
+        Record(
+            suite="encodechka", task=task, variant=variant, model=row.model, metric="published", value=value,
+            detail={"published": True, "source": row.source},
+        )
+        for row in PUBLISHED
+        if row.model not in measured
+        for task, value in row.scores.items()
+        if task in tasks
+    ]  # fmt: skip
