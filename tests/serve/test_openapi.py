@@ -12,7 +12,7 @@ from slonik.serve import ServedModel, ServeSettings, create_app
 from tests.serve.conftest import serving
 from tests.serve.models import EchoDecoder, ToyEncoder
 
-_SETTINGS = ServeSettings(api_key="key", max_inputs=64)
+_SETTINGS = ServeSettings(api_key="key")
 _KEY = {"Authorization": "Bearer key"}
 _MODELS = (ToyEncoder(), EchoDecoder())
 

@@ -11,6 +11,8 @@ import httpx2
 import numpy as np
 import pytest
 
+from slonik.serve.engine import Engine
+from slonik.serve.jobs import Tokens
 from tests.serve.conftest import Serve
 from tests.serve.models import ToyEncoder
 from tests.tiny.texts import TEXTS
@@ -136,4 +138,26 @@ def test_only_the_text_at_fault_fails(serve: Serve, held: ToyEncoder) -> None:
         assert bad.result().status_code == 500
         assert bad.result().json()["error"]["type"] == "server_error"
     assert post(client, "Да.").status_code == 200
+    assert metric(client, 'slonik_queue_depth{model="toy"}') == 0
+
+
+def test_a_text_that_breaks_the_tokenizer_breaks_nothing_else(
+    serve: Serve, held: ToyEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve(held)
+    tokenize = Engine._tokenize
+
+    def fragile(engine: Engine, texts: list[str]) -> list[Tokens]:
+        if any("яд" in text for text in texts):
+            raise ValueError("poison")
+        return tokenize(engine, texts)
+
+    monkeypatch.setattr(Engine, "_tokenize", fragile)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        first = pool.submit(post, client, "Да.")
+        held.entered.wait(10)
+        good, bad = pool.submit(post, client, "Нет."), pool.submit(post, client, ["Да.", "яд"])
+        until(lambda: metric(client, 'slonik_queue_depth{model="toy"}') == 3)
+        held.open.set()
+        assert [first.result().status_code, good.result().status_code, bad.result().status_code] == [200, 200, 500]
     assert metric(client, 'slonik_queue_depth{model="toy"}') == 0

@@ -1,8 +1,7 @@
 """Reads a request body within limits, and parses it straight into its schema.
 
 The size limit holds while the body arrives: a declared length over it is refused before a byte is read, an
-undeclared one when the limit is passed, so memory stays constant whatever a client sends. JSON is parsed once,
-by pydantic, from bytes.
+undeclared one when the limit is passed, so memory stays constant whatever a client sends.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TypeVar
 
+import orjson
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
@@ -36,8 +36,20 @@ async def read_body(request: Request, schema: type[S], settings: ServeSettings) 
         raise ApiError(408, message, code="timeout", headers={"Connection": "close"}) from None
     except ClientDisconnect:
         raise ApiError(CLIENT_GONE, "the client hung up", code="client_gone") from None
+    return parse(content, schema)
+
+
+def parse(content: bytes, schema: type[S]) -> S:
+    """JSON as `schema`.
+
+    Raises:
+        ApiError: 400 broken JSON or a wrong field.
+    """
     try:
-        return schema.model_validate_json(content)
+        # orjson, since pydantic's own reader takes four times the memory on a body of many small lists
+        return schema.model_validate(orjson.loads(content))
+    except orjson.JSONDecodeError as error:
+        raise ApiError(400, f"the body is not valid JSON: {error}", code="invalid_json") from None
     except ValidationError as error:
         raise from_validation(error, schema) from None
 

@@ -24,12 +24,12 @@ def embeddings_router(models: Catalogue, settings: ServeSettings) -> APIRouter:
     """The route, for the encoders of `models`."""
     router = APIRouter()
 
-    @router.post("/v1/embeddings", **post(EmbeddingsRequest, EmbeddingsResponse, _limits(models, settings)))
+    @router.post("/v1/embeddings", **post(EmbeddingsRequest, EmbeddingsResponse, _limits(models)))
     async def embeddings(request: Request) -> Response:
         """Vectors of one or more texts, in the order of the input."""
         wanted = await read_body(request, EmbeddingsRequest, settings)
         served = models.encoder(wanted.model)
-        _check(wanted, served, settings)
+        _check(wanted, served)
         job = served.queue.submit(wanted.input, _prefix(wanted, served), wanted.long_text)
         vectors = await unless_gone(request, job.done, lambda: served.queue.cancel(job))
         return Response(
@@ -39,32 +39,28 @@ def embeddings_router(models: Catalogue, settings: ServeSettings) -> APIRouter:
     return router
 
 
-def _limits(models: Catalogue, settings: ServeSettings) -> dict[str, Any]:
+def _limits(models: Catalogue) -> dict[str, Any]:
     """What the OpenAPI page says of this server's own limits: the more a client knows, the less it gets refused."""
     served = list(models.encoders.values())
     types = {name for one in served for name in one.card.input_types}
     vocabularies = [one.engine.vocabulary for one in served if one.engine.vocabulary]
-    limits: dict[str, Any] = {"input": {"maxItems": settings.max_inputs}}
+    limits: dict[str, Any] = {}
     if types:
         limits["input_type"] = {"enum": sorted(types)}
     if served:
         limits["model"] = {"enum": list(dict.fromkeys(one.card.id for one in served))}
         limits["dimensions"] = {"enum": sorted({one.card.dimension for one in served if one.card.dimension})}
     if vocabularies:
-        limits["input"]["maximum"] = max(vocabularies) - 1
+        limits["input"] = {"maximum": max(vocabularies) - 1}
     return limits
 
 
-def _check(wanted: EmbeddingsRequest, served: ServedEncoder, settings: ServeSettings) -> None:
+def _check(wanted: EmbeddingsRequest, served: ServedEncoder) -> None:
     """Refuse what this encoder cannot do.
 
     Raises:
         ApiError: 400.
     """
-    count = len(wanted.input)
-    if count > settings.max_inputs:
-        message = f"input has {count} texts: send at most {settings.max_inputs} at a time"
-        raise ApiError(400, message, param="input", code="too_many_inputs")
     if wanted.dimensions not in (None, served.card.dimension):
         message = (
             f"{served.card.id} gives {served.card.dimension} dimensions and cannot be cut to {wanted.dimensions}:"
@@ -91,17 +87,17 @@ def _check_ids(texts: list[list[int]], served: ServedEncoder) -> None:
 def _prefix(wanted: EmbeddingsRequest, served: ServedEncoder) -> str:
     """The prefix text: given, named, or the model's default."""
     sentence = served.engine.sentence
-    if wanted.prefix is not None:
-        return wanted.prefix
-    if wanted.input_type is None:
-        return sentence.prefix(None) if sentence else ""
     names = sentence.prefixes if sentence else {}
-    if wanted.input_type not in names:
+    if wanted.input_type is not None and wanted.input_type not in names:
         known = f"known: {', '.join(sorted(names))}" if names else f"{served.card.id} has no named prefixes"
         hint = did_you_mean(wanted.input_type, names)
         message = f"unknown input_type {wanted.input_type[:60]!r}{hint} ({known})"
         raise ApiError(400, message, param="input_type", code="invalid_value")
-    return names[wanted.input_type]
+    if wanted.prefix is not None:
+        return wanted.prefix
+    if wanted.input_type is not None:
+        return names[wanted.input_type]
+    return sentence.prefix(None) if sentence else ""
 
 
 def _render(vectors: FloatArray, encoding: str, model: str, tokens: int) -> bytes:

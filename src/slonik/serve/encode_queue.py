@@ -1,8 +1,9 @@
-"""The bounded queue in front of one encoder, and the thread that empties it.
+"""The bounded queue in front of one encoder, and the threads that empty it.
 
 Requests are taken in rotation, one text each, so that a request of two thousand texts does not hold up a request
-of one. Texts are tokenised in the worker a few at a time, sorted by length into batches of at most
-`max_batch_tokens` (see batcher.py), and encoded. A request whose client hung up is dropped before it is encoded.
+of one. One thread tokenises a few texts at a time, sorts them by length into batches of at most `max_batch_tokens`
+(see batcher.py), and gives a batch to an encoding thread as soon as one is free: there is one of them, or one per
+processor where the encoder itself uses a single one. A request whose client hung up is dropped before it is encoded.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from slonik.core.errors import SlonikError
 from slonik.core.protocols import FloatArray
@@ -49,22 +51,26 @@ class EncodeQueue:
         self._jobs: deque[Job] = deque()  # with texts not yet taken; guarded by _changed
         self._waiting = 0  # texts that no batch has begun; guarded by _changed
         self._closing = False
-        self._ready: list[Unit] = []  # tokenised, oldest first; the worker's own
-        self._texts_per_second = 0.0
-        self._thread = threading.Thread(target=self._work, name="encode", daemon=True)
+        self._ready: list[Unit] = []  # tokenised, oldest first; the batching thread's own
+        self._storing = threading.Lock()  # over the answers of jobs
+        self._seconds_per_text = 0.0
+        self._free = threading.Semaphore(engine.workers)
+        self._encoders = ThreadPoolExecutor(engine.workers, thread_name_prefix="encode")
+        self._thread = threading.Thread(target=self._work, name="batch", daemon=True)
         metrics.watch_queue(lambda: self._waiting)
 
     def start(self) -> None:
-        """Start the worker thread."""
+        """Start the threads."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Encode what is waiting, then end the worker thread."""
+        """Encode what is waiting, then end the threads."""
         with self._changed:
             self._closing = True
             self._changed.notify()
         if self._thread.is_alive():
             self._thread.join()
+        self._encoders.shutdown()
 
     @property
     def waiting(self) -> int:
@@ -96,22 +102,29 @@ class EncodeQueue:
             job.cancelled = True
 
     def _retry_seconds(self) -> int:
-        if self._texts_per_second <= 0:
-            return 1
-        return max(1, min(_LONGEST_RETRY_SECONDS, round(self._waiting / self._texts_per_second)))
+        seconds = self._waiting * self._seconds_per_text / self.engine.workers
+        return max(1, min(_LONGEST_RETRY_SECONDS, round(seconds)))
 
-    # Everything below runs in the worker thread.
+    # The batching thread.
 
     def _work(self) -> None:
         while self._wait():
+            self._free.acquire()  # not earlier than an encoder is free: what comes meanwhile can share the batch
             self._fill()
-            lengths = [unit.tokens.count for unit in self._ready]
-            chosen = choose_batch(lengths, self._max_batch_tokens)
-            batch = self._begin([self._ready[position] for position in chosen])
-            taken = set(chosen)
-            self._ready = [unit for position, unit in enumerate(self._ready) if position not in taken]
+            batch = self._choose()
             if batch:
-                self._run(batch)
+                self._encoders.submit(self._encode, batch)
+            else:
+                self._free.release()
+
+    def _choose(self) -> list[Unit]:
+        """Take the next batch from what is ready."""
+        lengths = [unit.tokens.count for unit in self._ready]
+        chosen = choose_batch(lengths, self._max_batch_tokens, self.engine.batch_texts)
+        batch = self._begin([self._ready[position] for position in chosen])
+        taken = set(chosen)
+        self._ready = [unit for position, unit in enumerate(self._ready) if position not in taken]
+        return batch
 
     def _wait(self) -> bool:
         """Sleep until there is something to do; False when the queue is closed and empty."""
@@ -147,8 +160,16 @@ class EncodeQueue:
         return taken
 
     def _tokenize(self, taken: Sequence[tuple[Job, int]]) -> list[Unit]:
+        try:
+            prepared = list(self.engine.prepare(taken))
+        except Exception as error:  # the worker outlives any text
+            if len(taken) > 1:
+                return [unit for one in taken for unit in self._tokenize([one])]
+            _log.error("a text could not be tokenised", exc_info=error)
+            self._fail(taken[0][0], ApiError(500, "the model failed on this input", code="model_failed"))
+            return []
         units = []
-        for job, index, result in self.engine.prepare([(job, index) for job, index in taken]):
+        for job, index, result in prepared:
             if isinstance(result, ApiError):
                 self._fail(job, result)
             elif job.error is None:
@@ -165,6 +186,18 @@ class EncodeQueue:
             self._waiting -= len(wanted)
         return wanted
 
+    # The encoding threads.
+
+    def _encode(self, batch: list[Unit]) -> None:
+        try:
+            self._run(batch)
+        except Exception as error:  # a mistake here must not stop the queue
+            _log.error("the queue failed on a batch", exc_info=error)
+            for unit in batch:
+                self._fail(unit.job, ApiError(500, "the server failed on this request", code="server_failed"))
+        finally:
+            self._free.release()
+
     def _run(self, batch: list[Unit]) -> None:
         start = time.perf_counter()
         try:
@@ -175,8 +208,8 @@ class EncodeQueue:
         self._deliver(batch, vectors)
         seconds = time.perf_counter() - start
         self._metrics.batch(len(batch), sum(unit.tokens.count for unit in batch), seconds)
-        rate = len(batch) / max(seconds, 1e-6)
-        self._texts_per_second = 0.8 * self._texts_per_second + 0.2 * rate if self._texts_per_second else rate
+        each = seconds / len(batch)
+        self._seconds_per_text = 0.9 * self._seconds_per_text + 0.1 * each if self._seconds_per_text else each
 
     def _run_apart(self, batch: list[Unit], error: Exception) -> None:
         """A batch failed: encode its texts one by one, so that only the text at fault is refused."""
@@ -190,7 +223,8 @@ class EncodeQueue:
                 self._run([unit])
 
     def _deliver(self, batch: list[Unit], vectors: FloatArray) -> None:
-        finished = [unit.job for unit, row in zip(batch, vectors, strict=True) if unit.job.store(unit.index, row)]
+        with self._storing:
+            finished = [unit.job for unit, row in zip(batch, vectors, strict=True) if unit.job.store(unit.index, row)]
         _resolve(finished)
 
     def _fail(self, job: Job, error: ApiError) -> None:

@@ -9,20 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 from tokenizers import Tokenizer
 
 from slonik.core.protocols import Encoder, FloatArray
 from slonik.core.sentence_config import SentenceConfig
+from slonik.runtime.session import available_threads
 from slonik.serve.errors import ApiError
 from slonik.serve.jobs import Job, Tokens
 
 _MOST_CHARACTERS_PER_TOKEN = 64  # a text longer than this per allowed token is refused without tokenising it
+_TEXTS_TOGETHER = 256
+_TEXTS_ALONE = 4  # for an encoder that runs texts one by one anyway: enough to hide the change of threads
 _MOST_WINDOWS = 32  # `average` takes texts up to this many times the model's length
 
 
 @runtime_checkable
 class IdEncoder(Encoder, Protocol):
-    """An encoder that takes tokenised texts."""
+    """An encoder that takes tokenised texts, from any thread."""
 
     tokenizer: Tokenizer
     sentence: SentenceConfig
@@ -38,6 +42,8 @@ class Engine:
     Attributes:
         max_tokens: the most tokens of one text, specials included; None = any.
         vocabulary: number of token ids; None without a tokenizer.
+        workers: threads that may call `encode` at a time: one per processor for an encoder that uses only one itself.
+        batch_texts: the most texts that are worth encoding together.
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -46,8 +52,10 @@ class Engine:
         self.sentence: SentenceConfig | None = getattr(encoder, "sentence", None)
         self._tokenizer: Tokenizer | None = _without_limits(getattr(encoder, "tokenizer", None))
         self.dimension = encoder.dimension
-        self.max_tokens = self.sentence.max_length if self.sentence and self._tokenizer else None
+        self.max_tokens = _max_tokens(encoder) if self._tokenizer else None
         self.vocabulary = self._tokenizer.get_vocab_size() if self._tokenizer else None
+        self.workers = _workers(encoder) if self._takes_ids else 1
+        self.batch_texts = _TEXTS_ALONE if getattr(encoder, "alone", False) else _TEXTS_TOGETHER
         self._lead, self._trail = _specials(self._tokenizer) if self._tokenizer else ([], [])
 
     def prepare(self, wanted: Sequence[tuple[Job, int]]) -> Iterator[tuple[Job, int, Tokens | ApiError]]:
@@ -67,10 +75,21 @@ class Engine:
 
     def encode(self, texts: Sequence[Tokens]) -> FloatArray:
         """Vectors (N, D) of prepared texts."""
-        contents: list[Any] = [text.content for text in texts]
         if self._takes_ids:
+            contents: list[Any] = [text.content for text in texts]
             return self._encoder.encode_ids(contents)  # type: ignore[attr-defined,no-any-return]
-        return self._encoder.encode(contents, prefix="")
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        for windows in (False, True):
+            rows = [row for row, text in enumerate(texts) if text.windows == windows]
+            if rows:
+                vectors[rows] = self._encode_strings([str(texts[row].content) for row in rows], windows)
+        return vectors
+
+    def _encode_strings(self, texts: list[str], windows: bool) -> FloatArray:
+        """Vectors of whole texts; the encoder itself cuts long ones or averages their windows."""
+        if hasattr(self._encoder, "long_texts"):
+            self._encoder.long_texts = "windows" if windows else "truncate"
+        return self._encoder.encode(texts, prefix="")
 
     def _clip(self, job: Job, text: str) -> str | None:
         """`text`, cut where far over the limit if the client allows; None when it must be refused."""
@@ -106,25 +125,13 @@ class Engine:
         most = self.max_tokens
         if most is None or tokens.count <= most:
             return tokens
-        if job.long_text == "truncate":
-            return self._cut(tokens, most)
         if job.long_text == "average" and tokens.count <= most * _MOST_WINDOWS:
-            return tokens
-        return self._too_long(job, index, f"{tokens.count} tokens")
-
-    def _cut(self, tokens: Tokens, most: int) -> Tokens:
-        """The start of `tokens`, `most` long with its closing specials."""
+            return Tokens(tokens.count, tokens.content, windows=True)
+        if job.long_text != "truncate":
+            return self._too_long(job, index, f"{tokens.count} tokens")
         if isinstance(tokens.content, str):
-            return self._cut_text(tokens.content, most)
-        kept = tokens.content[: most - len(self._trail)] + self._trail
-        return Tokens(len(kept), kept)
-
-    def _cut_text(self, text: str, most: int) -> Tokens:
-        """The longest start of `text` that has `most` tokens: for encoders that take no ids."""
-        assert self._tokenizer is not None
-        room = most - len(self._lead) - len(self._trail)
-        encoding = self._tokenizer.encode(text, add_special_tokens=False)
-        return Tokens(most, text[: encoding.offsets[room - 1][1]])
+            return Tokens(most, tokens.content)
+        return Tokens(most, tokens.content[: most - len(self._trail)] + self._trail)
 
     def _too_long(self, job: Job, index: int, size: str) -> ApiError:
         name = "input" if len(job.texts) == 1 else f"input[{index}]"
@@ -136,6 +143,18 @@ class Engine:
                 ' "long_text": "truncate" or "average"'
             )
         return ApiError(400, message, param="input", code="context_length_exceeded")
+
+
+def _workers(encoder: Encoder) -> int:
+    """Calls of `encoder` that fit on this machine's processors at a time."""
+    processors = available_threads()
+    return max(1, processors // int(getattr(encoder, "threads", processors)))
+
+
+def _max_tokens(encoder: Encoder) -> int | None:
+    """The most tokens that `encoder` reads at a time."""
+    sentence: SentenceConfig | None = getattr(encoder, "sentence", None)
+    return getattr(encoder, "max_length", None) or (sentence.max_length if sentence else None)
 
 
 def _without_limits(tokenizer: Tokenizer | None) -> Tokenizer | None:

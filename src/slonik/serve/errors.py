@@ -86,8 +86,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def from_validation(error: ValidationError, schema: type[BaseModel]) -> ApiError:
     """400 with one sentence for the first mistake that pydantic found in a body of `schema`."""
     first = error.errors(include_url=False, include_context=False)[0]
-    if first["type"] == "json_invalid":
-        return ApiError(400, f"the body is not valid JSON: {_reason(first['msg'])}", code="invalid_json")
     field = ".".join(str(part) for part in first["loc"])
     if not field:
         return ApiError(400, "the body must be a JSON object with the fields of this request", code="invalid_type")
@@ -101,10 +99,6 @@ def from_validation(error: ValidationError, schema: type[BaseModel]) -> ApiError
         return ApiError(400, f"{field}: {reason}", param=field, code="invalid_value")
     message = f"the field {field!r} is {_short(first['input'])}: {reason[:1].lower()}{reason[1:]}"
     return ApiError(400, message, param=field, code="invalid_value")
-
-
-def _reason(message: str) -> str:
-    return message.removeprefix("Invalid JSON: ")
 
 
 def _short(value: Any) -> str:

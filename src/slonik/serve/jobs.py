@@ -21,11 +21,13 @@ class Tokens:
 
     Attributes:
         count: tokens the model reads, prefix and specials included.
-        content: token ids with specials, or the text itself for an encoder without a tokenizer.
+        content: token ids with specials, or the text itself for an encoder that takes no ids.
+        windows: the text is longer than the model takes, and the vectors of its windows are to be averaged.
     """
 
     count: int
     content: list[int] | str
+    windows: bool = False
 
 
 @dataclass(eq=False)

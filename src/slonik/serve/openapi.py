@@ -53,17 +53,13 @@ def post(
     }
 
 
-_KEYWORD_TYPES = {"maxItems": "array", "maximum": "integer"}
-
-
 def _add(schema: dict[str, Any], keyword: str, value: Any) -> None:
-    """Put a keyword on every part of `schema` of the type it is for; `enum` on every part that is not null."""
+    """Put a keyword on every part of `schema` that it fits: `maximum` on integers, `enum` on integers and strings."""
     for part in schema.get("anyOf", ()):
         _add(part, keyword, value)
-    if "items" in schema and isinstance(schema["items"], dict) and keyword == "maximum":
+    if isinstance(schema.get("items"), dict):
         _add(schema["items"], keyword, value)
-    kind = schema.get("type")
-    if kind == _KEYWORD_TYPES.get(keyword) or (keyword == "enum" and kind in ("string", "integer")):
+    if schema.get("type") in (("integer",) if keyword == "maximum" else ("integer", "string")):
         schema[keyword] = value
 
 

@@ -6,6 +6,7 @@ SIGTERM and SIGINT stop listening, finish every request that has been taken, and
 from __future__ import annotations
 
 import contextlib
+import gc
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -45,6 +46,8 @@ def run(models: Sequence[ServedModel], settings: ServeSettings, ready: Callable[
     with listening, _quiet_end():
         host, port = listening.getsockname()[:2]
         ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+        gc.collect()
+        gc.freeze()  # the models stay: collections during requests need not look at them
         uvicorn.Server(config).run(sockets=[listening])
 
 

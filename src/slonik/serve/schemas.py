@@ -37,6 +37,8 @@ def _check_input(value: Any) -> list[str] | list[list[int]]:
         value = [value]
     if not isinstance(value[0], str | list):
         raise ValueError(f"item 0 is {_kind(value[0])}: send strings, or lists of token ids")
+    if len(value) > MOST_TEXTS:
+        raise ValueError(f"there are {len(value)} texts: send at most {MOST_TEXTS} at a time")
     kind = type(value[0])
     for index, item in enumerate(value):
         if type(item) is not kind:
@@ -47,7 +49,7 @@ def _check_input(value: Any) -> list[str] | list[list[int]]:
 
 
 def _ids(index: int, item: list[Any]) -> list[int]:
-    ids = [_whole(number) for number in item]
+    ids = item if all(type(number) is int for number in item) else [_whole(number) for number in item]
     if not all(type(number) is int and number >= 0 for number in ids):
         raise ValueError(f"text {index} is not a list of token ids: ids are integers from 0")
     return ids
@@ -59,14 +61,16 @@ def _kind(item: Any) -> str:
     return names.get(type(item), "null")
 
 
+MOST_TEXTS = 2048  # of one request, as at OpenAI
+_LONGEST_PREFIX = 1000  # characters; a prefix is read once per text
 _STRING = {"type": "string", "minLength": 1}
 _ID_LIST = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
 _INPUT = {
     "anyOf": [
         _STRING,
-        {"type": "array", "items": _STRING, "minItems": 1},
+        {"type": "array", "items": _STRING, "minItems": 1, "maxItems": MOST_TEXTS},
         _ID_LIST,
-        {"type": "array", "items": _ID_LIST, "minItems": 1},
+        {"type": "array", "items": _ID_LIST, "minItems": 1, "maxItems": MOST_TEXTS},
     ],
     "title": "Input",
 }
@@ -87,7 +91,9 @@ class EmbeddingsRequest(_Request):
     input_type: str | None = Field(
         None, description="Extension. Name of one of the model's prefixes (see /v1/models), e.g. query or passage."
     )
-    prefix: str | None = Field(None, description="Extension. The prefix itself, before input_type; empty for none.")
+    prefix: str | None = Field(
+        None, max_length=_LONGEST_PREFIX, description="Extension. The prefix itself, before input_type; empty for none."
+    )
     long_text: LongText = Field(
         "refuse",
         description="Extension. What to do with a text that is longer than the model takes: refuse the request, "

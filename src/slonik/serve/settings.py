@@ -21,7 +21,6 @@ class ServeSettings(Config):
         max_batch_tokens: the most tokens (texts x longest) of one pass through a model.
         max_queue: texts that may wait per model; more are answered 429 at once.
         max_body_bytes: the largest request body; a larger one is refused while it arrives.
-        max_inputs: the most texts of one request (2048 is OpenAI's limit).
         body_seconds: how long a client may take to send its body.
         shutdown_seconds: how long SIGTERM waits for what is running.
     """
@@ -32,6 +31,5 @@ class ServeSettings(Config):
     max_batch_tokens: int = Field(default=2048, ge=1)
     max_queue: int = Field(default=1024, ge=1)
     max_body_bytes: int = Field(default=8 * 2**20, ge=1)
-    max_inputs: int = Field(default=2048, ge=1)
     body_seconds: float = Field(default=30.0, gt=0)
     shutdown_seconds: int = Field(default=60, ge=1)
