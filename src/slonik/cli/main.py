@@ -16,7 +16,18 @@ import typer
 from slonik.core.errors import MissingExtra, SlonikError
 from slonik.core.version import __version__
 
-COMMAND_MODULES: tuple[str, ...] = ("bench", "serve", "show", "tokenizer")
+COMMAND_MODULES: tuple[str, ...] = (
+    "fetch",
+    "evaluate",
+    "compress",
+    "bench",
+    "serve",
+    "show",
+    "tokenizer",
+    "report",
+    "export",
+    "encode",
+)
 
 # Third-party package -> the extra that brings it.
 _EXTRA_OF_PACKAGE = {

@@ -27,6 +27,7 @@ Scheme = Literal["dynamic", "static"]
 CAP = 0.99  # channels above this quantile of magnitudes are divided down to it
 WORTH_DIVIDING = 1.5  # the largest channel must be this many times the quantile
 _SMALLEST_MATRIX = 256
+_Quantised = tuple[str, str, str]  # names of codes, scale, zero point
 
 
 def quantise(
@@ -59,7 +60,7 @@ def quantise(
             if source_range is not None:
                 source_range = Range(source_range.low / factors, source_range.high / factors)
         if scheme == "static":
-            shared = _static_input(graph, name, source_range)
+            shared: _Quantised | None = _static_input(graph, name, source_range)
         else:
             shared = _dynamic_input(graph, name) if len(nodes) > 1 else None
         for node in nodes:
@@ -86,9 +87,6 @@ def _factors(found: Range | None, cap: float) -> NDArray[np.float32] | None:
     if magnitude.max() < WORTH_DIVIDING * level:
         return None
     return np.maximum(magnitude / level, 1).astype(np.float32)
-
-
-_Quantised = tuple[str, str, str]  # codes, scale, zero point
 
 
 def _dynamic_input(graph: Graph, name: str) -> _Quantised:

@@ -1,0 +1,89 @@
+"""`slonik export CHECKPOINT`: ONNX files that run without torch, measured against it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from slonik.export import ExportReport
+
+
+def register(app: typer.Typer) -> None:
+    """Add `slonik export`."""
+    app.command("export")(export)
+
+
+def export(
+    checkpoint: str = typer.Argument(help="Folder, hub id, or embedded:NAME."),
+    out: Path = typer.Option(..., help="Folder to write; it appears whole or not at all."),
+    int8: str = typer.Option("dynamic", help="dynamic, static (calibrated) or none."),
+    fp16: bool = typer.Option(False, "--fp16", help="Write onnx/model_fp16.onnx too."),
+    docker: bool = typer.Option(False, "--docker", help="Write a Dockerfile that serves the folder."),
+    corpus: Path | None = typer.Option(None, help="Calibration texts, one per line (default: our own Russian ones)."),
+    measure: bool = typer.Option(True, help="Time torch and the files side by side."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace the folder if it is there."),
+    json_file: Path | None = typer.Option(None, "--json", help="Write result records to this file."),
+) -> None:
+    """Export to ONNX: fp32 and int8, held to what torch gives; nothing is called faster before it was measured."""
+    from slonik.core.errors import SlonikError
+    from slonik.core.records import write_records
+    from slonik.export import export as run
+
+    if int8 not in ("dynamic", "static", "none"):
+        raise SlonikError(f"--int8 is {int8!r}: use dynamic, static or none")
+    report = run(
+        checkpoint,
+        out,
+        int8=int8,  # type: ignore[arg-type]
+        fp16=fp16,
+        docker=docker,
+        corpus=_texts(corpus) if corpus is not None else None,
+        measure_speed=measure,
+        overwrite=overwrite,
+    )
+    _show(report)
+    if json_file is not None:
+        write_records(json_file, report.records(checkpoint))
+
+
+_MOST_CALIBRATION_TEXTS = 256
+
+
+def _texts(path: Path) -> list[str]:
+    """The first texts of a corpus file."""
+    from itertools import islice
+
+    from slonik.data.readers import read_texts
+
+    return list(islice(read_texts(path), _MOST_CALIBRATION_TEXTS))
+
+
+def _show(report: ExportReport) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"exported to {report.folder}", title_justify="left")
+    for name in ("file", "MB", "agreement", "ms per text"):
+        table.add_column(name, justify="left" if name in ("file", "agreement") else "right")
+    speed = report.speed.milliseconds if report.speed else {}
+    if "torch" in speed:
+        table.add_row("torch", "", "", f"{speed['torch']:.2f}")
+    for name, size in report.sizes.items():
+        agreed = report.agreement.get(name)
+        parity = (
+            f"cosine to fp32: mean {agreed.mean_cosine:.5f}, lowest {agreed.min_cosine:.5f} ({agreed.texts} texts)"
+            if agreed
+            else f"largest difference to torch {report.difference.largest:.1e}"
+        )
+        table.add_row(name, f"{size / 1e6:.1f}", parity, f"{speed[name]:.2f}" if name in speed else "")
+    console = Console(file=sys.stdout)
+    console.print(table)
+    for sentence in report.speed_sentences():
+        console.print(sentence, highlight=False)
+    if report.speed:
+        console.print(f"(one text at a time, one thread, {report.speed.texts} texts)", highlight=False)
+    console.print(f"use it: slonik.load({str(report.folder)!r}).encode([...])", highlight=False)
