@@ -1,0 +1,150 @@
+"""The eleven tasks of encodechka as literals: files, columns, metric. No code of a task lives here.
+
+encodechka measures how well an encoder turns short Russian texts into vectors, without training the encoder:
+eight sentence tasks (S), two word tasks (W), and speed. Source: https://github.com/avidale/encodechka (MIT), at the
+commit named in `slonik.data`'s table of sources; the metric changed once, in August 2023, and these are the tasks
+after that change. A published task is never edited here: a change would be a new version beside the old one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+SUITE = "encodechka"
+PROTOCOL = "encodechka-2023.08"
+VARIANTS = ("compatible", "fixed")
+MAX_LENGTH = 128  # tokens per sentence, prefix and specials included; words use the model's own limit
+
+Kind = Literal["pair_correlation", "pair_classification", "accuracy", "roc_auc", "words", "speed"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task.
+
+    Attributes:
+        id: lower-case name used in records.
+        about: one line for people.
+        kind: which scorer it takes.
+        metric: name of the figure.
+        train: file with the training part, None where there is none.
+        test: file with the test part; figures on one test file are resampled together.
+        columns: names of the text column(s) of the test file.
+        train_columns: names of the text column(s) of the training file, where they differ.
+        target: column of the label or score.
+    """
+
+    id: str
+    about: str
+    kind: Kind
+    metric: str
+    test: str
+    train: str | None = None
+    columns: tuple[str, ...] = ()
+    train_columns: tuple[str, ...] = ()
+    target: str = ""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every data file that the task reads."""
+        return (self.train, self.test) if self.train else (self.test,)
+
+
+_ALL = (
+    Task(
+        "sts",
+        "semantic similarity of sentence pairs (STS-B dev, translated)",
+        "pair_correlation",
+        "spearman",
+        "stsb_dev.csv",
+        columns=("sentence1", "sentence2"),
+        target="similarity_score",
+    ),
+    Task(
+        "pi",
+        "paraphrases among news headlines (paraphraser.ru gold)",
+        "pair_correlation",
+        "spearman",
+        "para_gold.csv",
+        columns=("text_1", "text_2"),
+        target="class",
+    ),
+    Task(
+        "nli",
+        "natural language inference (XNLI test, Russian)",
+        "pair_classification",
+        "accuracy",
+        "xnli_ru.csv",
+        columns=("sentence1", "sentence2"),
+        target="gold_label",
+    ),
+    Task(
+        "sa",
+        "sentiment of tweets on banks and telecoms (SentiRuEval-2016)",
+        "accuracy",
+        "accuracy",
+        "SentiRuEval2016_small_test.csv",
+        train="SentiRuEval2016_small_train.csv",
+        columns=("text",),
+        train_columns=("text",),
+        target="answer",
+    ),
+    Task(
+        "ti",
+        "toxic comments (OK ML Cup 2020)",
+        "roc_auc",
+        "roc_auc",
+        "toxic_test.csv",
+        train="toxic_train.csv",
+        columns=("text",),
+        train_columns=("text",),
+        target="toxic",
+    ),
+    Task(
+        "ia",
+        "inappropriate messages on sensitive topics (Skoltech)",
+        "roc_auc",
+        "roc_auc",
+        "inappropriate_test.csv",
+        train="inappropriate_train.csv",
+        columns=("text",),
+        train_columns=("text",),
+        target="y",
+    ),
+    Task(
+        "ic",
+        "intents of requests to an assistant (NLU-evaluation-data, translated)",
+        "accuracy",
+        "accuracy",
+        "intents_test.csv",
+        train="intents_train.csv",
+        columns=("text",),
+        train_columns=("text",),
+        target="label",
+    ),
+    Task(
+        "icx",
+        "the same intents learnt from English requests",
+        "accuracy",
+        "accuracy",
+        "intents_test.csv",
+        train="intents_train.csv",
+        columns=("text",),
+        train_columns=("answer",),
+        target="label",
+    ),
+    Task("ne1", "named entities in news (factRuEval-2016)", "words", "macro_f1", "factru.json"),
+    Task("ne2", "drugs and reactions in reviews (RuDReC)", "words", "macro_f1", "rudrec.json"),
+    Task("speed", "time per text, one text at a time", "speed", "ms_per_text", "sentences_sample.txt"),
+)
+
+TASKS: dict[str, Task] = {task.id: task for task in _ALL}
+
+# An average is written only when every task of it was scored. mean_s5: the sentence tasks that a development
+# machine has without the download.
+AVERAGES: dict[str, tuple[str, ...]] = {
+    "mean_s": ("sts", "pi", "nli", "sa", "ti", "ia", "ic", "icx"),
+    "mean_s5": ("sts", "pi", "ti", "ic", "icx"),
+    "mean_sw": ("sts", "pi", "nli", "sa", "ti", "ia", "ic", "icx", "ne1", "ne2"),
+}
