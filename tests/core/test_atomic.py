@@ -1,0 +1,51 @@
+"""Writes are whole or absent, whatever happens in the middle."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from slonik.core.atomic import new_folder, write_json, write_text
+from slonik.core.errors import SlonikError
+
+
+def test_a_failed_folder_leaves_the_old_one_and_no_trace(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    with new_folder(target) as folder:
+        write_text(folder / "a.txt", "old")
+    with pytest.raises(RuntimeError), new_folder(target, overwrite=True) as folder:
+        write_text(folder / "a.txt", "new")
+        raise RuntimeError("killed in the middle")
+    assert (target / "a.txt").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_folder_that_is_there_is_refused_without_overwrite(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "precious").write_text("x")
+    with pytest.raises(SlonikError, match="not empty"), new_folder(tmp_path / "model"):
+        pass
+    assert (tmp_path / "model" / "precious").exists()
+
+
+def test_a_full_disk_is_one_sentence_and_keeps_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "records.json"
+    write_json(path, [1])
+
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(SlonikError, match="no space left"):
+        write_json(path, [2])
+    assert path.read_text().strip() == "[\n  1\n]"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["records.json"]
+
+
+def test_a_disk_that_fills_inside_a_folder_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SlonikError, match="no space left"), new_folder(tmp_path / "model") as folder:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "model.safetensors"))
+    assert list(tmp_path.iterdir()) == []
