@@ -1,10 +1,14 @@
-"""A tiny distillation run: two-layer student, random teacher vectors, 60 short texts. Also run as a program, to be
-killed: `python -m tests.train.toy FOLDER [STEPS [PAUSE]]` (seconds of pause per evaluation, so that there is time)."""
+"""A tiny distillation run: two-layer student, random teacher vectors, 60 short texts.
+
+Also a program, to be killed: `python -m tests.train.toy FOLDER [STEPS [PAUSE]]` saves after every step and pauses so
+many seconds before it.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +17,7 @@ from torch import Tensor, nn
 
 from slonik.objectives.distillation import Distillation, DistillationTerms
 from slonik.train.columns import PartnerRows, Rows
-from slonik.train.loop import run
+from slonik.train.loop import OnBest, run
 from slonik.train.ragged import Ragged
 from slonik.train.run_state import RunSummary
 from slonik.train.text_loader import TextLoader
@@ -61,13 +65,21 @@ def objective() -> Distillation:
 
 
 def config(**fields: object) -> TrainConfig:
-    """Twelve steps, saved after each."""
-    defaults: dict[str, object] = {"max_steps": 12, "learning_rate": 1e-3, "save_every_minutes": 0.0, "device": "cpu"}
+    """Twelve steps, saved at the end."""
+    defaults: dict[str, object] = {"max_steps": 12, "learning_rate": 1e-3, "save_every_minutes": 60.0, "device": "cpu"}
     defaults |= {"evaluate_every_steps": 4, "log_every_steps": 1, "best_metric": "cosine"}
     return TrainConfig.model_validate({**defaults, **fields})
 
 
-def train(folder: Path, *, pause: float = 0.0, model: nn.Module | None = None, **fields: object) -> RunSummary:
+def train(
+    folder: Path,
+    *,
+    pause: float = 0.0,
+    model: nn.Module | None = None,
+    on_best: OnBest | None = None,
+    on_evaluate: Callable[[], None] = lambda: None,
+    **fields: object,
+) -> RunSummary:
     """Train a toy student in `folder`."""
     made = model if model is not None else student(vocab_size=5000)
     goal = objective()
@@ -76,12 +88,14 @@ def train(folder: Path, *, pause: float = 0.0, model: nn.Module | None = None, *
 
     def evaluate(current: nn.Module) -> dict[str, float]:
         time.sleep(pause)
+        on_evaluate()
         return {"cosine": 1.0 - float(goal.loss(current, held_out).parts["cosine"])}
 
-    return run(made, goal, batches, config(**fields), folder, evaluate=evaluate)
+    return run(made, goal, batches, config(**fields), folder, evaluate=evaluate, on_best=on_best)
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     steps = int(sys.argv[2]) if len(sys.argv) > 2 else 12
-    train(Path(sys.argv[1]), max_steps=steps, evaluate_every_steps=1, pause=float((sys.argv + ["0"])[3]))
+    pause = float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
+    train(Path(sys.argv[1]), max_steps=steps, evaluate_every_steps=1, save_every_minutes=0.0, pause=pause)

@@ -116,14 +116,16 @@ class _Run:
             if state.step == 0:
                 self._evaluate()
             self._train_mode(True)
-            while not self._finished():
+            ended = self._finished()
+            while not ended:
                 self._report(self._step(feed), bar)
-                stop = self._finished() or interruption.requested
-                if state.step % config.evaluate_every_steps == 0 or self._finished():
+                ended = self._finished()  # asked once per step: the clock may not end a run between here and saving
+                if ended or state.step % config.evaluate_every_steps == 0:
                     self._evaluate()
-                if stop or time.perf_counter() - self.saved >= config.save_every_minutes * 60:
+                interrupted = interruption.requested and not ended
+                if ended or interrupted or time.perf_counter() - self.saved >= config.save_every_minutes * 60:
                     self._save()
-                if interruption.requested and not self._finished():
+                if interrupted:
                     raise SlonikError(
                         f"interrupted at step {state.step}; it is saved: run the same command again to go on"
                     )

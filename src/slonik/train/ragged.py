@@ -63,7 +63,7 @@ class Ragged(Sequence[NDArray[Any]]):
             facts = json.loads((folder / "ragged.json").read_text(encoding="utf-8"))
             offsets = np.load(folder / "offsets.npy")
             values = np.load(folder / "values.npy", mmap_mode="r") if facts["total"] else np.zeros(0, facts["dtype"])
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, EOFError, ValueError, KeyError) as error:
             raise SlonikError(f"the cache {folder} is damaged ({error}): remove it and run again") from None
         if len(values) != facts["total"] or int(offsets[-1]) != facts["total"]:
             raise SlonikError(f"the cache {folder} is cut short: remove it and run again")

@@ -1,0 +1,123 @@
+"""Optimizers: row-wise AdamW against torch's, what is decayed, what is frozen, state that survives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from slonik.core.errors import SlonikError
+from slonik.train.lazy_rows import LazyRowAdamW
+from slonik.train.optimizers import Optimizers
+from tests.train import toy
+
+ROWS = 5000
+
+
+class _Bag(nn.Module):
+    """A large embedding table and a linear layer on the mean of its rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.table = nn.Embedding(ROWS, 4)
+        self.head = nn.Linear(4, 1)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.head(self.table(ids).mean(1))
+
+
+def _steps(model: _Bag, optimizers: Optimizers, batches: list[Tensor]) -> None:
+    for ids in batches:
+        model(ids).square().mean().backward()
+        optimizers.clip(1.0)
+        optimizers.step()
+
+
+def test_row_wise_adamw_equals_torchs_where_every_row_is_touched() -> None:
+    lazy, dense = (nn.Embedding(6, 4, sparse=sparse) for sparse in (True, False))
+    dense.load_state_dict(lazy.state_dict())
+    ours = LazyRowAdamW(lazy.parameters(), 0.1, (0.8, 0.9))
+    theirs = torch.optim.AdamW(dense.parameters(), 0.1, (0.8, 0.9), weight_decay=0.0)
+    for step in range(5):
+        ids = torch.tensor([0, 1, 2, 3, 4, 5, 3, 3, step])
+        for table, optimizer in ((lazy, ours), (dense, theirs)):
+            optimizer.zero_grad()
+            table(ids).sin().square().sum().backward()
+            optimizer.step()
+    assert torch.allclose(lazy.weight, dense.weight, atol=1e-6)
+
+
+def test_lazy_moves_only_the_rows_of_the_batch_and_a_rare_row_by_one_rate() -> None:
+    model = _Bag()
+    before = model.table.weight.detach().clone()
+    optimizers = Optimizers({"model": model}, toy.config(learning_rate=0.01))
+    optimizers.set_ratio(1.0)
+    _steps(model, optimizers, [torch.tensor([[1, 2], [2, 3]])] * 20 + [torch.tensor([[7, 7]])])
+    moved = (model.table.weight - before).abs()
+    assert set(torch.nonzero(moved.sum(1)).flatten().tolist()) == {1, 2, 3, 7}
+    assert torch.allclose(moved[7], torch.full((4,), 0.01), rtol=1e-3)
+
+
+@pytest.mark.parametrize("embeddings", ["lazy", "dense"])
+def test_clipping_gives_the_norm_over_all_gradients(embeddings: str) -> None:
+    model, reference = _Bag(), _Bag()
+    optimizers = Optimizers({"model": model}, toy.config(embeddings=embeddings))
+    ids = torch.tensor([[1, 2], [2, 3], [2, 2]])
+    for bag in (model, reference):
+        (100 * bag(ids)).square().mean().backward()
+    expected = nn.utils.clip_grad_norm_(reference.parameters(), 0.5)
+    assert float(optimizers.clip(0.5)) == pytest.approx(float(expected), rel=1e-5)
+    ours = model.table.weight.grad
+    assert ours is not None and reference.table.weight.grad is not None
+    assert torch.allclose(ours.to_dense(), reference.table.weight.grad, rtol=1e-4)
+
+
+def test_frozen_embeddings_stay_and_the_rest_moves() -> None:
+    model = _Bag()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    optimizers = Optimizers({"model": model}, toy.config(embeddings="frozen"))
+    _steps(model, optimizers, [torch.tensor([[1, 2], [2, 3]])] * 3)
+    assert torch.equal(model.table.weight, before["table.weight"])
+    assert not torch.equal(model.head.weight, before["head.weight"])
+
+
+def test_a_tied_table_is_updated_densely() -> None:
+    model = nn.ModuleDict({"table": nn.Embedding(ROWS, 4), "head": nn.Linear(4, ROWS, bias=False)})
+    model["head"].weight = model["table"].weight
+    Optimizers({"model": model}, toy.config(embeddings="lazy"))
+    assert not model["table"].sparse
+
+
+def test_decay_spares_biases_and_lazy_tables() -> None:
+    model = _Bag()
+    optimizers = Optimizers({"model": model}, toy.config(weight_decay=0.5, learning_rate=0.1, embeddings="lazy"))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    for parameter in model.head.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizers.set_ratio(1.0)
+    optimizers.step()
+    assert torch.allclose(model.head.weight, before["head.weight"] * 0.95)
+    assert torch.equal(model.head.bias, before["head.bias"])
+    assert torch.equal(model.table.weight, before["table.weight"])
+
+
+def test_state_goes_through_plain_tensors() -> None:
+    batches = [torch.tensor([[1, 2], [2, 3]]), torch.tensor([[4, 5], [1, 1]])]
+    whole = _Bag()
+    _steps(whole, Optimizers({"model": whole}, toy.config()), batches * 2)
+    first = _Bag()
+    optimizers = Optimizers({"model": first}, toy.config())
+    _steps(first, optimizers, batches)
+    second = _Bag()
+    second.load_state_dict(first.state_dict())
+    continued = Optimizers({"model": second}, toy.config())
+    continued.load_tensors({name: tensor.clone() for name, tensor in optimizers.tensors().items()})
+    _steps(second, continued, batches)
+    for one, other in zip(whole.parameters(), second.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_nothing_to_train_is_said() -> None:
+    with pytest.raises(SlonikError, match="every parameter is frozen"):
+        Optimizers({"model": _Bag().requires_grad_(False)}, toy.config())

@@ -1,0 +1,174 @@
+"""Caches on disk: computed once, continued after a crash, refused when made from other inputs."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from slonik.core.errors import SlonikError
+from slonik.core.protocols import FloatArray
+from slonik.train import teacher_cache
+from slonik.train.metrics_log import MetricsLog, read_metrics
+from slonik.train.ragged import Ragged
+from slonik.train.row_file import RowFile
+from slonik.train.teacher_cache import cached_token_states, teacher_vectors
+from slonik.train.tokens import tokenized
+
+TEXTS = [f"текст {'а' * (number % 7)} {number}" for number in range(50)]
+
+
+class _Teacher:
+    """Encodes a text as its length and its number of words; counts what it was asked."""
+
+    name = "teacher"
+    dimension = 3
+
+    def __init__(self, weights: str = "w", fail_after: int = 10**9) -> None:
+        self.asked: list[str] = []
+        self._weights, self._fail_after = weights, fail_after
+
+    def encode(self, texts: Sequence[str], *, prefix: str | None = None) -> FloatArray:
+        self.asked += texts
+        if len(self.asked) > self._fail_after:
+            raise KeyboardInterrupt
+        return np.array([[len(text), text.count(" "), len(prefix or "")] for text in texts], dtype=np.float32)
+
+    def describe(self) -> dict[str, Any]:
+        return {"weights_hash": self._weights, "name": f"path/{id(self)}"}
+
+
+@pytest.fixture(autouse=True)
+def _small_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(teacher_cache, "_POOL_TEXTS", 16)
+    monkeypatch.setattr(teacher_cache, "_CALL_TEXTS", 5)
+
+
+def test_vectors_stand_in_the_order_of_the_texts_and_are_computed_once(tmp_path: Path) -> None:
+    first, second = _Teacher(), _Teacher()
+    made = teacher_vectors(first, TEXTS, tmp_path, prefix="q: ")
+    assert np.array_equal(made.vectors, _Teacher().encode(TEXTS, prefix="q: "))
+    assert made.vectors.dtype == np.float16
+    again = teacher_vectors(second, TEXTS, tmp_path, prefix="q: ")
+    assert second.asked == [] and again.key == made.key
+    assert sorted(first.asked) == sorted(TEXTS)
+
+
+def test_weights_texts_and_prefix_make_the_key(tmp_path: Path) -> None:
+    keys = {
+        teacher_vectors(_Teacher(weights), texts, tmp_path, prefix=prefix).key
+        for weights, texts, prefix in [
+            ("w", TEXTS, None),
+            ("v", TEXTS, None),
+            ("w", TEXTS[1:], None),
+            ("w", TEXTS, "q"),
+        ]
+    }
+    assert len(keys) == 4
+
+
+def test_interrupted_cache_is_continued(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        teacher_vectors(_Teacher(fail_after=40), TEXTS, tmp_path)
+    rest = _Teacher()
+    made = teacher_vectors(rest, TEXTS, tmp_path)
+    assert sorted(rest.asked) == sorted(TEXTS[32:])
+    assert np.array_equal(made.vectors, _Teacher().encode(TEXTS))
+
+
+def test_half_written_rows_are_overwritten(tmp_path: Path) -> None:
+    rows = RowFile(tmp_path, key="k", total=4, row_shape=(2,))
+    rows.append(np.ones((2, 2)))
+    with open(tmp_path / "rows.raw", "ab") as stream:
+        stream.write(b"cut")
+    again = RowFile(tmp_path, key="k", total=4, row_shape=(2,))
+    assert again.done == 2
+    with pytest.raises(SlonikError, match="2 of 4 rows"):
+        again.array()
+    again.append(np.full((2, 2), 3.0))
+    assert again.array().tolist() == [[1, 1], [1, 1], [3, 3], [3, 3]]
+
+
+def test_cache_of_other_inputs_or_cut_short_is_refused(tmp_path: Path) -> None:
+    RowFile(tmp_path, key="k", total=4, row_shape=(2,)).append(np.ones((2, 2)))
+    with pytest.raises(SlonikError, match="other inputs"):
+        RowFile(tmp_path, key="other", total=4, row_shape=(2,))
+    (tmp_path / "rows.raw").write_bytes(b"")
+    with pytest.raises(SlonikError, match="cut short"):
+        RowFile(tmp_path, key="k", total=4, row_shape=(2,))
+
+
+def test_full_disk_keeps_the_rows_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = RowFile(tmp_path, key="k", total=4, row_shape=(2,))
+    rows.append(np.ones((2, 2)))
+
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("slonik.train.row_file.os.fsync", full)
+        with pytest.raises(SlonikError, match="no space left"):
+            rows.append(np.zeros((2, 2)))
+    assert RowFile(tmp_path, key="k", total=4, row_shape=(2,)).done == 2
+
+
+def test_vectors_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    teacher = _Teacher()
+    teacher.encode = lambda texts, prefix=None: np.full((len(texts), 3), np.nan, np.float32)  # type: ignore[method-assign]
+    with pytest.raises(SlonikError, match="no finite"):
+        teacher_vectors(teacher, TEXTS, tmp_path)
+
+
+def test_token_states_are_ragged_and_must_match_the_students_cut(tmp_path: Path) -> None:
+    def states(texts: Sequence[str]) -> list[np.ndarray]:
+        return [np.full((len(text), 2), len(text)) for text in texts]
+
+    lengths = np.array([len(text) for text in TEXTS])
+    options: dict[str, Any] = {"dimension": 2, "identity": {"weights": "w"}}
+    made = cached_token_states(states, TEXTS, lengths, tmp_path, **options)
+    assert [len(row) for row in made] == lengths.tolist()
+    assert all((row == length).all() for row, length in zip(made, lengths, strict=True))
+    with pytest.raises(SlonikError, match=r"cuts text 3 into \d+ tokens"):
+        cached_token_states(states, TEXTS, lengths + (np.arange(50) == 3), tmp_path, **options)
+
+
+def test_tokens_are_made_once(tmp_path: Path) -> None:
+    calls = []
+
+    def tokenize(texts: Sequence[str]) -> list[list[int]]:
+        calls.append(len(texts))
+        return [[len(word) for word in text.split()] for text in texts]
+
+    first = tokenized(tokenize, TEXTS, tmp_path, identity="tokenizer")
+    second = tokenized(tokenize, TEXTS, tmp_path, identity="tokenizer")
+    assert calls == [50] and second.key == first.key
+    assert [row.tolist() for row in second] == tokenize(TEXTS)
+    assert tokenized(tokenize, TEXTS, tmp_path, identity="another").key != first.key
+
+
+def test_damaged_token_cache_is_named(tmp_path: Path) -> None:
+    tokenized(lambda texts: [[1] for _ in texts], TEXTS, tmp_path, identity=0)
+    next(tmp_path.iterdir()).joinpath("offsets.npy").write_bytes(b"")
+    with pytest.raises(SlonikError, match="is damaged"):
+        tokenized(lambda texts: [[1] for _ in texts], TEXTS, tmp_path, identity=0)
+
+
+def test_rows_of_no_tokens_are_rows() -> None:
+    rows = Ragged.of([[], [4, 5], []])
+    assert [row.tolist() for row in rows] == [[], [4, 5], []]
+
+
+def test_metrics_are_cut_back_to_the_resumed_step(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    log = MetricsLog(path, 0)
+    for step in range(1, 6):
+        log.write({"step": step})
+    log.close()
+    with open(path, "a", encoding="utf-8") as stream:
+        stream.write('{"step": 6, "lo')
+    MetricsLog(path, 3).close()
+    assert [line["step"] for line in read_metrics(path)] == [1, 2, 3]

@@ -1,0 +1,123 @@
+"""Batches: every text once an epoch, the same whatever was read before, columns in the rows they belong to."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from slonik.core.errors import SlonikError
+from slonik.train.columns import Concatenated, PartnerRows, Rows, TokenRows
+from slonik.train.feed import Feed
+from slonik.train.ragged import Ragged
+from slonik.train.text_loader import TextLoader
+from tests.train import toy
+
+
+def _loader(**options: int) -> TextLoader:
+    return toy.loader(toy.objective(), **options)
+
+
+def test_every_epoch_has_every_text_once_in_a_new_order() -> None:
+    loader = _loader()
+    epochs = [loader.plan(epoch) for epoch in range(2)]
+    for plan in epochs:
+        assert sorted(np.concatenate(plan).tolist()) == list(range(toy.TEXTS))
+    assert not np.array_equal(np.concatenate(epochs[0]), np.concatenate(epochs[1]))
+
+
+def test_plan_depends_on_seed_and_epoch_alone() -> None:
+    one, other, third = _loader(), _loader(), _loader(seed=1)
+    one.plan(7)
+    assert all(np.array_equal(a, b) for a, b in zip(one.plan(3), other.plan(3), strict=True))
+    assert not np.array_equal(np.concatenate(one.plan(3)), np.concatenate(third.plan(3)))
+
+
+def test_batches_keep_to_the_budget_with_little_padding() -> None:
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(3, 60, size=5000)
+    ids = Ragged.of([[5] * length for length in lengths])
+    loader = TextLoader(ids, toy.objective(), max_texts=64, max_tokens=1024)
+    padded = real = 0
+    for texts in loader.plan(0):
+        longest = int(lengths[texts].max())
+        assert len(texts) <= 64 and len(texts) * longest <= 1024
+        padded, real = padded + len(texts) * longest, real + int(lengths[texts].sum())
+    assert padded / real < 1.05
+
+
+def test_columns_follow_their_texts() -> None:
+    loader = _loader()
+    vectors = loader._columns["teacher"].take(np.arange(toy.TEXTS))
+    texts = loader.plan(0)[2]
+    batch = loader.batch(0, 2, texts)
+    assert torch.equal(batch["teacher"], vectors[torch.from_numpy(texts)])
+    for row, text in enumerate(texts):
+        expected = vectors[toy.TEXTS - 1 - text] if text % 3 == 0 else torch.zeros(toy.DIMENSION)
+        assert torch.equal(batch["teacher_partner"][row].float(), expected.float())
+        assert batch["input_ids"][row][batch["attention_mask"][row].bool()].tolist() == loader._ids[text].tolist()
+
+
+def test_concatenated_teachers_have_the_mean_cosine() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.standard_normal((4, 3)), rng.standard_normal((4, 5))
+    joined = Concatenated([first, second]).take(np.array([0, 1])).numpy()
+
+    def cosine(array: np.ndarray) -> float:
+        return float(array[0] @ array[1] / np.linalg.norm(array[0]) / np.linalg.norm(array[1]))
+
+    assert cosine(joined) == pytest.approx((cosine(first) + cosine(second)) / 2, abs=1e-6)
+
+
+def test_token_rows_are_padded_to_the_longest() -> None:
+    states = Ragged(np.arange(12, dtype=np.float16).reshape(6, 2), np.array([0, 1, 4, 6]))
+    taken = TokenRows(states).take(np.array([0, 1]))
+    assert taken.shape == (2, 3, 2)
+    assert taken[0, 1:].abs().max() == 0 and torch.equal(taken[1], torch.arange(2.0, 8.0).reshape(3, 2).half())
+
+
+def test_partner_of_nobody_is_zero() -> None:
+    column = PartnerRows(np.ones((2, 3), dtype=np.float16), np.array([-1, 1]))
+    assert column.take(np.array([0, 1])).sum(1).tolist() == [0.0, 3.0]
+
+
+def test_rows_are_copied_so_that_a_batch_cannot_change_the_cache() -> None:
+    array = np.zeros((3, 2), dtype=np.float32)
+    Rows(array).take(np.array([0, 1]))[:] = 5
+    assert array.max() == 0
+
+
+def test_feed_goes_on_from_its_position_across_epochs() -> None:
+    loader = _loader()
+    with Feed(loader) as feed:
+        seen = [next(feed)[0] for _ in range(20)]
+        position = feed.position
+        expected = [next(feed)[0] for _ in range(3)]
+    with Feed(loader, *position) as again:
+        got = [next(again)[0] for _ in range(3)]
+    assert [str(place) for place in got] == [str(place) for place in expected]
+    assert seen[-1].epoch == 2
+
+
+def test_processes_read_disjoint_batches() -> None:
+    loader = _loader()
+    with Feed(loader) as alone:
+        everything = [str(place) for place, _ in itertools.islice(alone, 12)]
+    parts = []
+    for rank in range(3):
+        with Feed(loader, rank=rank, world=3) as feed:
+            parts.append([str(place) for place, _ in itertools.islice(feed, 4)])
+    assert [place for group in zip(*parts, strict=True) for place in group] == everything
+
+
+def test_an_empty_corpus_is_refused() -> None:
+    with pytest.raises(SlonikError, match="corpus is empty"):
+        TextLoader(Ragged.of([]), toy.objective())
+
+
+def test_fingerprint_knows_texts_columns_and_budget() -> None:
+    prints = {_loader().fingerprint, _loader(max_texts=4).fingerprint, _loader(seed=3).fingerprint}
+    other = TextLoader(toy.texts(), toy.objective(), max_texts=8).fingerprint
+    assert len({*prints, other}) == 4 and _loader().fingerprint in prints
