@@ -1,4 +1,4 @@
-"""`slonik tokenizer trim`: reads options, hands them on, shows the report."""
+"""`slonik tokenizer train` and `slonik tokenizer trim`: read options, hand them on, show the report."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from slonik.core.records import Record
+    from slonik.tokenizers.fertility import Fit
     from slonik.tokenizers.trim import TrimReport
 
 _TRIM_HELP = """Cut a model's vocabulary to the languages and words that you need: a smaller checkpoint, same vectors.
@@ -24,14 +25,62 @@ Examples:
     slonik tokenizer trim MODEL --corpus texts/ --scripts ru,en --min-count 2 --max-pieces 35000 --out small
 """
 
+_TRAIN_HELP = """Train a tokenizer on text files and write it as a folder that AutoTokenizer loads.
+
+WordPiece is trained by its real score, freq(ab) / (freq(a) freq(b)), among pairs that occur at least
+--min-frequency times; byte-level BPE and Unigram as usual. Fertility (tokens per word) and the unknown rate are
+measured on 2 % of the corpus, set aside, and on the kinds of text that --measure names, beside other tokenizers.
+
+Examples:
+
+    slonik tokenizer train ru.txt.gz --kind wordpiece --vocab-size 30000 --out my-tokenizer
+
+    slonik tokenizer train ru.txt.gz --kind bpe --family fred-t5 --sentinels 128 --out bpe --measure chats=chats.txt \\
+        --against embedded:multilingual-e5-small
+"""
+
 
 def register(app: typer.Typer) -> None:
     """Add the `tokenizer` group."""
     group = typer.Typer(no_args_is_help=True, help="Train tokenizers, trim vocabularies.")
-    # With a single command typer would drop the group's level: the callback keeps `tokenizer trim` as it is.
-    group.callback()(lambda: None)
+    group.command("train", help=_TRAIN_HELP)(train)
     group.command("trim", help=_TRIM_HELP)(trim)
     app.add_typer(group, name="tokenizer")
+
+
+def train(
+    files: list[str] = typer.Argument(..., help="Text files or folders (.txt, .jsonl, .csv, .parquet, also .gz)."),
+    kind: str = typer.Option(..., help="wordpiece, bpe (byte-level) or unigram."),
+    vocab_size: int = typer.Option(30_000, min=10, help="Pieces in all, special tokens included."),
+    out: Path = typer.Option(..., help="Folder for the tokenizer."),
+    min_frequency: int | None = typer.Option(
+        None, min=1, help="How often a pair must occur to be merged (default: grows with the corpus, at least 2)."
+    ),
+    lowercase: bool = typer.Option(False, "--lowercase", help="Forget letter case."),
+    family: str | None = typer.Option(None, help="Model family whose special tokens to use (bert, roberta, t5, ...)."),
+    sentinels: int | None = typer.Option(None, min=1, help="Sentinels of T5 families (100)."),
+    special: list[str] = typer.Option([], help="A further special token; may be repeated."),
+    max_length: int = typer.Option(512, min=1, help="Tokens of the longest text, written down for clients."),
+    column: str | None = typer.Option(None, help="Field or column with the texts (default: text)."),
+    measure: list[str] = typer.Option([], metavar="KIND=FILE", help="Measure on this kind of text; may be repeated."),
+    against: list[str] = typer.Option([], metavar="MODEL", help="Measure this tokenizer too; may be repeated."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace the folder --out if it is there."),
+    json_file: Path | None = typer.Option(None, "--json", help="Write result records to this file.", metavar="FILE"),
+) -> None:
+    from slonik.core.config import read_config
+    from slonik.core.records import write_records
+    from slonik.recipes.train_tokenizer import TokenizerRecipe, train_tokenizer
+
+    training: dict[str, Any] = {"kind": kind, "vocab_size": vocab_size, "min_frequency": min_frequency}
+    training |= {"lowercase": lowercase, "family": family, "sentinels": sentinels, "extra_specials": special}
+    values: dict[str, Any] = {"corpus": files, "out": str(out), "training": training, "max_length": max_length}
+    values |= {"column": column, "measure": _named(measure), "against": against, "overwrite": overwrite}
+    recipe = read_config(TokenizerRecipe, None, values)
+    trained, fits, records = train_tokenizer(recipe, log=lambda line: typer.echo(line, err=True))
+    _print_fits(fits)
+    typer.echo(f"{trained.tokenizer.get_vocab_size():,} pieces written to {out}")
+    if json_file is not None:
+        write_records(json_file, records)
 
 
 def trim(
@@ -67,6 +116,30 @@ def trim(
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _named(items: list[str]) -> dict[str, str]:
+    """`KIND=FILE` items as a mapping."""
+    from slonik.core.errors import SlonikError
+
+    pairs = [item.partition("=") for item in items]
+    for item, (name, _, value) in zip(items, pairs, strict=True):
+        if not name or not value:
+            raise SlonikError(f"--measure {item!r} is not of the form KIND=FILE")
+    return {name: value for name, _, value in pairs}
+
+
+def _print_fits(fits: dict[str, dict[str, Fit]]) -> None:
+    """One table of tokenizers by kinds of text."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("tokenizer", "texts", "number", "tokens per word", "bytes per token", "unknown")
+    for name, by_kind in fits.items():
+        for kind, fit in by_kind.items():
+            figures = f"{fit.fertility:.3f}", f"{fit.bytes_per_token:.2f}", f"{fit.unknown_rate:.4%}"
+            table.add_row(name, kind, f"{fit.texts:,}", *figures)
+    Console().print(table)
 
 
 def _print_report(report: TrimReport, records: list[Record], out: Path) -> None:

@@ -101,10 +101,10 @@ def train(
         trained = _train_wordpiece(config, pipeline, specials, texts, total, log)
     else:
         trained = _train_with_library(config, pipeline, specials, texts, total)
+    _finish(trained.tokenizer, specials)
     size = trained.tokenizer.get_vocab_size()
     if size < config.vocab_size:
         log(f"the corpus gives {size:,} pieces, fewer than the {config.vocab_size:,} asked for")
-    _finish(trained.tokenizer, specials)
     return trained
 
 
