@@ -70,7 +70,11 @@ def encodechka(
 
 def _load(model: str, options: dict[str, Any]) -> Encoder:
     import slonik
+    from slonik.core.errors import SlonikError
 
+    if options and (Path(model) / "onnx").is_dir():
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in options)
+        raise SlonikError(f"{model} is an exported folder, run by onnxruntime: leave out {names}")
     encoder = slonik.load(model, **options)
     encoder.name = model  # records carry the name that the user gave
     return encoder

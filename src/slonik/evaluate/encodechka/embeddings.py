@@ -22,7 +22,7 @@ from slonik.evaluate.encodechka.tasks import MAX_LENGTH
 
 DEFAULT = "default"
 _CHUNK_CHARACTERS = 100_000
-_CHUNK_TEXTS = 2048
+_CHUNK_TEXTS = 1024  # encoders show a bar of their own above this
 _SECONDS_BETWEEN_SHARDS = 30.0
 
 
@@ -42,8 +42,9 @@ def content_hashes(encoder: Encoder) -> dict[str, str | None]:
     """Hashes of weights and tokenizer; None for what has neither. Reads all weights: ask once."""
     tokenizer: Any = getattr(encoder, "tokenizer", None)
     facts = encoder.describe()
+    own: Any = getattr(encoder, "weights_hash", None)  # of the file in use, where facts may speak of its origin
     return {
-        "weights": facts.get("weights_hash"),
+        "weights": own() if callable(own) else facts.get("weights_hash"),
         "tokenizer": sha256_bytes(tokenizer.to_str().encode()) if hasattr(tokenizer, "to_str") else None,
         "dtype": str(facts.get("dtype")),
     }

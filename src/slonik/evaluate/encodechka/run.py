@@ -205,7 +205,9 @@ class _Run:
     def sentences(self, parts: Sequence[_Part]) -> None:
         if not parts:
             return
-        vectors = SentenceVectors(self.encoder, self.prefix, self._cache(limited(self.encoder, MAX_LENGTH)))
+        vectors = SentenceVectors(
+            self.encoder, self.prefix, self._cache(limited(self.encoder, MAX_LENGTH), self.prefix)
+        )
         vectors.prepare(text for part in parts for text in part.sentences)
         sizes = {part.task.id: sum(map(len, set(part.sentences))) for part in parts}
         for part in parts:
@@ -216,18 +218,18 @@ class _Run:
         self._count(vectors)
 
     def words(self, parts: Sequence[_Part]) -> None:
+        if not parts:
+            return
         prefix = self.prefix or ""
-        encoder = longest(self.encoder)
+        vectors = WordVectors(self.encoder, prefix, self._cache(longest(self.encoder), prefix))
         for part in parts:
             self.on_task(part.task.id)
             for variant in self.variants:
-                whole = variant == "fixed"
-                vectors = WordVectors(self.encoder, prefix, whole=whole, cache=self._cache(encoder, prefix, whole))
+                before = vectors.seconds
                 score = score_words(part.content, vectors, variant)
-                source = "pieces" if isinstance(self.encoder, TokenEncoder) else "each word alone"
-                score.detail["vectors"] = source
-                self._keep(part, variant, score, vectors.seconds)
-                self._count(vectors)
+                score.detail["vectors"] = "pieces" if isinstance(self.encoder, TokenEncoder) else "each word alone"
+                self._keep(part, variant, score, vectors.seconds - before)
+        self._count(vectors)
 
     def averages(self) -> None:
         """Means over tasks, each task's replicates being those of its own figure."""
@@ -253,11 +255,10 @@ class _Run:
                 )
                 measured[variant, name] = Measured(record, values)
 
-    def _cache(self, encoder: Encoder, prefix: str | None = None, whole: bool | None = None) -> EmbeddingCache | None:
+    def _cache(self, encoder: Encoder, prefix: str | None) -> EmbeddingCache | None:
         if not self.use_cache or None in self.hashes.values():
             return None  # what has no tokenizer is encoded faster than read
-        known = identity(encoder, self.hashes, self.prefix if prefix is None else prefix, whole_texts=whole)
-        return EmbeddingCache(cache_dir() / "embeddings", known)
+        return EmbeddingCache(cache_dir() / "embeddings", identity(encoder, self.hashes, prefix))
 
     def _count(self, vectors: SentenceVectors | WordVectors) -> None:
         self.evaluation.embedding_seconds += vectors.seconds

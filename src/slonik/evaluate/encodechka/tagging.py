@@ -33,7 +33,7 @@ def score_words(documents: Sequence[Document], vectors: WordVectors, variant: st
     from sklearn.model_selection import train_test_split
 
     words = [split_words(document.text) for document in documents]
-    features = vectors.get([[word.text for word in row] for row in words])
+    features = vectors.get([[word.text for word in row] for row in words], whole=variant == "fixed")
     start = time.perf_counter()
     labels = [np.asarray(label_words(*pair, variant)) for pair in zip(documents, words, strict=True)]
     train, test = train_test_split(range(len(documents)), test_size=0.5, random_state=1)

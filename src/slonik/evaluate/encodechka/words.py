@@ -13,10 +13,10 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,10 @@ from slonik.evaluate.encodechka.readers import Document
 OUTSIDE = "O"
 _NO_LIMIT = 1_000_000
 _DOCUMENTS_AT_ONCE = 32
+_SEPARATOR = "\x1f"  # between the words of a cache key
+_WHOLE = "\x1e"  # at the end of the key of a text read in several windows
+
+_Reader: TypeAlias = Callable[[Sequence[list[str]]], list[tuple[FloatArray, int]]]
 
 
 @dataclass(frozen=True)
@@ -74,12 +78,11 @@ def _longest_first(span: tuple[str, int, int]) -> tuple[int, int]:
 
 
 class WordVectors:
-    """Vectors of the words of texts.
+    """Vectors of the words of texts; every window of a text is read once, whoever asks for it.
 
     Args:
         encoder: what encodes.
         prefix: put before each text; "" by default in the word tasks.
-        whole: read texts longer than the model in several windows; False cuts them, and cut words are zeros.
         cache: vectors of earlier runs.
 
     Attributes:
@@ -87,65 +90,85 @@ class WordVectors:
         encoded, reused: documents encoded, and found in the cache.
     """
 
-    def __init__(self, encoder: Encoder, prefix: str, *, whole: bool, cache: EmbeddingCache | None = None) -> None:
+    def __init__(self, encoder: Encoder, prefix: str, cache: EmbeddingCache | None = None) -> None:
         self._encoder = longest(encoder)
         self._prefix = prefix
-        self._whole = whole
         self._cache = cache
+        self._known: dict[str, tuple[FloatArray, int]] = {}
         self.seconds = 0.0
         self.encoded = 0
         self.reused = 0
 
-    def get(self, documents: Sequence[Sequence[str]]) -> list[FloatArray]:
-        """One (W, D) array per document of W words; a word without pieces is a row of zeros."""
-        keys = ["\x1f".join(words) for words in documents]
-        found: list[FloatArray | None] = [None] * len(documents)
-        for index, key in enumerate(keys):
-            known = self._cache.find(key) if self._cache is not None else None
-            found[index] = known["words"] if known is not None else None
-        missing = [index for index, vectors in enumerate(found) if vectors is None]
-        self.reused += len(documents) - len(missing)
-        self.encoded += len(missing)
+    def get(self, documents: Sequence[Sequence[str]], *, whole: bool) -> list[FloatArray]:
+        """One (W, D) array per document of W words; a word without pieces is a row of zeros.
+
+        Args:
+            whole: read texts longer than the model in several windows; False cuts them: cut words are zeros.
+        """
+        keys = [_SEPARATOR.join(words) for words in documents]
+        words_of = {key: list(words) for key, words in zip(keys, documents, strict=True)}
+        self._learn(words_of, self._first_windows)
+        if not whole:
+            return [self._known[key][0] for key in keys]
+        cut = {key + _WHOLE: words for key, words in words_of.items() if self._known[key][1] < len(words)}
+        self._learn(cut, self._further_windows)
+        return [self._known.get(key + _WHOLE, self._known[key])[0] for key in keys]
+
+    def _learn(self, documents: dict[str, list[str]], read: _Reader) -> None:
+        """Make `documents` known, from the cache or by `read`."""
+        missing = []
+        for key in documents:
+            if key in self._known:
+                continue
+            found = self._cache.find(key) if self._cache is not None else None
+            if found is None:
+                missing.append(key)
+            else:
+                self._known[key] = found["words"], int(found["read"].sum())
+                self.reused += 1
         with progress_bar(f"{self._encoder.name}: words", total=len(missing)) as bar:
             for start in range(0, len(missing), _DOCUMENTS_AT_ONCE):
                 chosen = missing[start : start + _DOCUMENTS_AT_ONCE]
                 began = time.perf_counter()
-                vectors = self._encode([documents[index] for index in chosen])
+                self._known |= dict(zip(chosen, read([documents[key] for key in chosen]), strict=True))
                 self.seconds += time.perf_counter() - began
-                for place, index in enumerate(chosen):
-                    found[index] = vectors[place]
                 bar.advance(len(chosen))
+        self.encoded += len(missing)
         if self._cache is not None and missing:
-            matrices = [matrix for index in missing if (matrix := found[index]) is not None]
-            lengths = [len(matrix) for matrix in matrices]
-            self._cache.add([keys[index] for index in missing], lengths, {"words": np.concatenate(matrices)})
-        return [vectors for vectors in found if vectors is not None]
+            self._save(self._cache, missing)
 
-    def _encode(self, documents: Sequence[Sequence[str]]) -> list[FloatArray]:
+    def _save(self, cache: EmbeddingCache, keys: Sequence[str]) -> None:
+        found = [self._known[key] for key in keys]
+        read = [(np.arange(len(vectors)) < done)[:, None] for vectors, done in found]
+        kinds = {"words": np.concatenate([vectors for vectors, _ in found])}
+        kinds["read"] = np.concatenate(read).astype(np.float32)
+        cache.add(keys, [len(vectors) for vectors, _ in found], kinds)
+
+    def _first_windows(self, documents: Sequence[list[str]]) -> list[tuple[FloatArray, int]]:
+        """Vectors of the words within the model's length, and how many words were read whole."""
         if not isinstance(self._encoder, TokenEncoder):
             return self._encode_alone(documents)
-        results = [np.zeros((len(words), self._encoder.dimension), dtype=np.float32) for words in documents]
-        waiting = [(index, 0) for index, words in enumerate(documents) if words]
-        while waiting:
-            texts = [" ".join(documents[index][start:]) for index, start in waiting]
-            read = self._encoder.encode_tokens(texts, prefix=self._prefix)
-            left = []
-            for (index, start), tokens in zip(waiting, read, strict=True):
-                vectors, done = word_means(documents[index][start:], tokens)
-                done = done if self._whole else len(vectors)
-                results[index][start : start + done] = vectors[:done]
-                if start + done < len(documents[index]):
-                    left.append((index, start + done))
-            waiting = left
-        return results
+        read = self._encoder.encode_tokens([" ".join(words) for words in documents], prefix=self._prefix)
+        return [word_means(words, tokens) for words, tokens in zip(documents, read, strict=True)]
 
-    def _encode_alone(self, documents: Sequence[Sequence[str]]) -> list[FloatArray]:
+    def _further_windows(self, documents: Sequence[list[str]]) -> list[tuple[FloatArray, int]]:
+        """Vectors of all words, the first window being known."""
+        found = [self._known[_SEPARATOR.join(words)] for words in documents]
+        results = [vectors.copy() for vectors, _ in found]
+        starts = [done for _, done in found]
+        while waiting := [index for index, words in enumerate(documents) if starts[index] < len(words)]:
+            rest = [documents[index][starts[index] :] for index in waiting]
+            for index, (vectors, done) in zip(waiting, self._first_windows(rest), strict=True):
+                results[index][starts[index] : starts[index] + done] = vectors[:done]
+                starts[index] += done
+        return [(vectors, len(vectors)) for vectors in results]
+
+    def _encode_alone(self, documents: Sequence[Sequence[str]]) -> list[tuple[FloatArray, int]]:
         unique = list(dict.fromkeys(word for words in documents for word in words))
-        if not unique:
-            return [np.zeros((0, self._encoder.dimension), dtype=np.float32) for _ in documents]
         rows = {word: row for row, word in enumerate(unique)}
-        table = self._encoder.encode(unique, prefix=self._prefix)
-        return [table[[rows[word] for word in words]] for words in documents]
+        empty = np.zeros((0, self._encoder.dimension), dtype=np.float32)
+        table = self._encoder.encode(unique, prefix=self._prefix) if unique else empty
+        return [(table[[rows[word] for word in words]] if words else empty, len(words)) for words in documents]
 
 
 def word_means(words: Sequence[str], tokens: TokenVectors) -> tuple[FloatArray, int]:
@@ -158,6 +181,8 @@ def word_means(words: Sequence[str], tokens: TokenVectors) -> tuple[FloatArray, 
     Returns:
         Vectors (W, D), zeros for a word without pieces, and the number of words that need no further window.
     """
+    if not words:
+        return np.zeros((0, tokens.vectors.shape[1]), dtype=np.float32), 0
     lengths = np.array([len(word) for word in words])
     starts = np.cumsum(lengths + 1) - lengths - 1
     kept = ~tokens.special
