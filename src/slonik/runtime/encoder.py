@@ -22,9 +22,9 @@ from slonik.core.batching import token_budget_batches, windows
 from slonik.core.errors import SlonikError
 from slonik.core.progress import progress_bar
 from slonik.core.protocols import FloatArray, TokenVectors
-from slonik.core.sentence_config import SentenceConfig
 from slonik.runtime import tokenizing
 from slonik.runtime.buffers import Buffers
+from slonik.runtime.sentence import SentenceSettings
 from slonik.runtime.session import available_threads, choose_file, open_session, read_metadata
 
 LongTexts = Literal["windows", "truncate"]
@@ -56,10 +56,11 @@ def load(
     if threads is not None and threads < 1:
         raise SlonikError(f"threads is {threads}: use 1 or more")
     count = threads or available_threads()
+    session = open_session(path, threads=count)  # before the tokenizer, which then reuses what reading the file freed
     return OnnxEncoder(
-        open_session(path, threads=count),
+        session,
         tokenizing.load_tokenizer(root),
-        SentenceConfig.read(root),
+        SentenceSettings.read(root),
         name=str(folder),
         source=root,
         file=path,
@@ -87,7 +88,7 @@ class OnnxEncoder:
         self,
         session: onnxruntime.InferenceSession,
         tokenizer: Tokenizer,
-        sentence: SentenceConfig,
+        sentence: SentenceSettings,
         *,
         name: str,
         source: Path,
