@@ -22,6 +22,7 @@ class Outer(Config):
 
     model: str
     inner: Inner = Inner()
+    maybe: Inner | None = None
 
 
 def test_file_and_overrides_meet(tmp_path: Path) -> None:
@@ -34,7 +35,8 @@ def test_file_and_overrides_meet(tmp_path: Path) -> None:
     ("text", "sentence"),
     [
         ("model: a\nmodle: b\n", "unknown field 'modle'; did you mean 'model'"),
-        ("model: a\ninner: {epoch: 3}\n", "did you mean 'epochs'"),
+        ("model: a\ninner: {epoch: 3}\n", "did you mean 'inner.epochs'"),
+        ("model: a\nmaybe: {epoch: 3}\n", "did you mean 'maybe.epochs'"),
         ("model: a\ninner: {epochs: 0}\n", "'inner.epochs' is 0"),
         ("inner: {}\n", "'model' is missing"),
         ("- a\n", "not a mapping"),

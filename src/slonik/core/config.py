@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -41,7 +41,8 @@ def _sentence(error: ValidationError, cls: type[BaseModel]) -> str:
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return unknown_name(field, _fields_at(cls, first["loc"][:-1]), "field")
+        where = "".join(f"{part}." for part in first["loc"][:-1])
+        return unknown_name(field, [where + name for name in _fields_at(cls, first["loc"][:-1])], "field")
     if first["type"] == "missing":
         return f"the field {field!r} is missing"
     if not field:
@@ -54,11 +55,17 @@ def _fields_at(cls: type[BaseModel], location: Sequence[int | str]) -> list[str]
     current: Any = cls
     for part in location:
         field = getattr(current, "model_fields", {}).get(part)
-        annotation = field.annotation if field else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        nested = _models_in(field.annotation) if field else []
+        if not nested:
             return []
-        current = annotation
+        current = nested[0]
     return list(current.model_fields)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The configurations that a field may hold: `Inner`, or those in `Inner | None`."""
+    options = get_args(annotation) or (annotation,)
+    return [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
 
 
 def read_recipe(path: str | Path) -> dict[str, Any]:

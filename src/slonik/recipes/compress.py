@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slonik import models
-from slonik.core.atomic import write_json
+from slonik.core.atomic import new_folder, write_json
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Step
 from slonik.core.protocols import Encoder
@@ -42,6 +42,8 @@ class Compression:
         out: the new checkpoint.
         before, after: everything measured on the original and on the result, the same way.
         differences: after minus before, paired where items can be paired.
+        lineage: steps of the new checkpoint's passport.
+        folders: names of the steps' folders.
         summaries: step -> what it found.
         seconds: step -> how long it took.
     """
@@ -50,6 +52,8 @@ class Compression:
     before: list[Record] = field(default_factory=list)
     after: list[Record] = field(default_factory=list)
     differences: list[Record] = field(default_factory=list)
+    lineage: tuple[Step, ...] = ()
+    folders: list[str] = field(default_factory=list)
     summaries: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -102,6 +106,7 @@ def _corpus_identity(config: CompressConfig) -> dict[str, Any]:
 def _note(made: Compression, name: str, result: StepResult) -> None:
     made.summaries[name] = result.summary
     made.seconds[name] = result.seconds
+    made.folders.append(result.folder.name)
 
 
 def _trimmed(
@@ -225,7 +230,13 @@ def _finish(config: CompressConfig, student: TorchEncoder, made: Compression) ->
         summary={name: value for name, value in made.summaries.items() if name != "trim"},
     )
     passport = student.passport.with_step(step, name=made.out.name).with_records([*made.after, *made.differences])
-    models.save(student, made.out, passport)
-    write_records(made.out / "records.json", [*made.before, *made.after, *made.differences])
-    write_json(made.out / "steps.json", {"seconds": made.seconds, "summaries": made.summaries})
-    write_report(config, made)
+    made.lineage = passport.lineage
+    with new_folder(made.out) as unfinished:
+        models.save(student, unfinished, passport, overwrite=True)
+        write_records(unfinished / "records.json", [*made.before, *made.after, *made.differences])
+        write_json(unfinished / "steps.json", {"seconds": made.seconds, "summaries": made.summaries})
+        for name in ("plan.json", "metrics.jsonl"):
+            for found in work_folder(made.out).glob(f"*-*/{name}"):
+                if found.parent.name in made.folders:
+                    shutil.copy(found, unfinished / name)
+        write_report(config, made, unfinished)

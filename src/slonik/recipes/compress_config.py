@@ -108,6 +108,8 @@ class CompressConfig(Config):
     data_dir: str | None = None
     """Benchmark data; encodechka is measured before and after where it is found."""
     evaluate: bool = True
+    speed_texts: int = Field(100, ge=1)
+    """Sentences that speed is measured on."""
     seed: int = Field(0, ge=0)
 
     @field_validator("model", "out")

@@ -13,7 +13,6 @@ from slonik.core.paths import data_dir
 from slonik.core.protocols import FloatArray
 from slonik.core.records import Record
 from slonik.evaluate import agreement as agree
-from slonik.evaluate import encodechka
 from slonik.evaluate.resources.measure import measure
 from slonik.evaluate.resources.sample_texts import bench_texts
 from slonik.evaluate.statistics import Mean, interval, replicates, value_of
@@ -22,7 +21,6 @@ from slonik.recipes.compress_config import CompressConfig
 from slonik.recipes.compress_corpus import CorpusSample
 
 SUITE = "agreement"
-_SPEED_TEXTS = 100
 
 
 @dataclass
@@ -45,7 +43,7 @@ def measure_both(
     announce("measuring speed, memory and agreement ...")
     found = Measured()
     data = data_dir(Path(config.data_dir) if config.data_dir else None)
-    texts = bench_texts(data_dir=data if (data / "encodechka").is_dir() else None, limit=_SPEED_TEXTS)
+    texts = bench_texts(data_dir=data if (data / "encodechka").is_dir() else None, limit=config.speed_texts)
     for encoder, records in ((teacher, found.before), (student, found.after)):
         records += measure(encoder, texts, rounds=3)
     before, after = agreement_records(teacher, student, sample, config.seed)
@@ -53,15 +51,20 @@ def measure_both(
     found.after += after
     if config.evaluate and (data / "encodechka").is_dir():
         announce("measuring encodechka, before and after ...")
-        results = encodechka.evaluate([teacher, student], data)
-        for record in results:
-            if record.model == teacher.name:
-                found.before.append(record)
-            elif record.model == student.name:
-                found.after.append(record)
-            else:
-                found.differences.append(record)
+        _add_encodechka(found, teacher, student, data)
     return found
+
+
+def _add_encodechka(found: Measured, teacher: TorchEncoder, student: TorchEncoder, data: Path) -> None:
+    from slonik.evaluate.encodechka.suite import evaluate
+
+    for record in evaluate([teacher, student], data):
+        if record.model == teacher.name:
+            found.before.append(record)
+        elif record.model == student.name:
+            found.after.append(record)
+        else:
+            found.differences.append(record)
 
 
 def agreement_records(

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from slonik.core.passport import Passport
 from slonik.core.records import Record
 from slonik.evaluate.encodechka.published import PUBLISHED
 from slonik.recipes.compress import Compression
@@ -20,9 +19,9 @@ from slonik.train.metrics_log import read_metrics
 REPORT_NAME = "report.html"
 
 
-def write_report(config: CompressConfig, made: Compression) -> Path:
-    """Write `report.html` into the new checkpoint's folder."""
-    path = made.out / REPORT_NAME
+def write_report(config: CompressConfig, made: Compression, folder: Path) -> Path:
+    """Write `report.html` into `folder`."""
+    path = folder / REPORT_NAME
     compression(made.before, made.after, facts(config, made), differences=made.differences, path=path)
     return path
 
@@ -51,7 +50,7 @@ def facts(config: CompressConfig, made: Compression) -> CompressionFacts:
     return CompressionFacts(
         before=config.model,
         after=made.out.name,
-        lineage=Passport.read(made.out).lineage if made.out.is_dir() else (),
+        lineage=made.lineage,
         seconds=made.seconds,
         trimming=made.summaries.get("trim"),
         curve=curve,
