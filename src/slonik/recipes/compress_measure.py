@@ -56,15 +56,12 @@ def measure_both(
 
 
 def _add_encodechka(found: Measured, teacher: TorchEncoder, student: TorchEncoder, data: Path) -> None:
-    from slonik.evaluate.encodechka.suite import evaluate
+    from slonik.evaluate.encodechka import compare, evaluate
 
-    for record in evaluate([teacher, student], data):
-        if record.model == teacher.name:
-            found.before.append(record)
-        elif record.model == student.name:
-            found.after.append(record)
-        else:
-            found.differences.append(record)
+    evaluations = [evaluate(encoder, data) for encoder in (teacher, student)]
+    found.before += evaluations[0].records
+    found.after += evaluations[1].records
+    found.differences += compare(evaluations)
 
 
 def agreement_records(
