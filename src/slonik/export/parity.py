@@ -73,9 +73,11 @@ def batches_of(rows: Sequence[list[int]], longest: int, pad: int) -> list[Batch]
         longest: the most tokens the model takes.
         pad: id of the padding token.
     """
+    top = min(longest, _LONGEST)
     stream = [token for row in rows for token in row]
+    stream *= 1 + 2 * top // len(stream)
     found = []
-    for length in sorted({min(size, longest) for size in (_SHORT, _MIDDLE, min(longest, _LONGEST))}):
+    for length in sorted({min(_SHORT, top), min(_MIDDLE, max(1, top // 2)), top}):
         for size in _BATCHES:
             ids = np.full((size, length), pad, dtype=np.int64)
             mask = np.zeros((size, length), dtype=np.int64)
