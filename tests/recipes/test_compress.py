@@ -165,3 +165,39 @@ def test_the_command_line_refuses_with_exit_code_2(place: Path, capsys: pytest.C
             main([*arguments, *more])
         assert stopped.value.code == 2
         assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("prune", "expected"),
+    [
+        ({"layers": 2}, {"depth": 2}),
+        ({"layers": 3, "ffn": 0.5, "steps": 2, "texts": 16}, {"depth": 3, "ffn": [32, 32, 32]}),
+        ({"heads": 0.5, "steps": 2, "texts": 16, "uneven": True}, {"depth": 4, "mean_heads": 2}),
+        ({"target_flops": 0.5, "steps": 2, "texts": 16}, {"flops": 0.5}),
+        ({"target_parameters": 25_000, "steps": 2, "texts": 16}, {"parameters": 25_000}),
+    ],
+)
+def test_budgets_are_met(place: Path, prune: dict[str, Any], expected: dict[str, Any]) -> None:
+    from slonik import models
+    from slonik.recipes.compress_config import PruneConfig
+    from slonik.recipes.compress_corpus import CorpusSample
+    from slonik.recipes.pruning import prune as cut
+
+    teacher = models.load(place / "teacher")
+    pairs = corpus.pairs()
+    sample = CorpusSample([pair[1] for pair in pairs[:64]], pairs[64:128], [], [])
+    before = teacher.describe()
+    pruned, plan, summary = cut(teacher, teacher, PruneConfig(**prune), sample, 0)
+    after = pruned.describe()
+    assert expected.get("depth", len(plan.layers)) == len(plan.layers)
+    assert expected.get("ffn", summary["ffn"]) == summary["ffn"]
+    if "mean_heads" in expected:
+        assert sum(summary["heads"]) == expected["mean_heads"] * len(plan.layers)
+    assert after["parameters"] <= expected.get("parameters", after["parameters"])
+    assert after["flops_per_token"] <= expected.get("flops", 2) * before["flops_per_token"] * 1.1
+    assert pruned.encode(tiny.TEXTS[:2]).shape == (2, pruned.dimension)
+
+
+def test_a_budget_that_cannot_be_met_names_the_nearest(place: Path) -> None:
+    with pytest.raises(SlonikError, match="nearest|least|cheapest"):
+        story.compress(config(place, "bad", prune={"target_parameters": 10, "texts": 16}))
