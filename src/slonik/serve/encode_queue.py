@@ -1,9 +1,9 @@
 """The bounded queue in front of one encoder, and the threads that empty it.
 
 Requests are taken in rotation, one text each, so that a request of two thousand texts does not hold up a request
-of one. One thread tokenises a few texts at a time, sorts them by length into batches of at most `max_batch_tokens`
-(see batcher.py), and gives a batch to an encoding thread as soon as one is free: there is one of them, or one per
-processor where the encoder itself uses a single one. A request whose client hung up is dropped before it is encoded.
+of one. A worker that is free tokenises a few texts, chooses a batch of like lengths with at most `max_batch_tokens`
+(see batcher.py), and encodes it; there is one worker, or one per processor where the encoder itself uses a single
+one. A request whose client hung up is dropped before it is encoded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from slonik.core.errors import SlonikError
 from slonik.core.protocols import FloatArray
@@ -26,9 +25,8 @@ from slonik.serve.metrics import ModelMetrics
 
 _log = logging.getLogger("slonik.serve")
 
-_WINDOW_BATCHES = 4  # tokenised texts kept ready, in batches: enough to choose texts of like length from
-_TAKE_CHARACTERS = 65_536  # tokenised in one go; bounds how long a new request waits for a tokenizer
-_TAKE_TEXTS = 256
+_WINDOW_BATCHES = 2  # tokenised texts kept ready, in batches: enough to find like lengths, few enough to be fair
+_CHARACTERS_PER_TOKEN = 4  # about, in Russian: how many texts to tokenise for a window
 _LONGEST_RETRY_SECONDS = 60
 
 
@@ -51,26 +49,26 @@ class EncodeQueue:
         self._jobs: deque[Job] = deque()  # with texts not yet taken; guarded by _changed
         self._waiting = 0  # texts that no batch has begun; guarded by _changed
         self._closing = False
-        self._ready: list[Unit] = []  # tokenised, oldest first; the batching thread's own
+        self._batching = threading.Lock()  # held by the worker that makes a batch
+        self._ready: list[Unit] = []  # tokenised, oldest first; guarded by _batching
         self._storing = threading.Lock()  # over the answers of jobs
         self._seconds_per_text = 0.0
-        self._free = threading.Semaphore(engine.workers)
-        self._encoders = ThreadPoolExecutor(engine.workers, thread_name_prefix="encode")
-        self._thread = threading.Thread(target=self._work, name="batch", daemon=True)
+        self._threads = [threading.Thread(target=self._work, name="encode", daemon=True) for _ in range(engine.workers)]
         metrics.watch_queue(lambda: self._waiting)
 
     def start(self) -> None:
-        """Start the threads."""
-        self._thread.start()
+        """Start the worker threads."""
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
-        """Encode what is waiting, then end the threads."""
+        """Encode what is waiting, then end the worker threads."""
         with self._changed:
             self._closing = True
-            self._changed.notify()
-        if self._thread.is_alive():
-            self._thread.join()
-        self._encoders.shutdown()
+            self._changed.notify_all()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
 
     @property
     def waiting(self) -> int:
@@ -105,26 +103,18 @@ class EncodeQueue:
         seconds = self._waiting * self._seconds_per_text / self.engine.workers
         return max(1, min(_LONGEST_RETRY_SECONDS, round(seconds)))
 
-    # The batching thread.
+    # Everything below runs in the worker threads.
 
     def _work(self) -> None:
         while self._wait():
-            self._free.acquire()  # not earlier than an encoder is free: what comes meanwhile can share the batch
-            self._fill()
-            batch = self._choose()
-            if batch:
-                self._encoders.submit(self._encode, batch)
-            else:
-                self._free.release()
-
-    def _choose(self) -> list[Unit]:
-        """Take the next batch from what is ready."""
-        lengths = [unit.tokens.count for unit in self._ready]
-        chosen = choose_batch(lengths, self._max_batch_tokens, self.engine.batch_texts)
-        batch = self._begin([self._ready[position] for position in chosen])
-        taken = set(chosen)
-        self._ready = [unit for position, unit in enumerate(self._ready) if position not in taken]
-        return batch
+            with self._batching:
+                batch = self._next_batch()
+            try:
+                self._run(batch)
+            except Exception as error:  # a mistake here must not stop the queue
+                _log.error("the queue failed on a batch", exc_info=error)
+                for unit in batch:
+                    self._fail(unit.job, ApiError(500, "the server failed on this request", code="server_failed"))
 
     def _wait(self) -> bool:
         """Sleep until there is something to do; False when the queue is closed and empty."""
@@ -133,22 +123,32 @@ class EncodeQueue:
                 self._changed.wait()
             return bool(self._jobs or self._ready)
 
+    def _next_batch(self) -> list[Unit]:
+        """Take the next batch; empty when another worker, or a client that hung up, left nothing."""
+        self._fill()
+        lengths = [unit.tokens.count for unit in self._ready]
+        chosen = choose_batch(lengths, self._max_batch_tokens, self.engine.batch_texts)
+        batch = [self._ready[position] for position in chosen]
+        taken = set(chosen)
+        self._ready = [unit for position, unit in enumerate(self._ready) if position not in taken]
+        return self._begin(batch)
+
     def _fill(self) -> None:
         """Drop what was cancelled, then tokenise more texts until there are enough to choose from."""
         self._ready = [unit for unit in self._ready if not unit.job.cancelled and unit.job.error is None]
-        window = _WINDOW_BATCHES * self._max_batch_tokens
-        held = sum(unit.tokens.count for unit in self._ready)
-        while held < window and (taken := self._take()):
+        most_texts = _WINDOW_BATCHES * self.engine.batch_texts
+        room = _WINDOW_BATCHES * self._max_batch_tokens - sum(unit.tokens.count for unit in self._ready)
+        while room > 0 and (taken := self._take(most_texts - len(self._ready), room * _CHARACTERS_PER_TOKEN)):
             units = self._tokenize(taken)
             self._ready += units
-            held += sum(unit.tokens.count for unit in units)
+            room -= sum(unit.tokens.count for unit in units)
 
-    def _take(self) -> list[tuple[Job, int]]:
-        """The next few texts, one from each request in rotation."""
+    def _take(self, most_texts: int, most_characters: int) -> list[tuple[Job, int]]:
+        """The next few texts, one from each request in rotation; the last one may pass `most_characters`."""
         taken: list[tuple[Job, int]] = []
         characters = 0
         with self._changed:
-            while self._jobs and len(taken) < _TAKE_TEXTS and characters < _TAKE_CHARACTERS:
+            while self._jobs and len(taken) < most_texts and characters < most_characters:
                 job = self._jobs.popleft()
                 if job.cancelled or job.error is not None:
                     continue
@@ -184,21 +184,13 @@ class EncodeQueue:
             for unit in wanted:
                 unit.job.begun += 1
             self._waiting -= len(wanted)
+            if self._ready:
+                self._changed.notify()  # another worker may have found nothing while this one tokenised
         return wanted
 
-    # The encoding threads.
-
-    def _encode(self, batch: list[Unit]) -> None:
-        try:
-            self._run(batch)
-        except Exception as error:  # a mistake here must not stop the queue
-            _log.error("the queue failed on a batch", exc_info=error)
-            for unit in batch:
-                self._fail(unit.job, ApiError(500, "the server failed on this request", code="server_failed"))
-        finally:
-            self._free.release()
-
     def _run(self, batch: list[Unit]) -> None:
+        if not batch:
+            return
         start = time.perf_counter()
         try:
             vectors = self.engine.encode([unit.tokens for unit in batch])
