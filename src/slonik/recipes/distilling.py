@@ -7,6 +7,7 @@ benchmark is read here.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from slonik.recipes.compress_corpus import CorpusSample
 from slonik.recipes.training_texts import pooled, teacher_states, tokenize_texts, training_texts
 from slonik.train.columns import Column, PartnerRows, Rows, TokenRows
 from slonik.train.loop import run
+from slonik.train.ragged import Ragged
 from slonik.train.run_state import RunSummary
 from slonik.train.teacher_cache import teacher_vectors
 from slonik.train.text_loader import TextLoader
@@ -60,8 +62,57 @@ def distill(
     Returns:
         The summary; the student holds the weights with the best held-out agreement.
     """
-    prefix = teacher.sentence.prefix(None)
-    chosen = training_texts(sample, corpus, prefix, seed)
+    targets = _targets(teacher, student, token_ids, sample, corpus, config, seed, further_teachers or {})
+    objective = Distillation(
+        config.terms,
+        pool=_pool_of(student),
+        pad_id=_pad_id(student),
+        dimension=student.dimension,
+        teachers=targets.dimensions,
+    )
+    _prefer_eager(student.model, corpus.max_tokens)
+    loader = TextLoader(
+        targets.ids,
+        objective,
+        max_texts=512,
+        max_tokens=config.batch_tokens,
+        columns=targets.columns,
+        seed=seed,
+        key=targets.identity,
+    )
+    identity = {"teacher": targets.identity, "terms": config.terms.model_dump(mode="json")}
+    return run(
+        student.model,
+        objective,
+        loader,
+        _train_config(config, len(loader.plan(0)), seed),
+        folder,
+        evaluate=HeldOut(teacher, student, sample),
+        identity=identity | {"start": student.weights_hash()},
+    )
+
+
+@dataclass(frozen=True)
+class _Targets:
+    """Token ids of the training texts, what the teachers say about them, and the hash of all that."""
+
+    ids: Ragged
+    columns: dict[str, Column]
+    dimensions: dict[str, int]
+    identity: str
+
+
+def _targets(
+    teacher: TorchEncoder,
+    student: TorchEncoder,
+    token_ids: NDArray[np.int64],
+    sample: CorpusSample,
+    corpus: CorpusConfig,
+    config: DistillConfig,
+    seed: int,
+    further_teachers: Mapping[str, Encoder],
+) -> _Targets:
+    chosen = training_texts(sample, corpus, teacher.sentence.prefix(None), seed)
     cache = cache_dir() / "training"
     tokenizer_hash = sha256_bytes(student.tokenizer.to_str().encode("utf-8"))
     ids = tokenize_texts(student, chosen.texts, corpus.max_tokens, cache / "tokens", tokenizer_hash)
@@ -74,31 +125,12 @@ def distill(
     if config.terms.hidden:
         columns["teacher_hidden"] = TokenRows(states)
     dimensions = {"teacher": teacher.dimension}
-    for number, (name, encoder) in enumerate((further_teachers or {}).items(), start=2):
+    for number, (name, encoder) in enumerate(further_teachers.items(), start=2):
         found = teacher_vectors(encoder, _plain(sample), cache / "vectors")
         columns[f"teacher{number}"] = Rows(found.vectors)
         dimensions[f"teacher{number}"] = encoder.dimension
         identity = sha256_json([identity, name, found.key])
-    objective = Distillation(
-        config.terms,
-        pool=_pool_of(student),
-        pad_id=_pad_id(student),
-        dimension=student.dimension,
-        teachers=dimensions,
-    )
-    _prefer_eager(student.model, corpus.max_tokens)
-    loader = TextLoader(
-        ids, objective, max_texts=512, max_tokens=config.batch_tokens, columns=columns, seed=seed, key=identity
-    )
-    return run(
-        student.model,
-        objective,
-        loader,
-        _train_config(config, len(loader.plan(0)), seed),
-        folder,
-        evaluate=HeldOut(teacher, student, sample),
-        identity={"teacher": identity, "terms": config.terms.model_dump(mode="json"), "start": student.weights_hash()},
-    )
+    return _Targets(ids, columns, dimensions, identity)
 
 
 class HeldOut:
