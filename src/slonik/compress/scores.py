@@ -34,3 +34,17 @@ class Scores:
     def with_layers(self, layers: FloatVector) -> Scores:
         """The same scores with another judgement of whole layers, for example `depth.leave_one_out`."""
         return replace(self, layers=np.asarray(layers, dtype=np.float64))
+
+
+def flat_scores(shape: ModelShape) -> Scores:
+    """Scores that tell nothing apart: what a budget can be met with does not depend on them."""
+    sizes = shape.sizes
+    return Scores(
+        criterion="flat",
+        shape=shape,
+        examples=0,
+        heads=tuple(np.ones(count) for count in sizes.heads),
+        ffn=tuple(np.ones(count) for count in sizes.ffn),
+        layers=np.ones(shape.depth),
+        hidden=np.ones(sizes.hidden),
+    )

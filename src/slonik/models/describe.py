@@ -103,7 +103,7 @@ def layer_sizes(tensors: Mapping[str, TensorInfo]) -> tuple[list[int], list[int]
         if _QUERY.search(name):
             widths[layer] = info.shape[0]
         elif _FUSED_QUERY.search(name):
-            widths[layer] = max(info.shape) // 3
+            widths[layer] = info.shape[1 if name.endswith("c_attn.weight") else 0] // 3
         elif _FUSED_FFN.search(name):
             ffn[layer] = info.shape[0] // 2
         elif _FFN.search(name):
