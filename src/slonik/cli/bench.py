@@ -114,8 +114,8 @@ def _show_bench(records: list[Record], warnings: list[str]) -> None:
 
 def morocco_score(
     logdir: Path = typer.Argument(help="Folder with MODEL/TASK/SIZE_BATCH_NN.jsonl.", metavar="LOGDIR"),
-    input_size: int = typer.Option(2000, help="Records of the long runs.", min=1),
-    batch_size: int = typer.Option(32, help="Batch size of the long runs.", min=1),
+    input_size: int | None = typer.Option(None, help="Records of the long runs (default: 2000, or as run).", min=1),
+    batch_size: int | None = typer.Option(None, help="Batch size of the long runs (default: 32, or as run).", min=1),
     json_file: Path | None = typer.Option(None, "--json", help="Write result records to this file.", metavar="FILE"),
 ) -> None:
     """Initialisation time, records per second and memory from logs, ours or the published ones.
@@ -124,7 +124,8 @@ def morocco_score(
     """
     from slonik.evaluate.resources.morocco_score import score
 
-    records = score(logdir, big=(input_size, batch_size))
+    given = input_size is not None or batch_size is not None
+    records = score(logdir, big=(input_size or 2000, batch_size or 32) if given else None)
     _show_morocco(records)
     _write(json_file, records)
 
@@ -156,9 +157,7 @@ def morocco_run(
     )
     logs = run(plan)
     typer.echo(f"{len(logs)} logs in {plan.folder}")
-    records = [
-        record for record in score(out, big=(input_size, batch_size)) if (record.model, record.task) == (model, task)
-    ]
+    records = score(plan.folder, big=(input_size, batch_size))
     _show_morocco(records)
     _write(json_file, records)
 

@@ -22,6 +22,7 @@ def report(
     markdown: Path | None = typer.Option(None, help="Write the tables as Markdown.", metavar="FILE"),
     plots: Path | None = typer.Option(None, help="Write the plots as PNG files into this folder.", metavar="DIR"),
     json_file: Path | None = typer.Option(None, "--json", help="Write all records to one file.", metavar="FILE"),
+    suite: list[str] | None = typer.Option(None, help="Only this suite, e.g. encodechka; may be repeated."),
     title: str = typer.Option("Results", help="The page's title."),
     published: bool = typer.Option(True, help="Add published rows, marked as not measured here."),
 ) -> None:
@@ -39,9 +40,11 @@ def report(
     from slonik.report.resources import headlines
     from slonik.report.terminal import print_table
 
-    found = collect(results)
+    found = collect(results, suites=suite or ())
     if not found.records:
-        raise SlonikError(f"nothing has been measured yet in {', '.join(map(str, results))}: slonik evaluate or bench")
+        raise SlonikError(
+            f"nothing has been measured yet in {', '.join(map(str, results))}: run slonik evaluate or bench"
+        )
     own = list(found.records)
     if published:
         found.records += _published(found.records)

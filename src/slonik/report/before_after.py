@@ -19,6 +19,7 @@ from slonik.report.scores import (
     difference_cell,
     heading,
     is_difference,
+    is_fraction,
     is_published,
     title_of,
 )
@@ -128,7 +129,12 @@ def vocabulary_table(trimming: Mapping[str, Any]) -> Table:
 
 
 def is_own_score(record: Record) -> bool:
-    return record.suite not in NOT_SCORES and not is_difference(record) and not is_published(record)
+    return (
+        record.suite not in NOT_SCORES
+        and is_fraction(record)
+        and not is_difference(record)
+        and not is_published(record)
+    )
 
 
 def _quality(

@@ -6,10 +6,12 @@ several can stand in one page. Needs matplotlib (the `evaluate` extra). What is 
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 from typing import Any
 
@@ -17,21 +19,6 @@ from slonik.core.errors import MissingExtra
 from slonik.core.hashing import sha256_bytes
 
 WIDTH = 4.6  # inches; small, so that letters stay readable on a phone
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A finished plot.
-
-    Attributes:
-        alt: what it shows, in words.
-        png: for files, light colours.
-        svg: for a page, colours as CSS variables.
-    """
-
-    alt: str
-    png: bytes
-    svg: str
 
 
 @dataclass(frozen=True)
@@ -54,8 +41,11 @@ _VARIABLES = {
 }  # fmt: skip
 
 
-def plot(draw: Callable[[Any, Colours], None], alt: str, height: float) -> Plot:
-    """Draw twice.
+Draw = Callable[[Any, Colours], None]
+
+
+class Plot:
+    """A drawing that is rendered when its PNG or SVG is asked for.
 
     Args:
         draw: draws on matplotlib axes with the given colours.
@@ -65,15 +55,29 @@ def plot(draw: Callable[[Any, Colours], None], alt: str, height: float) -> Plot:
     Raises:
         MissingExtra: matplotlib is not installed.
     """
-    return Plot(alt, _render(draw, height, _LIGHT, "png"), _themed(_render(draw, height, _THEMED, "svg"), alt))
+
+    def __init__(self, draw: Draw, alt: str, height: float) -> None:
+        if importlib.util.find_spec("matplotlib") is None:
+            raise MissingExtra("drawing plots", "evaluate", "matplotlib")
+        self.alt = alt
+        self._draw = draw
+        self._height = height
+
+    @cached_property
+    def png(self) -> bytes:
+        """For files: light colours, 200 dots per inch."""
+        return _render(self._draw, self._height, _LIGHT, "png")
+
+    @cached_property
+    def svg(self) -> str:
+        """For a page: colours are CSS variables."""
+        return _themed(_render(self._draw, self._height, _THEMED, "svg"), self.alt)
 
 
-def _render(draw: Callable[[Any, Colours], None], height: float, colours: Colours, kind: str) -> bytes:
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise MissingExtra("drawing plots", "evaluate", "matplotlib") from None
+def _render(draw: Draw, height: float, colours: Colours, kind: str) -> bytes:
+    import matplotlib
+    from matplotlib.figure import Figure
+
     salt = sha256_bytes(repr((height, kind)).encode())[:8]
     # A name is not a formula, whatever dollar signs it has.
     settings: dict[Any, Any] = {

@@ -33,8 +33,11 @@ class Results:
     passports: list[Passport] = field(default_factory=list)
 
 
-def collect(paths: Sequence[str | Path]) -> Results:
+def collect(paths: Sequence[str | Path], *, suites: Sequence[str] = ()) -> Results:
     """Read result files and run folders.
+
+    Args:
+        suites: take figures of these only; none named = all.
 
     Raises:
         SlonikError: a path that is neither, a broken file, or figures that cannot stand in one table.
@@ -49,6 +52,9 @@ def collect(paths: Sequence[str | Path]) -> Results:
             sources.append((str(path), records))
         else:
             sources.append((str(path), read_records(path)))
+    if suites:
+        wanted = {name.replace("-", "_") for name in suites}
+        sources = [(where, [record for record in records if record.suite in wanted]) for where, records in sources]
     check_comparable(sources)
     for _, records in sources:
         results.records = list(merge_records(results.records, records))
@@ -102,5 +108,6 @@ def check_comparable(sources: Iterable[tuple[str, Sequence[Record]]]) -> None:
                 task = f"{record.suite} {record.task}" + (f" ({record.variant})" if record.variant else "")
                 raise SlonikError(
                     f"{task} was measured on different {name} ({known[:12]} in {first}, {value[:12]} in {where}): "
-                    "such figures do not belong in one table; measure both again the same way"
+                    "such figures do not belong in one table; measure both again the same way, or choose others "
+                    "with --suite"
                 )

@@ -39,8 +39,9 @@ def significant(value: float, digits: int = 3) -> str:
     """Three significant digits without an exponent: 0.00123, 12.3, 4,560."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
-    places = digits - 1 - math.floor(math.log10(abs(value)))
-    return f"{round(value, places):,.{max(0, places)}f}".replace("-", "−")
+    rounded = float(f"{value:.{digits}g}")
+    places = digits - 1 - math.floor(math.log10(abs(rounded)))
+    return f"{rounded:,.{max(0, places)}f}".replace("-", "−")
 
 
 def size(value: float) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from slonik.report.canvas import Colours, Plot, plot
+from slonik.report.canvas import Colours, Plot
 from slonik.report.curve import CurvePoint
 
 _MOROCCO_AREA = 200  # points squared per GiB, as in the original
@@ -59,7 +59,7 @@ def discs(points: Sequence[Point], *, x_label: str, y_label: str, area_label: Ca
         _axes(axes, colours, x_label, y_label)
         axes.margins(0.16, 0.3)
 
-    return plot(draw, f"{y_label} against {x_label}; the area of each disc is its memory", 3.6)
+    return Plot(draw, f"{y_label} against {x_label}; the area of each disc is its memory", 3.6)
 
 
 def pareto(points: Sequence[Point], *, x_label: str, y_label: str, less_x_is_better: bool) -> Plot:
@@ -80,7 +80,7 @@ def pareto(points: Sequence[Point], *, x_label: str, y_label: str, less_x_is_bet
         axes.margins(0.12, 0.2)
 
     names = ", ".join(point.label for point in points if point.front)
-    return plot(draw, f"{y_label} against {x_label}; on the Pareto front: {names}", 3.4)
+    return Plot(draw, f"{y_label} against {x_label}; on the Pareto front: {names}", 3.4)
 
 
 def before_after(rows: Mapping[str, tuple[Bar, Bar]], *, labels: tuple[str, str]) -> Plot:
@@ -97,7 +97,7 @@ def before_after(rows: Mapping[str, tuple[Bar, Bar]], *, labels: tuple[str, str]
         _legend(axes, colours, list(zip(labels, (colours.series[1], colours.series[0]), strict=True)))
         axes.set_ylim(-0.6, len(rows) - 0.4)
 
-    return plot(draw, f"scores of {labels[0]} and {labels[1]} on {', '.join(rows)}", 0.9 + 0.34 * len(rows))
+    return Plot(draw, f"scores of {labels[0]} and {labels[1]} on {', '.join(rows)}", 0.9 + 0.34 * len(rows))
 
 
 def curve(points: Sequence[CurvePoint], *, x_label: str, figures: Sequence[str]) -> Plot:
@@ -111,7 +111,7 @@ def curve(points: Sequence[CurvePoint], *, x_label: str, figures: Sequence[str])
         _axes(axes, colours, x_label, "")
         _legend(axes, colours, list(zip(names, colours.series, strict=False)))
 
-    return plot(draw, f"{', '.join(figures)} against {x_label}", 3.0)
+    return Plot(draw, f"{', '.join(figures)} against {x_label}", 3.0)
 
 
 def bars(rows: Sequence[Bar], *, x_label: str, write: Callable[[float], str]) -> Plot:
@@ -131,7 +131,7 @@ def bars(rows: Sequence[Bar], *, x_label: str, write: Callable[[float], str]) ->
         _axes(axes, colours, x_label, "", grid="x")
         axes.margins(x=0.18)
 
-    return plot(
+    return Plot(
         draw, f"{x_label}: " + ", ".join(f"{bar.label} {write(bar.value)}" for bar in rows), 0.7 + 0.36 * len(rows)
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from slonik.core.records import Record
-from slonik.report.figures import cell, interval, signed
+from slonik.report.figures import WRITTEN, cell, interval, signed
 from slonik.report.ranking import borda, copeland, disagreement, mean_rank
 from slonik.report.table import ABSENT, Cell, Row, Table, row
 
@@ -36,6 +36,11 @@ def is_published(record: Record) -> bool:
     return bool(record.detail.get("published"))
 
 
+def is_fraction(record: Record) -> bool:
+    """Whether a record is a score, more being better, rather than a time or a size (encodechka's speed task)."""
+    return record.metric not in WRITTEN and record.detail.get("of") not in WRITTEN
+
+
 def title_of(suite: str, variant: str) -> str:
     """A table's title: the suite, and the variant of its protocol."""
     name = _TITLES.get(suite, suite.replace("_", " "))
@@ -56,11 +61,11 @@ def score_tables(records: Iterable[Record]) -> list[Table]:
 
 
 def columns_of(records: Sequence[Record]) -> list[tuple[str, str]]:
-    """(task, metric) of every column: tasks in the order of the records, averages last."""
+    """(task, metric) of every column: tasks in the order of the records, times and averages last."""
     keys = list(dict.fromkeys((record.task, record.metric) for record in records if not is_published(record)))
     keys = keys or list(dict.fromkeys((record.task, record.metric) for record in records))
     rank = {name: index for index, name in enumerate(AVERAGES, 1)}
-    return sorted(keys, key=lambda key: rank.get(key[0], 0))
+    return sorted(keys, key=lambda key: (rank.get(key[0], 0), key[1] in WRITTEN))
 
 
 def heading(key: tuple[str, str], keys: Sequence[tuple[str, str]]) -> str:
@@ -111,10 +116,10 @@ def _missing(records: Sequence[Record], keys: Sequence[tuple[str, str]]) -> list
 
 def _with_ranks(table: Table, records: Sequence[Record], keys: Sequence[tuple[str, str]]) -> Table:
     """Borda and Copeland columns, where there are enough models and tasks for a ranking to mean something."""
-    tasks = [key for key in keys if key[0] not in AVERAGES]
+    tasks = [key for key in keys if key[0] not in AVERAGES and key[1] not in WRITTEN]
     scores: dict[str, dict[str, float]] = {}
     for record in records:
-        if record.value is not None and (record.task, record.metric) in tasks:
+        if record.value is not None and is_fraction(record):
             scores.setdefault(record.model, {})[f"{record.task} {record.metric}"] = record.value
     names = [f"{task} {metric}" for task, metric in tasks]
     if len(scores) < _ENOUGH_TO_RANK or len(names) < _ENOUGH_TO_RANK:
@@ -170,7 +175,7 @@ def difference_tables(records: Iterable[Record]) -> list[Table]:
     """Paired differences: one table per suite and variant, a row per pair of models, a column per task."""
     groups: dict[tuple[str, str], list[Record]] = {}
     for record in records:
-        if record.suite not in NOT_SCORES and is_difference(record):
+        if record.suite not in NOT_SCORES and is_difference(record) and record.detail.get("of") not in WRITTEN:
             groups.setdefault((record.suite, record.variant), []).append(record)
     tables = []
     for (suite, variant), found in groups.items():

@@ -22,6 +22,7 @@ from statistics import median
 from slonik.core.atomic import write_text
 from slonik.core.errors import SlonikError
 
+RUN_FILE = "run.json"  # beside our own logs: what they are of
 _NAME = re.compile(r"(\d+)_(\d+)_(\d+)\.jsonl")
 _FIELDS = ("timestamp", "cpu_usage", "ram", "gpu_usage", "gpu_ram")
 

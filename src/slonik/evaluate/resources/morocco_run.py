@@ -31,10 +31,9 @@ from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_file
 from slonik.core.progress import progress_bar
 from slonik.evaluate.resources.machine import describe_machine
-from slonik.evaluate.resources.morocco_log import Log, Sample, log_name, read_log, write_log
+from slonik.evaluate.resources.morocco_log import RUN_FILE, Log, Sample, log_name, read_log, write_log
 from slonik.evaluate.resources.process_sampler import GpuWatch, ProcessSampler, import_psutil
 
-RUN_FILE = "run.json"
 _TAIL_LINES = 20
 _KILL_AFTER = 5.0
 

@@ -14,15 +14,17 @@ of 32, five runs each).
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_json
 from slonik.core.records import Record
-from slonik.evaluate.resources.morocco_log import Log, find_logs, read_log
+from slonik.evaluate.resources.morocco_log import RUN_FILE, Log, find_logs, read_log
 from slonik.evaluate.resources.spread import median_interval, quartiles
 
 SUITE = "morocco"
@@ -37,12 +39,13 @@ _RULE = {
 }
 
 
-def score(folder: str | Path, *, big: tuple[int, int] = BIG) -> list[Record]:
+def score(folder: str | Path, *, big: tuple[int, int] | None = None) -> list[Record]:
     """Records of every MODEL/TASK below `folder`: metrics init_time (s), gpu_ram and ram (GiB), rps.
 
     Args:
         folder: holds MODEL/TASK/SIZE_BATCH_NN.jsonl; logs of other sizes than 1_1 and `big` are not read.
-        big: (input size, batch size) of the long runs.
+        big: (input size, batch size) of the long runs; None = what the run.json beside our own logs says, and the
+            published 2000 in batches of 32 where there is none.
 
     Returns:
         Sorted by model and task. A figure that the logs cannot give has value None and the reason in
@@ -51,11 +54,30 @@ def score(folder: str | Path, *, big: tuple[int, int] = BIG) -> list[Record]:
     Raises:
         SlonikError: no such logs, or a broken one.
     """
-    groups: dict[tuple[str, str], list[Log]] = defaultdict(list)
-    for path in find_logs(folder, (SMALL, big)):
-        log = read_log(path)
-        groups[log.model, log.task].append(log)
-    return [record for key in sorted(groups) for record in _score_task(groups[key], big)]
+    stated = {path.parent: size for path in Path(folder).rglob(RUN_FILE) if (size := _stated_size(path))}
+    wanted = {SMALL, big or BIG} | (set(stated.values()) if big is None else set())
+    groups: dict[Path, list[Log]] = defaultdict(list)
+    for path in find_logs(folder, wanted):
+        groups[path.parent].append(read_log(path))
+    named: dict[tuple[str, str], Path] = {}
+    for place, logs in groups.items():
+        if named.setdefault((logs[0].model, logs[0].task), place) != place:
+            raise SlonikError(
+                f"{named[logs[0].model, logs[0].task]} and {place} are both called {logs[0].model}/{logs[0].task}: "
+                "score them one by one, or rename one"
+            )
+    found = [
+        record for place, logs in groups.items() for record in _score_task(logs, big or stated.get(place, BIG))
+    ]  # fmt: skip
+    return sorted(found, key=lambda record: (record.model, record.task))
+
+
+def _stated_size(path: Path) -> tuple[int, int] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return int(content["input_size"]), int(content["batch_size"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _score_task(logs: Sequence[Log], big: tuple[int, int]) -> list[Record]:
@@ -105,10 +127,10 @@ def _rate(log: Log, small: Sequence[Log], big: Sequence[Log], size: tuple[int, i
         return _record(log, "rps", None, None, {"reason": f"no log {missing}"})
     init = median(run.total_time for run in small)
     left = [run.total_time - init for run in big]
-    if median(left) <= 0:
-        reason = f"the runs on {size[0]} records took no longer ({median(left):+.2f} s) than those on one"
-        return _record(log, "rps", None, None, {"reason": reason, "warnings": [reason]})
     rates = [size[0] / time if time > 0 else float("inf") for time in left]
+    if median(rates) == float("inf"):
+        reason = f"runs on {size[0]} records took no longer ({min(left):+.2f} s) than those on one"
+        return _record(log, "rps", None, None, {"reason": reason, "warnings": [reason]})
     # Given init_time: with five runs its own bootstrap is the range, and one cold start in it makes rps boundless.
     ends = median_interval(rates) if max(rates) < float("inf") else None
     detail = _spread([rate for rate in rates if rate != float("inf")])

@@ -53,7 +53,6 @@ def time_singles(encode: Encode, texts: Sequence[str]) -> dict[str, Any]:
 def time_each(encode: Encode, batches: Sequence[Sequence[str]]) -> list[float]:
     """Seconds of each call of `encode`."""
     was_on = gc.isenabled()
-    gc.collect()
     gc.disable()
     try:
         seconds = []
