@@ -199,5 +199,5 @@ def test_budgets_are_met(place: Path, prune: dict[str, Any], expected: dict[str,
 
 
 def test_a_budget_that_cannot_be_met_names_the_nearest(place: Path) -> None:
-    with pytest.raises(SlonikError, match="nearest|least|cheapest"):
+    with pytest.raises(SlonikError, match=r"nearest|least|cheapest"):
         story.compress(config(place, "bad", prune={"target_parameters": 10, "texts": 16}))

@@ -20,6 +20,7 @@ COMMAND_MODULES: tuple[str, ...] = (
     "fetch",
     "evaluate",
     "compress",
+    "distill",
     "bench",
     "serve",
     "show",
