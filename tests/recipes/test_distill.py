@@ -15,7 +15,8 @@ from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.models.encoder import TorchEncoder
 from slonik.recipes.compress_config import CorpusConfig, DistillConfig
-from slonik.recipes.distill import DistillRecipe, matching_ids, run_distill
+from slonik.recipes.distill import DistillRecipe, run_distill
+from slonik.recipes.distilling import matching_ids
 from tests import tiny
 from tests.recipes import corpus
 

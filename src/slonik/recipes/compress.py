@@ -14,9 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from slonik import models
 from slonik.core.atomic import new_folder, write_json
 from slonik.core.errors import SlonikError
@@ -26,7 +23,7 @@ from slonik.core.records import Record, write_records
 from slonik.models.encoder import TorchEncoder
 from slonik.recipes.compress_config import CompressConfig
 from slonik.recipes.compress_corpus import CorpusSample, draw, read_sample
-from slonik.recipes.distilling import distill
+from slonik.recipes.distilling import distill, matching_ids
 from slonik.recipes.pruning import prune
 from slonik.recipes.steps import StepResult, Steps
 from slonik.recipes.trimming import apply_trim, plan_trim
@@ -77,9 +74,9 @@ def compress(config: CompressConfig, announce: Announce = lambda line: None) -> 
     _note(made, "corpus", drawn)
     sample = read_sample(drawn.folder)
     inputs = {"sample": drawn.summary["hash"], "teacher": teacher.weights_hash(), "seed": config.seed}
-    student, token_ids, inputs = _trimmed(config, teacher, sample, steps, inputs, made)
+    student, inputs = _trimmed(config, teacher, sample, steps, inputs, made)
     student, inputs = _pruned(config, teacher, student, sample, steps, inputs, made)
-    student = _distilled(config, teacher, student, token_ids, sample, steps, inputs, made)
+    student = _distilled(config, teacher, student, sample, steps, inputs, made)
     _measured(config, teacher, student, sample, made, announce)
     _finish(config, student, made)
     return made
@@ -116,22 +113,21 @@ def _trimmed(
     steps: Steps,
     inputs: dict[str, Any],
     made: Compression,
-) -> tuple[TorchEncoder, NDArray[np.int64], dict[str, Any]]:
-    """The teacher with a smaller vocabulary, and the teacher's id of each of its ids."""
+) -> tuple[TorchEncoder, dict[str, Any]]:
+    """The teacher with a smaller vocabulary."""
     if config.trim is None:
-        return teacher, np.arange(models.encoder.embedding_rows(teacher.model)), inputs
+        return teacher, inputs
     trim = config.trim
     inputs = inputs | {"trim": trim.model_dump(mode="json")}
 
     def work(folder: Path) -> Mapping[str, Any]:
         plan = plan_trim(teacher, config.corpus, trim, sample.held_texts)
         models.save(apply_trim(teacher, plan), folder / "checkpoint")
-        np.save(folder / "token_ids.npy", np.asarray(plan.token_ids, dtype=np.int64))
         return plan.report.model_dump(mode="json")
 
     result = steps.run("trim", inputs, "trimming the vocabulary", work)
     _note(made, "trim", result)
-    return models.load(result.folder / "checkpoint"), np.load(result.folder / "token_ids.npy"), inputs
+    return models.load(result.folder / "checkpoint"), inputs
 
 
 def _pruned(
@@ -165,7 +161,6 @@ def _distilled(
     config: CompressConfig,
     teacher: TorchEncoder,
     student: TorchEncoder,
-    token_ids: NDArray[np.int64],
     sample: CorpusSample,
     steps: Steps,
     inputs: dict[str, Any],
@@ -182,7 +177,7 @@ def _distilled(
     def work(folder: Path) -> Mapping[str, Any]:
         others: dict[str, Encoder] = {name: models.load_any(name) for name in settings.teachers}
         run = distill(
-            teacher, student, token_ids, sample, config.corpus, settings, scratch,
+            teacher, student, matching_ids(student, teacher), sample, config.corpus, settings, scratch,
             seed=config.seed, further_teachers=others,
         )  # fmt: skip
         student.model.set_attn_implementation("sdpa")

@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from slonik import models
@@ -20,12 +18,11 @@ from slonik.core.config import Config
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Step
 from slonik.core.protocols import Encoder
-from slonik.models.encoder import TorchEncoder
 from slonik.recipes.compress import Announce, work_folder
 from slonik.recipes.compress_config import CorpusConfig, DistillConfig
 from slonik.recipes.compress_corpus import draw, read_sample
 from slonik.recipes.compress_measure import agreement_records
-from slonik.recipes.distilling import distill
+from slonik.recipes.distilling import distill, matching_ids
 from slonik.recipes.steps import Steps
 
 
@@ -85,27 +82,3 @@ def run_distill(config: DistillRecipe, announce: Announce = lambda line: None) -
     result = steps.run("distill", inputs, "distilling", work)
     shutil.copytree(result.folder / "checkpoint", out, dirs_exist_ok=True)
     return result.summary
-
-
-def matching_ids(student: TorchEncoder, teacher: TorchEncoder) -> NDArray[np.int64]:
-    """(V,) the teacher's id of each of the student's pieces.
-
-    Raises:
-        SlonikError: another dimension, or pieces that the teacher does not have.
-    """
-    if student.dimension != teacher.dimension:
-        raise SlonikError(
-            f"{student.name} has {student.dimension} dimensions and {teacher.name} {teacher.dimension}: "
-            "token-level distillation needs equal ones"
-        )
-    pieces, known = student.tokenizer.get_vocab(), teacher.tokenizer.get_vocab()
-    missing = [piece for piece in pieces if piece not in known]
-    if missing:
-        raise SlonikError(
-            f"{len(missing)} pieces of {student.name} are not in the vocabulary of {teacher.name}, for example "
-            f"{missing[0]!r}: take a student with the teacher's vocabulary or a trimmed part of it"
-        )
-    ids = np.zeros(max(pieces.values()) + 1, dtype=np.int64)
-    for piece, number in pieces.items():
-        ids[number] = known[piece]
-    return ids
