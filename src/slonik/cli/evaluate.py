@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +59,7 @@ def encodechka(
             prefix=prefix,
             use_cache=cache,
             seed=seed,
+            on_task=partial(_say_task, model),
         )
         _tell(evaluation)
         evaluations.append(evaluation)
@@ -78,6 +81,11 @@ def _load(model: str, options: dict[str, Any]) -> Encoder:
     encoder = slonik.load(model, **options)
     encoder.name = model  # records carry the name that the user gave
     return encoder
+
+
+def _say_task(model: str, task: str) -> None:
+    if sys.stderr.isatty():
+        typer.echo(f"{model}: {task}", err=True)
 
 
 def _split(names: str | None) -> list[str] | None:
