@@ -121,3 +121,12 @@ def test_state_goes_through_plain_tensors() -> None:
 def test_nothing_to_train_is_said() -> None:
     with pytest.raises(SlonikError, match="every parameter is frozen"):
         Optimizers({"model": _Bag().requires_grad_(False)}, toy.config())
+
+
+@pytest.mark.parametrize("embeddings", ["lazy", "frozen"])
+def test_tables_are_left_as_they_were_found(embeddings: str) -> None:
+    model = _Bag()
+    optimizers = Optimizers({"model": model}, toy.config(embeddings=embeddings))
+    assert model.table.sparse or not model.table.weight.requires_grad
+    optimizers.release()
+    assert not model.table.sparse and model.table.weight.requires_grad

@@ -63,7 +63,12 @@ def run(
         SlonikError: the folder holds another run, damaged checkpoints, a full disk, a diverging loss, or the run was
             interrupted (after saving).
     """
-    return _Run(model, objective, loader, config, folder, evaluate, on_best, identity).train()
+    training = _Run(model, objective, loader, config, folder, evaluate, on_best, identity)
+    try:
+        return training.train()
+    finally:
+        training.log.close()
+        training.optimizers.release()
 
 
 class _Run:
@@ -143,9 +148,11 @@ class _Run:
             on_device = {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
             with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
                 loss = self.objective.loss(self.model, on_device)
-            self.accelerator.backward(loss.total * loss.weight)
+            # Means over unequal batches are weighted by their items; one batch needs no weight.
+            self.accelerator.backward(loss.total * loss.weight if config.accumulate > 1 else loss.total)
             record.add_loss(loss.total.detach(), loss.parts, loss.weight)
-        self.optimizers.scale_gradients(1.0 / record.weight)
+        if config.accumulate > 1:
+            self.optimizers.scale_gradients(1.0 / record.weight)
         record.norm = self.optimizers.clip(config.clip_norm)
         self.unsettled.append(record)
         if self.device.type == "cpu":
@@ -210,7 +217,6 @@ class _Run:
         self.state = saved
 
     def _finish(self) -> RunSummary:
-        self.log.close()
         state, weights = self.state, None
         if state.best is not None:
             folder = self.folder / "checkpoints" / state.best.folder

@@ -28,6 +28,7 @@ class Optimizers:
 
     def __init__(self, modules: Mapping[str, nn.Module], config: TrainConfig) -> None:
         tables = _large_tables(modules)
+        self._as_found = [(table, table.sparse, table.weight.requires_grad) for table in tables]
         for table in tables:
             if config.embeddings == "frozen":
                 table.weight.requires_grad_(False)
@@ -56,6 +57,12 @@ class Optimizers:
         if lazy:
             self._optimizers["lazy"] = LazyRowAdamW(lazy, config.learning_rate, config.betas, config.epsilon)
 
+    def release(self) -> None:
+        """Leave the tables as they were found: dense gradients for whoever uses the model next."""
+        for table, sparse, trained in self._as_found:
+            table.sparse = sparse
+            table.weight.requires_grad_(trained)
+
     def set_ratio(self, ratio: float) -> float:
         """Set every learning rate to `ratio` times its peak; returns the rate."""
         for optimizer in self._optimizers.values():
@@ -65,16 +72,15 @@ class Optimizers:
 
     def scale_gradients(self, factor: float) -> None:
         """Multiply every gradient."""
-        if factor != 1.0:
-            torch._foreach_mul_(self._gradients(), factor)
+        torch._foreach_mul_(self._gradients(), factor)
 
     def clip(self, limit: float | None) -> Tensor:
         """Scale gradients down to a joint norm of `limit`; returns the norm before."""
         gradients = self._gradients()
         norms = torch._foreach_norm(gradients)
         norm = torch.linalg.vector_norm(torch.stack([value.float() for value in norms]))
-        if limit is not None:
-            # Always multiplied, by 1 where nothing is clipped: no wait for the device's answer.
+        # On an accelerator always multiplied, by 1 where nothing is clipped: no wait for the device's answer.
+        if limit is not None and (norm.device.type != "cpu" or norm > limit):
             torch._foreach_mul_(gradients, torch.clamp(limit / (norm + 1e-6), max=1.0))
         return norm
 
