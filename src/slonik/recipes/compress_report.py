@@ -7,12 +7,16 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from slonik.core.passport import Passport
 from slonik.core.records import Record
+from slonik.core.sentence_config import SentenceConfig
 from slonik.evaluate.encodechka.published import PUBLISHED
+from slonik.models.folder_facts import folder_facts
 from slonik.recipes.compress import Compression
 from slonik.recipes.compress_config import CompressConfig
 from slonik.report.compression import CompressionFacts, compression, compression_tables
 from slonik.report.curve import CurvePoint
+from slonik.report.model_card import model_card
 from slonik.report.terminal import print_table
 from slonik.train.metrics_log import read_metrics
 
@@ -20,9 +24,14 @@ REPORT_NAME = "report.html"
 
 
 def write_report(config: CompressConfig, made: Compression, folder: Path) -> Path:
-    """Write `report.html` into `folder`."""
+    """Write `report.html` and the model card (README.md) into `folder`, which holds the whole checkpoint."""
     path = folder / REPORT_NAME
     compression(made.before, made.after, facts(config, made), differences=made.differences, path=path)
+    found = folder_facts(folder)
+    model_card(
+        Passport.read(folder), found["facts"], SentenceConfig.read(folder), loader=found["loader"],
+        commands=(command_line(config),), folder=folder,
+    )  # fmt: skip
     return path
 
 

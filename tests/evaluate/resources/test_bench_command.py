@@ -56,8 +56,8 @@ def test_models_and_options_reach_the_measurement(tmp_path: Path, monkeypatch: p
     def measure(contenders: list[Contender], plan: BenchPlan) -> BenchResult:
         seen.append((contenders, plan))
         record = Record(
-            suite="resources", task="batch_1", variant="slonik", model="hashing_300", metric="ratio", value=2.0, low=1.9,
-            high=2.1, detail={"against": "navec [slonik]", "of": "ms_per_text"},
+            suite="resources", task="batch_1", variant="slonik", model="hashing_300", metric="ratio", value=2.0,
+            low=1.9, high=2.1, detail={"against": "navec [slonik]", "of": "ms_per_text"},
         )  # fmt: skip
         return BenchResult([record], [Absentee("late [x]", "it hung")], {}, ["busy"])
 
