@@ -13,7 +13,7 @@ from onnx import TensorProto
 
 from slonik.export.graph import Graph
 
-SMALLEST = 1 << 15  # values; below this the three extra nodes cost more than the bytes are worth
+SMALLEST = 1 << 18  # values; below this the three extra nodes cost more than the bytes are worth
 
 
 def quantise_tables(graph: Graph, *, smallest: int = SMALLEST) -> int:
