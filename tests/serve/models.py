@@ -46,7 +46,7 @@ class ToyEncoder:
     def encode_ids(self, ids: Sequence[Sequence[int]]) -> FloatArray:
         self.batches.append([list(text) for text in ids])
         self.entered.set()
-        self.open.wait()
+        self.open.wait(60)  # a test that failed must not hang
         if self.seconds_per_text:
             time.sleep(self.seconds_per_text * len(ids))
         if any(self.poison in text for text in ids):
@@ -102,7 +102,7 @@ class EchoDecoder:
         if "яд" in words:
             raise RuntimeError("poison")
         for place in range(min(max_tokens, self.max_tokens - len(words))):
-            self.open.wait()
+            self.open.wait(60)  # a test that failed must not hang
             self.written += 1
             yield " " + words[place % len(words)] if words else "."
 

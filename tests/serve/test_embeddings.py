@@ -64,6 +64,18 @@ def test_usage_counts_what_the_model_reads(client: httpx2.Client, toy: ToyEncode
     assert answer["model"] == "toy" and answer["object"] == "list"
 
 
+def test_texts_that_repeat_are_encoded_once_and_counted_each_time(serve: Serve) -> None:
+    encoder = ToyEncoder()
+    client = serve(encoder)
+    texts = [TEXTS[0], TEXTS[1], TEXTS[0], TEXTS[0]] * 500
+    answer = ask(client, input=texts)
+    one, other = encoder.encode(TEXTS[:2])
+    assert np.allclose(vectors(answer), np.stack([one, other, one, one] * 500), atol=1e-5)
+    assert sum(map(len, encoder.batches)) == 2
+    counts = [len(encoder.tokenizer.encode("query: " + text).ids) for text in TEXTS[:2]]
+    assert answer.json()["usage"]["total_tokens"] == 1500 * counts[0] + 500 * counts[1]
+
+
 def test_long_texts_are_refused_cut_or_averaged_as_asked(client: httpx2.Client, toy: ToyEncoder) -> None:
     long = " ".join(TEXTS[:8])
     refused = ask(client, input=["Да.", long])

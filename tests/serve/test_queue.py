@@ -95,7 +95,7 @@ def test_a_client_that_hangs_up_does_not_cost_a_batch(serve: Serve, held: ToyEnc
 def test_a_large_request_does_not_hold_up_a_small_one(serve: Serve, held: ToyEncoder) -> None:
     client = serve(held, max_batch_tokens=64)
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        large = pool.submit(post, client, TEXTS * 20)
+        large = pool.submit(post, client, [f"{text[:40]} {number}" for text in TEXTS for number in range(20)])
         held.entered.wait(10)
         small = pool.submit(post, client, "Слон, слон.")
         until(lambda: metric(client, 'slonik_queue_depth{model="toy"}') > len(TEXTS) * 19)

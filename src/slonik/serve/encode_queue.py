@@ -81,11 +81,11 @@ class EncodeQueue:
         Raises:
             ApiError: 429 when the queue is full.
         """
-        job = Job(texts, prefix, long_text, asyncio.get_running_loop().create_future())
+        job = Job.of(texts, prefix, long_text, asyncio.get_running_loop().create_future())
         with self._changed:
-            if self._waiting and self._waiting + len(texts) > self._max_queue:
+            if self._waiting and self._waiting + len(job.texts) > self._max_queue:
                 raise queue_full("texts", self._waiting, self._max_queue, self._retry_seconds())
-            self._waiting += len(texts)
+            self._waiting += len(job.texts)
             self._jobs.append(job)
             self._changed.notify()
         return job
@@ -173,7 +173,7 @@ class EncodeQueue:
             if isinstance(result, ApiError):
                 self._fail(job, result)
             elif job.error is None:
-                job.tokens += result.count
+                job.count(index, result.count)
                 units.append(Unit(job, index, result))
         return units
 

@@ -134,7 +134,7 @@ class Engine:
         return Tokens(most, tokens.content[: most - len(self._trail)] + self._trail)
 
     def _too_long(self, job: Job, index: int, size: str) -> ApiError:
-        name = "input" if len(job.texts) == 1 else f"input[{index}]"
+        name = "input" if len(job.places) == 1 else f"input[{job.places.index(index)}]"
         if job.long_text == "average":
             message = f"{name} has {size}: over {_MOST_WINDOWS} times the {self.max_tokens} tokens that the model takes"
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -32,20 +32,22 @@ class Tokens:
 
 @dataclass(eq=False)
 class Job:
-    """The texts of one request. Written by the worker thread alone, except `cancelled`.
+    """The texts of one request, each different text once.
 
     Attributes:
-        texts: strings, or token ids without specials.
+        texts: strings, or token ids without specials; all different.
+        places: for each text of the request, its position in `texts`.
         prefix: text put before each string.
         long_text: what happens to a text that is longer than the model takes.
-        done: resolved with the vectors (N, D), on the loop that made the job.
-        taken: texts that the worker has taken from the queue.
+        done: resolved with the vectors (N, D) of the request's texts, on the loop that made the job.
+        taken: texts that a worker has taken from the queue.
         begun: texts that are in a batch or past it; the others still wait.
-        tokens: tokens of the texts taken so far.
+        tokens: tokens of the request's texts, as far as they have been taken.
         cancelled: nobody waits any more; texts that have not begun are dropped.
     """
 
     texts: Texts
+    places: Sequence[int]
     prefix: str
     long_text: LongText
     done: asyncio.Future[FloatArray]
@@ -59,6 +61,17 @@ class Job:
 
     def __post_init__(self) -> None:
         self._missing = len(self.texts)
+
+    @classmethod
+    def of(cls, texts: Texts, prefix: str, long_text: LongText, done: asyncio.Future[FloatArray]) -> Job:
+        """The job of a request for `texts`, which may repeat."""
+        seen: dict[Any, int] = {}
+        places = [seen.setdefault(text if isinstance(text, str) else tuple(text), len(seen)) for text in texts]
+        return cls(list(seen), places, prefix, long_text, done)
+
+    def count(self, index: int, tokens: int) -> None:
+        """Add the tokens of one different text, as often as the request holds it."""
+        self.tokens += tokens * (1 if len(self.places) == len(self.texts) else self.places.count(index))
 
     def store(self, index: int, vector: FloatArray) -> bool:
         """Keep the vector (D,) of one text; True when it was the last one missing."""
@@ -76,7 +89,8 @@ class Job:
             self.done.set_exception(self.error)
         else:
             assert self._rows is not None
-            self.done.set_result(self._rows)
+            repeats = len(self.places) != len(self.texts)
+            self.done.set_result(self._rows[self.places] if repeats else self._rows)
 
 
 @dataclass(eq=False)

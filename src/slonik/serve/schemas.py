@@ -62,7 +62,7 @@ def _kind(item: Any) -> str:
 
 
 MOST_TEXTS = 2048  # of one request, as at OpenAI
-_LONGEST_PREFIX = 1000  # characters; a prefix is read once per text
+_LONGEST_PREFIX = 256  # characters; a prefix is read once per text
 _STRING = {"type": "string", "minLength": 1}
 _ID_LIST = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
 _INPUT = {

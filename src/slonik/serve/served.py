@@ -67,7 +67,7 @@ class Catalogue:
             return found
         if name in self.decoders:
             raise _not_found(f"the model {name!r} is a decoder: send prompts to /v1/completions")
-        raise self._unknown(name, self.encoders, "encoder")
+        raise self._unknown(name, self.encoders, "model")
 
     def decoder(self, name: str | None = None) -> ServedDecoder:
         """The decoder called `name`, or the first one.
@@ -83,7 +83,7 @@ class Catalogue:
             raise _not_found(f"the model {name!r} is an encoder: send texts to /v1/embeddings")
         if name is None or not self.decoders:
             raise _not_found("no decoder is served here: start the server with one, `slonik serve DECODER`")
-        raise self._unknown(name, self.decoders, "decoder")
+        raise self._unknown(name, self.decoders, "model")
 
     def card(self, name: str) -> ModelCard:
         """The card of the model called `name`.
