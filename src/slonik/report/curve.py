@@ -18,6 +18,8 @@ import numpy as np
 from slonik.report.figures import count, duration, significant
 
 _FEWEST = 4
+_FLAT = 0.02  # exponent
+_HOPELESS = 1000.0  # times the compute so far, for half of the gap
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,10 @@ def forecast(points: Sequence[CurvePoint], figure: str, unit: str) -> str:
     last = points[-1]
     gap = 1 - last.figures[figure]
     start = f"{figure} ended at {last.figures[figure]:.4f} after {_amount(last.compute, unit)}."
-    if law.exponent < 0.02:
-        return f"{start} The later half of the curve is flat: more training of this kind would bring little."
     half = law.compute_for(gap / 2)
     times = half / last.compute
+    if law.exponent < _FLAT or times > _HOPELESS:
+        return f"{start} The later half of the curve is flat: more training of this kind would bring little."
     return (
         f"{start} Over the later half the remaining gap fell as compute^−{law.exponent:.2f}; if that went on, half of "
         f"the gap ({gap / 2:.4f}) would cost {_amount(half, unit)}, {significant(times)} times what was spent "

