@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import f1_score
 
 from slonik.core.protocols import FloatArray, TokenVectors
@@ -13,6 +15,8 @@ from slonik.evaluate.encodechka.readers import Document
 from slonik.evaluate.encodechka.tagging import per_label_f1, tally
 from slonik.evaluate.encodechka.words import WordVectors, label_words, split_words
 from slonik.evaluate.statistics import MacroF1, value_of
+from slonik.models import load
+from tests import tiny
 
 
 def _labels(text: str, *entities: tuple[str, int, int], variant: str) -> list[str]:
@@ -117,3 +121,24 @@ def test_tallies_give_the_macro_f1_of_sklearn() -> None:
     assert value_of(MacroF1(tallies)) == pytest.approx(expected)
     single = f1_score(gold, predicted, average=None, labels=names)
     assert per_label_f1(tallies, names) == pytest.approx(dict(zip(names, single, strict=True)), abs=1e-6)
+
+
+@pytest.mark.parametrize("family", ["bert", "xlm-roberta"])
+def test_word_vectors_are_those_of_the_published_code(family: str, tmp_path: Path) -> None:
+    """Each word tokenized by itself, cut at the model's length, pieces averaged, zeros beyond the cut."""
+    encoder = load(tiny.checkpoint(tmp_path / "m", family))
+    texts = ["Мама мыла раму, а папа — нет.", "слово " * 40 + "конец"]
+    for text in texts:
+        words = [word.text for word in split_words(text)]
+        (found,) = WordVectors(encoder, "").get([words], whole=False)
+        encoder.tokenizer.enable_truncation(encoder.max_length)
+        encoding = encoder.tokenizer.encode(words, is_pretokenized=True)
+        encoder.tokenizer.no_truncation()
+        with torch.inference_mode():
+            hidden = encoder.model(input_ids=torch.tensor([encoding.ids])).last_hidden_state[0].numpy()
+        expected = np.zeros((len(words), encoder.dimension), np.float32)
+        for index in range(len(words)):
+            pieces = [row for row, owner in zip(hidden, encoding.word_ids, strict=True) if owner == index]
+            if pieces:
+                expected[index] = np.mean(pieces, axis=0)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
