@@ -131,6 +131,7 @@ def test_dimensions_only_the_models_own(client: httpx2.Client) -> None:
         ({"input": "да", "dimensions": "16"}, 400, "dimensions"),
         ({"input": "да", "dimensions": 0}, 400, "dimensions"),
         ({"input": "да", "input_type": "querry"}, 400, "did you mean 'query'"),
+        ({"input": "да", "prefix": "о" * 33}, 400, "takes at most 32"),
         ({"inputs": "да", "input": "да"}, 400, "did you mean 'input'"),
     ],
 )

@@ -48,6 +48,7 @@ def _limits(models: Catalogue) -> dict[str, Any]:
     if types:
         limits["input_type"] = {"enum": sorted(types)}
     if served:
+        limits["prefix"] = {"maxLength": max(one.engine.longest_prefix for one in served)}
         limits["model"] = {"enum": list(dict.fromkeys(one.card.id for one in served))}
         limits["dimensions"] = {"enum": sorted({one.card.dimension for one in served if one.card.dimension})}
     if vocabularies:
@@ -94,6 +95,10 @@ def _prefix(wanted: EmbeddingsRequest, served: ServedEncoder) -> str:
         message = f"unknown input_type {wanted.input_type[:60]!r}{hint} ({known})"
         raise ApiError(400, message, param="input_type", code="invalid_value")
     if wanted.prefix is not None:
+        most = served.engine.longest_prefix
+        if len(wanted.prefix) > most:
+            message = f"prefix has {len(wanted.prefix)} characters: {served.card.id} takes at most {most}"
+            raise ApiError(400, message, param="prefix", code="invalid_value")
         return wanted.prefix
     if wanted.input_type is not None:
         return names[wanted.input_type]

@@ -19,6 +19,7 @@ from slonik.serve.errors import ApiError
 from slonik.serve.jobs import Job, Tokens
 
 _MOST_CHARACTERS_PER_TOKEN = 64  # a text longer than this per allowed token is refused without tokenising it
+_LONGEST_PREFIX = 256
 _TEXTS_TOGETHER = 256
 _TEXTS_ALONE = 4  # for an encoder that runs texts one by one anyway: enough to hide the change of threads
 _MOST_WINDOWS = 32  # `average` takes texts up to this many times the model's length
@@ -41,6 +42,7 @@ class Engine:
 
     Attributes:
         max_tokens: the most tokens of one text, specials included; None = any.
+        longest_prefix: the most characters of a prefix: it is read once per text, and must leave room for it.
         vocabulary: number of token ids; None without a tokenizer.
         workers: threads that may call `encode` at a time: one per processor for an encoder that uses only one itself.
         batch_texts: the most texts that are worth encoding together.
@@ -54,6 +56,7 @@ class Engine:
         self.dimension = encoder.dimension
         self.max_tokens = _max_tokens(encoder) if self._tokenizer else None
         self.vocabulary = self._tokenizer.get_vocab_size() if self._tokenizer else None
+        self.longest_prefix = min(_LONGEST_PREFIX, (self.max_tokens or 2 * _LONGEST_PREFIX) // 2)
         self.workers = _workers(encoder) if self._takes_ids else 1
         self.batch_texts = _TEXTS_ALONE if getattr(encoder, "alone", False) else _TEXTS_TOGETHER
         self._lead, self._trail = _specials(self._tokenizer) if self._tokenizer else ([], [])

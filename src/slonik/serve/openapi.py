@@ -53,13 +53,16 @@ def post(
     }
 
 
+_FITS = {"maximum": ("integer",), "maxLength": ("string",), "enum": ("integer", "string")}
+
+
 def _add(schema: dict[str, Any], keyword: str, value: Any) -> None:
-    """Put a keyword on every part of `schema` that it fits: `maximum` on integers, `enum` on integers and strings."""
+    """Put a keyword on every part of `schema` that it fits."""
     for part in schema.get("anyOf", ()):
         _add(part, keyword, value)
     if isinstance(schema.get("items"), dict):
         _add(schema["items"], keyword, value)
-    if schema.get("type") in (("integer",) if keyword == "maximum" else ("integer", "string")):
+    if schema.get("type") in _FITS[keyword]:
         schema[keyword] = value
 
 

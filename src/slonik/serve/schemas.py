@@ -62,7 +62,6 @@ def _kind(item: Any) -> str:
 
 
 MOST_TEXTS = 2048  # of one request, as at OpenAI
-_LONGEST_PREFIX = 256  # characters; a prefix is read once per text
 _STRING = {"type": "string", "minLength": 1}
 _ID_LIST = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
 _INPUT = {
@@ -91,9 +90,7 @@ class EmbeddingsRequest(_Request):
     input_type: str | None = Field(
         None, description="Extension. Name of one of the model's prefixes (see /v1/models), e.g. query or passage."
     )
-    prefix: str | None = Field(
-        None, max_length=_LONGEST_PREFIX, description="Extension. The prefix itself, before input_type; empty for none."
-    )
+    prefix: str | None = Field(None, description="Extension. The prefix itself, before input_type; empty for none.")
     long_text: LongText = Field(
         "refuse",
         description="Extension. What to do with a text that is longer than the model takes: refuse the request, "
