@@ -15,7 +15,7 @@ from slonik.report.figures import write
 from slonik.report.lineage import lineage_table
 from slonik.report.morocco import morocco_table, warnings_of
 from slonik.report.resources import contender, headlines, resources_tables
-from slonik.report.scores import difference_tables, score_tables
+from slonik.report.scores import difference_tables, is_difference, is_published, score_tables
 from slonik.report.table import Table
 from slonik.report.trade_offs import TradeOff, disc_points, morocco_points, pareto_table, trade_offs
 
@@ -66,8 +66,11 @@ def overview(results: Results, *, title: str = "Results", path: str | Path | Non
         SlonikError: `path` cannot be written.
     """
     drawings = overview_plots(results)
-    lead = headlines(results.records)
+    own = [record for record in results.records if not is_published(record)]
+    names = list(dict.fromkeys(record.model for record in own if not is_difference(record)))
+    lead = [f"{len(own)} figures of {len(names)} model{'s' if len(names) != 1 else ''}: {', '.join(names)}."]
     blocks = [
+        page.section("Side by side", *(page.paragraph(line) for line in headlines(results.records))),
         *(page.section(table.title, page.table(table)) for table in overview_tables(results)),
         page.split(*(page.section(plot_title(name), page.figure(plot)) for name, plot in drawings.items())),
         _doubts(results.records),

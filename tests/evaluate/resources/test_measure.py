@@ -82,7 +82,7 @@ def test_percentiles_and_medians_are_those_of_the_timings() -> None:
     found = {record.metric: record for record in latency_records(Subject("m", "e"), rounds, [1.0, 3.0, 2.0])}
     assert found["ms_per_text"].value == 2.0
     assert found["p50_ms"].value == 2.0
-    assert found["p99_ms"].value == pytest.approx(np.percentile(np.concatenate(rounds), 99))
+    assert found["p99_ms"].value == pytest.approx(np.median([np.percentile(times, 99) for times in rounds]))
     assert "only 3 texts" in found["p99_ms"].detail["warnings"][0]
     assert found["cpu_ms_per_text"].value == 2.0
 

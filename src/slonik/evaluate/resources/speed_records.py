@@ -2,8 +2,9 @@
 
 Task and metric names, suite `resources`, variant = the engine:
 
-    batch_1      ms_per_text (median over rounds of the mean over texts), p50_ms, p95_ms, p99_ms; cpu_ms_per_text
-                 (processor time of all threads: it varies less than the clock's on a busy machine)
+    batch_1      ms_per_text (median over rounds of the mean over texts), p50_ms, p95_ms, p99_ms (of the texts,
+                 median over rounds), cpu_ms_per_text (processor time of all threads, which varies less than the
+                 clock's on a busy machine)
     best_batch   texts_per_second
     cold_start   seconds (process start to the first vector)
     memory       peak_bytes
@@ -77,13 +78,12 @@ def latency_records(subject: Subject, rounds: Sequence[Sequence[float]], cpu: Se
     records = [
         subject.record("batch_1", "ms_per_text", median(means), median_interval(means), n=n, detail=_runs(means))
     ]
-    pooled = np.concatenate([np.asarray(times) for times in rounds])
     for rank in (50, 95, 99):
         each = [float(np.percentile(times, rank)) for times in rounds]
         few = rank == 99 and n < _ENOUGH_FOR_P99
         detail = {"warnings": [f"only {n} texts for this percentile"]} if few else {}
-        value = float(np.percentile(pooled, rank))
-        records.append(subject.record("batch_1", f"p{rank}_ms", value, median_interval(each), n=n, detail=detail))
+        ends = median_interval(each)
+        records.append(subject.record("batch_1", f"p{rank}_ms", median(each), ends, n=n, detail=detail))
     ends = median_interval(cpu)
     records.append(subject.record("batch_1", "cpu_ms_per_text", median(cpu), ends, n=n, detail=_runs(cpu)))
     return records
