@@ -129,6 +129,7 @@ def vocabulary_table(trimming: Mapping[str, Any]) -> Table:
 
 
 def is_own_score(record: Record) -> bool:
+    """Whether a record is a score that was measured here: no cost, no difference, no published row."""
     return (
         record.suite not in NOT_SCORES
         and is_fraction(record)
@@ -176,6 +177,7 @@ def _paired(record: Record, differences: Sequence[Record]) -> Record | None:
 
 
 def find_score(records: Sequence[Record], suite: str, variant: str, key: tuple[str, str]) -> Record | None:
+    """The score of (task, metric) in a suite and variant, over all layers; None where there is none."""
     place = (suite, variant, *key)
     return next((r for r in records if (r.suite, r.variant, r.task, r.metric) == place and r.layer is None), None)
 
@@ -185,6 +187,7 @@ def _resource(records: Sequence[Record], key: tuple[str, str]) -> Record | None:
 
 
 def resource_value(records: Sequence[Record], key: tuple[str, str]) -> float | None:
+    """The figure of (task, metric) among the costs; None where there is none."""
     found = _resource(records, key)
     return found.value if found else None
 
