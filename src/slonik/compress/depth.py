@@ -52,21 +52,22 @@ class LayerCut:
 
 
 def leave_one_out(model: PreTrainedModel, batches: Iterable[Batch], pool: Pool) -> FloatVector:
-    """Mean squared movement of the unit sentence vector when one layer is passed by, (L,).
+    """Mean squared movement of the centred unit sentence vector when one layer is passed by, (L,).
 
-    In the units of the Fisher criterion with the probe loss, but measured, not extrapolated: give it to
-    `Scores.with_layers`.
+    In the units of the Fisher criterion with a centred probe loss, but measured, not extrapolated: give it to
+    `Scores.with_layers`. Vectors are centred (each model's on its own mean), because a shift common to all texts, which
+    the last layers of E5 make, is the first thing that training mends.
     """
     batches = list(batches)
     depth = len(dissect(model).layers)
     gates = torch.ones(depth, device=model.device, dtype=model.dtype)
-    teacher = _vectors(model, batches, pool)
+    teacher = _centred(_vectors(model, batches, pool))
     moved = []
     for layer in range(depth):
         without = gates.clone()
         without[layer] = 0
         with gated(model, Gates(layers=without)):
-            moved.append(float((_vectors(model, batches, pool) - teacher).square().sum(-1).mean()))
+            moved.append(float((_centred(_vectors(model, batches, pool)) - teacher).square().sum(-1).mean()))
     return np.array(moved)
 
 

@@ -35,6 +35,7 @@ class LayerParts:
     context: nn.Module
     inner: tuple[nn.Module, ...]
     outer: nn.Module
+    output_norm: nn.Module | None
     heads: int
     head_size: int
     ffn: int
@@ -194,6 +195,7 @@ def _layer_parts(layer: nn.Module, anatomy: Anatomy) -> LayerParts:
         context=context,
         inner=tuple(layer.get_submodule(path) for path in anatomy.inner if path in present),
         outer=outer,
+        output_norm=layer.get_submodule(anatomy.output_norm) if anatomy.output_norm else None,
         heads=linear_sizes(context)[0] // head_size,
         head_size=head_size,
         ffn=linear_sizes(outer)[0],

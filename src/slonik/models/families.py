@@ -35,6 +35,7 @@ class Anatomy:
         context: the output projection of attention; its input is the heads' contexts, one after another.
         inner: first matrices of the feed-forward part (those that exist); outer: its last matrix.
         words: word embeddings.
+        output_norm: norm over a layer's output, inside the layer, "" where layers norm their input.
         final_norm: norm after the last layer, "" if there is none.
         layer_axes, base_axes, head_axes: pattern of a parameter's name inside a layer, inside the base model,
             outside it -> its axes.
@@ -53,6 +54,7 @@ class Anatomy:
     inner: tuple[str, ...]
     outer: str
     words: str
+    output_norm: str = ""
     final_norm: str = ""
     layer_axes: Rules = ()
     base_axes: Rules = ()
@@ -155,6 +157,7 @@ def _bert_like(family: str, base: Rules = _BERT_BASE) -> Anatomy:
         inner=("intermediate.dense",),
         outer="output.dense",
         words="embeddings.word_embeddings",
+        output_norm="output.LayerNorm",
         layer_axes=_BERT_LAYER,
         base_axes=base,
         head_axes=_HEADS,
@@ -173,6 +176,7 @@ _DEBERTA_V2 = Anatomy(
     inner=("intermediate.dense",),
     outer="output.dense",
     words="embeddings.word_embeddings",
+    output_norm="output.LayerNorm",
     layer_axes=_BERT_LAYER,
     base_axes=_DEBERTA_BASE,
     head_axes=_HEADS,
@@ -206,6 +210,7 @@ _DISTILBERT = Anatomy(
     inner=("ffn.lin1",),
     outer="ffn.lin2",
     words="embeddings.word_embeddings",
+    output_norm="output_layer_norm",
     layer_axes=_DISTILBERT_LAYER,
     base_axes=_BERT_BASE,
     head_axes=_HEADS,

@@ -55,16 +55,19 @@ def teacher_distance_loss(pool: Pool) -> ExampleLoss:
     return loss
 
 
-def probe_loss(pool: Pool, *, probes: int = 4, seed: int = 0) -> ExampleLoss:
+def probe_loss(pool: Pool, *, probes: int = 4, seed: int = 0, center: Tensor | None = None) -> ExampleLoss:
     """The unit sentence vector along random +-1 directions, (P, B).
 
     E (v . J d)^2 = |J d|^2 over such v: the mean squared gradient is the squared movement of the vector (Hutchinson's
     estimate), so the Fisher criterion on this loss says how far each structure's removal moves sentence vectors.
-    Directions follow from an example's tokens and `seed`, not from its place in a batch.
+    Directions follow from an example's tokens and `seed`, not from its place in a batch. `center` (D,), the mean unit
+    vector of some texts, is taken off first: where all vectors share a large common part (E5) it would hide the rest.
     """
 
     def loss(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
         vectors = sentence_vectors(model, batch, pool)
+        if center is not None:
+            vectors = F.normalize(vectors - center.to(vectors), dim=-1)
         directions = _directions(batch, probes, vectors.shape[-1], seed).to(vectors)
         return (directions * vectors[None]).sum(-1)
 
