@@ -1,7 +1,7 @@
 """The bounded queue in front of one encoder, and the threads that empty it.
 
-Requests are taken in rotation, one text each, so that a request of two thousand texts does not hold up a request
-of one. A worker that is free tokenises a few texts, chooses a batch of like lengths with at most `max_batch_tokens`
+Requests are served in turn, a batch's worth of texts each, so that a request of two thousand texts does not hold up
+a request of one. A worker that is free tokenises a few texts, chooses a batch of like lengths with at most `max_batch_tokens`
 (see batcher.py), and encodes it; there is one worker, or one per processor where the encoder itself uses a single
 one. A request whose client hung up is dropped before it is encoded.
 """
@@ -144,19 +144,25 @@ class EncodeQueue:
             room -= sum(unit.tokens.count for unit in units)
 
     def _take(self, most_texts: int, most_characters: int) -> list[tuple[Job, int]]:
-        """The next few texts, one from each request in rotation; the last one may pass `most_characters`."""
+        """The next few texts, from each request in turn; the last one may pass `most_characters`."""
         taken: list[tuple[Job, int]] = []
         characters = 0
         with self._changed:
             while self._jobs and len(taken) < most_texts and characters < most_characters:
-                job = self._jobs.popleft()
+                job = self._jobs[0]
                 if job.cancelled or job.error is not None:
+                    self._jobs.popleft()
                     continue
+                size = len(job.texts[job.taken])
                 taken.append((job, job.taken))
-                characters += len(job.texts[job.taken])
+                characters += size
                 job.taken += 1
-                if job.taken < len(job.texts):
-                    self._jobs.append(job)
+                job.turn_characters += size
+                if job.taken == len(job.texts):
+                    self._jobs.popleft()
+                elif job.turn_characters >= self._max_batch_tokens * _CHARACTERS_PER_TOKEN:
+                    job.turn_characters = 0
+                    self._jobs.rotate(-1)
         return taken
 
     def _tokenize(self, taken: Sequence[tuple[Job, int]]) -> list[Unit]:

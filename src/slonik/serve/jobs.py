@@ -41,6 +41,7 @@ class Job:
         long_text: what happens to a text that is longer than the model takes.
         done: resolved with the vectors (N, D) of the request's texts, on the loop that made the job.
         taken: texts that a worker has taken from the queue.
+        turn_characters: how much of it has been taken in its present turn.
         begun: texts that are in a batch or past it; the others still wait.
         tokens: tokens of the request's texts, as far as they have been taken.
         cancelled: nobody waits any more; texts that have not begun are dropped.
@@ -52,6 +53,7 @@ class Job:
     long_text: LongText
     done: asyncio.Future[FloatArray]
     taken: int = 0
+    turn_characters: int = 0
     begun: int = 0
     tokens: int = 0
     cancelled: bool = False
