@@ -1,9 +1,9 @@
 """The bounded queue in front of one encoder, and the threads that empty it.
 
 Requests are served in turn, a batch's worth of texts each, so that a request of two thousand texts does not hold up
-a request of one. A worker that is free tokenises a few texts, chooses a batch of like lengths with at most `max_batch_tokens`
-(see batcher.py), and encodes it; there is one worker, or one per processor where the encoder itself uses a single
-one. A request whose client hung up is dropped before it is encoded.
+a request of one. A worker that is free tokenises a few texts, chooses a batch of like lengths with at most
+`max_batch_tokens` (see batcher.py), and encodes it; there is one worker, or one per processor where the encoder itself
+uses a single one. A request whose client hung up is dropped before it is encoded.
 """
 
 from __future__ import annotations
