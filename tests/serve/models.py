@@ -12,7 +12,6 @@ import numpy as np
 from slonik.core.errors import SlonikError
 from slonik.core.protocols import FloatArray
 from slonik.core.sentence_config import SentenceConfig
-from tests.tiny import tokenizers as toy
 
 DIMENSION = 16
 
@@ -28,6 +27,8 @@ class ToyEncoder:
     """
 
     def __init__(self, name: str = "toy", seconds_per_text: float = 0.0) -> None:
+        from tests.tiny import tokenizers as toy  # it brings torch, which the server processes do without
+
         self.name = name
         self.dimension = DIMENSION
         self.tokenizer = toy.tokenizer("unigram")
@@ -69,10 +70,14 @@ class ToyEncoder:
 class WordEncoder:
     """An encoder without a tokenizer, as the baselines are."""
 
-    name = "words"
     dimension = 4
 
+    def __init__(self, name: str = "words", seconds_per_text: float = 0.0) -> None:
+        self.name = name
+        self._seconds_per_text = seconds_per_text
+
     def encode(self, texts: Sequence[str], *, prefix: str | None = None) -> FloatArray:
+        time.sleep(self._seconds_per_text * len(texts))
         return np.array([[len(text), text.count(" "), 1, 0] for text in texts], dtype=np.float32)
 
     def describe(self) -> dict[str, Any]:

@@ -74,6 +74,23 @@ def test_bodies_of_50_megabytes_are_refused_in_constant_memory() -> None:
         assert _peak_bytes(server.pid) - before < 30 * _MEGABYTE
 
 
+def test_an_endless_header_is_refused_in_constant_memory() -> None:
+    with process() as (server, client):
+        assert post(client, "Да.").status_code == 200
+        before = _peak_bytes(server.pid)
+        for start in (b"GET /health HTTP/1.1\r\nX-Long: ", b"GET /"):
+            with socket.create_connection((client.base_url.host, client.base_url.port), timeout=20) as endless:
+                with contextlib.suppress(OSError):
+                    endless.sendall(start)
+                    for _ in range(50):
+                        endless.sendall(b"x" * _MEGABYTE)
+                with contextlib.suppress(ConnectionResetError):
+                    assert endless.recv(1000).startswith(b"HTTP/1.1 431")
+        assert post(client, "Да.").status_code == 200
+        assert client.get("/health", headers={"X-Long": "x" * 30_000}).status_code == 200
+        assert _peak_bytes(server.pid) - before < 10 * _MEGABYTE
+
+
 def _peak_bytes(pid: int) -> int:
     """The most memory that the process has held."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():

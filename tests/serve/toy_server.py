@@ -8,12 +8,12 @@ from __future__ import annotations
 import sys
 
 from slonik.serve import ServedModel, ServeSettings, run
-from tests.serve.models import ToyEncoder
+from tests.serve.models import WordEncoder
 
 if __name__ == "__main__":
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 0.0
     run(
-        [ServedModel("toy", ToyEncoder(seconds_per_text=seconds))],
+        [ServedModel("toy", WordEncoder("toy", seconds))],
         ServeSettings(port=0),
         lambda url: print(url, flush=True),
     )

@@ -32,18 +32,20 @@ def load_decoder(folder: str | Path) -> TorchDecoder:
         SlonikError: the weights or the tokenizer are missing or broken.
     """
     try:
+        import torch
         from tokenizers import Tokenizer
         from transformers import AutoModelForCausalLM
     except ModuleNotFoundError as error:
         raise MissingExtra("serving a decoder", "train", error.name) from None
     try:
-        model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True)
         tokenizer = Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
     except Exception as error:  # transformers and tokenizers raise many kinds
         reason = " ".join(str(error).split())
         raise SlonikError(f"cannot load the decoder {folder}: {reason}") from None
     tokenizer.no_truncation()
     tokenizer.no_padding()
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
     return TorchDecoder(Path(folder).name, model, tokenizer)
 
 
@@ -89,16 +91,16 @@ class TorchDecoder:
         written: list[int] = []
         sent = ""
         cache = None
-        step = torch.tensor([ids])
+        step = torch.tensor([ids], device=self.model.device)
         for _ in range(min(max_tokens, self.max_tokens - len(ids))):
             with torch.inference_mode():
                 output = self.model(input_ids=step, past_key_values=cache, use_cache=True)
             cache = output.past_key_values
-            token = _draw(output.logits[0, -1].float(), temperature, top_p)
+            token = _draw(output.logits[0, -1].float().cpu(), temperature, top_p)
             if token in self._ends:
                 return
             written.append(token)
-            step = torch.tensor([[token]])
+            step = torch.tensor([[token]], device=self.model.device)
             text = self._decode(ids, written)
             whole = text[:-1] if text.endswith("\ufffd") else text
             piece = whole[len(sent) :] if whole.startswith(sent) else ""

@@ -15,6 +15,7 @@ import uvicorn
 
 from slonik.core.errors import SlonikError
 from slonik.serve.app import create_app
+from slonik.serve.protocol import LimitedProtocol
 from slonik.serve.served import ServedModel
 from slonik.serve.settings import ServeSettings
 
@@ -35,6 +36,7 @@ def run(models: Sequence[ServedModel], settings: ServeSettings, ready: Callable[
     listening = _listen(settings.host, settings.port)
     config = uvicorn.Config(
         app,
+        http=LimitedProtocol,
         access_log=False,
         log_level="warning",
         server_header=False,
