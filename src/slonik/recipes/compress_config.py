@@ -68,7 +68,9 @@ class PruneConfig(Config):
     """Rounds of scoring and cutting."""
     criterion: Literal["taylor", "gate", "fisher", "magnitude", "random"] = "taylor"
     texts: int = Field(512, ge=8)
-    """Texts or pairs to score structures on."""
+    """Texts or pairs to score structures on, and to refit on."""
+    refit: bool = True
+    """Mend what was cut by least squares before distillation."""
 
 
 class DistillConfig(Config):

@@ -19,6 +19,7 @@ from slonik.compress.criteria import CRITERIA
 from slonik.compress.depth import leave_one_out, search_layers
 from slonik.compress.iterative import shrink
 from slonik.compress.plan import Plan, keep_layers, whole
+from slonik.compress.refit import refit
 from slonik.compress.scores import Scores
 from slonik.compress.surgery import apply
 from slonik.core.errors import SlonikError
@@ -54,6 +55,8 @@ def prune(
         model = apply(student.model, plan)
     else:
         model, plan = _shrink(student, config, chosen, sample, seed, summary)
+    if config.refit and plan != whole(student.model):
+        refit(model, student.model, plan, _batches(student, sample.texts[: config.texts]))
     summary |= {
         "layers": list(plan.layers),
         "heads": [len(kept) for kept in plan.heads],
