@@ -102,7 +102,7 @@ def measure(model: PreTrainedModel, *, tokens: int = 32, use_cache: bool = True)
 
 def time_text(model: PreTrainedModel, tokens: int = 32, rounds: int = _ROUNDS) -> float:
     """Median seconds of one text of `tokens` tokens through `model`, one thread, after a warm-up."""
-    ids = _ids(model, tokens)
+    ids = _ids(dissect(model).vocab, tokens)
     with one_thread(), torch.inference_mode():
         return _times([lambda: model(input_ids=ids, attention_mask=torch.ones_like(ids))], rounds)[0]
 
@@ -138,7 +138,7 @@ def _measure(model: PreTrainedModel, tokens: int) -> LatencyTable:
     heads = _points(parts.heads, 1)
     neurons = _points(parts.ffn, 16 if parts.ffn >= 32 else 1)
     blocks: list[Callable[[], Any]] = []
-    ids = _ids(model, tokens)
+    ids = _ids(min(body.vocab, _TOKENS), tokens)
     shapes = [(count, parts.ffn) for count in heads] + [(parts.heads, count) for count in neurons]
     with one_thread(), torch.inference_mode():
         for count, inner in track(shapes, "cutting blocks to time"):
@@ -193,21 +193,21 @@ def _layer_call(model: PreTrainedModel, ids: Tensor) -> Callable[[], Any]:
 
 
 def _times(calls: Sequence[Callable[[], Any]], rounds: int) -> list[float]:
-    """Median seconds of each call. Calls take turns, so that a busy spell of the machine falls on all alike."""
+    """Median seconds of each call, by the thread's own clock: on an idle machine that is the time that passes, on a
+    busy one it leaves out the waiting. Calls take turns, so that a hot or busy spell falls on all alike."""
     found: list[list[float]] = [[] for _ in calls]
     for turn in range(rounds + 2):
         for call, times in zip(calls, found, strict=True):
             call()  # its weights are in the caches now, as they are inside a model that runs again and again
-            start = time.perf_counter()
+            start = time.thread_time()
             call()
-            spent = time.perf_counter() - start
+            spent = time.thread_time() - start
             if turn >= 2:
                 times.append(spent)
     return [statistics.median(times) for times in found]
 
 
-def _ids(model: PreTrainedModel, tokens: int) -> Tensor:
-    rows = dissect(model).vocab
+def _ids(rows: int, tokens: int) -> Tensor:
     return (torch.arange(tokens) * 7919 % max(1, rows - 5) + min(5, rows - 1))[None]
 
 
