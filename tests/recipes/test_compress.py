@@ -48,7 +48,7 @@ def config(place: Path, out: str, **changes: Any) -> CompressConfig:
             "held_out_share": 0.2,
         },
         "trim": {"scripts": ["ru", "en"], "min_count": 1},
-        "prune": {"keep_layers": [0, 3]},
+        "prune": {"keep_layers": [0, 3], "refit": False},
         "speed_texts": 5,
         "distill": {"max_steps": 24, "batch_tokens": 512, "precision": "fp32", "evaluations": 3},
     }
@@ -196,6 +196,25 @@ def test_budgets_are_met(place: Path, prune: dict[str, Any], expected: dict[str,
     assert after["parameters"] <= expected.get("parameters", after["parameters"])
     assert after["flops_per_token"] <= expected.get("flops", 2) * before["flops_per_token"] * 1.1
     assert pruned.encode(tiny.TEXTS[:2]).shape == (2, pruned.dimension)
+
+
+def test_a_refit_cut_starts_closer_to_its_original(place: Path) -> None:
+    from slonik import models
+    from slonik.evaluate.agreement import agreement
+    from slonik.recipes.compress_config import PruneConfig
+    from slonik.recipes.compress_corpus import CorpusSample
+    from slonik.recipes.pruning import prune as cut
+
+    teacher = models.load(place / "teacher")
+    pairs = corpus.pairs()
+    sample = CorpusSample([russian for _, russian in pairs[:200]], [], [], [])
+    held = [russian for _, russian in pairs[200:]]
+    found = [
+        agreement(cut(teacher, teacher, PruneConfig(keep_layers=(0, 3), refit=refit), sample, 0)[0].encode(held),
+                  teacher.encode(held))["agreement"]
+        for refit in (False, True)
+    ]  # fmt: skip
+    assert found[1] > found[0] + 0.1
 
 
 def test_a_budget_that_cannot_be_met_names_the_nearest(place: Path) -> None:
