@@ -29,6 +29,7 @@ from slonik.export.families import part_to_export
 from slonik.export.fusions import optimise
 from slonik.export.half import to_half
 from slonik.export.int8 import quantise
+from slonik.export.portable import portable
 from slonik.export.ranges import observe
 from slonik.export.report import ExportReport
 from slonik.export.speed import measure
@@ -181,7 +182,7 @@ def _write_companions(encoder: TorchEncoder, folder: Path) -> None:
     for name in _COPIED:
         if (encoder.source / name).is_file():
             shutil.copyfile(encoder.source / name, folder / name)
-    encoder.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+    portable(encoder.tokenizer).save(str(folder / "tokenizer.json"), pretty=False)
     encoder.sentence.write(folder, encoder.dimension)
 
 

@@ -79,10 +79,13 @@ def _token_types_folded(model: PreTrainedModel) -> Iterator[None]:
     embeddings = getattr(model, "embeddings", None)
     types = getattr(embeddings, "token_type_embeddings", None)
     positions = getattr(embeddings, "position_embeddings", None)
-    tables = isinstance(types, torch.nn.Embedding) and isinstance(positions, torch.nn.Embedding)
-    if embeddings is None or not tables or types.weight.shape[1] != positions.weight.shape[1]:
+    if not isinstance(types, torch.nn.Embedding) or not isinstance(positions, torch.nn.Embedding):
         yield
         return
+    if types.embedding_dim != positions.embedding_dim:
+        yield
+        return
+    assert isinstance(embeddings, torch.nn.Module)
     before = positions.weight.data
     try:
         positions.weight.data = before + types.weight.data[0]
