@@ -12,39 +12,12 @@ if TYPE_CHECKING:
     from slonik.tokenizers.fertility import Fit
     from slonik.tokenizers.trim import TrimReport
 
-_TRIM_HELP = """Cut a model's vocabulary to the languages and words that you need: a smaller checkpoint, same vectors.
-
-By default all Cyrillic pieces stay, all digits, punctuation and single characters, and the other pieces that the
-corpus uses. Texts whose pieces all stay embed exactly as before; the report says how many of the held-out texts
-(2 % of the corpus, set aside) are cut as before, how many more tokens the rest needs, and how much is unknown.
-
-Examples:
-
-    slonik tokenizer trim embedded:multilingual-e5-small --corpus ru.txt.gz --out e5-ru
-
-    slonik tokenizer trim MODEL --corpus texts/ --scripts ru,en --min-count 2 --max-pieces 35000 --out small
-"""
-
-_TRAIN_HELP = """Train a tokenizer on text files and write it as a folder that AutoTokenizer loads.
-
-WordPiece is trained by its real score, freq(ab) / (freq(a) freq(b)), among pairs that occur at least
---min-frequency times; byte-level BPE and Unigram as usual. Fertility (tokens per word) and the unknown rate are
-measured on 2 % of the corpus, set aside, and on the kinds of text that --measure names, beside other tokenizers.
-
-Examples:
-
-    slonik tokenizer train ru.txt.gz --kind wordpiece --vocab-size 30000 --out my-tokenizer
-
-    slonik tokenizer train ru.txt.gz --kind bpe --family fred-t5 --sentinels 128 --out bpe --measure chats=chats.txt \\
-        --against embedded:multilingual-e5-small
-"""
-
 
 def register(app: typer.Typer) -> None:
     """Add the `tokenizer` group."""
     group = typer.Typer(no_args_is_help=True, help="Train tokenizers, trim vocabularies.")
-    group.command("train", help=_TRAIN_HELP)(train)
-    group.command("trim", help=_TRIM_HELP)(trim)
+    group.command("train")(train)
+    group.command("trim")(trim)
     app.add_typer(group, name="tokenizer")
 
 
@@ -67,6 +40,19 @@ def train(
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace the folder --out if it is there."),
     json_file: Path | None = typer.Option(None, "--json", help="Write result records to this file.", metavar="FILE"),
 ) -> None:
+    """Train a tokenizer on text files and write it as a folder that AutoTokenizer loads.
+
+    WordPiece is trained by its real score, freq(ab) / (freq(a) freq(b)), among pairs that occur at least
+    --min-frequency times; byte-level BPE and Unigram as usual. Fertility (tokens per word) and the unknown rate are
+    measured on 2 % of the corpus, set aside, and on the kinds of text that --measure names, beside other tokenizers.
+
+    Examples:
+
+        slonik tokenizer train ru.txt.gz --kind wordpiece --vocab-size 30000 --out my-tokenizer
+
+        slonik tokenizer train ru.txt.gz --kind bpe --family fred-t5 --sentinels 128 --out bpe --measure chats=chats.txt \\
+            --against embedded:multilingual-e5-small
+    """
     from slonik.core.config import read_config
     from slonik.core.records import write_records
     from slonik.recipes.train_tokenizer import TokenizerRecipe, train_tokenizer
@@ -99,6 +85,18 @@ def trim(
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace the folder --out if it is there."),
     json_file: Path | None = typer.Option(None, "--json", help="Write result records to this file.", metavar="FILE"),
 ) -> None:
+    """Cut a model's vocabulary to the languages and words that you need: a smaller checkpoint, same vectors.
+
+    By default all Cyrillic pieces stay, all digits, punctuation and single characters, and the other pieces that the
+    corpus uses. Texts whose pieces all stay embed exactly as before; the report says how many of the held-out texts
+    (2 % of the corpus, set aside) are cut as before, how many more tokens the rest needs, and how much is unknown.
+
+    Examples:
+
+        slonik tokenizer trim embedded:multilingual-e5-small --corpus ru.txt.gz --out e5-ru
+
+        slonik tokenizer trim MODEL --corpus texts/ --scripts ru,en --min-count 2 --max-pieces 35000 --out small
+    """
     from slonik.core.config import read_config
     from slonik.core.records import write_records
     from slonik.recipes.trim_checkpoint import TrimCheckpointConfig, trim_checkpoint
