@@ -50,7 +50,8 @@ def train(
 
         slonik tokenizer train ru.txt.gz --kind wordpiece --vocab-size 30000 --out my-tokenizer
 
-        slonik tokenizer train ru.txt.gz --kind bpe --family fred-t5 --sentinels 128 --out bpe --measure chats=chats.txt \\
+        slonik tokenizer train ru.txt.gz --kind bpe --family fred-t5 --sentinels 128 --out bpe --measure
+        chats=chats.txt \\
             --against embedded:multilingual-e5-small
     """
     from slonik.core.config import read_config

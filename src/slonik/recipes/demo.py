@@ -34,7 +34,7 @@ def demo_config(out: Path, *, steps: int = _STEPS) -> CompressConfig:
             held_out_share=0.06,
         ),
         trim=TrimConfig(min_count=1, max_pieces=36_000),
-        prune=PruneConfig(keep_layers=(1, 3, 5, 7, 9, 11)),
+        prune=PruneConfig(keep_layers=(1, 3, 5, 7, 9, 11), texts=256),
         distill=DistillConfig(max_steps=steps, batch_tokens=1024, evaluations=4),
         evaluate=False,
     )
