@@ -11,7 +11,13 @@ from slonik.tokenizers.trim import trim
 from tests.tiny.texts import PAIRS, TEXTS
 
 ENGLISH = [english for english, _ in PAIRS]
-STRANGE = ["ТЕКСТ Ⅷ ½ №5 😀 «ёлки»", "и\u0306 е\u0308 ﬁ Ａ１", "  два  пробела\tи таб ", "ұлттық мәдениет", "<mask> <s>"]
+STRANGE = [
+    "ТЕКСТ Ⅷ ½ №5 😀 «ёлки»",
+    "и\u0306 е\u0308 ﬁ Ａ１",
+    "  два  пробела\tи таб ",
+    "ұлттық мәдениет",
+    "<mask> <s>",
+]
 
 
 def test_the_e5_vocabulary_is_trimmed_without_loss() -> None:

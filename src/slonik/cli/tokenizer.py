@@ -50,9 +50,7 @@ def train(
 
         slonik tokenizer train ru.txt.gz --kind wordpiece --vocab-size 30000 --out my-tokenizer
 
-        slonik tokenizer train ru.txt.gz --kind bpe --family fred-t5 --sentinels 128 --out bpe --measure
-        chats=chats.txt \\
-            --against embedded:multilingual-e5-small
+        slonik tokenizer train ru.txt.gz --kind bpe --family fred-t5 --sentinels 128 --out bpe --measure chats=chats.txt
     """
     from slonik.core.config import read_config
     from slonik.core.records import write_records
