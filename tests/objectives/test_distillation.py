@@ -66,7 +66,7 @@ def test_total_is_the_weighted_sum_of_its_parts() -> None:
     loss = _objective({"cosine": 2.0, "mse": 0.5, "pairs": 0.25, "similarity_kl": 3.0}).loss(student, batch)
     parts = {name: float(value) for name, value in loss.parts.items()}
     expected = 2 * parts["cosine"] + 0.5 * parts["mse"] + 0.25 * parts["pairs"] + 3 * parts["similarity_kl"]
-    assert float(loss.total) == pytest.approx(expected, rel=1e-6)
+    assert float(loss.total.detach()) == pytest.approx(expected, rel=1e-6)
     assert loss.weight == 3
 
 
