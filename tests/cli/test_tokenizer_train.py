@@ -43,7 +43,7 @@ def test_a_tokenizer_is_trained_measured_and_written(kind: str, tmp_path: Path, 
     options = ["--kind", kind, "--vocab-size", "500", "--out", str(out), "--json", str(figures)]
     shown = _run(str(corpus), *options, "--measure", f"English={english}", "--against", str(other))
     assert "pieces written to" in shown and "held-out" in shown
-    assert ("a pair must occur 2 times" in shown) == (kind == "wordpiece")
+    assert ("a pair must occur" in shown) == (kind == "wordpiece")
     records = {(Path(record.model).name, record.variant, record.metric): record for record in read_records(figures)}
     assert len(records) == 2 * 2 * 3
     assert records["made", "held-out", "fertility"].value >= 1

@@ -94,12 +94,22 @@ def test_a_rare_character_becomes_unknown_and_a_common_one_does_not() -> None:
 
 
 def test_the_default_minimum_frequency_grows_and_is_told() -> None:
-    frequencies = [default_min_frequency(words) for words in (1, 10**4, 10**6, 10**7, 10**9)]
+    frequencies = [default_min_frequency(words, 30_000) for words in (1, 10**4, 10**6, 10**7, 10**9)]
     assert frequencies[:2] == [2, 2] and frequencies == sorted(frequencies) and frequencies[-1] > frequencies[-2] > 2
     lines: list[str] = []
     train(TrainConfig(kind="wordpiece", vocab_size=5_000), CORPUS, log=lines.append)
-    assert "a pair must occur 2 times" in lines[0]
-    assert "fewer than the 5,000 asked for" in lines[1]
+    assert "a pair must occur 2 times" in lines[1]
+    assert "fewer than the 5,000 asked for" in lines[-1]
+
+
+def test_a_default_frequency_is_lowered_until_the_vocabulary_is_full_and_a_given_one_is_kept_to() -> None:
+    corpus = [text for number, text in enumerate(CORPUS, 1) for _ in range(number)]
+    default = train(TrainConfig(kind="wordpiece", vocab_size=1_300), corpus)
+    given = train(TrainConfig(kind="wordpiece", vocab_size=1_300, min_frequency=400), corpus)
+    assert default.tokenizer.get_vocab_size() == 1_300 > given.tokenizer.get_vocab_size()
+    assert default.words is not None and default.min_frequency is not None
+    assert default.min_frequency < default_min_frequency(default.words, 1_300)
+    assert given.min_frequency == 400
 
 
 def test_huge_vocabularies_of_words_are_counted_in_bounded_memory() -> None:

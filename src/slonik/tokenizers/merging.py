@@ -62,6 +62,11 @@ class MergeTable:
             merged = self._merge(best)
             yield self.symbols[left], self.symbols[right], self.symbols[merged], score
 
+    def lower(self, min_frequency: int) -> None:
+        """Let rarer pairs be merged from now on."""
+        self._min_frequency = min_frequency
+        self._score(np.arange(len(self._left)))
+
     def _cut(self, word: str, count: int) -> list[int]:
         """A word as symbols of one character each."""
         numbers = [self._number(word[0])] + [self._number(CONTINUATION + letter) for letter in word[1:]]

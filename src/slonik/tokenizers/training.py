@@ -26,8 +26,9 @@ from slonik.tokenizers.vocabulary import byte_alphabet
 from slonik.tokenizers.word_counts import count_words
 
 Kind = Literal["wordpiece", "bpe", "unigram"]
-#: One more than this many words for each further occurrence that a WordPiece pair needs by default.
-WORDS_PER_FREQUENCY = 100_000
+Log = Callable[[str], None]
+#: A default minimum pair frequency is lowered by this factor when no frequent pair is left.
+_LOWERING = 0.95
 
 
 class TrainConfig(Config):
@@ -37,7 +38,8 @@ class TrainConfig(Config):
         kind: wordpiece, bpe (byte-level) or unigram.
         vocab_size: pieces in all, special tokens included.
         min_frequency: how often a pair must occur to be merged (wordpiece, bpe); None: 2 for bpe, and for wordpiece
-            a number that grows with the corpus, see `default_min_frequency`.
+            a number that grows with the corpus, see `default_min_frequency`, and is lowered little by little when no
+            pair is that frequent any more and the vocabulary is not full. A given number is kept to.
         lowercase: forget letter case; accents always stay, й is not и.
         family: model family whose special tokens to use; None: bert, roberta or t5 by kind.
         sentinels: sentinels of T5 families; None: 100.
@@ -77,9 +79,13 @@ class Trained:
     min_frequency: int | None
 
 
-def default_min_frequency(words: int) -> int:
-    """The default minimum pair frequency for a corpus of so many words: it grows with it, and is 2 at least."""
-    return max(2, round(words / WORDS_PER_FREQUENCY))
+def default_min_frequency(words: int, vocab_size: int) -> int:
+    """The minimum pair frequency to begin with: words of the corpus per piece of the vocabulary, at least 2.
+
+    The score takes rare pairs first and the most useful ones last, so a vocabulary is only good when all frequent
+    enough pairs found room in it (docs/tokenizers.md has the figures).
+    """
+    return max(2, round(words / vocab_size))
 
 
 def train(
@@ -87,7 +93,7 @@ def train(
     texts: Iterable[str],
     *,
     total: int | None = None,
-    log: Callable[[str], None] = lambda line: None,
+    log: Log = lambda line: None,
 ) -> Trained:
     """Train a tokenizer on `texts`, streamed once.
 
@@ -140,14 +146,13 @@ def _train_wordpiece(
     specials: Family,
     texts: Iterable[str],
     total: int | None,
-    log: Callable[[str], None],
+    log: Log,
 ) -> Trained:
     words = count_words(pipeline, texts, total=total)
     count = sum(words.values())
     if not count:
         raise SlonikError("the corpus is empty: there are no words to train on")
-    frequency = default_min_frequency(count) if config.min_frequency is None else config.min_frequency
-    log(f"{count:,} words, {len(words):,} different; a pair must occur {frequency:,} times to be merged")
+    log(f"{count:,} words, {len(words):,} different")
     letters = _alphabet(words, config.alphabet)
     pieces = dict.fromkeys([*specials.first, *_letter_pieces(letters)])
     room = config.vocab_size - len(specials.last)
@@ -157,19 +162,33 @@ def _train_wordpiece(
             f"{len(pieces) + len(specials.last):,}: allow more pieces, or fewer characters"
         )
     kept = {word: times for word, times in words.items() if letters.issuperset(word)}
-    with progress_bar("merging pairs", room, completed=len(pieces)) as bar:
-        table = MergeTable(kept, frequency)
-        while len(pieces) < room:
-            merge = next(table.merges(), None)
-            if merge is None:
-                break
-            before = len(pieces)
-            pieces[merge[2]] = None
-            bar.advance(len(pieces) - before)
+    frequency = _fill(config, kept, pieces, room, log)
+    if config.min_frequency is None:
+        log(f"pairs that occur {frequency:,} times were merged in the end")
     vocabulary = {piece: number for number, piece in enumerate([*pieces, *specials.last])}
     unknown = specials.roles["unk_token"]
     pipeline.model = models.WordPiece(vocabulary, unk_token=unknown, continuing_subword_prefix=CONTINUATION)
     return Trained(pipeline, specials, count, frequency)
+
+
+def _fill(config: TrainConfig, words: dict[str, int], pieces: dict[str, None], room: int, log: Log) -> int:
+    """Merge pairs until `pieces` has `room` entries or no pair is left; returns the minimum frequency at the end."""
+    frequency = config.min_frequency or default_min_frequency(sum(words.values()), config.vocab_size)
+    log(f"a pair must occur {frequency:,} times to be merged")
+    with progress_bar("merging pairs", room, completed=len(pieces)) as bar:
+        table = MergeTable(words, frequency)
+        while len(pieces) < room:
+            merge = next(table.merges(), None)
+            if merge is not None:
+                before = len(pieces)
+                pieces[merge[2]] = None
+                bar.advance(len(pieces) - before)
+            elif config.min_frequency is None and frequency > 2:
+                frequency = max(2, min(frequency - 1, int(frequency * _LOWERING)))
+                table.lower(frequency)
+            else:
+                break
+    return frequency
 
 
 def _alphabet(words: Counter[str], size: int) -> set[str]:
