@@ -1,7 +1,7 @@
 """The same network on every engine, side by side: torch, onnxruntime fp32 and int8, and the peers that are installed.
 
-    slonik export embedded:multilingual-e5-small --out /tmp/e5-onnx
-    python benchmarks/bench_engines.py embedded:multilingual-e5-small /tmp/e5-onnx --json benchmarks/engines.json
+    slonik export embedded:multilingual-e5-small --out e5-onnx
+    python benchmarks/bench_engines.py embedded:multilingual-e5-small e5-onnx --json benchmarks/engines.json
 
 The reference is torch fp32. With encodechka's data (`--data-dir`) the texts are its 300 sentences, otherwise our 100.
 """
