@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from slonik.compress.surgery import keep_tokens
 from slonik.core.passport import Step
@@ -14,14 +15,25 @@ from slonik.recipes.compress_config import CorpusConfig, TrimConfig
 from slonik.tokenizers.rules import TrimRules
 from slonik.tokenizers.trim import TrimPlan, trim
 
+T = TypeVar("T")
+
 
 def corpus_to_count(corpus: CorpusConfig, limit: int) -> Iterable[str]:
-    """Lines of the corpus, at most `limit`, then both sides of the pairs, at most `limit` pairs."""
-    texts = itertools.islice(read_texts(list(corpus.texts)), limit)
+    """About `limit` lines of the corpus and as many pairs, both sides, evenly spread over the files.
+
+    A corpus is often sorted by source: its first lines alone would count the words of one genre.
+    """
+    texts = _spread(lambda: read_texts(list(corpus.texts)), limit)
     if not corpus.pairs:
         return texts
-    pairs = itertools.islice(read_pairs(list(corpus.pairs)), limit)
+    pairs = _spread(lambda: read_pairs(list(corpus.pairs)), limit)
     return itertools.chain(texts, itertools.chain.from_iterable(pairs))
+
+
+def _spread(read: Callable[[], Iterable[T]], limit: int) -> Iterator[T]:
+    """Every n-th item, so that at most `limit` come out; reads the source twice and keeps nothing."""
+    total = sum(1 for _ in read())
+    return itertools.islice(read(), 0, None, max(1, -(-total // limit)))
 
 
 def plan_trim(
