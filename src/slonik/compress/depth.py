@@ -24,11 +24,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from slonik.compress.criteria.gradients import Batch, scoring
 from slonik.compress.gates import Gates, gated
+from slonik.compress.replay import Replay
 from slonik.compress.scores import FloatVector
 from slonik.core.errors import SlonikError
 from slonik.core.progress import Bar, progress_bar
@@ -127,18 +128,15 @@ class _Runner:
     def __init__(self, body: Body, batches: Sequence[Batch], pool: Pool) -> None:
         self._body = body
         self._pool = pool
-        self._masks = [batch["attention_mask"].to(body.model.device) for batch in batches]
         with scoring(body.model), torch.inference_mode():
-            passes = [_record(body, batch) for batch in batches]
-            self._starts = [start for start, _, _ in passes]
-            self._arguments = [arguments for _, arguments, _ in passes]
-            self._teacher = torch.cat([self._vectors(state, index) for index, (_, _, state) in enumerate(passes)])
+            self._replay = Replay(body, batches)
+            self._teacher = torch.cat([self._vectors(state, index) for index, state in enumerate(self._replay.ends)])
 
     def all(self, cuts: Sequence[tuple[int, ...]], description: str) -> list[LayerCut]:
         """Agreement of every cut, in any order."""
         found: list[LayerCut] = []
         with scoring(self._body.model), torch.inference_mode(), progress_bar(description, total=len(cuts)) as bar:
-            self._walk(sorted(cuts), 0, self._starts, found, bar)
+            self._walk(sorted(cuts), 0, self._replay.starts, found, bar)
         return found
 
     def _walk(
@@ -146,7 +144,7 @@ class _Runner:
     ) -> None:
         """All of `cuts` begin with the same `done` layers, whose states are `states`."""
         for layer in sorted({cut[done] for cut in cuts if len(cut) > done}):
-            after = [self._run(layer, index, state) for index, state in enumerate(states)]
+            after = [self._replay.run(layer, index, state) for index, state in enumerate(states)]
             self._walk([cut for cut in cuts if len(cut) > done and cut[done] == layer], done + 1, after, found, bar)
         for cut in cuts:
             if len(cut) == done:
@@ -154,19 +152,10 @@ class _Runner:
                 found.append(LayerCut(cut, *agreement(vectors, self._teacher)))
                 bar.advance()
 
-    def _run(self, layer: int, batch: int, state: Tensor) -> Tensor:
-        args, kwargs = self._arguments[batch][layer]
-        output = self._body.layers[layer].module(state, *args, **kwargs)
-        result: Tensor = output[0] if isinstance(output, tuple) else output
-        conv = getattr(getattr(self._body.base, "encoder", None), "conv", None)
-        if layer == 0 and conv is not None:
-            result = conv(state, result, self._masks[batch])
-        return result
-
     def _vectors(self, state: Tensor, batch: int) -> Tensor:
         if path := self._body.anatomy.final_norm:
             state = self._body.base.get_submodule(path)(state)
-        return F.normalize(self._pool(state, self._masks[batch]).float(), dim=-1)
+        return F.normalize(self._pool(state, self._replay.masks[batch]).float(), dim=-1)
 
 
 def agreement(vectors: Tensor, teacher: Tensor) -> tuple[float, float]:
@@ -186,32 +175,6 @@ def _centred(vectors: Tensor) -> Tensor:
 
 def _centre(rows: Tensor) -> Tensor:
     return rows - rows.mean(-1, keepdim=True)
-
-
-Call = tuple[tuple[Any, ...], dict[str, Any]]
-
-
-def _record(body: Body, batch: Batch) -> tuple[Tensor, list[Call], Tensor]:
-    """One full pass: the first layer's input, every layer's further arguments, the last layer's output."""
-    calls: list[Call] = []
-    entered: list[Tensor] = []
-    left: list[Tensor] = []
-
-    def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        entered.append(args[0] if args else kwargs["hidden_states"])
-        calls.append((args[1:], {name: value for name, value in kwargs.items() if name != "hidden_states"}))
-
-    def after(_module: nn.Module, _args: object, output: Any) -> None:
-        left.append(output[0] if isinstance(output, tuple) else output)
-
-    handles = [layer.module.register_forward_pre_hook(before, with_kwargs=True) for layer in body.layers]
-    handles.append(body.layers[-1].module.register_forward_hook(after))
-    try:
-        _forward(body.base, batch)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return entered[0], calls, left[0]
 
 
 def _forward(model: Any, batch: Mapping[str, Tensor]) -> Any:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,9 +24,10 @@ from transformers import PreTrainedModel
 
 from slonik.compress.criteria.gradients import Batch, scoring
 from slonik.compress.plan import Plan
+from slonik.compress.replay import Replay
 from slonik.core.errors import SlonikError
 from slonik.core.progress import track
-from slonik.models.anatomy import Body, dissect
+from slonik.models.anatomy import Body, LayerParts, dissect
 
 
 def refit(
@@ -52,40 +52,33 @@ def refit(
         raise SlonikError("the model to mend does not have the plan's shape")
     ends = [*(layer - 1 for layer in plan.layers[1:]), len(theirs.layers) - 1]
     with scoring(model), scoring(parent), torch.no_grad():
-        targets = [_outputs(theirs, ends, batch) for batch in batches]
+        targets = _sums_of(theirs, ends, batches)
+        replay = Replay(ours, batches)
+        states = [state.clone() for state in replay.starts]
         for index, end in track(list(enumerate(ends)), "fitting layers"):
-            _fit_layer(ours, theirs, plan, _Place(index, end, ridge), batches, [each[index] for each in targets])
+            heard = [_listen(replay, index, number, state) for number, state in enumerate(states)]
+            wanted = [_select(each, plan.hidden) for each in targets.pop(0)]
+            _fit(ours.layers[index], heard, wanted, ridge)
+            _take_norm(ours.layers[index].output_norm, theirs.layers[end].output_norm, plan.hidden)
+            states = [replay.run(index, number, state) for number, state in enumerate(states)]
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Layer `index` of the cut model is to give what layer `end` of the parent gives."""
+def _fit(layer: LayerParts, heard: Sequence[tuple[Tensor, Tensor]], wanted: Sequence[Tensor], ridge: float) -> None:
+    """Fit the last matrix of a layer.
 
-    index: int
-    end: int
-    ridge: float
-
-
-def _fit_layer(
-    ours: Body, theirs: Body, plan: Plan, place: _Place, batches: Sequence[Batch], targets: Sequence[Tensor]
-) -> None:
-    layer, target_layer = ours.layers[place.index], theirs.layers[place.end]
+    Args:
+        heard: per batch, its input (N, F) and the sum that its output joins (N, D). wanted: that sum's target.
+    """
     outer: Any = layer.outer
-    hidden = None if plan.hidden is None else torch.tensor(plan.hidden)
+    width = wanted[0].shape[-1]
     gram = torch.zeros(layer.ffn + 1, layer.ffn + 1, dtype=torch.float64)
-    moment = torch.zeros(layer.ffn + 1, ours.hidden, dtype=torch.float64)
-    for batch, theirs_sum in zip(batches, targets, strict=True):
-        activations, our_sum = _listen(ours, place.index, batch)
-        missing = _select(theirs_sum.double(), hidden) - (our_sum - _apply(outer, activations))
-        ones = torch.cat([activations, torch.ones(len(activations), 1, dtype=torch.float64)], dim=1)
-        gram += ones.T @ ones
-        moment += ones.T @ missing
-    _solve(outer, gram, moment, place.ridge)
-    norm: Any = layer.output_norm
-    their_norm: Any = target_layer.output_norm
-    if norm is not None:
-        norm.weight.copy_(_select(their_norm.weight, hidden))
-        norm.bias.copy_(_select(their_norm.bias, hidden))
+    moment = torch.zeros(layer.ffn + 1, width, dtype=torch.float64)
+    for (activations, joined), target in zip(heard, wanted, strict=True):
+        missing = target - (joined - outer(activations))
+        ones = torch.cat([activations, activations.new_ones(len(activations), 1)], dim=1)
+        gram += (ones.T @ ones).double().cpu()
+        moment += (ones.T @ missing).double().cpu()
+    _solve(outer, gram, moment, ridge)
 
 
 def _solve(outer: Any, gram: Tensor, moment: Tensor, ridge: float) -> None:
@@ -105,29 +98,40 @@ def _solve(outer: Any, gram: Tensor, moment: Tensor, ridge: float) -> None:
         outer.bias.copy_(solved[size])
 
 
-def _listen(body: Body, index: int, batch: Batch) -> tuple[Tensor, Tensor]:
+def _listen(replay: Replay, layer: int, batch: int, state: Tensor) -> tuple[Tensor, Tensor]:
     """Input of a layer's last matrix (N, F), and the sum that its output joins (N, D)."""
+    body = replay.body
     seen: list[Tensor] = []
 
     def keep(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         seen.append(inputs[0])
 
-    with _sums(body, [index]) as sums:
-        handle = body.layers[index].outer.register_forward_pre_hook(keep)
+    with _sums(body, [layer]) as sums:
+        handle = body.layers[layer].outer.register_forward_pre_hook(keep)
         try:
-            _forward(body, batch)
+            replay.run(layer, batch, state)
         finally:
             handle.remove()
-    real = batch["attention_mask"].bool()
-    return seen[0][real].double().cpu(), sums[index][real].double().cpu()
+    real = replay.masks[batch].bool()
+    return seen[0][real], sums[layer][real]
 
 
-def _outputs(body: Body, layers: Sequence[int], batch: Batch) -> list[Tensor]:
-    """The sums of `layers`, (N, D) each."""
-    with _sums(body, layers) as sums:
-        _forward(body, batch)
-    real = batch["attention_mask"].bool()
-    return [sums[layer][real].cpu() for layer in layers]
+def _sums_of(body: Body, layers: Sequence[int], batches: Sequence[Batch]) -> list[list[Tensor]]:
+    """The sums in `layers` (outer list), (N, D) per batch (inner list)."""
+    found: list[list[Tensor]] = [[] for _ in layers]
+    for batch in batches:
+        with _sums(body, layers) as sums:
+            body.base(**{name: batch[name].to(body.model.device) for name in ("input_ids", "attention_mask")})
+        real = batch["attention_mask"].to(body.model.device).bool()
+        for layer, each in zip(layers, found, strict=True):
+            each.append(sums[layer][real])
+    return found
+
+
+def _take_norm(ours: Any, theirs: Any, hidden: tuple[int, ...] | None) -> None:
+    if ours is not None and theirs is not None:
+        ours.weight.copy_(_select(theirs.weight, hidden))
+        ours.bias.copy_(_select(theirs.bias, hidden))
 
 
 @contextmanager
@@ -147,7 +151,7 @@ def _sums(body: Body, layers: Sequence[int]) -> Iterator[dict[int, Tensor]]:
 
         return hook
 
-    handles = []
+    handles: list[Any] = []
     for layer in set(layers):
         parts = body.layers[layer]
         if parts.output_norm is not None:
@@ -161,15 +165,5 @@ def _sums(body: Body, layers: Sequence[int]) -> Iterator[dict[int, Tensor]]:
             handle.remove()
 
 
-def _forward(body: Body, batch: Batch) -> None:
-    body.base(**{name: batch[name].to(body.model.device) for name in ("input_ids", "attention_mask")})
-
-
-def _apply(outer: Any, activations: Tensor) -> Tensor:
-    weight = outer.weight.detach().double().cpu()
-    found = activations @ weight.T
-    return found if outer.bias is None else found + outer.bias.detach().double().cpu()
-
-
-def _select(values: Tensor, hidden: Tensor | None) -> Tensor:
-    return values if hidden is None else values.index_select(-1, hidden.to(values.device))
+def _select(values: Tensor, hidden: tuple[int, ...] | None) -> Tensor:
+    return values if hidden is None else values.index_select(-1, torch.tensor(hidden, device=values.device))
