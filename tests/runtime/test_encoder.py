@@ -96,6 +96,15 @@ def test_int8_vectors_do_not_depend_on_company(int8: str) -> None:
     assert np.isfinite(together).all()
 
 
+@pytest.mark.parametrize("file", ["model.onnx", "model_quantized.onnx"])
+def test_threads_do_not_change_vectors_or_order(folder: Path, file: str) -> None:
+    texts = [*TEXTS, LONG] * 5
+    one, three = (slonik.load(folder, file=file, threads=count) for count in (1, 3))
+    assert np.abs(one.encode(texts) - three.encode(texts)).max() < 1e-5
+    tokens = zip(one.encode_tokens(texts), three.encode_tokens(texts), strict=True)  # type: ignore[attr-defined]
+    assert all(np.abs(left.vectors - right.vectors).max() < 1e-5 for left, right in tokens)
+
+
 def test_fp32_vectors_do_not_depend_on_company(folder: Path) -> None:
     encoder = slonik.load(folder, file="model.onnx", threads=1)
     together = encoder.encode([*TEXTS, LONG])

@@ -2,16 +2,18 @@
 
 A text's vector does not depend on what else is in the call. Files whose activations are quantised by what they
 see ("dynamic") are therefore run one text at a time: the range of a whole batch would otherwise leak from text to
-text. That costs no time: on a processor, batches of int8 products are no faster per token.
+text. That costs no time: on a processor, batches of int8 products are no faster per token, and fp32 is fastest in
+batches of 256 tokens (docs/runtime.md). Several threads take different batches, which uses them better than
+sharing out each product.
 
 Shapes: N texts, B texts of a batch, T tokens, D dimensions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import onnxruntime
@@ -24,12 +26,15 @@ from slonik.core.progress import progress_bar
 from slonik.core.protocols import FloatArray, TokenVectors
 from slonik.runtime import tokenizing
 from slonik.runtime.buffers import Buffers
+from slonik.runtime.parallel import in_threads
 from slonik.runtime.sentence import SentenceSettings
 from slonik.runtime.session import available_threads, choose_file, open_session, read_metadata
 
+T = TypeVar("T")
 LongTexts = Literal["windows", "truncate"]
-BATCH_TOKENS = 1024
+BATCH_TOKENS = 256
 _MOST_TEXTS = 512
+_MOST_THREADS_OF_A_TEXT = 4  # products of one text are too small to share further
 _TEXTS_WORTH_A_BAR = 2000
 
 
@@ -56,7 +61,9 @@ def load(
     if threads is not None and threads < 1:
         raise SlonikError(f"threads is {threads}: use 1 or more")
     count = threads or available_threads()
-    session = open_session(path, threads=count)  # before the tokenizer, which then reuses what reading the file freed
+    session = open_session(
+        path, threads=min(count, _MOST_THREADS_OF_A_TEXT)
+    )  # before the tokenizer, which then reuses what reading the file freed
     return OnnxEncoder(
         session,
         tokenizing.load_tokenizer(root),
@@ -148,7 +155,7 @@ class OnnxEncoder:
         fits = self._has_vectors and all(len(row) <= self.max_length for row in ids)
         if fits:
             vectors = np.zeros((len(ids), self.dimension), dtype=np.float32)
-            for batch, (found,), _ in self._passes(ids, ["sentence_embedding"]):
+            for batch, found in self._passes(ids, ["sentence_embedding"], _first_output):
                 vectors[batch] = found
             return vectors
         vectors = self._pooled(ids, [pooling])[pooling]
@@ -182,7 +189,7 @@ class OnnxEncoder:
             offsets.append(spans)
             special.append(flags)
         found: dict[int, TokenVectors] = {}
-        for batch, (hidden,), _ in self._passes(rows, [self._hidden]):
+        for batch, hidden in self._passes(rows, [self._hidden], _first_output):
             for place, index in enumerate(batch):
                 vectors = np.array(hidden[place, : len(rows[index])], dtype=np.float32)
                 found[int(index)] = TokenVectors(vectors, offsets[index], special[index])
@@ -225,10 +232,13 @@ class OnnxEncoder:
         rows, owners, shares = self._windows(ids)
         totals = {kind: np.zeros((len(ids), self.dimension), dtype=np.float32) for kind in poolings}
         names = [self._hidden] + (["sentence_embedding"] if "pooler" in poolings else [])
-        for batch, outputs, mask in self._passes(rows, names):
+
+        def pool(outputs: list[NDArray[Any]], mask: NDArray[np.int64]) -> dict[str, FloatArray]:
+            return {kind: outputs[1] if kind == "pooler" else _pool(outputs[0], mask, kind) for kind in poolings}
+
+        for batch, vectors in self._passes(rows, names, pool):
             for kind in poolings:
-                vectors = outputs[-1] if kind == "pooler" else _pool(outputs[0], mask, kind)
-                np.add.at(totals[kind], owners[batch], vectors * shares[batch, None])
+                np.add.at(totals[kind], owners[batch], vectors[kind] * shares[batch, None])
         return totals
 
     def _windows(
@@ -267,27 +277,38 @@ class OnnxEncoder:
         return ids, offsets, np.array([True] * len(head) + outside + [True] * len(ends), dtype=np.bool_)
 
     def _passes(
-        self, rows: Sequence[Sequence[int]], names: list[str]
-    ) -> Iterator[tuple[NDArray[np.int64], list[NDArray[Any]], NDArray[np.int64]]]:
-        """Run the session over `rows`; yields (row indices, the named outputs, mask (B, T))."""
-        lengths = [len(row) for row in rows]
-        batches = token_budget_batches(lengths, self.batch_tokens, max_texts=1 if self.alone else _MOST_TEXTS)
+        self,
+        rows: Sequence[Sequence[int]],
+        names: list[str],
+        take: Callable[[list[NDArray[Any]], NDArray[np.int64]], T],
+    ) -> Iterator[tuple[NDArray[np.int64], T]]:
+        """Run the session over `rows`; yields row indices and take(the named outputs, mask (B, T)) of each batch.
+
+        `take` runs in the thread of the batch, while its mask is valid.
+        """
+        batches = token_budget_batches(
+            [len(row) for row in rows], self.batch_tokens, max_texts=1 if self.alone else _MOST_TEXTS
+        )
+
+        def run(batch: NDArray[np.int64]) -> T:
+            ids, mask = self._buffers.fill(rows, batch)
+            feed = {"input_ids": ids, "attention_mask": mask}
+            if "token_type_ids" in self._inputs:
+                feed["token_type_ids"] = self._buffers.zeros(ids.shape)
+            return take(self.session.run(names, feed), mask)
+
+        results = in_threads(run, batches, self.threads if len(batches) > self.threads else 1)
         if len(rows) < _TEXTS_WORTH_A_BAR:
-            yield from (self._run(rows, batch, names) for batch in batches)
+            yield from zip(batches, results, strict=True)
             return
         with progress_bar(f"encoding with {self.name}", total=len(rows)) as bar:
-            for batch in batches:
-                yield self._run(rows, batch, names)
+            for batch, result in zip(batches, results, strict=True):
+                yield batch, result
                 bar.advance(len(batch))
 
-    def _run(
-        self, rows: Sequence[Sequence[int]], batch: NDArray[np.int64], names: list[str]
-    ) -> tuple[NDArray[np.int64], list[NDArray[Any]], NDArray[np.int64]]:
-        ids, mask = self._buffers.fill(rows, batch)
-        feed = {"input_ids": ids, "attention_mask": mask}
-        if "token_type_ids" in self._inputs:
-            feed["token_type_ids"] = self._buffers.zeros(ids.shape)
-        return batch, self.session.run(names, feed), mask
+
+def _first_output(outputs: list[NDArray[Any]], mask: NDArray[np.int64]) -> NDArray[Any]:
+    return outputs[0]
 
 
 def _pool(hidden: NDArray[np.float32], mask: NDArray[np.int64], kind: str) -> FloatArray:
