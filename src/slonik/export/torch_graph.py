@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import onnx
 import torch
@@ -42,15 +42,19 @@ class SentenceGraph(torch.nn.Module):
         return hidden, vectors
 
 
-def to_onnx(graph: SentenceGraph, max_length: int) -> onnx.ModelProto:
+def to_onnx(graph: SentenceGraph, max_length: int, *, fused: bool = True) -> onnx.ModelProto:
     """Export `graph` with dynamic batch and length (at most `max_length` tokens).
 
-    The model's attention becomes fused nodes where its family allows (see `fused_attention`).
+    Args:
+        fused: let the model's attention become fused nodes where its family allows (see `fused_attention`), and fold
+            token types into positions; without it the graph is what torch makes of the stock code.
     """
+    attention = exporting(graph.model) if fused else nullcontext()
+    types = _token_types_folded(graph.model) if fused else nullcontext()
     batch = torch.export.Dim("batch", min=1)
     length = torch.export.Dim("length", min=1, max=max_length)
     ids = torch.ones(_EXAMPLE, dtype=torch.int64)
-    with _quiet(), torch.no_grad(), exporting(graph.model), _token_types_folded(graph.model):
+    with _quiet(), torch.no_grad(), attention, types:
         program = torch.onnx.export(
             graph.eval(),
             (ids, torch.ones_like(ids)),
