@@ -34,6 +34,8 @@ ALLOWED_FOR: dict[str, set[str]] = {
     "evaluate/finetune": {"models", "objectives", "train"},
     "serve/decoder": {"models"},
     "serve/tagger": {"models"},
+    # Taggers speak of spans, words and tags, which belong to the annotation formats.
+    "models/tagging": {"data"},
 }
 # The worker processes of `slonik bench` open contenders through the public door, as a user would.
 OPENS_MODELS_BY_NAME = {"evaluate"}
