@@ -107,8 +107,13 @@ def test_killed_run_ends_with_the_weights_of_an_undisturbed_one(tmp_path: Path) 
         {"precision": "fp32", "embeddings": "dense"},
         {"precision": "bf16", "embeddings": "lazy", "accumulate": 2},
         {"precision": "bf16", "embeddings": "frozen", "schedule": "linear"},
+        {"precision": "fp16", "accumulate": 2},
+        {"optimizer": "adafactor", "schedule": "constant"},
+        {"optimizer": "lamb", "learning_rate": 0.01},
+        {"optimizer": "muon", "embeddings": "dense"},
+        {"layer_decay": 0.8},
     ],
-    ids=["fp32-dense", "bf16-lazy-accumulated", "frozen"],
+    ids=["fp32-dense", "bf16-lazy-accumulated", "frozen", "fp16", "adafactor", "lamb", "muon", "layer-decay"],
 )
 def test_crashed_run_goes_on_to_the_same_weights(tmp_path: Path, fields: dict[str, Any]) -> None:
     toy.train(tmp_path / "whole", **fields)
@@ -137,6 +142,14 @@ def test_lower_is_better_when_asked(tmp_path: Path) -> None:
     summary = toy.train(tmp_path, higher_is_better=False)
     assert summary.best is not None
     assert summary.best.value == min(figures["cosine"] for _, figures in _evaluations(tmp_path))
+
+
+def test_patience_ends_a_run_after_so_many_evaluations_without_a_better_one(tmp_path: Path) -> None:
+    # A loader of one batch and a metric that the training makes worse: the start stays the best.
+    summary = toy.train(tmp_path, higher_is_better=False, patience=2, evaluate_every_steps=3, max_steps=60)
+    assert summary.best is not None and summary.step == summary.best.step + 6 < 60
+    again = toy.train(tmp_path, higher_is_better=False, patience=2, evaluate_every_steps=3, max_steps=60)
+    assert again.step == again.resumed_from == summary.step
 
 
 def test_finished_run_is_not_trained_again(tmp_path: Path) -> None:
@@ -295,6 +308,21 @@ def test_minutes_end_a_run_and_drive_its_schedule(tmp_path: Path) -> None:
     rates = [line["learning_rate"] for line in read_metrics(tmp_path / "metrics.jsonl") if "loss" in line]
     assert 1.8 <= summary.seconds < 30
     assert rates[-1] < max(rates)
+
+
+def test_fp16_leaves_out_a_step_that_overflows_and_goes_on(tmp_path: Path) -> None:
+    class Huge(_Squares):
+        def loss(self, model: nn.Module, batch: Batch) -> Loss:
+            found = super().loss(model, batch)
+            return Loss(found.total * 1e3, found.parts, found.weight)
+
+    model = _linear()
+    run(model, Huge(), _Cut([4, 4]), toy.config(precision="fp16", learning_rate=0.01), tmp_path)
+    lines = [line for line in read_metrics(tmp_path / "metrics.jsonl") if "loss" in line]
+    skipped = [line["step"] for line in lines if line.get("skipped")]
+    assert skipped and skipped[0] == 1 and skipped == list(range(1, len(skipped) + 1)) and len(skipped) < 12
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
 
 
 def test_metric_that_the_evaluation_does_not_give_is_named(tmp_path: Path) -> None:

@@ -7,8 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from slonik.core.errors import SlonikError
+from slonik.train.lamb import Lamb
 from slonik.train.lazy_rows import LazyRowAdamW
+from slonik.train.loss_scaling import LossScaling
 from slonik.train.optimizers import Optimizers
+from slonik.train.parameter_groups import hidden_matrices, layer_scales
 from tests.train import toy
 
 ROWS = 5000
@@ -130,3 +133,90 @@ def test_tables_are_left_as_they_were_found(embeddings: str) -> None:
     assert model.table.sparse or not model.table.weight.requires_grad
     optimizers.release()
     assert not model.table.sparse and model.table.weight.requires_grad
+
+
+def test_lamb_is_adam_rescaled_to_the_length_of_the_matrix() -> None:
+    torch.manual_seed(0)
+    matrix, bias = nn.Parameter(torch.randn(3, 4)), nn.Parameter(torch.randn(4))
+    start, rate, decay = matrix.detach().clone(), 0.01, 0.1
+    ours = Lamb([{"params": [matrix], "weight_decay": decay}, {"params": [bias], "weight_decay": 0.0}], rate, eps=1e-6)
+    plain = nn.Parameter(bias.detach().clone())
+    adam = torch.optim.AdamW([plain], rate, eps=1e-6, weight_decay=0.0)
+    gradient = torch.randn(3, 4)
+    matrix.grad, bias.grad, plain.grad = gradient.clone(), torch.randn(4), None
+    plain.grad = bias.grad.clone()
+    ours.step()
+    adam.step()
+    # At the first step the corrected moments are g and g^2: the update is sign(g) but for epsilon.
+    update = gradient / (gradient.abs() + 1e-6) + decay * start
+    assert torch.allclose(matrix, start - rate * start.norm() / update.norm() * update, atol=1e-6)
+    assert torch.allclose(bias, plain, atol=1e-6)
+
+
+def test_lamb_moves_a_zero_matrix_like_adam() -> None:
+    matrix = nn.Parameter(torch.zeros(2, 2))
+    matrix.grad = torch.ones(2, 2)
+    Lamb([matrix], 0.1).step()
+    assert torch.allclose(matrix, torch.full((2, 2), -0.1), atol=1e-4)
+
+
+def test_adafactor_agrees_with_the_one_of_transformers_at_a_constant_rate() -> None:
+    from transformers import Adafactor
+
+    ours, theirs = nn.Linear(6, 5), nn.Linear(6, 5)
+    theirs.load_state_dict(ours.state_dict())
+    config = toy.config(optimizer="adafactor", learning_rate=1e-3, weight_decay=0.0)
+    optimizers = Optimizers({"model": ours}, config)
+    reference = Adafactor(
+        theirs.parameters(), lr=1e-3, relative_step=False, warmup_init=False, scale_parameter=True, eps=(1e-30, 1e-3)
+    )
+    inputs = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+    for _ in range(5):
+        for layer in (ours, theirs):
+            layer.zero_grad()
+            layer(inputs).square().mean().backward()
+        optimizers.step()
+        reference.step()
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_muon_takes_the_matrices_of_layers_and_nothing_else() -> None:
+    model = toy.student()
+    muon = hidden_matrices({"model": model})
+    names = {name for name, parameter in model.named_parameters() if id(parameter) in muon}
+    assert names and all(name.endswith(".weight") and "LayerNorm" not in name for name in names)
+    assert not any("embeddings" in name for name in names)
+    assert {name.split(".")[-2] for name in names} >= {"query", "key", "value", "dense"}
+
+
+def test_layer_decay_lowers_the_rate_towards_the_embeddings() -> None:
+    names = ["encoder.layer.0.q.weight", "encoder.layer.1.q.weight", "embeddings.word.weight", "pooler.dense.weight"]
+    scales = layer_scales(names, 0.5)
+    assert [scales[name] for name in names] == [0.25, 0.5, 0.125, 1.0]
+    model = toy.student(vocab_size=5000)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    optimizers = Optimizers({"model": model}, toy.config(layer_decay=0.5, weight_decay=0.0, epsilon=1e-12))
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    for part in model.modules():
+        if isinstance(part, nn.Embedding) and part.sparse:
+            part.weight.grad = torch.ones_like(part.weight).to_sparse(1)
+    optimizers.set_ratio(1.0)
+    optimizers.step()
+    expected = layer_scales(before, 0.5)
+    for name, parameter in model.named_parameters():
+        moved = float((before[name] - parameter).detach().mean())
+        assert moved == pytest.approx(1e-3 * expected[name], rel=1e-2), name
+
+
+def test_loss_scaling_halves_at_an_overflow_and_doubles_after_good_steps() -> None:
+    scaling = LossScaling(True)
+    start = scaling.factor
+    assert not scaling.accepts(float("inf"), 1) and scaling.factor == start / 2
+    again = LossScaling(True, scaling.state)
+    assert all(again.accepts(1.0, step) for step in range(2000)) and again.factor == start
+    with pytest.raises(SlonikError, match="overflow fp16 at step 7"):
+        while True:
+            again.accepts(float("nan"), 7)
+    assert LossScaling(False).accepts(float("inf"), 1) and LossScaling(False).state == {}

@@ -21,14 +21,14 @@ class LazyRowAdamW(torch.optim.Optimizer):
     """Row-wise AdamW without weight decay.
 
     Args:
-        params: (V, D) tables whose gradients are sparse.
+        params: (V, D) tables whose gradients are sparse, or groups of them.
         lr: learning rate.
         betas: decay of the moments, counted in updates of the row.
         eps: added to the root of the second moment.
     """
 
     def __init__(
-        self, params: Iterable[Tensor], lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+        self, params: Iterable[Any], lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
 

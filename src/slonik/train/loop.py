@@ -21,9 +21,11 @@ from slonik.core.progress import Bar, progress_bar
 from slonik.core.seeds import derive_seed
 from slonik.train.attention import fast_attention
 from slonik.train.checkpoints import Checkpoint, Checkpoints, load_weights, read_checkpoint
+from slonik.train.compiling import compiled_layers
 from slonik.train.divergence import DivergenceGuard
 from slonik.train.feed import Feed
 from slonik.train.interruption import Interruption
+from slonik.train.loss_scaling import LossScaling
 from slonik.train.metrics_log import MetricsLog
 from slonik.train.optimizers import Optimizers
 from slonik.train.protocols import Batch, Loader, Objective
@@ -105,6 +107,7 @@ class _Run:
             self._restore(found)
         self.resumed_from = self.state.step
         self.guard = DivergenceGuard(config.explosion_factor, self.state.guard)
+        self.scaling = LossScaling(config.precision == "fp16", self.state.scaling)
         self.unsettled: list[StepRecord] = []
         self.log = MetricsLog(folder / "metrics.jsonl", self.state.step)
         self.started = time.perf_counter() - self.state.seconds
@@ -117,16 +120,19 @@ class _Run:
         done = state.step if config.max_steps else state.seconds
         feed = Feed(self.loader, state.epoch, state.index, pin=self.device.type == "cuda")
         attention = fast_attention(self.model, self.device, bf16=config.precision == "bf16")
-        with feed, attention, Interruption() as interruption, progress_bar("train", total, completed=done) as bar:
+        layers = compiled_layers(self.model, on=config.compile)
+        bar_of_steps = progress_bar("train", total, completed=done)
+        with feed, attention, layers, Interruption() as interruption, bar_of_steps as bar:
             if state.step == 0:
                 self._evaluate()
             self._train_mode(True)
             ended = self._finished()
             while not ended:
                 self._report(self._step(feed), bar)
-                ended = self._finished()  # asked once per step: the clock may not end a run between here and saving
+                ended = self._finished()  # kept until saving: the clock may not end a run without its evaluation
                 if ended or state.step % config.evaluate_every_steps == 0:
                     self._evaluate()
+                    ended = ended or self._finished()  # patience
                 interrupted = interruption.requested and not ended
                 if ended or interrupted or time.perf_counter() - self.saved >= config.save_every_minutes * 60:
                     self._save()
@@ -146,18 +152,24 @@ class _Run:
             place, batch = next(feed)
             record.add_data(str(place), *_size(batch))
             on_device = {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            with self._autocast():
                 loss = self.objective.loss(self.model, on_device)
             # Means over unequal batches are weighted by their items; one batch needs no weight.
-            self.accelerator.backward(loss.total * loss.weight if config.accumulate > 1 else loss.total)
+            factor = self.scaling.factor * (loss.weight if config.accumulate > 1 else 1.0)
+            self.accelerator.backward(loss.total * factor if factor != 1.0 else loss.total)
             record.add_loss(loss.total.detach(), loss.parts, loss.weight)
-        if config.accumulate > 1:
-            self.optimizers.scale_gradients(1.0 / record.weight)
+        shrink = self.scaling.factor * (record.weight if config.accumulate > 1 else 1.0)
+        if shrink != 1.0:
+            self.optimizers.scale_gradients(1.0 / shrink)
         record.norm = self.optimizers.clip(config.clip_norm)
+        record.skipped = config.precision == "fp16" and not self.scaling.accepts(float(record.norm), record.step)
         self.unsettled.append(record)
         if self.device.type == "cpu":
             self._settle()  # before the update: a loss that is no number must not reach the weights
-        self.optimizers.step()
+        if record.skipped:
+            self.optimizers.forget()
+        else:
+            self.optimizers.step()
         state.step, state.tokens, state.texts = record.step, state.tokens + record.tokens, state.texts + record.texts
         state.epoch, state.index = feed.position
         return record
@@ -165,7 +177,9 @@ class _Run:
     def _settle(self) -> None:
         """Read the losses of the steps since the last call (an accelerator is not waited for at every step)."""
         for record in self.unsettled:
-            self.guard.check(record.step, record.loss(), float(record.norm), record.where)
+            # A gradient that overflowed fp16 is not a fault of the run; a loss that is no number is one.
+            norm = 0.0 if record.skipped else float(record.norm)
+            self.guard.check(record.step, record.loss(), norm, record.where)
         self.unsettled = []
 
     def _report(self, record: StepRecord, bar: Bar) -> None:
@@ -193,7 +207,9 @@ class _Run:
         step, best = self.state.step, self.state.best
         self.log.write({"step": step, "evaluation": figures, "seconds": round(self._seconds(), 2)})
         sign = 1 if self.config.higher_is_better else -1
+        self.state.stale += 1
         if best is None or sign * figures[metric] > sign * best.value:
+            self.state.stale = 0
             made = self.checkpoints.save_best(step, {"model": self.model.state_dict()}, {"step": step, **figures})
             self.state.best = Best(step, figures[metric], figures, made.name)
             if self.on_best is not None:
@@ -202,6 +218,7 @@ class _Run:
     def _save(self) -> None:
         self._settle()
         self.state.seconds, self.state.guard = self._seconds(), self.guard.state
+        self.state.scaling = self.scaling.state
         tensors = {name: module.state_dict() for name, module in self.modules.items()}
         tensors["optimizer"] = self.optimizers.tensors()
         self.log.sync()
@@ -240,8 +257,14 @@ class _Run:
         return min(1.0, self._seconds() / ((self.config.max_minutes or 1.0) * 60))
 
     def _finished(self) -> bool:
-        over = self.config.max_minutes is not None and self._seconds() >= self.config.max_minutes * 60
-        return over or (self.config.max_steps is not None and self.state.step >= self.config.max_steps)
+        config, state = self.config, self.state
+        over = config.max_minutes is not None and self._seconds() >= config.max_minutes * 60
+        stale = config.patience is not None and state.stale >= config.patience
+        return over or stale or (config.max_steps is not None and state.step >= config.max_steps)
+
+    def _autocast(self) -> torch.autocast:
+        kind = torch.float16 if self.config.precision == "fp16" else torch.bfloat16
+        return torch.autocast(self.device.type, kind, enabled=self.config.precision != "fp32")
 
 
 def _size(batch: Batch) -> tuple[int, int]:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from slonik.core.errors import SlonikError
+from slonik.train.lamb import Lamb
 from slonik.train.lazy_rows import LazyRowAdamW
+from slonik.train.parameter_groups import hidden_matrices, parameter_groups
 from slonik.train.train_config import TrainConfig
 
 _LARGE_TABLE_ROWS = 4096
+_ADAFACTOR_EPSILON = (1e-15, 1e-3)  # torch squares the first: 1e-30, as in Shazeer and Stern 2018
 
 
 class Optimizers:
-    """AdamW for everything, row-wise AdamW for large embedding tables; stepped and saved as one.
+    """The optimizer of the configuration, and row-wise AdamW for large embedding tables; stepped and saved as one.
 
     Args:
         modules: name -> module whose parameters are trained (the model, and an objective with heads).
-        config: rates, decay, how embeddings are treated.
+        config: rates, decay, how embeddings are treated. Row-wise tables go with adamw and muon only; adafactor and
+            lamb train every row.
 
     Raises:
         SlonikError: nothing is left to train.
@@ -29,33 +34,27 @@ class Optimizers:
     def __init__(self, modules: Mapping[str, nn.Module], config: TrainConfig) -> None:
         tables = _large_tables(modules)
         self._as_found = [(table, table.sparse, table.weight.requires_grad) for table in tables]
+        by_rows = config.embeddings == "lazy" and config.optimizer in ("adamw", "muon")
         for table in tables:
             if config.embeddings == "frozen":
                 table.weight.requires_grad_(False)
             else:
-                table.sparse = config.embeddings == "lazy"
+                table.sparse = by_rows
         self.named = _trained_parameters(modules)
         if not self.named:
             raise SlonikError("there is nothing to train: every parameter is frozen")
-        lazy_ids = {id(table.weight) for table in tables} if config.embeddings == "lazy" else set()
-        lazy = [parameter for parameter in self.named.values() if id(parameter) in lazy_ids]
-        dense = [parameter for parameter in self.named.values() if id(parameter) not in lazy_ids]
+        kinds = dict.fromkeys((id(parameter) for parameter in self.named.values()), "dense")
+        if config.optimizer == "muon":
+            kinds |= dict.fromkeys(hidden_matrices(modules) & kinds.keys(), "muon")
+        if by_rows:
+            kinds |= dict.fromkeys((id(table.weight) for table in tables if id(table.weight) in kinds), "lazy")
         self._peak = config.learning_rate
-        self._optimizers: dict[str, torch.optim.Optimizer] = {}
-        if dense:
-            groups = [
-                {"params": [p for p in dense if p.dim() >= 2], "weight_decay": config.weight_decay},
-                {"params": [p for p in dense if p.dim() < 2], "weight_decay": 0.0},
-            ]
-            self._optimizers["dense"] = torch.optim.AdamW(
-                [group for group in groups if group["params"]],
-                lr=config.learning_rate,
-                betas=config.betas,
-                eps=config.epsilon,
-                fused=True,
-            )
-        if lazy:
-            self._optimizers["lazy"] = LazyRowAdamW(lazy, config.learning_rate, config.betas, config.epsilon)
+        groups = parameter_groups(self.named, config.weight_decay, config.layer_decay)
+        self._optimizers = {
+            kind: _optimizer(kind, chosen, config)
+            for kind in ("dense", "muon", "lazy")
+            if (chosen := _of_kind(groups, kind, kinds))
+        }
 
     def release(self) -> None:
         """Leave the tables as they were found: dense gradients for whoever uses the model next."""
@@ -64,10 +63,10 @@ class Optimizers:
             table.weight.requires_grad_(trained)
 
     def set_ratio(self, ratio: float) -> float:
-        """Set every learning rate to `ratio` times its peak; returns the rate."""
+        """Set every learning rate to `ratio` times its peak; returns the rate where no layer decay applies."""
         for optimizer in self._optimizers.values():
             for group in optimizer.param_groups:
-                group["lr"] = self._peak * ratio
+                group["lr"] = self._peak * ratio * group["scale"]
         return self._peak * ratio
 
     def scale_gradients(self, factor: float) -> None:
@@ -99,6 +98,11 @@ class Optimizers:
         """Update the parameters and forget the gradients."""
         for optimizer in self._optimizers.values():
             optimizer.step()
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop the gradients."""
+        for optimizer in self._optimizers.values():
             optimizer.zero_grad(set_to_none=True)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -122,8 +126,31 @@ class Optimizers:
             parameter = self.named.get(name)
             if parameter is None or kind not in self._optimizers:
                 raise SlonikError(f"the checkpoint has optimizer state for {name!r}, which this run does not train")
-            # The count of AdamW stays where its fused kernel wants it: with the parameter.
-            self._optimizers[kind].state[parameter][key] = value.to(parameter.device)
+            optimizer = self._optimizers[kind]
+            # AdamW's fused kernel wants its count with the parameter, the others read theirs on the host.
+            away = value.dim() > 0 or isinstance(optimizer, torch.optim.AdamW)
+            optimizer.state[parameter][key] = value.to(parameter.device) if away else value
+
+
+def _of_kind(groups: Sequence[Mapping[str, Any]], kind: str, kinds: Mapping[int, str]) -> list[dict[str, Any]]:
+    """The part of each group that `kind` trains; empty groups are left out."""
+    found = [{**group, "params": [p for p in group["params"] if kinds[id(p)] == kind]} for group in groups]
+    return [group for group in found if group["params"]]
+
+
+def _optimizer(kind: str, groups: list[dict[str, Any]], config: TrainConfig) -> torch.optim.Optimizer:
+    rate, betas, epsilon = config.learning_rate, config.betas, config.epsilon
+    if kind == "lazy":
+        return LazyRowAdamW(groups, rate, betas, epsilon)
+    if kind == "muon":
+        # Scaled to AdamW's update size, so that one learning rate serves both (Liu et al. 2025, "Muon is Scalable").
+        return torch.optim.Muon(groups, lr=rate, adjust_lr_fn="match_rms_adamw")
+    if config.optimizer == "adafactor":
+        # Steps are relative to each matrix's own size, as in T5; its second moments follow beta2_decay, not betas.
+        return torch.optim.Adafactor(groups, lr=rate, eps=_ADAFACTOR_EPSILON)
+    if config.optimizer == "lamb":
+        return Lamb(groups, rate, betas, epsilon)
+    return torch.optim.AdamW(groups, lr=rate, betas=betas, eps=epsilon, fused=True)
 
 
 def _large_tables(modules: Mapping[str, nn.Module]) -> list[nn.Embedding]:

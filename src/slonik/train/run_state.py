@@ -27,7 +27,7 @@ class Best:
 
 @dataclass
 class RunState:
-    """Counters of a run; `epoch` and `index` are the position of the next batch."""
+    """Counters of a run; `epoch` and `index`: position of the next batch; `stale`: evaluations since `best`."""
 
     step: int = 0
     epoch: int = 0
@@ -36,6 +36,8 @@ class RunState:
     tokens: int = 0
     texts: int = 0
     best: Best | None = None
+    stale: int = 0
+    scaling: dict[str, float] = field(default_factory=dict)
     guard: dict[str, Any] = field(default_factory=dict)
     identity: dict[str, Any] = field(default_factory=dict)
 

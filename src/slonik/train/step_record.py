@@ -23,6 +23,7 @@ class StepRecord:
         self.texts = self.tokens = 0
         self.weight = 0.0
         self.norm: Tensor = torch.zeros(())
+        self.skipped = False  # its gradients overflowed fp16
         self._places: list[str] = []
         self._totals: dict[str, Tensor] = {}
 
@@ -54,4 +55,5 @@ class StepRecord:
         means = {name: float(total) / self.weight for name, total in self._totals.items()}
         rates = {"tokens_per_second": round(self.tokens / seconds), "texts_per_second": round(self.texts / seconds, 1)}
         rate = {"learning_rate": self.learning_rate, "gradient_norm": float(self.norm)}
-        return {"step": self.step, **means, **rate, "tokens": self.tokens, **rates}
+        skipped = {"skipped": True} if self.skipped else {}
+        return {"step": self.step, **means, **rate, **skipped, "tokens": self.tokens, **rates}

@@ -17,7 +17,12 @@ class TrainConfig(Config):
     max_minutes: float | None = Field(None, gt=0)
     """Active time, evaluation included and pauses between runs excluded. Alone, it also drives the schedule."""
     seed: int = Field(0, ge=0)
+    optimizer: Literal["adamw", "adafactor", "lamb", "muon"] = "adamw"
+    """adafactor: T5's, relative to each matrix's size (FRED-T5's authors: schedule constant, learning_rate 1e-3).
+    lamb: LTG-BERT's, for large batches. muon: for matrices of hidden layers, AdamW for the rest."""
     learning_rate: float = Field(3e-4, gt=0)
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    """Each layer further from the head learns at this share of the rate of the one above it; 1 = all alike."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup_ratio: float = Field(0.06, ge=0, lt=1)
     """Share of the run in which the learning rate rises linearly from 0."""
@@ -26,12 +31,15 @@ class TrainConfig(Config):
     weight_decay: float = Field(0.01, ge=0)
     """Decoupled; not on biases, norms and embeddings."""
     betas: tuple[float, float] = (0.9, 0.999)
+    """Of adamw and lamb."""
     epsilon: float = Field(1e-8, gt=0)
     accumulate: int = Field(1, ge=1)
     """Batches per optimizer step."""
     clip_norm: float | None = Field(1.0, gt=0)
-    precision: Literal["fp32", "bf16"] = "bf16"
-    """bf16 is autocast over fp32 weights."""
+    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
+    """bf16 and fp16 are autocast over fp32 weights; fp16 scales the loss and leaves out steps that overflow."""
+    compile: bool = False
+    """torch.compile for the forward and backward pass; worth its minute of compiling on a GPU."""
     embeddings: Literal["lazy", "dense", "frozen"] = "lazy"
     """Large embedding tables: update only the rows of the batch, every row, or none."""
     device: Literal["auto", "cpu"] = "auto"
@@ -39,6 +47,8 @@ class TrainConfig(Config):
     best_metric: str = "agreement"
     """The figure of the evaluation function that chooses the checkpoint."""
     higher_is_better: bool = True
+    patience: int | None = Field(None, ge=1)
+    """Stop after so many evaluations in a row without a better one; None = never early."""
     save_every_minutes: float = Field(5.0, ge=0)
     keep: int = Field(2, ge=2)
     """Checkpoints kept; at least two, so that a damaged one has a predecessor."""
@@ -54,7 +64,10 @@ class TrainConfig(Config):
 
     def identity(self) -> dict[str, object]:
         """The fields that decide the weights: a checkpoint is continued only where these are equal."""
-        return self.model_dump(mode="json", exclude=set(_OPERATIONAL))
+        later = {name for name in _LATER if getattr(self, name) == type(self).model_fields[name].default}
+        return self.model_dump(mode="json", exclude=set(_OPERATIONAL) | later)
 
 
 _OPERATIONAL = ("save_every_minutes", "keep", "log_every_steps", "explosion_factor", "device", "max_minutes")
+# Fields younger than the first runs: left out at their defaults, so that a run begun without them can go on.
+_LATER = ("optimizer", "layer_decay", "compile", "patience")
