@@ -128,11 +128,14 @@ def test_pairs_point_at_their_translations(place: Path) -> None:
     sample = read_sample(folder)
     chosen = training_texts(sample, settings, "", 0)
     for english, russian in sample.pairs[:5]:
-        number = len(sample.texts) + len(sample.pairs) + sample.pairs.index((english, russian))
-        assert chosen.texts[number] == russian
+        number = chosen.texts.index(russian, len(sample.texts) - len(sample.near) + len(sample.pairs))
         assert chosen.texts[int(chosen.partners[number])] == english
     held = set(sample.held_texts) | {russian for _, russian in sample.held_pairs}
+    held |= {text for pair in sample.held_near for text in pair}
     assert held.isdisjoint(chosen.texts)
+    for number, pair in enumerate(sample.near):
+        assert [chosen.plain[at] for at in np.flatnonzero(chosen.groups == number)] == list(pair)
+    assert len(sample.near) > 50 and len(sample.held_near) > 5
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,16 @@ def _similarity_correlation(student: FloatArray, teacher: FloatArray) -> float:
     return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
+def near_correlation(student: FloatArray, teacher: FloatArray) -> float:
+    """Spearman correlation of the similarities inside pairs; rows 2i and 2i + 1 of both arrays are pair i.
+
+    Where the pairs are near ones (paraphrases, altered copies), it says whether the order of very similar texts
+    survived, which correlation over random pairs does not see.
+    """
+    ranks = [_ranks((vectors[::2] * vectors[1::2]).sum(1)) for vectors in (unit(student), unit(teacher))]
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
 def _ranks(values: FloatArray) -> NDArray[np.float64]:
     ranks = np.empty(len(values), dtype=np.float64)
     ranks[np.argsort(values, kind="stable")] = np.arange(len(values))

@@ -20,6 +20,7 @@ from slonik.core.errors import SlonikError
 from slonik.objectives.capture import Capture
 from slonik.objectives.hidden_mse import hidden_mse
 from slonik.objectives.loss import Batch, Loss, weighted_sum
+from slonik.objectives.near_pairs import near_difference
 from slonik.objectives.padding import pad
 from slonik.objectives.relations import relation_kl
 from slonik.objectives.similarity_kl import anchor_kl, similarity_kl
@@ -39,6 +40,8 @@ class DistillationTerms(Config):
     similarity_kl: float = Field(1.0, ge=0)
     anchor_kl: float = Field(0.0, ge=0)
     pairs: float = Field(0.5, ge=0)
+    near: float = Field(0.0, ge=0)
+    """Differences inside near pairs; the batch column `group` says which texts make a pair."""
     hidden: float = Field(0.0, ge=0)
     relations: float = Field(0.0, ge=0)
     temperature: float = Field(0.05, gt=0)
@@ -154,6 +157,8 @@ class Distillation(nn.Module):
                 parts["similarity_kl" + suffix] = (terms.similarity_kl * share, value)
             if terms.pairs and partner is not None:
                 parts["pairs" + suffix] = (terms.pairs * share, pair_closeness(student, partner.float()))
+            if terms.near and "group" in batch:
+                parts["near" + suffix] = (terms.near * share, near_difference(student, teacher, batch["group"]))
         if terms.anchor_kl and self.anchors is not None:
             first = batch[next(iter(self.heads))].float()
             value = anchor_kl(vectors, first, self.anchors, terms.temperature)
@@ -187,4 +192,4 @@ class Distillation(nn.Module):
         return self._token_teacher.targets(batch["input_ids"], batch["attention_mask"], layers)
 
 
-_TERMS = ("cosine", "mse", "normalized_mse", "similarity_kl", "anchor_kl", "pairs", "hidden", "relations")
+_TERMS = ("cosine", "mse", "normalized_mse", "similarity_kl", "anchor_kl", "pairs", "near", "hidden", "relations")

@@ -21,6 +21,8 @@ class CorpusConfig(Config):
     """Different sentences for distillation, at most; long texts are cut into sentences."""
     train_pairs: int = Field(40_000, ge=0)
     """Pairs for distillation, at most; each gives two texts."""
+    near_pairs: int = Field(24_000, ge=0)
+    """Pairs of very similar texts, at most: two translations of one sentence, and sentences with a changed copy."""
     held_out_texts: int = Field(1_000, ge=20)
     held_out_pairs: int = Field(500, ge=0)
     held_out_share: float = Field(0.02, gt=0, lt=0.5)
@@ -77,7 +79,7 @@ class DistillConfig(Config):
     """How the student learns from its teacher."""
 
     terms: DistillationTerms = DistillationTerms(
-        cosine=0.0, similarity_kl=0.0, pairs=0.0, normalized_mse=5.0, hidden=14.0, normalize_hidden=False
+        cosine=0.0, similarity_kl=0.0, pairs=0.0, normalized_mse=5.0, near=0.5, hidden=14.0, normalize_hidden=False
     )
     teachers: tuple[str, ...] = ()
     """Further teachers beside the original; their sentence vectors are added as targets."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,16 @@ from slonik.core.atomic import write_json, write_text
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_texts
 from slonik.core.seeds import derive_seed
+from slonik.data.near_texts import altered_copy, twice_translated
 from slonik.data.pairs import read_pairs
 from slonik.data.readers import read_texts
-from slonik.data.sampling import TextLimits, sample_pairs, sample_sentences
+from slonik.data.sampling import TextLimits, is_held_out, sample, sample_pairs, sample_sentences, text_hash
 from slonik.recipes.compress_config import CorpusConfig
 
 Pair = tuple[str, str]
+
+_WORDS_FROM = 20_000
+"""Texts whose words replace others in altered copies."""
 
 
 @dataclass(frozen=True)
@@ -32,18 +36,21 @@ class CorpusSample:
     Attributes:
         texts: sentences to train on.
         pairs: (English, Russian) to train on.
-        held_texts, held_pairs: sentences and pairs that no step trains on.
+        near: pairs of very similar texts of one language to train on.
+        held_texts, held_pairs, held_near: sentences and pairs that no step trains on.
     """
 
     texts: list[str]
     pairs: list[Pair]
     held_texts: list[str]
     held_pairs: list[Pair]
+    near: list[Pair] = field(default_factory=list)
+    held_near: list[Pair] = field(default_factory=list)
 
     @property
     def hash(self) -> str:
         """Content hash of everything in the sample."""
-        flat = itertools.chain.from_iterable(self.pairs + self.held_pairs)
+        flat = itertools.chain.from_iterable(self.pairs + self.held_pairs + self.near + self.held_near)
         return sha256_texts(itertools.chain(self.texts, self.held_texts, flat))
 
 
@@ -71,16 +78,17 @@ def draw(config: CorpusConfig, seed: int, folder: Path) -> Mapping[str, Any]:
         pairs = sample_pairs(read_pairs(list(config.pairs)), config.train_pairs, held_out=False, **chosen)
     if config.pairs and config.held_out_pairs:
         held_pairs = sample_pairs(read_pairs(list(config.pairs)), config.held_out_pairs, held_out=True, **chosen)
-    found = CorpusSample(texts, pairs, held, held_pairs)
+    near, held_near = _near(config, limits, texts, held, seed) if config.near_pairs else ([], [])
+    found = CorpusSample(texts, pairs, held, held_pairs, near, held_near)
     write_text(folder / "sample.jsonl", "".join(_lines(found)))
-    counts = {"texts": len(texts), "pairs": len(pairs), "held_texts": len(held), "held_pairs": len(held_pairs)}
+    counts = {name: len(items) for name, items in _parts(found).items()}
     write_json(folder / "counts.json", counts)
     return counts | {"hash": found.hash, "seed": derive_seed(seed, "corpus")}
 
 
 def read_sample(folder: Path) -> CorpusSample:
     """The sample that `draw` wrote."""
-    parts: dict[str, list[Any]] = {"texts": [], "pairs": [], "held_texts": [], "held_pairs": []}
+    parts: dict[str, list[Any]] = {name: [] for name in _parts(CorpusSample([], [], [], []))}
     with open(folder / "sample.jsonl", encoding="utf-8") as stream:
         for line in stream:
             part, content = json.loads(line)
@@ -88,7 +96,42 @@ def read_sample(folder: Path) -> CorpusSample:
     return CorpusSample(**parts)
 
 
-def _lines(sample: CorpusSample) -> list[str]:
-    parts: dict[str, list[Any]] = {"texts": sample.texts, "pairs": sample.pairs}
-    parts |= {"held_texts": sample.held_texts, "held_pairs": sample.held_pairs}
-    return [json.dumps([name, item], ensure_ascii=False) + "\n" for name, part in parts.items() for item in part]
+def _near(
+    config: CorpusConfig, limits: TextLimits, texts: list[str], held: list[str], seed: int
+) -> tuple[list[Pair], list[Pair]]:
+    """Near pairs to train on and held-out ones, which share no text with anything that is trained on.
+
+    Two translations of one sentence first, then sentences with an altered copy up to the number asked for.
+    """
+    share = config.held_out_share
+    pairs = twice_translated(read_pairs(list(config.pairs))) if config.pairs else iter(())
+    fitting = [pair for pair in pairs if limits.allow(pair[0]) and limits.allow(pair[1])]
+    # One side held out is enough to keep a pair from training; of those, only the wholly unseen are measured.
+    unheld = [pair for pair in fitting if not any(is_held_out(text, share) for text in pair)]
+    words = [word for text in texts[:_WORDS_FROM] for word in text.split()]
+    train = sample(unheld, max(1, config.near_pairs // 2), seed=seed, key=lambda pair: pair[0])
+    copies = (pair for pair in _altered(texts, words, seed) if not is_held_out(pair[1], share))
+    train += itertools.islice(copies, config.near_pairs - len(train))
+    known = {text_hash(text) for text in itertools.chain(texts, *train)}
+    candidates = set(fitting).difference(unheld)
+    held_near = [pair for pair in fitting if pair in candidates] + list(_altered(held[: len(held) // 2], words, seed))
+    return train, [pair for pair in held_near if not any(text_hash(text) in known for text in pair)]
+
+
+def _altered(texts: list[str], words: list[str], seed: int) -> Iterator[Pair]:
+    for text in texts:
+        copy = altered_copy(text, words, seed)
+        if copy is not None:
+            yield text, copy
+
+
+def _parts(sample_: CorpusSample) -> dict[str, list[Any]]:
+    return {
+        "texts": sample_.texts, "pairs": sample_.pairs, "near": sample_.near,
+        "held_texts": sample_.held_texts, "held_pairs": sample_.held_pairs, "held_near": sample_.held_near,
+    }  # fmt: skip
+
+
+def _lines(sample_: CorpusSample) -> list[str]:
+    parts = _parts(sample_)
+    return [json.dumps([name, item], ensure_ascii=False) + "\n" for name, items in parts.items() for item in items]

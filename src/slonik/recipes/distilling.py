@@ -20,7 +20,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_bytes, sha256_json
 from slonik.core.paths import cache_dir
 from slonik.core.protocols import Encoder, FloatArray
-from slonik.evaluate.agreement import agreement, translation_hits
+from slonik.evaluate.agreement import agreement, near_correlation, translation_hits
 from slonik.models.encoder import TorchEncoder
 from slonik.models.pooling import pool
 from slonik.objectives.distillation import Distillation
@@ -77,6 +77,7 @@ def distill(
         max_texts=512,
         max_tokens=config.batch_tokens,
         columns=targets.columns,
+        groups=targets.groups,
         seed=seed,
         key=targets.identity,
     )
@@ -97,6 +98,7 @@ class _Targets:
     """Token ids of the training texts, what the teachers say about them, and the hash of all that."""
 
     ids: Ragged
+    groups: NDArray[np.int64]
     columns: dict[str, Column]
     dimensions: dict[str, int]
     identity: str
@@ -122,15 +124,16 @@ def _targets(
     )
     vectors = pooled(states, teacher.sentence.pooling)
     columns: dict[str, Column] = {"teacher": Rows(vectors), "teacher_partner": PartnerRows(vectors, chosen.partners)}
+    columns["group"] = Rows(chosen.groups)
     if config.terms.hidden:
         columns["teacher_hidden"] = TokenRows(states)
     dimensions = {"teacher": teacher.dimension}
     for number, (name, encoder) in enumerate(further_teachers.items(), start=2):
-        found = teacher_vectors(encoder, _plain(sample), cache / "vectors")
+        found = teacher_vectors(encoder, chosen.plain, cache / "vectors")
         columns[f"teacher{number}"] = Rows(found.vectors)
         dimensions[f"teacher{number}"] = encoder.dimension
         identity = sha256_json([identity, name, found.key])
-    return _Targets(ids, columns, dimensions, identity)
+    return _Targets(ids, chosen.groups, columns, dimensions, identity)
 
 
 def matching_ids(student: TorchEncoder, teacher: TorchEncoder) -> NDArray[np.int64]:
@@ -165,12 +168,16 @@ class HeldOut:
         self._texts = sample.held_texts
         self._english = [english for english, _ in sample.held_pairs]
         self._russian = [russian for _, russian in sample.held_pairs]
+        self._near = [text for pair in sample.held_near for text in pair]
         cache = cache_dir() / "training" / "vectors"
         everything = self._texts + self._english + self._russian
         self._teacher: FloatArray = teacher_vectors(teacher, everything, cache).vectors.astype(np.float32)
+        if self._near:
+            self._teacher_near = teacher_vectors(teacher, self._near, cache).vectors.astype(np.float32)
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
-        """Figures of `agreement`, and `translations`: share of held-out pairs whose translation is found."""
+        """Figures of `agreement`; `translations`: share of held-out pairs whose translation is found; `near`:
+        correlation of the similarities of very similar texts."""
         del model  # the student encoder wraps the very model that is trained
         with torch.autocast(self._student.device.type, torch.bfloat16):
             vectors = self._student.encode(self._texts + self._english + self._russian)
@@ -179,6 +186,10 @@ class HeldOut:
             first, count = len(self._texts), len(self._english)
             english, russian = vectors[first : first + count], vectors[first + count :]
             figures["translations"] = float(translation_hits(russian, english).mean())
+        if self._near:
+            with torch.autocast(self._student.device.type, torch.bfloat16):
+                near = self._student.encode(self._near)
+            figures["near"] = near_correlation(near, self._teacher_near)
         return figures
 
 
@@ -198,10 +209,6 @@ def _train_config(config: DistillConfig, batches: int, seed: int) -> TrainConfig
         evaluate_every_steps=max(1, steps // config.evaluations),
         save_every_minutes=config.save_every_minutes,
     )
-
-
-def _plain(sample: CorpusSample) -> list[str]:
-    return [*sample.texts, *(english for english, _ in sample.pairs), *(russian for _, russian in sample.pairs)]
 
 
 def _pool_of(student: TorchEncoder) -> Any:

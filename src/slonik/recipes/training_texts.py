@@ -35,23 +35,41 @@ class TrainingTexts:
 
     Attributes:
         texts: N texts as they go into tokenizers, prefix included.
+        plain: the same without prefixes.
         partners: (N,) number of the English text whose translation a text is, -1 for none.
+        groups: (N,) equal for the two texts of a near pair, -1 for all others.
     """
 
     texts: list[str]
+    plain: list[str]
     partners: NDArray[np.int64]
+    groups: NDArray[np.int64]
 
 
 def training_texts(sample: CorpusSample, config: CorpusConfig, prefix: str, seed: int) -> TrainingTexts:
-    """Sentences, then English sides, then Russian sides; a fixed share goes without the prefix."""
-    plain = [*sample.texts, *(english for english, _ in sample.pairs), *(russian for _, russian in sample.pairs)]
+    """Sentences, English sides, Russian sides, near pairs; a fixed share goes without the prefix.
+
+    A sentence that has an altered copy stands among the near pairs alone. The two texts of a near pair have the prefix
+    both or neither.
+    """
+    first_of_pair = {first for first, _ in sample.near}
+    texts = [text for text in sample.texts if text not in first_of_pair]
+    plain = [*texts, *(english for english, _ in sample.pairs), *(russian for _, russian in sample.pairs)]
     salt = f"prefix {derive_seed(seed, 'prefix')}"
     bare = config.without_prefix * (1 << 64)
-    texts = [text if text_hash(text, salt) < bare else prefix + text for text in plain]
-    partners = np.full(len(texts), -1, dtype=np.int64)
-    first, count = len(sample.texts), len(sample.pairs)
-    partners[first + count :] = np.arange(first, first + count)
-    return TrainingTexts(texts, partners)
+
+    def start(text: str) -> str:
+        return "" if text_hash(text, salt) < bare else prefix
+
+    prefixed = [start(text) + text for text in plain]
+    prefixed += [start(pair[0]) + text for pair in sample.near for text in pair]
+    first, count, alone = len(texts), len(sample.pairs), len(plain)
+    plain += [text for pair in sample.near for text in pair]
+    partners = np.full(len(plain), -1, dtype=np.int64)
+    partners[first + count : alone] = np.arange(first, first + count)
+    groups = np.full(len(plain), -1, dtype=np.int64)
+    groups[alone:] = np.repeat(np.arange(len(sample.near)), 2)
+    return TrainingTexts(prefixed, plain, partners, groups)
 
 
 def tokenize_texts(student: TorchEncoder, texts: Sequence[str], max_tokens: int, folder: Path, identity: Any) -> Ragged:
