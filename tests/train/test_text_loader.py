@@ -121,3 +121,25 @@ def test_fingerprint_knows_texts_columns_and_budget() -> None:
     prints = {_loader().fingerprint, _loader(max_texts=4).fingerprint, _loader(seed=3).fingerprint}
     other = TextLoader(toy.texts(), toy.objective(), max_texts=8).fingerprint
     assert len({*prints, other}) == 4 and _loader().fingerprint in prints
+
+
+def test_groups_share_a_batch_and_the_budget_is_kept() -> None:
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(3, 60, size=3000)
+    groups = np.full(3000, -1)
+    groups[1000:2000] = rng.permutation(np.repeat(np.arange(500), 2))
+    loader = TextLoader(
+        Ragged.of([[5] * n for n in lengths]), toy.objective(), max_texts=64, max_tokens=512, groups=groups
+    )
+    plan = loader.plan(0)
+    assert sorted(np.concatenate(plan).tolist()) == list(range(3000))
+    home = {int(text): number for number, batch in enumerate(plan) for text in batch}
+    for group in range(500):
+        first, second = np.flatnonzero(groups == group)
+        assert home[int(first)] == home[int(second)]
+    for batch in plan:
+        assert len(batch) <= 64 and len(batch) * int(lengths[batch].max()) <= 512
+    assert (
+        loader.fingerprint
+        != TextLoader(Ragged.of([[5] * n for n in lengths]), toy.objective(), max_texts=64).fingerprint
+    )
