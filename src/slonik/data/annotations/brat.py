@@ -1,0 +1,222 @@
+"""BRAT standoff: a folder of .txt files with .ann files beside them, read and written without loss.
+
+Does: read text-bound annotations as spans, in one piece or in fragments (a span then covers all from the first to the
+last of them, counted), overlapping or not; check each against the words it quotes; keep every line of the .ann,
+relations, events, attributes, normalisations and notes too, and write them back byte for byte. Files whose offsets
+count UTF-16 units, or leave out the CR of line ends, are recognised by the quoted words and counted.
+Does not: interpret relations and events.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from slonik.core.atomic import write_bytes
+from slonik.core.errors import SlonikError
+from slonik.data.annotations.document import Document, Span
+from slonik.data.annotations.mapping import Counts
+from slonik.data.lines import guess_encoding
+
+COVERED = "spans in fragments taken as one span from their first to their last character"
+_LINE_ENDS = re.compile(r"[\r\n]")
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A text-bound annotation: its line (from 1), name, label, fragments and the words it quotes (None = none)."""
+
+    line: int
+    name: str
+    label: str
+    fragments: tuple[tuple[int, int], ...]
+    words: str | None
+
+
+def read_brat(folder: str | Path, counts: Counts, *, texts_alone: bool = False) -> Iterator[Document]:
+    """Documents of a folder (sub-folders too) in the order of their names.
+
+    Args:
+        counts: grows by what was skipped or taken otherwise than written.
+        texts_alone: yield texts without .ann too (for tagging); otherwise they are left out, counted.
+
+    Raises:
+        SlonikError: no such folder, nothing in it, an .ann without its .txt, text that is not UTF-8, a broken line,
+            an annotation outside its text or on other words than it quotes (file and line are named).
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise SlonikError(f"there is no folder {root}: give a folder of BRAT .txt and .ann files")
+    texts = {path.relative_to(root).with_suffix("").as_posix(): path for path in root.rglob("*.txt")}
+    marks = {path.relative_to(root).with_suffix("").as_posix(): path for path in root.rglob("*.ann")}
+    if not marks and not (texts and texts_alone):
+        raise SlonikError(f"{root} holds no .ann file: give a folder of BRAT .txt and .ann files")
+    lonely = sorted(set(marks) - set(texts))
+    if lonely:
+        raise SlonikError(f"{marks[lonely[0]]} has no text: {lonely[0]}.txt is missing beside it")
+    for name in sorted(texts):
+        if name in marks:
+            yield _document(name, texts[name], marks[name], counts)
+        elif texts_alone:
+            yield Document(name, read_whole(texts[name]))
+        else:
+            counts["texts without an .ann file left out"] += 1
+
+
+def read_whole(path: Path) -> str:
+    """The text of a file, line ends as they are.
+
+    Raises:
+        SlonikError: the file cannot be read or is not UTF-8.
+    """
+    try:
+        content = path.read_bytes()
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        guess = guess_encoding(content)
+        hint = f"; it looks like {guess.replace('_', '-')}" if guess else ""
+        raise SlonikError(f"{path}, line {line}: not UTF-8{hint}; convert the file to UTF-8 first") from None
+    except OSError as error:
+        raise SlonikError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def _document(name: str, text_path: Path, ann_path: Path, counts: Counts) -> Document:
+    text, lines = read_whole(text_path), tuple(read_whole(ann_path).split("\n"))
+    if not text:
+        counts["empty texts"] += 1
+    return Document(name, text, spans_of(lines, text, ann_path, counts), lines)
+
+
+def spans_of(lines: Iterable[str], text: str, path: Path | str, counts: Counts) -> tuple[Span, ...]:
+    """Spans of the text-bound annotations among .ann `lines`, sorted; raises as `read_brat`."""
+    entries = list(_entries(lines, path))
+    table = _counting(entries, text, path, counts)
+    spans = set()
+    for entry in entries:
+        if len(entry.fragments) > 1:
+            counts[COVERED] += 1
+        places = [_place(fragment, table) for fragment in entry.fragments]
+        spans.add(Span(min(start for start, _ in places), max(end for _, end in places), entry.label))
+    if len(spans) < len(entries):
+        counts["annotations repeated on the same words with the same label"] += len(entries) - len(spans)
+    return tuple(sorted(spans))
+
+
+def _entries(lines: Iterable[str], path: Path | str) -> Iterator[_Entry]:
+    for number, raw in enumerate(lines, start=1):
+        line = raw.rstrip("\r").removeprefix("\ufeff")
+        if not line.startswith("T"):
+            continue
+        name, _, rest = line.partition("\t")
+        kind, tab, words = rest.partition("\t")
+        label, _, places = kind.strip().partition(" ")
+        try:
+            fragments = tuple((int(a), int(b)) for a, b in (part.split() for part in places.split(";")))
+        except ValueError:
+            raise SlonikError(
+                f"{path}, line {number}: {line[:80]!r} is not a text-bound annotation; "
+                "it must be NAME, tab, LABEL START END, tab, words"
+            ) from None
+        if any(start >= end or start < 0 for start, end in fragments):
+            raise SlonikError(f"{path}, line {number}: {name} goes from {places}: START must be below END, both from 0")
+        yield _Entry(number, name, label, fragments, words if tab else None)
+
+
+def _counting(entries: list[_Entry], text: str, path: Path | str, counts: Counts) -> list[int] | None:
+    """Offset in the file -> code point, by the first way of counting under which all words fit; None = the same."""
+    wrong = _first_wrong(entries, text, None)
+    if wrong is None:
+        return None
+    ways: list[tuple[str, list[int]]] = []
+    if "\r\n" in text:
+        without = [index for index, sign in enumerate(text) if sign != "\r" or text[index + 1 : index + 2] != "\n"]
+        ways.append(("that count CR LF as one character", without))
+    if any(ord(sign) > 0xFFFF for sign in text):
+        units = [index for index, sign in enumerate(text) for _ in range(2 if ord(sign) > 0xFFFF else 1)]
+        ways.append(("that count UTF-16 units", units))
+    for words, table in ways:
+        if _first_wrong(entries, text, table) is None:
+            counts[f"files with offsets {words}: converted"] += 1
+            return table
+    raise SlonikError(_mismatch(wrong, text, path))
+
+
+def _place(fragment: tuple[int, int], table: list[int] | None) -> tuple[int, int]:
+    """(start, end) in code points; one past the end of the text where the file points outside it."""
+    if table is None:
+        return fragment
+    start, last = fragment[0], fragment[1] - 1
+    if last >= len(table):
+        return start, table[-1] + 2 if table else 1
+    return table[start], table[last] + 1
+
+
+def _first_wrong(entries: list[_Entry], text: str, table: list[int] | None) -> _Entry | None:
+    """The first annotation that does not stand on the words it quotes."""
+    for entry in entries:
+        places = [_place(fragment, table) for fragment in entry.fragments]
+        if max(end for _, end in places) > len(text):
+            return entry
+        if entry.words is not None and _flat(" ".join(text[a:b] for a, b in places)) != _flat(entry.words):
+            return entry
+    return None
+
+
+def _flat(words: str) -> str:
+    """BRAT writes a line end within a span as a space; runs of them compare as one."""
+    return " ".join(_LINE_ENDS.sub(" ", words).split(" ")).strip(" ")
+
+
+def _mismatch(entry: _Entry, text: str, path: Path | str) -> str:
+    end = max(end for _, end in entry.fragments)
+    start = min(start for start, _ in entry.fragments)
+    where = f"{path}, line {entry.line}: {entry.name} {entry.label}"
+    if end > len(text):
+        return f"{where} ends at {end}, and the text has {len(text)} characters: is this the .ann of another text?"
+    return (
+        f"{where} quotes {(entry.words or '')[:60]!r}, but characters {start} to {end} of the text are "
+        f"{text[start:end][:60]!r}: was the text changed after the annotation?"
+    )
+
+
+def write_brat(documents: Iterable[Document], folder: str | Path, counts: Counts) -> int:
+    """Write a .txt and an .ann per document into `folder`; how many documents.
+
+    Lines that came from BRAT go back as they were when they still say what the spans say. Otherwise, each span
+    becomes a text-bound annotation; a confidence becomes a note on it.
+
+    Raises:
+        SlonikError: two documents of one name, a full disk.
+    """
+    root = Path(folder)
+    taken: set[str] = set()
+    for number, document in enumerate(documents, start=1):
+        name = document.id
+        if any(part in ("", ".", "..") for part in name.split("/")) or "\\" in name or "\0" in name or len(name) > 150:
+            name = f"document-{number}"
+            counts["ids that make no file name replaced by a number"] += 1
+        if name in taken:
+            raise SlonikError(f"two documents are called {name!r}: give each an id of its own")
+        taken.add(name)
+        write_bytes(root / f"{name}.txt", document.text.encode("utf-8", "replace"))
+        write_bytes(root / f"{name}.ann", _ann(document, counts).encode("utf-8", "replace"))
+    return len(taken)
+
+
+def _ann(document: Document, counts: Counts) -> str:
+    if document.annotations:
+        silent = Counts()
+        bare = tuple(Span(span.start, span.end, span.label) for span in document.spans)
+        if spans_of(document.annotations, document.text, f"{document.id}.ann", silent) == bare:
+            return "\n".join(document.annotations)
+        counts["documents whose relations and notes were left out, as their spans had changed"] += 1
+    lines = []
+    for number, span in enumerate(document.spans, start=1):
+        words = _LINE_ENDS.sub(" ", document.text[span.start : span.end])
+        lines.append(f"T{number}\t{span.label} {span.start} {span.end}\t{words}\n")
+        if span.confidence is not None:
+            lines.append(f"#{number}\tAnnotatorNotes T{number}\tconfidence {span.confidence:.3f}\n")
+    return "".join(lines)
