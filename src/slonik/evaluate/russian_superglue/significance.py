@@ -1,0 +1,121 @@
+"""Tests of two models on the same items, and of two training recipes over seeds.
+
+McNemar's exact test for right and wrong answers (Dietterich 1998; Dror et al. 2018 name it for accuracy), and
+almost stochastic order for scores over seeds (del Barrio et al. 2018; Dror et al. 2019), with the bootstrap of
+Ulmer et al. 2022 (deep-significance). The bootstrap of a difference of figures is in `evaluate.statistics`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slonik.core.errors import SlonikError
+from slonik.core.seeds import derive_seed
+
+_STEPS = 1000  # points at which the two quantile functions are compared
+_FEWEST_SEEDS = 2
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Outcome of McNemar's test.
+
+    Attributes:
+        only_first, only_second: items that one model alone answers rightly.
+        p_value: two-sided, exact binomial: how often a fair coin parts the discordant items as unevenly.
+    """
+
+    only_first: int
+    only_second: int
+    p_value: float
+
+
+def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> McNemar:
+    """McNemar's exact test of two models' right and wrong answers to the same items.
+
+    Raises:
+        ValueError: other numbers of items.
+    """
+    pairs = list(zip(first, second, strict=True))
+    own = sum(a and not b for a, b in pairs)
+    other = sum(b and not a for a, b in pairs)
+    total, least = own + other, min(own, other)
+    tail = sum(math.comb(total, k) for k in range(least + 1)) / 2**total
+    return McNemar(own, other, min(1.0, 2 * tail))
+
+
+@dataclass(frozen=True)
+class StochasticOrder:
+    """Whether scores of A are almost stochastically greater than those of B.
+
+    Attributes:
+        violation: share by which the order is violated in the samples, 0 (A greater everywhere) to 1.
+        epsilon_min: its upper confidence bound: below 0.5 A is almost stochastically dominant; below 0.2 with good
+            certainty (the advice of Ulmer et al. 2022).
+    """
+
+    violation: float
+    epsilon_min: float
+
+    @property
+    def is_dominant(self) -> bool:
+        """Whether A may be called better, at the threshold of 0.5."""
+        return self.epsilon_min < 0.5
+
+
+def almost_stochastic_order(
+    first: Sequence[float], second: Sequence[float], *, confidence: float = 0.95, resamples: int = 1000, seed: int = 0
+) -> StochasticOrder:
+    """Almost stochastic order of two samples of scores, one per seed; more is better.
+
+    The violation ratio is int_V (Qa - Qb)^2 dt / int (Qa - Qb)^2 dt over quantiles t, V where Qa(t) < Qb(t); its
+    bound subtracts the normal quantile times the bootstrap deviation of the scaled ratio (Dror et al. 2019, eq. 5-8).
+
+    Args:
+        first, second: scores of A and B over their seeds.
+        confidence: of the bound.
+
+    Raises:
+        SlonikError: fewer than two scores on a side.
+    """
+    a, b = np.sort(np.asarray(first, dtype=np.float64)), np.sort(np.asarray(second, dtype=np.float64))
+    if min(len(a), len(b)) < _FEWEST_SEEDS:
+        raise SlonikError(f"{len(a)} and {len(b)} scores: almost stochastic order needs at least two seeds of each")
+    violation = _violation(a, b)
+    rng = np.random.default_rng(derive_seed(seed, "aso", len(a), len(b)))
+    scale = math.sqrt(len(a) * len(b) / (len(a) + len(b)))
+    drawn = [_violation(_quantiles_drawn(a, rng), _quantiles_drawn(b, rng)) for _ in range(resamples)]
+    deviation = float(np.std(scale * (np.asarray(drawn) - violation)))
+    bound = violation - deviation / scale * _normal_quantile(1 - confidence)
+    return StochasticOrder(violation, min(1.0, max(0.0, bound)))
+
+
+def _violation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    points = np.arange(1, _STEPS) / _STEPS
+    apart = _quantile(a, points) - _quantile(b, points)
+    whole = float((apart**2).sum())
+    if whole == 0:
+        return 0.5  # equal distributions: neither is greater
+    return float((np.minimum(apart, 0) ** 2).sum()) / whole
+
+
+def _quantile(ordered: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The empirical quantile function: the least score that at least the share `points` of scores do not exceed."""
+    places = np.ceil(points * len(ordered)).astype(int) - 1
+    return ordered[np.clip(places, 0, len(ordered) - 1)]
+
+
+def _quantiles_drawn(ordered: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """A bootstrap sample by inverse transform of uniform numbers."""
+    return np.sort(_quantile(ordered, rng.uniform(size=len(ordered))))
+
+
+def _normal_quantile(share: float) -> float:
+    from statistics import NormalDist
+
+    return NormalDist().inv_cdf(share)
