@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from slonik.core.errors import SlonikError
+from slonik.train.embedding_tables import EmbeddingTables
 from slonik.train.lamb import Lamb
 from slonik.train.lazy_rows import LazyRowAdamW
 from slonik.train.loss_scaling import LossScaling
@@ -129,9 +130,9 @@ def test_nothing_to_train_is_said() -> None:
 @pytest.mark.parametrize("embeddings", ["lazy", "frozen"])
 def test_tables_are_left_as_they_were_found(embeddings: str) -> None:
     model = _Bag()
-    optimizers = Optimizers({"model": model}, toy.config(embeddings=embeddings))
+    tables = EmbeddingTables({"model": model}, toy.config(embeddings=embeddings))
     assert model.table.sparse or not model.table.weight.requires_grad
-    optimizers.release()
+    tables.release()
     assert not model.table.sparse and model.table.weight.requires_grad
 
 

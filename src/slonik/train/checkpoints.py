@@ -64,9 +64,13 @@ class Checkpoints:
         Raises:
             SlonikError: full disk; the checkpoints written before are intact.
         """
-        target = self._write(f"step_{step:08d}", tensors, state)
+        target = self._write(self.path(step).name, tensors, state)
         self._prune()
         return target
+
+    def path(self, step: int) -> Path:
+        """Where the checkpoint of `step` is, or would be."""
+        return self._folder / f"step_{step:08d}"
 
     def save_best(self, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> Path:
         """Write the weights of the best evaluation so far; older ones go when no checkpoint names them."""

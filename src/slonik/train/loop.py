@@ -3,18 +3,19 @@
 It takes a model, an objective, a loader and a configuration, and gives back a trained model, a metrics log and
 checkpoints. It knows nothing of what is trained for what. Everything random depends on (seed, step) or (seed, epoch,
 batch), never on a generator's past, so a run that was killed goes on from its last checkpoint to the same weights.
+Started by torchrun or accelerate launch it runs in several processes: W processes with `accumulate` A make the steps
+of one process with `accumulate` W x A.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 
 from slonik.core.errors import SlonikError
 from slonik.core.progress import Bar, progress_bar
@@ -22,20 +23,25 @@ from slonik.core.seeds import derive_seed
 from slonik.train.attention import fast_attention
 from slonik.train.checkpoints import Checkpoint, Checkpoints, load_weights, read_checkpoint
 from slonik.train.compiling import compiled_layers
+from slonik.train.disjoint import check_disjoint
 from slonik.train.divergence import DivergenceGuard
+from slonik.train.embedding_tables import EmbeddingTables
 from slonik.train.feed import Feed
 from slonik.train.interruption import Interruption
 from slonik.train.loss_scaling import LossScaling
-from slonik.train.metrics_log import MetricsLog
 from slonik.train.optimizers import Optimizers
-from slonik.train.protocols import Batch, Loader, Objective
+from slonik.train.processes import Processes
+from slonik.train.protocols import Batch, Loader, LossLike, Objective
+from slonik.train.run_log import RunLog
 from slonik.train.run_state import Best, RunState, RunSummary, check_identity
 from slonik.train.schedule import learning_rate_ratio
 from slonik.train.step_record import StepRecord
 from slonik.train.train_config import TrainConfig
+from slonik.train.wrapping import Wrapped, load_parts, whole_state
 
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 OnBest = Callable[[nn.Module, int, Mapping[str, float]], None]
+Sample = Callable[[nn.Module], Sequence[str]]
 
 
 def run(
@@ -47,34 +53,46 @@ def run(
     *,
     evaluate: Evaluate | None = None,
     on_best: OnBest | None = None,
+    sample: Sample | None = None,
     identity: Mapping[str, Any] | None = None,
+    flops_per_text: float | None = None,
 ) -> RunSummary:
     """Train `model` in place; the same call after a crash goes on where the last checkpoint was written.
 
     Args:
-        model: left with the weights of the best evaluation (the last ones without `evaluate`), in eval mode.
+        model: left with the weights of the best evaluation (the last ones without `evaluate`), in eval mode; with
+            `config.sharding` its parameters stay in parts, and the whole ones are in `RunSummary.weights`.
         objective: gives the loss; if it is a module, its parameters are trained and saved along.
         loader: gives batches by (epoch, index).
-        folder: for `checkpoints/` and `metrics.jsonl`; one run each.
+        folder: for `checkpoints/` and `metrics.jsonl`; one run each. Several processes share it; the first writes.
         evaluate: held-out figures, called without gradient in eval mode at the start, every
-            `config.evaluate_every_steps` and at the end; `config.best_metric` must be among them.
-        on_best: called after each new best evaluation; again for the same step when a resumed run repeats it.
+            `config.evaluate_every_steps` and at the end, in every process; the first one's figures count.
+            `config.best_metric` must be among them.
+        on_best: called in the first process after each new best evaluation; again for the same step when a resumed
+            run repeats it.
+        sample: texts for the log, made by the model at each evaluation.
         identity: further facts (hash of the corpus, of the teacher) that must be equal to resume.
+        flops_per_text: FLOPs of forward and backward pass for one text, for the utilisation in the log.
 
     Raises:
-        SlonikError: the folder holds another run, damaged checkpoints, a full disk, a diverging loss, or the run was
-            interrupted (after saving).
+        SlonikError: the folder holds another run, damaged checkpoints, a full disk, a diverging loss, processes that
+            read the same data, or the run was interrupted (after saving).
     """
-    training = _Run(model, objective, loader, config, folder, evaluate, on_best, identity)
+    training = _Run(model, objective, loader, config, folder, identity or {}, flops_per_text)
+    training.evaluate, training.on_best, training.sample = evaluate, on_best, sample
     try:
         return training.train()
     finally:
         training.log.close()
-        training.optimizers.release()
+        training.tables.release()
 
 
 class _Run:
     """One run: what `run` needs from one step to the next."""
+
+    evaluate: Evaluate | None = None
+    on_best: OnBest | None = None
+    sample: Sample | None = None
 
     def __init__(
         self,
@@ -83,42 +101,48 @@ class _Run:
         loader: Loader,
         config: TrainConfig,
         folder: Path,
-        evaluate: Evaluate | None,
-        on_best: OnBest | None,
-        identity: Mapping[str, Any] | None,
+        identity: Mapping[str, Any],
+        flops_per_text: float | None,
     ) -> None:
         # Precision is ours (torch.autocast): Accelerate keeps its own for the life of the process, and one
         # process may train several students with different ones.
-        self.accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision="no")
-        if self.accelerator.num_processes > 1:
-            raise SlonikError("training runs in one process: start it without torchrun or accelerate launch")
-        self.device = self.accelerator.device
+        self.processes = Processes(config.device)
+        self.device, world = self.processes.device, self.processes.world
+        if world > 1 and config.max_steps is None:
+            raise SlonikError("several processes need max_steps: by the clock each would end at another step")
         self.model, self.objective, self.loader, self.config, self.folder = model, objective, loader, config, folder
-        self.evaluate, self.on_best = evaluate, on_best
         self.modules = {"model": model.to(self.device)}
         if isinstance(objective, nn.Module):
             self.modules["objective"] = objective.to(self.device)
-        self.optimizers = Optimizers(self.modules, config)
         self.checkpoints = Checkpoints(folder / "checkpoints", config.keep)
-        self.checkpoints.sweep()
-        self.state = RunState(identity={"config": config.identity(), "data": loader.fingerprint, **(identity or {})})
-        found = self.checkpoints.latest()
+        several = {"processes": world} if world > 1 else {}
+        self.state = RunState(identity={"config": config.identity(), "data": loader.fingerprint, **several, **identity})
+        found = self._find()
         if found is not None:
             self._restore(found)
+        check_disjoint(self.processes, loader, self.state.epoch, self.state.index)
+        self.tables = EmbeddingTables(self.modules, config, world)
+        sharded = config.sharding == "full"
+        self.wrapped = Wrapped(self.processes, self.modules, sharded=sharded)
+        in_parts = sharded and world > 1
+        self.optimizers = Optimizers(self.modules, config, self.tables, self.processes.sum if in_parts else None)
+        if found is not None:
+            self.optimizers.load_tensors(found.tensors["optimizer"])
         self.resumed_from = self.state.step
         self.guard = DivergenceGuard(config.explosion_factor, self.state.guard)
         self.scaling = LossScaling(config.precision == "fp16", self.state.scaling)
         self.unsettled: list[StepRecord] = []
-        self.log = MetricsLog(folder / "metrics.jsonl", self.state.step)
+        self.log = RunLog(self.processes, folder, config, self.state.step, flops_per_text)
         self.started = time.perf_counter() - self.state.seconds
         self.saved = time.perf_counter()
 
     def train(self) -> RunSummary:
         """Step until the end, then put the best weights back."""
-        config, state = self.config, self.state
+        config, state, processes = self.config, self.state, self.processes
         total = config.max_steps or (config.max_minutes or 0) * 60
         done = state.step if config.max_steps else state.seconds
-        feed = Feed(self.loader, state.epoch, state.index, pin=self.device.type == "cuda")
+        pin = self.device.type == "cuda"
+        feed = Feed(self.loader, state.epoch, state.index, rank=processes.rank, world=processes.world, pin=pin)
         attention = fast_attention(self.model, self.device, bf16=config.precision == "bf16")
         layers = compiled_layers(self.model, on=config.compile)
         bar_of_steps = progress_bar("train", total, completed=done)
@@ -133,8 +157,9 @@ class _Run:
                 if ended or state.step % config.evaluate_every_steps == 0:
                     self._evaluate()
                     ended = ended or self._finished()  # patience
-                interrupted = interruption.requested and not ended
-                if ended or interrupted or time.perf_counter() - self.saved >= config.save_every_minutes * 60:
+                interrupted = self._agreed(interruption.requested) and not ended
+                due = time.perf_counter() - self.saved >= config.save_every_minutes * 60
+                if ended or interrupted or self._agreed(due):
                     self._save()
                 if interrupted:
                     raise SlonikError(
@@ -143,43 +168,60 @@ class _Run:
         return self._finish()
 
     def _step(self, feed: Feed) -> StepRecord:
-        """One optimizer step over `accumulate` batches."""
-        config, state = self.config, self.state
-        torch.manual_seed(derive_seed(config.seed, "step", state.step))  # dropout of this step, whatever came before
+        """One optimizer step over `accumulate` batches of each process."""
+        config, state, world = self.config, self.state, self.processes.world
+        # Dropout of this step, whatever came before; each process has its own.
+        place_of_rank = (self.processes.rank,) if world > 1 else ()
+        torch.manual_seed(derive_seed(config.seed, "step", state.step, *place_of_rank))
         ratio = learning_rate_ratio(self._progress(), config.schedule, config.warmup_ratio, config.final_ratio)
         record = StepRecord(state.step + 1, self.optimizers.set_ratio(ratio), self._seconds())
-        for _ in range(config.accumulate):
+        one_batch = config.accumulate * world == 1
+        for number in range(config.accumulate):
             place, batch = next(feed)
             record.add_data(str(place), *_size(batch))
             on_device = {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
-            with self._autocast():
-                loss = self.objective.loss(self.model, on_device)
-            # Means over unequal batches are weighted by their items; one batch needs no weight.
-            factor = self.scaling.factor * (loss.weight if config.accumulate > 1 else 1.0)
-            self.accelerator.backward(loss.total * factor if factor != 1.0 else loss.total)
+            with self.wrapped.gradients(averaged=number == config.accumulate - 1):
+                total, loss = self._loss(on_device)
+                # Means over unequal batches are weighted by their items; one batch needs no weight.
+                factor = self.scaling.factor * (1.0 if one_batch else loss.weight)
+                self.processes.accelerator.backward(total * factor if factor != 1.0 else total)
             record.add_loss(loss.total.detach(), loss.parts, loss.weight)
-        shrink = self.scaling.factor * (record.weight if config.accumulate > 1 else 1.0)
-        if shrink != 1.0:
+        if world > 1:
+            record.merge(self.processes.sum, self.device)
+        # The processes' gradients are averaged already: their sum is `world` times that.
+        shrink = self.scaling.factor * (1.0 if one_batch else record.weight / world)
+        if not one_batch or shrink != 1.0:
             self.optimizers.scale_gradients(1.0 / shrink)
         record.norm = self.optimizers.clip(config.clip_norm)
         record.skipped = config.precision == "fp16" and not self.scaling.accepts(float(record.norm), record.step)
         self.unsettled.append(record)
+        state.step = record.step
+        state.epoch, state.index = feed.position
         if self.device.type == "cpu":
             self._settle()  # before the update: a loss that is no number must not reach the weights
         if record.skipped:
             self.optimizers.forget()
         else:
             self.optimizers.step()
-        state.step, state.tokens, state.texts = record.step, state.tokens + record.tokens, state.texts + record.texts
-        state.epoch, state.index = feed.position
         return record
 
+    def _loss(self, batch: Batch) -> tuple[Tensor, LossLike]:
+        def work() -> tuple[Tensor, LossLike]:
+            with self._autocast():
+                loss = self.objective.loss(self.model, batch)
+            return loss.total, loss
+
+        return self.wrapped.training(work)
+
     def _settle(self) -> None:
-        """Read the losses of the steps since the last call (an accelerator is not waited for at every step)."""
+        """Read the figures of the steps since the last call (an accelerator is not waited for at every step)."""
         for record in self.unsettled:
             # A gradient that overflowed fp16 is not a fault of the run; a loss that is no number is one.
             norm = 0.0 if record.skipped else float(record.norm)
             self.guard.check(record.step, record.loss(), norm, record.where)
+            self.log.count(record)
+            self.state.tokens += record.tokens
+            self.state.texts += record.texts
         self.unsettled = []
 
     def _report(self, record: StepRecord, bar: Bar) -> None:
@@ -187,61 +229,89 @@ class _Run:
         if due:
             self._settle()
         spent = max(self._seconds() - record.started, 1e-9)
-        figures = {"loss": f"{self.guard.smoothed:.4f}", "speed": f"{record.texts / spent:.0f} texts/s"}
+        self.log.spend(spent)
+        figures = {"loss": f"{self.guard.smoothed:.4f}"}
+        if self.processes.main and not self.unsettled:
+            figures["speed"] = f"{record.texts / spent:.0f} texts/s"
         bar.advance(1 if self.config.max_steps else spent, **figures)
         if due:
-            self.log.write({**record.figures(spent), "epoch": self.state.epoch, "seconds": round(self._seconds(), 2)})
+            self.log.step(record, {"epoch": self.state.epoch, "seconds": round(self._seconds(), 2)})
 
     def _evaluate(self) -> None:
         """Held-out figures; keep the weights where they are the best so far."""
         if self.evaluate is None:
             return
         self._settle()
-        self._train_mode(False)
-        with torch.no_grad():
-            figures = {name: float(value) for name, value in self.evaluate(self.model).items()}
-        self._train_mode(True)
-        metric = self.config.best_metric
+        figures, samples = self._held_out(self.evaluate)
+        metric, step, best = self.config.best_metric, self.state.step, self.state.best
         if metric not in figures:
             raise SlonikError(f"best_metric is {metric!r}, the evaluation gives {', '.join(sorted(figures))}")
-        step, best = self.state.step, self.state.best
-        self.log.write({"step": step, "evaluation": figures, "seconds": round(self._seconds(), 2)})
+        line: dict[str, Any] = {"step": step, "evaluation": figures, "seconds": round(self._seconds(), 2)}
+        self.log.write({**line, "samples": samples} if samples else line)
         sign = 1 if self.config.higher_is_better else -1
         self.state.stale += 1
         if best is None or sign * figures[metric] > sign * best.value:
             self.state.stale = 0
-            made = self.checkpoints.save_best(step, {"model": self.model.state_dict()}, {"step": step, **figures})
-            self.state.best = Best(step, figures[metric], figures, made.name)
-            if self.on_best is not None:
+            name = f"best_{step:08d}"
+            weights = whole_state(self.model.state_dict(), keep=self.processes.main)
+            if self.processes.main:
+                self.checkpoints.save_best(step, {"model": weights}, {"step": step, **figures})
+            self.state.best = Best(step, figures[metric], figures, name)
+            if self.on_best is not None and self.processes.main:
                 self.on_best(self.model, step, figures)
+        self.processes.wait()
+
+    def _held_out(self, evaluate: Evaluate) -> tuple[dict[str, float], list[str]]:
+        self._train_mode(False)
+
+        def work() -> tuple[dict[str, float], list[str]]:
+            figures = {name: float(value) for name, value in evaluate(self.model).items()}
+            return figures, list(self.sample(self.model)) if self.sample is not None else []
+
+        with torch.no_grad():
+            found = self.wrapped.watching(work)
+        self._train_mode(True)
+        return self.processes.from_main(found)
 
     def _save(self) -> None:
         self._settle()
         self.state.seconds, self.state.guard = self._seconds(), self.guard.state
         self.state.scaling = self.scaling.state
-        tensors = {name: module.state_dict() for name, module in self.modules.items()}
-        tensors["optimizer"] = self.optimizers.tensors()
-        self.log.sync()
-        self.checkpoints.save(self.state.step, tensors, self.state.to_json())
+        main = self.processes.main
+        tensors = {name: whole_state(module.state_dict(), keep=main) for name, module in self.modules.items()}
+        tensors["optimizer"] = whole_state(self.optimizers.tensors(), keep=main)
+        if main:
+            self.log.sync()
+            self.checkpoints.save(self.state.step, tensors, self.state.to_json())
+        self.processes.wait()
         self.saved = time.perf_counter()
+
+    def _find(self) -> Checkpoint | None:
+        """The checkpoint to go on from: the first process chooses, all read it."""
+        if self.processes.main:
+            self.checkpoints.sweep()
+        found = self.checkpoints.latest() if self.processes.main else None
+        folder = self.processes.from_main(found.folder if found else None)
+        return found if found is not None or folder is None else read_checkpoint(folder)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         saved = RunState.from_json(checkpoint.state)
         check_identity(saved.identity, self.state.identity, self.folder)
         for name, module in self.modules.items():
             load_weights(module, checkpoint.tensors.get(name, {}), checkpoint.folder)
-        self.optimizers.load_tensors(checkpoint.tensors["optimizer"])
         self.state = saved
 
     def _finish(self) -> RunSummary:
-        state, weights = self.state, None
+        state, checkpoints = self.state, self.folder / "checkpoints"
+        weights = self.checkpoints.path(state.step) / "model.safetensors"
         if state.best is not None:
-            folder = self.folder / "checkpoints" / state.best.folder
-            load_weights(self.model, read_checkpoint(folder).tensors["model"], folder)
-            weights = folder / "model.safetensors"
+            weights = checkpoints / state.best.folder / "model.safetensors"
+            load_parts(self.model, read_checkpoint(weights.parent).tensors["model"])
         self._train_mode(False)
         counts = (state.step, state.epoch, self.resumed_from, state.seconds, state.tokens, state.texts)
-        return RunSummary(*counts, self.guard.smoothed, state.best, weights, self.folder / "metrics.jsonl")
+        best_weights = weights if state.best is not None else None
+        metrics = self.folder / "metrics.jsonl"
+        return RunSummary(*counts, self.guard.smoothed, state.best, best_weights, weights, metrics)
 
     def _train_mode(self, on: bool) -> None:
         for module in self.modules.values():
@@ -258,9 +328,15 @@ class _Run:
 
     def _finished(self) -> bool:
         config, state = self.config, self.state
-        over = config.max_minutes is not None and self._seconds() >= config.max_minutes * 60
+        over = config.max_minutes is not None and self._agreed(self._seconds() >= config.max_minutes * 60)
         stale = config.patience is not None and state.stale >= config.patience
         return over or stale or (config.max_steps is not None and state.step >= config.max_steps)
+
+    def _agreed(self, flag: bool) -> bool:
+        """Whether any process says so; asked now and then only where asking would wait for an accelerator."""
+        if self.device.type == "cpu" or self.state.step % self.config.log_every_steps == 0:
+            return self.processes.any(flag)
+        return flag and self.processes.world == 1
 
     def _autocast(self) -> torch.autocast:
         kind = torch.float16 if self.config.precision == "fp16" else torch.bfloat16

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from slonik.core.errors import SlonikError
+from slonik.train.embedding_tables import EmbeddingTables
 from slonik.train.lamb import Lamb
 from slonik.train.lazy_rows import LazyRowAdamW
 from slonik.train.parameter_groups import hidden_matrices, parameter_groups
 from slonik.train.train_config import TrainConfig
+from slonik.train.wrapping import local, part_of
 
-_LARGE_TABLE_ROWS = 4096
 _ADAFACTOR_EPSILON = (1e-15, 1e-3)  # torch squares the first: 1e-30, as in Shazeer and Stern 2018
 
 
@@ -24,30 +25,30 @@ class Optimizers:
 
     Args:
         modules: name -> module whose parameters are trained (the model, and an objective with heads).
-        config: rates, decay, how embeddings are treated. Row-wise tables go with adamw and muon only; adafactor and
-            lamb train every row.
+        config: rates, decay.
+        tables: the large embedding tables, prepared.
+        reduce: adds a tensor up over the processes that hold the parameters in parts.
 
     Raises:
         SlonikError: nothing is left to train.
     """
 
-    def __init__(self, modules: Mapping[str, nn.Module], config: TrainConfig) -> None:
-        tables = _large_tables(modules)
-        self._as_found = [(table, table.sparse, table.weight.requires_grad) for table in tables]
-        by_rows = config.embeddings == "lazy" and config.optimizer in ("adamw", "muon")
-        for table in tables:
-            if config.embeddings == "frozen":
-                table.weight.requires_grad_(False)
-            else:
-                table.sparse = by_rows
+    def __init__(
+        self,
+        modules: Mapping[str, nn.Module],
+        config: TrainConfig,
+        tables: EmbeddingTables | None = None,
+        reduce: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        tables = tables or EmbeddingTables(modules, config)
+        self._reduce = reduce
         self.named = _trained_parameters(modules)
         if not self.named:
             raise SlonikError("there is nothing to train: every parameter is frozen")
         kinds = dict.fromkeys((id(parameter) for parameter in self.named.values()), "dense")
         if config.optimizer == "muon":
             kinds |= dict.fromkeys(hidden_matrices(modules) & kinds.keys(), "muon")
-        if by_rows:
-            kinds |= dict.fromkeys((id(table.weight) for table in tables if id(table.weight) in kinds), "lazy")
+        kinds |= dict.fromkeys(tables.by_rows & kinds.keys(), "lazy")
         self._peak = config.learning_rate
         groups = parameter_groups(self.named, config.weight_decay, config.layer_decay)
         self._optimizers = {
@@ -56,12 +57,6 @@ class Optimizers:
             if (chosen := _of_kind(groups, kind, kinds))
         }
 
-    def release(self) -> None:
-        """Leave the tables as they were found: dense gradients for whoever uses the model next."""
-        for table, sparse, trained in self._as_found:
-            table.sparse = sparse
-            table.weight.requires_grad_(trained)
-
     def set_ratio(self, ratio: float) -> float:
         """Set every learning rate to `ratio` times its peak; returns the rate where no layer decay applies."""
         for optimizer in self._optimizers.values():
@@ -69,8 +64,8 @@ class Optimizers:
                 group["lr"] = self._peak * ratio * group["scale"]
         return self._peak * ratio
 
-    def scale_gradients(self, factor: float) -> None:
-        """Multiply every gradient."""
+    def scale_gradients(self, factor: float | Tensor) -> None:
+        """Multiply every gradient by a number, or by one that lies on the device."""
         torch._foreach_mul_(self._gradients(), factor)
 
     def clip(self, limit: float | None) -> Tensor:
@@ -78,20 +73,22 @@ class Optimizers:
         gradients = self._gradients()
         norms = torch._foreach_norm(gradients)
         norm = torch.linalg.vector_norm(torch.stack([value.float() for value in norms]))
+        if self._reduce is not None:
+            norm = self._reduce(norm.square()).sqrt()
         # On an accelerator always multiplied, by 1 where nothing is clipped: no wait for the device's answer.
         if limit is not None and (norm.device.type != "cpu" or norm > limit):
             torch._foreach_mul_(gradients, torch.clamp(limit / (norm + 1e-6), max=1.0))
         return norm
 
     def _gradients(self) -> list[Tensor]:
-        """Dense gradients, and the values of coalesced sparse ones."""
+        """Dense gradients, the values of coalesced sparse ones, this process's part of those in parts."""
         gradients = []
         for parameter in self.named.values():
             if parameter.grad is None:
                 continue
             if parameter.grad.is_sparse and not parameter.grad.is_coalesced():
                 parameter.grad = parameter.grad.coalesce()
-            gradients.append(parameter.grad._values() if parameter.grad.is_sparse else parameter.grad)
+            gradients.append(parameter.grad._values() if parameter.grad.is_sparse else local(parameter.grad))
         return gradients
 
     def step(self) -> None:
@@ -129,7 +126,7 @@ class Optimizers:
             optimizer = self._optimizers[kind]
             # AdamW's fused kernel wants its count with the parameter, the others read theirs on the host.
             away = value.dim() > 0 or isinstance(optimizer, torch.optim.AdamW)
-            optimizer.state[parameter][key] = value.to(parameter.device) if away else value
+            optimizer.state[parameter][key] = part_of(value, parameter) if away else value
 
 
 def _of_kind(groups: Sequence[Mapping[str, Any]], kind: str, kinds: Mapping[int, str]) -> list[dict[str, Any]]:
@@ -151,22 +148,6 @@ def _optimizer(kind: str, groups: list[dict[str, Any]], config: TrainConfig) -> 
     if config.optimizer == "lamb":
         return Lamb(groups, rate, betas, epsilon)
     return torch.optim.AdamW(groups, lr=rate, betas=betas, eps=epsilon, fused=True)
-
-
-def _large_tables(modules: Mapping[str, nn.Module]) -> list[nn.Embedding]:
-    """Embedding tables that are worth treating apart: large, and not shared with another module (a tied head)."""
-    uses: dict[int, int] = {}
-    for module in modules.values():
-        for part in module.modules():
-            for parameter in part._parameters.values():
-                if parameter is not None:
-                    uses[id(parameter)] = uses.get(id(parameter), 0) + 1
-    return [
-        part
-        for module in modules.values()
-        for part in module.modules()
-        if isinstance(part, nn.Embedding) and part.num_embeddings >= _LARGE_TABLE_ROWS and uses[id(part.weight)] == 1
-    ]
 
 
 def _trained_parameters(modules: Mapping[str, nn.Module]) -> dict[str, nn.Parameter]:

@@ -62,6 +62,7 @@ class RunSummary:
         loss: smoothed over some 50 steps.
         best: the best evaluation; None without an evaluation function.
         best_weights: safetensors file of the model at that evaluation.
+        weights: the same, or of the last step without an evaluation function.
         metrics: the JSONL log.
     """
 
@@ -74,6 +75,7 @@ class RunSummary:
     loss: float
     best: Best | None
     best_weights: Path | None
+    weights: Path
     metrics: Path
 
 

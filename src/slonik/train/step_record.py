@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+_NOTHING = 1e-9  # a batch in which nothing was masked has no items, and no gradient either
+
 
 class StepRecord:
-    """Figures of one step, summed over its batches.
+    """Figures of one step, summed over its batches and, after `merge`, over the processes.
 
     Args:
         step: number of the step, from 1.
@@ -20,40 +22,63 @@ class StepRecord:
 
     def __init__(self, step: int, learning_rate: float, started: float) -> None:
         self.step, self.learning_rate, self.started = step, learning_rate, started
-        self.texts = self.tokens = 0
-        self.weight = 0.0
         self.norm: Tensor = torch.zeros(())
         self.skipped = False  # its gradients overflowed fp16
+        self._texts = self._tokens = 0
+        self._weight = 0.0
         self._places: list[str] = []
         self._totals: dict[str, Tensor] = {}
+        self._merged: Tensor | None = None
 
     def add_data(self, place: str, texts: int, tokens: int) -> None:
         """Count a batch that stands at `place`."""
         self._places.append(place)
-        self.texts += texts
-        self.tokens += tokens
+        self._texts += texts
+        self._tokens += tokens
 
     def add_loss(self, total: Tensor, parts: Mapping[str, Tensor], weight: float) -> None:
         """Add the loss of a batch, a mean over `weight` items."""
-        self.weight += weight
+        self._weight += weight
         named = {"loss": total, **{f"loss.{name}": part for name, part in parts.items()}}
         for name, value in named.items():
             added = value.detach().float() * weight
             self._totals[name] = self._totals[name] + added if name in self._totals else added
 
+    def merge(self, add_up: Callable[[Tensor], Tensor], device: torch.device) -> None:
+        """Add up with the other processes' records of this step; every process must have the same loss parts."""
+        counts = torch.tensor([self._weight, self._texts, self._tokens], dtype=torch.float64, device=device)
+        totals = torch.stack([self._totals[name].double() for name in sorted(self._totals)])
+        merged = add_up(torch.cat([counts, totals]))
+        self._merged = merged
+        self._totals = {name: merged[3 + place] for place, name in enumerate(sorted(self._totals))}
+
+    @property
+    def weight(self) -> float | Tensor:
+        """Items of the step, never quite 0; a tensor on the device after `merge`."""
+        return max(self._weight, _NOTHING) if self._merged is None else self._merged[0].clamp(min=_NOTHING)
+
+    @property
+    def texts(self) -> int:
+        """Texts of the step; waits for the device after `merge`."""
+        return self._texts if self._merged is None else int(self._merged[1])
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the step; waits for the device after `merge`."""
+        return self._tokens if self._merged is None else int(self._merged[2])
+
     @property
     def where(self) -> str:
-        """The batches of the step."""
+        """The batches that this process read."""
         return "; ".join(self._places)
 
     def loss(self) -> float:
         """Mean loss per item."""
-        return float(self._totals["loss"]) / self.weight
+        return float(self._totals["loss"]) / float(self.weight)
 
-    def figures(self, seconds: float) -> dict[str, Any]:
-        """Values for the metrics log; the step took `seconds`."""
-        means = {name: float(total) / self.weight for name, total in self._totals.items()}
-        rates = {"tokens_per_second": round(self.tokens / seconds), "texts_per_second": round(self.texts / seconds, 1)}
+    def figures(self) -> dict[str, Any]:
+        """Values for the metrics log."""
+        means = {name: float(total) / float(self.weight) for name, total in self._totals.items()}
         rate = {"learning_rate": self.learning_rate, "gradient_norm": float(self.norm)}
         skipped = {"skipped": True} if self.skipped else {}
-        return {"step": self.step, **means, **rate, **skipped, "tokens": self.tokens, **rates}
+        return {"step": self.step, **means, **rate, **skipped, "tokens": self.tokens}

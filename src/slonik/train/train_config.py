@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from slonik.core.config import Config
+from slonik.train.trackers import TrackerName
 
 
 class TrainConfig(Config):
@@ -41,7 +42,11 @@ class TrainConfig(Config):
     compile: bool = False
     """torch.compile for the forward and backward pass; worth its minute of compiling on a GPU."""
     embeddings: Literal["lazy", "dense", "frozen"] = "lazy"
-    """Large embedding tables: update only the rows of the batch, every row, or none."""
+    """Large embedding tables: update only the rows of the batch (with adamw or muon in one process), every row, or
+    none."""
+    sharding: Literal["none", "full"] = "none"
+    """In several processes: a copy of the model in each (DDP), or parameters, gradients and optimizer state spread
+    over them (FSDP; adamw only)."""
     device: Literal["auto", "cpu"] = "auto"
     evaluate_every_steps: int = Field(500, ge=1)
     best_metric: str = "agreement"
@@ -53,6 +58,8 @@ class TrainConfig(Config):
     keep: int = Field(2, ge=2)
     """Checkpoints kept; at least two, so that a damaged one has a predecessor."""
     log_every_steps: int = Field(10, ge=1)
+    trackers: tuple[TrackerName, ...] = ()
+    """Besides metrics.jsonl: tensorboard, mlflow, clearml, wandb, trackio."""
     explosion_factor: float = Field(5.0, gt=1)
     """Stop when the smoothed loss exceeds this many times the loss at the start."""
 
@@ -60,6 +67,8 @@ class TrainConfig(Config):
     def _has_an_end(self) -> Self:
         if self.max_steps is None and self.max_minutes is None:
             raise ValueError("give max_steps or max_minutes: a run needs an end")
+        if self.sharding == "full" and self.optimizer != "adamw":
+            raise ValueError(f"sharding full goes with optimizer adamw, not {self.optimizer}: it needs whole matrices")
         return self
 
     def identity(self) -> dict[str, object]:
@@ -68,6 +77,9 @@ class TrainConfig(Config):
         return self.model_dump(mode="json", exclude=set(_OPERATIONAL) | later)
 
 
-_OPERATIONAL = ("save_every_minutes", "keep", "log_every_steps", "explosion_factor", "device", "max_minutes")
+_OPERATIONAL = (
+    "save_every_minutes", "keep", "log_every_steps", "explosion_factor", "device", "max_minutes", "trackers",
+    "sharding",
+)  # fmt: skip
 # Fields younger than the first runs: left out at their defaults, so that a run begun without them can go on.
 _LATER = ("optimizer", "layer_decay", "compile", "patience")

@@ -1,0 +1,80 @@
+"""Several processes, by a real torchrun over gloo: the same steps as one process, disjoint data, resume, FSDP."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from slonik.core.errors import SlonikError
+from slonik.train.metrics_log import read_metrics
+from tests.train import toy_processes
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The runs of `toy_processes.main` in two processes."""
+    folder = tmp_path_factory.mktemp("processes")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["-m", "tests.train.toy_processes", str(folder)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+def _losses(folder: Path) -> list[float]:
+    return [line["loss"] for line in read_metrics(folder / "metrics.jsonl") if "loss" in line]
+
+
+def _weights(folder: Path, part: str = "model") -> dict[str, Tensor]:
+    return load_file(sorted((folder / "checkpoints").glob("step_*"))[-1] / f"{part}.safetensors")
+
+
+def _close(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.allclose(first[name], second[name], atol=1e-5) for name in first)
+
+
+@pytest.mark.parametrize(("name", "accumulate"), [("copies", 2), ("parts", 2), ("accumulated", 4)])
+def test_two_processes_make_the_steps_of_one_that_accumulates(
+    runs: Path, tmp_path: Path, name: str, accumulate: int
+) -> None:
+    torch.set_num_threads(1)
+    summary = toy_processes.train(tmp_path, accumulate=accumulate)
+    assert _losses(runs / name) == pytest.approx(_losses(tmp_path), rel=1e-5)
+    assert _close(_weights(runs / name), _weights(tmp_path))
+    assert _close(_weights(runs / name, "optimizer"), _weights(tmp_path, "optimizer"))
+    lines = [line for line in read_metrics(runs / name / "metrics.jsonl") if "loss" in line]
+    assert sum(line["tokens"] for line in lines) == summary.tokens
+    assert len(lines) == toy_processes.STEPS  # one writer
+
+
+def test_a_run_of_two_processes_that_crashed_goes_on_to_the_same_weights(runs: Path) -> None:
+    assert _losses(runs / "crashed") == _losses(runs / "copies")
+    for part in ("model", "optimizer"):
+        first, second = _weights(runs / "crashed", part), _weights(runs / "copies", part)
+        assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_processes_that_would_read_the_same_shard_are_stopped_at_the_start(runs: Path) -> None:
+    for rank in (0, 1):
+        said = (runs / f"accident_{rank}.txt").read_text(encoding="utf-8")
+        assert "processes 0 and 1 would read the same batch" in said
+    assert not (runs / "accident" / "checkpoints").exists()
+
+
+def test_processes_that_do_not_find_each_other_are_not_taken_for_runs_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy_processes.train(tmp_path / "alone")  # Accelerate has settled for one process
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(SlonikError, match="announced 4 processes and this run sees 1"):
+        toy_processes.train(tmp_path / "four")
