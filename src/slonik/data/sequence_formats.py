@@ -1,0 +1,216 @@
+"""How a tokenised corpus becomes training sequences: RoBERTa's four input formats, and plain blocks.
+
+Source: Liu et al., "RoBERTa" (2019), section 4.2, as the paper defines them:
+- SEGMENT-PAIR (+NSP): BERT's own: two segments of several sentences each, at most `length` tokens together;
+- SENTENCE-PAIR (+NSP): two single sentences, neighbours or from separate documents; far shorter, so that a batch by
+  tokens holds more of them;
+- FULL-SENTENCES: whole sentences in their order up to `length`; at the end of a document goes on with the next one,
+  with one more separator between them;
+- DOC-SENTENCES: the same, but never across a document's end: sequences there are short, and a batch by tokens grows.
+Two more: `documents` = DOC-SENTENCES, cut at token borders (a long document gives full sequences), and `blocks`: all
+tokens one after another, cut into full blocks, as GPT-2 and T5 read their corpora.
+
+Sequences are ranges of tokens; special tokens are put around them here. The pairs of an epoch depend on (seed, epoch).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slonik.core.errors import SlonikError
+from slonik.core.seeds import derive_seed
+from slonik.data.segment_pairs import segment_pairs, sentence_pairs
+from slonik.data.token_corpus import IntArray, TokenCorpus
+
+Format = Literal["segment_pair", "sentence_pair", "full_sentences", "doc_sentences", "documents", "blocks"]
+NO_LABEL = -100
+
+
+@dataclass(frozen=True)
+class Specials:
+    """Ids put around sequences: `head` A `tail`, or `head` A `between` B `tail`; `separator` between documents."""
+
+    head: tuple[int, ...] = ()
+    tail: tuple[int, ...] = ()
+    between: tuple[int, ...] = ()
+    separator: tuple[int, ...] = ()
+
+
+class TokenSequences:
+    """The sequences of a corpus in one format.
+
+    Args:
+        corpus: the tokens.
+        form: the format.
+        length: the most tokens of a sequence, specials included.
+        specials: what is put around.
+        seed: of the pairs.
+        short_share: SEGMENT-PAIR: share of pairs with a shorter target length, drawn evenly (BERT: .1).
+        min_tokens: shorter sequences (specials not counted) are left out.
+
+    Raises:
+        SlonikError: the length leaves no room for text, or the corpus gives no sequence.
+    """
+
+    def __init__(
+        self,
+        corpus: TokenCorpus,
+        form: Format,
+        length: int,
+        specials: Specials = Specials(),
+        *,
+        seed: int = 0,
+        short_share: float = 0.1,
+        min_tokens: int = 1,
+    ) -> None:
+        self.corpus, self.form, self.length, self.specials = corpus, form, length, specials
+        self._seed, self._short, self._min = seed, short_share, min_tokens
+        around = len(specials.head) + len(specials.tail) + (len(specials.between) if self.has_pairs else 0)
+        self._room = length - around
+        if self._room < (2 if self.has_pairs else 1):
+            raise SlonikError(f"sequences of {length} tokens leave no room beside {around} special tokens")
+        self._tables: dict[int, IntArray] = {}
+        if not len(self.table(0)):
+            raise SlonikError(
+                f"the corpus of {corpus.token_count:,} tokens is too short for a single sequence of the format {form} "
+                f"with {length} tokens: give more text or a shorter length"
+            )
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether a sequence is a pair with a label."""
+        return self.form in ("segment_pair", "sentence_pair")
+
+    def table(self, epoch: int) -> IntArray:
+        """(R, 5) first and last token of A, of B (0, 0 without one), and the label: 0 follows, 1 does not, -100."""
+        key = epoch if self.has_pairs else 0
+        if key not in self._tables:
+            # The last epoch stays: its batches may still be in preparation when the next one is planned.
+            self._tables = {old: table for old, table in self._tables.items() if old == key - 1} | {
+                key: self._build(key)
+            }
+        return self._tables[key]
+
+    def _build(self, epoch: int) -> IntArray:
+        rng = np.random.default_rng(derive_seed(self._seed, "pairs", epoch))
+        if self.form == "segment_pair":
+            return segment_pairs(self.corpus, self._room, rng, self._short)
+        if self.form == "sentence_pair":
+            return sentence_pairs(self.corpus, self._room, rng)
+        ranges = {
+            "full_sentences": self._full_sentences,
+            "doc_sentences": self._doc_sentences,
+            "documents": self._documents,
+            "blocks": self._blocks,
+        }[self.form]()
+        table = np.zeros((len(ranges), 5), dtype=np.int64)
+        table[:, :2] = ranges
+        table[:, 4] = NO_LABEL
+        return table[table[:, 1] - table[:, 0] >= self._min]
+
+    def lengths(self, epoch: int) -> IntArray:
+        """(R,) tokens of each sequence, specials included."""
+        table = self.table(epoch)
+        specials = self.specials
+        sizes = table[:, 1] - table[:, 0] + table[:, 3] - table[:, 2] + len(specials.head) + len(specials.tail)
+        if self.has_pairs:
+            return sizes + len(specials.between)
+        return sizes + len(specials.separator) * self._borders(table)
+
+    def row(self, epoch: int, number: int) -> IntArray:
+        """Ids of a sequence, specials included."""
+        first, last, other_first, other_last, _ = (int(value) for value in self.table(epoch)[number])
+        specials = self.specials
+        parts: list[NDArray[np.int64] | tuple[int, ...]] = [specials.head]
+        if self.has_pairs:
+            second = self.corpus.tokens(other_first, other_last)
+            parts += [self.corpus.tokens(first, last), specials.between, second]
+        else:
+            parts += self._with_separators(first, last)
+        return np.concatenate([np.asarray(part, dtype=np.int64) for part in [*parts, specials.tail]])
+
+    def label(self, epoch: int, number: int) -> int:
+        """0 = B follows A, 1 = it does not, -100 = no pair."""
+        return int(self.table(epoch)[number, 4])
+
+    def _with_separators(self, first: int, last: int) -> list[NDArray[np.int64] | tuple[int, ...]]:
+        starts = self._starts
+        borders = starts[np.searchsorted(starts, first, "right") : np.searchsorted(starts, last, "left")]
+        cuts = [first, *borders.tolist(), last]
+        parts: list[NDArray[np.int64] | tuple[int, ...]] = []
+        for index, (start, end) in enumerate(zip(cuts[:-1], cuts[1:], strict=True)):
+            parts += [self.specials.separator] * (index > 0)
+            parts.append(self.corpus.tokens(start, end))
+        return parts
+
+    @property
+    def _starts(self) -> IntArray:
+        return self.corpus.document_starts
+
+    def _borders(self, table: IntArray) -> IntArray:
+        """(R,) document ends strictly inside each sequence."""
+        starts = self._starts
+        return np.searchsorted(starts, table[:, 1], "left") - np.searchsorted(starts, table[:, 0], "right")
+
+    def _full_sentences(self) -> IntArray:
+        """Greedy: as many whole sentences as fit; separators counted with the last sentence of a document."""
+        corpus, extra = self.corpus, len(self.specials.separator)
+        ends = np.zeros(len(corpus.sentences), dtype=np.int64)
+        ends[corpus.documents[1:]] = extra
+        cost = corpus.sentences + np.cumsum(ends)
+        return self._greedy(cost, 0, len(cost) - 1)
+
+    def _doc_sentences(self) -> IntArray:
+        documents = self.corpus.documents
+        found = [
+            self._greedy(self.corpus.sentences, int(first), int(last))
+            for first, last in zip(documents[:-1], documents[1:], strict=True)
+        ]
+        return np.concatenate(found) if found else np.zeros((0, 2), np.int64)
+
+    def _greedy(self, cost: IntArray, first: int, last: int) -> IntArray:
+        """(R, 2) token ranges over sentences first .. last - 1; one longer than a sequence is cut."""
+        sentences, ranges = self.corpus.sentences, []
+        while first < last:
+            end = int(np.searchsorted(cost, cost[first] + self._room, "right")) - 1
+            end = min(end, last)
+            if end <= first:  # one sentence alone is too long
+                start, stop = int(sentences[first]), int(sentences[first + 1])
+                ranges += [(cut, min(cut + self._room, stop)) for cut in range(start, stop, self._room)]
+                end = first + 1
+            else:
+                ranges.append((int(sentences[first]), int(sentences[end])))
+            first = end
+        return np.asarray(ranges, dtype=np.int64).reshape(-1, 2)
+
+    def _documents(self) -> IntArray:
+        """Every document cut into full sequences and a rest."""
+        starts = self._starts
+        sizes = np.diff(starts)
+        counts = -(-sizes // self._room)
+        owner = np.repeat(np.arange(len(sizes)), counts)
+        index = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+        first = starts[:-1][owner] + index * self._room
+        return np.stack([first, np.minimum(first + self._room, starts[1:][owner])], axis=1)
+
+    def _blocks(self) -> IntArray:
+        """Full blocks across documents; separators take room, and the rest at the end is left out."""
+        extra, starts = len(self.specials.separator), self._starts
+        ranges, first, total = [], 0, self.corpus.token_count
+        while first < total:
+            last = min(first + self._room, total)
+            while extra:  # each border inside takes room, which may move the end before another border
+                inside = np.searchsorted(starts, last, "left") - np.searchsorted(starts, first, "right")
+                wanted = min(first + max(1, self._room - extra * int(inside)), total)
+                if wanted >= last:
+                    break
+                last = wanted
+            if last == total and (last - first) < self._room // 2 and ranges:
+                break
+            ranges.append((first, last))
+            first = last
+        return np.asarray(ranges, dtype=np.int64).reshape(-1, 2)
