@@ -72,7 +72,7 @@ class NavecEncoder:
     name = "navec"
 
     def __init__(self) -> None:
-        self._path = _navec_path()
+        self._path = navec_path()
         from navec import Navec
         from razdel import tokenize
 
@@ -120,7 +120,13 @@ class NavecEncoder:
         return np.asarray(parts.reshape(len(ids), self.dimension), dtype=np.float32)
 
 
-def _navec_path() -> Path:
+def navec_path() -> Path:
+    """The file of navec vectors in the installed natasha.
+
+    Raises:
+        MissingExtra: a package is missing.
+        SlonikError: natasha has another layout.
+    """
     for package in ("natasha", "navec", "razdel"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtra("the baseline navec", "embedded", package)

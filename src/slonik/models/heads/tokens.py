@@ -1,0 +1,42 @@
+"""One label per word: a linear layer over the hidden state of a word's first piece, with or without a CRF.
+
+The head gives scores of labels (emissions); reading label sequences out of them is the chain's (`head.crf`). Which
+piece is a word's first is in the batch; windows and words are made in `slonik.models.tagging`.
+
+Shapes: B sequences, T tokens, W words, D dimensions, L labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from slonik.models.tagging.crf import LinearChainCrf
+
+POSITIONS = "positions"
+
+
+class TokenHead(nn.Module):
+    """Dropout and a linear layer over words.
+
+    Args:
+        dimension: D of the hidden states.
+        outputs: L, numbered as in `BioLabels`.
+        crf: learn scores of label transitions too; otherwise labels are independent but for the BIO rules.
+        dropout: on the hidden states.
+    """
+
+    def __init__(self, dimension: int, outputs: int, *, crf: bool = False, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(dimension, outputs)
+        self.crf = LinearChainCrf(outputs, learnt=crf)
+
+    def forward(self, hidden: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """(B, T, D) -> emissions (B, W, L), float32; `batch["positions"]` (B, W) are places in T."""
+        places = batch[POSITIONS]
+        rows = torch.arange(len(places), device=places.device)[:, None]
+        scores: Tensor = self.output(self.dropout(hidden[rows, places]))
+        return scores.float()

@@ -1,0 +1,103 @@
+"""BIO labels as numbers: O is 0, B of class c is 2 c + 1, I of class c is 2 c + 2, and which may follow which.
+
+Words and spans go through `slonik.data.annotations`; here their tags get numbers, and the rules a matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slonik.core.errors import SlonikError
+from slonik.data.annotations.document import Span
+from slonik.data.annotations.tags import decode, encode, tag_set
+from slonik.data.annotations.words import Offsets
+
+
+def allowed_steps(size: int) -> NDArray[np.bool_]:
+    """(L, L) True where the label of the column may follow that of the row: I-X follows B-X and I-X only."""
+    matrix = np.ones((size, size), dtype=np.bool_)
+    for inside in range(2, size, 2):
+        matrix[:, inside] = False
+        matrix[[inside - 1, inside], inside] = True
+    return matrix
+
+
+def allowed_first(size: int) -> NDArray[np.bool_]:
+    """(L,) True for labels that a text may begin with: every one but I-X."""
+    labels = np.arange(size)
+    return (labels == 0) | (labels % 2 == 1)
+
+
+@dataclass(frozen=True)
+class BioLabels:
+    """The L = 1 + 2 C labels of C classes.
+
+    Attributes:
+        classes: names of the classes, sorted.
+    """
+
+    classes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> BioLabels:
+        """The labels of the classes in `names`, repeated ones taken once.
+
+        Raises:
+            SlonikError: there are none.
+        """
+        classes = tuple(sorted(set(names)))
+        if not classes:
+            raise SlonikError("the training texts hold no span at all: there is nothing to learn")
+        return cls(classes)
+
+    @classmethod
+    def of_tags(cls, tags: Sequence[str]) -> BioLabels:
+        """The labels whose `names` are `tags`.
+
+        Raises:
+            SlonikError: `tags` are not all BIO tags of some classes in their order.
+        """
+        labels = cls(tuple(tag[2:] for tag in tags if tag.startswith("B-")))
+        if labels.names != tuple(tags):
+            raise SlonikError(
+                f"the tagger's labels are {', '.join(tags)}: they must be O, then B-X and I-X of each class"
+            )
+        return labels
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """("O", "B-X", "I-X", ...), L names."""
+        return tuple(tag_set(self.classes))
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.names)}
+
+    def __len__(self) -> int:
+        return 1 + 2 * len(self.classes)
+
+    def encode(self, spans: Sequence[Span], words: Sequence[Offsets]) -> NDArray[np.int64]:
+        """(W,) labels of words; `spans` are sorted and disjoint.
+
+        Raises:
+            SlonikError: a span's label is none of the classes.
+        """
+        unknown = sorted({span.label for span in spans} - set(self.classes))
+        if unknown:
+            raise SlonikError(
+                f"the label {unknown[0]!r} is unknown to the model, which knows {', '.join(self.classes)}: "
+                "map it to one of these or drop it (labels in the recipe)"
+            )
+        tags = encode(spans, words).tags
+        return np.array([self._numbers[tag] for tag in tags], dtype=np.int64)
+
+    def decode(
+        self, tags: Iterable[int], words: Sequence[Offsets], confidences: Sequence[float] | None = None
+    ) -> list[Span]:
+        """Spans of labelled words; a span is as sure as its least sure word."""
+        return decode([self.names[tag] for tag in tags], words, confidences)

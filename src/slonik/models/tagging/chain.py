@@ -1,0 +1,149 @@
+"""Exact sums and maxima over the label sequences of a linear chain, for a batch at once.
+
+A sequence y of a text with n words scores start[y_1] + sum of emissions[t, y_t] + sum of transitions[y_t, y_t+1] +
+end[y_n]; a transition of -inf is forbidden. `log_partition` has an exact gradient of its own (the marginals), so no
+graph over time is kept. Nothing here knows what labels mean; there are no parameters here.
+
+Sources: Lafferty, McCallum, Pereira 2001 (the model); Rabiner 1989, section V.A (scaling instead of logarithms).
+
+Shapes: B sequences, T words of the longest, L labels. A mask is True for the words of a sequence, which stand first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_TINY = 1e-300
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The parts of a chain's score that do not depend on the words.
+
+    Attributes:
+        transitions: (L, L) from row to column, -inf where forbidden.
+        start, end: (L,) for the first and the last label.
+    """
+
+    transitions: Tensor
+    start: Tensor
+    end: Tensor
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """What the chain says about each sequence, float64.
+
+    Attributes:
+        log_partition: (B,) logarithm of the sum of exp(score) over all label sequences.
+        marginals: (B, T, L) probability of each label of each word; 0 beyond the sequence.
+        pairs: (B, L, L) expected number of each transition.
+    """
+
+    log_partition: Tensor
+    marginals: Tensor
+    pairs: Tensor
+
+
+@torch.no_grad()
+def forward_backward(emissions: Tensor, mask: Tensor, scores: Scores) -> Posterior:
+    """Sums over all label sequences, in O(T L^2).
+
+    Args:
+        emissions: (B, T, L).
+        mask: (B, T) bool.
+    """
+    batch, length, labels = emissions.shape
+    highest = emissions.double().amax(-1)  # (B, T)
+    local = (emissions.double() - highest[..., None]).exp()
+    steps, start, end = (part.double().exp() for part in (scores.transitions, scores.start, scores.end))
+    alpha = local.new_zeros(length, batch, labels)
+    scale = local.new_ones(length, batch)
+    state = local.new_full((batch, labels), 1.0 / labels)
+    for time in range(length):
+        reached = (start if time == 0 else state @ steps) * local[:, time]
+        total = reached.sum(-1).clamp(min=_TINY)
+        live = mask[:, time]
+        state = torch.where(live[:, None], reached / total[:, None], state)
+        scale[time] = torch.where(live, total, scale[time])
+        alpha[time] = state
+    closing = (state * end).sum(-1).clamp(min=_TINY)
+    whole = (scale.log().T + highest.masked_fill(~mask, 0.0)).sum(-1) + closing.log()
+    log_partition = torch.where(mask.any(-1), whole, 0.0)
+    beta = local.new_zeros(length, batch, labels)
+    ahead = local.new_zeros(length, batch, labels)  # e_t(j) beta_t(j) / c_t: what a step into t meets
+    last = end / closing[:, None]
+    state = last
+    for time in range(length - 1, -1, -1):
+        if time < length - 1:
+            state = torch.where(mask[:, time + 1, None], ahead[time + 1] @ steps.T, last)
+        beta[time] = state
+        ahead[time] = local[:, time] * state / scale[time, :, None] * mask[:, time, None]
+    marginals = (alpha * beta).transpose(0, 1) * mask[..., None]
+    pairs = torch.einsum("tbi,tbj->bij", alpha[:-1], ahead[1:]) * steps
+    return Posterior(log_partition, marginals, pairs)
+
+
+class _LogPartition(torch.autograd.Function):
+    """log Z with its gradient: marginals for emissions, expected counts for transitions."""
+
+    @staticmethod
+    def forward(ctx: Any, emissions: Tensor, mask: Tensor, transitions: Tensor, start: Tensor, end: Tensor) -> Tensor:
+        found = forward_backward(emissions, mask, Scores(transitions, start, end))
+        ctx.save_for_backward(found.marginals, found.pairs, mask)
+        ctx.types = (emissions.dtype, transitions.dtype)
+        return found.log_partition.to(torch.promote_types(emissions.dtype, torch.float32))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        marginals, pairs, mask = ctx.saved_tensors
+        outer = gradients[0].double()
+        kind, step_kind = ctx.types
+        weighted = marginals * outer[:, None, None]
+        last = weighted[torch.arange(len(mask)), mask.sum(-1).clamp(min=1) - 1].sum(0)
+        steps = torch.einsum("b,bij->ij", outer, pairs)
+        return weighted.to(kind), None, steps.to(step_kind), weighted[:, 0].sum(0).to(step_kind), last.to(step_kind)
+
+
+def log_partition(emissions: Tensor, mask: Tensor, scores: Scores) -> Tensor:
+    """(B,) log of the sum over all sequences, differentiable once in emissions and scores."""
+    return _LogPartition.apply(emissions, mask, scores.transitions, scores.start, scores.end)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def path_score(emissions: Tensor, tags: Tensor, mask: Tensor, scores: Scores) -> Tensor:
+    """(B,) score of one label sequence each, -inf for a forbidden one.
+
+    Args:
+        tags: (B, T) labels; whatever stands beyond the mask is not read.
+    """
+    tags = torch.where(mask, tags, 0)
+    words = emissions.gather(-1, tags[..., None])[..., 0].masked_fill(~mask, 0.0).sum(-1)
+    moves = scores.transitions[tags[:, :-1], tags[:, 1:]].masked_fill(~mask[:, 1:], 0.0).sum(-1)
+    last = tags.gather(1, mask.sum(-1, keepdim=True).clamp(min=1) - 1)[:, 0]
+    ends = (scores.start[tags[:, 0]] + scores.end[last]).masked_fill(~mask.any(-1), 0.0)
+    return words + moves + ends
+
+
+@torch.no_grad()
+def viterbi(emissions: Tensor, mask: Tensor, scores: Scores) -> Tensor:
+    """(B, T) the label sequence of the highest score; 0 beyond the mask. Of equal ones, the lower label numbers win."""
+    batch, length, labels = emissions.shape
+    local, steps = emissions.float(), scores.transitions.float()
+    state = scores.start.float() + (local[:, 0] if length else 0.0)
+    state = state.expand(batch, labels)
+    came_from = torch.arange(labels, device=local.device).expand(length, batch, labels).clone()
+    for time in range(1, length):
+        best, source = (state[:, :, None] + steps).max(1)
+        live = mask[:, time, None]
+        state = torch.where(live, best + local[:, time], state)
+        came_from[time] = torch.where(live, source, came_from[time])
+    tag = (state + scores.end.float()).argmax(-1)
+    path = torch.zeros(batch, length, dtype=torch.long, device=local.device)
+    for time in range(length - 1, -1, -1):
+        path[:, time] = tag
+        tag = came_from[time].gather(1, tag[:, None])[:, 0]
+    return path * mask

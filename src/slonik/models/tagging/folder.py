@@ -1,0 +1,127 @@
+"""Taggers as folders: write one, and open any by folder or name.
+
+A BiLSTM tagger is `tagger.json`, `model.safetensors`, the word vectors and `passport.json`; an encoder tagger is a task
+model (an ordinary checkpoint with `task.json`). safetensors and text only.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from slonik.core import atomic
+from slonik.core.config import Config, build_config
+from slonik.core.errors import SlonikError
+from slonik.core.hashing import sha256_json
+from slonik.core.passport import Passport
+from slonik.models.checkpoint_files import WEIGHTS, hash_weights, read_json, read_tensors
+from slonik.models.tagging.bilstm import BiLstm, BiLstmConfig
+from slonik.models.tagging.bio import BioLabels
+from slonik.models.tagging.neural_tagger import NeuralTagger
+from slonik.models.tagging.piece_features import PieceFeatures
+from slonik.models.tagging.word_features import WordFeatures
+from slonik.models.tagging.word_table import WordTable
+from slonik.models.task_model import TaskModel
+
+TAGGER_FILE = "tagger.json"
+BILSTM = "bilstm"
+
+
+class BiLstmFile(Config):
+    """The content of a BiLSTM tagger's `tagger.json`."""
+
+    format: int = 1
+    kind: str = BILSTM
+    labels: tuple[str, ...]
+    sizes: BiLstmConfig
+    words: tuple[str, ...]
+    """Words with a learnt vector, in lower case."""
+    characters: str
+    window: int = Field(128, ge=2)
+    overlap: int = Field(32, ge=0)
+
+
+def new_bilstm(
+    labels: BioLabels, sizes: BiLstmConfig, features: WordFeatures, *, seed: int, name: str = "bilstm"
+) -> NeuralTagger:
+    """A tagger with random weights, equal for equal seeds; the caller's random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        alphabet, learnt = features.alphabet, features.learnt
+        model = BiLstm(sizes, len(labels), features.table, learnt=learnt, alphabet=alphabet)
+    return NeuralTagger(name, labels, model, features, {"kind": _kind(BILSTM, sizes.crf)})
+
+
+def save_bilstm(tagger: NeuralTagger, folder: str | Path, passport: Passport, *, overwrite: bool = False) -> Path:
+    """Write a BiLSTM tagger, atomically.
+
+    Raises:
+        SlonikError: the folder is not empty (and not `overwrite`), or the disk is full.
+    """
+    model, features = tagger.model, tagger.features
+    assert isinstance(model, BiLstm) and isinstance(features, WordFeatures)
+    content = BiLstmFile(
+        labels=tagger.bio.names,
+        sizes=model.config,
+        words=features.words,
+        characters=features.characters,
+        window=features.window,
+        overlap=features.overlap,
+    )
+    target = Path(folder)
+    with atomic.new_folder(target, overwrite=overwrite) as unfinished:
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+        save_file(weights, unfinished / WEIGHTS)
+        features.table.save(unfinished)
+        atomic.write_json(unfinished / TAGGER_FILE, content.model_dump(mode="json"))
+        passport.write(unfinished)
+    return target
+
+
+def load_bilstm(folder: Path) -> NeuralTagger:
+    """The tagger that `save_bilstm` wrote.
+
+    Raises:
+        SlonikError: files are missing or damaged, or do not belong together.
+    """
+    content = build_config(BiLstmFile, read_json(folder / TAGGER_FILE), source=str(folder / TAGGER_FILE))
+    labels = BioLabels.of_tags(content.labels)
+    table = WordTable.open(folder)
+    features = WordFeatures(
+        table, content.words, content.characters, window=content.window, overlap=content.overlap
+    )
+    model = BiLstm(content.sizes, len(labels), table, learnt=features.learnt, alphabet=features.alphabet)
+    tensors = read_tensors(folder)  # names a missing or truncated file
+    try:
+        model.load_state_dict(load_file(folder / WEIGHTS))
+    except (SafetensorError, OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise SlonikError(f"{folder / WEIGHTS} does not fit {TAGGER_FILE} ({reason}): copy the folder whole") from None
+    facts: dict[str, Any] = {"kind": _kind(BILSTM, content.sizes.crf)}
+    facts["weights_hash"] = sha256_json([hash_weights(tensors), table.content_hash()])
+    return NeuralTagger(folder.name, labels, model, features, facts, folder)
+
+
+def encoder_tagger(model: TaskModel, name: str, folder: Path | None = None) -> NeuralTagger:
+    """An encoder with a token head as a tagger.
+
+    Raises:
+        SlonikError: the task model tags no words.
+    """
+    config = model.config
+    if config.kind != "tokens":
+        raise SlonikError(f"{name} is a model for {config.task!r}, not a tagger: give one that was trained on spans")
+    labels = BioLabels.of_tags(config.labels)
+    overlap = int(config.details.get("overlap", 64))
+    features = PieceFeatures(model.encoder.tokenizer, window=model.max_length, overlap=overlap)
+    facts = {"kind": _kind("encoder", bool(config.head.get("crf"))), "weights_hash": model.weights_hash()}
+    return NeuralTagger(name, labels, model, features, facts, folder)
+
+
+def _kind(name: str, crf: bool) -> str:
+    return f"{name}-crf" if crf else name
