@@ -69,6 +69,12 @@ class Source:
         """Whether the download is unpacked into the suite's folder."""
         return self.file.startswith("(")
 
+    @property
+    def subfolder(self) -> str:
+        """Folder inside the suite's that an archive in parts is unpacked into: "TERRa" for "(TERRa)", else ""."""
+        name = self.file.strip("()")
+        return name if self.is_archive and name.isalnum() else ""
+
 
 @dataclass(frozen=True)
 class LocalFile:
@@ -191,17 +197,18 @@ def _fetch_file(source: Source, folder: Path) -> Fetched:
 
 def _fetch_archive(source: Source, folder: Path) -> Fetched:
     pinned = _pins(folder).get(source.file)
-    if folder.is_dir() and any(path.name != PINS for path in folder.iterdir()):
-        return Fetched(source, folder, "present", pinned)
+    target = folder / source.subfolder
+    if target.is_dir() and any(path.name != PINS for path in target.iterdir()):
+        return Fetched(source, target, "present", pinned)
     expected = source.sha256 or pinned
     temporary = _download(source, folder.parent)
     try:
         found = _check(temporary, source, expected)
-        unpack(temporary, folder, _LAYOUTS.get(source.suite, {"": ""}))
+        unpack(temporary, target, _LAYOUTS.get(source.suite, {"": ""}))
     finally:
         temporary.unlink(missing_ok=True)
     _pin(folder, source, found)
-    return Fetched(source, folder, "downloaded", found, pinned_now=expected is None)
+    return Fetched(source, target, "downloaded", found, pinned_now=expected is None)
 
 
 def _check(path: Path, source: Source, expected: str | None) -> str:
@@ -267,7 +274,7 @@ def _download(source: Source, folder: Path) -> Path:
 
 
 def _destination(source: Source, folder: Path) -> Path:
-    return folder / source.suite if source.is_archive else folder
+    return folder / source.suite / source.subfolder if source.is_archive else folder
 
 
 def _transfer(source: Source, path: Path) -> None:
