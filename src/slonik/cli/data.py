@@ -1,4 +1,4 @@
-"""`slonik data convert`: annotated texts from one format to another; corpora to shards."""
+"""`slonik data convert`: annotated texts from one format to another; corpora to shards. `probing`: see data_probing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+
+from slonik.cli.data_probing import probing
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -16,6 +18,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Prepare texts and annotations.")
     group.callback()(_data)
     group.command("convert")(convert)
+    group.command("probing")(probing)
     app.add_typer(group, name="data")
 
 

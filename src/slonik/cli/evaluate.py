@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from slonik.cli.probing import probing
+
 if TYPE_CHECKING:
     from slonik.core.protocols import Encoder
     from slonik.core.records import Record
@@ -24,6 +26,7 @@ def register(app: typer.Typer) -> None:
     """Add the `evaluate` group."""
     group = typer.Typer(no_args_is_help=True, help="Measure models on a benchmark.")
     group.command("encodechka")(encodechka)
+    group.command("probing")(probing)
     app.add_typer(group, name="evaluate")
 
 

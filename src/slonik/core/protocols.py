@@ -71,6 +71,17 @@ class TokenEncoder(Protocol):
 
 
 @runtime_checkable
+class LayerEncoder(Encoder, Protocol):
+    """An encoder that shows what each of its layers says."""
+
+    def encode_layers(
+        self, texts: Sequence[str], poolings: Sequence[str] = ("mean",), *, prefix: str | None = ""
+    ) -> dict[str, NDArray[np.float16]]:
+        """Pooling ("mean", "cls", "last") -> vectors (layers + 1, N, D), embeddings first, from one pass."""
+        ...
+
+
+@runtime_checkable
 class Generator(Protocol):
     """A decoder: a prompt to its continuation."""
 

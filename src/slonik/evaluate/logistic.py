@@ -45,6 +45,15 @@ class LogisticModel:
         scores = features @ self.weights.T.astype(np.float32) + self.intercepts
         return scores[:, 0] if len(self.classes) == 2 else scores
 
+    def probabilities(self, features: Matrix) -> Vector:
+        """Probabilities of the classes (N, K)."""
+        scores = np.asarray(self.decision(features), dtype=np.float64)
+        if len(self.classes) == 2:
+            scores = np.stack([np.zeros_like(scores), scores], axis=1)
+        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+        found: Vector = scores / scores.sum(axis=1, keepdims=True)
+        return found
+
     def predict(self, features: Matrix) -> NDArray[np.str_]:
         """The likeliest label of each row."""
         scores = self.decision(features)
@@ -67,17 +76,35 @@ def fit_logistic(
     Raises:
         ValueError: fewer than two classes.
     """
-    classes, targets = np.unique(np.asarray(labels), return_inverse=True)
-    if len(classes) < 2:
-        raise ValueError(f"a classifier needs two classes, the labels have {len(classes)}")
-    axes = _Axes.of(features)
-    problem = _Problem(axes.turned(features), targets.ravel(), len(classes), 1.0 / (c * len(features)), axes.variances)
-    coefficients, iterations = problem.solve(tolerance)
-    weights = coefficients[:, :-1] @ axes.rotation.T
-    intercepts = coefficients[:, -1] - weights @ axes.mean
-    if len(classes) > 2:
-        intercepts -= intercepts.mean()  # a shift common to all classes changes nothing: take the centred one
-    return LogisticModel(classes, weights, intercepts, iterations)
+    return PreparedLogistic(features).fit(labels, c=c, tolerance=tolerance)
+
+
+class PreparedLogistic:
+    """Features whose principal axes are taken once, for fits with other labels or other penalties.
+
+    Args:
+        features: (N, D).
+    """
+
+    def __init__(self, features: Matrix) -> None:
+        self._axes = _Axes.of(features)
+        self._turned = self._axes.turned(features)
+
+    def fit(
+        self, labels: Sequence[str] | NDArray[np.str_], *, c: float = 1.0, tolerance: float = 1e-4
+    ) -> LogisticModel:
+        """As `fit_logistic`, which has the arguments and the errors."""
+        classes, targets = np.unique(np.asarray(labels), return_inverse=True)
+        if len(classes) < 2:
+            raise ValueError(f"a classifier needs two classes, the labels have {len(classes)}")
+        penalty = 1.0 / (c * len(self._turned))
+        problem = _Problem(self._turned, targets.ravel(), len(classes), penalty, self._axes.variances)
+        coefficients, iterations = problem.solve(tolerance)
+        weights = coefficients[:, :-1] @ self._axes.rotation.T
+        intercepts = coefficients[:, -1] - weights @ self._axes.mean
+        if len(classes) > 2:
+            intercepts -= intercepts.mean()  # a shift common to all classes changes nothing: take the centred one
+        return LogisticModel(classes, weights, intercepts, iterations)
 
 
 @dataclass(frozen=True)

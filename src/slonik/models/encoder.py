@@ -158,6 +158,14 @@ class TorchEncoder:
                 found[index] = TokenVectors(vectors, offsets[index], special[index])
         return [vectors for vectors in found if vectors is not None]
 
+    def encode_layers(
+        self, texts: Sequence[str], poolings: Sequence[str] = ("mean",), *, prefix: str | None = ""
+    ) -> dict[str, NDArray[np.float16]]:
+        """Pooling ("mean", "cls", "last") -> vectors of every layer (L + 1, N, D); see `slonik.models.layers`."""
+        from slonik.models.layers import layer_vectors
+
+        return layer_vectors(self, texts, poolings, prefix=prefix)
+
     def weights_hash(self) -> str:
         """sha256 over names, types, shapes and values of all weights, whatever file they came from."""
         return hash_tensors(

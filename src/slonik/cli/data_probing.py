@@ -1,0 +1,63 @@
+"""`slonik data probing`: probing tasks from a treebank, or from Russian text annotated on the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+
+def probing(
+    sources: list[Path] = typer.Argument(help="Treebanks (.conllu), or Russian texts that slovnet annotates."),
+    out: Path = typer.Option(..., help="Folder for rusenteval/TASK.txt, to be the --data-dir of `evaluate probing`."),
+    size: int = typer.Option(2000, help="Sentences per task, at most: 60 % tr, 20 % va, 20 % te."),
+    tasks: str | None = typer.Option(None, help="Comma-separated names (default: all fourteen)."),
+    share: float = typer.Option(1.0, help="Share of the texts to annotate, chosen by hash."),
+    limit: int | None = typer.Option(None, help="Read at most this many sentences."),
+    gold: list[Path] | None = typer.Option(None, help="Treebank to estimate the annotator's label errors on."),
+    seed: int = typer.Option(0, help="Decides which sentences are taken and which split they go to."),
+    json_file: Path | None = typer.Option(None, "--json", help="Write the manifest to this file too."),
+) -> None:
+    """Build RuSentEval's tasks: labels balanced, no deciding word in two splits, the same files from the same input.
+
+    Example: slonik data probing ru_taiga-ud-dev.conllu ru_pud-ud-test.conllu --out probing
+    """
+    from slonik.core.atomic import write_json
+    from slonik.data.probing.build import build, write
+    from slonik.data.probing.sources import head, open_sources
+
+    names = [name.strip().lower() for name in tasks.split(",") if name.strip()] if tasks else None
+    sentences, facts = open_sources(sources, share=share, seed=seed, gold=gold or ())
+    built = build(head(sentences, limit), size=size, tasks=names, seed=seed)
+    manifest = write(built, out, size=size, seed=seed, facts=facts)
+    _show(manifest)
+    if json_file is not None:
+        write_json(json_file, manifest)
+
+
+def _show(manifest: dict[str, Any]) -> None:
+    from slonik.report.table import ABSENT, Cell, Row, Table
+    from slonik.report.terminal import print_table
+
+    errors = manifest.get("label_errors", {})
+    rows = []
+    for name, facts in manifest["tasks"].items():
+        if not facts["built"]:
+            rows.append(Row((Cell(name, mark="absent"), *[ABSENT] * 5, Cell(facts["reason"], mark="absent"))))
+            continue
+        error = errors.get(name)
+        shown = ABSENT
+        if error and error["label_error"] is not None:
+            shown = Cell(f"{error['label_error']:.3f}", f"[{error['low']:.3f}, {error['high']:.3f}]")
+        sizes = " / ".join(str(count) for count in facts["sentences"].values())
+        labels = facts["labels"]["tr"]
+        named = ", ".join(f"{label} {count}" for label, count in list(labels.items())[:6])
+        more = f" and {len(labels) - 6} more" if len(labels) > 6 else ""
+        shared = str(sum(facts["shared_keys"].values()))
+        left = ", ".join(facts.get("labels_left_out", {}))
+        cells = (sizes, named + more, shared, f"{facts['largest_key_share']:.3f}")
+        rows.append(Row((Cell(name), *map(Cell, cells), shown, Cell(f"left out: {left[:80]}" if left else ""))))
+    title = f"probing tasks from {manifest['sentences_read']:,} sentences ({manifest['annotation']})"
+    columns = ("task", "tr / va / te", "labels in tr", "keys in two splits", "largest key", "label errors", "notes")
+    print_table(Table(title, columns, tuple(rows)))

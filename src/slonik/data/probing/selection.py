@@ -1,0 +1,158 @@
+"""Choose sentences for one task: bounded memory, deterministic, splits apart in their deciding words, labels balanced.
+
+Every sentence has a priority from the hash of its text and the seed, and the smallest priorities win: the result does
+not depend on the order of the source, and tasks share sentences where they can, which makes encoding them cheap. The
+split follows from the hash of the key (the deciding lemma), so no key is in two splits.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from slonik.core.seeds import derive_seed
+
+SPLITS = ("tr", "va", "te")
+SHARES = {"tr": 0.6, "va": 0.2, "te": 0.2}
+# A class with fewer sentences than this in a split is left out: nothing could be measured on it.
+FEWEST = {"tr": 10, "va": 4, "te": 4}
+_SPARE = 4  # candidates kept for every sentence wanted: caps and matching will refuse some
+_LARGEST_KEY_SHARE = 0.02
+_BUCKET_WORDS = 3
+_NAMED = 4  # classes named in a reason
+
+
+@dataclass(frozen=True, order=True)
+class Item:
+    """A candidate: `priority` decides, `length` is in words."""
+
+    priority: int
+    text: str
+    key: str
+    length: int
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The chosen sentences of one task.
+
+    Attributes:
+        rows: (split, label) -> items in order of priority; empty if the task could not be built.
+        dropped: labels left out, with the reason. matched: share of items chosen so that lengths are alike.
+        reason: why the task could not be built, "" if it could.
+    """
+
+    rows: dict[tuple[str, str], list[Item]]
+    dropped: dict[str, str]
+    matched: float | None = None
+    reason: str = ""
+
+
+class Pool:
+    """Candidates of one task, at most `capacity` for every label and split: those of the smallest priority."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._heaps: dict[tuple[str, str], list[tuple[int, str, Item]]] = {}
+        self._texts: dict[tuple[str, str], set[str]] = {}
+
+    def offer(self, label: str, split: str, item: Item) -> None:
+        """Keep the item if it is among the best; a text that is there already is not taken twice."""
+        heap = self._heaps.setdefault((label, split), [])
+        texts = self._texts.setdefault((label, split), set())
+        if item.text in texts or (len(heap) >= self._capacity and item.priority >= -heap[0][0]):
+            return
+        heapq.heappush(heap, (-item.priority, item.text, item))
+        texts.add(item.text)
+        if len(heap) > self._capacity:
+            texts.discard(heapq.heappop(heap)[1])
+
+    def items(self, label: str, split: str) -> list[Item]:
+        """What is kept, smallest priority first."""
+        return sorted(entry[2] for entry in self._heaps.get((label, split), []))
+
+    @property
+    def labels(self) -> list[str]:
+        """All labels met, sorted."""
+        return sorted({label for label, _ in self._heaps})
+
+
+def priority(seed: int, text: str) -> int:
+    """Smaller goes first; the same for every task."""
+    return derive_seed(seed, "probing", text)
+
+
+def split_of(seed: int, key: str) -> str:
+    """The split of everything with this key."""
+    share = derive_seed(seed, "split", key) / 2**63
+    return "tr" if share < SHARES["tr"] else "va" if share < SHARES["tr"] + SHARES["va"] else "te"
+
+
+def capacity(size: int, labels: int) -> int:
+    """Candidates to keep for every label and split of a task of `size` sentences."""
+    return max(20, math.ceil(_SPARE * size * SHARES["tr"] / max(2, labels)))
+
+
+def select(pool: Pool, size: int, *, match_length: bool = False) -> Selection:
+    """Balanced rows: as many of each label in a split, at most `size` in all."""
+    items = {(split, label): _capped(pool.items(label, split), size) for label in pool.labels for split in SPLITS}
+    dropped = {}
+    for label in pool.labels:
+        short = [f"{split} {len(items[split, label])}" for split in SPLITS if len(items[split, label]) < FEWEST[split]]
+        if short:
+            dropped[label] = f"too few sentences ({', '.join(short)})"
+    labels = [label for label in pool.labels if label not in dropped]
+    if len(labels) < 2:
+        named = [f"{label}: {reason}" for label, reason in list(dropped.items())[:_NAMED]]
+        found = "; ".join([*named, *(["..."] if len(dropped) > _NAMED else [])]) or "no sentence has the features"
+        return Selection({}, dropped, None, f"fewer than two classes with enough sentences ({found})")
+    rows: dict[tuple[str, str], list[Item]] = {}
+    matched = 0
+    for split in SPLITS:
+        quota = min(int(size * SHARES[split] / len(labels)), *(len(items[split, label]) for label in labels))
+        groups = [items[split, label] for label in labels]
+        chosen, alike = _alike(groups, quota) if match_length else ([group[:quota] for group in groups], 0)
+        matched += alike
+        rows |= {(split, label): group for label, group in zip(labels, chosen, strict=True)}
+    total = sum(map(len, rows.values()))
+    return Selection(rows, dropped, matched / total if match_length and total else None)
+
+
+def _capped(items: Iterable[Item], size: int) -> list[Item]:
+    """At most 2 % of a task's sentences from one key, two at least."""
+    most = max(2, math.ceil(_LARGEST_KEY_SHARE * size))
+    seen: Counter[str] = Counter()
+    kept = []
+    for item in items:
+        seen[item.key] += 1
+        if seen[item.key] <= most:
+            kept.append(item)
+    return kept
+
+
+def _alike(groups: Sequence[list[Item]], quota: int) -> tuple[list[list[Item]], int]:
+    """`quota` of each group, taken first so that every class has as many sentences of each length.
+
+    Returns:
+        The groups, and how many items were chosen that way; the rest goes by priority.
+    """
+    buckets: list[dict[int, list[Item]]] = []
+    for group in groups:
+        by_length: dict[int, list[Item]] = {}
+        for item in group:
+            by_length.setdefault(item.length // _BUCKET_WORDS, []).append(item)
+        buckets.append(by_length)
+    common = {length: min(len(b.get(length, [])) for b in buckets) for length in set().union(*buckets)}
+    room = sum(common.values())
+    if room > quota:
+        common = {length: count * quota // room for length, count in common.items()}
+    chosen = [[item for length, count in common.items() for item in b.get(length, [])[:count]] for b in buckets]
+    alike = sum(map(len, chosen))
+    for group, taken in zip(groups, chosen, strict=True):
+        have = set(taken)
+        taken.extend([item for item in group if item not in have][: quota - len(taken)])
+        taken.sort()
+    return chosen, alike

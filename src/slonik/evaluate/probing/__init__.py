@@ -1,0 +1,15 @@
+"""RuSentEval: what every layer of a model knows about a sentence, with baselines, control tasks and intervals."""
+
+from slonik.evaluate.probing.run import (
+    POOLINGS,
+    PROBES,
+    Options,
+    Probing,
+    baseline_records,
+    compare,
+    probe,
+    read_tasks,
+)
+from slonik.evaluate.probing.tasks import TASKS
+
+__all__ = ["POOLINGS", "PROBES", "TASKS", "Options", "Probing", "baseline_records", "compare", "probe", "read_tasks"]
