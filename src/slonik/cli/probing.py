@@ -46,7 +46,7 @@ def probing(
         probes=tuple(_split(probes) or ()), poolings=tuple(_split(poolings) or ()), seeds=tuple(range(max(1, seeds))),
         prefix=prefix, limit=limit, control=control, use_cache=cache,
     )  # fmt: skip
-    loading = {"dtype": dtype, "device": device, "trust_remote_code": trust_remote_code or None}
+    loading: dict[str, Any] = {"dtype": dtype, "device": device, "trust_remote_code": trust_remote_code or None}
     done = []
     for model in dict.fromkeys(models):
         encoder = slonik.load(model, **{name: value for name, value in loading.items() if value is not None})

@@ -51,8 +51,8 @@ def heatmap(
                 if figures:
                     ink = colours.surface if share > 0.55 else colours.ink
                     axes.text(x, y, write(value), ha="center", va="center", fontsize=size, color=ink)
-            if y < len(marks) and marks[y] is not None:
-                axes.add_patch(Rectangle((marks[y] - 0.48, y - 0.48), 0.96, 0.96, fill=False, lw=1.2,
+            if y < len(marks) and (mark := marks[y]) is not None:
+                axes.add_patch(Rectangle((mark - 0.48, y - 0.48), 0.96, 0.96, fill=False, lw=1.2,
                                          edgecolor=colours.series[1]))  # fmt: skip
         axes.set_xlim(-0.5, len(columns) - 0.5)
         axes.set_ylim(len(rows) - 0.5, -0.5)

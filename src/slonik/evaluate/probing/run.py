@@ -101,13 +101,12 @@ def probe(
     options: Options = Options(),
     on_task: Callable[[str], None] = lambda _: None,
 ) -> Probing:
-    """Probe every layer of `encoder` on `tasks`.
+    """Probe every layer of `encoder` on `tasks`; what has no layers (word vectors) counts as one, layer 0.
 
     Raises:
-        SlonikError: an encoder without layers, or an unknown probe or pooling.
+        SlonikError: an unknown probe or pooling.
     """
-    if not isinstance(encoder, LayerEncoder):
-        raise SlonikError(f"{encoder.name} has no layers to probe: give a transformer (folder, hub id, embedded:NAME)")
+    layered = encoder if isinstance(encoder, LayerEncoder) else _OneLayer(encoder)
     for name in options.probes:
         lookup(name, dict.fromkeys(PROBES), "probe")
     for name in options.poolings:
@@ -117,7 +116,7 @@ def probe(
     root = cache_dir() / "layers" if options.use_cache else None
     own = identity(encoder, hashes, options.prefix)
     for pooling in options.poolings:
-        store = LayerStore(encoder, pooling, options.prefix, root, own)
+        store = LayerStore(layered, pooling, options.prefix, root, own)
         store.prepare(text for data in tasks for text in data.texts)
         found.stores[pooling] = store
         found.encoded += store.encoded
@@ -133,6 +132,21 @@ def probe(
     return found
 
 
+class _OneLayer:
+    """An encoder of one vector per text in the form of a model with one layer."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.name, self.dimension = encoder.name, encoder.dimension
+        self.encode, self.describe = encoder.encode, encoder.describe
+
+    def encode_layers(
+        self, texts: Sequence[str], poolings: Sequence[str] = ("mean",), *, prefix: str | None = ""
+    ) -> dict[str, NDArray[np.float16]]:
+        """The text's vector, whatever the pooling."""
+        vectors = self.encode(texts, prefix=prefix).astype(np.float16)[None]
+        return dict.fromkeys(poolings, vectors)
+
+
 def baseline_records(tasks: Sequence[TaskData], on_task: Callable[[str], None] = lambda _: None) -> list[Record]:
     """Accuracy of every baseline on every task, named as models, variant "logistic"."""
     records = []
@@ -143,7 +157,7 @@ def baseline_records(tasks: Sequence[TaskData], on_task: Callable[[str], None] =
             began = time.perf_counter()
             right = method(data)
             spread = resampled_means(right[None].astype(np.float32), seed=0, sample=f"{data.task.id} te")
-            record = _record(data, "logistic", name, "accuracy", intervals(right[None], spread)[0])
+            record = _record(data, "logistic", name, "accuracy", intervals(right[None].astype(np.float32), spread)[0])
             seconds = round(time.perf_counter() - began, 3)
             records.append(record.model_copy(update={"seconds": seconds, "detail": {"baseline": True}}))
     return records
