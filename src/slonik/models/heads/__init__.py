@@ -14,13 +14,23 @@ from torch import nn
 
 from slonik.core.errors import SlonikError
 from slonik.core.lookup import lookup
+from slonik.models.heads.answer import AnswerHead
+from slonik.models.heads.choice import ChoiceHead
+from slonik.models.heads.pair import PairHead
 from slonik.models.heads.sequence import SequenceHead
+from slonik.models.heads.tokens import TokenHead
+from slonik.models.heads.words import WordsHead
 from slonik.models.task_config import TaskConfig
 
 HeadClass: TypeAlias = Callable[..., nn.Module]
 
 HEADS: dict[str, HeadClass] = {
     "sequence": SequenceHead,
+    "pair": PairHead,
+    "words": WordsHead,
+    "choice": ChoiceHead,
+    "answer": AnswerHead,
+    "tokens": TokenHead,
 }
 
 

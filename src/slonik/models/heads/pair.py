@@ -1,0 +1,74 @@
+"""Two texts to labels: the means of both texts' tokens, their difference and product, beside the whole input's vector.
+
+Texts encoded jointly give means that have seen each other; encoded apart they give the vectors that a sentence encoder
+was trained for. The features [u, v, |u - v|, u * v] are those of InferSent (Conneau et al. 2017) and help encoders
+whose first token was never trained to hold a relation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from slonik.models.heads.sequence import Pooling, masked_mean, pooled
+
+
+def relation(first: Tensor, second: Tensor) -> Tensor:
+    """[u, v, |u - v|, u * v, cos]: (..., D), (..., D) -> (..., 4 D + 1)."""
+    cosine = torch.nn.functional.cosine_similarity(first, second, dim=-1).unsqueeze(-1)
+    return torch.cat([first, second, (first - second).abs(), first * second, cosine], dim=-1)
+
+
+def text_vectors(hidden: Tensor, segments: Tensor) -> tuple[Tensor, Tensor]:
+    """Means of both texts' tokens (B, D) each: of one joint row (B, T, D), or of two rows (B, 2, T, D)."""
+    if hidden.dim() == 4:
+        means = masked_mean(hidden, segments == 1)
+        return means[:, 0], means[:, 1]
+    return masked_mean(hidden, segments == 1), masked_mean(hidden, segments == 2)
+
+
+class FeatureLayer(nn.Module):
+    """Dropout and a linear layer, or one hidden GELU layer between, from features to outputs."""
+
+    def __init__(self, features: int, outputs: int, *, hidden: int, dropout: float) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Dropout(dropout)]
+        if hidden:
+            layers += [nn.Linear(features, hidden), nn.GELU(), nn.Dropout(dropout)]
+        self.stack = nn.Sequential(*layers, nn.Linear(hidden or features, outputs))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(..., features) -> (..., outputs)."""
+        made: Tensor = self.stack(features)
+        return made.float()
+
+
+class PairHead(nn.Module):
+    """Classification of two texts by the relation of their vectors.
+
+    Args:
+        dimension: D of the encoder.
+        outputs: labels, or 1.
+        pooling: of the whole joint input, whose vector is a feature too; not used for texts encoded apart.
+        hidden: width of a hidden layer; 0 = none.
+        dropout: on the features.
+    """
+
+    def __init__(
+        self, dimension: int, outputs: int, *, pooling: Pooling = "cls", hidden: int = 0, dropout: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.pooling: Pooling = pooling
+        self.layer = FeatureLayer(5 * dimension + 1, outputs, hidden=hidden, dropout=dropout)
+
+    def forward(self, hidden: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """(B, T, D) of joint rows or (B, 2, T, D) of texts apart -> logits (B, outputs)."""
+        first, second = text_vectors(hidden, batch["segments"])
+        if hidden.dim() == 4:
+            whole = (first + second) / 2
+        else:
+            whole = pooled(hidden, batch["attention_mask"], self.pooling)
+        logits: Tensor = self.layer(torch.cat([whole, relation(first, second)], dim=-1))
+        return logits

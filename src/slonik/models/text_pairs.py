@@ -1,0 +1,270 @@
+"""Texts of an example to the token fields that task models take, with exact character offsets.
+
+An example is one or more inputs of the encoder (rows), each of one text or of two texts encoded jointly, and spans
+of characters that a head wants the vectors of. The raw tokenizer gives ids and offsets without specials; the
+specials between and around come from the tokenizer's own template, read once.
+
+Truncation, where a row is longer than `max_length`: of two texts the longer one is cut until both fit (equal halves if
+both are long). A text is cut at its end; one with marked spans keeps the window of tokens around them instead. A
+span that no longer has any token becomes empty, and its vector zeros. Nothing is split into several windows here.
+
+Shapes: R rows, T tokens, K spans.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from slonik.models.tokenizing import Template, template_of
+
+Fields = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class TextSpan:
+    """Characters `start` to `end` of text `part` (0 or 1) of row `row`."""
+
+    row: int
+    part: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class TaskInput:
+    """What one example gives to the encoder.
+
+    Attributes:
+        rows: each one text, or two that are read together.
+        spans: characters whose vectors the head wants.
+    """
+
+    rows: tuple[tuple[str, ...], ...]
+    spans: tuple[TextSpan, ...] = ()
+
+
+@dataclass(frozen=True)
+class PairTemplate:
+    """Specials of a tokenizer around one text and around two: `head first middle second tail`.
+
+    Attributes:
+        single: around one text.
+        head, middle, tail: around and between two.
+        types: token types of the head, first text, middle, second text, tail.
+    """
+
+    single: Template
+    head: tuple[int, ...]
+    middle: tuple[int, ...]
+    tail: tuple[int, ...]
+    types: tuple[int, int, int, int, int]
+
+    @property
+    def size(self) -> int:
+        """Specials around two texts."""
+        return len(self.head) + len(self.middle) + len(self.tail)
+
+
+def pair_template(tokenizer: Tokenizer) -> PairTemplate:
+    """Read the specials from what the tokenizer does to two letters.
+
+    A tokenizer without a pair template (GPT-2) puts nothing between; then the tail of a single text stands there.
+    """
+    single = template_of(tokenizer)
+    encoding = tokenizer.encode("а", "б")
+    owners = encoding.sequence_ids
+    first = [place for place, owner in enumerate(owners) if owner == 0]
+    second = [place for place, owner in enumerate(owners) if owner == 1]
+    if not first or not second or first[-1] > second[0]:
+        return PairTemplate(single, single.head, single.tail, single.tail, (0, 0, 0, 0, 0))
+    ids, kinds = encoding.ids, encoding.type_ids
+    head, tail = tuple(ids[: first[0]]), tuple(ids[second[-1] + 1 :])
+    middle = tuple(ids[first[-1] + 1 : second[0]])
+    types = (
+        kinds[0] if head else 0,
+        kinds[first[0]],
+        kinds[first[-1] + 1] if middle else kinds[first[0]],
+        kinds[second[0]],
+        kinds[-1] if tail else kinds[second[0]],
+    )
+    return PairTemplate(single, head, middle, tail, types)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tokenised row.
+
+    Attributes:
+        ids, types: (T,).
+        segments: (T,) 0 for specials, 1 and 2 for tokens of the first and second text.
+        offsets: (T, 2) character offsets into the token's own text, without surrounding spaces; (0, 0) for specials.
+    """
+
+    ids: NDArray[np.int64]
+    types: NDArray[np.int64]
+    segments: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+
+    def tokens_of(self, part: int, start: int, end: int) -> tuple[int, int]:
+        """First and last + 1 token that share characters with text[start:end]; (0, 0) if none is left."""
+        inside = (self.segments == part + 1) & (self.offsets[:, 0] < end) & (self.offsets[:, 1] > start)
+        found = np.flatnonzero(inside)
+        return (int(found[0]), int(found[-1]) + 1) if len(found) else (0, 0)
+
+
+class PairTokenizer:
+    """Rows of token ids with specials, cut to `max_length`.
+
+    Args:
+        tokenizer: raw; its own padding and truncation are off.
+        max_length: tokens of a row, specials included.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, max_length: int) -> None:
+        self._tokenizer = tokenizer
+        self._template = pair_template(tokenizer)
+        self._max_length = max_length
+
+    def row(self, texts: Sequence[str], spans: Sequence[TextSpan] = ()) -> Row:
+        """One text or two as a row; `spans` (of this row) must survive the cut if they can.
+
+        Raises:
+            ValueError: not one or two texts.
+        """
+        if not 1 <= len(texts) <= 2:
+            raise ValueError(f"a row holds one text or two, not {len(texts)}")
+        pieces = [_pieces(self._tokenizer, text) for text in texts]
+        template = self._template
+        specials = template.size if len(texts) == 2 else template.single.size
+        rooms = _rooms([len(ids) for ids, _ in pieces], max(1, self._max_length - specials))
+        kept = []
+        for part, ((ids, offsets), room) in enumerate(zip(pieces, rooms, strict=True)):
+            wanted = [(span.start, span.end) for span in spans if span.part == part]
+            start = _window(offsets, room, wanted)
+            kept.append((ids[start : start + room], offsets[start : start + room]))
+        if len(kept) == 1:
+            single = template.single
+            return _assemble([(single.head, 0), (kept[0], 0, 1), (single.tail, 0)])
+        types = template.types
+        return _assemble(
+            [(template.head, types[0]), (kept[0], types[1], 1), (template.middle, types[2])]
+            + [(kept[1], types[3], 2), (template.tail, types[4])]
+        )
+
+    def fields(self, example: TaskInput) -> Fields:
+        """Arrays of one example: input_ids, attention_mask, token_type_ids, segments: (T,), or (R, T) for several rows.
+
+        Several rows add `candidates` (R,), True; spans add `spans` (K, 3): row, first token, last token + 1.
+        """
+        rows = [
+            self.row(texts, [span for span in example.spans if span.row == number])
+            for number, texts in enumerate(example.rows)
+        ]
+        longest = max(len(row.ids) for row in rows)
+        shape = (len(rows), longest)
+        found: Fields = {
+            name: np.zeros(shape, dtype=np.int64)
+            for name in ("input_ids", "attention_mask", "token_type_ids", "segments")
+        }
+        found["input_ids"] += self.pad_id
+        for number, row in enumerate(rows):
+            size = len(row.ids)
+            found["input_ids"][number, :size] = row.ids
+            found["attention_mask"][number, :size] = 1
+            found["token_type_ids"][number, :size] = row.types
+            found["segments"][number, :size] = row.segments
+        if len(rows) == 1:
+            found = {name: array[0] for name, array in found.items()}
+        else:
+            found["candidates"] = np.ones(len(rows), dtype=np.bool_)
+        if example.spans:
+            spans = [(s.row, *rows[s.row].tokens_of(s.part, s.start, s.end)) for s in example.spans]
+            found["spans"] = np.array(spans, dtype=np.int64)
+        return found
+
+    @property
+    def pad_id(self) -> int:
+        """The id to pad with; its value never reaches a result, but RoBERTa-like classes count positions by it."""
+        for token in ("<pad>", "[PAD]"):
+            if (found := self._tokenizer.token_to_id(token)) is not None:
+                return int(found)
+        return 0
+
+
+def _pieces(tokenizer: Tokenizer, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+    """Ids and offsets of a text without specials; a piece's leading space is not in its span."""
+    try:
+        encoding = tokenizer.encode(text, add_special_tokens=False)
+    except (TypeError, UnicodeEncodeError):  # a lone surrogate: one character each way, offsets stay right
+        encoding = tokenizer.encode(text.encode("utf-8", "replace").decode("utf-8"), add_special_tokens=False)
+    return encoding.ids, [_stripped(text, start, end) for start, end in encoding.offsets]
+
+
+def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    return start, end
+
+
+def _rooms(lengths: Sequence[int], room: int) -> list[int]:
+    """How many tokens each text may keep: the longer of two is cut first."""
+    if len(lengths) == 1:
+        return [room]
+    first, second = lengths
+    half = room // 2
+    if first + second <= room:
+        return [first, second]
+    if first <= half:
+        return [first, room - first]
+    if second <= half:
+        return [room - second, second]
+    return [room - half, half]
+
+
+def _window(offsets: Sequence[tuple[int, int]], room: int, wanted: Sequence[tuple[int, int]]) -> int:
+    """First token of the window to keep: 0, or as far right as the wanted characters need."""
+    if len(offsets) <= room or not wanted:
+        return 0
+    inside = [
+        place
+        for place, (start, end) in enumerate(offsets)
+        if any(start < last and end > first for first, last in wanted)
+    ]
+    if not inside or inside[-1] < room:
+        return 0
+    middle = (inside[0] + inside[-1] + 1) // 2
+    start = middle - room // 2
+    if inside[-1] - inside[0] < room:
+        start = min(max(start, inside[-1] + 1 - room), inside[0])
+    return min(max(start, 0), len(offsets) - room)
+
+
+def _assemble(parts: Sequence[Any]) -> Row:
+    """Specials `(ids, type)` and texts `((ids, offsets), type, segment)` one after another."""
+    ids: list[int] = []
+    types: list[int] = []
+    segments: list[int] = []
+    offsets: list[tuple[int, int]] = []
+    for part in parts:
+        special = len(part) == 2
+        new, spans = (part[0], [(0, 0)] * len(part[0])) if special else part[0]
+        ids += new
+        types += [part[1]] * len(new)
+        segments += [0 if special else part[2]] * len(new)
+        offsets += spans
+    if not ids:  # an empty text with a tokenizer without specials: one padding-like token keeps shapes whole
+        ids, types, segments, offsets = [0], [0], [0], [(0, 0)]
+    return Row(
+        np.array(ids, dtype=np.int64),
+        np.array(types, dtype=np.int64),
+        np.array(segments, dtype=np.int64),
+        np.array(offsets, dtype=np.int64).reshape(-1, 2),
+    )

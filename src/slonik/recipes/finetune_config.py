@@ -1,0 +1,113 @@
+"""Settings of fine-tuning: what is trained, on which items, how long, how often, from which teacher."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from slonik.core.config import Config
+
+OwnKind = Literal["classification", "multilabel", "pair", "regression", "qa", "text2text"]
+
+
+class Tuning(Config):
+    """How one task model is trained. The defaults are for encoders of some 10 to 100 M parameters and small data."""
+
+    epochs: float = Field(6.0, gt=0)
+    max_steps: int | None = Field(None, ge=1)
+    """At most so many steps, whatever the epochs say."""
+    batch_texts: int = Field(16, ge=1)
+    batch_tokens: int | None = Field(4096, ge=1)
+    learning_rate: float = Field(1e-4, gt=0)
+    """Of the head; with `layer_decay` the layers below learn slower."""
+    layer_decay: float = Field(0.9, gt=0, le=1)
+    weight_decay: float = Field(0.01, ge=0)
+    warmup_ratio: float = Field(0.1, ge=0, lt=1)
+    schedule: Literal["cosine", "linear", "constant"] = "linear"
+    optimizer: Literal["adamw", "adafactor", "lamb", "muon"] = "adamw"
+    clip_norm: float = Field(1.0, gt=0)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    encoder_dropout: float | None = Field(None, ge=0, lt=1)
+    """Dropout of hidden states and attention while training; None = as in the checkpoint."""
+    freeze: Literal["nothing", "embeddings", "encoder"] = "embeddings"
+    """Large embedding tables are left as they are by default: a small task sees few of their rows."""
+    evaluations: int = Field(2, ge=1)
+    """Looks at the stopping set per epoch."""
+    patience: int | None = Field(5, ge=1)
+    """Stop after so many looks without a better one."""
+    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
+    max_length: int | None = Field(None, ge=4)
+    """Tokens of an input; None = the task's own."""
+    head: dict[str, Any] = {}
+    """Options of the head, over those of the task."""
+    pairs: Literal["joint", "separate"] | None = None
+    """How two texts are encoded; None = the task's own way."""
+    save_every_minutes: float = Field(5.0, ge=0)
+
+
+class Teaching(Config):
+    """Distillation while fine-tuning (DistilBERT, section 3, second variant)."""
+
+    teachers: tuple[str, ...] = ()
+    """Folders of task models for the same task; the mean of several is the ensemble's answer."""
+    weight: float = Field(0.5, gt=0, le=1)
+    temperature: float = Field(2.0, gt=0)
+
+
+class OwnData(Config):
+    """The user's own labelled files."""
+
+    train: str
+    valid: str | None = None
+    """Measured at the end, never used for choosing; None = a held-out share of `train`."""
+    kind: OwnKind = "classification"
+    text_columns: tuple[str, ...] = ("text",)
+    label_column: str = "label"
+    name: str = "custom"
+
+
+class FinetuneRecipe(Config):
+    """What `slonik finetune` reads."""
+
+    model: str
+    out: str
+    tasks: tuple[str, ...] = ()
+    data_dir: str | None = None
+    own: OwnData | None = None
+    seeds: int = Field(3, ge=1)
+    seed: int = Field(0, ge=0)
+    """Of the splits and the first run; runs take seed, seed + 1, ..."""
+    tuning: Tuning = Tuning()
+    per_task: dict[str, dict[str, Any]] = {}
+    """Task id -> fields of `tuning` for that task."""
+    grid: dict[str, list[Any]] = {}
+    """Field of `tuning` -> values to try; every combination is run once, the stopping set chooses."""
+    crossfit: Literal["auto", "always", "never"] = "auto"
+    """Cross-fitting over val_crowd.jsonl: "auto" where a task has no training file."""
+    folds: int = Field(5, ge=2)
+    held_out: float = Field(0.2, gt=0, lt=1)
+    """Share of the training file that is measured where there is no other labelled file."""
+    stopping: float = Field(0.12, gt=0, lt=1)
+    """Share of the fitting items that early stopping and the grid look at."""
+    max_items: int | None = Field(None, ge=1)
+    """At most so many fitting items of a task, drawn by seed."""
+    multitask: bool = False
+    """Train one encoder on all tasks first, then go on with each task from there."""
+    teaching: Teaching = Teaching()
+    prompts: Literal["plain", "none"] = "plain"
+    """Decoders and T5: the versioned Russian prompts, or the bare texts."""
+    denoiser: str = ""
+    """Text-to-text: prefix of the denoiser to go on from, e.g. "<LM>" of FRED-T5."""
+    shots: int = Field(0, ge=0)
+    """Decoders without training: examples in the prompt."""
+    train: bool = True
+    """False: decoders and T5 answer as they are (zero-shot, or with `shots`)."""
+
+    @model_validator(mode="after")
+    def _has_a_task(self) -> Self:
+        if bool(self.tasks) == (self.own is not None):
+            raise ValueError("give either tasks of Russian SuperGLUE or your own training file")
+        if self.tasks and self.data_dir is None:
+            raise ValueError("tasks of Russian SuperGLUE need data_dir, the folder that holds russian_superglue/")
+        return self

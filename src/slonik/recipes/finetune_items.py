@@ -1,0 +1,134 @@
+"""Labelled items of any task, and how they are divided: fitting, early stopping, measuring, folds.
+
+Items of one group (one premise, one passage, one word) never stand on both sides of a division; labels are spread
+evenly. Which texts make an item is the task's business.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slonik.core.seeds import derive_seed
+from slonik.models.text_pairs import Fields, PairTokenizer, TaskInput
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One example of a task, ready for a tokenizer.
+
+    Attributes:
+        key: its number in its file.
+        input: its texts.
+        label: what the objective wants as `label`: an index, numbers (L,), a float, right candidates (R,), or
+            (first, last + 1) characters of the answer in the second text; None where it is not known.
+        group: items of one group stay together.
+    """
+
+    key: int | str
+    input: TaskInput
+    label: Any
+    group: str
+
+    @property
+    def stratum(self) -> str:
+        """What is spread evenly over the sides of a division."""
+        return str(self.label) if isinstance(self.label, int) else ""
+
+
+def divide(items: Sequence[Item], shares: Sequence[float], seed: int) -> list[IntArray]:
+    """Divide items into parts of about the given shares, groups whole, labels even.
+
+    Groups come in random order, large ones first; each goes to the part that lacks most of its labels.
+
+    Args:
+        shares: sum to 1.
+
+    Returns:
+        Item numbers of each part, ascending.
+    """
+    members: dict[str, list[int]] = defaultdict(list)
+    for number, item in enumerate(items):
+        members[item.group].append(number)
+    strata = {name: index for index, name in enumerate(sorted({item.stratum for item in items}))}
+    counts = {group: _counts([items[n].stratum for n in numbers], strata) for group, numbers in members.items()}
+    wanted = np.outer(shares, sum(counts.values(), np.zeros(len(strata))))
+    rng = np.random.default_rng(derive_seed(seed, "divide", len(items), len(shares)))
+    names = sorted(members)
+    order = sorted((names[place] for place in rng.permutation(len(names))), key=lambda name: -len(members[name]))
+    parts: list[list[int]] = [[] for _ in shares]
+    for name in order:
+        lack = (wanted * (counts[name] > 0)).sum(1) / np.maximum(np.asarray(shares), 1e-9)
+        best = int(np.argmax(lack))
+        wanted[best] -= counts[name]
+        parts[best] += members[name]
+    return [np.array(sorted(part), dtype=np.int64) for part in parts]
+
+
+def _counts(labels: Sequence[str], strata: dict[str, int]) -> NDArray[np.float64]:
+    found = np.zeros(len(strata))
+    for label in labels:
+        found[strata[label]] += 1
+    return found
+
+
+def drawn(numbers: IntArray, most: int | None, seed: int) -> IntArray:
+    """At most `most` of `numbers`, drawn by seed, in their order."""
+    if most is None or len(numbers) <= most:
+        return numbers
+    rng = np.random.default_rng(derive_seed(seed, "draw", len(numbers), most))
+    return np.sort(rng.permutation(numbers)[:most])
+
+
+def fields_of(items: Sequence[Item], tokenizer: PairTokenizer) -> list[Fields]:
+    """Token fields of items, without labels."""
+    return [tokenizer.fields(item.input) for item in items]
+
+
+def labelled_fields(
+    items: Sequence[Item], tokenizer: PairTokenizer, target: str, *, most_candidates: int = 8, seed: int = 0
+) -> list[Fields]:
+    """Token fields with `label`, for training.
+
+    An example with many candidates keeps the right ones and a draw of wrong ones, `most_candidates` in all: a softmax
+    over a sample of wrong answers costs a third and trains the same scores.
+
+    An answer that was cut away points to the first token, "no answer".
+    """
+    made = []
+    for number, item in enumerate(items):
+        if target == "answer":
+            made.append(_answer_fields(item, tokenizer))
+            continue
+        if target == "choice" and len(item.input.rows) > most_candidates:
+            item = _fewer_candidates(item, most_candidates, derive_seed(seed, "candidates", number))
+        fields = tokenizer.fields(item.input)
+        kind: type = np.int64 if target == "single" else np.float32
+        fields["label"] = np.asarray(item.label, dtype=kind)
+        made.append(fields)
+    return made
+
+
+def _fewer_candidates(item: Item, most: int, seed: int) -> Item:
+    right = [place for place, value in enumerate(item.label) if value][:most]
+    wrong = [place for place, value in enumerate(item.label) if not value]
+    rng = np.random.default_rng(seed)
+    kept = sorted(right + [wrong[place] for place in rng.permutation(len(wrong))[: most - len(right)]])
+    rows = tuple(item.input.rows[place] for place in kept)
+    return Item(item.key, TaskInput(rows), [item.label[place] for place in kept], item.group)
+
+
+def _answer_fields(item: Item, tokenizer: PairTokenizer) -> Fields:
+    start, end = item.label if item.label is not None else (0, 0)
+    row = tokenizer.row(item.input.rows[0])
+    first, last = row.tokens_of(1, start, end) if end > start else (0, 1)
+    places = (first, max(last - 1, 0))
+    fields = {"input_ids": row.ids, "attention_mask": np.ones_like(row.ids), "token_type_ids": row.types}
+    return {**fields, "segments": row.segments, "label": np.array(places, dtype=np.int64)}
