@@ -69,6 +69,9 @@ class PruneConfig(Config):
     steps: int = Field(8, ge=1)
     """Rounds of scoring and cutting."""
     criterion: Literal["taylor", "gate", "fisher", "magnitude", "random"] = "taylor"
+    loss: Literal["pairs", "movement", "original", "mlm"] | None = None
+    """What importance is taken of: closeness of translation pairs, movement of sentence vectors, distance to the
+    original's vectors, masked words; without it, pairs where there are any, else movement."""
     texts: int = Field(512, ge=8)
     """Texts or pairs to score structures on, and to refit on."""
     refit: bool = True

@@ -6,11 +6,9 @@ heads, neurons and dimensions by an importance criterion, in many small steps wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from slonik.compress import latency
@@ -25,15 +23,10 @@ from slonik.compress.surgery import apply
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Step
 from slonik.models.encoder import TorchEncoder
-from slonik.models.pooling import pool
-from slonik.objectives.closeness import pair_closeness_loss, probe_loss
-from slonik.objectives.padding import pad
 from slonik.recipes.compress_config import PruneConfig
 from slonik.recipes.compress_corpus import CorpusSample
+from slonik.recipes.importance import importance, pooling_of, text_batches
 
-Batch = dict[str, Tensor]
-
-_BATCH_TEXTS = 16
 _DEPTH_TEXTS = 128
 _BEAM = 12
 _TARGETS = ("target_parameters", "target_flops", "target_latency")
@@ -47,16 +40,15 @@ def prune(
     Raises:
         SlonikError: a budget that cannot be met; the sentence says which is the nearest that can.
     """
-    del teacher  # the trimmed student computes what the teacher does until something is cut
     summary: dict[str, Any] = {}
     chosen = _layers(student, config, sample, summary)
     if _only_layers(config):
         plan = whole(student.model) if chosen is None else keep_layers(whole(student.model), chosen)
         model = apply(student.model, plan)
     else:
-        model, plan = _shrink(student, config, chosen, sample, seed, summary)
+        model, plan = _shrink(teacher, student, config, chosen, sample, seed, summary)
     if config.refit and plan != whole(student.model):
-        refit(model, student.model, plan, _batches(student, sample.texts[: config.texts]))
+        refit(model, student.model, plan, text_batches(student, sample.texts[: config.texts]))
     summary |= {
         "layers": list(plan.layers),
         "heads": [len(kept) for kept in plan.heads],
@@ -95,14 +87,15 @@ def _layers(
         raise SlonikError(f"{config.layers} layers cannot stay: the model has {depth}")
     if config.layers == depth:
         return None
-    batches = _batches(student, sample.texts[:_DEPTH_TEXTS])
-    found = search_layers(student.model, batches, _pool(student), config.layers, width=_BEAM)
+    batches = text_batches(student, sample.texts[:_DEPTH_TEXTS])
+    found = search_layers(student.model, batches, pooling_of(student), config.layers, width=_BEAM)
     best = max(found, key=lambda cut: cut.score)
     summary["untrained_agreement"] = {"cosine": best.cosine, "correlation": best.correlation}
     return best.layers
 
 
 def _shrink(
+    teacher: TorchEncoder,
     student: TorchEncoder,
     config: PruneConfig,
     chosen: tuple[int, ...] | None,
@@ -114,55 +107,30 @@ def _shrink(
     names = ("heads", "ffn", "hidden", "uneven", *_TARGETS)
     budget = Budget(keep_layers=chosen, **{name: getattr(config, name) for name in names})
     table = latency.measure(student.model) if config.target_latency else None
-    batches = _scoring_batches(student, config, sample)
-    made = shrink(
-        student.model, budget, _scorer(student, config, batches, seed, chosen), steps=config.steps, latency=table
-    )
+    score = _scorer(teacher, student, config, sample, seed, chosen)
+    made = shrink(student.model, budget, score, steps=config.steps, latency=table)
     summary["parameters_by_step"] = list(made.parameters)
     return made.model, made.plan
 
 
 def _scorer(
-    student: TorchEncoder, config: PruneConfig, batches: list[Batch], seed: int, chosen: tuple[int, ...] | None
+    teacher: TorchEncoder,
+    student: TorchEncoder,
+    config: PruneConfig,
+    sample: CorpusSample,
+    seed: int,
+    chosen: tuple[int, ...] | None,
 ) -> Callable[[PreTrainedModel], Scores]:
-    """The criterion on the closeness of translations; without pairs, on how far sentence vectors move."""
-    pooling = _pool(student)
-    paired = bool(batches) and "pair_input_ids" in batches[0]
-    loss = pair_closeness_loss(pooling) if paired else probe_loss(pooling, seed=seed)
+    """The criterion on the loss that the recipe names."""
+    asked = importance(teacher, student, config, sample, seed)
     criterion = CRITERIA[config.criterion]
     kinds = {"heads", "ffn"} | ({"hidden"} if config.hidden < 1 else set())
 
     def score(model: PreTrainedModel) -> Scores:
-        scores: Scores = criterion(model, batches, loss, kinds)
+        loss = asked.first if model is student.model else asked.later
+        scores: Scores = criterion(model, asked.batches, loss, kinds)
         if chosen is None and any(getattr(config, name) for name in _TARGETS):
-            return scores.with_layers(leave_one_out(model, batches, pooling))
+            return scores.with_layers(leave_one_out(model, asked.batches, pooling_of(student)))
         return scores
 
     return score
-
-
-def _scoring_batches(student: TorchEncoder, config: PruneConfig, sample: CorpusSample) -> list[Batch]:
-    if not sample.pairs:
-        return _batches(student, sample.texts[: config.texts])
-    russian = _batches(student, [pair[1] for pair in sample.pairs[: config.texts]])
-    english = _batches(student, [pair[0] for pair in sample.pairs[: config.texts]])
-    return [
-        left | {f"pair_{name}": value for name, value in right.items()}
-        for left, right in zip(russian, english, strict=True)
-    ]
-
-
-def _batches(student: TorchEncoder, texts: Sequence[str]) -> list[Batch]:
-    """Padded batches with the model's own prefix, in the order of the texts."""
-    padding = int(getattr(student.model.config, "pad_token_id", 0) or 0)
-    rows = [np.asarray(row, dtype=np.int64) for row in student.tokenize(texts, None, 64)]
-    return [pad(rows[start : start + _BATCH_TEXTS], padding) for start in range(0, len(rows), _BATCH_TEXTS)]
-
-
-def _pool(student: TorchEncoder) -> Callable[[Tensor, Tensor], Tensor]:
-    kind = "cls" if student.sentence.pooling == "cls" else "mean"
-
-    def pooling(hidden: Tensor, mask: Tensor) -> Tensor:
-        return pool(hidden, mask, kind)
-
-    return pooling
