@@ -1,4 +1,4 @@
-"""Rankings that do not depend on the scale of tasks: Borda and Copeland, beside the mean.
+"""Rankings that do not depend on the scale of tasks: Borda, Dowdall, Copeland and minimax, beside the mean.
 
 A mean over tasks is driven by the tasks that spread most; where a rank-based rule orders models otherwise, the
 table says so. Missing figures are never imputed: two models are compared on the tasks that both have.
@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 Scores = Mapping[str, Mapping[str, float]]
+_EQUAL = 1e-12  # figures that differ by rounding alone are equal
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,37 @@ def mean_rank(scores: Scores, tasks: Sequence[str]) -> Ranking:
     """The plain mean over tasks, of models that have every task."""
     complete = {model: found for model, found in scores.items() if all(task in found for task in tasks)}
     return Ranking("mean", {model: sum(found[t] for t in tasks) / len(tasks) for model, found in complete.items()})
+
+
+def dowdall(scores: Scores, tasks: Sequence[str]) -> Ranking:
+    """Mean over a model's tasks of 1 / rank there (equal figures share the mean of their points)."""
+    points = dict.fromkeys(scores, 0.0)
+    counts = dict.fromkeys(scores, 0)
+    for task in tasks:
+        figures = sorted((found[task] for found in scores.values() if task in found), reverse=True)
+        for model, found in scores.items():
+            if task in found:
+                places = [place for place, figure in enumerate(figures, 1) if figure == found[task]]
+                points[model] += sum(1 / place for place in places) / len(places)
+                counts[model] += 1
+    return Ranking("Dowdall", {model: points[model] / max(1, counts[model]) for model in scores})
+
+
+def minimax(scores: Scores, tasks: Sequence[str]) -> Ranking:
+    """Minus the margin, in tasks, of a model's worst defeat in a duel; 0 for one that no rival defeats."""
+    points = {}
+    for model in scores:
+        margins = [sum(_compare(scores, rival, model, task) for task in tasks) for rival in scores if rival != model]
+        points[model] = 0.0 - max([0, *margins])
+    return Ranking("minimax", points)
+
+
+def ranks(ranking: Ranking) -> dict[str, int]:
+    """Place of each model, best 1; models with equal points share the better place."""
+    return {
+        model: 1 + sum(other > points + _EQUAL for other in ranking.points.values())
+        for model, points in ranking.points.items()
+    }
 
 
 def disagreement(rankings: Sequence[Ranking]) -> str | None:

@@ -14,8 +14,10 @@ from slonik.report.ranking import borda, copeland, disagreement, mean_rank
 from slonik.report.table import ABSENT, Cell, Row, Table, row
 
 NOT_SCORES = frozenset({"resources", "morocco"})
+SHOWN_WHOLE = frozenset({"russian_superglue"})  # suites whose published rows show every task, measured here or not
 AVERAGES = ("mean_s5", "mean_s", "mean_sw", "score")
 DIFFERENCE = "difference"
+MEAN = "mean"  # metric of a task with two figures
 _TITLES = {
     "encodechka": "encodechka",
     "russian_superglue": "Russian SuperGLUE",
@@ -60,9 +62,17 @@ def score_tables(records: Iterable[Record]) -> list[Table]:
     ]
 
 
+def main_metric(record: Record, records: Iterable[Record]) -> str:
+    """The metric that a record's task counts by: the mean of its figures where that is among the records."""
+    same = (record.suite, record.task, record.variant, record.model)
+    metrics = {r.metric for r in records if (r.suite, r.task, r.variant, r.model) == same}
+    return MEAN if MEAN in metrics else record.metric
+
+
 def columns_of(records: Sequence[Record]) -> list[tuple[str, str]]:
     """(task, metric) of every column: tasks in the order of the records, times and averages last."""
-    keys = list(dict.fromkeys((record.task, record.metric) for record in records if not is_published(record)))
+    own = [record for record in records if not is_published(record) or record.suite in SHOWN_WHOLE]
+    keys = list(dict.fromkeys((record.task, record.metric) for record in own))
     keys = keys or list(dict.fromkeys((record.task, record.metric) for record in records))
     rank = {name: index for index, name in enumerate(AVERAGES, 1)}
     return sorted(keys, key=lambda key: (rank.get(key[0], 0), key[1] in WRITTEN))
@@ -105,18 +115,26 @@ def _rows(records: Sequence[Record], keys: Sequence[tuple[str, str]], published:
 
 
 def _missing(records: Sequence[Record], keys: Sequence[tuple[str, str]]) -> list[str]:
-    notes = []
+    models: dict[str, list[str]] = {}
     for model in dict.fromkeys(record.model for record in records):
         own = {(record.task, record.metric) for record in records if record.model == model and record.value is not None}
-        lacking = [heading(key, keys) for key in keys if key not in own]
+        lacking = ", ".join(heading(key, keys) for key in keys if key not in own)
         if lacking:
-            notes.append(f"{model} was not measured on {', '.join(lacking)}")
-    return notes
+            models.setdefault(lacking, []).append(model)
+    return [
+        f"{', '.join(names)} {'was' if len(names) == 1 else 'were'} not measured on {lacking}"
+        for lacking, names in models.items()
+    ]
 
 
 def _with_ranks(table: Table, records: Sequence[Record], keys: Sequence[tuple[str, str]]) -> Table:
     """Borda and Copeland columns, where there are enough models and tasks for a ranking to mean something."""
-    tasks = [key for key in keys if key[0] not in AVERAGES and key[1] not in WRITTEN]
+    halved = {task for task, metric in keys if metric == MEAN}  # a task with two figures counts once
+    tasks = [
+        (task, metric)
+        for task, metric in keys
+        if task not in AVERAGES and metric not in WRITTEN and (metric == MEAN or task not in halved)
+    ]
     scores: dict[str, dict[str, float]] = {}
     for record in records:
         if record.value is not None and is_fraction(record):

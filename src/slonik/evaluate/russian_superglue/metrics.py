@@ -114,10 +114,12 @@ def _matthews(task: Task, pairs: _Pairs) -> Tallies:
 
 
 def _macro_f1(task: Task, pairs: _Pairs) -> Tallies:
+    # labels that occur on either side count, as in scikit-learn's default
+    labels = [name for name in task.labels if any(name in (label, example.label) for example, label in pairs)]
     rows = [
         [
             part
-            for name in task.labels
+            for name in labels
             for part in (label == name and example.label == name, label == name, example.label == name)
         ]
         for example, label in pairs

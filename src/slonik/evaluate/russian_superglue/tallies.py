@@ -88,12 +88,11 @@ def matthews(sums: Array) -> Array:
 def macro_f1(sums: Array) -> Array:
     """Unweighted mean of F1 over labels, from (true positive, predicted, right) per label laid end to end.
 
-    Only labels that occur on either side count, as in scikit-learn's default.
+    A label that a resample lacks counts 0: the set of labels is that of the whole, or intervals would jump.
     """
     hits, predicted, right = sums.reshape(len(sums), -1, 3).transpose(2, 0, 1)
     whole = predicted + right
-    f1 = np.divide(2 * hits, whole, out=np.zeros_like(hits), where=whole > 0)
-    values: Array = f1.sum(axis=1) / np.maximum(1, (whole > 0).sum(axis=1))
+    values: Array = np.divide(2 * hits, whole, out=np.zeros_like(hits), where=whole > 0).mean(axis=1)
     return values
 
 

@@ -1,0 +1,185 @@
+"""`slonik evaluate russian-superglue MODEL...`: nine tasks, baselines beside, and the zip for the leaderboard."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from slonik.core.records import Record
+    from slonik.evaluate.russian_superglue.contenders import Contender
+    from slonik.evaluate.russian_superglue.evaluation import Evaluation
+    from slonik.evaluate.russian_superglue.parts import Part
+
+
+def russian_superglue(
+    models: list[str] = typer.Argument(
+        help="Baselines (majority, random_weighted, heuristic_majority, tfidf), task-model folders made by `slonik "
+        "finetune`, folders of predictions, or submission zips."
+    ),
+    data_dir: Path | None = typer.Option(None, help="Data folder (default: $SLONIK_DATA, or the user's cache folder)."),
+    json_file: Path | None = typer.Option(None, "--json", help="Write result records to this file."),
+    tasks: str | None = typer.Option(
+        None, help="Comma-separated: terra,rcb,parus,muserc,rucos,russe,rwsd,danetqa,lidirus."
+    ),
+    split: str | None = typer.Option(None, help="val, test, val_crowd or train_dev (default: the first with labels)."),
+    submission: Path | None = typer.Option(None, help="Answer the nine test sets and write the leaderboard's zip."),
+    predictions: Path | None = typer.Option(None, help="Write each MODEL's answers to a folder in this folder."),
+    baselines: bool = typer.Option(True, help="Score the baselines on the same items beside the models."),
+    published: bool = typer.Option(True, help="Add the leaderboard's rows, marked as not measured here."),
+    seed: int = typer.Option(0, help="Seed of the bootstrap and of random baselines."),
+    passport: bool = typer.Option(True, help="Add the records to the passport of a MODEL that is a checkpoint."),
+) -> None:
+    """Score models on the tasks of Russian SuperGLUE whose labelled data is there, with intervals and baselines.
+
+    Example: slonik evaluate russian-superglue majority tfidf runs/terra --data-dir data --json found.json
+    """
+    from slonik.core.paths import data_dir as data_folder
+    from slonik.core.records import write_records
+    from slonik.evaluate.russian_superglue.contenders import find_contender
+
+    folder = data_folder(data_dir)
+    contenders = [find_contender(model, _model_answer, seed=seed) for model in dict.fromkeys(models)]
+    if submission is not None:
+        _submit(contenders, folder, submission)
+        if split is None and not _has_labels(folder):
+            return
+    parts, missing = _parts(contenders, folder, tasks, split)
+    found = [_run(contender, parts, seed) for contender in contenders]
+    beside = _baselines(found, parts, seed) if baselines else []
+    records, differences = _records(found, beside)
+    _show(parts, missing, records, differences, published)
+    if predictions is not None:
+        _write_predictions(predictions, found, parts, seed)
+    if passport:
+        for contender, evaluation in zip(contenders, found, strict=True):
+            _stamp(contender.folder, evaluation.records)
+    if json_file is not None:
+        write_records(json_file, [*records, *differences])
+
+
+def _model_answer(folder: Path, part: Part) -> list[object]:
+    """Answers of a task model; the libraries that it needs are imported when it is run."""
+    from slonik.recipes.finetune_predict import answer_part
+
+    return list(answer_part(folder, part))
+
+
+def _has_labels(folder: Path) -> bool:
+    from slonik.evaluate.russian_superglue.parts import find_part
+    from slonik.evaluate.russian_superglue.tasks import TASKS
+
+    return any(find_part(task, folder) is not None for task in TASKS)
+
+
+def _parts(
+    contenders: Sequence[Contender], folder: Path, tasks: str | None, split: str | None
+) -> tuple[dict[str, Part], dict[str, str]]:
+    from slonik.evaluate.russian_superglue.contenders import choose_parts
+
+    chosen = [name.strip().lower() for name in tasks.split(",") if name.strip()] if tasks else None
+    return choose_parts(contenders, folder, tasks=chosen, split=split)
+
+
+def _run(contender: Contender, parts: Mapping[str, Part], seed: int) -> Evaluation:
+    from slonik.evaluate.russian_superglue.evaluation import evaluate
+
+    own = {task: part for task, part in parts.items() if contender.answers(task)}
+    _say(f"{contender.name}: {', '.join(own)}")
+    return evaluate(contender.name, contender.answer, own, seed=seed, weights=contender.weights)
+
+
+def _baselines(found: Sequence[Evaluation], parts: Mapping[str, Part], seed: int) -> list[Evaluation]:
+    """Baselines on the items that any model answered; those that are named as models are taken from there."""
+    from slonik.evaluate.russian_superglue import baselines
+    from slonik.evaluate.russian_superglue.evaluation import baseline, evaluate
+
+    answered = {task: part for task, part in parts.items() if any(task in one.tasks for one in found)}
+    named = {one.model: one for one in found}
+    beside = []
+    for name in baselines.BASELINES:
+        if name not in named:
+            _say(f"{name}: {', '.join(answered)}")
+        beside.append(named.get(name) or evaluate(name, baseline(name, seed=seed), answered, seed=seed))
+    return beside
+
+
+def _records(found: Sequence[Evaluation], beside: Sequence[Evaluation]) -> tuple[list[Record], list[Record]]:
+    from slonik.evaluate.russian_superglue.evaluation import differences
+
+    others = [evaluation for evaluation in beside if evaluation not in found]
+    names = {evaluation.model for evaluation in beside}
+    models = [evaluation for evaluation in found if evaluation.model not in names]
+    records = [record for evaluation in (*found, *others) for record in evaluation.records]
+    return records, differences(models, beside)
+
+
+def _submit(contenders: Sequence[Contender], folder: Path, path: Path) -> None:
+    from slonik.core.errors import SlonikError
+    from slonik.evaluate.russian_superglue.contenders import test_parts
+    from slonik.evaluate.russian_superglue.submission import check_complete, read_submission, write_submission
+
+    if len(contenders) != 1:
+        raise SlonikError(f"--submission packs the answers of one model, {len(contenders)} are named: name one")
+    parts = test_parts(folder)
+    check_complete(parts, "test files")
+    contender = contenders[0]
+    check_complete({task: part for task, part in parts.items() if contender.answers(task, "test")}, "predictions")
+    tests = {task: part.examples for task, part in parts.items()}
+    write_submission(path, {task: contender.answer(part) for task, part in parts.items()}, tests)
+    read_submission(path, tests)
+    typer.echo(f"submission: {path} ({', '.join(f'{parts[t].task.name} {len(parts[t].examples)}' for t in parts)})")
+
+
+def _write_predictions(folder: Path, found: Sequence[Evaluation], parts: Mapping[str, Part], seed: int) -> None:
+    from slonik.evaluate.russian_superglue.predictions import predicted, write_predictions
+
+    for evaluation in found:
+        name = Path(evaluation.model).name or "model"
+        for task, rows in evaluation.answers.items():
+            part = parts[task]
+            whole = predicted(task, part.split, part.examples, rows, model=evaluation.model, seed=seed)
+            write_predictions(folder / name, whole)
+        typer.echo(f"predictions of {evaluation.model}: {folder / name}")
+
+
+def _show(
+    parts: Mapping[str, Part], missing: Mapping[str, str], records: Sequence[Record], differences: Sequence[Record],
+    published: bool,
+) -> None:  # fmt: skip
+    from slonik.evaluate.russian_superglue import describe
+    from slonik.evaluate.russian_superglue.published import published_records
+    from slonik.report.leaderboard import rank_tables
+    from slonik.report.scores import difference_tables, score_tables
+    from slonik.report.table import Cell, Row, Table
+    from slonik.report.terminal import print_table
+
+    rows = tuple(Row(tuple(Cell(text) for text in line)) for line in describe.lines(list(parts.values())))
+    print_table(Table("What is measured on", describe.COLUMNS, rows))
+    if missing:
+        names = "; ".join(f"{task} ({files})" for task, files in missing.items())
+        typer.echo(f"not scored, as their labelled files are not there: {names}. There is no nine-task score without.")
+    beside = published_records() if published else []
+    for table in (*score_tables([*records, *beside]), *difference_tables(differences), *rank_tables(records)):
+        print_table(table)
+
+
+def _stamp(folder: Path | None, records: Sequence[Record]) -> None:
+    from slonik.core.errors import SlonikError
+    from slonik.core.passport import FILE_NAME, Passport
+
+    if folder is None or not (folder / FILE_NAME).is_file() or not records:
+        return
+    try:
+        Passport.read(folder).with_records(records).write(folder)
+    except SlonikError as error:
+        typer.echo(f"warning: the passport was not written: {error}", err=True)
+
+
+def _say(line: str) -> None:
+    if sys.stderr.isatty():
+        typer.echo(line, err=True)

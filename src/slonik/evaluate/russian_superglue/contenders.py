@@ -1,0 +1,193 @@
+"""What a MODEL of `slonik evaluate russian-superglue` is, and which items it answers.
+
+A baseline by its bare name, a folder of predictions, a submission zip, a folder of one task model or of several
+(one per task), as `slonik finetune` leaves them. Running a task model is handed in by the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from slonik.core.errors import SlonikError
+from slonik.core.hashing import sha256_json
+from slonik.evaluate.russian_superglue.baselines import BASELINES
+from slonik.evaluate.russian_superglue.evaluation import Answer, baseline, find_parts, part_of, same_items
+from slonik.evaluate.russian_superglue.parts import SPLITS, Part, find_part
+from slonik.evaluate.russian_superglue.predictions import (
+    Prediction,
+    Predictions,
+    check_items,
+    find_predictions,
+    read_predictions,
+)
+from slonik.evaluate.russian_superglue.submission import read_submission
+from slonik.evaluate.russian_superglue.tasks import TASKS
+
+RunModel: TypeAlias = Callable[[Path, Part], Sequence[Any]]
+TASK_FILE = "task.json"
+PREDICTIONS = "predictions"
+_DIAGNOSED_BY = {task.id: task.train_on for task in TASKS.values() if task.train_on}
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A named model.
+
+    Attributes:
+        name: as the user gave it.
+        answer: part -> predictions.
+        tasks: tasks that it answers; None = all.
+        files: its predictions by (task, split), where it is a folder of them.
+        folder: its checkpoint, where it is one.
+        weights: hash of the model, where it is known.
+    """
+
+    name: str
+    answer: Answer
+    tasks: frozenset[str] | None = None
+    files: Mapping[tuple[str, str], Predictions] = field(default_factory=dict)
+    folder: Path | None = None
+    weights: str | None = None
+
+    def answers(self, task: str, split: str | None = None) -> bool:
+        """Whether it answers a task (and split)."""
+        if self.files:
+            return any(known == task and split in (None, found) for known, found in self.files)
+        return self.tasks is None or task in self.tasks
+
+
+def find_contender(name: str, run: RunModel, *, seed: int = 0) -> Contender:
+    """What is called `name`.
+
+    Args:
+        run: (folder of a task model, part) -> predictions.
+        seed: of random baselines.
+
+    Raises:
+        SlonikError: nothing of that name that answers tasks of Russian SuperGLUE.
+    """
+    if name in BASELINES:
+        return Contender(name, baseline(name, seed=seed), weights=sha256_json(["baseline", name, seed]))
+    path = Path(name)
+    if path.suffix == ".zip":
+        return Contender(name, lambda part: read_submission(path, {part.task.id: part.examples})[part.task.id])
+    if find_predictions(path):
+        return _from_predictions(name, path)
+    models = _task_models(path)
+    if models:
+        return _from_models(name, path, models, run)
+    known = ", ".join(BASELINES)
+    if not path.exists():
+        raise SlonikError(
+            f"there is no model {name!r} for Russian SuperGLUE: give a baseline ({known}), a task model made by "
+            "`slonik finetune MODEL --tasks ...`, a folder of predictions, or a submission zip"
+        )
+    raise SlonikError(
+        f"{name} answers no task of Russian SuperGLUE (it has no {TASK_FILE} and no predictions): fine-tune it first, "
+        "`slonik finetune MODEL --tasks terra`"
+    )
+
+
+def choose_parts(
+    contenders: Sequence[Contender], folder: Path, *, tasks: Sequence[str] | None = None, split: str | None = None
+) -> tuple[dict[str, Part], dict[str, str]]:
+    """Items to measure on: those that the given predictions answer, and else what the data folder has.
+
+    Returns:
+        Task -> part; and for tasks of which there is no labelled data, what is missing.
+
+    Raises:
+        SlonikError: no data, or predictions of different items for one task.
+    """
+    own: dict[str, tuple[Part, str]] = {}
+    for contender in contenders:
+        for (task, found), predictions in sorted(contender.files.items(), key=_by_split):
+            if (tasks and task not in tasks) or split not in (None, found):
+                continue
+            part = part_of(predictions, folder, f"{contender.name} ({task}, {found})")
+            if not part.is_labelled:
+                continue
+            known, whose = own.setdefault(task, (part, contender.name))
+            if whose != contender.name and not same_items(known, part):
+                raise SlonikError(
+                    f"{contender.name} answers other items of {task} than {whose}: compare predictions of the same file"
+                )
+    if all(contender.files for contender in contenders):
+        if not own:
+            raise SlonikError("the predictions answer no labelled data: give --submission to pack them, or a --split")
+        return {task: own[task][0] for task in TASKS if task in own}, {}
+    parts, missing = find_parts(folder, tasks, split)
+    parts |= {task: part for task, (part, _) in own.items()}
+    return {task: parts[task] for task in TASKS if task in parts}, missing
+
+
+def test_parts(folder: Path) -> dict[str, Part]:
+    """Official test sets that are there, labelled or not."""
+    found = {task: find_part(task, folder, split="test", labelled=False) for task in TASKS}
+    return {task: part for task, part in found.items() if part is not None}
+
+
+def _by_split(item: tuple[tuple[str, str], Predictions]) -> tuple[str, int]:
+    task, split = item[0]
+    return task, SPLITS.index(split) if split in SPLITS else len(SPLITS)
+
+
+def _from_predictions(name: str, folder: Path) -> Contender:
+    files = {}
+    for path in find_predictions(folder):
+        found = read_predictions(path)
+        files[found.header.task, found.header.split] = found
+
+    def answer(part: Part) -> Sequence[Prediction]:
+        options = [found for (task, _), found in files.items() if task == part.task.id]
+        chosen = files.get((part.task.id, part.split)) or options[0]
+        return check_items(chosen, part.examples, f"{name} ({part.task.id}, {chosen.header.split})")
+
+    weights = sorted({found.header.weights for found in files.values() if found.header.weights})
+    return Contender(name, answer, files=files, weights=sha256_json(weights) if weights else None)
+
+
+def _task_models(folder: Path) -> dict[str, Path]:
+    """Task -> folder of its model: `folder` itself, or folders in it."""
+    places = [folder, *(sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else [])]
+    found: dict[str, Path] = {}
+    for place in places:
+        task = _task_of(place)
+        if task is not None:
+            found.setdefault(task, place)
+    return found
+
+
+def _task_of(folder: Path) -> str | None:
+    import json
+
+    try:
+        task = json.loads((folder / TASK_FILE).read_text(encoding="utf-8")).get("task")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return task if task in TASKS else None
+
+
+def _from_models(name: str, folder: Path, models: Mapping[str, Path], run: RunModel) -> Contender:
+    diagnosed = {task: models[by] for task, by in _DIAGNOSED_BY.items() if by in models}
+    places = {**diagnosed, **models}
+
+    def answer(part: Part) -> Sequence[Prediction]:
+        saved = None if part.train is not None else _saved(folder, part)
+        return saved if saved is not None else list(run(places[part.task.id], part))
+
+    checkpoint = next(iter(models.values())) if len(models) == 1 else None
+    return Contender(name, answer, frozenset(places), folder=checkpoint)
+
+
+def _saved(folder: Path, part: Part) -> Sequence[Prediction] | None:
+    """Cross-fitted answers that lie beside a model: the model itself has seen most of these items."""
+    for run in sorted((folder / PREDICTIONS).glob("*")):
+        path = run / f"{part.task.id}.{part.split}.jsonl"
+        if path.is_file():
+            found = read_predictions(path)
+            return check_items(found, part.examples, str(path))
+    return None
