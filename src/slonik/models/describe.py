@@ -9,8 +9,8 @@ FLOPs of one text of T tokens through the encoder (a multiplication and an addit
 P: values of all matrices that each token is multiplied by (query, key, value, output, feed-forward; not
 embeddings, norms, biases, pooler or heads). width: query width of the layer (heads x head size); scores and
 their weighted sum cost 2 * T * width each per attended position; window: the layer's attention span where it is
-local (ModernBERT), else T. DeBERTa's position terms add, per layer, 2 * 2 * span * hidden * width for each of
-the position key and query projections and 2 * T * 2 * span * width for each of the two score terms.
+local (ModernBERT), else T. DeBERTa's position terms (and LTG-BERT's) add, per layer, 2 * 2 * span * hidden * width
+for each of the position key and query projections and 2 * T * 2 * span * width for each of the two score terms.
 Softmax, norms and activations are left out: under 2 % at these sizes. The rest agrees with torch's own counter.
 """
 
@@ -24,7 +24,7 @@ from slonik.models.checkpoint_files import TensorInfo
 
 TEXT_TOKENS = 32  # the length that `flops_per_text` is given for
 
-_BASE_PREFIXES = ("bert.", "roberta.", "deberta.", "model.", "transformer.", "encoder_model.", "electra.")
+_BASE_PREFIXES = ("bert.", "roberta.", "deberta.", "model.", "transformer.", "encoder_model.", "electra.", "ltg_bert.")
 _HEADS = ("cls.", "lm_head.", "classifier.", "head.", "decoder.", "lm_predictions.", "mask_predictions.", "qa_outputs.")
 _EMBEDDINGS = ("embeddings.", "wte.", "wpe.", "shared.", "embed_tokens.")
 _PROJECTION = "embeddings_project.weight"  # ELECTRA's, from the embedding width to the hidden width
@@ -33,7 +33,8 @@ _LAYER = re.compile(r"(?:^|\.)(?:layers?|h|block)\.(\d+)\.")
 _QUERY = re.compile(r"\.(query|query_proj|q_proj|q_lin|q)\.weight$")
 _FUSED_QUERY = re.compile(r"\.(Wqkv|c_attn)\.weight$")
 _FFN = re.compile(r"(?<!attention)\.(intermediate\.dense|fc1|lin1|wi|wi_0|up_proj|c_fc)\.weight$")
-_FUSED_FFN = re.compile(r"\.Wi\.weight$")
+_PAIRED_QUERY = re.compile(r"\.query_key\.weight$")  # LTG-BERT's
+_FUSED_FFN = re.compile(r"\.(Wi|feed_forward\.inner)\.weight$")
 
 
 def describe_tensors(config: Mapping[str, Any], tensors: Mapping[str, TensorInfo]) -> dict[str, Any]:
@@ -104,6 +105,8 @@ def layer_sizes(tensors: Mapping[str, TensorInfo]) -> tuple[list[int], list[int]
             widths[layer] = info.shape[0]
         elif _FUSED_QUERY.search(name):
             widths[layer] = info.shape[1 if name.endswith("c_attn.weight") else 0] // 3
+        elif _PAIRED_QUERY.search(name):
+            widths[layer] = info.shape[0] // 2
         elif _FUSED_FFN.search(name):
             ffn[layer] = info.shape[0] // 2
         elif _FFN.search(name):
@@ -114,7 +117,7 @@ def layer_sizes(tensors: Mapping[str, TensorInfo]) -> tuple[list[int], list[int]
 
 def loader_of(config: Mapping[str, Any]) -> str:
     """Which library call opens a checkpoint with this config."""
-    if str(config.get("model_type", "")).startswith("slonik"):
+    if str(config.get("model_type", "")).startswith("slonik") or config.get("model_type") == "ltg_bert":
         return "slonik.load (elsewhere: AutoModel with trust_remote_code=True)"
     if config.get("auto_map"):
         return "AutoModel with trust_remote_code=True (slonik: --trust-remote-code)"
@@ -175,9 +178,12 @@ def _window(config: Mapping[str, Any], layer: int, tokens: int) -> int:
 
 
 def _deberta_flops(config: Mapping[str, Any], widths: list[int], tokens: int) -> int:
+    hidden = int(config.get("hidden_size", 0))
+    if _family(config) == "ltg_bert":
+        table = 2 * int(config.get("position_bucket_size", 32)) - 1
+        return sum(2 * (2 * table * hidden * width + 2 * tokens * table * width) for width in widths)
     if not (_family(config) == "deberta-v2" and config.get("relative_attention")):
         return 0
-    hidden = int(config.get("hidden_size", 0))
     span = int(config.get("position_buckets", -1))
     if span <= 0:
         reach = int(config.get("max_relative_positions", -1))

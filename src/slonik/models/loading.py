@@ -156,11 +156,15 @@ def load_transformer(
 
 
 def register_slim(config: dict[str, Any]) -> None:
-    """Make our uneven-shape model class known to transformers when `config` names it, so that no flag is needed."""
+    """Make our own model classes known to transformers when `config` names one, so that no flag is needed."""
     if str(config.get("model_type", "")).startswith("slonik"):
         from slonik.models import slim
 
         slim.register()
+    if config.get("model_type") == "ltg_bert":
+        from slonik.models import ltg_bert
+
+        ltg_bert.register()
 
 
 @contextmanager

@@ -1,0 +1,126 @@
+"""Fresh models: stock classes that save and load, published sizes, costs against torch's own counter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoModelForMaskedLM, AutoModelForSeq2SeqLM
+
+from slonik.core.errors import SlonikError
+from slonik.models.fresh import FAMILIES, Shape, TokenIds, build
+from slonik.models.fresh.costs import TextSize, costs, forward_flops
+
+IDS = TokenIds(size=300, pad=0, bos=1, eos=2, cls=3, sep=4, mask=5)
+
+
+def _shape(family: str, **fields: object) -> Shape:
+    sizes = {"family": family, "layers": 2, "hidden": 32, "heads": 4, "ffn": 48, "max_length": 64}
+    return Shape.model_validate({**sizes, **fields})
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_flops_agree_with_torchs_counter(family: str) -> None:
+    model = build(_shape(family), IDS).eval()
+    model.set_attn_implementation("eager")  # the counter does not know the CPU's fused attention
+    text = TextSize(40, 0, 10 if model.config.is_encoder_decoder else 0)
+    counter = FlopCounterMode(display=False)
+    ids = torch.ones(1, text.inputs, dtype=torch.long)
+    with torch.no_grad(), counter:
+        if model.config.is_encoder_decoder:
+            states = model.encoder(input_ids=ids)[0]
+            model.decoder(input_ids=ids[:, : text.targets], encoder_hidden_states=states, use_cache=False)
+        else:
+            model.base_model(input_ids=ids)
+    counted = float(counter.get_total_flops())
+    # LTG-BERT's and DeBERTa's tables of positions are odd by one row, nothing else may differ.
+    assert forward_flops(model, text) == pytest.approx(counted, rel=0.03)
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_seed_alone_decides_the_weights_and_the_generator_is_left_alone(family: str) -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(1)
+    torch.manual_seed(7)
+    first, second, other = (build(_shape(family), IDS, seed=seed).state_dict() for seed in (1, 1, 2))
+    assert torch.equal(torch.rand(1), expected)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+PUBLISHED = [
+    # family, vocabulary, shape, parameters in millions as the authors or the checkpoints give them
+    ("bert", 119_547, {"layers": 12, "hidden": 768, "heads": 12}, 178.0),  # RuBERT (DeepPavlov) with its MLM head
+    ("roberta", 50_265, {"layers": 24, "hidden": 1024, "heads": 16}, 355.4),  # ruRoBERTa-large
+    ("deberta-v2", 128_100, {"layers": 24, "hidden": 1536, "heads": 24, "ffn": 6144}, 880.0),  # v2-xlarge: 900
+    ("modernbert", 50_368, {"layers": 22, "hidden": 768, "heads": 12, "ffn": 1152, "max_length": 8192}, 149.0),
+    ("gpt2", 50_257, {"layers": 24, "hidden": 1024, "heads": 16, "max_length": 1024}, 354.8),  # GPT-2 medium
+    ("t5", 32_128, {"layers": 12, "hidden": 768, "heads": 12, "head_size": 64, "ffn": 2048}, 247.6),  # v1.1 base
+    ("fred-t5", 50_364, {"layers": 24, "hidden": 1024, "heads": 16, "head_size": 64, "ffn": 2816}, 820.0),
+    ("fred-t5", 50_364, {"layers": 24, "hidden": 1536, "heads": 24, "head_size": 64, "ffn": 4096}, 1740.0),
+    ("ltg-bert", 16_384, {"layers": 12, "hidden": 768, "heads": 12, "ffn": 2048}, 98.0),
+]
+
+
+@pytest.mark.parametrize(("family", "vocabulary", "sizes", "millions"), PUBLISHED)
+def test_published_sizes(family: str, vocabulary: int, sizes: dict[str, int], millions: float) -> None:
+    shape = Shape.model_validate({"family": family, "max_length": 512, **sizes})
+    model = build(shape, TokenIds(vocabulary, bos=1, eos=2, cls=1, sep=2), device="meta")
+    assert model.num_parameters() / 1e6 == pytest.approx(millions, rel=0.02)
+    found = costs(model, shape, TextSize(512, 77), texts=8, optimizer="adamw", precision="bf16")
+    assert found.weights + found.gradients + found.state == 16.0 * found.parameters
+    # 6 FLOPs per token and parameter outside the tables, at the very least; attention and head come on top.
+    body = found.parameters - 2 * found.in_embeddings if "t5" in family else found.parameters - found.in_embeddings
+    if "t5" not in family:
+        assert 6.0 * 0.95 * body * 512 < found.flops_per_text < 10.0 * body * 512
+
+
+def test_t5_has_a_head_of_its_own_and_keeps_it(tmp_path: Path) -> None:
+    model = build(_shape("t5"), IDS)
+    assert model.lm_head.weight.data_ptr() != model.shared.weight.data_ptr()
+    assert not model.config.scale_decoder_outputs
+    with torch.no_grad():
+        model.lm_head.weight[0] = 5.0
+    model.save_pretrained(tmp_path)
+    again = AutoModelForSeq2SeqLM.from_pretrained(tmp_path)
+    assert torch.equal(again.lm_head.weight, model.lm_head.weight)
+    assert torch.equal(again.shared.weight, model.shared.weight)
+    assert not again.config.scale_decoder_outputs
+    ids = torch.tensor([[7, 8, 9]])
+    with torch.no_grad():
+        ours = model.eval()(input_ids=ids, decoder_input_ids=ids).logits
+        assert torch.allclose(again(input_ids=ids, decoder_input_ids=ids).logits, ours, atol=1e-6)
+
+
+def test_roberta_positions_begin_behind_the_padding_id() -> None:
+    model = build(_shape("roberta"), TokenIds(300, pad=1, bos=0, eos=2))
+    ids = torch.randint(5, 300, (1, 64), generator=torch.Generator().manual_seed(0))
+    assert model(input_ids=ids).logits.shape == (1, 64, 300)
+
+
+def test_next_sentence_head_is_there_when_asked_for(tmp_path: Path) -> None:
+    assert hasattr(build(_shape("bert", next_sentence=True), IDS).cls, "seq_relationship")
+    plain = build(_shape("bert"), IDS)
+    assert not hasattr(plain.cls, "seq_relationship")
+    plain.save_pretrained(tmp_path)
+    assert AutoModelForMaskedLM.from_pretrained(tmp_path).num_parameters() == plain.num_parameters()
+
+
+@pytest.mark.parametrize(
+    ("family", "fields", "sentence"),
+    [
+        ("bert", {"heads": 5}, "does not divide by 5 heads"),
+        ("gpt2", {"decoder_layers": 2}, "decoder_layers is for t5"),
+        ("roberta", {"next_sentence": True}, "next_sentence is for bert"),
+    ],
+)
+def test_sizes_that_do_not_fit_the_family_are_refused(family: str, fields: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        _shape(family, **fields)
+
+
+def test_an_option_of_the_wrong_kind_is_one_sentence() -> None:
+    with pytest.raises(SlonikError, match="no bert can be made with this shape"):
+        build(_shape("bert", options={"hidden_act": "no such function"}), IDS)
