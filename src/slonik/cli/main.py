@@ -22,13 +22,17 @@ COMMAND_MODULES: tuple[str, ...] = (
     "evaluate",
     "compress",
     "distill",
+    "adapt",
     "bench",
     "serve",
     "show",
+    "inspect",
     "tokenizer",
     "report",
     "export",
     "encode",
+    "ensemble",
+    "tag",
 )
 
 # Third-party package -> the extra that brings it.

@@ -13,7 +13,7 @@ from slonik.report.figures import WRITTEN, cell, interval, signed
 from slonik.report.ranking import borda, copeland, disagreement, mean_rank
 from slonik.report.table import ABSENT, Cell, Row, Table, row
 
-NOT_SCORES = frozenset({"resources", "morocco"})
+NOT_SCORES = frozenset({"resources", "morocco", "inspection"})
 SHOWN_WHOLE = frozenset({"russian_superglue"})  # suites whose published rows show every task, measured here or not
 AVERAGES = ("mean_s5", "mean_s", "mean_sw", "score")
 DIFFERENCE = "difference"

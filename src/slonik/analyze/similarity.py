@@ -1,0 +1,137 @@
+"""How alike the layers of two models are on the same texts: linear CKA, and the correlation measures of Wu et al.
+
+The paper of RuSentEval compares layers by the contextual correlation analysis of Wu et al. (2020): `maxcorr` (how well
+each neuron correlates with its best partner; for two models their `mincorr`, the least over other models, is the same),
+`linreg` (how well all neurons of the other layer together predict each neuron), `svcca` and `pwcca` (canonical
+correlations). Linear CKA (Kornblith et al. 2019) suits small
+samples best: canonical measures approach 1 by themselves when there are not many more texts than dimensions.
+
+All are 1 for equal layers. Vectors are given; nothing is encoded here. Shapes: N texts, D and E dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slonik.core.errors import SlonikError
+from slonik.core.seeds import derive_seed
+
+Matrix = NDArray[np.float64]
+_KEPT_VARIANCE = 0.99
+_RIDGE = 1e-10
+
+
+def linear_cka(first: Matrix, second: Matrix) -> float:
+    """|X'Y|^2 / (|X'X| |Y'Y|), Frobenius norms of centred vectors (N, D), (N, E)."""
+    x, y = _centred(first), _centred(second)
+    if len(x) < min(x.shape[1], y.shape[1]):  # by texts, where there are fewer of them
+        left, right = x @ x.T, y @ y.T
+        shared = float((left * right).sum())
+        own = float(np.linalg.norm(left) * np.linalg.norm(right))
+    else:
+        shared = float(((x.T @ y) ** 2).sum())
+        own = float(np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y))
+    return shared / own if own else 0.0
+
+
+def maxcorr(first: Matrix, second: Matrix) -> float:
+    """Mean over neurons of `first` of the greatest |correlation| with a neuron of `second`."""
+    return float(_correlations(first, second).max(1).mean())
+
+
+def linreg(first: Matrix, second: Matrix) -> float:
+    """Mean over neurons of `first` of the multiple correlation with all neurons of `second` (square root of R^2)."""
+    basis = _basis(_centred(second))
+    x = _centred(first)
+    whole = (x * x).sum(0)
+    explained = ((basis.T @ x) ** 2).sum(0)
+    used = whole > _RIDGE * max(float(whole.max(initial=0.0)), 1e-300)
+    return float(np.sqrt(np.clip(explained[used] / whole[used], 0.0, 1.0)).mean()) if used.any() else 0.0
+
+
+def svcca(first: Matrix, second: Matrix) -> float:
+    """Mean canonical correlation of the principal components that hold 99 % of the variance (Raghu et al. 2017)."""
+    left, right = (_principal(_centred(part)) for part in (first, second))
+    found = np.linalg.svd(left.T @ right, compute_uv=False)
+    return float(np.clip(found, 0.0, 1.0).mean()) if len(found) else 0.0
+
+
+def pwcca(first: Matrix, second: Matrix) -> float:
+    """Canonical correlations weighted by how much of `first` each direction accounts for (Morcos et al. 2018)."""
+    x = _centred(first)
+    left, right = _principal(x), _principal(_centred(second))
+    u, correlations, _ = np.linalg.svd(left.T @ right, full_matrices=False)
+    weights = np.abs((left @ u).T @ x).sum(1)
+    return float((weights * np.clip(correlations, 0.0, 1.0)).sum() / weights.sum()) if weights.sum() else 0.0
+
+
+MEASURES: dict[str, Callable[[Matrix, Matrix], float]] = {
+    "cka": linear_cka, "maxcorr": maxcorr, "linreg": linreg, "svcca": svcca, "pwcca": pwcca,
+}  # fmt: skip
+
+
+def layer_similarity(
+    first: Sequence[NDArray[np.floating]], second: Sequence[NDArray[np.floating]], measure: str = "cka"
+) -> Matrix:
+    """(layers of first, layers of second) similarity of every two layers.
+
+    Args:
+        first, second: vectors of every layer, (N, D) and (N, E), of the same texts in the same order.
+
+    Raises:
+        SlonikError: an unknown measure, different texts, or fewer than three.
+    """
+    if measure not in MEASURES:
+        raise SlonikError(f"unknown measure of similarity {measure!r} (known: {', '.join(MEASURES)})")
+    sizes = {len(layer) for layer in (*first, *second)}
+    if len(sizes) != 1 or min(sizes) < 3:
+        raise SlonikError(f"layers must have vectors of the same texts, three at least; they have {sorted(sizes)}")
+    pairs = [[np.asarray(layer, dtype=np.float64) for layer in model] for model in (first, second)]
+    return np.array([[MEASURES[measure](left, right) for right in pairs[1]] for left in pairs[0]])
+
+
+def cka_interval(
+    first: NDArray[np.floating], second: NDArray[np.floating], *, seed: int = 0, resamples: int = 200
+) -> tuple[float, float, float]:
+    """Linear CKA of two layers and its 95 % interval over texts.
+
+    From halves of the texts drawn without repetition, which vary as much as the whole sample does (delete-half
+    jackknife); a bootstrap would repeat texts, and repeated texts inflate similarity.
+    """
+    x, y = (np.asarray(part, dtype=np.float64) for part in (first, second))
+    value = linear_cka(x, y)
+    rng = np.random.default_rng(derive_seed(seed, "cka", len(x)))
+    found = []
+    for _ in range(resamples):
+        rows = rng.permutation(len(x))[: len(x) // 2]
+        found.append(linear_cka(x[rows], y[rows]))
+    spread = 1.959964 * float(np.std(found))
+    return value, max(0.0, value - spread), min(1.0, value + spread)
+
+
+def _centred(values: Matrix) -> Matrix:
+    found: Matrix = np.asarray(values, dtype=np.float64)
+    return found - found.mean(0)
+
+
+def _correlations(first: Matrix, second: Matrix) -> Matrix:
+    """|Pearson's correlation| of every two neurons (D, E); 0 for a constant one."""
+    x, y = _centred(first), _centred(second)
+    norms = np.outer(np.linalg.norm(x, axis=0), np.linalg.norm(y, axis=0))
+    return np.abs(np.divide(x.T @ y, norms, out=np.zeros_like(norms), where=norms > 1e-12))
+
+
+def _basis(centred: Matrix) -> Matrix:
+    """Orthonormal columns that span the neurons (N, rank)."""
+    u, values, _ = np.linalg.svd(centred, full_matrices=False)
+    return u[:, values > 1e-8 * max(float(values.max(initial=0.0)), 1e-300)]
+
+
+def _principal(centred: Matrix) -> Matrix:
+    """Orthonormal principal components that hold 99 % of the variance (N, K)."""
+    u, values, _ = np.linalg.svd(centred, full_matrices=False)
+    share = np.cumsum(values**2) / max(float((values**2).sum()), 1e-300)
+    return u[:, : int(np.searchsorted(share, _KEPT_VARIANCE)) + 1]
