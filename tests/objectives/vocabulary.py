@@ -14,7 +14,7 @@ PREFIXES = ("<LM>", "<SC1>", "<SC2>", "<SC3>", "<SC4>", "<SC5>", "<SC6>", "[R]",
 
 
 def pieces(sentinels: int = 100) -> Pieces:
-    """Ids 0-4 specials, 5-14 prefixes, then words (every third piece continues one), sentinels last, number 0 on top."""
+    """Ids 0-4 specials, 5-14 prefixes, then words (every third piece continues one); sentinels last, 0 on top."""
     special = np.zeros(SIZE, dtype=np.bool_)
     special[: 5 + len(PREFIXES)] = True
     special[SIZE - sentinels :] = True

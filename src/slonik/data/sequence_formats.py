@@ -15,6 +15,7 @@ Sequences are ranges of tokens; special tokens are put around them here. The pai
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -142,7 +143,7 @@ class TokenSequences:
         borders = starts[np.searchsorted(starts, first, "right") : np.searchsorted(starts, last, "left")]
         cuts = [first, *borders.tolist(), last]
         parts: list[NDArray[np.int64] | tuple[int, ...]] = []
-        for index, (start, end) in enumerate(zip(cuts[:-1], cuts[1:], strict=True)):
+        for index, (start, end) in enumerate(itertools.pairwise(cuts)):
             parts += [self.specials.separator] * (index > 0)
             parts.append(self.corpus.tokens(start, end))
         return parts
@@ -168,7 +169,7 @@ class TokenSequences:
         documents = self.corpus.documents
         found = [
             self._greedy(self.corpus.sentences, int(first), int(last))
-            for first, last in zip(documents[:-1], documents[1:], strict=True)
+            for first, last in itertools.pairwise(documents)
         ]
         return np.concatenate(found) if found else np.zeros((0, 2), np.int64)
 
@@ -200,7 +201,8 @@ class TokenSequences:
     def _blocks(self) -> IntArray:
         """Full blocks across documents; separators take room, and the rest at the end is left out."""
         extra, starts = len(self.specials.separator), self._starts
-        ranges, first, total = [], 0, self.corpus.token_count
+        ranges: list[tuple[int, int]] = []
+        first, total = 0, self.corpus.token_count
         while first < total:
             last = min(first + self._room, total)
             while extra:  # each border inside takes room, which may move the end before another border

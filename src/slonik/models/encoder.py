@@ -169,7 +169,7 @@ class TorchEncoder:
     def weights_hash(self) -> str:
         """sha256 over names, types, shapes and values of all weights, whatever file they came from."""
         return hash_tensors(
-            (name, STORED_NAMES[tensor.dtype], tuple(tensor.shape), _bytes_of(tensor))
+            (name, STORED_NAMES[tensor.dtype], tuple(tensor.shape), tensor_bytes(tensor))
             for name, tensor in self.model.state_dict().items()
         )
 
@@ -280,7 +280,8 @@ def position_limit(model: PreTrainedModel) -> int:
     return rows - table.padding_idx - 1 if table.padding_idx is not None else rows
 
 
-def _bytes_of(tensor: Tensor) -> list[memoryview]:
+def tensor_bytes(tensor: Tensor) -> list[memoryview]:
+    """The values of a tensor as bytes, for hashing."""
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     return [flat.view(torch.uint8).numpy().data] if flat.numel() else []
 

@@ -1,0 +1,119 @@
+"""Corpora as streams of documents: each with the name of where it came from, in constant memory.
+
+A document is a text whose line breaks, where it has any, part sentences or paragraphs. Reads whatever `readers` reads,
+and data sets of the hub by `hub:NAME`. What a document is in a plain text file is for the caller to say: a line
+(the default), what stands between blank lines (BERT's format), or so many lines in a row.
+
+Beside `NAME.txt.gz` there may be `NAME.ranges.tsv` (source, first line, last line, counted from 1): then documents
+carry the source's name and end where it ends; otherwise the file's name.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slonik.core.errors import SlonikError
+from slonik.data.hub import PREFIX, read_hub
+from slonik.data.lines import numbered_lines
+from slonik.data.readers import corpus_files, read_texts
+
+Border = int | str
+"""`line`, `blank`, or the number of lines of a document."""
+_PLAIN = (".txt", ".text", "")
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusDocument:
+    """A text and the name of its source."""
+
+    text: str
+    source: str
+
+
+def read_documents(
+    paths: str | Path | Sequence[str | Path], *, column: str | int | None = None, border: Border = "line"
+) -> Iterator[CorpusDocument]:
+    """Iterate over the documents of files, folders and hub data sets, in their order.
+
+    Args:
+        column: field with the text, for files with several.
+        border: what ends a document in a plain text file; records of other formats are documents.
+
+    Files and the first document are checked at the call, not at the first `next`.
+
+    Raises:
+        SlonikError: what `readers.read_texts` raises, and an unknown border.
+    """
+    if not (border in ("line", "blank") or (isinstance(border, int) and border > 0)):
+        raise SlonikError(f"documents end at {border!r}; allowed are 'line', 'blank', or a number of lines")
+    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not given:
+        raise SlonikError("no corpus given")
+    found = itertools.chain.from_iterable([_read(path, column, border) for path in given])
+    first = next(found, None)
+    if first is None:
+        raise SlonikError(f"the corpus is empty: no text in {', '.join(str(path) for path in given[:3])}")
+    return itertools.chain([first], found)
+
+
+def _read(path: str | Path, column: str | int | None, border: Border) -> Iterator[CorpusDocument]:
+    name = str(path)
+    if name.startswith(PREFIX):
+        return (CorpusDocument(text, name) for text in read_hub(name, column=column))
+    return itertools.chain.from_iterable(_read_file(file, column, border) for file in corpus_files(path))
+
+
+def _read_file(path: Path, column: str | int | None, border: Border) -> Iterator[CorpusDocument]:
+    stem = path.name.removesuffix(".gz")
+    if Path(stem).suffix.lower() not in _PLAIN:
+        for text in _records(path, column):
+            yield CorpusDocument(text, path.name)
+        return
+    ranges = _ranges(path)
+    lines: list[str] = []
+    source = path.name
+    for number, raw in numbered_lines(path):
+        line = raw.strip()
+        now = ranges.get(number, source)
+        ended = now != source or (border == "blank" and not line) or (isinstance(border, int) and len(lines) >= border)
+        if ended and lines:
+            yield CorpusDocument("\n".join(lines), source)
+            lines = []
+        source = now
+        if line and border == "line":
+            yield CorpusDocument(line, source)
+        elif line:
+            lines.append(line)
+    if lines:
+        yield CorpusDocument("\n".join(lines), source)
+
+
+def _records(path: Path, column: str | int | None) -> Iterator[str]:
+    try:
+        yield from read_texts(path, column=column)
+    except SlonikError as error:
+        if "the corpus is empty" not in str(error):  # one empty file among several is no mistake
+            raise
+
+
+def _ranges(path: Path) -> dict[int, str]:
+    """Line at which a source begins -> its name; the line after its end -> the file's name."""
+    stem = path.name.removesuffix(".gz")
+    file = path.with_name(Path(stem).stem + ".ranges.tsv")
+    if not file.is_file():
+        return {}
+    starts: dict[int, str] = {}
+    try:
+        with open(file, encoding="utf-8", newline="") as stream:
+            for row in csv.DictReader(stream, delimiter="\t"):
+                starts.setdefault(int(row["last_line"]) + 1, path.name)
+                starts[int(row["first_line"])] = row["source"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise SlonikError(
+            f"{file} is not a table of ranges ({error}): its columns are source, first_line, last_line"
+        ) from None
+    return starts

@@ -1,0 +1,176 @@
+"""A tokenised corpus on disk: shards that are written once, whole or not at all, and read as memory maps.
+
+A folder holds `shard_00000/` ... with `tokens.npy` (uint16 where the vocabulary allows, else int32), `sentences.npy`
+and `documents.npy` (lengths of sentences in tokens, of documents in sentences), and `shards.json`: the key of the
+inputs, counts, the SHA-256 of each file, how many documents of the source are behind each shard. A killed conversion
+goes on after its last whole shard; another key is refused. Does not tokenise.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slonik.core import atomic
+from slonik.core.errors import SlonikError
+from slonik.core.hashing import sha256_file
+from slonik.data.token_corpus import TokenCorpus
+
+_MANIFEST = "shards.json"
+FORMAT = 1
+DEFAULT_SHARD_TOKENS = 50_000_000
+
+
+class ShardWriter:
+    """Appends documents to a folder of shards.
+
+    Args:
+        folder: made when missing.
+        key: hash of everything that decides the tokens (files, cleaning, tokenizer).
+        vocabulary: pieces; decides the type of the numbers.
+        shard_tokens: a shard is closed when it has so many.
+
+    Attributes:
+        done: items of the source that the whole shards cover: skip so many when going on.
+
+    Raises:
+        SlonikError: the folder was made from other inputs, or is complete or damaged.
+    """
+
+    def __init__(self, folder: Path, *, key: str, vocabulary: int, shard_tokens: int = DEFAULT_SHARD_TOKENS) -> None:
+        self._folder, self._limit = folder, shard_tokens
+        self._dtype = np.uint16 if vocabulary <= 1 << 16 else np.int32
+        self._facts: dict[str, Any] = {"format": FORMAT, "key": key, "complete": False, "shards": []}
+        if (folder / _MANIFEST).exists():
+            self._facts = _read_manifest(folder)
+            if self._facts["key"] != key:
+                raise SlonikError(f"{folder} was made from other inputs: remove it or choose another --out")
+        self.done = int(self._facts["shards"][-1]["source_items"]) if self._facts["shards"] else 0
+        self._items = self.done
+        self._tokens: list[np.ndarray] = []
+        self._sentences: list[int] = []
+        self._documents: list[int] = []
+        self._count = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether `finish` was called before."""
+        return bool(self._facts["complete"])
+
+    def add(self, sentences: Sequence[Sequence[int]], *, source_items: int) -> None:
+        """Append a document of sentences of token ids; empty ones are left out.
+
+        Args:
+            source_items: how many items of the source have been read, this one included.
+        """
+        kept = [sentence for sentence in sentences if len(sentence)]
+        self._items = source_items
+        if not kept:
+            return
+        self._documents.append(len(kept))
+        for sentence in kept:
+            self._tokens.append(np.asarray(sentence, dtype=self._dtype))
+            self._sentences.append(len(sentence))
+            self._count += len(sentence)
+        if self._count >= self._limit:
+            self._close()
+
+    def finish(self, summary: dict[str, Any] | None = None) -> TokenCorpus:
+        """Write what is left, mark the folder complete, and open it.
+
+        Raises:
+            SlonikError: no token was written.
+        """
+        if self._documents:
+            self._close()
+        if not self._facts["shards"]:
+            raise SlonikError(f"nothing was left of the corpus for {self._folder.name}: every text was filtered out")
+        self._facts |= {"complete": True, "summary": summary or {}}
+        atomic.write_json(self._folder / _MANIFEST, self._facts)
+        return open_shards(self._folder)
+
+    def _close(self) -> None:
+        """Write the shard at hand, then name it in the manifest."""
+        name = f"shard_{len(self._facts['shards']):05d}"
+        arrays = {
+            "tokens": np.concatenate(self._tokens),
+            "sentences": np.asarray(self._sentences, dtype=np.int32),
+            "documents": np.asarray(self._documents, dtype=np.int32),
+        }
+        with atomic.new_folder(self._folder / name, overwrite=True) as temporary:
+            for part, array in arrays.items():
+                np.save(temporary / f"{part}.npy", array)
+            hashes = {part: sha256_file(temporary / f"{part}.npy") for part in arrays}
+        counts = {part: len(array) for part, array in arrays.items()}
+        self._facts["shards"].append({"name": name, **counts, "sha256": hashes, "source_items": self._items})
+        atomic.write_json(self._folder / _MANIFEST, self._facts)
+        self._tokens, self._sentences, self._documents, self._count = [], [], [], 0
+
+
+def open_shards(folder: Path, *, verify: bool = False) -> TokenCorpus:
+    """A complete folder of shards as a corpus, its tokens memory-mapped.
+
+    Args:
+        verify: compare the hash of every file.
+
+    Raises:
+        SlonikError: missing, unfinished, cut short or damaged.
+    """
+    facts = _read_manifest(folder)
+    if not facts["complete"]:
+        raise SlonikError(f"the conversion into {folder} was interrupted: run the same command again to finish it")
+    parts, sentences, documents = [], [], []
+    for shard in facts["shards"]:
+        place = folder / shard["name"]
+        try:
+            if verify:
+                _verify(place, shard["sha256"])
+            arrays = [
+                np.load(place / f"{part}.npy", mmap_mode="r" if part == "tokens" else None)
+                for part in ("tokens", "sentences", "documents")
+            ]
+        except (OSError, ValueError, EOFError) as error:
+            raise SlonikError(f"{place} is damaged ({error}): remove {folder} and convert again") from None
+        if [len(array) for array in arrays] != [shard[part] for part in ("tokens", "sentences", "documents")]:
+            raise SlonikError(f"{place} is cut short: remove {folder} and convert again")
+        parts.append(arrays[0])
+        sentences.append(arrays[1])
+        documents.append(arrays[2])
+    return TokenCorpus(parts, _starts(sentences), _starts(documents), facts["key"])
+
+
+def shard_facts(folder: Path) -> dict[str, Any]:
+    """The manifest: counts, hashes, and the summary that `finish` was given.
+
+    Raises:
+        SlonikError: there is none, or it is damaged.
+    """
+    return _read_manifest(folder)
+
+
+def _starts(lengths: Iterable[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(list(lengths)), dtype=np.int64)])
+
+
+def _verify(place: Path, hashes: dict[str, str]) -> None:
+    for part, expected in hashes.items():
+        if sha256_file(place / f"{part}.npy") != expected:
+            raise SlonikError(f"{place / part}.npy is not what was written: remove the folder and convert again")
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    try:
+        facts: dict[str, Any] = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SlonikError(f"{folder} holds no tokenised corpus: make one with slonik data convert") from None
+    except (OSError, ValueError) as error:
+        raise SlonikError(f"{folder / _MANIFEST} is damaged ({error}): remove the folder and convert again") from None
+    if facts.get("format") != FORMAT:
+        raise SlonikError(
+            f"{folder} has the format {facts.get('format')}, this version reads {FORMAT}: convert the corpus again"
+        )
+    return facts
