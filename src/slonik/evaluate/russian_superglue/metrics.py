@@ -15,8 +15,9 @@ from collections.abc import Callable, Sequence
 from slonik.core.errors import SlonikError
 from slonik.core.lookup import lookup
 from slonik.evaluate.russian_superglue.examples import Example
+from slonik.evaluate.russian_superglue.labels import label_name, label_names
 from slonik.evaluate.russian_superglue.predictions import Prediction, aligned
-from slonik.evaluate.russian_superglue.tallies import Tallies, answer_f1, macro_f1, matthews, ratio
+from slonik.evaluate.russian_superglue.tallies import SumFunction, Tallies, answer_f1, macro_f1, matthews, ratio
 from slonik.evaluate.russian_superglue.tasks import TASKS, Label, Task
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -56,7 +57,9 @@ def statistics_of(task_id: str, examples: Sequence[Example], predictions: Sequen
         )
     rows = aligned(examples, predictions, f"predictions for {task.name}")
     pairs = [(example, row.label) for example, row in zip(examples, rows, strict=True)]
-    return {metric: _METRICS[metric](task, pairs) for metric in task.metrics}
+    return {
+        metric: _exact_match(pairs) if metric == "em" else _by_items(task, metric, pairs) for metric in task.metrics
+    }
 
 
 def hits_of(task_id: str, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[bool]:
@@ -92,60 +95,76 @@ def token_f1(text: str, right: str) -> float:
     return 2 * common / (len(given) + len(expected)) if common else 0.0
 
 
-def _accuracy(_: Task, pairs: _Pairs) -> Tallies:
-    return Tallies([[is_right(example, label), 1] for example, label in pairs], _clusters(pairs), ratio)
+def item_row(task: Task, metric: str, example: Example, label: Label) -> list[float]:
+    """What a metric that is a function of sums over items needs to know of one answer ("em" is not of that kind)."""
+    return [float(part) for part in _ROWS[metric](task, example, label)]
 
 
-def _exact_match(_: Task, pairs: _Pairs) -> Tallies:
+def _accuracy_row(_: Task, example: Example, label: Label) -> Sequence[float]:
+    return (is_right(example, label), 1)
+
+
+def _matthews_row(task: Task, example: Example, label: Label) -> Sequence[float]:
+    given, true = label == task.labels[0], example.label == task.labels[0]
+    return (given and true, given and not true, true and not given, not given and not true)
+
+
+def _macro_f1_row(task: Task, example: Example, label: Label) -> Sequence[float]:
+    return [
+        part
+        for name in task.labels
+        for part in (label == name and example.label == name, label == name, example.label == name)
+    ]
+
+
+def _answer_f1_row(_: Task, example: Example, label: Label) -> Sequence[float]:
+    return (bool(label) and bool(example.label), bool(label), bool(example.label))
+
+
+def _text_f1_row(_: Task, example: Example, label: Label) -> Sequence[float]:
+    return (max(token_f1(str(label), text) for text in example.answers), 1)
+
+
+_ROWS: dict[str, Callable[[Task, Example, Label], Sequence[float]]] = {
+    "accuracy": _accuracy_row,
+    "matthews": _matthews_row,
+    "macro_f1": _macro_f1_row,
+    "f1a": _answer_f1_row,
+    "f1": _text_f1_row,
+}
+
+
+def sum_function(task: Task, metric: str, examples: Sequence[Example], labels: Sequence[Label]) -> SumFunction:
+    """Sums of item rows (B, K) -> values of a metric (B,).
+
+    Args:
+        labels: the answers; in macro F1 the labels that occur on either side count, as in scikit-learn's default.
+    """
+    if metric != "macro_f1":
+        return _FUNCTIONS[metric]
+    present = {label_name(label) for label in labels} | {label_name(e.label) for e in examples if e.label is not None}
+    places = [3 * place + part for place, name in enumerate(label_names(task)) if name in present for part in range(3)]
+    return lambda sums: macro_f1(sums[:, places])
+
+
+_FUNCTIONS: dict[str, SumFunction] = {
+    "accuracy": ratio,
+    "em": ratio,
+    "matthews": matthews,
+    "f1a": answer_f1,
+    "f1": ratio,
+}
+
+
+def _by_items(task: Task, metric: str, pairs: _Pairs) -> Tallies:
+    rows = [item_row(task, metric, example, label) for example, label in pairs]
+    function = sum_function(task, metric, [example for example, _ in pairs], [label for _, label in pairs])
+    return Tallies(rows, [example.cluster for example, _ in pairs], function)
+
+
+def _exact_match(pairs: _Pairs) -> Tallies:
     groups: dict[str, tuple[str, bool]] = {}
     for example, label in pairs:
         before = groups.get(example.group, ("", True))[1]
         groups[example.group] = example.cluster, before and is_right(example, label)
     return Tallies([[right, 1] for _, right in groups.values()], [cluster for cluster, _ in groups.values()], ratio)
-
-
-def _matthews(task: Task, pairs: _Pairs) -> Tallies:
-    positive = task.labels[0]
-    rows = []
-    for example, label in pairs:
-        given, true = label == positive, example.label == positive
-        rows.append([given and true, given and not true, true and not given, not given and not true])
-    return Tallies(rows, _clusters(pairs), matthews)
-
-
-def _macro_f1(task: Task, pairs: _Pairs) -> Tallies:
-    # labels that occur on either side count, as in scikit-learn's default
-    labels = [name for name in task.labels if any(name in (label, example.label) for example, label in pairs)]
-    rows = [
-        [
-            part
-            for name in labels
-            for part in (label == name and example.label == name, label == name, example.label == name)
-        ]
-        for example, label in pairs
-    ]
-    return Tallies(rows, _clusters(pairs), macro_f1)
-
-
-def _answer_f1(_: Task, pairs: _Pairs) -> Tallies:
-    rows = [[bool(label) and bool(example.label), bool(label), bool(example.label)] for example, label in pairs]
-    return Tallies(rows, _clusters(pairs), answer_f1)
-
-
-def _text_f1(_: Task, pairs: _Pairs) -> Tallies:
-    rows = [[max(token_f1(str(label), text) for text in example.answers), 1] for example, label in pairs]
-    return Tallies(rows, _clusters(pairs), ratio)
-
-
-def _clusters(pairs: _Pairs) -> list[str]:
-    return [example.cluster for example, _ in pairs]
-
-
-_METRICS: dict[str, Callable[[Task, _Pairs], Tallies]] = {
-    "accuracy": _accuracy,
-    "em": _exact_match,
-    "matthews": _matthews,
-    "macro_f1": _macro_f1,
-    "f1a": _answer_f1,
-    "f1": _text_f1,
-}

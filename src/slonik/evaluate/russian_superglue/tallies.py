@@ -7,11 +7,13 @@ by how often each row was drawn. Rows are clusters (a passage of MuSeRC), since 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
+SumFunction: TypeAlias = Callable[[Array], Array]  # sums (B, K) -> values (B,)
 
 
 class Tallies:
@@ -26,7 +28,7 @@ class Tallies:
         n: number of clusters.
     """
 
-    def __init__(self, rows: ArrayLike, clusters: Sequence[str], function: Callable[[Array], Array]) -> None:
+    def __init__(self, rows: ArrayLike, clusters: Sequence[str], function: SumFunction) -> None:
         table = np.asarray(rows, dtype=np.float64)
         places = {name: place for place, name in enumerate(dict.fromkeys(clusters))}
         self._sums = np.zeros((len(places), table.shape[1]))

@@ -1,0 +1,68 @@
+"""`slonik ensemble RESULTS...`: several runs' saved predictions put together, task by task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from slonik.recipes.ensemble import TaskEnsemble
+
+
+def register(app: typer.Typer) -> None:
+    """Add the `ensemble` command."""
+    app.command("ensemble")(ensemble)
+
+
+def ensemble(
+    results: list[Path] = typer.Argument(
+        help="Folders of predictions (TASK.SPLIT.jsonl with headers), folders of such folders, or what `slonik "
+        "finetune` left.",
+        metavar="RESULTS...",
+    ),
+    data_dir: Path | None = typer.Option(None, help="Data folder (default: $SLONIK_DATA, or the user's cache folder)."),
+    out: Path | None = typer.Option(None, help="Write the predictions of the ensemble to this new folder."),
+    method: str = typer.Option(
+        "best", help="mean, weighted, vote, greedy (selection with replacement), stacking, single, or best of these."
+    ),
+    tasks: str | None = typer.Option(None, help="Comma-separated task ids (default: all that two runs answer)."),
+    json_file: Path | None = typer.Option(None, "--json", help="Write result records to this file."),
+    seed: int = typer.Option(0, help="Seed of the nested split and of the bootstrap."),
+) -> None:
+    """Combine runs by every method, measured by a nested split of the labelled items, and write the chosen one.
+
+    Example: slonik ensemble runs/terra/predictions runs/other/predictions --data-dir data --out runs/ensemble
+    """
+    from slonik.core.paths import data_dir as data_folder
+    from slonik.core.records import write_records
+    from slonik.recipes.ensemble import combine_runs, ensemble_records, read_runs, write_ensemble
+
+    chosen = [name.strip().lower() for name in tasks.split(",") if name.strip()] if tasks else None
+    found = combine_runs(read_runs(results), data_folder(data_dir), method=method, tasks=chosen, seed=seed)
+    records = ensemble_records(found, seed=seed)
+    _show(found, records)
+    if out is not None:
+        write_ensemble(out, found, f"ensemble: {method}")
+        typer.echo(f"predictions: {out} (slonik evaluate russian-superglue {out} scores and packs them)")
+    if json_file is not None:
+        write_records(json_file, records)
+
+
+def _show(ensembles: Mapping[str, TaskEnsemble], records: list) -> None:  # type: ignore[type-arg]
+    from slonik.report.scores import difference_tables, score_tables
+    from slonik.report.table import Cell, Row, Table
+    from slonik.report.terminal import print_table
+
+    for task, one in ensembles.items():
+        names = [f"{number + 1}: {name}" for number, name in enumerate(one.members)]
+        columns = (f"{task}: share answered differently", *(str(number + 1) for number in range(len(names))), "weight")
+        rows = tuple(
+            Row((Cell(name), *(Cell(f"{value:.3f}") for value in shares), Cell(f"{weight:.3f}")))
+            for name, shares, weight in zip(names, one.disagreement, one.combiner.weights, strict=True)
+        )
+        print_table(Table(f"{task}: {one.combiner.method}", columns, rows))
+    for table in (*score_tables(records), *difference_tables(records)):
+        print_table(table)
