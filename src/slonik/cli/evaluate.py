@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from slonik.cli.ner import ner
 from slonik.cli.probing import probing
 from slonik.cli.russian_superglue import russian_superglue
 
@@ -28,6 +29,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Measure models on a benchmark.")
     group.command("encodechka")(encodechka)
     group.command("probing")(probing)
+    group.command("ner")(ner)
     group.command("russian-superglue")(russian_superglue)
     app.add_typer(group, name="evaluate")
 

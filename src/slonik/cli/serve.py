@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 def serve(
     models: list[str] = typer.Argument(
-        metavar="MODEL...", help="Folders (exported ones run without torch), hub ids, embedded:NAME, or decoders."
+        metavar="MODEL...", help="Folders (exported ones run without torch), hub ids, embedded:NAME, decoders, taggers."
     ),
     host: str = typer.Option("127.0.0.1", help="Address to listen on; 0.0.0.0 opens the server to the network."),
     port: int = typer.Option(8000, min=0, max=65535, help="Port; 0 = any free one."),
@@ -56,11 +56,14 @@ def _load(model: str) -> ServedModel:
     from slonik import load
     from slonik.serve import ServedModel
     from slonik.serve.decoder import is_decoder, load_decoder
+    from slonik.serve.tagger import is_tagger, open_tagger
 
     folder = Path(model)
     name = folder.resolve().name if folder.is_dir() else model
     if is_decoder(folder):
         return ServedModel(name, load_decoder(folder), aliases=(model,))
+    if is_tagger(folder):
+        return ServedModel(name, open_tagger(folder), aliases=(model,))
     # Texts of many clients run side by side, each on one processor: that is faster than one text on all of them.
     options: dict[str, Any] = {"threads": 1} if (folder / "onnx").is_dir() else {}
     return ServedModel(name, load(model, **options), aliases=(model,))

@@ -54,6 +54,31 @@ def write_json(path: str | Path, content: Any) -> None:
 
 
 @contextmanager
+def new_file(path: str | Path) -> Iterator[Path]:
+    """Write a file of any size piece by piece; it appears at `path` only when the block ends without an error.
+
+    Yields:
+        A temporary path beside `path` to write to.
+
+    Raises:
+        SlonikError: full disk or no permission; the old content of `path` is intact.
+    """
+    target = Path(path)
+    temporary = target.parent / f"{_MARK}{uuid.uuid4().hex}-{target.name}"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with open(temporary, "rb") as stream:
+            os.fsync(stream.fileno())
+        os.replace(temporary, target)
+        sync_folder(target.parent)
+    except OSError as error:
+        raise disk_error(error, target) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
 def new_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Fill a folder that appears at `target` only when the block ends without an error.
 

@@ -1,7 +1,7 @@
-"""HTTP service: a bounded queue and batching in front of encoders and decoders, with the OpenAI API's routes.
+"""HTTP service: a bounded queue and batching in front of encoders, decoders and taggers; OpenAI's routes and /tag.
 
 `create_app(models, settings)` gives an ASGI application, `run(models, settings, ready)` serves it until SIGTERM.
-Nothing here imports torch but `decoder`, which is imported only when a decoder is served.
+Nothing here imports torch but `decoder` and `tagger`, which are imported only when such a model is served.
 """
 
 from __future__ import annotations

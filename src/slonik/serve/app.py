@@ -26,8 +26,9 @@ from slonik.serve.openapi import require_key
 from slonik.serve.served import Catalogue, ServedModel, catalogue
 from slonik.serve.settings import ServeSettings
 from slonik.serve.status import status_router
+from slonik.serve.tagging import tagging_router
 
-_DESCRIPTION = """Sentence vectors and continuations from the models served here.
+_DESCRIPTION = """Sentence vectors, continuations and entities from the models served here.
 The routes under /v1 are those of the OpenAI API, so its clients work with `base_url` set to this server."""
 
 
@@ -47,6 +48,7 @@ def create_app(models: Sequence[ServedModel], settings: ServeSettings | None = N
     for router in (
         embeddings_router(served, settings),
         completions_router(served, settings),
+        tagging_router(served, settings),
         status_router(served, metrics),
         docs_router(),
     ):

@@ -189,6 +189,40 @@ class PredictResponse(BaseModel):
     predictions: str = Field(description="The text and its continuation.")
 
 
+class TagRequest(_Request):
+    """A request for the entities of texts."""
+
+    model: str | None = Field(None, description="One of the ids at /v1/models; the first tagger if left out.")
+    input: str | Annotated[list[str], Field(min_length=1, max_length=MOST_TEXTS)] = Field(
+        description="A text, or several."
+    )
+
+
+class TaggedSpan(BaseModel):
+    """One entity."""
+
+    start: int = Field(description="First code point of the text.")
+    end: int = Field(description="Code point after the last one.")
+    label: str
+    text: str
+    confidence: float | None = Field(description="Probability that the tagger gives to the span, 0 to 1.")
+
+
+class TaggedText(BaseModel):
+    """The entities of one text, in its order, without overlaps."""
+
+    index: int
+    spans: list[TaggedSpan]
+
+
+class TagResponse(BaseModel):
+    """The entities in the order of the input."""
+
+    object: Literal["list"] = "list"
+    data: list[TaggedText]
+    model: str
+
+
 class ModelCard(BaseModel):
     """A served model."""
 
@@ -196,10 +230,11 @@ class ModelCard(BaseModel):
     object: Literal["model"] = "model"
     created: int
     owned_by: Literal["slonik"] = "slonik"
-    kind: Literal["encoder", "decoder"]
+    kind: Literal["encoder", "decoder", "tagger"]
     dimension: int | None = Field(None, description="Numbers per vector (encoders).")
     max_tokens: int | None = Field(None, description="The most tokens of one text, prefix and specials included.")
     input_types: list[str] = Field([], description="Names that `input_type` may have.")
+    labels: list[str] = Field([], description="Labels that a tagger gives.")
 
 
 class ModelsResponse(BaseModel):

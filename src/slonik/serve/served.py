@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from slonik.core.errors import SlonikError
 from slonik.core.protocols import Encoder, Generator
@@ -15,6 +16,7 @@ from slonik.serve.errors import ApiError, did_you_mean
 from slonik.serve.metrics import Metrics
 from slonik.serve.schemas import ModelCard
 from slonik.serve.settings import ServeSettings
+from slonik.serve.tag_queue import SpanTagger, TagQueue
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,12 @@ class ServedModel:
 
     Attributes:
         id: the name that clients send as `model`.
-        model: an encoder, for vectors, or a decoder, for texts.
+        model: an encoder, for vectors, a decoder, for texts, or a tagger, for entities.
         aliases: further names that clients may send.
     """
 
     id: str
-    model: Encoder | Generator
+    model: Encoder | Generator | SpanTagger
     aliases: tuple[str, ...] = ()
 
 
@@ -50,12 +52,24 @@ class ServedDecoder:
 
 
 @dataclass(frozen=True)
+class ServedTagger:
+    """A tagger with its queue."""
+
+    card: ModelCard
+    queue: TagQueue
+
+
+Served: TypeAlias = ServedEncoder | ServedDecoder | ServedTagger
+
+
+@dataclass(frozen=True)
 class Catalogue:
-    """All served models; `encoders` and `decoders` have an entry per name, aliases included."""
+    """All served models; `encoders`, `decoders` and `taggers` have an entry per name, aliases included."""
 
     cards: list[ModelCard] = field(default_factory=list)
     encoders: dict[str, ServedEncoder] = field(default_factory=dict)
     decoders: dict[str, ServedDecoder] = field(default_factory=dict)
+    taggers: dict[str, ServedTagger] = field(default_factory=dict)
 
     def encoder(self, name: str) -> ServedEncoder:
         """The encoder called `name`.
@@ -67,6 +81,8 @@ class Catalogue:
             return found
         if name in self.decoders:
             raise _not_found(f"the model {name!r} is a decoder: send prompts to /v1/completions")
+        if name in self.taggers:
+            raise _not_found(f"the model {name!r} is a tagger: send texts to /tag")
         raise self._unknown(name, self.encoders, "model")
 
     def decoder(self, name: str | None = None) -> ServedDecoder:
@@ -85,23 +101,40 @@ class Catalogue:
             raise _not_found("no decoder is served here: start the server with one, `slonik serve DECODER`")
         raise self._unknown(name, self.decoders, "model")
 
+    def tagger(self, name: str | None = None) -> ServedTagger:
+        """The tagger called `name`, or the first one.
+
+        Raises:
+            ApiError: 404, with the nearest name, the route for another kind, or that no tagger is served.
+        """
+        if name is None and self.taggers:
+            return next(iter(self.taggers.values()))
+        if name is not None and (found := self.taggers.get(name)):
+            return found
+        if name is not None and (name in self.encoders or name in self.decoders):
+            raise _not_found(f"the model {name!r} tags nothing: name a tagger, see /v1/models")
+        if name is None or not self.taggers:
+            raise _not_found("no tagger is served here: start the server with one, `slonik serve TAGGER`")
+        raise self._unknown(name, self.taggers, "model")
+
     def card(self, name: str) -> ModelCard:
         """The card of the model called `name`.
 
         Raises:
             ApiError: 404, with the nearest name.
         """
-        found: ServedEncoder | ServedDecoder | None = self.encoders.get(name) or self.decoders.get(name)
+        known: dict[str, Served] = {**self.encoders, **self.decoders, **self.taggers}
+        found = known.get(name)
         if found is None:
-            raise self._unknown(name, {**self.encoders, **self.decoders}, "model")
+            raise self._unknown(name, known, "model")
         return found.card
 
-    def queues(self) -> list[EncodeQueue | DecodeQueue]:
+    def queues(self) -> list[EncodeQueue | DecodeQueue | TagQueue]:
         """Every queue once."""
-        served: list[ServedEncoder | ServedDecoder] = [*self.encoders.values(), *self.decoders.values()]
+        served: list[Served] = [*self.encoders.values(), *self.decoders.values(), *self.taggers.values()]
         return list({id(one.queue): one.queue for one in served}.values())
 
-    def _unknown(self, name: str, known: Mapping[str, ServedEncoder | ServedDecoder], what: str) -> ApiError:
+    def _unknown(self, name: str, known: Mapping[str, Served], what: str) -> ApiError:
         ids = ", ".join(sorted({served.card.id for served in known.values()}))
         served = f"served: {ids}" if ids else f"no {what} is served"
         return _not_found(f"unknown {what} {name[:100]!r}{did_you_mean(name, known)} ({served})")
@@ -122,7 +155,7 @@ def catalogue(models: Sequence[ServedModel], settings: ServeSettings, metrics: M
     found = Catalogue()
     for served in models:
         for name in dict.fromkeys((served.id, *served.aliases)):
-            if name in found.encoders or name in found.decoders:
+            if name in found.encoders or name in found.decoders or name in found.taggers:
                 raise SlonikError(f"two models are called {name!r}: rename one of the folders")
         _add(found, served, settings, metrics)
     return found
@@ -132,7 +165,11 @@ def _add(found: Catalogue, served: ServedModel, settings: ServeSettings, metrics
     names = dict.fromkeys((served.id, *served.aliases))
     own = metrics.of_model(served.id)
     now = int(time.time())
-    if isinstance(served.model, Encoder):
+    if isinstance(served.model, SpanTagger):
+        card = ModelCard(id=served.id, created=now, kind="tagger", labels=list(served.model.labels))
+        tagging = TagQueue(served.model, settings.max_queue, own)
+        found.taggers.update(dict.fromkeys(names, ServedTagger(card, tagging)))
+    elif isinstance(served.model, Encoder):
         engine = Engine(served.model)
         types = sorted(engine.sentence.prefixes) if engine.sentence else []
         card = ModelCard(

@@ -67,12 +67,14 @@ def evaluate(
     task: str,
     variant: str = "",
     seed: int = 0,
+    notes: Sequence[str] = (),
     on_texts: Callable[[int], None] = lambda done: None,
 ) -> Evaluation:
     """Tag the documents' texts and score the result; how long it took is in the records' `seconds`.
 
     Args:
         documents: with flat gold spans.
+        notes: sentences for the records, before those that are found here.
         on_texts: called with the number of texts just tagged.
 
     Raises:
@@ -89,7 +91,7 @@ def evaluate(
     facts = dict(tagger.describe())
     return score(
         tagger.name, documents, predicted, task=task, variant=variant, seed=seed, seconds=seconds, facts=facts,
-        known_labels=tagger.labels,
+        known_labels=tagger.labels, notes=notes,
     )  # fmt: skip
 
 
@@ -105,6 +107,7 @@ def score(
     seconds: float | None = None,
     facts: Mapping[str, Any] | None = None,
     known_labels: Sequence[str] | None = None,
+    notes: Sequence[str] = (),
 ) -> Evaluation:
     """Score predictions.
 
@@ -114,6 +117,7 @@ def score(
         seconds: how long tagging took.
         facts: of the model: `parameters`, `bytes`, `kind`, `weights_hash`.
         known_labels: labels that the model can give; gold labels outside them are named in a note.
+        notes: sentences for the records, before those that are found here.
 
     Raises:
         SlonikError: no document, or no gold span in any of them.
@@ -125,7 +129,7 @@ def score(
     given = sorted({span.label for spans in predicted for span in spans} - set(gold))
     tallies = tally(comparisons, [*gold, *given])
     facts = dict(facts or {})
-    notes = _notes(gold, given, tallies, known_labels)
+    notes = [*notes, *_notes(gold, given, tallies, known_labels)]
     detail: dict[str, Any] = {
         "per_label": _per_label(tallies, len(gold), seed, task),
         "errors": error_counts(comparisons),

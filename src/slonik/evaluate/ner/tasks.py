@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from slonik.core.records import Record
 from slonik.data.annotations.mapping import LabelMapping
 
 SUITE = "ner"
@@ -75,3 +76,17 @@ SECCOLL = NerTask(
 )
 
 TASKS: dict[str, NerTask] = {SECCOLL.id: SECCOLL}
+
+
+def published_records(task: NerTask) -> list[Record]:
+    """The published rows as records that no report takes for measured ones."""
+    records = []
+    for row in task.published:
+        per_label = {label: {"f1": value} for label, value in row.per_label.items()}
+        detail = {"published": True, "source": task.source, "per_label": per_label}
+        for metric, value in (("f1_micro", row.micro), ("f1_macro", row.macro)):
+            if value is not None:
+                records.append(
+                    Record(suite=SUITE, task=task.id, model=row.model, metric=metric, value=value, detail=detail)
+                )
+    return records

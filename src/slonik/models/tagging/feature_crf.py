@@ -26,6 +26,7 @@ from slonik.core.progress import progress_bar
 from slonik.data.annotations.document import Document, Span
 from slonik.data.annotations.overlaps import flatten
 from slonik.data.annotations.tags import Scheme, decode, encode
+from slonik.data.annotations.training_texts import write_training_texts
 from slonik.models.checkpoint_files import read_json
 from slonik.models.tagging.features import Context, HandFeatures, Words
 from slonik.models.tagging.gazetteer import Gazetteer, names_of
@@ -147,6 +148,7 @@ def train_crf(
         gazetteer, trainer = _prepare(documents, config)
         log = _fit(trainer, unfinished / _MODEL_FILE, config.iterations)
         _write_names(unfinished / _NAMES_FILE, gazetteer)
+        write_training_texts(unfinished, (document.text for document in documents))
         digest = sha256_file(unfinished / _MODEL_FILE)
         parameters = int(log.get("active_features") or 0)
         content = CrfFile(labels=tuple(labels), config=config, sha256=digest, parameters=parameters)
