@@ -71,20 +71,20 @@ class TaskEnsemble:
 
 
 def read_runs(paths: Sequence[str | Path]) -> list[Run]:
-    """Runs in folders of predictions; a folder of such folders, or one that `slonik finetune` left, is opened.
+    """Runs in folders (or single files) of predictions; a folder of such folders is opened.
 
     Raises:
-        SlonikError: a folder without predictions, a damaged file, another protocol version, fewer than two runs.
+        SlonikError: a place without predictions, a damaged file, another protocol version, fewer than two runs.
     """
-    folders: list[Path] = []
+    places: list[Path] = []
     for path in map(Path, paths):
-        found = _run_folders(path)
+        found = _run_places(path)
         if not found:
             raise SlonikError(f"{path} holds no predictions: give folders with TASK.SPLIT.jsonl and their headers")
-        folders += [folder for folder in found if folder not in folders]
-    if len(folders) < 2:
-        raise SlonikError(f"an ensemble needs two runs, there is {len(folders)}: give more folders of predictions")
-    return [_read_run(folder) for folder in folders]
+        places += [place for place in found if place not in places]
+    if len(places) < 2:
+        raise SlonikError(f"an ensemble needs two runs, there is {len(places)}: give more folders of predictions")
+    return [_read_run(place) for place in places]
 
 
 def combine_runs(
@@ -178,7 +178,7 @@ def _combine_task(
         nested = {name: ballots[labelled].picked(out_of_fold(name, problem)) for name in METHODS}
     if method not in fitted:
         raise SlonikError(
-            f"the method {method!r} learns from labelled items, and {TASKS[task].name} has none to learn from: take one "
+            f"the method {method!r} learns from labelled items, and {TASKS[task].name} has none: take one "
             f"of {', '.join(fitted)}, or give predictions of a development set too"
         )
     answers = {split: _apply(fitted[method], parts[split], ballots[split]) for split in splits if split != labelled}
@@ -261,8 +261,9 @@ def _title(name: str) -> str:
     return f"ensemble: {name}" if name in METHODS else name
 
 
-def _run_folders(path: Path) -> list[Path]:
-    if find_predictions(path):
+def _run_places(path: Path) -> list[Path]:
+    """Files or folders, each of one run."""
+    if path.is_file() or find_predictions(path):
         return [path]
     inside = path / "predictions" if (path / "predictions").is_dir() else path
     if not inside.is_dir():
@@ -272,9 +273,9 @@ def _run_folders(path: Path) -> list[Path]:
     return [folder for folder in found if folder.name != "mean"] or found
 
 
-def _read_run(folder: Path) -> Run:
+def _read_run(place: Path) -> Run:
     files = {}
-    for path in find_predictions(folder):
+    for path in [place] if place.is_file() else find_predictions(place):
         found = read_predictions(path)
         files[found.header.task, found.header.split] = found
-    return Run(str(folder), files)
+    return Run(str(place), files)

@@ -1,7 +1,7 @@
 """What a MODEL of `slonik evaluate russian-superglue` is, and which items it answers.
 
-A baseline by its bare name, a folder of predictions, a submission zip, a folder of one task model or of several
-(one per task), as `slonik finetune` leaves them. Running a task model is handed in by the caller.
+A baseline by its bare name, a folder of predictions, a submission (zip or unpacked), a folder of one task model or of
+several (one per task), as `slonik finetune` leaves them. Running a task model is handed in by the caller.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from slonik.evaluate.russian_superglue.predictions import (
     find_predictions,
     read_predictions,
 )
-from slonik.evaluate.russian_superglue.submission import read_submission
+from slonik.evaluate.russian_superglue.submission import official_files, read_submission
 from slonik.evaluate.russian_superglue.tasks import TASKS
 
 RunModel: TypeAlias = Callable[[Path, Part], Sequence[Any]]
@@ -41,6 +41,7 @@ class Contender:
         answer: part -> predictions.
         tasks: tasks that it answers; None = all.
         files: its predictions by (task, split), where it is a folder of them.
+        is_submission: whether it is in the site's format, which does not say what split it answers.
         folder: its checkpoint, where it is one.
         weights: hash of the model, where it is known.
     """
@@ -49,6 +50,7 @@ class Contender:
     answer: Answer
     tasks: frozenset[str] | None = None
     files: Mapping[tuple[str, str], Predictions] = field(default_factory=dict)
+    is_submission: bool = False
     folder: Path | None = None
     weights: str | None = None
 
@@ -73,9 +75,12 @@ def find_contender(name: str, run: RunModel, *, seed: int = 0) -> Contender:
         return Contender(name, baseline(name, seed=seed), weights=sha256_json(["baseline", name, seed]))
     path = Path(name)
     if path.suffix == ".zip":
-        return Contender(name, lambda part: read_submission(path, {part.task.id: part.examples})[part.task.id])
+        return Contender(name, _submitted(path), is_submission=True)
     if find_predictions(path):
         return _from_predictions(name, path)
+    official = official_files(path)
+    if official:
+        return Contender(name, _submitted(path), frozenset(official), is_submission=True)
     models = _task_models(path)
     if models:
         return _from_models(name, path, models, run)
@@ -83,11 +88,11 @@ def find_contender(name: str, run: RunModel, *, seed: int = 0) -> Contender:
     if not path.exists():
         raise SlonikError(
             f"there is no model {name!r} for Russian SuperGLUE: give a baseline ({known}), a task model made by "
-            "`slonik finetune MODEL --tasks ...`, a folder of predictions, or a submission zip"
+            "`slonik finetune`, a folder of predictions, or a submission zip"
         )
     raise SlonikError(
         f"{name} answers no task of Russian SuperGLUE (it has no {TASK_FILE} and no predictions): fine-tune it first, "
-        "`slonik finetune MODEL --tasks terra`"
+        f"`slonik finetune {name} --task terra`"
     )
 
 
@@ -104,6 +109,10 @@ def choose_parts(
     """
     own: dict[str, tuple[Part, str]] = {}
     for contender in contenders:
+        for task in (name for name in tasks or TASKS if contender.is_submission and contender.answers(name)):
+            part = _answered_part(contender, task, folder, split)
+            if part is not None:
+                own.setdefault(task, (part, contender.name))
         for (task, found), predictions in sorted(contender.files.items(), key=_by_split):
             if (tasks and task not in tasks) or split not in (None, found):
                 continue
@@ -115,7 +124,7 @@ def choose_parts(
                 raise SlonikError(
                     f"{contender.name} answers other items of {task} than {whose}: compare predictions of the same file"
                 )
-    if all(contender.files for contender in contenders):
+    if all(contender.files or contender.is_submission for contender in contenders):
         if not own:
             raise SlonikError("the predictions answer no labelled data: give --submission to pack them, or a --split")
         return {task: own[task][0] for task in TASKS if task in own}, {}
@@ -128,6 +137,28 @@ def test_parts(folder: Path) -> dict[str, Part]:
     """Official test sets that are there, labelled or not."""
     found = {task: find_part(task, folder, split="test", labelled=False) for task in TASKS}
     return {task: part for task, part in found.items() if part is not None}
+
+
+def _answered_part(contender: Contender, task: str, folder: Path, split: str | None) -> Part | None:
+    """The labelled split whose items a submission answers; None where there is no labelled data of the task.
+
+    Raises:
+        SlonikError: there is, and the submission answers none of it rightly: why not the first.
+    """
+    refused: SlonikError | None = None
+    for name in SPLITS if split is None else (split,):
+        part = find_part(task, folder, split=name)
+        if part is None:
+            continue
+        try:
+            contender.answer(part)
+        except SlonikError as error:
+            refused = refused or error
+        else:
+            return part
+    if refused is not None:
+        raise refused
+    return None
 
 
 def _by_split(item: tuple[tuple[str, str], Predictions]) -> tuple[str, int]:
@@ -148,6 +179,10 @@ def _from_predictions(name: str, folder: Path) -> Contender:
 
     weights = sorted({found.header.weights for found in files.values() if found.header.weights})
     return Contender(name, answer, files=files, weights=sha256_json(weights) if weights else None)
+
+
+def _submitted(path: Path) -> Answer:
+    return lambda part: read_submission(path, {part.task.id: part.examples})[part.task.id]
 
 
 def _task_models(folder: Path) -> dict[str, Path]:

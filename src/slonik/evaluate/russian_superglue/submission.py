@@ -81,7 +81,7 @@ def official_rows(task: Task, examples: Sequence[Example], rows: Sequence[Predic
 
 
 def read_submission(path: str | Path, tests: Mapping[str, Sequence[Example]]) -> dict[str, list[Prediction]]:
-    """Answers of a zip, checked against the test items.
+    """Answers of a zip, or of a folder with its files, checked against the test items.
 
     Args:
         tests: task id -> items, for the tasks that are to be read.
@@ -89,22 +89,41 @@ def read_submission(path: str | Path, tests: Mapping[str, Sequence[Example]]) ->
     Raises:
         SlonikError: not a zip, a missing or foreign file, a damaged line, a wrong label, or other items.
     """
-    answers: dict[str, list[Prediction]] = {}
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = _members(archive, Path(path))
-            for task_id, examples in tests.items():
-                task = TASKS[task_id]
-                if task_id not in members:
-                    raise SlonikError(f"{path} has no {task.name}.jsonl: a submission needs all nine tasks")
-                text = archive.read(members[task_id]).decode("utf-8-sig")
-                rows = _read_rows(task, text, examples, f"{path}, {task.name}.jsonl")
-                answers[task_id] = list(aligned(examples, rows, f"{task.name}.jsonl of {path}"))
+        texts = _texts(Path(path), list(tests))
     except FileNotFoundError:
         raise SlonikError(f"there is no submission {path}") from None
     except (zipfile.BadZipFile, EOFError, UnicodeDecodeError, OSError) as error:
         raise SlonikError(f"{path} is not a sound zip of predictions ({error}): make it again") from None
+    answers = {}
+    for task_id, text in texts.items():
+        task, examples = TASKS[task_id], tests[task_id]
+        rows = _read_rows(task, text, examples, f"{path}, {task.name}.jsonl")
+        answers[task_id] = list(aligned(examples, rows, f"{task.name}.jsonl of {path}"))
     return answers
+
+
+def official_files(folder: Path) -> dict[str, Path]:
+    """Task id -> `<Task>.jsonl`, for the tasks that have one in `folder`."""
+    found = {task.id: folder / f"{task.name}.jsonl" for task in TASKS.values()}
+    return {task: path for task, path in found.items() if path.is_file()}
+
+
+def _texts(path: Path, tasks: Sequence[str]) -> dict[str, str]:
+    if path.is_dir():
+        files = official_files(path)
+        _check_has(path, files, tasks)
+        return {task: files[task].read_text(encoding="utf-8-sig") for task in tasks}
+    with zipfile.ZipFile(path) as archive:
+        members = _members(archive, path)
+        _check_has(path, members, tasks)
+        return {task: archive.read(members[task]).decode("utf-8-sig") for task in tasks}
+
+
+def _check_has(path: Path, found: Mapping[str, Any], tasks: Sequence[str]) -> None:
+    missing = [f"{TASKS[task].name}.jsonl" for task in tasks if task not in found]
+    if missing:
+        raise SlonikError(f"{path} has no {', '.join(missing)}: a submission needs all nine tasks")
 
 
 def _nested(rows: Sequence[Prediction]) -> list[dict[str, Any]]:
