@@ -1,0 +1,83 @@
+"""Treebanks: what is left out of the tree, what the text is, and which mistakes are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slonik.core.errors import SlonikError
+from slonik.data.conllu import is_conllu, join_units, read_conllu
+
+TREE = """\
+# sent_id = первое
+# text = Я не знаю, а он — да.
+1\tЯ\tя\tPRON\t_\tCase=Nom|Number=Sing\t3\tnsubj\t_\t_
+2-3\tне знаю\t_\t_\t_\t_\t_\t_\t_\tSpaceAfter=No
+2\tне\tне\tPART\t_\t_\t3\tadvmod\t_\t_
+3\tзнаю\tзнать\tVERB\t_\tMood=Ind|VerbForm=Fin\t0\troot\t_\t_
+4\t,\t,\tPUNCT\t_\t_\t6\tpunct\t_\t_
+5\tа\tа\tCCONJ\t_\t_\t6\tcc\t_\t_
+5.1\tзнает\tзнать\tVERB\t_\t_\t_\t_\t3:conj\t_
+6\tон\tон\tPRON\t_\t_\t3\tconj\t_\t_
+7\tда\t_\tINTJ\t_\t_\t6\torphan:x\t_\tSpaceAfter=No
+8\t.\t.\tPUNCT\t_\t_\t3\tpunct\t_\t_
+
+1\tслово\t_\t_\t_\t_\t_\t_\t_\t_
+"""
+
+
+def _write(folder: Path, text: str, name: str = "bank.conllu") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_words_units_and_what_is_missing(tmp_path: Path) -> None:
+    first, second = read_conllu(_write(tmp_path, TREE))
+    assert (first.id, first.empty_nodes, len(first.words)) == ("первое", 1, 8)
+    assert [unit.form for unit in first.units] == ["Я", "не знаю", ",", "а", "он", "да", "."]
+    assert first.units[1].words == (2, 3)
+    assert first.text == "Я не знаю, а он — да."
+    assert join_units(first.units) == "Я не знаю, а он да."
+    assert first.words[0].feats == {"Case": "Nom", "Number": "Sing"}
+    assert first.words[6].relation == "orphan"
+    assert first.words[6].lemma == ""
+    assert first.root is not None
+    assert first.root.form == "знаю"
+    assert first.depth == 2
+    assert (second.text, second.root, second.depth, second.words[0].head) == ("слово", None, None, None)
+
+
+def test_a_cycle_is_no_tree(tmp_path: Path) -> None:
+    rows = ["1\tа\t_\t_\t_\t_\t0\troot\t_\t_", "2\tб\t_\t_\t_\t_\t3\tdep\t_\t_", "3\tв\t_\t_\t_\t_\t2\tdep\t_\t_"]
+    (sentence,) = read_conllu(_write(tmp_path, "\n".join(rows)))
+    assert sentence.depth is None
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("1\tслово\tслово\n", "line 1: 3 columns"),
+        ("один\tслово\t_\t_\t_\t_\t0\troot\t_\t_\n", "'один' is not the number"),
+        ("# только примечание\n\n", "holds no sentence"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(SlonikError, match=says):
+        list(read_conllu(_write(tmp_path, text)))
+
+
+def test_names() -> None:
+    assert is_conllu("a.conllu")
+    assert is_conllu(Path("x/b.CONLLU.gz"))
+    assert not is_conllu("a.txt")
+
+
+@pytest.mark.shared_data
+def test_real_treebanks(shared_data: Path) -> None:
+    english = list(read_conllu(shared_data / "ud" / "en_pud-ud-test.conllu"))
+    assert len(english) == 1000
+    assert sum(sentence.empty_nodes for sentence in english) == 7
+    assert all(sentence.depth is not None for sentence in english)
+    assert sum(join_units(sentence.units) == sentence.text for sentence in english) >= 990
