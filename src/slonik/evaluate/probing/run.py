@@ -114,7 +114,7 @@ def probe(
     found = Probing(encoder.name)
     hashes = content_hashes(encoder)
     root = cache_dir() / "layers" if options.use_cache else None
-    own = identity(encoder, hashes, options.prefix)
+    own = identity(encoder, hashes, options.prefix, autocast=str(getattr(encoder, "autocast", None)))
     for pooling in options.poolings:
         store = LayerStore(layered, pooling, options.prefix, root, own)
         store.prepare(text for data in tasks for text in data.texts)
