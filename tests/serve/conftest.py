@@ -13,13 +13,14 @@ import uvicorn
 
 from slonik.core.protocols import Encoder, Generator
 from slonik.serve import ServedModel, ServeSettings, create_app
+from slonik.serve.tag_queue import SpanTagger
 from tests.serve.models import EchoDecoder, ToyEncoder
 
 Serve = Callable[..., httpx2.Client]
 
 
 @contextlib.contextmanager
-def serving(*models: Encoder | Generator, settings: ServeSettings | None = None) -> Iterator[str]:
+def serving(*models: Encoder | Generator | SpanTagger, settings: ServeSettings | None = None) -> Iterator[str]:
     """The URL of a running server of `models`."""
     app = create_app([ServedModel(model.name, model) for model in models], settings)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", lifespan="on"))
@@ -41,7 +42,7 @@ def serve() -> Iterator[Serve]:
     """`serve(*models, **settings)` starts a server and gives a client of it."""
     with contextlib.ExitStack() as stack:
 
-        def start(*models: Encoder | Generator, **settings: object) -> httpx2.Client:
+        def start(*models: Encoder | Generator | SpanTagger, **settings: object) -> httpx2.Client:
             url = stack.enter_context(serving(*models, settings=ServeSettings.model_validate(settings)))
             return stack.enter_context(httpx2.Client(base_url=url, timeout=20, trust_env=False))
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from slonik.core.errors import SlonikError
 from slonik.core.protocols import FloatArray
 from slonik.core.sentence_config import SentenceConfig
+from slonik.data.annotations.document import Span
 
 DIMENSION = 16
 
@@ -82,6 +84,34 @@ class WordEncoder:
 
     def describe(self) -> dict[str, Any]:
         return {}
+
+
+class CapitalTagger:
+    """Marks words that begin with a capital.
+
+    Attributes:
+        open: a call waits until this is set.
+        entered: set when a call has begun.
+        spans: what marks one text.
+    """
+
+    name = "capitals"
+    labels = ("NAME",)
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.open.set()
+        self.entered = threading.Event()
+        self.spans: Callable[[str], list[Span]] = lambda text: [
+            Span(*match.span(), "NAME", 0.75) for match in re.finditer(r"\b[А-ЯЁ]\w*", text)
+        ]
+
+    def tag(self, texts: Sequence[str]) -> list[list[Span]]:
+        self.entered.set()
+        self.open.wait(60)  # a test that failed must not hang
+        if "яд" in texts:
+            raise RuntimeError("poison")
+        return [self.spans(text) for text in texts]
 
 
 class EchoDecoder:

@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, settings
 
 from slonik.serve import ServedModel, ServeSettings, create_app
 from tests.serve.conftest import serving
-from tests.serve.models import EchoDecoder, ToyEncoder
+from tests.serve.models import CapitalTagger, EchoDecoder, ToyEncoder
 
 _SETTINGS = ServeSettings(api_key="key")
 _KEY = {"Authorization": "Bearer key"}
-_MODELS = (ToyEncoder(), EchoDecoder())
+_MODELS = (ToyEncoder(), EchoDecoder(), CapitalTagger())
 
 schema = schemathesis.openapi.from_dict(
     create_app([ServedModel(model.name, model) for model in _MODELS], _SETTINGS).openapi()
@@ -23,7 +23,7 @@ schema = schemathesis.openapi.from_dict(
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """A server with a key, an encoder and a decoder."""
+    """A server with a key, an encoder, a decoder and a tagger."""
     with serving(*_MODELS, settings=_SETTINGS) as url:
         yield url
 

@@ -79,6 +79,7 @@ class HandFeatures:
 
     def _make(self, token: str) -> Form:
         plain = _INVISIBLE.sub("", token)[:_LONGEST_WORD] or token[:1]
+        plain = plain.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair has no bytes for crfsuite
         lower = plain.lower()
         analysis = self._morphology(lower)
         long, short = shapes(plain)
