@@ -64,6 +64,17 @@ class TokenCorpus:
         starts = self.sentences[self.documents[number : number + 2]]
         return self.tokens(int(starts[0]), int(starts[1]))
 
+    def subset(self, numbers: Sequence[int], key: str = "") -> TokenCorpus:
+        """The documents `numbers`, in this order, as a corpus in memory."""
+        parts, sentences = [np.zeros(0, dtype=np.int64)], []
+        for number in numbers:
+            parts.append(self.document(number))
+            first, last = int(self.documents[number]), int(self.documents[number + 1])
+            sentences.append(np.diff(self.sentences[first : last + 1]))
+        counts = np.concatenate([[0], np.cumsum([len(lengths) for lengths in sentences])]).astype(np.int64)
+        starts = np.concatenate([[0], np.cumsum(np.concatenate([np.zeros(0, np.int64), *sentences]))]).astype(np.int64)
+        return TokenCorpus([np.concatenate(parts)], starts, counts, key)
+
     @classmethod
     def of(cls, documents: Sequence[Sequence[Sequence[int]]], key: str = "") -> TokenCorpus:
         """Documents of sentences of ids, in memory; empty sentences and documents are left out."""
