@@ -27,8 +27,12 @@ def _data() -> None:
 
 
 def convert(
-    source: Path = typer.Argument(metavar="IN", help="A file or folder: BRAT, CoNLL, JSONL, Parquet."),
-    to: str = typer.Option(..., help="brat, conll, jsonl (spans) or hf (tokens and ner_tags)."),
+    source: list[str] = typer.Argument(
+        metavar="IN...", help="Annotations: a file or folder (BRAT, CoNLL, JSONL, Parquet). Corpora: files, hub:NAME."
+    ),
+    to: str | None = typer.Option(
+        None, help="brat, conll, jsonl (spans), hf (tokens and ner_tags); shards (the default with --tokenizer)."
+    ),
     out: Path = typer.Option(..., help="Folder to make."),
     kind: str | None = typer.Option(None, "--from", help="Format of IN: brat, conll, jsonl, hf (default: guess)."),
     mapping: Path | None = typer.Option(None, help="Recipe whose `mapping` merges and drops labels."),
@@ -37,12 +41,49 @@ def convert(
         None, help="Who stays where spans overlap and tags cannot: longest (default), shortest, first."
     ),
     parquet: bool = typer.Option(False, help="hf as Parquet instead of JSONL."),
+    tokenizer: str | None = typer.Option(None, help="Shards: tokenizer folder, checkpoint, hub id or embedded:NAME."),
+    column: str | None = typer.Option(None, help="Shards: field or column with the texts (default: text)."),
+    border: str | None = typer.Option(None, help="Shards: a document ends at each line, at blank lines, or N lines."),
+    language: str | None = typer.Option(None, help="Shards: language of the corpus; any = not checked (ru)."),
+    drop_other_languages: bool = typer.Option(False, help="Shards: check the language of each document."),
+    duplicates: str | None = typer.Option(None, help="Shards: keep, exact (default) or near."),
+    held_out_share: float | None = typer.Option(None, help="Shards: share of documents set aside (0.02)."),
     json_file: Path | None = typer.Option(None, "--json", help="Write the counts to this file."),
 ) -> None:
-    """Convert annotations without moving a character; what a format cannot hold is counted and shown.
+    """Convert annotations without moving a character, or tokenise corpora once into memory-mapped shards.
 
-    Example: slonik data convert seccoll --to conll --scheme BIOES --mapping recipes/ner_seccoll.yaml --out conll
+    What a format cannot hold, and what is filtered out of a corpus, is counted and shown.
+
+    Examples:
+
+        slonik data convert seccoll --to conll --scheme BIOES --mapping recipes/ner_seccoll.yaml --out conll
+
+        slonik data convert ru.txt.gz --tokenizer my-tokenizer --duplicates near --out shards
     """
+    if to == "shards" or (to is None and tokenizer is not None):
+        from slonik.cli.data_corpora import convert_corpus
+
+        options = {
+            "tokenizer": tokenizer, "column": column, "border": border, "language": language,
+            "drop_other_languages": drop_other_languages, "duplicates": duplicates, "held_out_share": held_out_share,
+        }  # fmt: skip
+        convert_corpus(source, out, options, json_file)
+    else:
+        _convert_annotations(source, to, out, kind, mapping, scheme, overlaps, parquet, json_file)
+
+
+def _convert_annotations(
+    source: list[str],
+    to: str | None,
+    out: Path,
+    kind: str | None,
+    mapping: Path | None,
+    scheme: str,
+    overlaps: str | None,
+    parquet: bool,
+    json_file: Path | None,
+) -> None:
+    """One annotated file or folder to another format."""
     from slonik.core.atomic import new_folder, write_json
     from slonik.core.errors import SlonikError
     from slonik.core.lookup import unknown_name
@@ -51,6 +92,10 @@ def convert(
     from slonik.data.annotations.overlaps import POLICIES
     from slonik.data.annotations.tags import SCHEMES
 
+    if to is None:
+        raise SlonikError("say what to make: --to brat, conll, jsonl or hf for annotations, --tokenizer for a corpus")
+    if len(source) != 1:
+        raise SlonikError(f"{len(source)} inputs were given; annotations are converted one file or folder at a time")
     if to not in FORMATS:
         raise SlonikError(unknown_name(to, FORMATS, "--to format"))
     if scheme.upper() not in SCHEMES:
@@ -59,7 +104,7 @@ def convert(
         raise SlonikError(f"--overlaps is {overlaps!r}: use {', '.join(POLICIES)}")
     labels = read_mapping(mapping)
     counts = Counts()
-    documents = labels.apply(read_documents(source, counts, kind=kind), counts)
+    documents = labels.apply(read_documents(Path(source[0]), counts, kind=kind), counts)
     with new_folder(out) as folder:
         written = write_documents(
             documents, folder, to, counts, scheme="BIO" if scheme.upper() == "BIO" else "BIOES",
