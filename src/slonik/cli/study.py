@@ -1,4 +1,7 @@
-"""`slonik study repetition`: what repeating a corpus does to masked words, one denoiser and seven."""
+"""`slonik study repetition`: what repeating a corpus does to masked words, one denoiser and seven.
+
+The other study, `ner`, is in `study_ner`.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,15 @@ from pathlib import Path
 
 import typer
 
+from slonik.cli.study_ner import ner
+
 
 def register(app: typer.Typer) -> None:
     """Add the `study` group."""
     group = typer.Typer(no_args_is_help=True, help="Studies: many small runs that answer one question.")
     group.callback()(_study)
     group.command("repetition")(repetition)
+    group.command("ner")(ner)
     app.add_typer(group, name="study")
 
 

@@ -28,7 +28,9 @@ def valid(path: tuple[int, ...]) -> bool:
     return bool(allowed_first(SIZE)[path[0]]) and all(allowed_steps(SIZE)[a, b] for a, b in itertools.pairwise(path))
 
 
-def sequence_probabilities(local: Tensor, crf: LinearChainCrf | None, temperature: float) -> dict[tuple[int, ...], Tensor]:
+def sequence_probabilities(
+    local: Tensor, crf: LinearChainCrf | None, temperature: float
+) -> dict[tuple[int, ...], Tensor]:
     """Probability of every valid sequence of one text of `len(local)` words."""
     scores = {}
     for path in itertools.product(range(SIZE), repeat=len(local)):

@@ -28,9 +28,7 @@ class CharacterCnn(nn.Module):
         widths: characters that a filter sees.
     """
 
-    def __init__(
-        self, alphabet: int, features: int, *, dimension: int = 32, widths: tuple[int, ...] = (3, 5)
-    ) -> None:
+    def __init__(self, alphabet: int, features: int, *, dimension: int = 32, widths: tuple[int, ...] = (3, 5)) -> None:
         super().__init__()
         self.embedding = nn.Embedding(alphabet, dimension, padding_idx=0)
         sizes = [features // len(widths) + (place < features % len(widths)) for place in range(len(widths))]

@@ -92,9 +92,7 @@ def load_bilstm(folder: Path) -> NeuralTagger:
     content = build_config(BiLstmFile, read_json(folder / TAGGER_FILE), source=str(folder / TAGGER_FILE))
     labels = BioLabels.of_tags(content.labels)
     table = WordTable.open(folder)
-    features = WordFeatures(
-        table, content.words, content.characters, window=content.window, overlap=content.overlap
-    )
+    features = WordFeatures(table, content.words, content.characters, window=content.window, overlap=content.overlap)
     model = BiLstm(content.sizes, len(labels), table, learnt=features.learnt, alphabet=features.alphabet)
     tensors = read_tensors(folder)  # names a missing or truncated file
     try:

@@ -5,11 +5,11 @@ Pure index arithmetic, and the arrays of one window; nothing here tokenises or r
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from slonik.core.batching import windows
@@ -45,7 +45,7 @@ class Share:
 def shares(length: int, size: int, overlap: int) -> list[Share]:
     """Windows over `length` tokens; neighbours share `overlap`, and the border between them is its middle."""
     cut = windows(length, size, overlap)
-    borders = [(before[1] + after[0]) // 2 for before, after in zip(cut, cut[1:], strict=False)]
+    borders = [(before[1] + after[0]) // 2 for before, after in itertools.pairwise(cut)]
     starts, ends = [0, *borders], [*borders, length]
     return [Share(*span, first, last) for span, first, last in zip(cut, starts, ends, strict=True)]
 

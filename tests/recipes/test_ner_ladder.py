@@ -1,0 +1,168 @@
+"""The ladder on eight sentences: every kind of tagger is trained, kept, scored; a second call trains nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slonik.core.config import build_config
+from slonik.core.errors import SlonikError
+from slonik.core.passport import Passport
+from slonik.core.records import read_records
+from slonik.data.annotations.spans_jsonl import read_spans_jsonl, write_spans_jsonl
+from slonik.models.tagging import load_tagger
+from slonik.recipes import tagging_train
+from slonik.recipes.ner_ladder import Ladder, chosen_systems, run_ladder
+from slonik.recipes.ner_scores import score_ladder, write_ladder
+from slonik.recipes.tagging import run_tagging
+from slonik.recipes.tagging_config import LadderRecipe, TaggerRecipe
+from slonik.recipes.tagging_data import exact_f1, hold_out, labelled_examples, read_collection
+from tests.models.tagging.toys import LABELS, bilstm, documents, table
+from tests.tiny.models import checkpoint
+
+SIZES = {"hidden": 16, "character_features": 8, "learnt_words": 8, "dropout": 0.0, "word_dropout": 0.0}
+QUICK = {"epochs": 2, "batch_tokens": 64}
+
+
+@pytest.fixture(autouse=True)
+def _small_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tagging_train, "navec_table", table)
+
+
+def recipe(folder: Path, **changes: Any) -> LadderRecipe:
+    data = folder / "data.jsonl"
+    write_spans_jsonl(documents(), data)
+    model = folder / "tiny"
+    if not model.is_dir():
+        checkpoint(model, "bert")
+    more = folder / "more.txt"
+    more.write_text("Хакер Тихий Ворон снова напал на банк «Северный».\n" * 2, encoding="utf-8")
+    lesson = {"teacher": "encoder", "unlabelled": [str(more)], "shortest": 10}
+    values: dict[str, Any] = {
+        "data": str(data), "out": str(folder / "out"), "folds": 2, "stopping": 0.3, "run_folds": [0],
+        "systems": [
+            {"name": "encoder", "kind": "encoder", "model": str(model), "tuning": {**QUICK, "max_length": 32}},
+            {"name": "BiLSTM", "kind": "bilstm", "sizes": SIZES, "tuning": QUICK},
+            {"name": "BiLSTM-CRF, taught", "kind": "bilstm", "crf": True, "sizes": SIZES, "tuning": QUICK,
+             "lesson": lesson},
+        ],
+    }  # fmt: skip
+    return build_config(LadderRecipe, values | changes)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[LadderRecipe, Ladder, Path]:
+    folder = tmp_path_factory.mktemp("ladder")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tagging_train, "navec_table", table)
+        config = recipe(folder)
+        return config, run_ladder(config), folder
+
+
+def test_every_system_is_trained_and_tested_on_other_documents(ran: tuple[LadderRecipe, Ladder, Path]) -> None:
+    _, ladder, _ = ran
+    assert ladder.systems == ["encoder", "BiLSTM", "BiLSTM-CRF, taught"]
+    for rung in ladder.rungs:
+        tagger = load_tagger(rung.model)
+        assert [list(document.spans) for document in rung.predicted] == tagger.tag([one.text for one in rung.gold])
+        assert rung.summary["fit"] + rung.summary["stop"] == len(documents()) - len(rung.gold)
+        assert rung.summary["bytes"] > 0 and rung.summary["milliseconds_per_text"] >= 0
+        step = Passport.read(rung.model).lineage[-1]
+        assert step.command == "finetune" and ("teacher" in step.inputs) == (rung.system == "BiLSTM-CRF, taught")
+    assert ladder.rungs[2].summary["unlabelled"] == 1
+
+
+def test_a_second_call_trains_nothing(ran: tuple[LadderRecipe, Ladder, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    config, ladder, _ = ran
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("slonik.recipes.ner_ladder.train_one", never)
+    again = run_ladder(config)
+    assert [rung.predicted for rung in again.rungs] == [rung.predicted for rung in ladder.rungs]
+
+
+def test_scores_and_files(ran: tuple[LadderRecipe, Ladder, Path], tmp_path: Path) -> None:
+    config, ladder, _ = ran
+    scores = score_ladder(ladder, task="toy", folds=config.folds, seed=0)
+    for rung in ladder.rungs:
+        (micro,) = [one for one in scores.records if one.model == rung.system and one.metric == "f1_micro"]
+        assert micro.value == pytest.approx(exact_f1(rung.gold, [one.spans for one in rung.predicted]))
+        assert micro.variant == "fold 0 of 2"
+    assert {one.model for one in scores.differences} == {
+        "BiLSTM - encoder", "BiLSTM-CRF, taught - encoder", "BiLSTM-CRF, taught - BiLSTM",
+    }  # fmt: skip
+    assert scores.table.count("\n") == 2 + len(ladder.rungs)
+    write_ladder(ladder, scores, tmp_path / "out")
+    assert len(read_records(tmp_path / "out" / "records.json")) == len(scores.records)
+    kept = sorted(path.name for path in (tmp_path / "out" / "predictions").iterdir())
+    assert kept == ["BiLSTM-CRF--taught-fold0.jsonl", "BiLSTM-fold0.jsonl", "encoder-fold0.jsonl"]
+    assert len(list(read_spans_jsonl(tmp_path / "out" / "predictions" / kept[1]))) == len(ladder.rungs[0].gold)
+    assert load_tagger(tmp_path / "out" / "taggers" / "BiLSTM-fold0").labels == LABELS.classes
+
+
+def test_a_system_brings_its_teacher_along(tmp_path: Path) -> None:
+    config = chosen_systems(recipe(tmp_path), ["BiLSTM-CRF, taught"], ["other.txt"])
+    assert [system.name for system in config.systems] == ["encoder", "BiLSTM-CRF, taught"]
+    assert config.systems[1].lesson is not None and config.systems[1].lesson.unlabelled == ("other.txt",)
+    with pytest.raises(SlonikError, match="did you mean 'BiLSTM'"):
+        chosen_systems(config.model_copy(update={"systems": recipe(tmp_path).systems}), ["BiLST"], [])
+
+
+def test_mistakes_in_a_recipe_are_sentences(tmp_path: Path) -> None:
+    systems = [system.model_dump() for system in recipe(tmp_path).systems]
+    with pytest.raises(SlonikError, match="must come before"):
+        run_ladder(recipe(tmp_path, systems=[systems[2], systems[0]]))
+    with pytest.raises(SlonikError, match="neither a system of the recipe nor a folder"):
+        run_ladder(recipe(tmp_path, systems=[systems[2]]))
+    with pytest.raises(SlonikError, match="no fold 2"):
+        recipe(tmp_path, run_folds=[2])
+    with pytest.raises(SlonikError, match="same name"):
+        recipe(tmp_path, systems=[systems[0], systems[0]])
+    with pytest.raises(SlonikError, match="hard labels only"):
+        recipe(tmp_path, systems=[{"name": "x", "kind": "crf", "lesson": {"teacher": "y"}}])
+
+
+def test_optional_systems_are_left_out_with_a_note(tmp_path: Path) -> None:
+    systems = [system.model_dump() for system in recipe(tmp_path).systems]
+    systems[0] |= {"model": str(tmp_path / "absent"), "optional": True}
+    systems[2] |= {"optional": True}
+    systems[1]["tuning"] = {**QUICK, "epochs": 0.5}
+    ladder = run_ladder(recipe(tmp_path, systems=systems))
+    assert ladder.systems == ["BiLSTM"]
+    assert [note.split(" is ")[0] for note in ladder.notes if "left out" in note] == ["encoder", "BiLSTM-CRF, taught"]
+
+
+def test_one_tagger_learns_its_own_texts(tmp_path: Path) -> None:
+    config = recipe(tmp_path)
+    tuning = {"epochs": 60, "batch_tokens": 256, "evaluations": 1, "learning_rate": 1e-2}
+    system = {"name": "mine", "kind": "bilstm", "sizes": SIZES, "tuning": tuning}
+    settings = {"data": config.data, "out": str(tmp_path / "mine"), "system": system, "stopping": 0.2}
+    found = run_tagging(build_config(TaggerRecipe, settings))
+    assert found["fit"] == 6 and found["stop"] == 2
+    tagger = load_tagger(tmp_path / "mine")
+    fit, _ = hold_out(documents(), 0.2, 0)
+    assert exact_f1(fit, tagger.tag([one.text for one in fit])) > 0.9
+    assert json.loads((tmp_path / "mine" / "training_texts.json").read_text()) != []
+    with pytest.raises(SlonikError, match="is there already"):
+        run_tagging(build_config(TaggerRecipe, settings))
+
+
+def test_a_window_that_begins_inside_an_entity_begins_one() -> None:
+    tagger = bilstm(window=5, overlap=0)
+    examples = labelled_examples(documents(), tagger.features, LABELS)
+    firsts = [int(example["tags"][0]) for example in examples]
+    assert any(tag % 2 == 1 for tag in firsts) and not any(tag > 0 and tag % 2 == 0 for tag in firsts)
+
+
+def test_collections_are_mapped_flattened_and_counted(tmp_path: Path) -> None:
+    config = recipe(tmp_path, mapping={"merge": {"VIRUS": "HACKER"}, "drop": ["LOC"]})
+    collection = read_collection(config.data, config.format, config.mapping)
+    assert collection.labels == ["HACKER", "ORG", "PER"]
+    assert sum(collection.counts.values()) == 8
+    with pytest.raises(SlonikError, match="no annotated span"):
+        read_collection(config.data, None, config.mapping.model_copy(update={"merge": {}, "drop": LABELS.classes}))
