@@ -19,6 +19,7 @@ from slonik.core.errors import SlonikError
 from slonik.data.annotations.document import Document
 from slonik.data.annotations.mapping import Counts
 from slonik.data.annotations.overlaps import Policy
+from slonik.data.annotations.spans_jsonl import json_line
 from slonik.data.annotations.tags import Scheme, decode, split_tag
 from slonik.data.annotations.tokens import tagged_tokens
 from slonik.data.lines import numbered_lines
@@ -148,7 +149,7 @@ def write_conll(
     parts: list[str] = []
     for number, document in enumerate(documents, start=1):
         name = " ".join(document.id.split()) or str(number)
-        parts.append(f"# id = {name}\n# text = {json.dumps(document.text, ensure_ascii=False)}\n")
+        parts.append(f"# id = {name}\n# text = {json_line(document.text)}\n")
         offsets, tags = tagged_tokens(document, scheme, policy, counts)
         before = 0
         for (start, end), tag in zip(offsets, tags, strict=True):

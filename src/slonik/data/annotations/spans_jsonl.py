@@ -19,6 +19,7 @@ from slonik.core.errors import SlonikError
 from slonik.data.annotations.document import Document, Span
 from slonik.data.lines import numbered_lines
 
+_LINE_ENDS = "\x85\u2028\u2029"  # line ends to Unicode, which json.dumps leaves as they are
 _SPAN_FIELDS = ("spans", "entities", "label", "labels")
 
 
@@ -93,13 +94,15 @@ def line_of(document: Document) -> str:
     return json_line(as_row(document))
 
 
-def json_line(row: Mapping[str, Any]) -> str:
-    """JSON with real letters; half a surrogate pair, which is not UTF-8, makes it fall back on escapes."""
-    line = json.dumps(row, ensure_ascii=False)
+def json_line(value: Any) -> str:
+    """JSON with real letters on one line, whatever a reader takes for a line end; escapes for half surrogate pairs."""
+    line = json.dumps(value, ensure_ascii=False)
+    for sign in _LINE_ENDS:
+        line = line.replace(sign, f"\\u{ord(sign):04x}")
     try:
         line.encode("utf-8")
     except UnicodeEncodeError:
-        return json.dumps(row)
+        return json.dumps(value)
     return line
 
 

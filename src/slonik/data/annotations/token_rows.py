@@ -18,6 +18,7 @@ from slonik.core.errors import MissingExtra, SlonikError
 from slonik.data.annotations.document import Document
 from slonik.data.annotations.mapping import Counts
 from slonik.data.annotations.overlaps import Policy
+from slonik.data.annotations.spans_jsonl import json_line
 from slonik.data.annotations.tags import Scheme, decode, tag_set
 from slonik.data.annotations.tokens import tagged_tokens
 from slonik.data.lines import numbered_lines
@@ -178,7 +179,7 @@ def write_token_rows(
     if path.suffix == ".parquet":
         write_bytes(path, _as_parquet(rows, scheme))
     else:
-        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        lines = (json_line(row) + "\n" for row in rows)
         write_bytes(path, "".join(lines).encode("utf-8", "replace"))
     return len(rows)
 
