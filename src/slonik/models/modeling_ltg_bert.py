@@ -113,7 +113,8 @@ class LtgBertFeedForward(nn.Module):
         self.inner = nn.Linear(config.hidden_size, 2 * config.intermediate_size, bias=False)
         self.inner_norm = nn.LayerNorm(config.intermediate_size, eps=eps, elementwise_affine=False)
         self.outer = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
-        self.inner.initial_scale = self.outer.initial_scale = math.sqrt(1.0 / (2.0 * (1 + depth)))
+        for linear in (self.inner, self.outer):
+            linear.initial_scale = math.sqrt(1.0 / (2.0 * (1 + depth)))  # type: ignore[assignment]
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -185,7 +186,7 @@ def _fill(tensor: Tensor, value: float) -> None:
 class LtgBertModel(LtgBertPreTrainedModel):
     """The encoder."""
 
-    _auto_class = "AutoModel"
+    _auto_class = "AutoModel"  # type: ignore[assignment]
 
     def __init__(self, config: LtgBertConfig) -> None:
         super().__init__(config)
@@ -197,7 +198,7 @@ class LtgBertModel(LtgBertPreTrainedModel):
         """The words."""
         return self.embeddings.word_embeddings
 
-    def set_input_embeddings(self, value: nn.Module) -> None:
+    def set_input_embeddings(self, value: nn.Embedding) -> None:  # type: ignore[override]
         """Replace the words."""
         self.embeddings.word_embeddings = value
 
@@ -272,7 +273,7 @@ class LtgBertHead(nn.Module):
 class LtgBertForMaskedLM(LtgBertPreTrainedModel):
     """The encoder with its masked-language head."""
 
-    _auto_class = "AutoModelForMaskedLM"
+    _auto_class = "AutoModelForMaskedLM"  # type: ignore[assignment]
     _tied_weights_keys = {"head.decoder.weight": "ltg_bert.embeddings.word_embeddings.weight"}
 
     def __init__(self, config: LtgBertConfig) -> None:
@@ -285,7 +286,7 @@ class LtgBertForMaskedLM(LtgBertPreTrainedModel):
         """The vocabulary's linear layer."""
         return self.head.decoder
 
-    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
         """Replace the vocabulary's linear layer."""
         self.head.decoder = new_embeddings
 
