@@ -128,7 +128,7 @@ def test_a_file_under_its_floor_is_refused_and_nothing_is_written(
 
 @pytest.mark.parametrize(("family", "hidden_of"), [("gpt2", lambda m: m), ("t5", lambda m: m.get_encoder())])
 def test_gpt2_and_the_encoder_half_of_t5_export_their_hidden_states(family: str, hidden_of: object) -> None:
-    from slonik.export.families import part_to_export
+    from slonik.export.families import limits_of, part_to_export
     from slonik.export.fusions import optimise
     from slonik.export.torch_graph import SentenceGraph, to_onnx
 
@@ -138,6 +138,7 @@ def test_gpt2_and_the_encoder_half_of_t5_export_their_hidden_states(family: str,
     session = onnxruntime.InferenceSession(exported_model.SerializeToString())
     batches = parity.batches_of([[5, 6, 7, 8, 9, 10]], 40, 1)
     assert parity.difference_to_torch(session, graph, batches).largest < 1e-4
+    assert "slonik generate" in limits_of(family)[0] and limits_of("bert") == ()
 
 
 def test_unknown_family_is_one_clear_sentence(tmp_path: Path) -> None:

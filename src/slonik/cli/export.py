@@ -86,4 +86,6 @@ def _show(report: ExportReport) -> None:
         console.print(sentence, highlight=False)
     if report.speed:
         console.print(f"(one text at a time, one thread, {report.speed.texts} texts)", highlight=False)
+    for sentence in report.limits:
+        console.print(sentence, highlight=False)
     console.print(f"use it: slonik.load({str(report.folder)!r}).encode([...])", highlight=False)

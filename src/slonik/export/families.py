@@ -34,3 +34,12 @@ def part_to_export(model: PreTrainedModel, name: str) -> PreTrainedModel:
         return model
     known = ", ".join((*ENCODERS, *ENCODER_HALF, *DECODERS))
     raise SlonikError(f"{name} is of the family {family!r}, which cannot be exported to ONNX: known are {known}")
+
+
+def limits_of(family: str) -> tuple[str, ...]:
+    """What an exported model of this family cannot do, said to the user with the result."""
+    if family in DECODERS:
+        return ("the files give hidden states and sentence vectors; slonik generate writes text with the original",)
+    if family in ENCODER_HALF:
+        return ("the files hold the encoder half alone; slonik generate writes text with the original",)
+    return ()

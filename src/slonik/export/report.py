@@ -24,6 +24,7 @@ class ExportReport:
         speed: None when it was not measured.
         counts: matrices, smoothed inputs and tables in int8.
         hashes: sha256 of each ONNX file and of the calibration texts.
+        limits: what the files cannot do, in sentences.
     """
 
     folder: Path
@@ -33,6 +34,7 @@ class ExportReport:
     speed: Speed | None
     counts: dict[str, int] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
+    limits: tuple[str, ...] = ()
 
     def speed_sentences(self) -> list[str]:
         """One sentence per file; nothing is called faster unless it has been measured to be."""

@@ -25,7 +25,7 @@ from slonik.core.hashing import sha256_file, sha256_texts
 from slonik.core.passport import Step
 from slonik.export import parity
 from slonik.export.dockerfile import write_dockerfile
-from slonik.export.families import part_to_export
+from slonik.export.families import limits_of, part_to_export
 from slonik.export.fusions import optimise
 from slonik.export.half import to_half
 from slonik.export.int8 import quantise
@@ -143,8 +143,9 @@ class _Work:
         """Measure speed if asked, and gather everything."""
         speed = measure(self.sessions, self.graph, self.rows) if measure_speed else None
         return ExportReport(
-            folder, self.sizes, self.difference, self.agreement, speed, counts=self.counts, hashes=self.hashes
-        )
+            folder, self.sizes, self.difference, self.agreement, speed, counts=self.counts, hashes=self.hashes,
+            limits=limits_of(str(self.encoder.model.config.model_type)),
+        )  # fmt: skip
 
     def _agree(self, name: str, precision: str) -> None:
         vectors = parity.vectors_of(self.sessions[name], self.rows)
