@@ -57,14 +57,14 @@ def joined_text(example: Example) -> str:
         asked = _ASKED["cause" if fields["question"] == "cause" else "effect"]
         return f"{fields['premise'].strip()} {asked} {fields['choice1']} {fields['choice2']}"
     for names in _JOINED:
-        if names[0] in fields:
+        if all(name in fields for name in names):
             return " ".join(str(fields[name]).strip() for name in names)
     raise AssertionError(f"no text fields in {sorted(fields)}")
 
 
 _JOINED = (
     ("premise", "hypothesis"),
-    ("word",),
+    ("sentence1", "sentence2", "word"),
     ("sentence1", "sentence2"),
     ("text", "span1_text", "span2_text"),
     ("question",),
