@@ -41,10 +41,11 @@ def _show(manifest: dict[str, Any]) -> None:
     from slonik.report.terminal import print_table
 
     errors = manifest.get("label_errors", {})
-    rows = []
+    rows, notes = [], []
     for name, facts in manifest["tasks"].items():
         if not facts["built"]:
-            rows.append(Row((Cell(name, mark="absent"), *[ABSENT] * 5, Cell(facts["reason"], mark="absent"))))
+            rows.append(Row((Cell(name, mark="absent"), *[ABSENT] * 5)))
+            notes.append(f"{name} was not built: {facts['reason']}")
             continue
         error = errors.get(name)
         shown = ABSENT
@@ -55,9 +56,10 @@ def _show(manifest: dict[str, Any]) -> None:
         named = ", ".join(f"{label} {count}" for label, count in list(labels.items())[:6])
         more = f" and {len(labels) - 6} more" if len(labels) > 6 else ""
         shared = str(sum(facts["shared_keys"].values()))
-        left = ", ".join(facts.get("labels_left_out", {}))
+        if left := facts.get("labels_left_out"):
+            notes.append(f"{name} lacks the labels {', '.join(list(left)[:5])}: too few sentences")
         cells = (sizes, named + more, shared, f"{facts['largest_key_share']:.3f}")
-        rows.append(Row((Cell(name), *map(Cell, cells), shown, Cell(f"left out: {left[:80]}" if left else ""))))
+        rows.append(Row((Cell(name), *map(Cell, cells), shown)))
     title = f"probing tasks from {manifest['sentences_read']:,} sentences ({manifest['annotation']})"
-    columns = ("task", "tr / va / te", "labels in tr", "keys in two splits", "largest key", "label errors", "notes")
-    print_table(Table(title, columns, tuple(rows)))
+    columns = ("task", "tr / va / te", "labels in tr", "keys in two splits", "largest key", "label errors")
+    print_table(Table(title, columns, tuple(rows), tuple(notes)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from slonik.core.seeds import derive_seed
@@ -98,21 +98,22 @@ def capacity(size: int, labels: int) -> int:
 
 def select(pool: Pool, size: int, *, match_length: bool = False) -> Selection:
     """Balanced rows: as many of each label in a split, at most `size` in all."""
-    items = {(split, label): _capped(pool.items(label, split), size) for label in pool.labels for split in SPLITS}
-    dropped = {}
-    for label in pool.labels:
-        short = [f"{split} {len(items[split, label])}" for split in SPLITS if len(items[split, label]) < FEWEST[split]]
-        if short:
-            dropped[label] = f"too few sentences ({', '.join(short)})"
+    found = {(split, label): pool.items(label, split) for label in pool.labels for split in SPLITS}
+    items = _capped(found, size)
+    dropped = _too_few(items, pool.labels)
     labels = [label for label in pool.labels if label not in dropped]
+    if len(labels) >= 2:  # a task that stays small lets a key have less
+        items = _capped(found, sum(_quota(items, labels, split, size) * len(labels) for split in SPLITS))
+        dropped = _too_few(items, pool.labels)
+        labels = [label for label in pool.labels if label not in dropped]
     if len(labels) < 2:
         named = [f"{label}: {reason}" for label, reason in list(dropped.items())[:_NAMED]]
-        found = "; ".join([*named, *(["..."] if len(dropped) > _NAMED else [])]) or "no sentence has the features"
-        return Selection({}, dropped, None, f"fewer than two classes with enough sentences ({found})")
+        reasons = "; ".join([*named, *(["..."] if len(dropped) > _NAMED else [])]) or "no sentence has the features"
+        return Selection({}, dropped, None, f"fewer than two classes with enough sentences ({reasons})")
     rows: dict[tuple[str, str], list[Item]] = {}
     matched = 0
     for split in SPLITS:
-        quota = min(int(size * SHARES[split] / len(labels)), *(len(items[split, label]) for label in labels))
+        quota = _quota(items, labels, split, size)
         groups = [items[split, label] for label in labels]
         chosen, alike = _alike(groups, quota) if match_length else ([group[:quota] for group in groups], 0)
         matched += alike
@@ -121,15 +122,31 @@ def select(pool: Pool, size: int, *, match_length: bool = False) -> Selection:
     return Selection(rows, dropped, matched / total if match_length and total else None)
 
 
-def _capped(items: Iterable[Item], size: int) -> list[Item]:
-    """At most 2 % of a task's sentences from one key, two at least."""
+def _quota(items: Mapping[tuple[str, str], list[Item]], labels: Sequence[str], split: str, size: int) -> int:
+    """Sentences of every label in a split: as many as the rarest label has."""
+    return min(int(size * SHARES[split] / len(labels)), *(len(items[split, label]) for label in labels))
+
+
+def _too_few(items: Mapping[tuple[str, str], list[Item]], labels: Sequence[str]) -> dict[str, str]:
+    dropped = {}
+    for label in labels:
+        short = [f"{split} {len(items[split, label])}" for split in SPLITS if len(items[split, label]) < FEWEST[split]]
+        if short:
+            dropped[label] = f"too few sentences ({', '.join(short)})"
+    return dropped
+
+
+def _capped(found: Mapping[tuple[str, str], list[Item]], size: int) -> dict[tuple[str, str], list[Item]]:
+    """Per split and label at most 2 % of a task of `size` sentences from one key, two at least."""
     most = max(2, math.ceil(_LARGEST_KEY_SHARE * size))
-    seen: Counter[str] = Counter()
-    kept = []
-    for item in items:
-        seen[item.key] += 1
-        if seen[item.key] <= most:
-            kept.append(item)
+    kept: dict[tuple[str, str], list[Item]] = {}
+    for place, items in found.items():
+        seen: Counter[str] = Counter()
+        kept[place] = []
+        for item in items:
+            seen[item.key] += 1
+            if seen[item.key] <= most:
+                kept[place].append(item)
     return kept
 
 
