@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,8 @@ def finetune_ner(
     out: Path,
     data: Path | None,
     announce: Callable[[str], None],
-    *,
-    mapping: Path | None = None,
-    teacher: Sequence[str] = (),
-    unlabelled: Sequence[str] = (),
-    crf: bool | None = None,
-    seed: int | None = None,
-    tuning: dict[str, Any] | None = None,
+    options: Mapping[str, Any],
+    tuning: Mapping[str, Any],
     set_: Sequence[str] = (),
 ) -> None:
     """Train a tagger: an encoder with a head, or a BiLSTM or a CRF from nothing (bare names).
@@ -31,10 +26,9 @@ def finetune_ner(
     Args:
         model: folder, hub id, embedded:NAME, or crf, bilstm, bilstm-crf.
         data: annotated texts in any known format.
-        mapping: recipe whose `mapping` merges and drops labels.
-        teacher: one tagger to learn from. unlabelled: text files on which it teaches.
-        crf: learn scores of label transitions.
-        tuning: fields of the training settings that the user gave.
+        options: `mapping`: recipe that merges and drops labels; `teacher`: one tagger to learn from; `unlabelled`: text
+            files on which it teaches; `crf`: learn scores of label transitions; `seed`. None = as in the recipe.
+        tuning: fields of the training settings; None = as in the recipe.
 
     Raises:
         SlonikError: wrong fields, bad annotations, more than one teacher.
@@ -45,17 +39,18 @@ def finetune_ner(
     from slonik.recipes.tagging import run_tagging
     from slonik.recipes.tagging_config import TaggerRecipe
 
-    if len(teacher) > 1:
+    teacher, unlabelled, mapping = (options.get(name) for name in ("teacher", "unlabelled", "mapping"))
+    if teacher and len(teacher) > 1:
         raise SlonikError("a tagger learns from one teacher: give --teacher once")
     if unlabelled and not teacher:
         raise SlonikError("--unlabelled texts need a --teacher, which says what is in them")
     kind, chain = _BARE.get(model, ("encoder", False)) if not Path(model).is_dir() else ("encoder", False)
-    fields: dict[str, Any] = {"data": str(data) if data else None, "out": str(out), "seed": seed}
+    fields: dict[str, Any] = {"data": str(data) if data else None, "out": str(out), "seed": options.get("seed")}
     fields |= {"system.name": out.name, "system.kind": kind, "system.model": model if kind == "encoder" else None}
-    fields["system.crf"] = True if chain else crf
+    fields["system.crf"] = True if chain else options.get("crf")
     fields["system.lesson.teacher"] = teacher[0] if teacher else None
-    fields["system.lesson.unlabelled"] = list(unlabelled) or None
-    fields |= {f"system.tuning.{name}": value for name, value in (tuning or {}).items()}
+    fields["system.lesson.unlabelled"] = list(unlabelled) if unlabelled else None
+    fields |= {f"system.tuning.{name}": value for name, value in tuning.items()}
     if mapping is not None:
         fields["mapping"] = read_mapping(mapping).model_dump()
     found = run_tagging(read_config(TaggerRecipe, recipe, fields | parse_overrides(set_)), announce)
