@@ -52,7 +52,7 @@ class CrfConfig(Config):
     scheme: Scheme = "BIO"
     l1: float = Field(0.05, ge=0)
     l2: float = Field(0.01, ge=0)
-    iterations: int = Field(80, ge=1)
+    iterations: int = Field(70, ge=1)
     least_count: int = Field(2, ge=1)
     names: bool = True
 

@@ -1,8 +1,8 @@
 """Hand features of words for a CRF: form, shape, affixes, morphology, neighbours, and lists of names.
 
 What depends on the form of a word alone is computed once per different form. A feature is a string; a word has about
-seventy. Features look at two words to each side, over the borders of sentences too, and at the whole text for what
-stands before the same word elsewhere in it. Nothing here knows labels.
+sixty. Features look at two words to each side, over the borders of sentences too, at the run of name-like words that
+a word stands in, and at what stands before the same word elsewhere in the text. Nothing here knows labels.
 
 After: Lafferty, McCallum, Pereira 2001; Ratinov & Roth 2009 (lists of names, the word's other occurrences).
 """
@@ -25,6 +25,7 @@ _MOST_FORMS = 100_000  # kept at once; a text in which every word differs must n
 _LONGEST_WORD = 40  # letters that go into a feature
 _DISTANCES = (-2, -1, 1, 2)
 _BEFORE = 3  # words before other occurrences that become features
+_EDGE = "<>"  # where a text begins or ends
 _OPENING, _CLOSING = frozenset("«„“"), frozenset("»”")
 
 
@@ -84,14 +85,12 @@ class HandFeatures:
         analysis = self._morphology(lower)
         long, short = shapes(plain)
         own = [f"w={lower}", f"l={analysis.lemma}", f"s={long}", f"h={short}", f"c={_script(plain)}"]
-        own += [f"p{size}={lower[:size]}" for size in range(1, 5) if size < len(lower)]
-        own += [f"x{size}={lower[-size:]}" for size in range(1, 5) if size < len(lower)]
+        own += [f"p{size}={lower[:size]}" for size in range(2, 5) if size < len(lower)]
+        own += [f"x{size}={lower[-size:]}" for size in range(2, 5) if size < len(lower)]
         own += [f"k={kind}" for kind in analysis.kinds]
-        own += [f"t={analysis.part}", f"a={analysis.case}", f"n={min(len(plain), 10)}"]
-        if analysis.part:
-            own.append(f"u={analysis.known}|{short}")
-        near_always = [f"l={analysis.lemma}", f"t={analysis.part}", f"h={short}"]
-        near_close = [f"w={lower}", f"a={analysis.case}", f"x={lower[-3:]}", *(f"k={kind}" for kind in analysis.kinds)]
+        own.append(f"t={analysis.part}|{analysis.case}|{'' if analysis.known else 'new'}")
+        near_always = [f"l={analysis.lemma}", f"h={short}"]
+        near_close = [f"w={lower}", f"t={analysis.part}", *(f"k={kind}" for kind in analysis.kinds)]
         near = {
             distance: tuple(f"{distance}{name}" for name in near_always + (near_close if abs(distance) == 1 else []))
             for distance in _DISTANCES
@@ -136,21 +135,23 @@ class Context:
     Attributes:
         listed: per word what the list of names says, "" for nothing.
         quoted: per word whether it stands between quotation marks.
+        runs: per word features of the run of name-like words that it stands in.
         before: word -> lemmas that stand before it in this text, the commonest first.
     """
 
     listed: Sequence[str]
     quoted: Sequence[bool]
+    runs: Sequence[tuple[str, ...]]
     before: Mapping[str, Sequence[str]]
 
     @classmethod
     def of(cls, words: Words, gazetteer: Gazetteer, own: Mapping[Key, str] | None = None) -> Context:
         """The context of a text; `own` are the names that it gave to the list itself."""
-        return cls(gazetteer.features(words.lower, own), _quoted(words), _before(words))
+        return cls(gazetteer.features(words.lower, own), _quoted(words), _runs(words), _before(words))
 
     def features(self, words: Words, index: int) -> list[str]:
         """Features of one word."""
-        found = []
+        found = list(self.runs[index])
         if self.quoted[index]:
             found.append("quoted")
         for distance in (-1, 0, 1):
@@ -176,6 +177,47 @@ def _quoted(words: Words) -> list[bool]:
             straight = not straight
         found.append(inside or straight)
     return found
+
+
+def _runs(words: Words) -> list[tuple[str, ...]]:
+    """Per word: what stands before and after its run, the run's ends and length, and the word's place in it.
+
+    A run is words with a capital, a Latin letter or a digit, one after the other, with the signs that join them.
+    """
+    forms, count = words.forms, len(words.forms)
+    found: list[tuple[str, ...]] = [()] * count
+    index = 0
+    while index < count:
+        if not _name_like(forms[index]):
+            index += 1
+            continue
+        after = index + 1
+        while after < count and (_name_like(forms[after]) or _joins(words, after)):
+            after += 1
+        left = forms[index - 1].lemma if index else _EDGE
+        right = forms[after].lemma if after < count else _EDGE
+        first, last, length = forms[index], forms[after - 1], min(after - index, 6)
+        shared = (
+            f"rb={left}", f"ra={right}", f"rf={first.word}", f"rl={last.word}", f"rs={first.shape}|{length}",
+            f"rw={' '.join(words.lower[index:after])[:60]}",
+        )  # fmt: skip
+        for place in range(index, after):
+            found[place] = (*shared, f"rp={min(place - index, 4)}|{min(after - place, 4)}")
+        index = after
+    return found
+
+
+def _name_like(form: Form) -> bool:
+    return any(sign in "XAa0" for sign in form.shape)
+
+
+def _joins(words: Words, index: int) -> bool:
+    """Whether the sign at `index` joins two name-like words without a space: a dot of a version, a hyphen."""
+    if index + 1 >= len(words.forms) or words.text[words.offsets[index][0]] not in "-./_&+:":
+        return False
+    return words.offsets[index - 1][1] == words.offsets[index][0] and (
+        words.offsets[index][1] == words.offsets[index + 1][0] and _name_like(words.forms[index + 1])
+    )
 
 
 def _before(words: Words) -> dict[str, list[str]]:
@@ -210,4 +252,4 @@ def _script(word: str) -> str:
     return "".join(sorted(kind if kind in ("x", "a", "0") else "." for kind in kinds))
 
 
-_NOTHING = Form((), {}, "<>", "<>", "<>", "<>")
+_NOTHING = Form((), {}, _EDGE, _EDGE, _EDGE, _EDGE)
