@@ -73,9 +73,12 @@ def best_layer(validation: NDArray[np.floating], test: NDArray[np.floating], *, 
     replicates = scored[choices, np.arange(scored.shape[1])]
     low, high = np.percentile(choices, [2.5, 97.5])
     accuracies = test.mean(1)
+    value = float(accuracies[chosen])
+    bounds = interval(value, replicates)
     return BestLayer(
         layer=chosen,
-        accuracy=interval(float(accuracies[chosen]), replicates),
+        # resamples choose layers anew, so all of them may be on one side of the figure: the interval holds it too
+        accuracy=Interval(value, min(value, bounds.low), max(value, bounds.high)),
         low=int(np.floor(low)),
         high=int(np.ceil(high)),
         share=float((choices == chosen).mean()),
