@@ -38,6 +38,7 @@ def probing(
     import slonik
     from slonik.core.paths import data_dir as data_folder
     from slonik.evaluate.probing import Options, baseline_records, compare, probe, read_tasks
+    from slonik.evaluate.probing.baselines import NAMES
 
     found, missing = read_tasks(data_folder(data_dir), _split(tasks), limit=limit)
     for note in [note for data in found for note in data.notes]:
@@ -48,7 +49,7 @@ def probing(
     )  # fmt: skip
     loading: dict[str, Any] = {"dtype": dtype, "device": device, "trust_remote_code": trust_remote_code or None}
     done = []
-    for model in dict.fromkeys(models):
+    for model in (name for name in dict.fromkeys(models) if name not in NAMES):  # those are in the table anyway
         encoder = slonik.load(model, **{name: value for name, value in loading.items() if value is not None})
         encoder.name = model
         done.append(probe(encoder, found, options, lambda task, model=model: _say(model, task)))  # type: ignore[misc]

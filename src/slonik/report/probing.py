@@ -24,7 +24,7 @@ def probing_tables(records: Iterable[Record]) -> list[Table]:
     tables = []
     for variant in _names(own, "variant"):
         found = [record for record in own if record.variant == variant]
-        if any(record.metric == "accuracy" and not record.detail.get("baseline") for record in found):
+        if any(record.metric == "accuracy" for record in found):
             tables.append(_accuracy(variant, found))
         for metric in ("selectivity", "compression"):
             if any(record.metric == metric for record in found):

@@ -19,6 +19,7 @@ from slonik.core.protocols import Encoder
 from slonik.evaluate.probing.probes import Correct, Features, LogisticProbe, scale
 from slonik.evaluate.probing.readers import TaskData
 
+NAMES = ("majority", "length", "tfidf_words", "tfidf_chars", "tfidf_bpe", "navec")
 _SPARSE_PENALTIES = (1.0, 10.0, 100.0)
 _MOST_TERMS = 20_000
 _BPE_PIECES = 4000
