@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from slonik.core.config import build_config
@@ -13,13 +13,17 @@ from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.core.records import read_records
 from slonik.data.annotations.spans_jsonl import read_spans_jsonl, write_spans_jsonl
+from slonik.data.annotations.training_texts import read_training_texts, text_key
 from slonik.models.tagging import load_tagger
+from slonik.models.tagging.bilstm import BiLstmConfig
 from slonik.recipes import tagging_train
 from slonik.recipes.ner_ladder import Ladder, chosen_systems, run_ladder
 from slonik.recipes.ner_scores import score_ladder, write_ladder
 from slonik.recipes.tagging import run_tagging
-from slonik.recipes.tagging_config import LadderRecipe, TaggerRecipe
-from slonik.recipes.tagging_data import exact_f1, hold_out, labelled_examples, read_collection
+from slonik.recipes.tagging_config import LadderRecipe, Lesson, System, TaggerRecipe
+from slonik.recipes.tagging_data import exact_f1, labelled_examples, read_collection
+from slonik.recipes.tagging_teacher import word_probabilities
+from slonik.recipes.tagging_train import Material, new_tagger, train_tagger, training_examples
 from tests.models.tagging.toys import LABELS, bilstm, documents, table
 from tests.tiny.models import checkpoint
 
@@ -137,19 +141,43 @@ def test_optional_systems_are_left_out_with_a_note(tmp_path: Path) -> None:
     assert [note.split(" is ")[0] for note in ladder.notes if "left out" in note] == ["encoder", "BiLSTM-CRF, taught"]
 
 
-def test_one_tagger_learns_its_own_texts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("crf", [False, True])
+def test_a_tagger_learns_the_texts_that_it_sees(tmp_path: Path, crf: bool) -> None:
+    tuning = {"epochs": 40, "batch_tokens": 256, "evaluations": 1, "learning_rate": 1e-2}
+    system = System(name="mine", kind="bilstm", crf=crf, sizes=BiLstmConfig(**SIZES), tuning=tuning)
+    texts = [one.text for one in documents()]
+    tagger = new_tagger(system, LABELS, texts, overlap=8, seed=0)
+    assert exact_f1(documents(), tagger.tag(texts)) < 0.3
+    material = Material(documents(), documents(), [], None, tmp_path)
+    train_tagger(tagger, system, material, tmp_path / "run", seed=0, identity={})
+    assert exact_f1(documents(), tagger.tag(texts)) > 0.95
+
+
+def test_one_tagger_of_a_recipe_is_a_folder(tmp_path: Path) -> None:
     config = recipe(tmp_path)
-    tuning = {"epochs": 60, "batch_tokens": 256, "evaluations": 1, "learning_rate": 1e-2}
-    system = {"name": "mine", "kind": "bilstm", "sizes": SIZES, "tuning": tuning}
+    system = {"name": "mine", "kind": "bilstm", "sizes": SIZES, "tuning": QUICK}
     settings = {"data": config.data, "out": str(tmp_path / "mine"), "system": system, "stopping": 0.2}
     found = run_tagging(build_config(TaggerRecipe, settings))
     assert found["fit"] == 6 and found["stop"] == 2
-    tagger = load_tagger(tmp_path / "mine")
-    fit, _ = hold_out(documents(), 0.2, 0)
-    assert exact_f1(fit, tagger.tag([one.text for one in fit])) > 0.9
-    assert json.loads((tmp_path / "mine" / "training_texts.json").read_text()) != []
+    assert load_tagger(tmp_path / "mine").labels == LABELS.classes
+    assert read_training_texts(tmp_path / "mine") == {text_key(one.text) for one in documents()}
     with pytest.raises(SlonikError, match="is there already"):
         run_tagging(build_config(TaggerRecipe, settings))
+
+
+def test_an_encoder_can_be_the_student(tmp_path: Path) -> None:
+    system = recipe(tmp_path).systems[0].model_copy(update={"lesson": Lesson(teacher="x", weight=1.0)})
+    teacher, student = bilstm(window=8, overlap=2), new_tagger(system, LABELS, [], overlap=8, seed=0)
+    texts = [one.text for one in documents()]
+    material = Material(documents(), documents(), texts[:2], teacher, tmp_path / "cache")
+    examples = training_examples(student, system.lesson, material)
+    first = examples[0]
+    said = word_probabilities(teacher, texts[:1], [student.features.split(texts[0])])[0]
+    owned = len(first["positions"])
+    assert np.allclose(first["teacher"], said[:owned], atol=1e-3) and first["teacher"].shape == (owned, len(LABELS))
+    assert first["input_ids"].max() > 0 and (examples[-1]["tags"] == -100).all()
+    summary = train_tagger(student, system, material, tmp_path / "run", seed=0, identity={})
+    assert summary.step > 0 and summary.best is not None
 
 
 def test_a_window_that_begins_inside_an_entity_begins_one() -> None:

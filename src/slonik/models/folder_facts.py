@@ -12,10 +12,18 @@ from typing import Any
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.core.sentence_config import SentenceConfig
-from slonik.models.checkpoint_files import hash_weights, read_config_json, read_tensors, weight_files
+from slonik.models.checkpoint_files import (
+    WEIGHTS,
+    hash_weights,
+    read_config_json,
+    read_json,
+    read_tensors,
+    weight_files,
+)
 from slonik.models.describe import describe_tensors, loader_of
 
-_MODEL_FILES = (".safetensors", ".onnx", ".data", ".onnx_data")
+_MODEL_FILES = (".safetensors", ".onnx", ".data", ".onnx_data", ".crfsuite")
+_TAGGER_FILE = "tagger.json"
 
 
 def folder_facts(folder: Path) -> dict[str, Any]:
@@ -30,12 +38,10 @@ def folder_facts(folder: Path) -> dict[str, Any]:
     """
     if not folder.is_dir():
         raise SlonikError(f"there is no folder {folder}: pass a checkpoint folder or embedded:NAME")
+    if (folder / _TAGGER_FILE).is_file():
+        return _tagger_facts(folder)
     config = read_config_json(folder)
-    files = {
-        path.relative_to(folder).as_posix(): path.stat().st_size
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name.endswith(_MODEL_FILES)
-    }
+    files = _model_files(folder)
     exported = any(name.endswith(".onnx") for name in files)
     facts: dict[str, Any]
     if exported and not any(name.endswith(".safetensors") for name in files):
@@ -53,6 +59,36 @@ def folder_facts(folder: Path) -> dict[str, Any]:
         "loader": loader,
         "facts": facts,
         "sentence": sentence.model_dump() if (folder / "modules.json").exists() else None,
+        "files": files,
+        "disk_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+        "passport": Passport.read(folder).model_dump(mode="json"),
+    }
+
+
+def _model_files(folder: Path) -> dict[str, int]:
+    return {
+        path.relative_to(folder).as_posix(): path.stat().st_size
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name.endswith(_MODEL_FILES)
+    }
+
+
+def _tagger_facts(folder: Path) -> dict[str, Any]:
+    """The same facts of a tagger that is no transformer: a BiLSTM (its weights are read), or a CRF over features."""
+    content = read_json(folder / _TAGGER_FILE)
+    facts: dict[str, Any] = {"model_type": f"tagger, {content.get('kind')}", "labels": list(content.get("labels", ()))}
+    facts |= {"parameters": content.get("parameters"), "weights_hash": content.get("sha256")}
+    if (folder / WEIGHTS).is_file():
+        tensors = read_tensors(folder)
+        facts["parameters"] = sum(info.count for info in tensors.values())
+        facts["encoder_parameters"] = facts["parameters"]
+        facts["weights_hash"] = hash_weights(tensors)
+    files = _model_files(folder)
+    return {
+        "folder": folder.name,
+        "loader": "slonik.models.tagging.load_tagger (slonik tag)",
+        "facts": facts | {"bytes": sum(files.values())},
+        "sentence": None,
         "files": files,
         "disk_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
         "passport": Passport.read(folder).model_dump(mode="json"),
