@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from slonik.models.encoder import TorchEncoder
 from slonik.models.task_model import save_task_model
 from slonik.recipes.compress import Announce, work_folder
 from slonik.recipes.finetune_config import FinetuneRecipe
-from slonik.recipes.finetune_course import CourseResult, run_course, trained_model
+from slonik.recipes.finetune_course import CourseResult, Run, run_course, trained_model
 from slonik.recipes.finetune_superglue import (
     DIAGNOSED_BY,
     DIAGNOSTIC,
@@ -140,16 +139,28 @@ def save_model(
     folder: Path,
     recipe: FinetuneRecipe,
     records: list[Record],
-    finish: Callable[[Any], Any] = lambda config: config,
 ) -> Path:
-    """Write the task model of the run that did best on its stopping set, with passport and its task's records.
+    """Write the task model of the run that did best on its stopping set, with passport and its task's records."""
+    run = result.best()
+    write_task_model(result, run, base, folder, recipe, records)
+    if recipe.keep_all:
+        for one in result.runs:
+            if one.fold == 0:
+                write_task_model(result, one, base, folder / "seeds" / str(one.seed), recipe, [])
+    return folder
 
-    Args:
-        finish: last changes of the task configuration.
-    """
-    run, course = result.best(), result.course
+
+def write_task_model(
+    result: CourseResult,
+    run: Run,
+    base: TorchEncoder,
+    folder: Path,
+    recipe: FinetuneRecipe,
+    records: list[Record],
+) -> None:
+    """Write the task model of one run with its passport and training log."""
+    course = result.course
     model = trained_model(base, run)
-    model.config = finish(model.config)
     step = Step(
         command="finetune",
         config={"task": course.task, "tuning": run.tuning.model_dump(mode="json"), "recipe": _plain(recipe)},
@@ -163,10 +174,9 @@ def save_model(
     passport = base.passport.with_step(step, name=folder.name).with_records(own)
     save_task_model(model, folder, passport)
     shutil.copy(run.step.folder / "metrics.jsonl", folder / "metrics.jsonl")
-    return folder
 
 
 def _plain(recipe: FinetuneRecipe) -> dict[str, Any]:
     """The recipe without folders of one machine."""
-    content: dict[str, Any] = recipe.model_dump(mode="json", exclude={"out", "data_dir", "tuning"})
-    return content
+    content: dict[str, Any] = recipe.model_dump(mode="json", exclude={"out", "data_dir", "tuning", "own"})
+    return content | ({"own": recipe.own.model_dump(mode="json", exclude={"train", "valid"})} if recipe.own else {})

@@ -92,6 +92,10 @@ class FinetuneRecipe(Config):
     """Share of the fitting items that early stopping and the grid look at."""
     max_items: int | None = Field(None, ge=1)
     """At most so many fitting items of a task, drawn by seed."""
+    answer_test: bool = True
+    """Answer the unlabelled test set too, for a submission."""
+    keep_all: bool = False
+    """Keep the task model of every seed (`out/seeds/N`), to teach one model from all of them."""
     multitask: bool = False
     """Train one encoder on all tasks first, then go on with each task from there."""
     teaching: Teaching = Teaching()

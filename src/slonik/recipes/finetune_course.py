@@ -32,7 +32,8 @@ from slonik.recipes.steps import StepResult, Steps
 
 ANSWERS = "answers.json"
 FEWEST_STOPPING = 20
-Answers = dict[int | str, Floats]
+Answers = dict[int | str, Any]
+"""Item key -> probabilities (a text for models that answer in free words)."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ class CourseResult:
 def merged(parts: Sequence[Answers]) -> Answers:
     """Item by item the mean of all answers that there are."""
     keys = dict.fromkeys(key for part in parts for key in part)
-    return {key: np.mean([part[key] for part in parts if key in part], axis=0) for key in keys}
+    found = {key: [part[key] for part in parts if key in part] for key in keys}
+    return {key: values[0] if len(values) == 1 else np.mean(values, axis=0) for key, values in found.items()}
 
 
 def run_course(course: Course, base: TorchEncoder, recipe: FinetuneRecipe, steps: Steps) -> CourseResult:
@@ -232,7 +234,7 @@ def teacher_answers(recipe: FinetuneRecipe, config: TaskConfig, items: Sequence[
         found = probabilities(outputs, config.target, recipe.teaching.temperature)
         total = found if total is None else [a + b for a, b in zip(total, found, strict=True)]
     assert total is not None
-    mean = [one / len(recipe.teaching.teachers) for one in total]
+    mean: list[Floats] = [(one / len(recipe.teaching.teachers)).astype(np.float32) for one in total]
     return [one[0] for one in mean] if config.target == "number" else mean
 
 
@@ -257,7 +259,10 @@ def write_answers(folder: Path, model: TaskModel, measured: Mapping[str, Sequenc
 def read_answers(folder: Path) -> dict[str, Answers]:
     """What `write_answers` kept: split -> item key -> probabilities."""
     content = json.loads((folder / ANSWERS).read_text(encoding="utf-8"))
-    return {split: {key: np.asarray(one, dtype=np.float32) for key, one in rows} for split, rows in content.items()}
+    return {
+        split: {key: one if isinstance(one, str) else np.asarray(one, dtype=np.float32) for key, one in rows}
+        for split, rows in content.items()
+    }
 
 
 def trained_model(base: TorchEncoder, run: Run) -> TaskModel:

@@ -56,7 +56,8 @@ def build_course(task_id: str, recipe: FinetuneRecipe, *, with_diagnostic: bool 
         parts[DIAGNOSTIC] = _part(DIAGNOSTIC, data, recipe)
     for name in parts:
         # labels of a test set, where there are some (LiDiRus), are no reason to answer it twice
-        test = None if parts[name].split == TEST else find_part(name, data, split=TEST, labelled=False)
+        done = parts[name].split == TEST or not recipe.answer_test
+        test = None if done else find_part(name, data, split=TEST, labelled=False)
         if test is not None:
             tests[name] = test.examples
     pairs = _first(recipe.per_task.get(task_id, {}).get("pairs"), recipe.tuning.pairs, SHAPES[task_id].pairs)
@@ -127,7 +128,7 @@ def write_all(
     """
     for run, found in answers.items():
         for task_id, part in measured.parts.items():
-            wanted = [(part.split, part.examples)]
+            wanted: list[tuple[str, Sequence[Example]]] = [(part.split, part.examples)]
             wanted += [(TEST, measured.tests[task_id])] if task_id in measured.tests else []
             for split, examples in wanted:
                 rows = predictions_of(task_id, examples, found[f"{task_id} {split}"])

@@ -110,6 +110,7 @@ def stopping_figures(division: Division, objective: Supervised) -> Callable[[nn.
         ]
         loss = float(np.mean(losses))
         score = division.score(probabilities(outputs, target))
+        score = score if math.isfinite(score) else 0.0  # the correlation of a constant answer is none
         return {"score": score, "loss": loss, "choice": score - 0.1 * min(loss, 5.0)}
 
     return evaluate
@@ -157,11 +158,14 @@ def copy_of(base: TorchEncoder) -> TorchEncoder:
 
 
 @contextmanager
-def prepared(model: TaskModel, tuning: Tuning) -> Iterator[None]:
+def prepared(model: Any, tuning: Tuning) -> Iterator[None]:
     """Freeze what is not trained and keep it out of the state that is saved; dropout and attention for training.
 
     A frozen table of 250,000 rows is most of a small model: saving it at every better look would take longer than
     looking.
+
+    Args:
+        model: a `TaskModel`, or another module with a `transformer`.
     """
     encoder, frozen = model.transformer, set()
     tables = [part for part in encoder.modules() if isinstance(part, nn.Embedding)]
@@ -181,8 +185,8 @@ def prepared(model: TaskModel, tuning: Tuning) -> Iterator[None]:
         yield
     finally:
         hook.remove()
-        for part, before in dropouts:
-            part.p = before
+        for dropout, before in dropouts:
+            dropout.p = before
         if eager:
             encoder.set_attn_implementation("sdpa")
         for parameter in encoder.parameters():
@@ -207,10 +211,11 @@ def _set_dropout(encoder: nn.Module, rate: float | None) -> list[tuple[nn.Dropou
     return before
 
 
-def _prefer_eager(model: TaskModel, tuning: Tuning) -> bool:
+def _prefer_eager(model: Any, tuning: Tuning) -> bool:
     used = getattr(model.transformer.config, "_attn_implementation", None)
-    short = model.config.max_length <= EAGER_UP_TO_TOKENS
-    if model.device.type != "cpu" or tuning.precision != "bf16" or used != "sdpa" or not short:
+    config = getattr(model, "config", None)
+    short = config is not None and config.max_length <= EAGER_UP_TO_TOKENS
+    if model.transformer.device.type != "cpu" or tuning.precision != "bf16" or used != "sdpa" or not short:
         return False
     model.transformer.set_attn_implementation("eager")
     return True

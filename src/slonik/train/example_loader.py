@@ -102,7 +102,8 @@ class PadFields:
         kind: type = {"f": np.float32, "b": np.bool_}.get(arrays[0].dtype.kind, np.int64)
         stacked = np.full((len(arrays), *shape), self._fill.get(name, 0), dtype=kind)
         for place, array in enumerate(arrays):
-            stacked[(place, *(slice(size) for size in array.shape))] = array
+            where: Any = (place, *(slice(size) for size in array.shape))
+            stacked[where] = array
         return stacked
 
 
