@@ -73,7 +73,8 @@ def test_every_family_trains_from_a_text_file_to_a_checkpoint(family: str, texts
     assert list((tmp_path / "model.steps").rglob("tensorboard/events.out.*"))
     if family in ("gpt2", "t5", "fred_t5"):
         assert len(load_generator(found.out).complete(["Слон"])) == 1
-        assert AutoConfig.from_pretrained(found.out).vocab_size == 400
+        pieces = len(AutoTokenizer.from_pretrained(found.out))
+        assert AutoConfig.from_pretrained(found.out).vocab_size == pieces
     else:
         assert slonik.load(found.out).encode(["Слон видит дом."]).shape == (1, 32)
     if family == "gpt2":

@@ -1,0 +1,95 @@
+"""Writing: against transformers' own greedy generation, alone and in batches, streams, ends, refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from slonik.core.errors import SlonikError
+from slonik.models.fresh import Shape, TokenIds, build
+from slonik.models.sampling import SamplingConfig
+from slonik.models.text_generator import TextGenerator, load_generator
+from slonik.models.tokenizing import write_tokenizer
+from tests import tiny
+
+PROMPTS = ["Маленький слон", "Снег", "Вчера в городе выпал первый снег и"]
+GREEDY = SamplingConfig(max_tokens=12, temperature=0)
+
+
+def _writer(family: str, seed: int = 3, **fields: object) -> TextGenerator:
+    shape = {"family": family, "layers": 2, "hidden": 32, "heads": 4, "ffn": 64, "max_length": 64, **fields}
+    tokenizer = tiny.tokenizer("bpe")
+    model = build(Shape.model_validate(shape), TokenIds(tokenizer.get_vocab_size(), pad=1, bos=0, eos=2), seed=seed)
+    with torch.no_grad():  # random models are nearly indifferent: make their choices plain
+        for name, parameter in model.named_parameters():
+            if parameter.dim() == 2:
+                parameter.mul_(3.0 if "shared" not in name else 1.0)
+    return TextGenerator(model, tokenizer, family)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "t5"])
+def test_greedy_writing_is_that_of_transformers(family: str) -> None:
+    writer = _writer(family)
+    for prompt in PROMPTS:
+        ids = torch.tensor([writer.prompt_ids(prompt)])
+        expected = writer.model.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False, pad_token_id=1, eos_token_id=2
+        )[0].tolist()
+        expected = expected[1:] if family == "t5" else expected[ids.shape[1] :]
+        expected = expected[: expected.index(2)] if 2 in expected else expected
+        tokens = [row[0] for row in writer._tokens([ids[0].tolist()], GREEDY, [0])]
+        assert [token for token in tokens if token is not None] == expected
+
+
+@pytest.mark.parametrize("family", ["gpt2", "t5"])
+def test_a_batch_writes_what_each_prompt_gets_alone(family: str) -> None:
+    writer = _writer(family)
+    sampling = SamplingConfig(max_tokens=10, temperature=0.8, top_p=0.9, top_k=50, repetition_penalty=1.2, seed=5)
+    together = writer.complete(PROMPTS, sampling)
+    alone = [writer.complete([prompt], sampling, first=number)[0] for number, prompt in enumerate(PROMPTS)]
+    assert together == alone
+    assert together != writer.complete(PROMPTS, sampling.model_copy(update={"seed": 6}))
+
+
+@pytest.mark.parametrize("family", ["gpt2", "t5"])
+def test_a_stream_is_the_text_in_pieces(family: str) -> None:
+    writer = _writer(family)
+    sampling = SamplingConfig(max_tokens=15, seed=1)
+    pieces = list(writer.generate(PROMPTS[0], sampling))
+    assert "".join(pieces) == writer.complete(PROMPTS[:1], sampling)[0]
+    assert len(pieces) > 3
+
+
+def test_writing_stops_at_the_end_token_and_at_the_context() -> None:
+    writer = _writer("gpt2", max_length=16)
+    ids = writer.prompt_ids(PROMPTS[0])
+    steps = list(writer._tokens([ids], SamplingConfig(max_tokens=500, top_k=1), [0]))
+    assert 0 < len(steps) <= 16 - len(ids)
+    with torch.no_grad():
+        writer.model.get_output_embeddings().weight[2] += 10 * writer.model.get_output_embeddings().weight.mean(0)
+    writer._ends = frozenset(range(500))
+    assert writer.complete([PROMPTS[0]], GREEDY) == [""]
+
+
+def test_prompts_begin_with_the_begin_token_and_need_room() -> None:
+    writer = _writer("gpt2", max_length=16)
+    assert writer.prompt_ids("слон")[0] == 0 and writer.prompt_ids("слон")[-1] != 2
+    assert writer.prompt_ids("") == [0]
+    with pytest.raises(SlonikError, match="takes fewer than 16"):
+        writer.complete(["слон " * 30])
+
+
+def test_a_model_that_does_not_write_is_refused(tmp_path: Path) -> None:
+    model = build(Shape(family="bert", layers=1, hidden=16, heads=2), TokenIds(300))
+    model.save_pretrained(tmp_path)
+    with pytest.raises(SlonikError, match="does not write texts"):
+        load_generator(tmp_path)
+
+
+def test_checkpoint_writes_the_same_as_the_model(tmp_path: Path) -> None:
+    writer = _writer("gpt2")
+    writer.model.save_pretrained(tmp_path)
+    write_tokenizer(writer.tokenizer, tmp_path, names={"eos_token": "</s>"}, max_length=64, types=False)
+    assert load_generator(tmp_path).complete(PROMPTS, GREEDY) == writer.complete(PROMPTS, GREEDY)
