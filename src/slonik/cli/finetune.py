@@ -66,7 +66,7 @@ def finetune(
     tasks = [name for given in task for name in given.split(",") if name]
     if tasks == ["ner"]:
         own = {"epochs": epochs, "learning_rate": learning_rate, "max_length": max_length}
-        labels: dict[str, Any] = {"mapping": mapping, "crf": crf, "seed": seed}
+        labels: dict[str, Any] = {"data_dir": data_dir, "mapping": mapping, "crf": crf, "seed": seed}
         lesson: dict[str, Any] = {"teacher": teacher, "unlabelled": unlabelled}
         finetune_ner(model, recipe, out, train, announce, labels | lesson, own, set_)
         return

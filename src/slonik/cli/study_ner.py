@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from slonik.cli.tagging import security_collection
+
 if TYPE_CHECKING:
     from slonik.recipes.ner_scores import Scores
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 def ner(
     recipe: Path = typer.Argument(help="YAML file: systems, folds, mapping of labels (recipes/ner_seccoll.yaml)."),
     data: Path | None = typer.Option(None, help="Annotated texts: a BRAT folder, CoNLL, JSONL, Parquet."),
+    data_dir: Path | None = typer.Option(None, help="Instead of --data: the folder that holds seccoll/."),
     kind: str | None = typer.Option(None, "--from", help="brat, conll, jsonl, hf (default: guess)."),
     out: Path | None = typer.Option(None, help="Folder for taggers, predictions, records and table."),
     unlabelled: list[str] = typer.Option([], help="Text files on which teachers teach, instead of the recipe's."),
@@ -40,6 +43,8 @@ def ner(
     from slonik.recipes.tagging_config import LadderRecipe
 
     fields: dict[str, object] = {"data": _text(data), "format": kind, "out": _text(out)}
+    if data is None and data_dir is not None:
+        fields["data"] = str(security_collection(data_dir)[0])
     fields["run_folds"] = [int(number) for number in run_folds.split(",")] if run_folds else None
     config = read_config(LadderRecipe, recipe, fields | parse_overrides(set_))
     config = chosen_systems(config, system, unlabelled)

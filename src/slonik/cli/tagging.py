@@ -26,8 +26,9 @@ def finetune_ner(
     Args:
         model: folder, hub id, embedded:NAME, or crf, bilstm, bilstm-crf.
         data: annotated texts in any known format.
-        options: `mapping`: recipe that merges and drops labels; `teacher`: one tagger to learn from; `unlabelled`: text
-            files on which it teaches; `crf`: learn scores of label transitions; `seed`. None = as in the recipe.
+        options: `data_dir`: folder that holds seccoll/, where there is no `data`; `mapping`: recipe that merges and
+            drops labels; `teacher`: one tagger to learn from; `unlabelled`: text files on which it teaches; `crf`:
+            learn scores of label transitions; `seed`. None = as in the recipe.
         tuning: fields of the training settings; None = as in the recipe.
 
     Raises:
@@ -51,9 +52,30 @@ def finetune_ner(
     fields["system.lesson.teacher"] = teacher[0] if teacher else None
     fields["system.lesson.unlabelled"] = list(unlabelled) if unlabelled else None
     fields |= {f"system.tuning.{name}": value for name, value in tuning.items()}
+    if data is None and options.get("data_dir") is not None:
+        folder, labels = security_collection(options["data_dir"])
+        fields |= {"data": str(folder), "mapping": labels}
     if mapping is not None:
         fields["mapping"] = read_mapping(mapping).model_dump()
     found = run_tagging(read_config(TaggerRecipe, recipe, fields | parse_overrides(set_)), announce)
     for name, value in found.items():
         typer.echo(f"{name:>12} {value:.4f}" if isinstance(value, float) else f"{name:>12} {value}")
     typer.echo(f"tagger: {out}")
+
+
+def security_collection(data_dir: Path) -> tuple[Path, dict[str, Any]]:
+    """The folder of the security collection in a data folder, and its mapping of labels as in the papers.
+
+    Raises:
+        SlonikError: it is not there.
+    """
+    from slonik.core.errors import SlonikError
+    from slonik.evaluate.ner.tasks import SECCOLL
+
+    folder = data_dir / SECCOLL.id
+    if not folder.is_dir():
+        raise SlonikError(
+            f"there is no {folder}: `slonik fetch seccoll` gets the security collection, or name your own annotations "
+            "with --data"
+        )
+    return folder, SECCOLL.mapping.model_dump()
