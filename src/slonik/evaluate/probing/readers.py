@@ -122,7 +122,7 @@ def _limited(rows: dict[str, list[tuple[str, str]]], limit: int) -> dict[str, li
         return rows
     kept = {}
     for subset, found in rows.items():
-        order = sorted(range(len(found)), key=lambda at: derive_seed(0, "limit", found[at][1], at))
+        order = sorted(range(len(found)), key=lambda at: derive_seed(0, "limit", found[at][1]))
         kept[subset] = [found[at] for at in sorted(order[: max(1, len(found) * limit // total)])]
     return kept
 
