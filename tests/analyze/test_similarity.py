@@ -60,3 +60,5 @@ def test_grid_interval_and_errors() -> None:
         layer_similarity([X], [Y], "cosine")
     with pytest.raises(SlonikError, match="same texts"):
         layer_similarity([X], [Y[:10]])
+    with pytest.raises(SlonikError, match="linreg is 1 by itself with 7 texts for 8 dimensions"):
+        layer_similarity([X[:7]], [X[:7]], "linreg")

@@ -21,6 +21,8 @@ from slonik.core.seeds import derive_seed
 
 Matrix = NDArray[np.float64]
 _KEPT_VARIANCE = 0.99
+# With no more texts than dimensions any layer predicts any other.
+_NEEDS_TEXTS = ("linreg", "svcca", "pwcca")
 _RIDGE = 1e-10
 
 
@@ -82,13 +84,18 @@ def layer_similarity(
         first, second: vectors of every layer, (N, D) and (N, E), of the same texts in the same order.
 
     Raises:
-        SlonikError: an unknown measure, different texts, or fewer than three.
+        SlonikError: an unknown measure, different texts, or too few for the measure.
     """
     if measure not in MEASURES:
         raise SlonikError(f"unknown measure of similarity {measure!r} (known: {', '.join(MEASURES)})")
     sizes = {len(layer) for layer in (*first, *second)}
     if len(sizes) != 1 or min(sizes) < 3:
         raise SlonikError(f"layers must have vectors of the same texts, three at least; they have {sorted(sizes)}")
+    widest = max(layer.shape[1] for layer in (*first, *second))
+    if measure in _NEEDS_TEXTS and min(sizes) <= widest:
+        raise SlonikError(
+            f"{measure} is 1 by itself with {min(sizes)} texts for {widest} dimensions: give more texts, or take cka"
+        )
     pairs = [[np.asarray(layer, dtype=np.float64) for layer in model] for model in (first, second)]
     return np.array([[MEASURES[measure](left, right) for right in pairs[1]] for left in pairs[0]])
 
