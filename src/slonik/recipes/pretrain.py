@@ -53,7 +53,7 @@ class Pretrained:
     """What came out.
 
     Attributes:
-        out: the checkpoint. records: bits per byte on held-out texts, with its interval.
+        out: the checkpoint. records: bits per byte on held-out texts, with its interval; in the first process only.
         summary: what the training did.
     """
 
@@ -69,13 +69,12 @@ def run_pretrain(config: PretrainConfig, announce: Announce = lambda line: None)
         SlonikError: a corpus that is missing, empty, too short or in another language; a tokenizer without the tokens
             that the objective needs; `out` is taken by something else; what the loop raises.
     """
-    out = Path(config.out)
+    out, processes = Path(config.out), Processes(config.train.device)
+    said: Announce = announce if processes.main else lambda line: None
     done = finished_before(out, config)
     if done is not None:
-        announce(f"{out} is there already, made by this recipe: nothing to do")
-        return Pretrained(out, list(done.records), done.lineage[-1].summary)
-    processes = Processes(config.train.device)
-    said: Announce = announce if processes.main else lambda line: None
+        said(f"{out} is there already, made by this recipe: nothing to do")
+        return Pretrained(out, list(done.records) if processes.main else [], done.lineage[-1].summary)
     files = check_corpus(config.corpus)
     return _Pretraining(config, files, Steps(work_folder(out), said), processes).finish(out)
 

@@ -24,7 +24,7 @@ class RunCosts:
     Attributes:
         model: of the model and one batch of one process.
         text: tokens of a full text.
-        tokens_per_step: read in a step by all processes, targets of an encoder-decoder not counted.
+        tokens_per_step: of the corpus, read in a step by all processes.
         steps: optimizer steps; None where the run ends by the clock.
         processes: how many were assumed.
     """
@@ -38,7 +38,7 @@ class RunCosts:
     @property
     def flops_per_step(self) -> float:
         """Of all processes."""
-        return self.model.flops_per_text * self.tokens_per_step / self.text.inputs
+        return self.model.flops_per_text * self.tokens_per_step / self.text.read
 
     @property
     def memory_per_process(self) -> float:
@@ -99,7 +99,7 @@ def run_costs(config: PretrainConfig, *, processes: int = 1) -> RunCosts:
     train = config.train
     return RunCosts(
         model=costs(
-            model, config.model, text, texts=config.batch_tokens / text.inputs, optimizer=train.optimizer,
+            model, config.model, text, texts=config.batch_tokens / text.read, optimizer=train.optimizer,
             precision=train.precision,
         ),
         text=text,
@@ -117,11 +117,12 @@ def text_size(config: PretrainConfig) -> TextSize:
         return TextSize(config.length, config.masking.rate * config.length)
     mixture = denoisers_of(config)
     total = sum(each.weight for each in mixture)
-    targets = 0.0
+    targets = read = 0.0
     for each in mixture:
         raw = each.noise.raw_length(config.length - (each.prefix is not None))
         targets += each.weight / total * each.noise.sizes(raw)[1]
-    return TextSize(config.length, targets, round(targets))
+        read += each.weight / total * raw
+    return TextSize(config.length, targets, round(targets), read)
 
 
 def _ids_by_size(config: PretrainConfig) -> TokenIds:

@@ -33,11 +33,18 @@ class TextSize:
         inputs: read by the encoder, or by a model without one.
         predicted: positions where the vocabulary head runs.
         targets: written by the decoder of an encoder-decoder.
+        raw: tokens of the corpus behind it; 0 = `inputs`.
     """
 
     inputs: int
     predicted: float
     targets: int = 0
+    raw: float = 0.0
+
+    @property
+    def read(self) -> float:
+        """Tokens of the corpus behind a text."""
+        return self.raw or float(self.inputs)
 
 
 @dataclass(frozen=True)
