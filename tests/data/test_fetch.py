@@ -16,6 +16,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_bytes
 from slonik.data import fetch as fetching
 from slonik.data.fetch import Source, fetch, locate, sources
+from slonik.evaluate.russian_superglue import TASKS
 
 CONTENT = "text,label\nпример,1\n".encode()
 
@@ -180,6 +181,31 @@ def test_a_damaged_archive_is_one_sentence(
     _table(monkeypatch, _source(url, file="(all)"))
     with pytest.raises(SlonikError, match="not a sound zip"):
         fetch("toy", tmp_path)
+
+
+def test_an_archive_per_task_goes_to_a_folder_of_its_own(
+    served: tuple[str, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, files = served
+    for name in ("TERRa", "RCB"):
+        files[name] = _zip({f"{name}/train.jsonl": b"{}", f"__MACOSX/{name}/._train.jsonl": b"x"})
+    rows = [_source(url, file=f"({name}/)", sha256=sha256_bytes(files[name])) for name in ("TERRa", "RCB")]
+    _table(monkeypatch, *rows)
+    assert [result.status for result in fetch("toy", tmp_path)] == ["downloaded", "downloaded"]
+    assert _visible(tmp_path) == {"toy/TERRa/train.jsonl", "toy/RCB/train.jsonl", "toy/pins.json"}
+    files.clear()
+    assert [result.status for result in fetch("toy", tmp_path)] == ["present", "present"]
+    (tmp_path / "toy" / "RCB" / "train.jsonl").unlink()
+    with pytest.raises(SlonikError, match=r"put its content into .*toy.RCB"):
+        fetch("toy", tmp_path)
+
+
+def test_russian_superglue_has_nine_pinned_archives() -> None:
+    rows = sources()["russian_superglue"]
+    assert {row.subfolder for row in rows} == {task.name for task in TASKS.values()}
+    pinned = {row.subfolder: row.sha256 for row in rows}
+    assert pinned == {task.name: task.sha256 for task in TASKS.values()}
+    assert all(row.commit in row.url and row.licence == "MIT" for row in rows)
 
 
 def test_the_table_names_every_suite_and_pins_encodechka() -> None:

@@ -33,6 +33,7 @@ def report(
     from slonik.core.atomic import write_text
     from slonik.core.errors import SlonikError
     from slonik.core.records import write_records
+    from slonik.evaluate.seed_order import seed_orders
     from slonik.report.collect import collect
     from slonik.report.markdown import to_markdown
     from slonik.report.morocco import warnings_of
@@ -45,6 +46,7 @@ def report(
         raise SlonikError(
             f"nothing has been measured yet in {', '.join(map(str, results))}: run slonik evaluate or bench"
         )
+    found.records += seed_orders(found.records)
     own = list(found.records)
     if published:
         found.records += _published(found.records)
@@ -72,12 +74,14 @@ def _published(records: list[Record]) -> list[Record]:
     """Published rows of the suites that are in `records`, for the tasks that were measured."""
     from slonik.core.records import Record
     from slonik.evaluate.encodechka.published import PUBLISHED
+    from slonik.evaluate.russian_superglue.published import published_records
 
+    boards = published_records() if any(record.suite == "russian_superglue" for record in records) else []
     variant = "compatible"
     own = [record for record in records if record.suite == "encodechka" and record.variant == variant]
     tasks = {record.task for record in own}
     measured = {record.model for record in own}
-    return [
+    return boards + [
         Record(
             suite="encodechka", task=task, variant=variant, model=row.model, metric="published", value=value,
             detail={"published": True, "source": row.source},

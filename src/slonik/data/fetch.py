@@ -50,7 +50,7 @@ class Source:
 
     Attributes:
         suite: benchmark, and the folder's name.
-        file: original file name; in brackets for an archive that is unpacked.
+        file: original file name; in brackets for an archive that is unpacked, "(NAME/)" into a folder of its own.
         url: where it is downloaded from.
         commit: revision that the URL is pinned to.
         sha256: expected hash of the download, None where it is not known.
@@ -71,9 +71,9 @@ class Source:
 
     @property
     def subfolder(self) -> str:
-        """Folder inside the suite's that an archive in parts is unpacked into: "TERRa" for "(TERRa)", else ""."""
+        """Folder inside the suite's that an archive of a part goes into: "TERRa" for "(TERRa/)", else ""."""
         name = self.file.strip("()")
-        return name if self.is_archive and name.isalnum() else ""
+        return name.removesuffix("/") if self.is_archive and name.endswith("/") else ""
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,17 @@ from collections.abc import Iterable, Sequence
 
 from slonik.core.records import Record
 from slonik.report.ranking import Ranking, borda, copeland, disagreement, dowdall, mean_rank, minimax, ranks
-from slonik.report.scores import AVERAGES, is_difference, is_fraction, is_published, main_metric, title_of
-from slonik.report.table import ABSENT, Cell, Row, Table
+from slonik.report.scores import (
+    AVERAGES,
+    ORDER,
+    heading,
+    is_difference,
+    is_fraction,
+    is_published,
+    main_metric,
+    title_of,
+)
+from slonik.report.table import ABSENT, Cell, Row, Table, row
 
 _FEWEST_MODELS = 3
 _FEWEST_TASKS = 3
@@ -37,6 +46,35 @@ def rank_tables(records: Iterable[Record]) -> list[Table]:
         if table is not None:
             tables.append(table)
     return tables
+
+
+def order_tables(records: Iterable[Record]) -> list[Table]:
+    """Almost stochastic order over seeds: a row per ordered pair of models, a column per task."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        if record.metric.endswith(ORDER) and record.value is not None:
+            groups.setdefault(record.suite, []).append(record)
+    tables = []
+    for suite, found in groups.items():
+        keys = list(dict.fromkeys((record.task, record.metric) for record in found))
+        figures = {(record.model, record.task, record.metric): record for record in found}
+        rows = tuple(
+            row(model, [_order_cell(figures.get((model, *key))) for key in keys])
+            for model in dict.fromkeys(record.model for record in found)
+        )
+        columns = ("pair", *(heading(key, keys) for key in keys))
+        title = f"{title_of(suite, '')}: almost stochastic order over seeds"
+        tables.append(
+            Table(title, columns, rows, ("epsilon_min: below 0.5 the first model is better, below 0.2 surely",))
+        )
+    return tables
+
+
+def _order_cell(record: Record | None) -> Cell:
+    if record is None or record.value is None:
+        return ABSENT
+    seeds = "/".join(map(str, record.detail.get("seeds_of_both", ())))
+    return Cell(f"{record.value:.2f}", f"({seeds} seeds)", "better" if record.value < 0.5 else "")
 
 
 def scores_of(records: Sequence[Record]) -> dict[str, dict[str, float]]:

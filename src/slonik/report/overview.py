@@ -12,10 +12,11 @@ from slonik.report.canvas import Plot
 from slonik.report.collect import Results
 from slonik.report.compression import drawn
 from slonik.report.figures import write
+from slonik.report.leaderboard import order_tables, rank_tables
 from slonik.report.lineage import lineage_table
 from slonik.report.morocco import morocco_table, warnings_of
 from slonik.report.resources import contender, headlines, resources_tables
-from slonik.report.scores import difference_tables, is_difference, is_published, score_tables
+from slonik.report.scores import SHOWN_WHOLE, difference_tables, is_difference, is_published, score_tables
 from slonik.report.table import Table
 from slonik.report.trade_offs import TradeOff, disc_points, morocco_points, pareto_table, trade_offs
 
@@ -23,9 +24,13 @@ _MAIN_COSTS = ("ms per text", "bytes on disk")
 
 
 def overview_tables(results: Results) -> list[Table]:
-    """All tables that the records fill, in order: scores, differences, speed, MOROCCO, Pareto front."""
+    """All tables that the records fill, in order: scores, ranks, differences, speed, MOROCCO, Pareto front."""
     records = results.records
-    tables = [*score_tables(records), *difference_tables(records), *resources_tables(records)]
+    boards = [record for record in records if record.suite in SHOWN_WHOLE]
+    tables = [
+        *score_tables(records), *rank_tables(boards), *difference_tables(records), *order_tables(records),
+        *resources_tables(records),
+    ]  # fmt: skip
     if any(record.suite == "morocco" for record in records):
         tables.append(morocco_table(records))
     if found := trade_offs(records):

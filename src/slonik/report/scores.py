@@ -18,6 +18,7 @@ SHOWN_WHOLE = frozenset({"russian_superglue"})  # suites whose published rows sh
 AVERAGES = ("mean_s5", "mean_s", "mean_sw", "score")
 DIFFERENCE = "difference"
 MEAN = "mean"  # metric of a task with two figures
+ORDER = "aso"  # almost stochastic order of two models over their seeds
 _TITLES = {
     "encodechka": "encodechka",
     "russian_superglue": "Russian SuperGLUE",
@@ -193,7 +194,9 @@ def difference_tables(records: Iterable[Record]) -> list[Table]:
     """Paired differences: one table per suite and variant, a row per pair of models, a column per task."""
     groups: dict[tuple[str, str], list[Record]] = {}
     for record in records:
-        if record.suite not in NOT_SCORES and is_difference(record) and record.detail.get("of") not in WRITTEN:
+        if record.metric.endswith(ORDER) or record.detail.get("of") in WRITTEN:
+            continue
+        if record.suite not in NOT_SCORES and is_difference(record):
             groups.setdefault((record.suite, record.variant), []).append(record)
     tables = []
     for (suite, variant), found in groups.items():

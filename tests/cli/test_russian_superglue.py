@@ -1,0 +1,162 @@
+"""`slonik evaluate russian-superglue` and `slonik ensemble`, as scripts run them."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from slonik.cli import ensemble, evaluate
+from slonik.core.errors import SlonikError
+from slonik.core.records import read_records
+from slonik.evaluate.russian_superglue import TASKS
+from tests.evaluate.russian_superglue import samples
+from tests.evaluate.russian_superglue.samples import write_data, write_rows
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+def _call(*arguments: object):  # type: ignore[no-untyped-def]
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    evaluate.register(app)
+    ensemble.register(app)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def _run(*arguments: object) -> str:
+    result = _call(*arguments)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return str(result.output)
+
+
+def test_a_baseline_is_scored_on_nine_tasks_with_the_others_beside(data: Path, tmp_path: Path) -> None:
+    target = tmp_path / "found.json"
+    output = _run("evaluate", "russian-superglue", "majority", "--data-dir", data, "--json", target)
+    assert "HUMAN BENCHMARK" in output and "RWSD" in output and "What is measured on" in output
+    records = read_records(target)
+    keys = [(r.task, r.variant, r.model, r.metric) for r in records]
+    assert len(set(keys)) == len(keys)
+    assert {r.model for r in records} == {"majority", "random_weighted", "heuristic_majority", "tfidf"}
+    own = [r for r in records if r.model == "majority"]
+    assert {r.task for r in own} == {*TASKS, "score"}
+    assert {(r.task, r.metric) for r in own} >= {
+        ("muserc", "f1a"),
+        ("muserc", "em"),
+        ("rcb", "macro_f1"),
+        ("rucos", "f1"),
+        ("lidirus", "matthews"),
+        ("score", "score"),
+    }
+    raw = json.loads(target.read_text(encoding="utf-8"))
+    fields = {"suite", "task", "variant", "model", "metric", "value", "low", "high", "n", "seed", "seconds"}
+    assert all(fields <= set(found) and found["hashes"]["data"] for found in raw)
+    assert all(-1 <= found["value"] <= 1 for found in raw)
+
+
+def test_tasks_and_split_are_options_and_missing_data_is_said(tmp_path: Path) -> None:
+    folder = write_data(tmp_path, leave_out=("DaNetQA/val.jsonl", "DaNetQA/train.jsonl"))
+    target = tmp_path / "found.json"
+    common = ("--data-dir", folder, "--json", target, "--no-baselines", "--no-published")
+    output = _run("evaluate", "russian-superglue", "majority", *common)
+    assert "danetqa (russian_superglue/DaNetQA/" in output
+    assert "score" not in {r.task for r in read_records(target)}
+    _run("evaluate", "russian-superglue", "majority", *common, "--tasks", "TERRa,rcb", "--split", "train_dev")
+    assert {(r.task, r.detail["split"]) for r in read_records(target)} == {("terra", "train_dev"), ("rcb", "train_dev")}
+
+
+def test_saved_predictions_are_scored_again_to_the_same_figures(data: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "a.json", tmp_path / "b.json"
+    common = ("--data-dir", data, "--no-published", "--no-baselines")
+    _run("evaluate", "russian-superglue", "tfidf", *common, "--json", first, "--predictions", tmp_path / "p")
+    _run("evaluate", "russian-superglue", tmp_path / "p" / "tfidf", *common, "--json", second)
+    figures = [{(r.task, r.metric): (r.value, r.low, r.high) for r in read_records(path)} for path in (first, second)]
+    assert figures[0] == figures[1] and len(figures[0]) == 16
+
+
+def test_models_have_paired_differences_with_every_baseline(data: Path, tmp_path: Path) -> None:
+    _run(
+        "evaluate", "russian-superglue", "tfidf", "--data-dir", data, "--no-published", "--no-baselines",
+        "--predictions", tmp_path / "p",
+    )  # fmt: skip
+    target, model = tmp_path / "found.json", tmp_path / "p" / "tfidf"
+    _run("evaluate", "russian-superglue", model, "--data-dir", data, "--json", target, "--no-published")
+    found = [r for r in read_records(target) if r.metric == "difference" and r.task == "terra"]
+    assert {r.model for r in found} == {
+        f"{model} - {name}" for name in ("majority", "random_weighted", "heuristic_majority", "tfidf")
+    }
+    same = next(r for r in found if r.detail["against"] == "tfidf")
+    assert (same.value, same.low, same.high, same.detail["mcnemar_p"]) == (0, 0, 0, 1)
+
+
+def test_a_submission_is_written_checked_and_can_be_scored(data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "submission.zip"
+    common = ("--data-dir", data, "--no-published", "--no-baselines")
+    output = _run("evaluate", "russian-superglue", "heuristic_majority", *common, "--submission", path)
+    assert "submission:" in output and "TERRa 3" in output
+    with zipfile.ZipFile(path) as archive:
+        assert len(archive.namelist()) == 9
+    labelled = write_data(tmp_path / "labelled", tests=False)
+    base = labelled / "russian_superglue"
+    for name, rows in samples.ROWS.items():  # as the organisers have it: tests with labels
+        write_rows(base / name / "test.jsonl", rows[len(rows) // 2 + len(rows) // 4 :])
+    target = tmp_path / "found.json"
+    _run("evaluate", "russian-superglue", path, "--data-dir", labelled, "--json", target, "--no-baselines")
+    records = read_records(target)
+    assert {r.detail.get("split") for r in records if r.task in TASKS} == {"test"}
+    assert "score" in {r.task for r in records}
+
+
+def test_an_incomplete_submission_is_refused_by_name_and_nothing_is_overwritten(data: Path, tmp_path: Path) -> None:
+    target = tmp_path / "submission.zip"
+    target.write_bytes(b"old")
+    _run(
+        "evaluate", "russian-superglue", "majority", "--data-dir", data, "--no-published", "--no-baselines",
+        "--predictions", tmp_path / "p",
+    )  # fmt: skip
+    result = _call(
+        "evaluate", "russian-superglue", tmp_path / "p" / "majority", "--data-dir", data, "--submission", target
+    )
+    assert isinstance(result.exception, SlonikError)
+    assert "all nine tasks" in str(result.exception) and "MuSeRC" in str(result.exception)
+    few = write_data(tmp_path / "few")
+    (few / "russian_superglue" / "PARus" / "test.jsonl").unlink()
+    result = _call("evaluate", "russian-superglue", "majority", "--data-dir", few, "--submission", target)
+    assert "test files are missing for PARus" in str(result.exception)
+    result = _call("evaluate", "russian-superglue", "majority", "tfidf", "--data-dir", data, "--submission", target)
+    assert "one model, 2 are named" in str(result.exception)
+    assert target.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda folder: "majorty", "there is no model 'majorty' for Russian SuperGLUE: give a baseline"),
+        (lambda folder: folder, "answers no task of Russian SuperGLUE"),
+    ],
+)
+def test_what_is_no_model_is_said(make, sentence: str, data: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    result = _call("evaluate", "russian-superglue", make(tmp_path), "--data-dir", data)
+    assert isinstance(result.exception, SlonikError) and sentence in str(result.exception)
+
+
+def test_ensemble_of_baselines_from_their_predictions(data: Path, tmp_path: Path) -> None:
+    _run(
+        "evaluate", "russian-superglue", "majority", "tfidf", "heuristic_majority", "--data-dir", data,
+        "--no-published", "--no-baselines", "--predictions", tmp_path / "p", "--tasks", "lidirus",
+    )  # fmt: skip
+    out, target = tmp_path / "out", tmp_path / "found.json"
+    output = _run("ensemble", tmp_path / "p", "--data-dir", data, "--method", "vote", "--out", out, "--json", target)
+    assert "share answered differently" in output and (out / "lidirus.test.jsonl").is_file()
+    assert "ensemble: vote" in {record.model for record in read_records(target)}
+    again = _run("evaluate", "russian-superglue", out, "--data-dir", data, "--no-published", "--no-baselines")
+    assert "LiDiRus" in again

@@ -1,0 +1,144 @@
+"""`slonik ensemble` on saved predictions: what goes in, what is refused, what comes out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from slonik.core.errors import SlonikError
+from slonik.evaluate.russian_superglue import TASKS, Prediction, find_file, read_examples, read_predictions
+from slonik.evaluate.russian_superglue.contenders import find_contender
+from slonik.evaluate.russian_superglue.labels import label_names
+from slonik.evaluate.russian_superglue.predictions import predicted, write_predictions
+from slonik.recipes.ensemble import combine_runs, ensemble_records, read_runs, write_ensemble
+from tests.evaluate.russian_superglue import samples
+from tests.evaluate.russian_superglue.samples import write_rows
+
+ITEMS = 120
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """TERRa with many development and test items, and LiDiRus."""
+    folder = tmp_path_factory.mktemp("data")
+    rows = [
+        {**samples.TERRA[n % 12], "premise": f"{samples.TERRA[n % 12]['premise']} Запись {n}.", "idx": n}
+        for n in range(ITEMS)
+    ]
+    base = folder / "russian_superglue"
+    write_rows(base / "TERRa" / "val.jsonl", rows)
+    write_rows(base / "TERRa" / "test.jsonl", [samples.unlabelled(row) for row in rows])
+    write_rows(base / "LiDiRus" / "LiDiRus.jsonl", samples.LIDIRUS)
+    return folder
+
+
+def _run(
+    folder: Path, data: Path, seed: int, *, splits: tuple[tuple[str, str], ...] = (("terra", "val"), ("terra", "test"))
+) -> Path:
+    """Predictions that are right three times of four, the mistakes depending on the seed."""
+    rng = np.random.default_rng(seed)
+    truth = {row["idx"]: row["label"] for row in (*samples.TERRA,)}
+    for task, split in splits:
+        path = find_file(task, split, data)
+        assert path is not None
+        examples = read_examples(task, path)
+        rows = []
+        for example in examples:
+            true = str(example.label or truth[int(example.idx) % 12])
+            sure = float(np.clip(rng.normal(0.62, 0.18), 0.02, 0.98))
+            names = label_names(TASKS[task])
+            found = {name: sure if name == true else 1 - sure for name in names}
+            rows.append(Prediction(example.idx, max(found, key=lambda name: found[name]), found))
+        write_predictions(folder, predicted(task, split, examples, rows, model=folder.name, seed=seed))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("runs") / "predictions"
+    both = (("terra", "val"), ("terra", "test"), ("lidirus", "test"))
+    return [_run(folder / f"seed{seed}", data, seed, splits=both) for seed in range(5)]
+
+
+def test_five_runs_gain_and_their_answers_are_predictions_again(data: Path, runs: list[Path], tmp_path: Path) -> None:
+    found = combine_runs(read_runs(runs), data, method="greedy")
+    one = found["terra"]
+    single, mean = one.scored["single"].main, one.scored["mean"].main
+    assert mean.value is not None and single.value is not None and mean.value > single.value + 0.05
+    assert np.allclose(np.diag(one.disagreement), 0) and 0.2 < one.disagreement[0][1] < 0.6
+    write_ensemble(tmp_path / "out", found, "ensemble: greedy")
+    saved = read_predictions(tmp_path / "out" / "terra.test.jsonl")
+    assert saved.header.detail["members"] == [str(run) for run in runs]
+    assert sum(saved.header.detail["combination"]["weights"]) == pytest.approx(1)
+    contender = find_contender(str(tmp_path / "out"), lambda folder, part: [])
+    assert contender.answers("terra", "val") and contender.answers("lidirus", "test")
+    content = json.loads((tmp_path / "out" / "ensemble.json").read_text(encoding="utf-8"))
+    assert set(content) == {"terra", "lidirus"}
+    with pytest.raises(SlonikError, match="is there already"):
+        write_ensemble(tmp_path / "out", found, "again")
+
+
+def test_records_have_one_line_per_run_method_and_metric_and_differences_to_the_best_run(
+    data: Path, runs: list[Path]
+) -> None:
+    records = ensemble_records(combine_runs(read_runs(runs), data))
+    keys = [record.key() for record in records]
+    assert len(set(keys)) == len(keys)
+    names = {record.model for record in records if record.task == "terra" and record.metric == "accuracy"}
+    assert {str(run) for run in runs} < names and "ensemble: stacking" in names
+    gain = next(r for r in records if r.metric == "difference" and r.model.startswith("ensemble: mean - best single"))
+    assert gain.low is not None and gain.value is not None and gain.low > 0
+    assert 0 < gain.detail["p_value"] <= 1 and 0 < gain.detail["mcnemar_p"] < 0.05
+
+
+def test_nothing_is_fitted_to_lidirus_it_takes_what_terra_has_learnt(data: Path, runs: list[Path]) -> None:
+    found = combine_runs(read_runs(runs), data, method="stacking")
+    assert found["lidirus"].combiner == found["terra"].combiner
+    alone = combine_runs(read_runs(runs), data, method="vote", tasks=["lidirus"])
+    assert set(alone["lidirus"].scored) == {*map(str, runs), "mean", "vote"}
+    with pytest.raises(SlonikError, match="'stacking' learns from labelled items, and LiDiRus has none"):
+        combine_runs(read_runs(runs), data, method="stacking", tasks=["lidirus"])
+
+
+def test_without_labels_there_are_means_and_votes(data: Path, tmp_path: Path) -> None:
+    own = [_run(tmp_path / name, data, seed, splits=(("terra", "test"),)) for seed, name in enumerate("ab")]
+    found = combine_runs(read_runs(own), data, method="mean")
+    assert found["terra"].scored == {} and len(found["terra"].answers["test"][1]) == ITEMS
+    with pytest.raises(SlonikError, match="take one of mean, vote"):
+        combine_runs(read_runs(own), data, method="greedy")
+
+
+def test_a_folder_of_runs_is_opened_and_the_mean_of_seeds_left_out(runs: list[Path], data: Path) -> None:
+    _run(runs[0].parent / "mean", data, 9)
+    assert [run.name for run in read_runs([runs[0].parent])] == [str(run) for run in runs]
+    assert [run.name for run in read_runs([runs[0].parent.parent])] == [str(run) for run in runs]
+    single = [run / "terra.val.jsonl" for run in runs[:2]]
+    assert [set(run.files) for run in read_runs(single)] == [{("terra", "val")}] * 2
+
+
+def test_runs_of_other_items_and_of_other_versions_are_refused(data: Path, runs: list[Path], tmp_path: Path) -> None:
+    other = tmp_path / "data"
+    rows = [{**samples.TERRA[n % 12], "premise": f"Иначе {n}.", "idx": n} for n in range(ITEMS)]
+    write_rows(other / "russian_superglue" / "TERRa" / "val.jsonl", rows)
+    stranger = _run(tmp_path / "stranger", other, 0, splits=(("terra", "val"),))
+    with pytest.raises(SlonikError, match=r"stranger and .*seed0 answer different items of terra \(val\)"):
+        combine_runs(read_runs([runs[0], stranger]), data)
+    header = stranger / "terra.val.header.json"
+    content = json.loads(header.read_text(encoding="utf-8"))
+    header.write_text(json.dumps({**content, "protocol": "russian_superglue-1.0"}), encoding="utf-8")
+    with pytest.raises(SlonikError, match="scores of the two do not mix"):
+        read_runs([runs[0], stranger])
+
+
+def test_too_little_is_refused(data: Path, runs: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(SlonikError, match="needs two runs, there is 1"):
+        read_runs([runs[0], runs[0]])
+    with pytest.raises(SlonikError, match="holds no predictions"):
+        read_runs([runs[0], tmp_path])
+    with pytest.raises(SlonikError, match="no task is answered by two of the runs"):
+        combine_runs(read_runs(runs), data, tasks=["rcb"])
+    with pytest.raises(SlonikError, match="unknown method 'bagging'"):
+        combine_runs(read_runs(runs), data, method="bagging")
