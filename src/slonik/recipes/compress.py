@@ -143,11 +143,13 @@ def _pruned(
     if config.init is not None:
         student = models.load(config.init)
         inputs = inputs | {"init": student.weights_hash()}
-    inputs = inputs | {"prune": config.prune.model_dump(mode="json")}
+    refit = config.distill is None if config.prune.refit is None else config.prune.refit
+    settings = config.prune.model_copy(update={"refit": refit})
+    inputs = inputs | {"prune": settings.model_dump(mode="json")}
     start = student
 
     def work(folder: Path) -> Mapping[str, Any]:
-        pruned, plan, summary = prune(teacher, start, config.prune, sample, config.seed)
+        pruned, plan, summary = prune(teacher, start, settings, sample, config.seed)
         models.save(pruned, folder / "checkpoint")
         plan.write(folder)
         return summary

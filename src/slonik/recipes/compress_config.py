@@ -74,15 +74,16 @@ class PruneConfig(Config):
     original's vectors, masked words; without it, pairs where there are any, else movement."""
     texts: int = Field(512, ge=8)
     """Texts or pairs to score structures on, and to refit on."""
-    refit: bool = True
-    """Mend what was cut by least squares before distillation."""
+    refit: bool | None = None
+    """Mend what was cut by least squares; without a word, only where no distillation follows: the fitted weights are
+    large, agree well at once, and learn slowly afterwards."""
 
 
 class DistillConfig(Config):
     """How the student learns from its teacher."""
 
     terms: DistillationTerms = DistillationTerms(
-        cosine=0.0, similarity_kl=0.0, pairs=0.0, normalized_mse=5.0, near=0.5, hidden=14.0, normalize_hidden=False
+        cosine=0.0, similarity_kl=0.0, pairs=0.0, normalized_mse=5.0, hidden=14.0, normalize_hidden=False
     )
     teachers: tuple[str, ...] = ()
     """Further teachers beside the original; their sentence vectors are added as targets."""
