@@ -21,7 +21,7 @@ from slonik.models.tagging.morphology import Morphology
 
 _INVISIBLE = re.compile("[\u0300\u0301\u00ad\u200c\u200d]")
 _RUNS = re.compile(r"(.)\1+")
-_MOST_FORMS = 100_000  # kept at once; a text in which every word differs must not fill the memory
+_MOST_FORMS = 30_000  # kept at once, about 2.5 kB each; a text in which every word differs must not fill the memory
 _LONGEST_WORD = 40  # letters that go into a feature
 _DISTANCES = (-2, -1, 1, 2)
 _BEFORE = 3  # words before other occurrences that become features
@@ -135,13 +135,13 @@ class Context:
     Attributes:
         listed: per word what the list of names says, "" for nothing.
         quoted: per word whether it stands between quotation marks.
-        runs: per word features of the run of name-like words that it stands in.
+        runs: per word the run of name-like words that it stands in: (first word, after the last).
         before: word -> lemmas that stand before it in this text, the commonest first.
     """
 
     listed: Sequence[str]
     quoted: Sequence[bool]
-    runs: Sequence[tuple[str, ...]]
+    runs: Sequence[tuple[int, int] | None]
     before: Mapping[str, Sequence[str]]
 
     @classmethod
@@ -151,7 +151,8 @@ class Context:
 
     def features(self, words: Words, index: int) -> list[str]:
         """Features of one word."""
-        found = list(self.runs[index])
+        run = self.runs[index]
+        found = _run_features(words, index, run) if run else []
         if self.quoted[index]:
             found.append("quoted")
         for distance in (-1, 0, 1):
@@ -179,32 +180,38 @@ def _quoted(words: Words) -> list[bool]:
     return found
 
 
-def _runs(words: Words) -> list[tuple[str, ...]]:
-    """Per word: what stands before and after its run, the run's ends and length, and the word's place in it.
+def _runs(words: Words) -> list[tuple[int, int] | None]:
+    """Per word: (first word, after the last word) of its run; None outside one.
 
     A run is words with a capital, a Latin letter or a digit, one after the other, with the signs that join them.
     """
-    forms, count = words.forms, len(words.forms)
-    found: list[tuple[str, ...]] = [()] * count
+    count = len(words.forms)
+    found: list[tuple[int, int] | None] = [None] * count
     index = 0
     while index < count:
-        if not _name_like(forms[index]):
-            index += 1
-            continue
-        after = index + 1
-        while after < count and (_name_like(forms[after]) or _joins(words, after)):
+        after = index
+        while after < count and (_name_like(words.forms[after]) or (after > index and _joins(words, after))):
             after += 1
-        left = forms[index - 1].lemma if index else _EDGE
-        right = forms[after].lemma if after < count else _EDGE
-        first, last, length = forms[index], forms[after - 1], min(after - index, 6)
-        shared = (
-            f"rb={left}", f"ra={right}", f"rf={first.word}", f"rl={last.word}", f"rs={first.shape}|{length}",
-            f"rw={' '.join(words.lower[index:after])[:60]}",
-        )  # fmt: skip
-        for place in range(index, after):
-            found[place] = (*shared, f"rp={min(place - index, 4)}|{min(after - place, 4)}")
-        index = after
+        if after > index:
+            found[index:after] = [(index, after)] * (after - index)
+        index = max(after, index + 1)
     return found
+
+
+def _run_features(words: Words, index: int, run: tuple[int, int]) -> list[str]:
+    """What stands before and after the run of a word, the run itself, and the word's place in it."""
+    first, after = run
+    left = words.forms[first - 1].lemma if first else _EDGE
+    right = words.forms[after].lemma if after < len(words.forms) else _EDGE
+    return [
+        f"rb={left}",
+        f"ra={right}",
+        f"rf={words.lower[first]}",
+        f"rl={words.lower[after - 1]}",
+        f"rs={words.forms[first].shape}|{min(after - first, 6)}",
+        f"rw={' '.join(words.lower[first : min(after, first + 60)])[:60]}",
+        f"rp={min(index - first, 4)}|{min(after - index, 4)}",
+    ]
 
 
 def _name_like(form: Form) -> bool:
