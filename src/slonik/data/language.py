@@ -2,7 +2,7 @@
 
 Two checks. `script_share` needs nothing: the share of letters of the language's script tells Russian from English, and
 guards a whole corpus before any work is done. `LanguageFilter` names the language of single texts with py3langid (97
-languages) and tells Russian from Ukrainian or Bulgarian; short texts are passed, since nothing can.
+languages) and tells Russian from Ukrainian or Bulgarian; texts below a hundred letters are judged by script alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ _SCRIPT_OF = {
 }
 _GUARD_DOCUMENTS = 500
 _MIN_SCRIPT_SHARE = 0.3
-_MIN_LETTERS_TO_JUDGE = 25
+# py3langid takes one short Russian sentence in ten for Bulgarian or Macedonian.
+_MIN_LETTERS_TO_JUDGE = 100
+_MIN_LETTERS_OF_SCRIPT = 10
 
 
 def script_share(text: str, language: str) -> float:
@@ -77,6 +79,13 @@ class LanguageFilter:
 
     def allows(self, text: str) -> bool:
         """Whether `text` is in one of the languages; True where it is too short to say."""
-        if sum(map(str.isalpha, text[:2000])) < _MIN_LETTERS_TO_JUDGE:
+        start = text[:2000]
+        letters = sum(map(str.isalpha, start))
+        if letters < _MIN_LETTERS_OF_SCRIPT:
+            return True
+        known = [language for language in self._languages if language in _SCRIPT_OF]
+        if known and max(script_share(start, language) for language in known) < _MIN_SCRIPT_SHARE:
+            return False
+        if letters < _MIN_LETTERS_TO_JUDGE:
             return True
         return self._classify(text[:2000])[0] in self._languages
