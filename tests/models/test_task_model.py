@@ -134,7 +134,7 @@ def test_what_is_wrong_is_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SlonikError, match="is not a task model"):
         load_task_model(folder / "wrong" / "bert")
     TaskConfig(kind="sequence", labels=("а", "б", "в"), head={"dense": True}).write(out)
-    with pytest.raises(SlonikError, match="does not fit task.json"):
+    with pytest.raises(SlonikError, match=r"does not fit task\.json"):
         load_task_model(out)
     (out / HEAD_FILE).unlink()
     with pytest.raises(SlonikError, match="is missing"):

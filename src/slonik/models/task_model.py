@@ -57,7 +57,12 @@ class TaskModel(nn.Module):
         return min(self.config.max_length, self.encoder.max_length)
 
     def hidden(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Last hidden states of `input_ids` (B, T) or (B, R, T): (B, T, D) or (B, R, T, D)."""
+        """Last hidden states of `input_ids` (B, T) or (B, R, T): (B, T, D) or (B, R, T, D).
+
+        A field `hidden` of that shape stands for them: states of a frozen encoder that were computed before.
+        """
+        if "hidden" in batch:
+            return batch["hidden"]
         ids = batch["input_ids"]
         flat = {"input_ids": ids.flatten(0, -2), "attention_mask": batch["attention_mask"].flatten(0, -2)}
         if self._takes_types and "token_type_ids" in batch:

@@ -26,7 +26,7 @@ from slonik.models.task_config import TaskConfig
 from slonik.models.task_model import TaskModel, load_task_model
 from slonik.recipes.finetune_config import FinetuneRecipe, Tuning
 from slonik.recipes.finetune_items import Item, divide, drawn, fields_of
-from slonik.recipes.finetune_outputs import Floats, answer, outputs_of, probabilities, tokenizer_of
+from slonik.recipes.finetune_outputs import Floats, FrozenStates, answer, outputs_of, probabilities, tokenizer_of
 from slonik.recipes.finetune_train import TRAINED, Division, load_trained, save_trained, train_task
 from slonik.recipes.steps import StepResult, Steps
 
@@ -110,16 +110,19 @@ def run_course(course: Course, base: TorchEncoder, recipe: FinetuneRecipe, steps
     """
     base_hash = base.weights_hash()
     variants = tunings(course, recipe)
+    states = FrozenStates(base) if any(variant.freeze == "encoder" for variant in variants) else None
     runs: list[Run] = []
     answers: dict[int, dict[str, list[Answers]]] = {}
     for number, fold in enumerate(course.folds):
         chosen = variants[0]
         if len(variants) > 1:
-            tried = [_run(course, number, fold, base, base_hash, recipe, v, recipe.seed, steps) for v in variants]
+            tried = [
+                _run(course, number, fold, base, base_hash, recipe, v, recipe.seed, steps, states) for v in variants
+            ]
             chosen = max(tried, key=lambda run: run.choice).tuning
             steps.announce(f"{course.task}: the stopping set chose {_differences(chosen, variants)}")
         for seed in range(recipe.seed, recipe.seed + recipe.seeds):
-            made = _run(course, number, fold, base, base_hash, recipe, chosen, seed, steps)
+            made = _run(course, number, fold, base, base_hash, recipe, chosen, seed, steps, states)
             runs.append(made)
             for split, found in read_answers(made.step.folder).items():
                 answers.setdefault(seed, {}).setdefault(split, []).append(found)
@@ -167,9 +170,11 @@ def _run(
     tuning: Tuning,
     seed: int,
     steps: Steps,
+    states: FrozenStates | None = None,
 ) -> Run:
     config = with_tuning(course.config, tuning)
     several = len(course.folds) > 1
+    frozen = states if tuning.freeze == "encoder" else None
     inputs = {
         "base": base_hash,
         "tuning": tuning.model_dump(mode="json", exclude={"save_every_minutes"}),
@@ -187,11 +192,11 @@ def _run(
     def work(folder: Path) -> Mapping[str, Any]:
         division = _division(course, fold, recipe, base, seed)
         model, summary = train_task(
-            base, config, division, tuning, recipe.teaching, scratch, seed, start={"base": base_hash}
+            base, config, division, tuning, recipe.teaching, scratch, seed, start={"base": base_hash}, states=frozen
         )
         if number == 0:
             save_trained(model, folder, tuning.freeze)
-        write_answers(folder, model, fold.measured)
+        write_answers(folder, model, fold.measured, frozen)
         shutil.copy(summary.metrics, folder / "metrics.jsonl")
         assert summary.best is not None
         facts = {"steps": summary.step, "best_step": summary.best.step, "train_seconds": summary.seconds}
@@ -244,11 +249,13 @@ def items_hash(fold: Fold) -> str:
     return sha256_json([[[i.key, i.input.rows, [vars(s) for s in i.input.spans], i.label] for i in x] for x in lists])
 
 
-def write_answers(folder: Path, model: TaskModel, measured: Mapping[str, Sequence[Item]]) -> None:
+def write_answers(
+    folder: Path, model: TaskModel, measured: Mapping[str, Sequence[Item]], states: FrozenStates | None = None
+) -> None:
     """Answer items by split and keep the probabilities."""
     content = {}
     for split, items in measured.items():
-        found = answer(model, items)
+        found = answer(model, items, states=states)
         content[split] = [
             [item.key, np.asarray(one, dtype=np.float64).round(6).tolist()]
             for item, one in zip(items, found, strict=True)

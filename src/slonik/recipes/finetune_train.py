@@ -25,7 +25,7 @@ from slonik.models.text_pairs import Fields
 from slonik.objectives.supervised import Supervised
 from slonik.recipes.finetune_config import Teaching, Tuning
 from slonik.recipes.finetune_items import Item, fields_of, labelled_fields
-from slonik.recipes.finetune_outputs import Floats, outputs_of, padding_of, probabilities, tokenizer_of
+from slonik.recipes.finetune_outputs import Floats, FrozenStates, outputs_of, padding_of, probabilities, tokenizer_of
 from slonik.train.example_loader import ExampleLoader
 from slonik.train.loop import run
 from slonik.train.run_state import RunSummary
@@ -60,6 +60,7 @@ def train_task(
     folder: Path,
     seed: int,
     start: Mapping[str, Any] | None = None,
+    states: FrozenStates | None = None,
 ) -> tuple[TaskModel, RunSummary]:
     """A trained task model with the weights of its best look at the stopping set.
 
@@ -67,11 +68,13 @@ def train_task(
         base: the encoder to start from; it is copied, not changed.
         folder: for checkpoints and the log; the same call after a crash goes on from there.
         start: further facts that must be equal to resume (hash of the base).
+        states: of the base, for an encoder that is not trained: it is run once per text instead of once per epoch.
     """
     model = new_task_model(copy_of(base), config, seed=seed)
     fields = labelled_fields(division.fit, tokenizer_of(model), config.target, seed=seed)
     if division.teacher is not None:
         fields = [{**one, "teacher": soft} for one, soft in zip(fields, division.teacher, strict=True)]
+    fields = states.add_to(fields) if states is not None else fields
     loader = ExampleLoader(
         fields, padding_of(tokenizer_of(model)), max_texts=tuning.batch_texts, max_tokens=tuning.batch_tokens, seed=seed
     )
@@ -85,12 +88,20 @@ def train_task(
     identity = {"task": config.model_dump(mode="json"), **(start or {})}
     with prepared(model, tuning):
         summary = run(
-            model, objective, loader, plan, folder, evaluate=stopping_figures(division, objective), identity=identity
+            model,
+            objective,
+            loader,
+            plan,
+            folder,
+            evaluate=stopping_figures(division, objective, states),
+            identity=identity,
         )
     return model, summary
 
 
-def stopping_figures(division: Division, objective: Supervised) -> Callable[[nn.Module], dict[str, float]]:
+def stopping_figures(
+    division: Division, objective: Supervised, states: FrozenStates | None = None
+) -> Callable[[nn.Module], dict[str, float]]:
     """The loop's evaluation: `score` of the stopping set, its loss, and `choice`, which early stopping follows.
 
     A small stopping set has few different scores: the loss breaks ties (a tenth of it is taken off).
@@ -101,7 +112,8 @@ def stopping_figures(division: Division, objective: Supervised) -> Callable[[nn.
         assert isinstance(model, TaskModel)
         tokenizer, target = tokenizer_of(model), model.config.target
         if not cache:
-            cache["plain"] = fields_of(division.stop, tokenizer)
+            plain = fields_of(division.stop, tokenizer)
+            cache["plain"] = states.add_to(plain) if states is not None else plain
             cache["labelled"] = labelled_fields(division.stop, tokenizer, target, most_candidates=10**6)
         outputs = outputs_of(model, cache["plain"])
         losses = [
