@@ -143,7 +143,7 @@ def test_optional_systems_are_left_out_with_a_note(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("crf", [False, True])
 def test_a_tagger_learns_the_texts_that_it_sees(tmp_path: Path, crf: bool) -> None:
-    tuning = {"epochs": 40, "batch_tokens": 256, "evaluations": 1, "learning_rate": 1e-2}
+    tuning = {"epochs": 40, "batch_tokens": 32, "evaluations": 1, "learning_rate": 1e-2}
     system = System(name="mine", kind="bilstm", crf=crf, sizes=BiLstmConfig(**SIZES), tuning=tuning)
     texts = [one.text for one in documents()]
     tagger = new_tagger(system, LABELS, texts, overlap=8, seed=0)

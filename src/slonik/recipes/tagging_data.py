@@ -120,7 +120,7 @@ def _windows(
     found: list[Example] = []
     for window in features.windows(text, words, overlap=0):
         owned = slice(window.first, window.stop)
-        own_tags = tags[owned].copy()
+        own_tags = tags[owned].astype(np.int16)
         if own_tags[0] > 0 and own_tags[0] % 2 == 0:
             own_tags[0] -= 1  # a window that begins inside an entity begins one: BIO has no I at the start
         extra = {"tags": own_tags} | ({} if teacher is None else {"teacher": np.asarray(teacher[owned])})

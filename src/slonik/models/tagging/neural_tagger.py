@@ -204,9 +204,10 @@ class NeuralTagger:
 
 
 def pad_rows(arrays: Sequence[NDArray[Any]]) -> Tensor:
-    """(N, longest, ...) of arrays that differ in their first axis; zeros at the end."""
+    """(N, longest, ...) of arrays that differ in their first axis; zeros at the end; integers become int64."""
     longest = max(len(array) for array in arrays)
-    stacked = np.zeros((len(arrays), longest, *arrays[0].shape[1:]), dtype=arrays[0].dtype)
+    kind = np.dtype(np.int64) if arrays[0].dtype.kind == "i" else arrays[0].dtype
+    stacked = np.zeros((len(arrays), longest, *arrays[0].shape[1:]), dtype=kind)
     for place, array in enumerate(arrays):
         stacked[place, : len(array)] = array
     return torch.from_numpy(stacked)

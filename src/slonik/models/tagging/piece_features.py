@@ -6,6 +6,7 @@ The text is cut into pieces as a whole, as in pre-training; a word belongs to th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,11 +53,11 @@ class PieceFeatures:
             first, stop = np.searchsorted(first_pieces, [share.own_start, share.own_end], side="left")
             if first == stop:
                 continue
-            row = np.array([*head, *ids[share.start : share.end], *tail], dtype=np.int64)
-            fields = {
+            row = np.array([*head, *ids[share.start : share.end], *tail], dtype=np.int32)
+            fields: dict[str, NDArray[Any]] = {
                 "input_ids": row,
-                "attention_mask": np.ones(len(row), dtype=np.int64),
-                "positions": first_pieces[first:stop] - share.start + len(head),
+                "attention_mask": np.ones(len(row), dtype=np.int8),
+                "positions": (first_pieces[first:stop] - share.start + len(head)).astype(np.int32),
                 "word_mask": np.ones(stop - first, dtype=np.bool_),
             }
             found.append(Window(int(first), int(stop), fields))

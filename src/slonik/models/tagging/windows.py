@@ -23,8 +23,9 @@ class Window:
 
     Attributes:
         first, stop: the words of the text that it labels.
-        fields: arrays for the batch: `input_ids` and `attention_mask` (T,), `positions` (stop - first,) place of each
-            of these words among the T tokens, and `word_mask` (stop - first,) True.
+        fields: arrays for the batch, in small integer types (a whole corpus of them is kept): `input_ids` and
+            `attention_mask` (T,), `positions` (stop - first,) place of each of these words among the T tokens, and
+            `word_mask` (stop - first,) True.
     """
 
     first: int

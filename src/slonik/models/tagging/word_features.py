@@ -68,7 +68,7 @@ class WordFeatures:
         Args:
             overlap: words that neighbours share; None = as for tagging.
         """
-        forms = np.array([self._form(text[start:end]) for start, end in words], dtype=np.int64)
+        forms = np.array([self._form(text[start:end]) for start, end in words], dtype=np.int32)
         found = []
         for share in shares(len(words), self.window, self.overlap if overlap is None else overlap):
             if share.own_end == share.own_start:
@@ -76,8 +76,8 @@ class WordFeatures:
             owned = share.own_end - share.own_start
             fields: dict[str, NDArray[Any]] = {
                 "input_ids": forms[share.start : share.end],
-                "attention_mask": np.ones(share.end - share.start, dtype=np.int64),
-                "positions": np.arange(owned) + (share.own_start - share.start),
+                "attention_mask": np.ones(share.end - share.start, dtype=np.int8),
+                "positions": np.arange(owned, dtype=np.int32) + np.int32(share.own_start - share.start),
                 "word_mask": np.ones(owned, dtype=np.bool_),
             }
             found.append(Window(share.own_start, share.own_end, fields))
