@@ -35,6 +35,7 @@ LARGE_TABLE_ROWS = 4096
 EAGER_UP_TO_TOKENS = 160
 """On a CPU in bf16 the fused attention's backward pass is slower than the plain one for inputs shorter than this."""
 TRAINED = "trained.safetensors"
+FEW_STOPPING = 100
 
 Score = Callable[[Sequence[Floats]], float]
 """Probabilities of the stopping items -> figure, the greater the better."""
@@ -104,7 +105,8 @@ def stopping_figures(
 ) -> Callable[[nn.Module], dict[str, float]]:
     """The loop's evaluation: `score` of the stopping set, its loss, and `choice`, which early stopping follows.
 
-    A small stopping set has few different scores: the loss breaks ties (a tenth of it is taken off).
+    With fewer than 100 stopping items that is the loss alone: their score moves in steps larger than what is to be
+    told apart. With more it is the score, less a tenth of the loss, which breaks ties.
     """
     cache: dict[str, list[Fields]] = {}
 
@@ -123,7 +125,11 @@ def stopping_figures(
         loss = float(np.mean(losses))
         score = division.score(probabilities(outputs, target))
         score = score if math.isfinite(score) else 0.0  # the correlation of a constant answer is none
-        return {"score": score, "loss": loss, "choice": score - 0.1 * min(loss, 5.0)}
+        return {
+            "score": score,
+            "loss": loss,
+            "choice": -loss if len(outputs) < FEW_STOPPING else score - 0.1 * min(loss, 5.0),
+        }
 
     return evaluate
 

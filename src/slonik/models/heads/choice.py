@@ -28,6 +28,7 @@ class ChoiceHead(nn.Module):
         relations: features of the relation of context and candidate within the row, beside the row's vector.
         hidden: width of a hidden layer; 0 = none.
         dropout: on the features.
+        balance: see `FeatureLayer`.
     """
 
     def __init__(
@@ -39,14 +40,15 @@ class ChoiceHead(nn.Module):
         relations: bool = False,
         hidden: int = 0,
         dropout: float = 0.1,
+        balance: bool = False,
     ) -> None:
         super().__init__()
         if outputs != 1:
             raise TypeError(f"a candidate has one score, not {outputs}")
         self.pooling: Pooling = pooling
         self.relations = relations
-        features = 5 * dimension + 1 if relations else dimension
-        self.layer = FeatureLayer(features, 1, hidden=hidden, dropout=dropout)
+        groups = [dimension] * 5 + [1] if relations else [dimension]
+        self.layer = FeatureLayer(groups, 1, hidden=hidden, dropout=dropout, balance=balance)
 
     def forward(self, hidden: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """(B, R, T, D) -> scores (B, R); rows that are padding get NO_CANDIDATE."""

@@ -7,7 +7,7 @@ whose first token was never trained to hold a relation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -30,10 +30,26 @@ def text_vectors(hidden: Tensor, segments: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class FeatureLayer(nn.Module):
-    """Dropout and a linear layer, or one hidden GELU layer between, from features to outputs."""
+    """Dropout and a linear layer, or one hidden GELU layer between, from features to outputs.
 
-    def __init__(self, features: int, outputs: int, *, hidden: int, dropout: float) -> None:
+    Args:
+        groups: sizes of the groups of features, one after another (vectors, differences, a cosine).
+        outputs: labels or 1.
+        hidden: width of the hidden layer; 0 = none.
+        dropout: before each linear layer.
+        balance: bring every feature to mean 0 and deviation 1 over the training examples, and every group to the same
+            length, so that a cosine weighs as much as a vector. For encoders that are not trained: their vectors
+            share most of their length and direction.
+    """
+
+    scale: Tensor | None
+
+    def __init__(self, groups: Sequence[int], outputs: int, *, hidden: int, dropout: float, balance: bool) -> None:
         super().__init__()
+        features = sum(groups)
+        self.norm = nn.BatchNorm1d(features, affine=False, momentum=None) if balance else None
+        scale = torch.cat([torch.full((size,), size**-0.5) for size in groups]) if balance else None
+        self.register_buffer("scale", scale, persistent=False)
         layers: list[nn.Module] = [nn.Dropout(dropout)]
         if hidden:
             layers += [nn.Linear(features, hidden), nn.GELU(), nn.Dropout(dropout)]
@@ -41,6 +57,12 @@ class FeatureLayer(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(..., features) -> (..., outputs)."""
+        if self.norm is not None and self.scale is not None:
+            flat = features.flatten(0, -2)
+            single = len(flat) == 1  # one example has no deviation: take what was seen so far
+            norm = self.norm
+            flat = nn.functional.batch_norm(flat, norm.running_mean, norm.running_var) if single else norm(flat)
+            features = flat.reshape(features.shape) * self.scale
         made: Tensor = self.stack(features)
         return made.float()
 
@@ -54,14 +76,23 @@ class PairHead(nn.Module):
         pooling: of the whole joint input, whose vector is a feature too; not used for texts encoded apart.
         hidden: width of a hidden layer; 0 = none.
         dropout: on the features.
+        balance: see `FeatureLayer`.
     """
 
     def __init__(
-        self, dimension: int, outputs: int, *, pooling: Pooling = "cls", hidden: int = 0, dropout: float = 0.1
+        self,
+        dimension: int,
+        outputs: int,
+        *,
+        pooling: Pooling = "cls",
+        hidden: int = 0,
+        dropout: float = 0.1,
+        balance: bool = False,
     ) -> None:
         super().__init__()
         self.pooling: Pooling = pooling
-        self.layer = FeatureLayer(5 * dimension + 1, outputs, hidden=hidden, dropout=dropout)
+        groups = [dimension] * 5 + [1]
+        self.layer = FeatureLayer(groups, outputs, hidden=hidden, dropout=dropout, balance=balance)
 
     def forward(self, hidden: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """(B, T, D) of joint rows or (B, 2, T, D) of texts apart -> logits (B, outputs)."""

@@ -37,6 +37,7 @@ class WordsHead(nn.Module):
         pooling: of that vector.
         hidden: width of a hidden layer; 0 = none.
         dropout: on the features.
+        balance: see `FeatureLayer`.
     """
 
     def __init__(
@@ -48,12 +49,13 @@ class WordsHead(nn.Module):
         pooling: Pooling = "mean",
         hidden: int = 0,
         dropout: float = 0.1,
+        balance: bool = False,
     ) -> None:
         super().__init__()
         self.whole = whole
         self.pooling: Pooling = pooling
-        features = (5 if whole else 4) * dimension + 1
-        self.layer = FeatureLayer(features, outputs, hidden=hidden, dropout=dropout)
+        groups = [dimension] * (5 if whole else 4) + [1]
+        self.layer = FeatureLayer(groups, outputs, hidden=hidden, dropout=dropout, balance=balance)
 
     def forward(self, hidden: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """(B, T, D) or (B, R, T, D) with `spans` (B, 2, 3) -> logits (B, outputs)."""
