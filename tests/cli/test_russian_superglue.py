@@ -160,3 +160,30 @@ def test_ensemble_of_baselines_from_their_predictions(data: Path, tmp_path: Path
     assert "ensemble: vote" in {record.model for record in read_records(target)}
     again = _run("evaluate", "russian-superglue", out, "--data-dir", data, "--no-published", "--no-baselines")
     assert "LiDiRus" in again
+
+
+def test_a_task_model_is_run_its_model_of_terra_answers_lidirus_and_its_passport_grows(
+    data: Path, tmp_path: Path
+) -> None:
+    from slonik import models
+    from slonik.core.passport import Passport
+    from slonik.models.task_model import new_task_model, save_task_model
+    from slonik.recipes.finetune_tasks import task_config
+    from tests import tiny
+
+    encoder = models.load(tiny.checkpoint(tmp_path / "encoder"))
+    save_task_model(new_task_model(encoder, task_config("terra")), tmp_path / "terra", encoder.passport)
+    target = tmp_path / "found.json"
+    common = ("--data-dir", data, "--json", target, "--no-published", "--no-baselines")
+    _run("evaluate", "russian-superglue", tmp_path / "terra", *common, "--predictions", tmp_path / "p")
+    records = read_records(target)
+    assert {(r.task, r.detail["split"]) for r in records} == {("terra", "val"), ("lidirus", "test")}
+    assert {r.model for r in records} == {str(tmp_path / "terra")}
+    stamped = Passport.read(tmp_path / "terra").records
+    assert {(r.task, r.value) for r in stamped} == {(r.task, r.value) for r in records}
+    saved = (tmp_path / "p" / "terra" / "terra.val.jsonl").read_text(encoding="utf-8").splitlines()
+    assert all(set(json.loads(line)["probabilities"]) == {"entailment", "not_entailment"} for line in saved)
+    result = _call(
+        "evaluate", "russian-superglue", tmp_path / "terra", "--data-dir", data, "--submission", tmp_path / "s"
+    )
+    assert "predictions are missing for RCB, PARus" in str(result.exception)
