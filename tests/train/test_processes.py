@@ -43,7 +43,7 @@ def _close(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.allclose(first[name], second[name], atol=1e-5) for name in first)
 
 
-@pytest.mark.parametrize(("name", "accumulate"), [("copies", 2), ("parts", 2), ("accumulated", 4)])
+@pytest.mark.parametrize(("name", "accumulate"), [("copies", 2), ("parts", 2), ("moved", 2), ("accumulated", 4)])
 def test_two_processes_make_the_steps_of_one_that_accumulates(
     runs: Path, tmp_path: Path, name: str, accumulate: int
 ) -> None:

@@ -92,6 +92,7 @@ def config(**fields: object) -> TrainConfig:
     defaults: dict[str, object] = {
         "max_steps": STEPS, "learning_rate": 0.02, "precision": "fp32", "device": "cpu", "log_every_steps": 1,
         "evaluate_every_steps": 2, "best_metric": "loss", "higher_is_better": False, "save_every_minutes": 0.0,
+        "clip_norm": 0.1,
     }  # fmt: skip
     return TrainConfig.model_validate({**defaults, **fields})
 
@@ -114,13 +115,14 @@ def train(folder: Path, *, crash_at: int = 0, shared_shard: bool = False, **fiel
 
 
 def main(folder: Path) -> None:
-    """Copies, copies that crash and go on, parts, two batches a step, and the accident."""
+    """Copies, runs that crash and go on (as copies, in parts), parts, two batches a step, and the accident."""
     train(folder / "copies")
-    try:
-        train(folder / "crashed", crash_at=3)
-    except Crash:
-        resumed = train(folder / "crashed").resumed_from
-        assert resumed == 3, resumed
+    for name, sharding in (("crashed", "none"), ("moved", "full")):
+        try:
+            train(folder / name, crash_at=3)
+        except Crash:
+            resumed = train(folder / name, sharding=sharding).resumed_from
+            assert resumed == 3, resumed
     train(folder / "parts", sharding="full")
     train(folder / "accumulated", accumulate=2)
     rank = torch.distributed.get_rank()

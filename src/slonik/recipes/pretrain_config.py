@@ -75,10 +75,10 @@ class HeldOutSettings(Config):
 
 
 def _as_corpus(value: Any) -> Any:
-    """`corpus: file.txt` and `corpus: [a.txt, b.txt]` mean `corpus: {files: ...}`."""
-    if isinstance(value, str):
-        return {"files": (value,)}
-    return {"files": tuple(value)} if isinstance(value, list | tuple) else value
+    """`corpus: file.txt`, `corpus: [a.txt, b.txt]` and `files: file.txt` mean `corpus: {files: [...]}`."""
+    fields = value if isinstance(value, dict) else {"files": value}
+    files = fields.get("files")
+    return {**fields, "files": (files,)} if isinstance(files, str) else fields
 
 
 class PretrainConfig(Config):
