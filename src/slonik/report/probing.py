@@ -1,6 +1,6 @@
 """Probing results in the paper's form ("84.8 [8]"), with what the paper leaves out: intervals, baselines, selectivity.
 
-Reads records alone. Rows: models, then baselines; a column per task. Accuracies are percentages here, as the paper
+Reads records alone. A row per task, a column per model and baseline. Accuracies are percentages here, as the paper
 prints them; records hold fractions.
 """
 
@@ -82,14 +82,14 @@ def _accuracy(variant: str, records: Sequence[Record]) -> Table:
     cells = {(r.model, r.task): r for r in whole}
     best = {task: max((cells[m, task].value or 0.0 for m in [*models, *others] if (m, task) in cells), default=0.0)
             for task in tasks}  # fmt: skip
-    rows = [Row((Cell(model), *(_cell(cells.get((model, task)), best[task]) for task in tasks)))
-            for model in [*models, *others]]  # fmt: skip
+    rows = [Row((Cell(task), *(_cell(cells.get((name, task)), best[task]) for name in [*models, *others])))
+            for task in tasks]  # fmt: skip
     notes = [
-        "accuracy in per cent [layer that validation prefers, of the resamples that agree], 95 % interval by bootstrap "
-        "over test and validation sentences; layer 0 = embeddings",
+        "accuracy in per cent [layer that validation prefers], then the 95 % interval by bootstrap over test "
+        "and validation sentences, and the layers that 95 % of the resamples prefer; layer 0 = embeddings",
         *sorted({str(note) for r in whole for note in r.detail.get("notes", [])}),
     ]
-    return Table(f"Probing, {variant}", ("model", *tasks), tuple(rows), tuple(notes))
+    return Table(f"Probing, {variant}", ("task", *models, *others), tuple(rows), tuple(notes))
 
 
 def _cell(record: Record | None, best: float) -> Cell:
@@ -109,9 +109,9 @@ def _best_layers(variant: str, metric: str, records: Sequence[Record]) -> Table:
     found = [r for r in records if r.metric == metric]
     tasks, models = _names(found, "task"), _names(found, "model")
     rows = []
-    for model in models:
+    for task in tasks:
         cells = []
-        for task in tasks:
+        for model in models:
             own = [r for r in found if r.model == model and r.task == task and r.value is not None]
             chosen = next((r for r in own if r.layer is None), max(own, key=lambda r: r.value or 0.0, default=None))
             if chosen is None:
@@ -119,25 +119,27 @@ def _best_layers(variant: str, metric: str, records: Sequence[Record]) -> Table:
                 continue
             layer = chosen.detail.get("layer", chosen.layer)
             scale, digits = (100, 1) if metric == "selectivity" else (1, 2)
-            spread = f"{scale * (chosen.low or 0):.{digits}f}–{scale * (chosen.high or 0):.{digits}f}"
-            cells.append(Cell(f"{scale * (chosen.value or 0):.{digits}f} [{layer}]", spread))
-        rows.append(Row((Cell(model), *cells)))
+            spread = f"{scale * (chosen.low or 0):.{digits}f} to {scale * (chosen.high or 0):.{digits}f}"
+            cells.append(Cell(f"{scale * (chosen.value or 0):.{digits}f} [{layer}]".replace("-", "−"),
+                              spread.replace("-", "−")))  # fmt: skip
+        rows.append(Row((Cell(task), *cells)))
     says = {
         "selectivity": "accuracy minus accuracy on random labels by first word, percentage points, at the best layer",
         "compression": "uniform over online codelength of the training labels, greatest over layers, "
         "two standard errors over orders",
     }
-    return Table(f"Probing, {variant}: {metric}", ("model", *tasks), tuple(rows), (says[metric],))
+    return Table(f"Probing, {variant}: {metric}", ("task", *models), tuple(rows), (says[metric],))
 
 
 def _differences(variant: str, records: Sequence[Record]) -> Table:
     found = [r for r in records if r.metric == "difference" and r.value is not None]
     tasks = _names(found, "task")
     cells = {(r.model, r.task): r for r in found}
+    models = _names(found, "model")
     rows = []
-    for model in _names(found, "model"):
+    for task in tasks:
         line = []
-        for task in tasks:
+        for model in models:
             record = cells.get((model, task))
             if record is None or record.value is None or record.low is None or record.high is None:
                 line.append(ABSENT)
@@ -145,9 +147,10 @@ def _differences(variant: str, records: Sequence[Record]) -> Table:
             mark = "better" if record.low > 0 else "worse" if record.high < 0 else ""
             spread = f"{signed(100 * record.low, 1)} to {signed(100 * record.high, 1)}"
             line.append(Cell(signed(100 * record.value, 1), spread, mark))  # type: ignore[arg-type]
-        rows.append(Row((Cell(f"{model} − {found[0].detail.get('against')}"), *line)))
+        rows.append(Row((Cell(task), *line)))
+    pairs = [f"{model} − {found[0].detail.get('against')}" for model in models]
     note = "percentage points at each model's own best layer; paired bootstrap; coloured where it leaves out 0"
-    return Table(f"Probing, {variant}: differences", ("pair", *tasks), tuple(rows), (note,))
+    return Table(f"Probing, {variant}: differences", ("task", *pairs), tuple(rows), (note,))
 
 
 def _times(value: float | None, scale: float) -> float | None:

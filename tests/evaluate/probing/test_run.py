@@ -99,7 +99,8 @@ def test_command(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str
     assert "<svg" in text
     assert "http-equiv" in text
     (table, *_) = probing_tables(records)
-    assert table.columns == ("model", "gapping")
+    assert table.columns[:3] == ("task", str(model), "majority")
+    assert table.rows[0].cells[0].text == "gapping"
     assert table.rows[0].cells[1].text.endswith("]")
 
 
