@@ -114,7 +114,7 @@ class Heads:
         vectors = self._vectors(closed)
         left, right = (part - part.mean(0) for part in (self._whole, vectors))
         norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
-        return 1.0 - (left * right).sum(1) / np.maximum(norms, 1e-12)
+        return np.maximum(1.0 - (left * right).sum(1) / np.maximum(norms, 1e-12), 0.0)  # rounding may go below
 
     def curve(self, order: str, scores: Scores, *, steps: int = 10, seed: int = 0) -> list[CurvePoint]:
         """Loss against heads removed, the least important first; every layer may lose all its heads."""

@@ -129,7 +129,7 @@ def _curve(records: Sequence[Record]) -> Table | None:
         line = []
         for share in shares:
             record = cells.get((order, share))
-            spread = "" if record is None else f"{record.low:.2f}–{record.high:.2f}"
+            spread = "" if record is None else f"{record.low:.3f}–{record.high:.3f}"
             line.append(ABSENT if record is None or record.value is None else Cell(f"{record.value:.3f}", spread))
         rows.append(Row((Cell(order), *line)))
     note = "1 − cosine of the centred sentence vectors to the whole model's, 95 % interval over texts"
