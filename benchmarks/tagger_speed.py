@@ -55,7 +55,7 @@ def main() -> None:
         times, ratios = 1000 * spent[:, place] / len(texts), spent[:, 0] / spent[:, place]
         size = tagger.describe()["bytes"]
         print(
-            f"| {tagger.name} | {np.median(times):.1f} [{times.min():.1f}, {times.max():.1f}] "
+            f"| {folder} | {np.median(times):.1f} [{times.min():.1f}, {times.max():.1f}] "
             f"| {np.median(ratios):.1f} [{ratios.min():.1f}, {ratios.max():.1f}] | {size / 1e6:.1f} |"
         )
         about = {"suite": "ner", "task": "speed", "model": str(folder), "n": len(texts)}

@@ -71,8 +71,10 @@ def new_tagger(system: System, labels: BioLabels, texts: Sequence[str], *, overl
     """
     if system.kind == "bilstm":
         words = frequent_words(texts, _SEEN_TWICE)
-        features = WordFeatures(navec_table(), words, frequent_characters(texts))
         sizes = system.sizes.model_copy(update={"crf": system.crf})
+        features = WordFeatures(
+            navec_table(), words, frequent_characters(texts), window=sizes.window, overlap=sizes.overlap
+        )
         return new_bilstm(labels, sizes, features, seed=seed, name=system.name)
     assert system.model is not None
     tuning = system.full_tuning()

@@ -63,7 +63,8 @@ def bilstm(*, crf: bool = False, seed: int = 0, window: int = 16, overlap: int =
     features = WordFeatures(
         table(), frequent_words(texts, 2), frequent_characters(texts, 1), window=window, overlap=overlap
     )
-    given = {"hidden": 12, "character_features": 8, "learnt_words": 6, "dropout": 0.0, "word_dropout": 0.0, **sizes}
+    given = {"hidden": 12, "character_features": 8, "learnt_words": 6, "dropout": 0.0, "word_dropout": 0.0}
+    given |= {"window": window, "overlap": overlap, **sizes}
     return new_bilstm(LABELS, BiLstmConfig(crf=crf, **given), features, seed=seed)  # type: ignore[arg-type]
 
 

@@ -42,6 +42,10 @@ class BiLstmConfig(Config):
     """On word vectors and on the LSTM's output."""
     word_dropout: float = Field(0.3, ge=0, lt=1)
     """Share of distinct words whose learnt vector is taken away in a training step: the rest must do without too."""
+    window: int = Field(64, ge=2)
+    """Words of one input: shorter ones train faster, since a batch then has more rows and fewer steps in time."""
+    overlap: int = Field(16, ge=0)
+    """Words that neighbouring inputs share when tagging."""
 
 
 class BiLstm(nn.Module):

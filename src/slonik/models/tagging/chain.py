@@ -61,28 +61,32 @@ def forward_backward(emissions: Tensor, mask: Tensor, scores: Scores) -> Posteri
     highest = emissions.double().amax(-1)  # (B, T)
     local = (emissions.double() - highest[..., None]).exp()
     steps, start, end = (part.double().exp() for part in (scores.transitions, scores.start, scores.end))
+    whole = bool(mask.all())  # nothing to hold back: a document alone, the usual case when tagging
     alpha = local.new_zeros(length, batch, labels)
     scale = local.new_ones(length, batch)
     state = local.new_full((batch, labels), 1.0 / labels)
     for time in range(length):
         reached = (start if time == 0 else state @ steps) * local[:, time]
         total = reached.sum(-1).clamp(min=_TINY)
+        reached /= total[:, None]
         live = mask[:, time]
-        state = torch.where(live[:, None], reached / total[:, None], state)
-        scale[time] = torch.where(live, total, scale[time])
+        state = reached if whole else torch.where(live[:, None], reached, state)
+        scale[time] = total if whole else torch.where(live, total, scale[time])
         alpha[time] = state
     closing = (state * end).sum(-1).clamp(min=_TINY)
-    whole = (scale.log().T + highest.masked_fill(~mask, 0.0)).sum(-1) + closing.log()
-    log_partition = torch.where(mask.any(-1), whole, 0.0)
+    logarithm = (scale.log().T + highest.masked_fill(~mask, 0.0)).sum(-1) + closing.log()
+    log_partition = torch.where(mask.any(-1), logarithm, 0.0)
     beta = local.new_zeros(length, batch, labels)
     ahead = local.new_zeros(length, batch, labels)  # e_t(j) beta_t(j) / c_t: what a step into t meets
-    last = end / closing[:, None]
-    state = last
+    share = local.transpose(0, 1) / scale[..., None] * mask.T[..., None]
+    backward = steps.T.contiguous()
+    state = last = end / closing[:, None]
     for time in range(length - 1, -1, -1):
         if time < length - 1:
-            state = torch.where(mask[:, time + 1, None], ahead[time + 1] @ steps.T, last)
+            behind = ahead[time + 1] @ backward
+            state = behind if whole else torch.where(mask[:, time + 1, None], behind, last)
         beta[time] = state
-        ahead[time] = local[:, time] * state / scale[time, :, None] * mask[:, time, None]
+        ahead[time] = share[time] * state
     marginals = (alpha * beta).transpose(0, 1) * mask[..., None]
     pairs = torch.einsum("tbi,tbj->bij", alpha[:-1], ahead[1:]) * steps
     return Posterior(log_partition, marginals, pairs)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -42,8 +41,6 @@ class BiLstmFile(Config):
     words: tuple[str, ...]
     """Words with a learnt vector, in lower case."""
     characters: str
-    window: int = Field(128, ge=2)
-    overlap: int = Field(32, ge=0)
 
 
 def new_bilstm(
@@ -70,8 +67,6 @@ def save_bilstm(tagger: NeuralTagger, folder: str | Path, passport: Passport, *,
         sizes=model.config,
         words=features.words,
         characters=features.characters,
-        window=features.window,
-        overlap=features.overlap,
     )
     target = Path(folder)
     with atomic.new_folder(target, overwrite=overwrite) as unfinished:
@@ -92,7 +87,8 @@ def load_bilstm(folder: Path) -> NeuralTagger:
     content = build_config(BiLstmFile, read_json(folder / TAGGER_FILE), source=str(folder / TAGGER_FILE))
     labels = BioLabels.of_tags(content.labels)
     table = WordTable.open(folder)
-    features = WordFeatures(table, content.words, content.characters, window=content.window, overlap=content.overlap)
+    sizes = content.sizes
+    features = WordFeatures(table, content.words, content.characters, window=sizes.window, overlap=sizes.overlap)
     model = BiLstm(content.sizes, len(labels), table, learnt=features.learnt, alphabet=features.alphabet)
     tensors = read_tensors(folder)  # names a missing or truncated file
     try:

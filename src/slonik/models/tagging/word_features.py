@@ -37,7 +37,7 @@ class WordFeatures:
     """
 
     def __init__(
-        self, table: WordTable, words: Sequence[str], characters: str, *, window: int = 128, overlap: int = 32
+        self, table: WordTable, words: Sequence[str], characters: str, *, window: int = 64, overlap: int = 16
     ) -> None:
         self.table = table
         self.words, self.characters = tuple(words), characters
