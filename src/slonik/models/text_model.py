@@ -140,17 +140,19 @@ class TextModel:
         self.model.eval()
         size = batch_texts if self.kind == "seq2seq" else 1
         for start in range(0, len(prompts), size):
-            room = self.max_length if self.kind == "seq2seq" else max(1, self.max_length - max_tokens)
+            seq2seq = self.kind == "seq2seq"
+            room = self.max_length if seq2seq else max(self.max_length // 2, self.max_length - max_tokens)
             ids = [self.prompt_ids(prompt, room) for prompt in prompts[start : start + size]]
             tensors = self._padded(
                 [{"input_ids": np.array(one), "attention_mask": np.ones(len(one), dtype=np.int64)} for one in ids]
             )
+            fresh = max_tokens if seq2seq else min(max_tokens, max(1, self.max_length - len(ids[0])))
             with torch.inference_mode(), quiet_transformers():
                 found = self.model.generate(  # type: ignore[operator]
-                    **tensors, max_new_tokens=max_tokens, do_sample=False, num_beams=1, pad_token_id=self.pad,
+                    **tensors, max_new_tokens=fresh, do_sample=False, num_beams=1, pad_token_id=self.pad,
                     eos_token_id=self.eos,
                 )  # fmt: skip
-            skip = 0 if self.kind == "seq2seq" else tensors["input_ids"].shape[1]
+            skip = 0 if seq2seq else tensors["input_ids"].shape[1]
             made += [self.tokenizer.decode(row[skip:].tolist(), skip_special_tokens=True).strip() for row in found]
         return made
 
