@@ -160,6 +160,8 @@ def _show(
 
     rows = tuple(Row(tuple(Cell(text) for text in line)) for line in describe.lines(list(parts.values())))
     print_table(Table("What is measured on", describe.COLUMNS, rows))
+    for note in describe.notes(list(parts.values())):
+        typer.echo(f"warning: {note}", err=True)
     if missing:
         names = "; ".join(f"{task} ({files})" for task, files in missing.items())
         typer.echo(f"not scored, as their labelled files are not there: {names}. There is no nine-task score without.")

@@ -17,6 +17,19 @@ def lines(parts: Sequence[Part]) -> list[tuple[str, ...]]:
     return [_line(part) for part in parts]
 
 
+def notes(parts: Sequence[Part]) -> list[str]:
+    """A sentence for every official file that has another number of rows than the published one."""
+    found = []
+    for part in parts:
+        rows, official = len({example.cluster for example in part.examples}), part.task.sizes.get(part.split)
+        if official not in (None, rows):
+            found.append(
+                f"{part.path} has {rows} rows, the official {part.split} of {part.task.name} has {official}: figures "
+                "on it do not compare with published ones"
+            )
+    return found
+
+
 def _line(part: Part) -> tuple[str, ...]:
     words = [
         sum(len(str(example.fields[name]).split()) for name in part.task.texts if name in example.fields)
