@@ -28,8 +28,8 @@ def _config(folder: Path, **fields: Any) -> RepetitionConfig:
     corpus.write_text("\n".join(f"{draw.choice(tiny.TEXTS)} {n}" for n in range(400)), encoding="utf-8")
     values: dict[str, Any] = {
         "out": str(folder / "study"), "vocab_size": 450, "length": 24, "steps": 10, "batch_tokens": 96,
-        "corpus": {"files": [str(corpus)], "border": 4, "held_out_share": 0.2}, "parts": [1, 8], "seeds": [0],
-        "schedule": {"part": 8, "switch": 0.5}, "evaluations": 2, "measured_sequences": 4,
+        "corpus": {"files": [str(corpus)], "border": 4, "held_out_share": 0.2}, "parts": [1, 32], "seeds": [0],
+        "schedule": {"part": 32, "switch": 0.5}, "evaluations": 2, "measured_sequences": 4,
         "shape": {"layers": 1, "hidden": 16, "heads": 2, "ffn": 32},
     }  # fmt: skip
     return build_config(RepetitionConfig, values | fields)
@@ -40,14 +40,14 @@ def test_every_run_is_done_once_and_reported(tmp_path: Path) -> None:
     found = run_study(_config(tmp_path), lines.append)
     assert len(plans(_config(tmp_path))) == 9
     assert {record.task for record in found.records} == {"mlm", "t5", "fred-t5"}
-    assert {record.variant for record in found.records} == {"1", "1/8", "1/8 then all"}
+    assert {record.variant for record in found.records} == {"1", "1/32", "1/32 then all"}
     assert sorted(path.name for path in found.out.glob("*.png")) == ["fred-t5.png", "mlm.png", "t5.png"]
     assert read_records(found.out / "records.json") == found.records
     by_key = {(record.task, record.variant, record.metric): record for record in found.records}
     for task in ("mlm", "t5", "fred-t5"):
-        held, all_data = by_key[task, "1/8", "held_out_loss"], by_key[task, "1", "held_out_loss"]
-        assert by_key[task, "1/8", "rise"].value == pytest.approx(held.value - all_data.value)
-        assert by_key[task, "1/8 then all", "jump"].value is not None
+        held, all_data = by_key[task, "1/32", "held_out_loss"], by_key[task, "1", "held_out_loss"]
+        assert by_key[task, "1/32", "rise"].value == pytest.approx(held.value - all_data.value)
+        assert by_key[task, "1/32 then all", "jump"].value is not None
         assert held.detail["unique_tokens"] < all_data.detail["unique_tokens"] / 4
         assert held.detail["passes"] > all_data.detail["passes"]
     assert found.table.count("\n") == 2 + 9
