@@ -118,6 +118,15 @@ def test_an_interrupted_run_ends_as_the_undisturbed_one(
     assert np.array_equal(slonik.load(again.out).encode(texts), slonik.load(made.out).encode(texts))
 
 
+def test_the_trimmed_model_alone_is_a_stage_that_lost_nothing(place: Path, made: story.Compression) -> None:
+    assert [stage.name for stage in made.stages] == ["the original", "vocabulary trimmed", "the result"]
+    _, trimmed, result = made.stages
+    agreed = next(r for r in trimmed.records if r.metric == "agreement")
+    assert agreed.value == pytest.approx(1, abs=1e-3) and "Step by step" in (made.out / "report.html").read_text()
+    assert result.bytes < trimmed.bytes < made.stages[0].bytes
+    assert agreed.model in {record.model for record in read_records(made.out / "records.json")}
+
+
 def test_pairs_point_at_their_translations(place: Path) -> None:
     from slonik.recipes.compress_corpus import draw, read_sample
 

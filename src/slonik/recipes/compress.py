@@ -27,6 +27,7 @@ from slonik.recipes.distilling import distill, matching_ids
 from slonik.recipes.pruning import prune
 from slonik.recipes.steps import StepResult, Steps
 from slonik.recipes.trimming import apply_trim, plan_trim
+from slonik.report.stages import Stage
 
 Announce = Callable[[str], None]
 
@@ -42,6 +43,7 @@ class Compression:
         lineage: steps of the new checkpoint's passport.
         folders: names of the steps' folders.
         summaries: step -> what it found.
+        stages: the models on the way, with what was measured on them.
         seconds: step -> how long it took.
     """
 
@@ -53,6 +55,7 @@ class Compression:
     folders: list[str] = field(default_factory=list)
     summaries: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    stages: list[Stage] = field(default_factory=list)
 
 
 def compress(config: CompressConfig, announce: Announce = lambda line: None) -> Compression:
@@ -206,11 +209,16 @@ def _measured(
     announce: Announce,
 ) -> None:
     from slonik.recipes.compress_measure import measure_both
+    from slonik.recipes.compress_stages import measure_stages
 
     student.name = made.out.name
     started = time.perf_counter()
     found = measure_both(teacher, student, sample, config, announce)
     made.before, made.after, made.differences = found.before, found.after, found.differences
+    steps = [work_folder(made.out) / name for name in made.folders]
+    trimmed = next((folder / "checkpoint" for folder in steps if folder.name.startswith("trim-")), None)
+    known = (made.before, made.after)
+    made.stages = measure_stages(teacher, trimmed, student, sample, config, known, announce)
     made.seconds["measure"] = time.perf_counter() - started
 
 
@@ -230,7 +238,9 @@ def _finish(config: CompressConfig, student: TorchEncoder, made: Compression) ->
     made.lineage = passport.lineage
     with new_folder(made.out) as unfinished:
         models.save(student, unfinished, passport, overwrite=True)
-        write_records(unfinished / "records.json", [*made.before, *made.after, *made.differences])
+        measured = {id(record) for record in (*made.before, *made.after)}
+        on_the_way = [r for stage in made.stages for r in stage.records if id(r) not in measured]
+        write_records(unfinished / "records.json", [*made.before, *made.after, *made.differences, *on_the_way])
         write_json(unfinished / "steps.json", {"seconds": made.seconds, "summaries": made.summaries})
         for name in ("plan.json", "metrics.jsonl"):
             for found in work_folder(made.out).glob(f"*-*/{name}"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -116,9 +117,17 @@ class CompressConfig(Config):
     data_dir: str | None = None
     """Benchmark data; encodechka is measured before and after where it is found."""
     evaluate: bool = True
+    stages: Literal["none", "fp32", "int8"] = "fp32"
+    """Models on the way that are measured too: the vocabulary trimmed alone; with int8, also files of it and of the
+    result."""
     speed_texts: int = Field(100, ge=1)
     """Sentences that speed is measured on."""
     seed: int = Field(0, ge=0)
+
+    @property
+    def out_name(self) -> str:
+        """Name of the result: its folder's."""
+        return Path(self.out).name
 
     @field_validator("model", "out")
     @classmethod

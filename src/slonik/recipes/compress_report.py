@@ -68,6 +68,7 @@ def facts(config: CompressConfig, made: Compression) -> CompressionFacts:
         usage=usage(made.out),
         notes=notes,
         published=_published(made),
+        stages=made.stages,
     )
 
 

@@ -32,6 +32,7 @@ from slonik.report.curve import CurvePoint, forecast
 from slonik.report.figures import count, duration, share, significant, size
 from slonik.report.lineage import lineage_table
 from slonik.report.scores import title_of
+from slonik.report.stages import Stage, stages_table
 from slonik.report.table import Table
 
 _TILES = (("size", "parameters"), ("size", "bytes"), ("size", "flops_per_text"), ("batch_1", "ms_per_text"))
@@ -53,6 +54,7 @@ class CompressionFacts:
         usage: a few lines of Python or shell that use the result.
         notes: sentences for the reader (what was not reached, what to mind).
         published: rows measured by others, as records with detail {"published": true}.
+        stages: models on the way, for the table of what each part gained and cost.
     """
 
     before: str
@@ -67,6 +69,7 @@ class CompressionFacts:
     usage: str = ""
     notes: Sequence[str] = ()
     published: Sequence[Record] = ()
+    stages: Sequence[Stage] = ()
 
     @property
     def names(self) -> Names:
@@ -92,10 +95,11 @@ def compression(
         SlonikError: `path` cannot be written.
     """
     names = facts.names
-    costs = cost_table(before, after, names)
+    costs, steps = cost_table(before, after, names), stages_table(facts.stages)
     scores = quality_tables(before, after, differences, names)
     blocks = [
         page.tiles(_tiles(before, after, differences)),
+        page.section(steps.title, page.table(steps)) if steps.rows else "",
         page.section("Size, speed and memory", page.table(costs)) if costs.rows else "",
         *(page.section(table.title, page.table(table), _score_plot(table, before, after, facts)) for table in scores),
         _training(facts),
@@ -121,7 +125,11 @@ def compression_tables(
 ) -> list[Table]:
     """The same report's tables, for the terminal."""
     names = facts.names
-    tables = [cost_table(before, after, names), *quality_tables(before, after, differences, names)]
+    tables = [
+        stages_table(facts.stages),
+        cost_table(before, after, names),
+        *quality_tables(before, after, differences, names),
+    ]
     if facts.trimming:
         tables.append(vocabulary_table(facts.trimming))
     return [table for table in tables if table.rows]
