@@ -11,7 +11,7 @@ from __future__ import annotations
 import gzip
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,13 @@ from slonik.core.passport import Passport, Step
 from slonik.core.progress import progress_bar
 from slonik.data.annotations.document import Document, Span
 from slonik.data.annotations.overlaps import flatten
-from slonik.data.annotations.tags import Scheme, decode, encode
+from slonik.data.annotations.tags import OUTSIDE, Scheme, decode, encode
 from slonik.data.annotations.training_texts import write_training_texts
+from slonik.data.annotations.words import Offsets
 from slonik.models.checkpoint_files import read_json
 from slonik.models.tagging.features import Context, HandFeatures, Words
 from slonik.models.tagging.gazetteer import Gazetteer, names_of
+from slonik.models.tagging.one_label import one_label
 from slonik.models.tagging.sentences import sentences
 
 TAGGER_FILE = "tagger.json"
@@ -93,11 +95,12 @@ class FeatureCrf:
         self._gazetteer = _read_names(folder / _NAMES_FILE)
         self._features = HandFeatures()
         self._tagger = _open(folder / _MODEL_FILE, self._file.sha256)
+        self._tags = frozenset(self._tagger.labels())
         self.passport = Passport.read(folder)
 
     def tag(self, texts: Sequence[str]) -> list[list[Span]]:
-        """Spans of each text, sorted and disjoint; a span's confidence is the least marginal of its words."""
-        return [list(self._spans(text)) for text in texts]
+        """Spans of each text, sorted and disjoint; confidence is made of marginals, see `one_label`."""
+        return [self._spans(text) for text in texts]
 
     def describe(self) -> dict[str, Any]:
         """Facts: weights that are not zero, bytes on disk."""
@@ -110,15 +113,30 @@ class FeatureCrf:
             "weights_hash": self._file.sha256,
         }
 
-    def _spans(self, text: str) -> Iterator[Span]:
+    def _spans(self, text: str) -> list[Span]:
         words = self._features.words(text)
         context = Context.of(words, self._gazetteer)
+        spans: list[Span] = []
+        probabilities: list[dict[str, float]] = []
         for first, after in sentences(text, words.offsets):
             self._tagger.set(self._features.sequence(words, first, after, context))
             tags = self._tagger.tag()
-            if any(tag != "O" for tag in tags):
-                sure = [self._tagger.marginal(tag, place) for place, tag in enumerate(tags)]
-                yield from decode(tags, words.offsets[first:after], sure)
+            if any(tag != OUTSIDE for tag in tags):
+                offsets = words.offsets[first:after]
+                for span in decode(tags, offsets):
+                    spans.append(span)
+                    probabilities.append(self._probabilities(span, tags, offsets))
+        return one_label(text, spans, probabilities)
+
+    def _probabilities(self, span: Span, tags: Sequence[str], offsets: Sequence[Offsets]) -> dict[str, float]:
+        """Label -> the least marginal of the span's words, had it that label; for the sequence set last."""
+        places = [place for place, (start, end) in enumerate(offsets) if span.start <= start and end <= span.end]
+        found = {}
+        for label in self.labels:
+            wanted = [f"{tags[place][0]}-{label}" for place in places]
+            if all(tag in self._tags for tag in wanted):
+                found[label] = min(self._tagger.marginal(tag, place) for tag, place in zip(wanted, places, strict=True))
+        return found
 
 
 def train_crf(
