@@ -5,7 +5,7 @@ Rust), cut into bands; a document that shares a whole band with an earlier one i
 similarity s go with probability 1 - (1 - s^r)^b. Source: Broder (1997); bands in Bloom filters instead of tables, so
 that memory stays constant per document: Khan et al., "LSHBloom" (2024). The first document of its kind stays.
 
-Memory: 4 bytes per different document for equal ones, 4 per band for near ones (9 bands at the default threshold).
+Memory: 4 bytes per different document for equal ones, 4 per band for near ones (11 bands at the default threshold).
 """
 
 from __future__ import annotations

@@ -69,6 +69,8 @@ def run_adapt(config: AdaptConfig, announce: Announce = lambda line: None) -> Ad
             f"sequences of {config.max_length} tokens are longer than the {language.max_length} positions of "
             f"{config.model}: lower max_length"
         )
+    role = "mask" if config.objective == "mlm" else "eos"
+    pieces_of(language.tokenizer, language.names).need(role, f"the objective {config.objective}")
     steps = Steps(work_folder(out), announce)
     language = changed_vocabulary(config, language)
     texts = adapt_texts(config, language.tokenizer, steps.folder)

@@ -59,6 +59,8 @@ class VocabularyChange(Config):
 class AdaptConfig(Config):
     """What `slonik adapt` reads."""
 
+    format: Literal[1] = 1
+    """Of the recipe file; a recipe of another version is refused."""
     model: str
     out: str
     objective: Literal["mlm", "clm"] = "mlm"
