@@ -3,9 +3,10 @@
     python benchmarks/pretrain_gpu.py --models bert,t5 --json benchmarks/pretrain_gpu.json
     torchrun --nproc-per-node 8 benchmarks/pretrain_gpu.py --models bert
 
-Random tokens of the recipes' sizes (recipes/pretrain/*_paper.yaml), so no corpus is needed; the shape, the masks, the
-optimizer and the loop are those of `slonik pretrain`. Each model runs plain and with compiled layers. The first steps
-do not count. The peak is the data sheet's (see slonik.train.device_rates). Aim: 50 % of it for BERT-base.
+Random tokens of the recipes' sizes (recipes/pretrain/*_paper.yaml, or another --scale), so no corpus is needed; the
+shape, the masks, the optimizer and the loop are those of `slonik pretrain`. Each model runs plain and with compiled
+layers. The first steps do not count. The peak is the data sheet's (see slonik.train.device_rates). Aim: 50 % of it for
+BERT-base.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ RECIPES = Path(__file__).resolve().parents[1] / "recipes" / "pretrain"
 SPECIAL_IDS = 150  # room for sentinels and prefixes at the beginning of the random vocabulary
 
 
-def recipe_of(name: str, batch_tokens: int) -> PretrainConfig:
-    """The paper recipe, without next sentence: packed rows for BERT, as for the others."""
+def recipe_of(name: str, scale: str, batch_tokens: int) -> PretrainConfig:
+    """The recipe of that scale, without next sentence: packed rows for BERT, as for the others."""
     values: dict[str, Any] = {"batch_tokens": batch_tokens, "train.trackers": []}
     if name == "bert":
         values |= {"objective": "mlm", "format": "documents", "model.next_sentence": False}
-    return read_config(PretrainConfig, RECIPES / f"{name}_paper.yaml", values)
+    return read_config(PretrainConfig, RECIPES / f"{name}_{scale}.yaml", values)
 
 
 def random_pieces(size: int, config: PretrainConfig) -> Pieces:
@@ -68,7 +69,7 @@ def random_corpus(size: int, tokens: int) -> TokenCorpus:
 
 def measure(name: str, options: argparse.Namespace, *, compiled: bool) -> dict[str, float]:
     """Medians of the log's rates after the warm-up."""
-    config = recipe_of(name, options.batch_tokens)
+    config = recipe_of(name, options.scale, options.batch_tokens)
     size = config.tokenizer.vocab_size
     model = build(config.model, TokenIds(size, 0, 1, 2, 2, 3, 4))
     pieces, pack_to = random_pieces(size, config), pack_length(config, model)
@@ -80,7 +81,8 @@ def measure(name: str, options: argparse.Namespace, *, compiled: bool) -> dict[s
     loader = SequenceLoader(sequences, objective, batch_tokens=config.batch_tokens, pack_to=pack_to)
     train = TrainConfig.model_validate(
         {"max_steps": options.warm + options.steps, "precision": "bf16", "compile": compiled, "embeddings": "dense",
-         "optimizer": config.train.optimizer, "learning_rate": 1e-4, "log_every_steps": 10, "save_every_minutes": 1e9}
+         "optimizer": config.train.optimizer, "learning_rate": 1e-4, "save_every_minutes": 1e9,
+         "log_every_steps": min(10, options.steps)}
     )  # fmt: skip
     costs = run_costs(config)
     with tempfile.TemporaryDirectory() as folder:
@@ -95,6 +97,8 @@ def main() -> None:
     """Measure, print Markdown, write records."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default="bert,t5")
+    parser.add_argument("--scale", default="paper", help="tiny tries the program on any machine")
+    parser.add_argument("--compile", choices=("both", "on", "off"), default="both", help="torch.compile for layers")
     parser.add_argument("--batch-tokens", type=int, default=65_536, help="of each process")
     parser.add_argument("--warm", type=int, default=30)
     parser.add_argument("--steps", type=int, default=100)
@@ -103,7 +107,7 @@ def main() -> None:
     processes, records = Processes(), []
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     for name in options.models.split(","):
-        for compiled in (False, True):
+        for compiled in {"both": (False, True), "on": (True,), "off": (False,)}[options.compile]:
             figures = measure(name, options, compiled=compiled)
             if processes.main:
                 variant = "compiled" if compiled else "plain"
