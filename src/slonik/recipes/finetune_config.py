@@ -20,7 +20,8 @@ class Tuning(Config):
     batch_texts: int = Field(16, ge=1)
     batch_tokens: int | None = Field(4096, ge=1)
     learning_rate: float = Field(1e-4, gt=0)
-    """Of the head; with `layer_decay` the layers below learn slower."""
+    """Of the head; with `layer_decay` the layers below learn slower. Where it is not given, `slonik finetune` takes one
+    by the width of the encoder (`finetune_course.usual_rate`)."""
     layer_decay: float = Field(0.9, gt=0, le=1)
     weight_decay: float = Field(0.01, ge=0)
     warmup_ratio: float = Field(0.1, ge=0, lt=1)

@@ -109,7 +109,7 @@ def run_course(course: Course, base: TorchEncoder, recipe: FinetuneRecipe, steps
         SlonikError: too few items, a wrong field in the grid, teachers of another task.
     """
     base_hash = base.weights_hash()
-    variants = tunings(course, recipe)
+    variants = tunings(course, recipe, base.dimension)
     states = FrozenStates(base) if any(variant.freeze == "encoder" for variant in variants) else None
     runs: list[Run] = []
     answers: dict[int, dict[str, list[Answers]]] = {}
@@ -130,20 +130,32 @@ def run_course(course: Course, base: TorchEncoder, recipe: FinetuneRecipe, steps
     return CourseResult(course, runs, whole)
 
 
-def tunings(course: Course, recipe: FinetuneRecipe) -> list[Tuning]:
+def tunings(course: Course, recipe: FinetuneRecipe, dimension: int) -> list[Tuning]:
     """The settings to try: the task's own, under the recipe's, under those for this task, times the grid.
+
+    Args:
+        dimension: of the encoder, for a learning rate that is not given.
 
     Raises:
         SlonikError: a field or value that there is not.
     """
     explicit = recipe.tuning.model_dump(include=recipe.tuning.model_fields_set)
     fixed = {**course.tuning, **explicit, **recipe.per_task.get(course.task, {})}
+    fixed.setdefault("learning_rate", usual_rate(dimension, fixed.get("freeze")))
     names = list(recipe.grid)
     combinations = itertools.product(*(recipe.grid[name] for name in names))
     return [
         build_config(Tuning, fixed | dict(zip(names, values, strict=True)), source=f"the settings for {course.task}")
         for values in combinations
     ]
+
+
+def usual_rate(dimension: int, freeze: str | None) -> float:
+    """A learning rate where none is given: 1e-4 at 384 dimensions, less for wider encoders (5e-5 at 768).
+
+    A head on a frozen encoder learns from zero and takes 5e-3.
+    """
+    return 5e-3 if freeze == "encoder" else min(3e-4, 1e-4 * 384 / dimension)
 
 
 def _differences(chosen: Tuning, variants: Sequence[Tuning]) -> str:

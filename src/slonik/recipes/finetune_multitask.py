@@ -128,7 +128,7 @@ def train_shared(courses: Sequence[Course], base: TorchEncoder, recipe: Finetune
     if not chosen:
         steps.announce("multitask: every task is cross-fitted, so there is nothing to train together")
         return base
-    tuning = tunings(chosen[0], recipe)[0]
+    tuning = tunings(chosen[0], recipe, base.dimension)[0]
     data = [items_hash(course.folds[0]) for course in chosen]
     inputs = {"base": base.weights_hash(), "data": data, "seed": recipe.seed}
     inputs |= {"tuning": tuning.model_dump(mode="json"), "tasks": [course.config.model_dump() for course in chosen]}

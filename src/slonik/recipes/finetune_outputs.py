@@ -113,8 +113,8 @@ class FrozenStates:
                 states = self._model.hidden({n: t.to(self._model.device) for n, t in tensors.items()})
                 for place, number in enumerate(batch):
                     shape = fields[number]["input_ids"].shape
-                    own = states[(place, *(slice(size) for size in shape))]
-                    found[number] = own.to(torch.float16).cpu().numpy()
+                    inside: Any = (place, *(slice(size) for size in shape))
+                    found[number] = states[inside].to(torch.float16).cpu().numpy()
         return found
 
 

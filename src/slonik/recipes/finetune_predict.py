@@ -1,7 +1,7 @@
 """Apply a fine-tuned model, a baseline, or a model that answers as it is: rows in, answers out.
 
 Used by `slonik predict` (lines of JSON, any number, in constant memory) and by `evaluate russian-superglue`. Nothing
-is trained here but baselines, which are fitted to the data that is named.
+is trained here but baselines, which are fitted to the data that is named. Torch is imported when a model needs it.
 """
 
 from __future__ import annotations
@@ -10,12 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from slonik import models
 from slonik.core.errors import SlonikError
 from slonik.core.lookup import lookup, unknown_name
-from slonik.data.labelled import parse_question
 from slonik.evaluate.russian_superglue.baselines import BASELINES, fit
 from slonik.evaluate.russian_superglue.examples import Example
 from slonik.evaluate.russian_superglue.parts import Part, find_part
@@ -24,14 +21,6 @@ from slonik.evaluate.russian_superglue.readers import parse_row, read_examples
 from slonik.evaluate.russian_superglue.submission import official_rows
 from slonik.evaluate.russian_superglue.tasks import TASKS
 from slonik.models.task_config import FILE_NAME, TaskConfig
-from slonik.models.task_model import TaskModel, load_task_model
-from slonik.models.text_model import TextModel, answers_in_words, load_text_model
-from slonik.recipes.finetune_answers import best_answers, question_items
-from slonik.recipes.finetune_outputs import answer, tokenizer_of
-from slonik.recipes.finetune_own import own_item
-from slonik.recipes.finetune_tasks import answers_of, items_of
-from slonik.recipes.finetune_text import answer_text
-from slonik.recipes.prompts import Asked, ask
 
 Row = Mapping[str, Any]
 AnswerExamples = Callable[[Sequence[Example]], list[Prediction]]
@@ -77,23 +66,40 @@ def open_predictor(
     if folder is None:
         if not Path(model).is_dir() and "/" not in model and not model.startswith("embedded:"):
             raise SlonikError(f"there is no folder {model}; {unknown_name(model, list(BASELINES), 'baseline')}")
-        found = models.resolve(model)
-        if not answers_in_words(found):
-            how = f"slonik finetune {model} --task {task}"
-            raise SlonikError(f"{model} is an encoder without a head for {task}: make one with `{how}`")
-        text = load_text_model(found)
-        return OfficialPredictor(lookup(task, TASKS, "task").id, words_answerer(text, task, None, batch_size))
+        return _as_it_is(task, model, batch_size)
     config = TaskConfig.read(folder)
     check_task(config, task, folder)
+    return _trained(task, folder, config, batch_size)
+
+
+def _as_it_is(task: str, model: str, batch_size: int) -> Predictor:
+    from slonik.models.text_model import answers_in_words, load_text_model
+    from slonik.recipes.finetune_answering import words_answerer
+
+    found = models.resolve(model)
+    if not answers_in_words(found):
+        how = f"slonik finetune {model} --task {task}"
+        raise SlonikError(f"{model} is an encoder without a head for {task}: make one with `{how}`")
+    answerer = words_answerer(load_text_model(found), lookup(task, TASKS, "task").id, None, batch_size)
+    return OfficialPredictor(task, answerer)
+
+
+def _trained(task: str, folder: Path, config: TaskConfig, batch_size: int) -> Predictor:
+    from slonik.models.task_model import load_task_model
+    from slonik.models.text_model import load_text_model
+    from slonik.recipes import finetune_answering as answering
+
     if config.kind == "text2text":
         text = load_text_model(folder)
         if task in TASKS:
-            return OfficialPredictor(task, words_answerer(text, task, config, batch_size))
-        return WordsPredictor(text, config, batch_size)
+            return OfficialPredictor(task, answering.words_answerer(text, task, config, batch_size))
+        return answering.WordsPredictor(text, config, batch_size)
     loaded = load_task_model(folder)
     if task in TASKS:
-        return OfficialPredictor(task, model_answerer(loaded, task, batch_size))
-    return QuestionPredictor(loaded, batch_size) if config.target == "answer" else OwnPredictor(loaded, batch_size)
+        return OfficialPredictor(task, answering.model_answerer(loaded, task, batch_size))
+    if config.target == "answer":
+        return answering.QuestionPredictor(loaded, batch_size)
+    return answering.OwnPredictor(loaded, batch_size)
 
 
 def answer_part(folder: Path, part: Part) -> list[Prediction]:
@@ -102,6 +108,10 @@ def answer_part(folder: Path, part: Part) -> list[Prediction]:
     Raises:
         SlonikError: a model of another task, or a damaged folder.
     """
+    from slonik.models.task_model import load_task_model
+    from slonik.models.text_model import load_text_model
+    from slonik.recipes.finetune_answering import model_answerer, words_answerer
+
     task, config = part.task.id, TaskConfig.read(folder)
     check_task(config, task, folder)
     if config.kind == "text2text":
@@ -129,28 +139,6 @@ def check_task(config: TaskConfig, task: str, folder: Path) -> None:
     allowed = {task, TASKS[task].train_on} if task in TASKS else {task}
     if config.task not in allowed:
         raise SlonikError(f"{folder} is a model for {config.task}, not for {task}: `slonik predict {config.task} ...`")
-
-
-def model_answerer(model: TaskModel, task: str, batch_size: int) -> AnswerExamples:
-    """A task model as a function from official examples to predictions."""
-
-    def answered(examples: Sequence[Example]) -> list[Prediction]:
-        items = items_of(task, examples, model.config.pairs)
-        return answers_of(task, examples, answer(model, items, batch_texts=batch_size))
-
-    return answered
-
-
-def words_answerer(model: TextModel, task: str, config: TaskConfig | None, batch_size: int) -> AnswerExamples:
-    """A model that answers in words as a function from official examples to predictions."""
-    details = config.details if config is not None else {}
-
-    def answered(examples: Sequence[Example]) -> list[Prediction]:
-        asked = [ask(task, one, plain=details.get("prompts", "plain") == "plain") for one in examples]
-        found = answer_text(model, asked, trained=bool(details.get("trained")), batch_texts=batch_size)
-        return answers_of(task, examples, found)
-
-    return answered
 
 
 def _training(task: str, model: str, train_data: Path | None, data_dir: Path | None) -> list[Example]:
@@ -196,108 +184,10 @@ class OfficialPredictor:
         if not probabilities:
             return line
         if len(answers) == 1:
-            return {**line, "probabilities": _rounded(answers[0].probabilities or {})}
-        return {**line, "probabilities": {str(a.idx): _rounded(a.probabilities or {}) for a in answers}}
+            return {**line, "probabilities": rounded(answers[0].probabilities or {})}
+        return {**line, "probabilities": {str(a.idx): rounded(a.probabilities or {}) for a in answers}}
 
 
-class OwnPredictor:
-    """The user's own labels or numbers: rows with the training file's text columns in."""
-
-    def __init__(self, model: TaskModel, batch_size: int) -> None:
-        self._model, self._batch = model, batch_size
-
-    def read(self, row: Row, where: str) -> tuple[Any, Any]:
-        """The row's number (its `idx` or `id`, if it has one) and its texts."""
-        try:
-            return row_number(row), own_item(row, 0, self._model.config, labelled=False)
-        except SlonikError as error:
-            raise SlonikError(f"{where}: {str(error).removeprefix('row 0: ')}") from None
-
-    def answer(self, given: Sequence[tuple[Any, Any]], *, probabilities: bool) -> list[dict[str, Any]]:
-        """`{"idx", "label"}` per row: a label, a list of labels (each above one half), or a number."""
-        config = self._model.config
-        found = answer(self._model, [item for _, item in given], batch_texts=self._batch)
-        made = []
-        for (number, _), values in zip(given, found, strict=True):
-            line: dict[str, Any] = {} if number is None else {"idx": number}
-            if config.target == "number":
-                mean, deviation = config.scale or (0.0, 1.0)
-                made.append({**line, "label": float(np.ravel(values)[0]) * deviation + mean})
-                continue
-            if config.target == "multi":
-                line["label"] = [name for name, value in zip(config.labels, values, strict=True) if value > 0.5]
-            else:
-                line["label"] = config.labels[int(np.argmax(values))]
-            if probabilities:
-                line["probabilities"] = _rounded(dict(zip(config.labels, map(float, values), strict=True)))
-            made.append(line)
-        return made
-
-
-class QuestionPredictor:
-    """Span question answering: rows with `context` and `question` in."""
-
-    def __init__(self, model: TaskModel, batch_size: int) -> None:
-        self._model, self._batch = model, batch_size
-
-    def read(self, row: Row, where: str) -> tuple[Any, Any]:
-        """The row's number and its question."""
-        return row_number(row), parse_question({**row, "answers": []}, "", where)
-
-    def answer(self, given: Sequence[tuple[Any, Any]], *, probabilities: bool) -> list[dict[str, Any]]:
-        """`{"idx", "label"}` per row, the label being a piece of the context ("" where it has no answer)."""
-        model = self._model
-        items = question_items([asked for _, asked in given], model.encoder.tokenizer, model.max_length)
-        found = answer(model, items, batch_texts=self._batch)
-        unanswerable = bool(model.config.details.get("unanswerable"))
-        best = best_answers(items, found, tokenizer_of(model), unanswerable=unanswerable)
-        made = []
-        for place, (number, _) in enumerate(given):
-            line = {} if number is None else {"idx": number}
-            line |= {"label": best[place].text}
-            made.append(line | ({"probability": round(best[place].probability, 6)} if probabilities else {}))
-        return made
-
-
-class WordsPredictor:
-    """The user's own text to text: the training file's text columns in, words (or one of the labels) out."""
-
-    def __init__(self, model: TextModel, config: TaskConfig, batch_size: int) -> None:
-        self._model, self._config, self._batch = model, config, batch_size
-
-    def read(self, row: Row, where: str) -> tuple[Any, str]:
-        """The row's number and its prompt."""
-        columns = self._config.columns["text"]
-        missing = [name for name in columns if not isinstance(row.get(name), str)]
-        if missing:
-            raise SlonikError(f"{where}: the column {missing[0]!r} is missing or not a text")
-        return row_number(row), "\n".join(str(row[name]) for name in columns)
-
-    def answer(self, given: Sequence[tuple[Any, str]], *, probabilities: bool) -> list[dict[str, Any]]:
-        """`{"idx", "label"}` per row."""
-        labels = tuple(self._config.details.get("answers") or ())
-        prompts = [prompt for _, prompt in given]
-        if not labels:
-            words = self._model.generate(prompts, batch_texts=self._batch)
-            return [_numbered(n, {"label": text}) for (n, _), text in zip(given, words, strict=True)]
-        asked = [Asked(prompt, labels, None) for prompt in prompts]
-        found = answer_text(self._model, asked, trained=True, batch_texts=self._batch)
-        made = []
-        for (number, _), values in zip(given, found, strict=True):
-            line = {"label": labels[int(np.argmax(values))]}
-            extra = {"probabilities": _rounded(dict(zip(labels, map(float, values), strict=True)))}
-            made.append(_numbered(number, {**line, **(extra if probabilities else {})}))
-        return made
-
-
-def _numbered(number: Any, line: dict[str, Any]) -> dict[str, Any]:
-    return line if number is None else {"idx": number, **line}
-
-
-def row_number(row: Row) -> Any:
-    """The row's own number: `idx`, else `id`, else None."""
-    return row.get("idx", row.get("id"))
-
-
-def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+def rounded(values: Mapping[str, float]) -> dict[str, float]:
+    """Probabilities with six digits."""
     return {name: round(float(value), 6) for name, value in values.items()}
