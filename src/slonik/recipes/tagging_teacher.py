@@ -67,7 +67,11 @@ def soft_labels(
         return word_probabilities(teacher, some, [words[place[id(text)]] for text in some])
 
     described = teacher.describe()
-    identity = {"tagger": described.get("weights_hash", described), "labels": list(labels.names)}
+    identity = {
+        "tagger": described.get("weights_hash", described),
+        "labels": list(labels.names),
+        "autocast": str(teacher.autocast),
+    }
     return cached_token_states(
         states, texts, lengths, folder, dimension=len(labels), identity=identity, name=teacher.name
     )

@@ -78,6 +78,10 @@ class NeuralTagger:
         features: makes the batches.
         facts: for `describe`: `kind`, `bytes`, hashes.
         folder: where it was loaded from.
+
+    Attributes:
+        autocast: compute matrix products in this type while the weights stay as they are; None = off. bfloat16 halves
+            an encoder's time on a processor that has it.
     """
 
     def __init__(
@@ -95,6 +99,7 @@ class NeuralTagger:
         self.model = model.eval()
         self.features = features
         self.folder = folder
+        self.autocast: torch.dtype | None = None
         self._facts = dict(facts)
         chain = model.get_submodule("head.crf")
         assert isinstance(chain, LinearChainCrf)
@@ -156,8 +161,12 @@ class NeuralTagger:
             windows += own
             owners += [place] * len(own)
         lengths = [len(window.fields["input_ids"]) for window in windows]
+        device = next(self.model.parameters()).device.type
+        mixed = torch.autocast(device, self.autocast or torch.bfloat16, enabled=self.autocast is not None)
         for batch in token_budget_batches(lengths, _BATCH_TOKENS):
-            emissions = self.model(self._batch([windows[index] for index in batch])).float().cpu().numpy()
+            with mixed:
+                scores = self.model(self._batch([windows[index] for index in batch]))
+            emissions = scores.float().cpu().numpy()
             for row, index in enumerate(batch):
                 window = windows[index]
                 found[owners[index]].values[window.first : window.stop] = emissions[row, : window.stop - window.first]
