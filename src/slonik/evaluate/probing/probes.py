@@ -17,7 +17,7 @@ from slonik.core.seeds import derive_seed
 from slonik.evaluate.logistic import LogisticModel, PreparedLogistic
 from slonik.evaluate.probing.readers import TaskData
 
-PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # C, inverse strength, for vectors of unit deviation
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # C, inverse strength, for vectors of unit deviation
 Matrix = NDArray[np.float32]
 Correct = NDArray[np.bool_]
 
