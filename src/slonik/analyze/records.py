@@ -18,6 +18,7 @@ from slonik.analyze.neurons import Neurons
 from slonik.analyze.similarity import cka_interval, layer_similarity
 from slonik.analyze.syntax import SyntaxHead
 from slonik.core.records import Record
+from slonik.data.probing.noise import wilson
 
 SUITE = "inspection"
 
@@ -88,13 +89,15 @@ def similarity_records(
 
 
 def neuron_records(model: str, task: str, found: Neurons, n: int) -> list[Record]:
-    """Accuracies with the top and bottom neurons, alone and taken out."""
+    """Accuracies with the top and bottom neurons, alone and taken out; Wilson's intervals over test sentences."""
     figures = {"all": found.accuracy}
     for name in ("top", "bottom", "without_top", "without_bottom"):
         figures |= {f"{name}_{k}": value for k, value in getattr(found, name).items()}
     records = []
     for name, value in figures.items():
+        low, high = wilson(value * n, n)
         record = _record(task, "neurons", model, f"{name}_neurons", value, n=n)
+        record = record.model_copy(update={"low": low, "high": high})
         if name == "all":
             detail = {"nonzero": found.nonzero, "by_layer": found.by_layer.tolist(), "counted": found.counted}
             record = record.model_copy(update={"detail": detail})

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from slonik.analyze.hooks import look_inside
 from slonik.core.errors import SlonikError
 from slonik.data.conllu import Sentence, join_units
+from slonik.data.probing.noise import wilson
 from slonik.models.encoder import TorchEncoder
 from slonik.models.layers import pad_rows
 from slonik.models.tokenizing import template_of
 
-_Z = 1.959964
 _OFFSETS = tuple(offset for offset in range(-4, 5) if offset)
 
 
@@ -88,7 +88,7 @@ def syntax_heads(
             continue
         place = int(right.argmax())
         layer, head = _split(place, shape)
-        low, high = _wilson(float(right[place]), n)
+        low, high = wilson(float(right[place]), n)
         fixed = max(offsets[relation, direction, offset] for offset in _OFFSETS) / n
         best.append(SyntaxHead(layer + 1, head, relation, direction, float(right[place]) / n, low, high, n, fixed))
     best.sort(key=lambda found: (found.relation != "any", -found.share, found.relation, found.direction))
@@ -141,11 +141,3 @@ def _split(place: int, shape: Sequence[int]) -> tuple[int, int]:
             return layer, place
         place -= heads
     raise IndexError(place)
-
-
-def _wilson(hits: float, trials: int) -> tuple[float, float]:
-    share = hits / trials
-    centre = share + _Z * _Z / (2 * trials)
-    spread = _Z * (share * (1 - share) / trials + _Z * _Z / (4 * trials * trials)) ** 0.5
-    scale = 1 + _Z * _Z / trials
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)

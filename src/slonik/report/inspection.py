@@ -210,10 +210,15 @@ def _neurons(records: Sequence[Record]) -> Table | None:
     found = [r for r in records if r.suite == SUITE and r.variant == "neurons"]
     if not found:
         return None
-    rows = [Row((Cell(r.task), Cell(r.metric.replace("_", " ")), Cell(f"{r.value:.3f}"))) for r in found]
+    rows = [Row((Cell(r.task), Cell(r.metric.replace("_", " ")), _with_interval(r))) for r in found]
     spread = [str(r.detail["by_layer"]) for r in found if "by_layer" in r.detail]
     notes = tuple(f"top neurons by layer, embeddings first: {line}" for line in spread)
     return Table("Single neurons", ("task", "accuracy of", "value"), tuple(rows), notes)
+
+
+def _with_interval(record: Record) -> Cell:
+    spread = "" if record.low is None or record.high is None else f"{record.low:.3f}–{record.high:.3f}"
+    return ABSENT if record.value is None else Cell(f"{record.value:.3f}", spread)
 
 
 def _number(value: float | None) -> Cell:

@@ -62,7 +62,7 @@ def _figures(count: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def wilson(hits: int, trials: int) -> tuple[float, float]:
+def wilson(hits: float, trials: int) -> tuple[float, float]:
     """Wilson's interval of a share; (0, 1) without trials."""
     if trials == 0:
         return 0.0, 1.0
