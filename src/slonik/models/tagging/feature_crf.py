@@ -1,6 +1,6 @@
 """A linear-chain CRF over hand features (python-crfsuite): trained in minutes, small, quick, explains itself.
 
-Does: train on documents, save a folder (`tagger.json`, the CRF in crfsuite's own format, the list of names,
+Does: train on documents, save a folder (`tagger.json`, the CRF in crfsuite's own format, names, word clusters,
 `passport.json`), load it, tag texts of any length sentence by sentence, with marginal probabilities as confidence.
 Does not: read annotation formats, score. The file of the CRF is checked against its hash before it is opened, since
 crfsuite itself trusts whatever it is given.
@@ -27,17 +27,19 @@ from slonik.data.annotations.document import Document, Span
 from slonik.data.annotations.overlaps import flatten
 from slonik.data.annotations.tags import OUTSIDE, Scheme, decode, encode
 from slonik.data.annotations.training_texts import write_training_texts
-from slonik.data.annotations.words import Offsets
+from slonik.data.annotations.words import Offsets, tokenize
 from slonik.models.checkpoint_files import read_json
 from slonik.models.tagging.features import Context, HandFeatures, Words
 from slonik.models.tagging.gazetteer import Gazetteer, names_of
 from slonik.models.tagging.one_label import one_label
 from slonik.models.tagging.sentences import sentences
+from slonik.models.tagging.word_clusters import WordClusters, cluster_words
 
 TAGGER_FILE = "tagger.json"
 KIND = "crf"
 _MODEL_FILE = "model.crfsuite"
 _NAMES_FILE = "names.json.gz"
+_CLUSTERS_FILE = "clusters.txt.gz"
 
 
 class CrfConfig(Config):
@@ -49,6 +51,7 @@ class CrfConfig(Config):
         iterations: the most passes of L-BFGS over the training texts.
         least_count: features met less often are not used.
         names: use a list of the names in the training texts.
+        clusters: fine clusters of word vectors used as features; 0 = none.
     """
 
     scheme: Scheme = "BIO"
@@ -57,6 +60,7 @@ class CrfConfig(Config):
     iterations: int = Field(70, ge=1)
     least_count: int = Field(2, ge=1)
     names: bool = True
+    clusters: int = Field(512, ge=0)
 
 
 class CrfFile(Config):
@@ -93,7 +97,8 @@ class FeatureCrf:
         self._file = build_config(CrfFile, read_json(where), source=str(where))
         self.labels = self._file.labels
         self._gazetteer = _read_names(folder / _NAMES_FILE)
-        self._features = HandFeatures()
+        clusters = self._file.config.clusters
+        self._features = HandFeatures(WordClusters.open(folder / _CLUSTERS_FILE) if clusters else None)
         self._tagger = _open(folder / _MODEL_FILE, self._file.sha256)
         self._tags = frozenset(self._tagger.labels())
         self.passport = Passport.read(folder)
@@ -151,7 +156,7 @@ def train_crf(
 
     Args:
         documents: with spans; where they overlap the longest is learnt.
-        seed: goes into the passport; nothing here is drawn by chance.
+        seed: of the first centres of the word clusters; nothing else is drawn by chance.
         inputs: further hashes for the passport.
 
     Raises:
@@ -163,7 +168,10 @@ def train_crf(
     if not labels:
         raise SlonikError(f"nothing to learn: none of the {len(documents)} documents has an annotation")
     with new_folder(folder) as unfinished:
-        gazetteer, trainer = _prepare(documents, config)
+        clusters = _clusters(documents, config.clusters, seed)
+        if clusters is not None:
+            clusters.save(unfinished / _CLUSTERS_FILE)
+        gazetteer, trainer = _prepare(documents, config, clusters)
         log = _fit(trainer, unfinished / _MODEL_FILE, config.iterations)
         _write_names(unfinished / _NAMES_FILE, gazetteer)
         write_training_texts(unfinished, (document.text for document in documents))
@@ -183,7 +191,15 @@ def train_crf(
     return FeatureCrf(folder)
 
 
-def _prepare(documents: Sequence[Document], config: CrfConfig) -> tuple[Gazetteer, Any]:
+def _clusters(documents: Sequence[Document], count: int, seed: int) -> WordClusters | None:
+    """Clusters made of the words of the documents; None where none are wanted."""
+    if not count:
+        return None
+    words = {document.text[start:end].lower() for document in documents for start, end in tokenize(document.text)}
+    return cluster_words(words, count, seed=seed)
+
+
+def _prepare(documents: Sequence[Document], config: CrfConfig, clusters: WordClusters | None) -> tuple[Gazetteer, Any]:
     """The list of names, and a trainer that has all sequences."""
     trainer = _crfsuite().Trainer(algorithm="lbfgs", verbose=False)
     trainer.set_params(
@@ -195,7 +211,7 @@ def _prepare(documents: Sequence[Document], config: CrfConfig) -> tuple[Gazettee
             "feature.possible_transitions": True,
         }
     )
-    features = HandFeatures()
+    features = HandFeatures(clusters)
     read: list[tuple[Words, tuple[Span, ...]]] = [
         (features.words(document.text), flatten(document.spans)) for document in documents
     ]

@@ -1,7 +1,7 @@
-"""Hand features of words for a CRF: form, shape, affixes, morphology, neighbours, and lists of names.
+"""Hand features of words for a CRF: form, shape, affixes, morphology, word clusters, neighbours, lists of names.
 
 What depends on the form of a word alone is computed once per different form. A feature is a string; a word has about
-sixty. Features look at two words to each side, over the borders of sentences too, at the run of name-like words that
+seventy. Features look at two words to each side, over the borders of sentences too, at the run of name-like words that
 a word stands in, and at what stands before the same word elsewhere in the text. Nothing here knows labels.
 
 After: Lafferty, McCallum, Pereira 2001; Ratinov & Roth 2009 (lists of names, the word's other occurrences).
@@ -18,6 +18,7 @@ from typing import NamedTuple
 from slonik.data.annotations.words import Offsets, tokenize
 from slonik.models.tagging.gazetteer import Gazetteer, Key
 from slonik.models.tagging.morphology import Morphology
+from slonik.models.tagging.word_clusters import WordClusters
 
 _INVISIBLE = re.compile("[\u0300\u0301\u00ad\u200c\u200d]")
 _RUNS = re.compile(r"(.)\1+")
@@ -38,6 +39,7 @@ class Form(NamedTuple):
     lemma: str
     part: str
     shape: str
+    group: str
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,14 @@ class Words:
 
 
 class HandFeatures:
-    """Turns texts into features; keeps what it learnt of word forms."""
+    """Turns texts into features; keeps what it learnt of word forms.
 
-    def __init__(self) -> None:
+    Args:
+        clusters: groups of words of like meaning, if they are used.
+    """
+
+    def __init__(self, clusters: WordClusters | None = None) -> None:
+        self._clusters = clusters
         self._morphology = Morphology()
         self._forms: dict[str, Form] = {}
 
@@ -89,13 +96,18 @@ class HandFeatures:
         own += [f"x{size}={lower[-size:]}" for size in range(2, 5) if size < len(lower)]
         own += [f"k={kind}" for kind in analysis.kinds]
         own.append(f"t={analysis.part}|{analysis.case}|{'' if analysis.known else 'new'}")
-        near_always = [f"l={analysis.lemma}", f"h={short}"]
+        group = self._clusters(lower) if self._clusters else None
+        fine, coarse = (str(group[0]), str(group[1])) if group else ("", "")
+        if group:
+            own += [f"gf={fine}", f"gc={coarse}", f"gh={coarse}|{short}"]
+        near_always = [f"l={analysis.lemma}", f"h={short}", *([f"gc={coarse}"] if group else [])]
         near_close = [f"w={lower}", f"t={analysis.part}", *(f"k={kind}" for kind in analysis.kinds)]
+        near_close += [f"gf={fine}"] if group else []
         near = {
             distance: tuple(f"{distance}{name}" for name in near_always + (near_close if abs(distance) == 1 else []))
             for distance in _DISTANCES
         }
-        return Form(tuple(own), near, lower, analysis.lemma, analysis.part, short)
+        return Form(tuple(own), near, lower, analysis.lemma, analysis.part, short, coarse)
 
     def sequence(self, words: Words, first: int, after: int, context: Context) -> list[list[str]]:
         """Features of the words from `first` to before `after`, a list of strings each."""
@@ -119,6 +131,8 @@ class HandFeatures:
             f"tt={left.part}|{form.part}|{right.part}",
             f"hh={left.shape}|{form.shape}|{right.shape}",
             f"lh={left.lemma}|{form.shape}",
+            f"gl={left.group}|{form.group or form.shape}",
+            f"gr={form.group or form.shape}|{right.group}",
         )
         if index == first:
             features.append("begins")
@@ -160,7 +174,7 @@ class Context:
             if 0 <= place < len(self.listed) and self.listed[place]:
                 found.append(f"{distance}g={self.listed[place]}")
         if self.listed[index]:
-            found.append(f"gh={self.listed[index]}|{words.forms[index].shape}")
+            found.append(f"gs={self.listed[index]}|{words.forms[index].shape}")
         found += [f"b={lemma}" for lemma in self.before.get(words.lower[index], ())]
         return found
 
@@ -259,4 +273,4 @@ def _script(word: str) -> str:
     return "".join(sorted(kind if kind in ("x", "a", "0") else "." for kind in kinds))
 
 
-_NOTHING = Form((), {}, _EDGE, _EDGE, _EDGE, _EDGE)
+_NOTHING = Form((), {}, _EDGE, _EDGE, _EDGE, _EDGE, _EDGE)
