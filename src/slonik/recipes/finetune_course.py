@@ -32,6 +32,7 @@ from slonik.recipes.steps import StepResult, Steps
 
 ANSWERS = "answers.json"
 FEWEST_STOPPING = 20
+BALANCED = ("pair", "words", "choice")
 Answers = dict[int | str, Any]
 """Item key -> probabilities (a text for models that answer in free words)."""
 
@@ -165,8 +166,12 @@ def _differences(chosen: Tuning, variants: Sequence[Tuning]) -> str:
 
 
 def with_tuning(config: TaskConfig, tuning: Tuning) -> TaskConfig:
-    """The task model's configuration with the settings that belong to it."""
-    changes: dict[str, Any] = {"head": {**config.head, **tuning.head}}
+    """The task model's configuration with the settings that belong to it.
+
+    Heads of relations are balanced on a frozen encoder, unless the settings say otherwise.
+    """
+    balanced = {"balance": True} if tuning.freeze == "encoder" and config.kind in BALANCED else {}
+    changes: dict[str, Any] = {"head": {**config.head, **balanced, **tuning.head}}
     if tuning.max_length is not None:
         changes["max_length"] = tuning.max_length
     return config.model_copy(update=changes)

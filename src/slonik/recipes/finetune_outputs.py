@@ -91,7 +91,10 @@ class FrozenStates:
 
     def add_to(self, fields: Sequence[Fields]) -> list[Fields]:
         """The same fields with `hidden` (T, D) or (R, T, D), float16."""
-        keys = [one["input_ids"].tobytes() + one["token_type_ids"].tobytes() for one in fields]
+        keys = [
+            bytes(str(one["input_ids"].shape), "ascii") + one["input_ids"].tobytes() + one["token_type_ids"].tobytes()
+            for one in fields
+        ]
         missing = {key: one for key, one in zip(keys, fields, strict=True) if key not in self._known}
         found = dict(zip(missing, self._encoded(list(missing.values())), strict=True))
         made = [{**one, "hidden": self._known.get(key, found.get(key))} for key, one in zip(keys, fields, strict=True)]
