@@ -99,6 +99,27 @@ def test_models_have_paired_differences_with_every_baseline(data: Path, tmp_path
     assert (same.value, same.low, same.high, same.detail["mcnemar_p"]) == (0, 0, 0, 1)
 
 
+def test_predictions_of_several_splits_meet_on_a_common_one(tmp_path: Path) -> None:
+    folder = write_data(tmp_path / "data")
+    write_rows(folder / "russian_superglue" / "LiDiRus" / "val_crowd.jsonl", samples.LIDIRUS[:4])
+    common = ("--data-dir", folder, "--tasks", "lidirus", "--no-published", "--no-baselines")
+    for name in ("majority", "tfidf"):
+        _run("evaluate", "russian-superglue", name, *common, "--predictions", tmp_path / "p")
+    _run(
+        "evaluate", "russian-superglue", "tfidf", *common, "--predictions", tmp_path / "p", "--split", "val_crowd",
+    )  # fmt: skip
+    both = (tmp_path / "p" / "majority", tmp_path / "p" / "tfidf")
+    target = tmp_path / "found.json"
+    for models in (both, both[::-1]):
+        _run("evaluate", "russian-superglue", *models, *common, "--json", target)
+        scores = [r for r in read_records(target) if r.metric == "matthews"]
+        assert {r.detail["split"] for r in scores} == {"test"} and len(scores) == 2
+    crowd = tmp_path / "q"
+    _run("evaluate", "russian-superglue", "majority", *common, "--predictions", crowd, "--split", "val_crowd")
+    result = _call("evaluate", "russian-superglue", both[0], crowd / "majority", *common)
+    assert "answers other items of lidirus than" in str(result.exception)
+
+
 def test_a_submission_is_written_checked_and_can_be_scored(data: Path, tmp_path: Path) -> None:
     path = tmp_path / "submission.zip"
     common = ("--data-dir", data, "--no-published", "--no-baselines")
@@ -176,7 +197,8 @@ def test_a_task_model_is_run_its_model_of_terra_answers_lidirus_and_its_passport
     save_task_model(new_task_model(encoder, task_config("terra")), tmp_path / "terra", encoder.passport)
     target = tmp_path / "found.json"
     common = ("--data-dir", data, "--json", target, "--no-published", "--no-baselines")
-    _run("evaluate", "russian-superglue", tmp_path / "terra", *common, "--predictions", tmp_path / "p")
+    output = _run("evaluate", "russian-superglue", tmp_path / "terra", *common, "--predictions", tmp_path / "p")
+    assert "DaNetQA" not in output and "not scored" not in output  # nothing that the model does not answer
     records = read_records(target)
     assert {(r.task, r.detail["split"]) for r in records} == {("terra", "val"), ("lidirus", "test")}
     assert {r.model for r in records} == {str(tmp_path / "terra")}
@@ -188,3 +210,5 @@ def test_a_task_model_is_run_its_model_of_terra_answers_lidirus_and_its_passport
         "evaluate", "russian-superglue", tmp_path / "terra", "--data-dir", data, "--submission", tmp_path / "s"
     )
     assert "predictions are missing for RCB, PARus" in str(result.exception)
+    result = _call("evaluate", "russian-superglue", tmp_path / "terra", "--data-dir", data, "--tasks", "rcb,parus")
+    assert "terra answers none of rcb, parus" in str(result.exception)

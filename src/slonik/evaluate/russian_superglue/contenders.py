@@ -113,14 +113,9 @@ def choose_parts(
             part = _answered_part(contender, task, folder, split)
             if part is not None:
                 own.setdefault(task, (part, contender.name))
-        for (task, found), predictions in sorted(contender.files.items(), key=_by_split):
-            if (tasks and task not in tasks) or split not in (None, found):
-                continue
-            part = part_of(predictions, folder, f"{contender.name} ({task}, {found})")
-            if not part.is_labelled:
-                continue
-            known, whose = own.setdefault(task, (part, contender.name))
-            if whose != contender.name and not same_items(known, part):
+        for task, options in _labelled(contender, folder, tasks, split).items():
+            known, whose = own.setdefault(task, (options[0], contender.name))
+            if not any(same_items(known, part) for part in options):
                 raise SlonikError(
                     f"{contender.name} answers other items of {task} than {whose}: compare predictions of the same file"
                 )
@@ -128,7 +123,10 @@ def choose_parts(
         if not own:
             raise SlonikError("the predictions answer no labelled data: give --submission to pack them, or a --split")
         return {task: own[task][0] for task in TASKS if task in own}, {}
-    parts, missing = find_parts(folder, tasks, split)
+    wanted = [task for task in tasks or TASKS if any(contender.answers(task) for contender in contenders)]
+    if not wanted:
+        raise SlonikError(f"{', '.join(c.name for c in contenders)} answers none of {', '.join(tasks or TASKS)}")
+    parts, missing = find_parts(folder, wanted, split)
     parts |= {task: part for task, (part, _) in own.items()}
     return {task: parts[task] for task in TASKS if task in parts}, missing
 
@@ -137,6 +135,20 @@ def test_parts(folder: Path) -> dict[str, Part]:
     """Official test sets that are there, labelled or not."""
     found = {task: find_part(task, folder, split="test", labelled=False) for task in TASKS}
     return {task: part for task, part in found.items() if part is not None}
+
+
+def _labelled(
+    contender: Contender, folder: Path, tasks: Sequence[str] | None, split: str | None
+) -> dict[str, list[Part]]:
+    """Task -> labelled parts that a folder of predictions answers, in the order of `SPLITS`."""
+    found: dict[str, list[Part]] = {}
+    for (task, own), predictions in sorted(contender.files.items(), key=_by_split):
+        if (tasks and task not in tasks) or split not in (None, own):
+            continue
+        part = part_of(predictions, folder, f"{contender.name} ({task}, {own})")
+        if part.is_labelled:
+            found.setdefault(task, []).append(part)
+    return found
 
 
 def _answered_part(contender: Contender, task: str, folder: Path, split: str | None) -> Part | None:
