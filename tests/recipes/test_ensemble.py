@@ -64,7 +64,7 @@ def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def test_five_runs_gain_and_their_answers_are_predictions_again(data: Path, runs: list[Path], tmp_path: Path) -> None:
-    found = combine_runs(read_runs(runs), data, method="greedy")
+    found = combine_runs(read_runs(runs, data), data, method="greedy")
     one = found["terra"]
     single, mean = one.scored["single"].main, one.scored["mean"].main
     assert mean.value is not None and single.value is not None and mean.value > single.value + 0.05
@@ -84,7 +84,7 @@ def test_five_runs_gain_and_their_answers_are_predictions_again(data: Path, runs
 def test_records_have_one_line_per_run_method_and_metric_and_differences_to_the_best_run(
     data: Path, runs: list[Path]
 ) -> None:
-    records = ensemble_records(combine_runs(read_runs(runs), data))
+    records = ensemble_records(combine_runs(read_runs(runs, data), data))
     keys = [record.key() for record in records]
     assert len(set(keys)) == len(keys)
     names = {record.model for record in records if record.task == "terra" and record.metric == "accuracy"}
@@ -95,28 +95,28 @@ def test_records_have_one_line_per_run_method_and_metric_and_differences_to_the_
 
 
 def test_nothing_is_fitted_to_lidirus_it_takes_what_terra_has_learnt(data: Path, runs: list[Path]) -> None:
-    found = combine_runs(read_runs(runs), data, method="stacking")
+    found = combine_runs(read_runs(runs, data), data, method="stacking")
     assert found["lidirus"].combiner == found["terra"].combiner
-    alone = combine_runs(read_runs(runs), data, method="vote", tasks=["lidirus"])
+    alone = combine_runs(read_runs(runs, data), data, method="vote", tasks=["lidirus"])
     assert set(alone["lidirus"].scored) == {*map(str, runs), "mean", "vote"}
     with pytest.raises(SlonikError, match="'stacking' learns from labelled items, and LiDiRus has none"):
-        combine_runs(read_runs(runs), data, method="stacking", tasks=["lidirus"])
+        combine_runs(read_runs(runs, data), data, method="stacking", tasks=["lidirus"])
 
 
 def test_without_labels_there_are_means_and_votes(data: Path, tmp_path: Path) -> None:
     own = [_run(tmp_path / name, data, seed, splits=(("terra", "test"),)) for seed, name in enumerate("ab")]
-    found = combine_runs(read_runs(own), data, method="mean")
+    found = combine_runs(read_runs(own, data), data, method="mean")
     assert found["terra"].scored == {} and len(found["terra"].answers["test"][1]) == ITEMS
     with pytest.raises(SlonikError, match="take one of mean, vote"):
-        combine_runs(read_runs(own), data, method="greedy")
+        combine_runs(read_runs(own, data), data, method="greedy")
 
 
 def test_a_folder_of_runs_is_opened_and_the_mean_of_seeds_left_out(runs: list[Path], data: Path) -> None:
     _run(runs[0].parent / "mean", data, 9)
-    assert [run.name for run in read_runs([runs[0].parent])] == [str(run) for run in runs]
-    assert [run.name for run in read_runs([runs[0].parent.parent])] == [str(run) for run in runs]
+    assert [run.name for run in read_runs([runs[0].parent], data)] == [str(run) for run in runs]
+    assert [run.name for run in read_runs([runs[0].parent.parent], data)] == [str(run) for run in runs]
     single = [run / "terra.val.jsonl" for run in runs[:2]]
-    assert [set(run.files) for run in read_runs(single)] == [{("terra", "val")}] * 2
+    assert [set(run.files) for run in read_runs(single, data)] == [{("terra", "val")}] * 2
 
 
 def test_runs_of_other_items_and_of_other_versions_are_refused(data: Path, runs: list[Path], tmp_path: Path) -> None:
@@ -125,20 +125,45 @@ def test_runs_of_other_items_and_of_other_versions_are_refused(data: Path, runs:
     write_rows(other / "russian_superglue" / "TERRa" / "val.jsonl", rows)
     stranger = _run(tmp_path / "stranger", other, 0, splits=(("terra", "val"),))
     with pytest.raises(SlonikError, match=r"stranger and .*seed0 answer different items of terra \(val\)"):
-        combine_runs(read_runs([runs[0], stranger]), data)
+        combine_runs(read_runs([runs[0], stranger], data), data)
     header = stranger / "terra.val.header.json"
     content = json.loads(header.read_text(encoding="utf-8"))
     header.write_text(json.dumps({**content, "protocol": "russian_superglue-1.0"}), encoding="utf-8")
     with pytest.raises(SlonikError, match="scores of the two do not mix"):
-        read_runs([runs[0], stranger])
+        read_runs([runs[0], stranger], data)
 
 
 def test_too_little_is_refused(data: Path, runs: list[Path], tmp_path: Path) -> None:
     with pytest.raises(SlonikError, match="needs two runs, there is 1"):
-        read_runs([runs[0], runs[0]])
+        read_runs([runs[0], runs[0]], data)
     with pytest.raises(SlonikError, match="holds no predictions"):
-        read_runs([runs[0], tmp_path])
+        read_runs([runs[0], tmp_path], data)
     with pytest.raises(SlonikError, match="no task is answered by two of the runs"):
-        combine_runs(read_runs(runs), data, tasks=["rcb"])
+        combine_runs(read_runs(runs, data), data, tasks=["rcb"])
     with pytest.raises(SlonikError, match="unknown method 'bagging'"):
-        combine_runs(read_runs(runs), data, method="bagging")
+        combine_runs(read_runs(runs, data), data, method="bagging")
+
+
+def test_files_without_a_header_are_told_by_their_name_and_numbers(
+    data: Path, runs: list[Path], tmp_path: Path
+) -> None:
+    places = []
+    for number, run in enumerate(runs[:3]):
+        folder = tmp_path / f"run{number}"
+        folder.mkdir()
+        (folder / "TERRa.jsonl").write_bytes((run / "terra.val.jsonl").read_bytes())
+        places.append(folder)
+    # the same numbers in val and test: the first that fits is val
+    without = combine_runs(read_runs(places, data), data, method="mean", tasks=["terra"])["terra"]
+    with_headers = combine_runs(read_runs(runs[:3], data), data, method="mean", tasks=["terra"])["terra"]
+    assert without.scored["mean"].main.value == with_headers.scored["mean"].main.value
+    single = tmp_path / "terra.first.jsonl"
+    single.write_bytes((runs[0] / "terra.val.jsonl").read_bytes())
+    assert set(read_runs([single, places[0]], data)[0].files) == {("terra", "val")}
+    nameless = tmp_path / "answers.jsonl"
+    nameless.write_bytes(single.read_bytes())
+    with pytest.raises(SlonikError, match=r"is not called after a task: call it TASK\.jsonl"):
+        read_runs([single, nameless], data)
+    single.write_text('{"idx": 0, "label": "entailment"}\n', encoding="utf-8")
+    with pytest.raises(SlonikError, match=r"terra.first.jsonl are not of these items: no answer to 1"):
+        read_runs([single, places[0]], data)

@@ -19,8 +19,8 @@ def register(app: typer.Typer) -> None:
 
 def ensemble(
     results: list[Path] = typer.Argument(
-        help="Folders of predictions (TASK.SPLIT.jsonl with headers), folders of such folders, or what `slonik "
-        "finetune` left.",
+        help="Folders of predictions (TASK.SPLIT.jsonl with headers), folders of such folders, what `slonik finetune` "
+        "left, or files of `slonik predict` called after their task (TERRa.jsonl).",
         metavar="RESULTS...",
     ),
     data_dir: Path | None = typer.Option(None, help="Data folder (default: $SLONIK_DATA, or the user's cache folder)."),
@@ -41,7 +41,8 @@ def ensemble(
     from slonik.recipes.ensemble import combine_runs, ensemble_records, read_runs, write_ensemble
 
     chosen = [name.strip().lower() for name in tasks.split(",") if name.strip()] if tasks else None
-    found = combine_runs(read_runs(results), data_folder(data_dir), method=method, tasks=chosen, seed=seed)
+    folder = data_folder(data_dir)
+    found = combine_runs(read_runs(results, folder), folder, method=method, tasks=chosen, seed=seed)
     records = ensemble_records(found, seed=seed)
     _show(found, records)
     if out is not None:

@@ -95,6 +95,7 @@ def _run(contender: Contender, parts: Mapping[str, Part], seed: int) -> Evaluati
 
 def _baselines(found: Sequence[Evaluation], parts: Mapping[str, Part], seed: int) -> list[Evaluation]:
     """Baselines on the items that any model answered; those that are named as models are taken from there."""
+    from slonik.core.errors import MissingExtra
     from slonik.evaluate.russian_superglue import baselines
     from slonik.evaluate.russian_superglue.evaluation import baseline, evaluate
 
@@ -104,7 +105,10 @@ def _baselines(found: Sequence[Evaluation], parts: Mapping[str, Part], seed: int
     for name in baselines.BASELINES:
         if name not in named:
             _say(f"{name}: {', '.join(answered)}")
-        beside.append(named.get(name) or evaluate(name, baseline(name, seed=seed), answered, seed=seed))
+        try:
+            beside.append(named.get(name) or evaluate(name, baseline(name, seed=seed), answered, seed=seed))
+        except MissingExtra as error:
+            typer.echo(f"warning: without the baseline {name}: {error}", err=True)
     return beside
 
 

@@ -23,17 +23,19 @@ from slonik.core.records import Record
 from slonik.evaluate.russian_superglue.ballots import Ballots, Scorer
 from slonik.evaluate.russian_superglue.evaluation import part_of
 from slonik.evaluate.russian_superglue.figures import Scored, difference_records, score_record, scored
-from slonik.evaluate.russian_superglue.parts import SPLITS, Part
+from slonik.evaluate.russian_superglue.parts import SPLITS, Part, find_part
 from slonik.evaluate.russian_superglue.predictions import (
     Prediction,
     Predictions,
     check_items,
     find_predictions,
+    has_header,
     predicted,
     read_predictions,
     write_predictions,
 )
 from slonik.evaluate.russian_superglue.splits import FOLDS, fold_numbers
+from slonik.evaluate.russian_superglue.submission import official_files, read_official_file
 from slonik.evaluate.russian_superglue.tasks import TASKS
 
 COMBINATIONS = "ensemble.json"
@@ -70,8 +72,14 @@ class TaskEnsemble:
     fitted: dict[str, Combiner]
 
 
-def read_runs(paths: Sequence[str | Path]) -> list[Run]:
+def read_runs(paths: Sequence[str | Path], data: Path) -> list[Run]:
     """Runs in folders (or single files) of predictions; a folder of such folders is opened.
+
+    Files without a header, as `slonik predict` writes them, are taken when they are called after their task
+    (`TERRa.jsonl`, `terra.a.jsonl`); which split they answer is told by their numbers.
+
+    Args:
+        data: the data folder, for files without a header.
 
     Raises:
         SlonikError: a place without predictions, a damaged file, another protocol version, fewer than two runs.
@@ -84,7 +92,7 @@ def read_runs(paths: Sequence[str | Path]) -> list[Run]:
         places += [place for place in found if place not in places]
     if len(places) < 2:
         raise SlonikError(f"an ensemble needs two runs, there is {len(places)}: give more folders of predictions")
-    return [_read_run(place) for place in places]
+    return [_read_run(place, data) for place in places]
 
 
 def combine_runs(
@@ -263,7 +271,7 @@ def _title(name: str) -> str:
 
 def _run_places(path: Path) -> list[Path]:
     """Files or folders, each of one run."""
-    if path.is_file() or find_predictions(path):
+    if path.is_file() or find_predictions(path) or (path.is_dir() and official_files(path)):
         return [path]
     inside = path / "predictions" if (path / "predictions").is_dir() else path
     if not inside.is_dir():
@@ -273,9 +281,36 @@ def _run_places(path: Path) -> list[Path]:
     return [folder for folder in found if folder.name != "mean"] or found
 
 
-def _read_run(place: Path) -> Run:
+def _read_run(place: Path, data: Path) -> Run:
+    if place.is_file() and not has_header(place):
+        name = place.name.split(".")[0].lower()
+        if name not in TASKS:
+            raise SlonikError(
+                f"{place} has no header and is not called after a task: call it TASK.jsonl, for example "
+                f"{TASKS['terra'].name}.jsonl"
+            )
+        return Run(str(place), dict([_matched(name, place, data)]))
+    found = [place] if place.is_file() else find_predictions(place)
+    if not found:
+        return Run(str(place), dict(_matched(task, path, data) for task, path in official_files(place).items()))
     files = {}
-    for path in [place] if place.is_file() else find_predictions(place):
-        found = read_predictions(path)
-        files[found.header.task, found.header.split] = found
+    for path in found:
+        predictions = read_predictions(path)
+        files[predictions.header.task, predictions.header.split] = predictions
     return Run(str(place), files)
+
+
+def _matched(task: str, path: Path, data: Path) -> tuple[tuple[str, str], Predictions]:
+    """Answers without a header, as predictions of the first split whose numbers they have."""
+    refused: SlonikError | None = None
+    for split in SPLITS:
+        part = find_part(task, data, split=split, labelled=False)
+        if part is None:
+            continue
+        try:
+            rows = read_official_file(task, path, part.examples)
+        except SlonikError as error:
+            refused = refused or error
+        else:
+            return (task, split), predicted(task, split, part.examples, rows, model=str(path))
+    raise refused or SlonikError(f"{path} answers {TASKS[task].name}, of which there is no data in {data}")

@@ -180,7 +180,7 @@ def parse_prediction(task: Task, row: Mapping[str, Any], where: str) -> Predicti
     if "label" not in row:
         raise SlonikError(f"{where}: 'label' is missing")
     label = parse_label(task, row["label"], where)
-    return Prediction(idx, label, _probabilities(task, row.get("probabilities"), where))
+    return Prediction(idx, label, parse_probabilities(task, row.get("probabilities"), where))
 
 
 def check_items(predictions: Predictions, examples: Sequence[Example], what: str) -> tuple[Prediction, ...]:
@@ -205,7 +205,12 @@ def find_predictions(folder: str | Path) -> list[Path]:
     found = Path(folder)
     if not found.is_dir():
         return []
-    return sorted(path for path in found.glob("*.jsonl") if path.with_name(f"{path.stem}.header.json").is_file())
+    return sorted(path for path in found.glob("*.jsonl") if has_header(path))
+
+
+def has_header(path: Path) -> bool:
+    """Whether a file of predictions has its header beside it."""
+    return path.with_name(f"{path.stem}.header.json").is_file()
 
 
 def _as_dict(row: Prediction) -> dict[str, Any]:
@@ -234,7 +239,12 @@ def _read_header(path: Path) -> Header:
     return header
 
 
-def _probabilities(task: Task, found: Any, where: str) -> dict[str, float] | None:
+def parse_probabilities(task: Task, found: Any, where: str) -> dict[str, float] | None:
+    """Probabilities read from JSON; None where there are none.
+
+    Raises:
+        SlonikError: not an object of numbers, other labels than the task's, or another sum than one.
+    """
     if found is None:
         return None
     numbers = isinstance(found, dict) and all(

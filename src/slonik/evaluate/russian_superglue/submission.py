@@ -19,7 +19,7 @@ from slonik.core.atomic import write_bytes
 from slonik.core.errors import SlonikError
 from slonik.evaluate.russian_superglue.examples import Example
 from slonik.evaluate.russian_superglue.labels import parse_label
-from slonik.evaluate.russian_superglue.predictions import Prediction, aligned
+from slonik.evaluate.russian_superglue.predictions import Prediction, aligned, parse_probabilities
 from slonik.evaluate.russian_superglue.tasks import TASKS, Task
 
 _DATE = (2020, 1, 1, 0, 0, 0)  # the same answers give the same bytes
@@ -103,6 +103,19 @@ def read_submission(path: str | Path, tests: Mapping[str, Sequence[Example]]) ->
     return answers
 
 
+def read_official_file(task_id: str, path: Path, examples: Sequence[Example]) -> list[Prediction]:
+    """Answers in one file of the site's form, as `slonik predict` writes them, with probabilities where it has some.
+
+    Raises:
+        SlonikError: no such file, a damaged line, a wrong label, or other items.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SlonikError(f"{path} cannot be read: {error}") from None
+    return list(aligned(examples, _read_rows(TASKS[task_id], text, examples, str(path)), str(path)))
+
+
 def official_files(folder: Path) -> dict[str, Path]:
     """Task id -> `<Task>.jsonl`, for the tasks that have one in `folder`."""
     found = {task.id: folder / f"{task.name}.jsonl" for task in TASKS.values()}
@@ -176,14 +189,18 @@ def _read_rows(task: Task, text: str, examples: Sequence[Example], where: str) -
 
 def _plain(task: Task, row: Any, by_row: Mapping[str, Sequence[Example]], where: str) -> list[Prediction]:
     label = parse_label(task, row["label"], where)
+    shares = parse_probabilities(task, row.get("probabilities"), where)
     queries = by_row.get(str(int(row["idx"])), ())
     # one text answers every query of a RuCoS row, as the official code scores it
-    return [Prediction(example.idx, label) for example in queries] or [Prediction(int(row["idx"]), label)]
+    return [Prediction(example.idx, label, shares) for example in queries] or [Prediction(int(row["idx"]), label)]
 
 
 def _unnested(task: Task, row: Any, where: str) -> list[Prediction]:
-    return [
-        Prediction(f"{row['idx']}/{question['idx']}/{answer['idx']}", parse_label(task, answer["label"], where))
-        for question in row["passage"]["questions"]
-        for answer in question["answers"]
-    ]
+    shares = row.get("probabilities") or {}
+    rows = []
+    for question in row["passage"]["questions"]:
+        for answer in question["answers"]:
+            idx = f"{row['idx']}/{question['idx']}/{answer['idx']}"
+            label = parse_label(task, answer["label"], where)
+            rows.append(Prediction(idx, label, parse_probabilities(task, shares.get(idx), where)))
+    return rows
