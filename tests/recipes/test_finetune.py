@@ -151,6 +151,13 @@ def test_tasks_share_an_encoder_first(folder: Path) -> None:
         assert load_task_model(place).config.task == task
 
 
+def test_a_folder_without_any_task_is_named(folder: Path) -> None:
+    lines: list[str] = []
+    with pytest.raises(SlonikError, match="has no data of any task"):
+        run_finetune(recipe(folder, "none", tasks=("danetqa", "rcb"), skip_missing=True), lines.append)
+    assert lines == ["left out, for there is no data: danetqa, rcb"]
+
+
 def test_what_is_wrong_is_said_before_any_work(folder: Path, trained: Finetuned) -> None:
     with pytest.raises(SlonikError, match="is there already"):
         run_finetune(recipe(folder, "terra"))

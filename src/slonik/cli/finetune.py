@@ -96,6 +96,7 @@ def _fields(
 
     given = read_recipe(recipe) if recipe is not None else {}
     if "all" in tasks:
+        fields["skip_missing"] = True
         tasks = ["terra", "lidirus", "rcb", "parus", "muserc", "russe", "rwsd", "danetqa", "rucos"]
     if tasks:
         fields["tasks"] = list(tasks)

@@ -30,6 +30,7 @@ from slonik.recipes.finetune_superglue import (
     DIAGNOSTIC,
     Measured,
     build_course,
+    has_data,
     predictions_of,
     task_records,
     write_all,
@@ -80,6 +81,13 @@ def run_finetune(recipe: FinetuneRecipe, announce: Announce = lambda line: None)
 
 def _superglue(recipe: FinetuneRecipe, base: TorchEncoder, steps: Steps) -> Finetuned:
     tasks = list(dict.fromkeys(recipe.tasks))
+    if recipe.skip_missing:
+        missing = [task for task in tasks if not has_data(task, recipe)]
+        tasks = [task for task in tasks if task not in missing]
+        if missing:
+            steps.announce(f"left out, for there is no data: {', '.join(missing)}")
+        if not tasks:
+            raise SlonikError(f"{recipe.data_dir} has no data of any task: `slonik fetch russian-superglue`")
     diagnosed = DIAGNOSTIC in tasks
     trained = [task for task in tasks if task != DIAGNOSTIC]
     if diagnosed and DIAGNOSED_BY not in trained:

@@ -84,6 +84,8 @@ class FinetuneRecipe(Config):
     """Task id -> fields of `tuning` for that task."""
     grid: dict[str, list[Any]] = {}
     """Field of `tuning` -> values to try; every combination is run once, the stopping set chooses."""
+    skip_missing: bool = False
+    """Leave out, saying so, tasks of which the data folder has nothing; else they are an error."""
     crossfit: Literal["auto", "always", "never"] = "auto"
     """Cross-fitting over val_crowd.jsonl: "auto" where a task has no training file."""
     folds: int = Field(5, ge=2)

@@ -68,6 +68,11 @@ def build_course(task_id: str, recipe: FinetuneRecipe, *, with_diagnostic: bool 
     return course, Measured(parts, tests)
 
 
+def has_data(task_id: str, recipe: FinetuneRecipe) -> bool:
+    """Whether the data folder has labelled items of a task."""
+    return find_part(task_id, Path(str(recipe.data_dir))) is not None
+
+
 def _first(*values: Any) -> Any:
     return next(value for value in values if value is not None)
 
