@@ -12,7 +12,7 @@ import slonik
 from slonik.cli.main import main
 from slonik.core.errors import SlonikError
 from slonik.core.records import read_records
-from slonik.evaluate.probing import Options, compare, probe, read_tasks
+from slonik.evaluate.probing import Options, baseline_records, compare, probe, read_tasks
 from slonik.models.layers import layer_vectors, reading_part
 from slonik.report.probing import probing_tables
 from tests import tiny
@@ -72,6 +72,22 @@ def test_records_cache_and_comparison(tmp_path: Path, folder: Path) -> None:
     assert probe(encoder, tasks, options).encoded == 120
     (difference,) = compare([first, again])
     assert (difference.value, difference.low, difference.high) == (0.0, 0.0, 0.0)
+
+
+def test_several_tasks_have_a_mean_with_paired_differences(tmp_path: Path, folder: Path) -> None:
+    text = (folder / "rusenteval" / "gapping.txt").read_text(encoding="utf-8")
+    (folder / "rusenteval" / "sent_len.txt").write_text(text.replace(" !", " ?"), encoding="utf-8")
+    tasks, _ = read_tasks(folder)
+    assert [data.task.id for data in tasks] == ["sent_len", "gapping"]
+    found = [probe(slonik.load(name), tasks, Options(control=False)) for name in ("hashing_300", "hashing_300_char")]
+    for one in found:
+        own = {r.task: r.value for r in one.records if r.layer is None}
+        assert own["mean"] == pytest.approx((own["sent_len"] + own["gapping"]) / 2)  # type: ignore[operator]
+    differences = {r.task: r for r in compare(found)}
+    values = [differences[task].value or 0.0 for task in ("sent_len", "gapping")]
+    assert differences["mean"].value == pytest.approx(sum(values) / 2)
+    averages = {r.model: r for r in baseline_records(tasks) if r.task == "mean"}
+    assert averages["majority"].low <= averages["majority"].value <= averages["majority"].high  # type: ignore[operator]
 
 
 def test_baselines_of_one_vector_count_as_one_layer(folder: Path) -> None:

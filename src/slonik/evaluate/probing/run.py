@@ -31,10 +31,11 @@ from slonik.evaluate.probing.probes import LogisticProbe, ProbeResult, scale
 from slonik.evaluate.probing.readers import TaskData, find_file, read_task
 from slonik.evaluate.probing.store import LayerStore
 from slonik.evaluate.probing.tasks import FOLDER, PROTOCOL, SUITE, TASKS
-from slonik.evaluate.statistics import Interval, interval
+from slonik.evaluate.statistics import Array, Interval, interval
 
 PROBES = ("logistic", "mlp", "mdl")
 POOLINGS = ("mean", "cls", "last")
+MEAN = "mean"  # the average over tasks
 
 
 @dataclass(frozen=True)
@@ -127,9 +128,23 @@ def probe(
             began = time.perf_counter()
             _Task(found, store, data, options, pooling, str(hashes["weights"])).run()
             found.probing_seconds += time.perf_counter() - began
+    found.records += _averages(found)
     if root is not None:
         prune(root)
     return found
+
+
+def _averages(found: Probing) -> list[Record]:
+    """Best-layer accuracy averaged over tasks, where there are several; every task's sentences resampled apart."""
+    records = []
+    for variant in dict.fromkeys(variant for _, variant in found.best):
+        members = {task: best for (task, own), best in found.best.items() if own == variant}
+        if len(members) < 2:
+            continue
+        values = np.mean([best.replicates for best in members.values()], axis=0)
+        bounds = interval(float(np.mean([best.accuracy.value for best in members.values()])), values)
+        records.append(_mean(variant, found.model, bounds, {"tasks": list(members)}))
+    return records
 
 
 class _OneLayer:
@@ -151,16 +166,29 @@ def baseline_records(tasks: Sequence[TaskData], on_task: Callable[[str], None] =
     """Accuracy of every baseline on every task, named as models, variant "logistic"."""
     records = []
     methods = available()
+    spreads: dict[str, list[tuple[float, Array]]] = {}
     for data in tasks:
         on_task(data.task.id)
         for name, method in methods.items():
             began = time.perf_counter()
-            right = method(data)
-            spread = resampled_means(right[None].astype(np.float32), seed=0, sample=f"{data.task.id} te")
-            record = _record(data, "logistic", name, "accuracy", intervals(right[None].astype(np.float32), spread)[0])
+            right = method(data).astype(np.float32)
+            spread = resampled_means(right[None], seed=0, sample=f"{data.task.id} te")
+            spreads.setdefault(name, []).append((float(right.mean()), spread[0]))
+            record = _record(data, "logistic", name, "accuracy", intervals(right[None], spread)[0])
             seconds = round(time.perf_counter() - began, 3)
             records.append(record.model_copy(update={"seconds": seconds, "detail": {"baseline": True}}))
+    for name, found in spreads.items() if len(tasks) > 1 else ():
+        value = float(np.mean([accuracy for accuracy, _ in found]))
+        bounds = interval(value, np.mean([spread for _, spread in found], axis=0))
+        detail = {"baseline": True, "tasks": [data.task.id for data in tasks]}
+        records.append(_mean("logistic", name, bounds, detail))
     return records
+
+
+def _mean(variant: str, model: str, bounds: Interval, detail: dict[str, Any]) -> Record:
+    low, high = min(bounds.low, bounds.value), max(bounds.high, bounds.value)
+    return Record(suite=SUITE, task=MEAN, variant=variant, model=model, metric="accuracy", value=bounds.value, low=low,
+                  high=high, seed=0, detail=detail)  # fmt: skip
 
 
 @dataclass
@@ -279,21 +307,42 @@ class _Layer:
 
 
 def compare(probings: Sequence[Probing]) -> list[Record]:
-    """Paired differences of best-layer accuracy: every later model minus the first, per task and variant."""
+    """Paired differences of best-layer accuracy: every later model minus the first, per task and variant, and of their
+    mean over tasks."""
     records = []
     for other in probings[1:]:
-        for (task, variant), best in other.best.items():
-            first = probings[0].best.get((task, variant))
-            if first is None or first.replicates.shape != best.replicates.shape:
-                continue
+        shared = {key: (probings[0].best[key], best) for key, best in other.best.items() if key in probings[0].best}
+        for (task, variant), (first, best) in shared.items():
             value = best.accuracy.value - first.accuracy.value
-            bounds = interval(value, best.replicates - first.replicates)
-            detail = {"against": probings[0].model, "of": "accuracy", "layers": [first.layer, best.layer]}
+            detail = {"layers": [first.layer, best.layer]}
+            spread = best.replicates - first.replicates
             records.append(
-                Record(suite=SUITE, task=task, variant=variant, model=other.model, metric="difference",
-                       value=bounds.value, low=bounds.low, high=bounds.high, seed=0, detail=detail)
-            )  # fmt: skip
+                _difference(task, variant, (probings[0].model, other.model), interval(value, spread), detail)
+            )
+        for variant in dict.fromkeys(variant for _, variant in shared):
+            pairs = {task: pair for (task, own), pair in shared.items() if own == variant}
+            if len(pairs) < 2:
+                continue
+            value = float(np.mean([best.accuracy.value - first.accuracy.value for first, best in pairs.values()]))
+            spread = np.mean([best.replicates - first.replicates for first, best in pairs.values()], axis=0)
+            names = (probings[0].model, other.model)
+            records.append(_difference(MEAN, variant, names, interval(value, spread), {"tasks": list(pairs)}))
     return records
+
+
+def _difference(task: str, variant: str, models: tuple[str, str], bounds: Interval, detail: dict[str, Any]) -> Record:
+    return Record(
+        suite=SUITE,
+        task=task,
+        variant=variant,
+        model=models[1],
+        metric="difference",
+        value=bounds.value,
+        low=bounds.low,
+        high=bounds.high,
+        seed=0,
+        detail={"against": models[0], "of": "accuracy", **detail},
+    )
 
 
 def _record(data: TaskData, variant: str, model: str, metric: str, bounds: Interval) -> Record:
