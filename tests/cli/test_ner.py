@@ -36,7 +36,7 @@ def app() -> typer.Typer:
 @pytest.fixture(scope="module")
 def tagger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tagger") / "crf"
-    train_crf(documents(40), folder, CrfConfig(iterations=25))
+    train_crf(documents(40), folder, CrfConfig(iterations=25, clusters=0))
     return folder
 
 

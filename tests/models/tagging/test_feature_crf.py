@@ -18,13 +18,14 @@ from slonik.models.tagging.feature_crf import CrfConfig, FeatureCrf, train_crf
 from slonik.models.tagging.features import Context, HandFeatures, shapes
 from slonik.models.tagging.gazetteer import Gazetteer, names_of
 from slonik.models.tagging.sentences import LONGEST, sentences
+from slonik.models.tagging.word_clusters import WordClusters
 from tests.data.annotations.samples import AWKWARD
 from tests.models.tagging.security_texts import documents
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> FeatureCrf:
-    return train_crf(documents(40), tmp_path_factory.mktemp("crf") / "crf", CrfConfig(iterations=30))
+    return train_crf(documents(40), tmp_path_factory.mktemp("crf") / "crf", CrfConfig(iterations=30, clusters=32))
 
 
 def test_it_learns_and_generalises(trained: FeatureCrf) -> None:
@@ -48,7 +49,7 @@ def test_its_folder_gives_the_same_tagger(trained: FeatureCrf) -> None:
 
 
 def test_the_same_texts_give_the_same_weights(trained: FeatureCrf, tmp_path: Path) -> None:
-    again = train_crf(documents(40), tmp_path / "crf", CrfConfig(iterations=30))
+    again = train_crf(documents(40), tmp_path / "crf", CrfConfig(iterations=30, clusters=32))
     assert again.describe()["weights_hash"] == trained.describe()["weights_hash"]
 
 
@@ -81,6 +82,7 @@ def test_nothing_to_learn_and_full_folders_are_refused(trained: FeatureCrf, tmp_
     [
         ("model.crfsuite", "its hash differs"),
         ("names.json.gz", "missing or damaged"),
+        ("clusters.txt.gz", "missing or damaged"),
         ("tagger.json", "tagger.json"),
     ],
 )
@@ -140,9 +142,12 @@ def test_features_say_what_they_promise() -> None:
     context = Context.of(words, Gazetteer({("windows", "7"): {"PROGRAM": 4}}))
     rows = features.sequence(words, 0, len(words.offsets), context)
     by_word = dict(zip(words.lower, rows, strict=True))
-    assert {"w=хакеры", "l=хакер", "t=NOUN", "h=Xx", "begins", "1l=взломать"} <= set(by_word["хакеры"])
+    assert {"w=хакеры", "l=хакер", "t=NOUN|nomn|", "h=Xx", "begins", "1l=взломать"} <= set(by_word["хакеры"])
     assert {"c=a", "h=Aa", "quoted", "0g=B-PROGRAM", "-1w=«", "joined", "x2=ws"} <= set(by_word["windows"])
+    assert {"rb=«", "ra=»", "rf=windows", "rl=7", "rw=windows 7", "rp=1|1"} <= set(by_word["7"])
     assert {"k=Geox", "l=тула", "-1t=PREP", "1edge"} <= set(by_word["туле"])
     assert shapes("Ёж-2Bis") == ("Xx-0Aaa", "Xx-0Aa")
+    grouped = HandFeatures(WordClusters({"тула": 5, "туле": 5}, [0, 0, 0, 0, 0, 9])).words("в Туле").forms[1]
+    assert {"gf=5", "gc=9", "gh=9|Xx"} <= set(grouped.own) and grouped.group == "9"
     stressed = features.words("атакова\u0301ла").forms[0]
     assert stressed.lemma == "атаковать"
