@@ -67,7 +67,10 @@ class NextWord:
         logits = model.head(model.hidden(batch["input_ids"])[:, :-1])
         wanted = batch["input_ids"][:, 1:]
         total = nn.functional.cross_entropy(logits.flatten(0, 1), wanted.flatten())
-        return Loss(total, {"words": total.detach()}, weight=float(wanted.numel()))
+        parts = {"words": total.detach()}
+        if len(wanted) > 1:  # a part that not every batch has
+            parts["several"] = total.detach()
+        return Loss(total, parts, weight=float(wanted.numel()))
 
 
 class Texts:

@@ -132,6 +132,7 @@ class _Run:
         self.guard = DivergenceGuard(config.explosion_factor, self.state.guard)
         self.scaling = LossScaling(config.precision == "fp16", self.state.scaling)
         self.unsettled: list[StepRecord] = []
+        self.parts: list[str] = []
         self.log = RunLog(self.processes, folder, config, self.state.step, flops_per_text)
         self.started = time.perf_counter() - self.state.seconds
         self.saved = time.perf_counter()
@@ -187,7 +188,7 @@ class _Run:
                 self.processes.accelerator.backward(total * factor if factor != 1.0 else total)
             record.add_loss(loss.total.detach(), loss.parts, loss.weight)
         if world > 1:
-            record.merge(self.processes.sum, self.device)
+            self._merge(record)
         # The processes' gradients are averaged already: their sum is `world` times that.
         shrink = self.scaling.factor * (1.0 if one_batch else record.weight / world)
         if not one_batch or shrink != 1.0:
@@ -204,6 +205,12 @@ class _Run:
         else:
             self.optimizers.step()
         return record
+
+    def _merge(self, record: StepRecord) -> None:
+        """Add up the step over the processes; the parts of the loss are those of the first step of any process."""
+        if not self.parts:
+            self.parts = sorted({name for names in self.processes.gather(record.names) for name in names})
+        record.merge(self.processes.sum, self.parts, self.device)
 
     def _loss(self, batch: Batch) -> tuple[Tensor, LossLike]:
         def work() -> tuple[Tensor, LossLike]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -44,13 +44,26 @@ class StepRecord:
             added = value.detach().float() * weight
             self._totals[name] = self._totals[name] + added if name in self._totals else added
 
-    def merge(self, add_up: Callable[[Tensor], Tensor], device: torch.device) -> None:
-        """Add up with the other processes' records of this step; every process must have the same loss parts."""
+    @property
+    def names(self) -> list[str]:
+        """The loss and its parts."""
+        return sorted(self._totals)
+
+    def merge(self, add_up: Callable[[Tensor], Tensor], names: Sequence[str], device: torch.device) -> None:
+        """Add up with the other processes' records of this step.
+
+        Args:
+            add_up: the sum of a tensor over the processes.
+            names: the loss and its parts, the same everywhere; a process without one of them (a batch in which nothing
+                was masked has no accuracy) adds nothing to it.
+            device: where the losses are.
+        """
+        nothing = torch.zeros((), dtype=torch.float64, device=device)
         counts = torch.tensor([self._weight, self._texts, self._tokens], dtype=torch.float64, device=device)
-        totals = torch.stack([self._totals[name].double() for name in sorted(self._totals)])
+        totals = torch.stack([self._totals[name].double() if name in self._totals else nothing for name in names])
         merged = add_up(torch.cat([counts, totals]))
         self._merged = merged
-        self._totals = {name: merged[3 + place] for place, name in enumerate(sorted(self._totals))}
+        self._totals = {name: merged[3 + place] for place, name in enumerate(names)}
 
     @property
     def weight(self) -> float | Tensor:
