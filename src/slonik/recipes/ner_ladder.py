@@ -141,9 +141,7 @@ class _Work:
             data_key=f"{self.collection.key} without fold {fold} of {self.config.folds} ({self.config.fold_seed})",
             teacher=self._teacher(system, fold), cache=self.steps.folder / "teacher",
         )  # fmt: skip
-        inputs = job.inputs()
-        if system.lesson is not None and (system.lesson.teacher, fold) in self.done:
-            inputs["teacher"] = self.done[(system.lesson.teacher, fold)].summary["weights_hash"]
+        inputs = job.inputs
         name = f"{_file_name(system.name)}-fold{fold}"
         title = f"{system.name}, fold {fold}"
         scratch = self.steps.scratch(name, inputs)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Step
 from slonik.data.annotations.document import Document
+from slonik.models.checkpoint_files import hash_weights, read_tensors, resolve
 from slonik.models.tagging.bio import BioLabels
 from slonik.recipes.steps import Steps
 from slonik.recipes.tagging_config import System, TaggerRecipe
@@ -53,11 +55,20 @@ class Job:
     teacher: Path | None
     cache: Path
 
+    @cached_property
     def inputs(self) -> dict[str, Any]:
-        """Everything that decides the weights, but for the weights that an encoder starts from."""
+        """Everything that decides the weights: settings, data, and the weights of encoder and teacher."""
         settings = self.system.model_dump(mode="json", exclude={"folds", "optional", "name"})
         facts = {"stopping": self.stopping, "overlap": self.overlap, "seed": self.seed, "data": self.data_key}
-        return {"system": settings, "labels": list(self.labels.classes), **facts}
+        weights = {"model": self.system.model, "teacher": self.teacher}
+        hashes = {name: _weights_hash(model) for name, model in weights.items() if model is not None}
+        return {"system": settings, "labels": list(self.labels.classes), "weights": hashes, **facts}
+
+
+def _weights_hash(model: str | Path) -> str:
+    """Hash of the weights in a folder or of an embedded model; empty for a tagger without safetensors."""
+    folder = resolve(model)
+    return hash_weights(read_tensors(folder)) if list(folder.glob("*.safetensors")) else ""
 
 
 def train_one(job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
@@ -101,7 +112,7 @@ def train_one(job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
         tagger,
         folder,
         Step(
-            command="finetune", config=job.inputs(), inputs=inputs, seed=job.seed, seconds=found.seconds,
+            command="finetune", config=job.inputs, inputs=inputs, seed=job.seed, seconds=found.seconds,
             summary=summary,
         ),
         job.documents,
@@ -137,9 +148,7 @@ def run_tagging(config: TaggerRecipe, announce: Announce = lambda line: None) ->
         teacher=Path(system.lesson.teacher) if system.lesson else None,
         cache=work_folder(out) / "teacher",
     )
-    result = steps.run(
-        "train", job.inputs(), f"training {system.name}", _work(job, steps.scratch("train", job.inputs()))
-    )
+    result = steps.run("train", job.inputs, f"training {system.name}", _work(job, steps.scratch("train", job.inputs)))
     shutil.copytree(result.folder / MODEL_FOLDER, out, dirs_exist_ok=True)
     return result.summary
 
