@@ -141,6 +141,9 @@ def test_rows_of_others_are_read_with_numbers_or_names(tmp_path: Path) -> None:
     (tmp_path / "labels.json").write_text('["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]', encoding="utf-8")
     [document] = read_documents(tmp_path, Counts())
     assert (document.text, document.spans) == ("Иван в Туле", (Span(0, 4, "PER"), Span(7, 11, "LOC")))
+    row = {"tokens": ["Тула"], "tags": ["S-LOC"]}
+    (tmp_path / "other.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    assert [document.spans for document in read_documents(tmp_path / "other.jsonl", Counts())] == [(Span(0, 4, "LOC"),)]
     (tmp_path / "labels.json").unlink()
     with pytest.raises(SlonikError, match=r"train\.jsonl, line 1: the tags are numbers without names"):
         list(read_documents(tmp_path, Counts()))

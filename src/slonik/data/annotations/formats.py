@@ -18,7 +18,7 @@ from slonik.data.annotations.mapping import Counts
 from slonik.data.annotations.overlaps import Policy
 from slonik.data.annotations.spans_jsonl import read_spans_jsonl, write_spans_jsonl
 from slonik.data.annotations.tags import Scheme
-from slonik.data.annotations.token_rows import read_token_rows, write_token_rows
+from slonik.data.annotations.token_rows import TAG_COLUMNS, read_token_rows, write_token_rows
 from slonik.data.lines import numbered_lines
 
 FORMATS = ("brat", "conll", "jsonl", "hf")
@@ -51,7 +51,8 @@ def guess_format(path: str | Path) -> str:
             row = json.loads(first)
         except ValueError:
             row = {}
-        return "hf" if isinstance(row, dict) and "ner_tags" in row else "jsonl"
+        tagged = isinstance(row, dict) and "tokens" in row and any(name in row for name in TAG_COLUMNS)
+        return "hf" if tagged and "spans" not in row else "jsonl"
     return "conll"
 
 

@@ -23,7 +23,8 @@ from slonik.data.annotations.tags import Scheme, decode, tag_set
 from slonik.data.annotations.tokens import tagged_tokens
 from slonik.data.lines import numbered_lines
 
-_TAG_COLUMNS = ("ner_tags", "tags", "labels")
+#: Columns that may hold the tags, the first that is there is taken.
+TAG_COLUMNS = ("ner_tags", "tags", "labels")
 _BATCH_ROWS = 1024
 
 
@@ -90,7 +91,7 @@ def _parquet_names(path: Path) -> list[str] | None:
 
 
 def _class_names(features: Any) -> list[str] | None:
-    for column in _TAG_COLUMNS:
+    for column in TAG_COLUMNS:
         feature = (features or {}).get(column) or {}
         inner = feature.get("feature", feature) if isinstance(feature, dict) else feature
         if isinstance(inner, list):
@@ -120,7 +121,7 @@ def _names_beside(path: Path) -> list[str] | None:
 
 def _document(row: dict[str, Any], where: str, name: str, names: list[str] | None) -> Document:
     tokens = row.get("tokens")
-    tags = next((row[column] for column in _TAG_COLUMNS if isinstance(row.get(column), list)), None)
+    tags = next((row[column] for column in TAG_COLUMNS if isinstance(row.get(column), list)), None)
     if not isinstance(tokens, list) or tags is None:
         raise SlonikError(f"{where}: no tokens or no ner_tags (fields: {', '.join(row)})")
     if len(tokens) != len(tags):
