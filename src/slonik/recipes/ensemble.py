@@ -20,6 +20,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_json
 from slonik.core.lookup import lookup
 from slonik.core.records import Record
+from slonik.core.seeds import derive_seed
 from slonik.evaluate.russian_superglue.ballots import Ballots, Scorer
 from slonik.evaluate.russian_superglue.evaluation import part_of
 from slonik.evaluate.russian_superglue.figures import Scored, difference_records, score_record, scored
@@ -220,7 +221,10 @@ def _figures(
 
 
 def _problem(task: str, ballots: Ballots, seed: int) -> Problem:
-    folds = np.asarray(fold_numbers(task, ballots.examples, seed=seed), dtype=np.int64)
+    # other folds than those of cross-fitting: where one model answered all of a fold, what was learnt elsewhere (of its
+    # calibration above all) would not carry over to it
+    own = derive_seed(seed, "ensemble", task)
+    folds = np.asarray(fold_numbers(task, ballots.examples, seed=own), dtype=np.int64)
     return Problem(ballots.probabilities, ballots.known, ballots.right, folds, Scorer(ballots).value)
 
 
