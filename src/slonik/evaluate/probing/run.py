@@ -35,6 +35,7 @@ from slonik.evaluate.statistics import Array, Interval, interval
 
 PROBES = ("logistic", "mlp", "mdl")
 POOLINGS = ("mean", "cls", "last")
+_MANY_CLASSES = 20
 MEAN = "mean"  # the average over tasks
 
 
@@ -210,7 +211,7 @@ class _Task:
             began = time.perf_counter()
             probe = LogisticProbe(features)
             fitted = probe.fit(self.data)
-            control = probe.control(self.data, fitted.setting, self.options.seeds) if self.options.control else None
+            control = probe.control(self.data, fitted.setting, self._control_seeds()) if self.options.control else None
             if "logistic" in results:
                 results["logistic"].append(_Layer([fitted], control, time.perf_counter() - began))
             if "mlp" in results:
@@ -223,6 +224,10 @@ class _Task:
                 self._codelength(features.train, layer, fitted.setting)
         for name, layers in results.items():
             self._keep(name, layers)
+
+    def _control_seeds(self) -> tuple[int, ...]:
+        """One seed where a fit takes long."""
+        return self.options.seeds if len(self.data.classes) <= _MANY_CLASSES else self.options.seeds[:1]
 
     def _variant(self, name: str) -> str:
         return name if self.pooling == "mean" else f"{name}_{self.pooling}"
