@@ -14,11 +14,11 @@ from slonik.recipes.finetune_config import Tuning
 Kind = Literal["crf", "bilstm", "encoder"]
 
 ENCODER_TUNING: dict[str, Any] = {
-    "epochs": 3.0, "batch_texts": 32, "batch_tokens": 2048, "learning_rate": 3e-4, "layer_decay": 0.9,
+    "epochs": 3.0, "batch_texts": 32, "batch_tokens": 640, "learning_rate": 3e-4, "layer_decay": 0.95,
     "evaluations": 1, "patience": None, "max_length": 160, "encoder_dropout": 0.0,
 }  # fmt: skip
 BILSTM_TUNING: dict[str, Any] = {
-    "epochs": 10.0, "batch_texts": 128, "batch_tokens": 1024, "learning_rate": 3e-3, "layer_decay": 1.0,
+    "epochs": 12.0, "batch_texts": 128, "batch_tokens": 1024, "learning_rate": 3e-3, "layer_decay": 1.0,
     "evaluations": 1, "patience": None, "precision": "fp32", "schedule": "cosine", "warmup_ratio": 0.05,
     "freeze": "nothing", "weight_decay": 1e-4,
 }  # fmt: skip
