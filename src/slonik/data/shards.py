@@ -22,7 +22,7 @@ from slonik.data.token_corpus import TokenCorpus
 
 _MANIFEST = "shards.json"
 FORMAT = 1
-DEFAULT_SHARD_TOKENS = 50_000_000
+DEFAULT_SHARD_TOKENS = 20_000_000
 
 
 class ShardWriter:
@@ -51,7 +51,7 @@ class ShardWriter:
                 raise SlonikError(f"{folder} was made from other inputs: remove it or choose another --out")
         self.done = int(self._facts["shards"][-1]["source_items"]) if self._facts["shards"] else 0
         self._items = self.done
-        self._tokens: list[np.ndarray] = []
+        self._tokens = bytearray()  # an array per sentence would cost a hundred bytes each
         self._sentences: list[int] = []
         self._documents: list[int] = []
         self._count = 0
@@ -73,7 +73,7 @@ class ShardWriter:
             return
         self._documents.append(len(kept))
         for sentence in kept:
-            self._tokens.append(np.asarray(sentence, dtype=self._dtype))
+            self._tokens += np.asarray(sentence, dtype=self._dtype).tobytes()
             self._sentences.append(len(sentence))
             self._count += len(sentence)
         if self._count >= self._limit:
@@ -97,7 +97,7 @@ class ShardWriter:
         """Write the shard at hand, then name it in the manifest."""
         name = f"shard_{len(self._facts['shards']):05d}"
         arrays = {
-            "tokens": np.concatenate(self._tokens),
+            "tokens": np.frombuffer(self._tokens, dtype=self._dtype),
             "sentences": np.asarray(self._sentences, dtype=np.int32),
             "documents": np.asarray(self._documents, dtype=np.int32),
         }
@@ -108,7 +108,8 @@ class ShardWriter:
         counts = {part: len(array) for part, array in arrays.items()}
         self._facts["shards"].append({"name": name, **counts, "sha256": hashes, "source_items": self._items})
         atomic.write_json(self._folder / _MANIFEST, self._facts)
-        self._tokens, self._sentences, self._documents, self._count = [], [], [], 0
+        del arrays  # they look into the buffer
+        self._tokens, self._sentences, self._documents, self._count = bytearray(), [], [], 0
 
 
 def open_shards(folder: Path, *, verify: bool = False) -> TokenCorpus:
