@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slonik.evaluate.russian_superglue.published import published_records
+from slonik.report.categories import category_tables
 from slonik.report.leaderboard import rank_tables, rankings_of, scores_of
 from slonik.report.ranking import borda, copeland, dowdall, mean_rank, minimax, ranks
 from slonik.report.scores import score_tables
@@ -79,3 +80,19 @@ def test_published_rows_show_every_task_beside_what_was_measured() -> None:
     assert "danetqa" in table.columns and "score" in table.columns
     mine = next(row for row in table.rows if row.cells[0].text == "mine")
     assert mine.cells[table.columns.index("danetqa")].mark == "absent"
+
+
+def test_categories_have_a_row_each_and_a_column_per_model() -> None:
+    part = {"value": 0.25, "low": 0.1, "high": 0.4, "accuracy": 0.6, "n": 7}
+    both = [
+        record(
+            "lidirus", 0.2, suite="russian_superglue", variant="", model=model, metric="matthews",
+            detail={"categories": found},
+        )
+        for model, found in (("a", {"logic": part, "logic: Negation": part}), ("b", {"logic": part}))
+    ]  # fmt: skip
+    (table,) = category_tables([*both, record("terra", 0.5)])
+    assert table.columns == ("category", "items", "a", "b")
+    rows = [[cell.plain() for cell in row.cells] for row in table.rows]
+    assert rows[0][:2] == ["logic", "7"] and "0.2500" in rows[0][2] and rows[0][2] == rows[0][3]
+    assert rows[1][0] == "logic: Negation" and table.rows[1].cells[3].mark == "absent"

@@ -157,6 +157,7 @@ def _show(
 ) -> None:  # fmt: skip
     from slonik.evaluate.russian_superglue import describe
     from slonik.evaluate.russian_superglue.published import published_records
+    from slonik.report.categories import category_tables
     from slonik.report.leaderboard import rank_tables
     from slonik.report.scores import difference_tables, score_tables
     from slonik.report.table import Cell, Row, Table
@@ -170,7 +171,12 @@ def _show(
         names = "; ".join(f"{task} ({files})" for task, files in missing.items())
         typer.echo(f"not scored, as their labelled files are not there: {names}. There is no nine-task score without.")
     beside = published_records() if published else []
-    for table in (*score_tables([*records, *beside]), *difference_tables(differences), *rank_tables(records)):
+    for table in (
+        *score_tables([*records, *beside]),
+        *difference_tables(differences),
+        *category_tables(records),
+        *rank_tables(records),
+    ):
         print_table(table)
 
 

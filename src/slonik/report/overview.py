@@ -9,6 +9,7 @@ from slonik.core.atomic import write_bytes, write_text
 from slonik.core.records import Record
 from slonik.report import page, plots
 from slonik.report.canvas import Plot
+from slonik.report.categories import category_tables
 from slonik.report.collect import Results
 from slonik.report.compression import drawn
 from slonik.report.figures import write
@@ -28,9 +29,13 @@ def overview_tables(results: Results) -> list[Table]:
     records = results.records
     boards = [record for record in records if record.suite in SHOWN_WHOLE]
     tables = [
-        *score_tables(records), *rank_tables(boards), *difference_tables(records), *order_tables(records),
+        *score_tables(records),
+        *rank_tables(boards),
+        *difference_tables(records),
+        *order_tables(records),
+        *category_tables(records),
         *resources_tables(records),
-    ]  # fmt: skip
+    ]
     if any(record.suite == "morocco" for record in records):
         tables.append(morocco_table(records))
     if found := trade_offs(records):
