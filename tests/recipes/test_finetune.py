@@ -114,6 +114,10 @@ def test_a_task_without_training_data_is_cross_fitted(folder: Path) -> None:
     rows = read_predictions(folder / "rwsd" / "predictions" / "seed0" / "rwsd.val_crowd.jsonl").rows
     assert sorted(int(row.idx) for row in rows) == list(range(30))
     assert next(r for r in found.records if r.model == str(folder / "model")).n == 30
+    part = find_part("rwsd", folder / "data")
+    assert part is not None
+    with pytest.raises(SlonikError, match="has learned from most of them"):
+        answer_part(folder / "rwsd", part)
     frozen = load_task_model(folder / "rwsd")  # its encoder is the one it came from
     assert frozen.encoder.weights_hash() == Passport.read(folder / "rwsd").lineage[-1].inputs["parent"]
 

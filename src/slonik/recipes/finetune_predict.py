@@ -14,7 +14,7 @@ from slonik import models
 from slonik.core.errors import SlonikError
 from slonik.core.lookup import lookup, unknown_name
 from slonik.evaluate.russian_superglue.baselines import BASELINES, fit
-from slonik.evaluate.russian_superglue.examples import Example
+from slonik.evaluate.russian_superglue.examples import Example, items_hash
 from slonik.evaluate.russian_superglue.parts import Part, find_part
 from slonik.evaluate.russian_superglue.predictions import Prediction
 from slonik.evaluate.russian_superglue.readers import parse_row, read_examples
@@ -114,6 +114,11 @@ def answer_part(folder: Path, part: Part) -> list[Prediction]:
 
     task, config = part.task.id, TaskConfig.read(folder)
     check_task(config, task, folder)
+    if config.details.get("learned_from") == items_hash(part.examples):
+        raise SlonikError(
+            f"{folder} was cross-fitted on these very items and has learned from most of them: score what its folds "
+            f"answered, a folder in {folder}/predictions"
+        )
     if config.kind == "text2text":
         return words_answerer(load_text_model(folder), task, config, 32)(part.examples)
     return model_answerer(load_task_model(folder), task, 64)(part.examples)

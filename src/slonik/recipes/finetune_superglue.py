@@ -17,7 +17,7 @@ import numpy as np
 from slonik.core.errors import MissingExtra, SlonikError
 from slonik.core.records import Record
 from slonik.evaluate.russian_superglue.baselines import BASELINES, fit
-from slonik.evaluate.russian_superglue.examples import Example
+from slonik.evaluate.russian_superglue.examples import Example, items_hash
 from slonik.evaluate.russian_superglue.figures import Scored, difference_records, scored
 from slonik.evaluate.russian_superglue.metrics import score, task_value
 from slonik.evaluate.russian_superglue.parts import Part, find_part, missing_files
@@ -28,7 +28,7 @@ from slonik.recipes.finetune_config import FinetuneRecipe
 from slonik.recipes.finetune_course import Answers, Course, Fold
 from slonik.recipes.finetune_items import Item
 from slonik.recipes.finetune_outputs import Floats
-from slonik.recipes.finetune_tasks import SHAPES, answers_of, items_of, task_config
+from slonik.recipes.finetune_tasks import LEARNED_FROM, SHAPES, answers_of, items_of, task_config
 
 TEST = "test"
 DIAGNOSTIC = "lidirus"
@@ -61,7 +61,9 @@ def build_course(task_id: str, recipe: FinetuneRecipe, *, with_diagnostic: bool 
         if test is not None:
             tests[name] = test.examples
     pairs = _first(recipe.per_task.get(task_id, {}).get("pairs"), recipe.tuning.pairs, SHAPES[task_id].pairs)
-    config = task_config(task_id, pairs=pairs)
+    # a model of one fold has learned from the other folds' items: whoever scores it must be able to know
+    seen = {LEARNED_FROM: items_hash(part.examples)} if part.train is None else {}
+    config = task_config(task_id, pairs=pairs, details=seen)
     given = {f"{name} {found.split}": items_of(name, found.examples, pairs) for name, found in parts.items()}
     given |= {f"{name} {TEST}": items_of(name, found, pairs) for name, found in tests.items()}
     course = Course(task_id, config, _folds(task_id, part, given, pairs, recipe), _score(part), SHAPES[task_id].tuning)

@@ -24,6 +24,8 @@ from slonik.models.task_config import Target, TaskConfig
 from slonik.models.text_pairs import TaskInput, TextSpan
 from slonik.recipes.finetune_items import Item
 
+LEARNED_FROM = "learned_from"
+"""Detail of a cross-fitted task model: hash of the items, most of which it has learned from."""
 Floats = NDArray[np.float32]
 
 
