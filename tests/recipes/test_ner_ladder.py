@@ -158,7 +158,10 @@ def test_one_tagger_of_a_recipe_is_a_folder(tmp_path: Path) -> None:
     system = {"name": "mine", "kind": "bilstm", "sizes": SIZES, "tuning": QUICK}
     settings = {"data": config.data, "out": str(tmp_path / "mine"), "system": system, "stopping": 0.2}
     found = run_tagging(build_config(TaggerRecipe, settings))
-    assert found["fit"] == 6 and found["stop"] == 2
+    assert found.summary["fit"] == 6 and found.summary["stop"] == 2
+    (micro,) = [record for record in found.records if record.metric == "f1_micro"]
+    assert micro.value == pytest.approx(found.summary["f1_stop"]) and micro.n == 2 and micro.low is not None
+    assert Passport.read(tmp_path / "mine").records == found.records
     assert load_tagger(tmp_path / "mine").labels == LABELS.classes
     assert read_training_texts(tmp_path / "mine") == {text_key(one.text) for one in documents()}
     with pytest.raises(SlonikError, match="is there already"):
@@ -176,6 +179,9 @@ def test_an_encoder_can_be_the_student(tmp_path: Path) -> None:
     owned = len(first["positions"])
     assert np.allclose(first["teacher"], said[:owned], atol=1e-3) and first["teacher"].shape == (owned, len(LABELS))
     assert first["input_ids"].max() > 0 and (examples[-1]["tags"] == -100).all()
+    silent = Lesson(teacher="x", weight=0.0)
+    plain = training_examples(student, silent, Material(documents(), [], [], teacher, tmp_path / "never"))
+    assert not (tmp_path / "never").exists() and plain[0]["teacher"][:, 0].all() and (plain[0]["tags"] >= 0).all()
     summary = train_tagger(student, system, material, tmp_path / "run", seed=0, identity={})
     assert summary.step > 0 and summary.best is not None
 

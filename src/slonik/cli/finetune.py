@@ -67,7 +67,7 @@ def finetune(
     if tasks == ["ner"]:
         own = {"epochs": epochs, "learning_rate": learning_rate, "max_length": max_length}
         labels: dict[str, Any] = {"data_dir": data_dir, "mapping": mapping, "crf": crf, "seed": seed}
-        lesson: dict[str, Any] = {"teacher": teacher, "unlabelled": unlabelled}
+        lesson: dict[str, Any] = {"teacher": teacher, "unlabelled": unlabelled, "json": json_file}
         finetune_ner(model, recipe, out, train, announce, labels | lesson, own, set_)
         return
     fields = _fields(

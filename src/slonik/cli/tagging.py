@@ -28,7 +28,7 @@ def finetune_ner(
         data: annotated texts in any known format.
         options: `data_dir`: folder that holds seccoll/, where there is no `data`; `mapping`: recipe that merges and
             drops labels; `teacher`: one tagger to learn from; `unlabelled`: text files on which it teaches; `crf`:
-            learn scores of label transitions; `seed`. None = as in the recipe.
+            learn scores of label transitions; `seed`; `json`: file for records. None = as in the recipe.
         tuning: fields of the training settings; None = as in the recipe.
 
     Raises:
@@ -36,6 +36,7 @@ def finetune_ner(
     """
     from slonik.core.config import parse_overrides, read_config
     from slonik.core.errors import SlonikError
+    from slonik.core.records import write_records
     from slonik.data.annotations.mapping import read_mapping
     from slonik.recipes.tagging import run_tagging
     from slonik.recipes.tagging_config import TaggerRecipe
@@ -58,8 +59,13 @@ def finetune_ner(
     if mapping is not None:
         fields["mapping"] = read_mapping(mapping).model_dump()
     found = run_tagging(read_config(TaggerRecipe, recipe, fields | parse_overrides(set_)), announce)
-    for name, value in found.items():
+    for name, value in found.summary.items():
         typer.echo(f"{name:>12} {value:.4f}" if isinstance(value, float) else f"{name:>12} {value}")
+    for record in found.records:
+        if record.metric == "f1_micro":
+            typer.echo(f"{'f1':>12} {record.value:.4f} [{record.low:.4f}, {record.high:.4f}] of the choosing documents")
+    if options.get("json") is not None:
+        write_records(options["json"], found.records)
     typer.echo(f"tagger: {out}")
 
 

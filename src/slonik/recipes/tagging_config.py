@@ -14,7 +14,7 @@ from slonik.recipes.finetune_config import Tuning
 Kind = Literal["crf", "bilstm", "encoder"]
 
 ENCODER_TUNING: dict[str, Any] = {
-    "epochs": 3.0, "batch_texts": 32, "batch_tokens": 640, "learning_rate": 3e-4, "layer_decay": 0.95,
+    "epochs": 3.0, "batch_texts": 32, "batch_tokens": 640, "learning_rate": 1e-4, "layer_decay": 0.95,
     "evaluations": 1, "patience": None, "max_length": 160, "encoder_dropout": 0.0,
 }  # fmt: skip
 BILSTM_TUNING: dict[str, Any] = {

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from slonik import models
@@ -130,7 +132,10 @@ def training_examples(tagger: NeuralTagger, lesson: Lesson | None, material: Mat
     if lesson is None or material.teacher is None:
         return labelled_examples(fit, features, labels)
     texts = [document.text for document in fit]
-    told = soft_labels(material.teacher, texts, features, labels, material.cache)
+    if lesson.weight > 0:
+        told: Sequence[NDArray[Any]] = soft_labels(material.teacher, texts, features, labels, material.cache)
+    else:  # gold alone counts there: the teacher is not asked, and the field is filled
+        told = [np.eye(1, len(labels), dtype=np.float16).repeat(len(features.split(text)), 0) for text in texts]
     examples = labelled_examples(fit, features, labels, told)
     if material.unlabelled:
         more = soft_labels(material.teacher, material.unlabelled, features, labels, material.cache)
