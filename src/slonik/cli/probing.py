@@ -37,7 +37,7 @@ def probing(
     """
     import slonik
     from slonik.core.paths import data_dir as data_folder
-    from slonik.evaluate.probing import Options, baseline_records, compare, probe, read_tasks
+    from slonik.evaluate.probing import Options, baseline_records, compare, probe, published_records, read_tasks
     from slonik.evaluate.probing.baselines import NAMES
 
     found, missing = read_tasks(data_folder(data_dir), _split(tasks), limit=limit)
@@ -62,6 +62,7 @@ def probing(
     records = [record for probing in done for record in probing.records] + compare(done)
     if baselines:
         records += baseline_records(found, lambda task: _say("baselines", task))
+    records += published_records(found)
     _write(records, missing, json_file, html)
 
 

@@ -13,6 +13,7 @@ from slonik.report.canvas import Colours, Plot
 from slonik.report.figures import significant
 from slonik.report.heatmap import heatmap
 from slonik.report.page import figure, page, section, table
+from slonik.report.plots import Bar, bars
 from slonik.report.table import ABSENT, Cell, Row, Table
 
 SUITE = "inspection"
@@ -38,6 +39,11 @@ def inspection_plots(records: Sequence[Record]) -> dict[str, Plot]:
             plots[f"attention-{name}"] = _grid(records, name, "attention")
     for measure in _values(_of(records, "similarity"), "variant"):
         plots[f"similarity-{measure}"] = similarity_plot(records, measure)
+    for record in records:
+        if record.suite == SUITE and "by_layer" in record.detail:
+            rows = [Bar(f"layer {layer}", float(count)) for layer, count in enumerate(record.detail["by_layer"])]
+            words = f"of the {record.detail['counted']} best neurons for {record.task}"
+            plots[f"neurons-{record.task}"] = bars(rows, x_label=words, write="{:.0f}".format)
     return plots
 
 

@@ -36,7 +36,7 @@ def probing_tables(records: Iterable[Record]) -> list[Table]:
 
 def layer_maps(records: Iterable[Record], metric: str = "accuracy") -> dict[str, Plot]:
     """ "model, variant" -> heat map of layers against tasks; frames mark the layer that validation prefers."""
-    own = [r for r in records if r.suite == SUITE and r.metric == metric and not r.detail.get("baseline")]
+    own = [r for r in records if r.suite == SUITE and r.metric == metric and not _is_beside(r)]
     plots = {}
     for variant in _names(own, "variant"):
         for model in _names([r for r in own if r.variant == variant and r.layer is not None], "model"):
@@ -77,11 +77,11 @@ def _accuracy(variant: str, records: Sequence[Record]) -> Table:
     """The paper's table; the best model of a task is marked."""
     whole = [r for r in records if r.metric == "accuracy" and r.layer is None]
     tasks = _names(whole, "task")
-    models = _names([r for r in whole if not r.detail.get("baseline")], "model")
-    others = _names([r for r in whole if r.detail.get("baseline")], "model")
+    models = _names([r for r in whole if not _is_beside(r)], "model")
+    others = _names([r for r in whole if _is_beside(r)], "model")
     cells = {(r.model, r.task): r for r in whole}
-    best = {task: max((cells[m, task].value or 0.0 for m in [*models, *others] if (m, task) in cells), default=0.0)
-            for task in tasks}  # fmt: skip
+    measured = [r for r in whole if not r.detail.get("published")]
+    best = {task: max((r.value or 0.0 for r in measured if r.task == task), default=0.0) for task in tasks}
     rows = [Row((Cell(task), *(_cell(cells.get((name, task)), best[task]) for name in [*models, *others])))
             for task in tasks]  # fmt: skip
     notes = [
@@ -101,7 +101,11 @@ def _cell(record: Record | None, best: float) -> Cell:
     if layer is not None:
         low, high = record.detail.get("layer_low", layer), record.detail.get("layer_high", layer)
         spread += f", layer {low}–{high}" if low != high else f", layer {layer}"
-    return Cell(f"{100 * record.value:.1f}{place}", spread, "best" if record.value >= best else "")
+    return Cell(
+        f"{100 * record.value:.1f}{place}",
+        spread,
+        "best" if record.value >= best and not record.detail.get("published") else "",
+    )
 
 
 def _best_layers(variant: str, metric: str, records: Sequence[Record]) -> Table:
@@ -158,7 +162,12 @@ def _times(value: float | None, scale: float) -> float | None:
 
 
 def _is_baseline(records: Sequence[Record], model: str) -> bool:
-    return all(record.detail.get("baseline") for record in records if record.model == model)
+    return all(_is_beside(record) for record in records if record.model == model)
+
+
+def _is_beside(record: Record) -> bool:
+    """Whether a record is of a baseline or was read in the paper."""
+    return bool(record.detail.get("baseline") or record.detail.get("published"))
 
 
 def _names(records: Iterable[Record], attribute: str) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from slonik.core.errors import SlonikError
+from slonik.evaluate.probing.published import published_records
 from slonik.evaluate.probing.readers import find_file, read_task
 from slonik.evaluate.probing.tasks import TASKS
 
@@ -65,6 +66,17 @@ def test_a_limit_keeps_proportions(tmp_path: Path) -> None:
     assert data.texts == read_task(path, TASK, limit=50).texts
     assert find_file(TASK, tmp_path) == path
     assert find_file(TASKS["sent_len"], tmp_path) is None
+
+
+def test_published_figures_stand_beside_original_files_alone(tmp_path: Path) -> None:
+    task = TASKS["ngram_shift"]
+    path = tmp_path / task.file
+    path.write_text(GOOD, encoding="utf-8")
+    found = {record.model: record for record in published_records([read_task(path, task)])}
+    assert found["XLM-R (published)"].value == 0.869
+    assert found["XLM-R (published)"].detail["layer"] == 9
+    (tmp_path / "manifest.json").write_text("{}", encoding="utf-8")
+    assert published_records([read_task(path, task)]) == []
 
 
 @pytest.mark.shared_data

@@ -1,5 +1,6 @@
 """RuSentEval: what every layer of a model knows about a sentence, with baselines, control tasks and intervals."""
 
+from slonik.evaluate.probing.published import published_records
 from slonik.evaluate.probing.run import (
     POOLINGS,
     PROBES,
@@ -12,4 +13,15 @@ from slonik.evaluate.probing.run import (
 )
 from slonik.evaluate.probing.tasks import TASKS
 
-__all__ = ["POOLINGS", "PROBES", "TASKS", "Options", "Probing", "baseline_records", "compare", "probe", "read_tasks"]
+__all__ = [
+    "POOLINGS",
+    "PROBES",
+    "TASKS",
+    "Options",
+    "Probing",
+    "baseline_records",
+    "compare",
+    "probe",
+    "published_records",
+    "read_tasks",
+]

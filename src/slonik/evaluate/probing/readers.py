@@ -18,6 +18,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_file
 from slonik.core.seeds import derive_seed
 from slonik.data.lines import numbered_lines
+from slonik.data.probing.build import MANIFEST
 from slonik.evaluate.probing.tasks import FOLDER, Task
 
 SPLITS = ("tr", "va", "te")
@@ -41,7 +42,8 @@ class TaskData:
 
     Attributes:
         task: the task. train, validation, test: its subsets. sha256: hash of the file.
-        classes: labels of the training subset, sorted. notes: what was decided about the file, in sentences.
+        notes: what was decided about the file, in sentences.
+        built: made by `slonik data probing` (its manifest is beside the file), not the authors' file.
     """
 
     task: Task
@@ -50,6 +52,7 @@ class TaskData:
     test: Split
     sha256: str
     notes: tuple[str, ...] = ()
+    built: bool = False
 
     @property
     def classes(self) -> list[str]:
@@ -100,7 +103,7 @@ def read_task(path: Path, task: Task, *, limit: int | None = None) -> TaskData:
         rows = _limited(rows, limit)
     _judge(path, rows, notes)
     train, validation, test = (_split(rows[name]) for name in SPLITS)
-    return TaskData(task, train, validation, test, sha256_file(path), tuple(notes))
+    return TaskData(task, train, validation, test, sha256_file(path), tuple(notes), (path.parent / MANIFEST).is_file())
 
 
 def _complete(path: Path, rows: dict[str, list[tuple[str, str]]], notes: list[str]) -> None:
