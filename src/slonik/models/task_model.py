@@ -67,6 +67,8 @@ class TaskModel(nn.Module):
         flat = {"input_ids": ids.flatten(0, -2), "attention_mask": batch["attention_mask"].flatten(0, -2)}
         if self._takes_types and "token_type_ids" in batch:
             flat["token_type_ids"] = batch["token_type_ids"].flatten(0, -2)
+        if getattr(self.head, "reads_all_layers", False):
+            return torch.stack(self.transformer(**flat, output_hidden_states=True).hidden_states)
         states: Tensor = self.transformer(**flat).last_hidden_state
         return states.reshape(*ids.shape, states.shape[-1])
 

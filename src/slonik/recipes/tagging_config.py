@@ -14,7 +14,7 @@ from slonik.recipes.finetune_config import Tuning
 Kind = Literal["crf", "bilstm", "encoder"]
 
 ENCODER_TUNING: dict[str, Any] = {
-    "epochs": 3.0, "batch_texts": 32, "batch_tokens": 640, "learning_rate": 1e-4, "layer_decay": 0.95,
+    "epochs": 3.0, "batch_texts": 32, "batch_tokens": 640, "learning_rate": 2e-4, "layer_decay": 0.9,
     "evaluations": 1, "patience": None, "max_length": 160, "encoder_dropout": 0.0,
 }  # fmt: skip
 BILSTM_TUNING: dict[str, Any] = {
@@ -49,6 +49,8 @@ class System(Config):
     """Of an encoder: folder, hub id or embedded:NAME."""
     crf: bool = False
     """Learn scores of label transitions on top (a plain CRF has them anyway)."""
+    all_layers: bool = True
+    """Of an encoder: read a learnt average of all its layers instead of the last."""
     sizes: BiLstmConfig = BiLstmConfig()
     """Of a BiLSTM; its `crf` is the field above."""
     tuning: dict[str, Any] = {}

@@ -81,7 +81,8 @@ def new_tagger(system: System, labels: BioLabels, texts: Sequence[str], *, overl
     assert system.model is not None
     tuning = system.full_tuning()
     encoder = models.load(system.model)
-    head = {"crf": system.crf, **tuning.head}
+    states = int(encoder.model.config.num_hidden_layers) + 1 if system.all_layers else 0
+    head = {"crf": system.crf, "layers": states, **tuning.head}
     config = TaskConfig(
         kind="tokens", task="ner", target="tags", labels=labels.names, head=head,
         max_length=min(tuning.max_length or 256, encoder.max_length), details={"overlap": overlap},

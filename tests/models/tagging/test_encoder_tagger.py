@@ -75,6 +75,27 @@ def test_saved_tagger_is_an_ordinary_checkpoint_too(tmp_path: Path, crf: bool) -
     assert slonik.load(folder).encode(["слон"]).shape == (1, 32)
 
 
+def test_a_head_that_reads_all_layers_averages_their_normalised_states(tmp_path: Path) -> None:
+    tagger = encoder(tmp_path / "base", layers=3)  # two layers and the embeddings
+    model = tagger.model
+    assert isinstance(model, TaskModel)
+    words = tagger.features.split(TEXTS[0])
+    (window,) = tagger.features.windows(TEXTS[0], words)[:1]
+    batch = {name: torch.from_numpy(array).long()[None] for name, array in window.fields.items()}
+    with torch.no_grad():
+        model.head.mixture.copy_(torch.tensor([0.0, 1.0, 2.0]))  # type: ignore[operator, union-attr]
+        states = model.transformer(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], output_hidden_states=True
+        ).hidden_states
+        weights = torch.tensor([0.0, 1.0, 2.0]).softmax(0)
+        normalised = [(one - one.mean(-1, keepdim=True)) / (one.var(-1, unbiased=False, keepdim=True) + 1e-5).sqrt()
+                      for one in states]  # fmt: skip
+        mixed = sum(weight * one[0, batch["positions"][0]] for weight, one in zip(weights, normalised, strict=True))
+        assert torch.allclose(model(batch)[0], model.head.output(mixed), atol=1e-4)  # type: ignore[operator, union-attr]
+    folder = save_task_model(model, tmp_path / "tagger")
+    assert load_tagger(folder).tag(TEXTS) == tagger.tag(TEXTS)
+
+
 def test_a_model_for_another_task_is_refused(tmp_path: Path) -> None:
     config = TaskConfig(kind="sequence", task="mood", labels=("да", "нет"))
     model = new_task_model(slonik.load(checkpoint(tmp_path / "base")), config)

@@ -68,10 +68,12 @@ def bilstm(*, crf: bool = False, seed: int = 0, window: int = 16, overlap: int =
     return new_bilstm(LABELS, BiLstmConfig(crf=crf, **given), features, seed=seed)  # type: ignore[arg-type]
 
 
-def encoder(folder: Path, *, family: str = "bert", crf: bool = False, max_length: int = 24) -> NeuralTagger:
+def encoder(
+    folder: Path, *, family: str = "bert", crf: bool = False, max_length: int = 24, layers: int = 0
+) -> NeuralTagger:
     """An untrained tagger over a tiny encoder, whose checkpoint is written to `folder`."""
     config = TaskConfig(
-        kind="tokens", task="ner", target="tags", labels=LABELS.names, head={"crf": crf}, max_length=max_length,
-        details={"overlap": 8},
+        kind="tokens", task="ner", target="tags", labels=LABELS.names, head={"crf": crf, "layers": layers},
+        max_length=max_length, details={"overlap": 8},
     )  # fmt: skip
     return encoder_tagger(new_task_model(models.load(checkpoint(folder, family)), config), "tiny")

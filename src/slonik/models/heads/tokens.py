@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from slonik.models.tagging.crf import LinearChainCrf
@@ -26,17 +27,29 @@ class TokenHead(nn.Module):
         outputs: L, numbered as in `BioLabels`.
         crf: learn scores of label transitions too; otherwise labels are independent but for the BIO rules.
         dropout: on the hidden states.
+        layers: 0 reads the last layer; K reads all K states of the encoder (its layers and embeddings), normalised and
+            averaged with learnt weights (ELMo, Peters et al. 2018, section 3.2). Sentence encoders want it: their last
+            layer gives all words of a text nearly one vector.
     """
 
-    def __init__(self, dimension: int, outputs: int, *, crf: bool = False, dropout: float = 0.1) -> None:
+    def __init__(
+        self, dimension: int, outputs: int, *, crf: bool = False, dropout: float = 0.1, layers: int = 0
+    ) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(dimension, outputs)
         self.crf = LinearChainCrf(outputs, learnt=crf)
+        self.mixture = nn.Parameter(torch.zeros(layers)) if layers else None
+        self.reads_all_layers = layers > 0
 
     def forward(self, hidden: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-        """(B, T, D) -> emissions (B, W, L), float32; `batch["positions"]` (B, W) are places in T."""
+        """(B, T, D), or (K, B, T, D) -> emissions (B, W, L), float32; `batch["positions"]` (B, W) are places in T."""
         places = batch[POSITIONS]
         rows = torch.arange(len(places), device=places.device)[:, None]
-        scores: Tensor = self.output(self.dropout(hidden[rows, places]))
+        if self.mixture is None:
+            words = hidden[rows, places]
+        else:
+            states = functional.layer_norm(hidden[:, rows, places], hidden.shape[-1:])  # (K, B, W, D)
+            words = torch.einsum("k,kbwd->bwd", self.mixture.softmax(0).to(states.dtype), states)
+        scores: Tensor = self.output(self.dropout(words))
         return scores.float()
