@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.state import AcceleratorState
 from tokenizers import Tokenizer
 from torch import nn
 from transformers import (
@@ -220,6 +221,7 @@ def main() -> None:
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in CONTENDERS}
         for turn in range(options.rounds):
             for name in CONTENDERS if turn % 2 == 0 else reversed(CONTENDERS):
+                AcceleratorState._reset_state(True)  # Trainer's precision would stay for the whole process
                 found[name].append(contenders[name]())
         records += _rows(precision, {name: np.asarray(speeds) for name, speeds in found.items()}, options.rounds)
     if options.json:
