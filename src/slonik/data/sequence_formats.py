@@ -168,8 +168,7 @@ class TokenSequences:
     def _doc_sentences(self) -> IntArray:
         documents = self.corpus.documents
         found = [
-            self._greedy(self.corpus.sentences, int(first), int(last))
-            for first, last in itertools.pairwise(documents)
+            self._greedy(self.corpus.sentences, int(first), int(last)) for first, last in itertools.pairwise(documents)
         ]
         return np.concatenate(found) if found else np.zeros((0, 2), np.int64)
 
