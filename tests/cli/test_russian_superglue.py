@@ -190,7 +190,7 @@ def test_a_task_model_is_run_its_model_of_terra_answers_lidirus_and_its_passport
     from slonik import models
     from slonik.core.passport import Passport
     from slonik.models.task_model import new_task_model, save_task_model
-    from slonik.recipes.finetune_tasks import task_config
+    from slonik.recipes.finetuning.tasks import task_config
     from tests import tiny
 
     encoder = models.load(tiny.checkpoint(tmp_path / "encoder"))

@@ -34,7 +34,7 @@ def distill(
     from rich.console import Console
 
     from slonik.core.config import parse_overrides, read_config
-    from slonik.recipes.distill import DistillRecipe, run_distill
+    from slonik.recipes.compression.distill import DistillRecipe, run_distill
 
     fields = {
         "model": model, "teacher": teacher, "out": str(out), "seed": seed, "corpus.texts": corpus or None,

@@ -113,8 +113,8 @@ def _train(
 ) -> None:
     from slonik.core.config import parse_overrides, read_config
     from slonik.core.records import write_records
-    from slonik.recipes.finetune import run_finetune
-    from slonik.recipes.finetune_config import FinetuneRecipe
+    from slonik.recipes.finetuning.config import FinetuneRecipe
+    from slonik.recipes.finetuning.finetune import run_finetune
 
     config = read_config(FinetuneRecipe, recipe, fields | parse_overrides(set_))
     found = run_finetune(config, announce)

@@ -64,7 +64,7 @@ def russian_superglue(
 
 def _model_answer(folder: Path, part: Part) -> list[object]:
     """Answers of a task model; the libraries that it needs are imported when it is run."""
-    from slonik.recipes.finetune_predict import answer_part
+    from slonik.recipes.finetuning.predict import answer_part
 
     return list(answer_part(folder, part))
 

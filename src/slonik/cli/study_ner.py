@@ -10,7 +10,7 @@ import typer
 from slonik.cli.tagging import security_collection
 
 if TYPE_CHECKING:
-    from slonik.recipes.ner_scores import Scores
+    from slonik.recipes.tagging.scores import Scores
 
 
 def ner(
@@ -38,9 +38,9 @@ def ner(
 
     from slonik.core.config import parse_overrides, read_config
     from slonik.core.records import write_records
-    from slonik.recipes.ner_ladder import chosen_systems, run_ladder
-    from slonik.recipes.ner_scores import score_ladder, write_ladder
-    from slonik.recipes.tagging_config import LadderRecipe
+    from slonik.recipes.tagging.config import LadderRecipe
+    from slonik.recipes.tagging.ladder import chosen_systems, run_ladder
+    from slonik.recipes.tagging.scores import score_ladder, write_ladder
 
     fields: dict[str, object] = {"data": _text(data), "format": kind, "out": _text(out)}
     if data is None and data_dir is not None:

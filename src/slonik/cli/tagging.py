@@ -38,8 +38,8 @@ def finetune_ner(
     from slonik.core.errors import SlonikError
     from slonik.core.records import write_records
     from slonik.data.annotations.mapping import read_mapping
-    from slonik.recipes.tagging import run_tagging
-    from slonik.recipes.tagging_config import TaggerRecipe
+    from slonik.recipes.tagging.config import TaggerRecipe
+    from slonik.recipes.tagging.tagger import run_tagging
 
     teacher, unlabelled, mapping = (options.get(name) for name in ("teacher", "unlabelled", "mapping"))
     if teacher and len(teacher) > 1:

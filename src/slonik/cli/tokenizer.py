@@ -98,7 +98,7 @@ def trim(
     """
     from slonik.core.config import read_config
     from slonik.core.records import write_records
-    from slonik.recipes.trim_checkpoint import TrimCheckpointConfig, trim_checkpoint
+    from slonik.recipes.compression.trim_checkpoint import TrimCheckpointConfig, trim_checkpoint
 
     rules: dict[str, Any] = {"scripts": _names(scripts), "always_keep": keep}
     rules["mode"] = "counts" if counts_only else "scripts"

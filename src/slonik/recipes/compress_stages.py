@@ -17,9 +17,9 @@ from slonik import models
 from slonik.core.paths import data_dir
 from slonik.core.records import Record
 from slonik.models.encoder import TorchEncoder
-from slonik.recipes.compress_config import CompressConfig
-from slonik.recipes.compress_corpus import CorpusSample
-from slonik.recipes.compress_measure import agreement_records
+from slonik.recipes.compression.config import CompressConfig
+from slonik.recipes.compression.corpus import CorpusSample
+from slonik.recipes.compression.measure import agreement_records
 from slonik.report.stages import Stage
 
 _SUITES = ("agreement", "encodechka")

@@ -1,0 +1,1 @@
+"""Train a checkpoint on with the texts of a domain: `slonik adapt`."""

@@ -1,0 +1,1 @@
+"""What repeating the data does: `slonik study repetition`."""
