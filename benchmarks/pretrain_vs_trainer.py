@@ -45,7 +45,7 @@ from slonik.models.tokenizing import template_of
 from slonik.objectives.mlm import MaskedLanguageModel
 from slonik.recipes.corpus_shards import tokenised
 from slonik.recipes.pieces import pieces_of
-from slonik.recipes.pretrain_config import PretrainConfig
+from slonik.recipes.pretraining.config import PretrainConfig
 from slonik.tokenizers.training import TrainConfig as TokenizerTraining
 from slonik.tokenizers.training import train as train_tokenizer
 from slonik.train.loop import run
