@@ -10,7 +10,7 @@ import yaml
 
 from slonik.cli.main import main
 from slonik.data.annotations.spans_jsonl import write_spans_jsonl
-from slonik.recipes.tagging.tagger import train as tagging_train
+from slonik.recipes.tagging import train as tagging_train
 from tests.models.tagging.toys import documents, table
 
 SIZES = {"hidden": 8, "character_features": 8, "learnt_words": 8}

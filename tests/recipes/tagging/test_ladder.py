@@ -16,12 +16,12 @@ from slonik.data.annotations.spans_jsonl import read_spans_jsonl, write_spans_js
 from slonik.data.annotations.training_texts import read_training_texts, text_key
 from slonik.models.tagging import load_tagger
 from slonik.models.tagging.bilstm import BiLstmConfig
+from slonik.recipes.tagging import train as tagging_train
 from slonik.recipes.tagging.config import LadderRecipe, Lesson, System, TaggerRecipe
 from slonik.recipes.tagging.data import exact_f1, labelled_examples, read_collection
 from slonik.recipes.tagging.ladder import Ladder, chosen_systems, run_ladder
 from slonik.recipes.tagging.scores import score_ladder, write_ladder
 from slonik.recipes.tagging.tagger import run_tagging
-from slonik.recipes.tagging.tagger import train as tagging_train
 from slonik.recipes.tagging.teacher import word_probabilities
 from slonik.recipes.tagging.train import Material, new_tagger, train_tagger, training_examples
 from tests.models.tagging.toys import LABELS, bilstm, documents, table

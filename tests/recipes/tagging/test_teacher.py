@@ -9,8 +9,8 @@ import pytest
 
 from slonik.core.errors import SlonikError
 from slonik.models.tagging.bio import BioLabels
+from slonik.recipes.tagging import teacher as tagging_teacher
 from slonik.recipes.tagging.config import Lesson
-from slonik.recipes.tagging.tagger import teacher as tagging_teacher
 from slonik.recipes.tagging.teacher import carry_over, draw_unlabelled, soft_labels, word_probabilities
 from tests.models.tagging.toys import bilstm, documents, encoder
 
