@@ -78,3 +78,26 @@ def test_processes_that_do_not_find_each_other_are_not_taken_for_runs_of_their_o
     monkeypatch.setenv("WORLD_SIZE", "4")
     with pytest.raises(SlonikError, match="announced 4 processes and this run sees 1"):
         toy_processes.train(tmp_path / "four")
+
+
+_LEAVING = """
+import os, torch
+from slonik.train.processes import leave
+torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=torch.distributed.HashStore())
+model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 1))
+model(torch.ones(1, 2)).sum().backward()
+during = os.listdir("/proc/self/task")
+del model
+leave()
+print(len(during), len(os.listdir("/proc/self/task")))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are listed by Linux only")
+def test_nothing_of_the_group_runs_on_when_the_interpreter_shuts_down() -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", _LEAVING], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    during, after = map(int, done.stdout.split())
+    assert during > after == 1

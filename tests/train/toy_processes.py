@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from slonik.core.errors import SlonikError
 from slonik.objectives.loss import Batch, Loss
 from slonik.train.loop import run
+from slonik.train.processes import leave
 from slonik.train.protocols import IntArray
 from slonik.train.run_state import RunSummary
 from slonik.train.train_config import TrainConfig
@@ -133,7 +134,7 @@ def main(folder: Path) -> None:
         train(folder / "accident", shared_shard=True)
     except SlonikError as error:
         (folder / f"accident_{rank}.txt").write_text(str(error), encoding="utf-8")
-    torch.distributed.destroy_process_group()
+    leave()
 
 
 if __name__ == "__main__":

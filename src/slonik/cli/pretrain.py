@@ -70,9 +70,11 @@ def _train(config: Any) -> Any:
     from rich.console import Console
 
     from slonik.recipes.pretraining.pretrain import run_pretrain
+    from slonik.train.processes import leave
 
     notes = Console(stderr=True)
     found = run_pretrain(config, announce=lambda line: notes.print(line, highlight=False))
+    leave()
     for record in found.records:
         low, high = record.low or 0.0, record.high or 0.0
         typer.echo(f"bits per byte {record.value:.4f} [{low:.4f}, {high:.4f}] on {record.n} held-out texts")
