@@ -185,7 +185,6 @@ def _distilled(
             teacher, student, matching_ids(student, teacher), sample, config.corpus, settings, scratch,
             seed=config.seed, further_teachers=others,
         )  # fmt: skip
-        student.model.set_attn_implementation("sdpa")
         models.save(student, folder / "checkpoint")
         shutil.copy(run.metrics, folder / "metrics.jsonl")
         best = run.best

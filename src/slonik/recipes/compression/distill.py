@@ -66,7 +66,6 @@ def run_distill(config: DistillRecipe, announce: Announce = lambda line: None) -
             teacher, student, token_ids, sample, config.corpus, config.distill, scratch,
             seed=config.seed, further_teachers=others,
         )  # fmt: skip
-        student.model.set_attn_implementation("sdpa")
         summary = {"steps": found.step, "texts_seen": found.texts, "held_out": found.best.figures if found.best else {}}
         step = Step(
             command="distill", config=config.model_dump(mode="json"), seed=config.seed, summary=summary,

@@ -35,9 +35,6 @@ from slonik.train.teacher_cache import teacher_vectors
 from slonik.train.text_loader import TextLoader
 from slonik.train.train_config import TrainConfig
 
-EAGER_UP_TO_TOKENS = 128
-"""On a CPU the fused attention's backward pass costs more than all else together for texts shorter than this."""
-
 
 def distill(
     teacher: TorchEncoder,
@@ -70,7 +67,6 @@ def distill(
         dimension=student.dimension,
         teachers=targets.dimensions,
     )
-    _prefer_eager(student.model, corpus.max_tokens)
     loader = TextLoader(
         targets.ids,
         objective,
@@ -226,8 +222,3 @@ def _pad_id(student: TorchEncoder) -> int:
     if not known:
         raise SlonikError(f"the tokenizer of {student.name} has no padding token: add one to its tokenizer.json")
     return int(known[0])
-
-
-def _prefer_eager(model: Any, max_tokens: int) -> None:
-    if model.device.type == "cpu" and max_tokens <= EAGER_UP_TO_TOKENS:
-        model.set_attn_implementation("eager")

@@ -32,8 +32,6 @@ from slonik.train.run_state import RunSummary
 from slonik.train.train_config import TrainConfig
 
 LARGE_TABLE_ROWS = 4096
-EAGER_UP_TO_TOKENS = 160
-"""On a CPU in bf16 the fused attention's backward pass is slower than the plain one for inputs shorter than this."""
 TRAINED = "trained.safetensors"
 FEW_STOPPING = 100
 
@@ -177,7 +175,7 @@ def copy_of(base: TorchEncoder) -> TorchEncoder:
 
 @contextmanager
 def prepared(model: Any, tuning: Tuning) -> Iterator[None]:
-    """Freeze what is not trained and keep it out of the state that is saved; dropout and attention for training.
+    """Freeze what is not trained and keep it out of the state that is saved; dropout for training.
 
     A frozen table of 250,000 rows is most of a small model: saving it at every better look would take longer than
     looking.
@@ -198,15 +196,12 @@ def prepared(model: Any, tuning: Tuning) -> Iterator[None]:
     names = {name for name, parameter in model.named_parameters() if id(parameter) in frozen}
     hook = model.register_state_dict_post_hook(_without(names))
     dropouts = _set_dropout(encoder, tuning.encoder_dropout)
-    eager = _prefer_eager(model, tuning)
     try:
         yield
     finally:
         hook.remove()
         for dropout, before in dropouts:
             dropout.p = before
-        if eager:
-            encoder.set_attn_implementation("sdpa")
         for parameter in encoder.parameters():
             parameter.requires_grad_(True)
 
@@ -227,16 +222,6 @@ def _set_dropout(encoder: nn.Module, rate: float | None) -> list[tuple[nn.Dropou
     for part in parts:
         part.p = rate
     return before
-
-
-def _prefer_eager(model: Any, tuning: Tuning) -> bool:
-    used = getattr(model.transformer.config, "_attn_implementation", None)
-    config = getattr(model, "config", None)
-    short = config is not None and config.max_length <= EAGER_UP_TO_TOKENS
-    if model.transformer.device.type != "cpu" or tuning.precision != "bf16" or used != "sdpa" or not short:
-        return False
-    model.transformer.set_attn_implementation("eager")
-    return True
 
 
 def save_trained(model: TaskModel, folder: Path, freeze: str) -> None:
