@@ -84,13 +84,9 @@ def test_torch_free_packages_do_not_import_torch() -> None:
         if place.parts[0] not in TORCH_FREE and len(place.parts) > 1:
             continue
         for name in _imports(ast.parse(path.read_text(encoding="utf-8"))):
-            if name.split(".")[0] in ("torch", "transformers") and place.as_posix() not in _MAY_NAME_TORCH:
+            if name.split(".")[0] in ("torch", "transformers"):
                 wrong.append(f"{place} imports {name}")
     assert wrong == []
-
-
-# Code that measures torch contenders in processes of their own, and decoders behind the server.
-_MAY_NAME_TORCH: set[str] = {"serve/decoder.py"}
 
 
 def test_no_module_of_slonik_is_in_an_import_cycle() -> None:

@@ -44,9 +44,10 @@ def test_a_decoder_is_known_by_its_config(folder: Path, tmp_path: Path) -> None:
 def test_greedy_text_is_that_of_transformers(decoder: TorchDecoder) -> None:
     import torch
 
-    ids = decoder._prompt_ids(PROMPT)
-    whole = decoder.model.generate(torch.tensor([ids]), max_new_tokens=12, do_sample=False, pad_token_id=1)[0].tolist()
-    expected = decoder.tokenizer.decode(whole)[len(decoder.tokenizer.decode(ids)) :]
+    model, tokenizer = decoder.writer.model, decoder.writer.tokenizer
+    ids = decoder.writer.prompt_ids(PROMPT)
+    whole = model.generate(torch.tensor([ids]), max_new_tokens=12, do_sample=False, pad_token_id=1)[0].tolist()
+    expected = tokenizer.decode(whole)[len(tokenizer.decode(ids)) :]
     written = "".join(decoder.generate(PROMPT, max_tokens=12, temperature=0))
     assert written == expected.rstrip("\ufffd")
     assert written
@@ -57,10 +58,28 @@ def test_a_tiny_nucleus_is_greedy(decoder: TorchDecoder) -> None:
     assert "".join(decoder.generate(PROMPT, max_tokens=8, top_p=1e-9)) == greedy
 
 
+def test_what_is_drawn_differs_from_request_to_request(decoder: TorchDecoder) -> None:
+    texts = {"".join(decoder.generate(PROMPT, max_tokens=20, temperature=1.5)) for _ in range(4)}
+    assert len(texts) > 1
+
+
+def test_there_is_a_piece_per_token_and_no_broken_character(decoder: TorchDecoder) -> None:
+    from slonik.models.sampling import SamplingConfig
+
+    for seed in range(8):
+        sampling = SamplingConfig(max_tokens=9, temperature=1.5, seed=seed)
+        ids = decoder.writer.prompt_ids(PROMPT)
+        tokens = [row[0] for row in decoder.writer._tokens([ids], sampling, [0]) if row[0] is not None]
+        pieces = list(decoder.writer.generate(PROMPT, sampling, rest=False))
+        assert len(pieces) == len(tokens)
+        whole = "".join(decoder.writer.generate(PROMPT, sampling))
+        assert whole.startswith("".join(pieces)) and whole.rstrip("\ufffd") == "".join(pieces).rstrip("\ufffd")
+
+
 def test_the_context_is_a_limit(decoder: TorchDecoder) -> None:
     room = decoder.max_tokens - decoder.count_tokens(PROMPT)
     assert len(list(decoder.generate(PROMPT, max_tokens=1000, temperature=1.5))) <= room
-    with pytest.raises(SlonikError, match="send fewer than 64"):
+    with pytest.raises(SlonikError, match="tiny-gpt takes fewer than 64"):
         next(decoder.generate("слон " * 200, max_tokens=1))
 
 

@@ -163,9 +163,6 @@ def test_finished_run_is_not_trained_again(tmp_path: Path) -> None:
 class _Squares:
     """A regression objective whose batches can be cut in any way; its loss is a mean over texts."""
 
-    def corrupt(self, ids: Any, rng: np.random.Generator) -> Batch:
-        raise NotImplementedError
-
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         total = (model(batch["x"]) - batch["y"]).square().mean()
         return Loss(total, {"squares": total.detach()}, weight=len(batch["x"]))

@@ -7,13 +7,11 @@ uses, and batches of unequal size, so that a mean of means would show.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from slonik.core.errors import SlonikError
@@ -60,9 +58,6 @@ class Network(nn.Module):
 
 class NextWord:
     """The word after the next; calls parts of the model, never its `forward`."""
-
-    def corrupt(self, ids: Sequence[NDArray[np.integer]], rng: np.random.Generator) -> Batch:
-        raise NotImplementedError
 
     def loss(self, model: Any, batch: Batch) -> Loss:
         logits = model.head(model.hidden(batch["input_ids"])[:, :-1])

@@ -189,9 +189,7 @@ def interval(value: float, values: Array, *, confidence: float = CONFIDENCE) -> 
     return Interval(value, float(low), float(high))
 
 
-def bootstrap(
-    metric: Callable[..., float], *columns: ArrayLike, seed: int = 0, resamples: int = RESAMPLES
-) -> Interval:
+def bootstrap(metric: Callable[..., float], *columns: ArrayLike, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
     """Interval of any function of items by plain resampling; slower than a `Statistic`, for figures without one.
 
     Args:

@@ -1,8 +1,8 @@
 """Decoders and encoder-decoders that write: prompts in, continuations out, several at once, token by token.
 
 What is drawn for a prompt depends on the seed, the prompt and its number alone, not on what else is in the batch
-(but for the last digits of the arithmetic). Serving decoders over HTTP is `slonik.serve`'s; how a token is drawn is in
-`sampling`. B prompts of a batch, T tokens, V pieces.
+(but for the last digits of the arithmetic). `slonik generate` and the server both write with it; requests and stop
+texts are `slonik.serve`'s, how a token is drawn is in `sampling`. B prompts of a batch, T tokens, V pieces.
 """
 
 from __future__ import annotations
@@ -50,11 +50,14 @@ class TextGenerator:
         self._pad = int(config.pad_token_id if getattr(config, "pad_token_id", None) is not None else 0)
         self._template = template_of(tokenizer)
 
-    def generate(self, prompt: str, config: SamplingConfig = SamplingConfig(), *, number: int = 0) -> Iterator[str]:
-        """Pieces of the continuation as they come; empty while a character is not complete.
+    def generate(
+        self, prompt: str, config: SamplingConfig = SamplingConfig(), *, number: int = 0, rest: bool = True
+    ) -> Iterator[str]:
+        """Pieces of the continuation as they come, one per token; empty while a character is not complete.
 
         Args:
             number: of the prompt among several, for the seed.
+            rest: give one more piece where the last character has remained incomplete; else it is left out.
 
         Raises:
             SlonikError: the prompt fills the context.
@@ -68,11 +71,11 @@ class TextGenerator:
             written.append(token)
             text = self._text(ids, written)
             whole = text[:-1] if text.endswith("\ufffd") else text
-            if whole.startswith(sent):
-                yield whole[len(sent) :]
-                sent = whole
+            piece = whole[len(sent) :] if whole.startswith(sent) else ""
+            sent += piece
+            yield piece
         text = self._text(ids, written)
-        if text.startswith(sent) and text != sent:
+        if rest and text.startswith(sent) and text != sent:
             yield text[len(sent) :]
 
     def complete(
@@ -195,8 +198,12 @@ class TextGenerator:
         return text[len(before) :] if text.startswith(before) else str(self.tokenizer.decode(written))
 
 
-def load_generator(model: str | Path, *, device: str | None = None) -> TextGenerator:
+def load_generator(model: str | Path, *, device: str | None = None, dtype: str = "float32") -> TextGenerator:
     """The decoder or encoder-decoder of a folder or hub id.
+
+    Args:
+        device: where it runs; None = the accelerator where there is one.
+        dtype: of its weights; "auto" = as they are stored.
 
     Raises:
         SlonikError: no such model, a broken one, or one that does not write.
@@ -214,7 +221,7 @@ def load_generator(model: str | Path, *, device: str | None = None) -> TextGener
     auto: Any = AutoModelForSeq2SeqLM if config.get("is_encoder_decoder") else AutoModelForCausalLM
     try:
         with quiet_transformers():
-            loaded = auto.from_pretrained(folder, dtype=torch.float32, local_files_only=True, use_safetensors=True)
+            loaded = auto.from_pretrained(folder, dtype=dtype, local_files_only=True, use_safetensors=True)
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
         reason = " ".join(str(error).split())[:300]
         raise SlonikError(f"cannot load the model in {folder}: {reason}") from None

@@ -7,13 +7,10 @@ Shapes: B examples, L labels, R candidates, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from slonik.objectives.loss import Batch, Loss, weighted_sum
@@ -52,10 +49,6 @@ class Supervised:
         self.label_smoothing = label_smoothing
         self.teacher_weight = teacher_weight
         self.temperature = temperature
-
-    def corrupt(self, ids: Sequence[NDArray[np.integer]], rng: np.random.Generator) -> Batch:
-        """Not used: examples come with their labels from an `ExampleLoader`."""
-        raise NotImplementedError("labelled examples are batched by their loader")
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """Mean loss over the examples of a batch."""

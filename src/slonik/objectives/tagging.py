@@ -11,13 +11,10 @@ Shapes: B inputs, W words, L labels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
-import numpy as np
 import torch
 import torch.nn.functional as functional
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from slonik.objectives.loss import Batch, Loss
@@ -56,10 +53,6 @@ class TaggingObjective:
         self.teacher_weight = teacher_weight
         self.temperature = temperature
         self.smoothing = smoothing
-
-    def corrupt(self, ids: Sequence[NDArray[np.integer]], rng: np.random.Generator) -> Batch:
-        """Labelled examples are not corrupted; batches come from `ExampleLoader`."""
-        raise NotImplementedError("labelled examples are batched by ExampleLoader")
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """Mean over the words of the batch."""

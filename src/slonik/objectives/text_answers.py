@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from slonik.objectives.loss import Batch, Loss, weighted_sum
@@ -23,10 +19,6 @@ class TextAnswers:
 
     def __init__(self, *, shifted: bool) -> None:
         self.shifted = shifted
-
-    def corrupt(self, ids: Sequence[NDArray[np.integer]], rng: np.random.Generator) -> Batch:
-        """Not used: examples come with their labels from an `ExampleLoader`."""
-        raise NotImplementedError("labelled examples are batched by their loader")
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """The batch holds input_ids, attention_mask (B, T) and labels (B, U), NOT_SCORED where nothing is scored."""

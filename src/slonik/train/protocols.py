@@ -1,4 +1,4 @@
-"""What the loop asks of an objective, of its loss and of a loader. Any object with these methods will do."""
+"""What the loop asks of an objective, of its loss and of a loader; any object with these methods will do."""
 
 from __future__ import annotations
 
@@ -35,13 +35,21 @@ class LossLike(Protocol):
 class Objective(Protocol):
     """What a model is trained for. If it is an `nn.Module`, its own parameters are trained and saved along."""
 
+    def loss(self, model: nn.Module, batch: Batch) -> LossLike:
+        """Score the model on a batch."""
+        ...
+
+
+class Corruption(Protocol):
+    """What makes batches of bare texts: the half of a text objective that loaders of texts call."""
+
     def corrupt(self, ids: Sequence[NDArray[np.integer]], rng: np.random.Generator) -> Batch:
         """Token ids of B texts to a batch; everything random comes from `rng`."""
         ...
 
-    def loss(self, model: nn.Module, batch: Batch) -> LossLike:
-        """Score the model on a batch."""
-        ...
+
+class TextObjective(Objective, Corruption, Protocol):
+    """An objective on bare texts: language models, and distillation of vectors."""
 
 
 class Loader(Protocol):

@@ -16,7 +16,7 @@ from slonik.core.hashing import sha256_json
 from slonik.core.packing import pack_best_fit
 from slonik.core.seeds import derive_seed
 from slonik.data.sequence_formats import TokenSequences
-from slonik.train.protocols import Batch, IntArray, Objective
+from slonik.train.protocols import Batch, Corruption, IntArray
 
 _POOL_ROWS = 1024
 
@@ -38,7 +38,7 @@ class SequenceLoader:
     def __init__(
         self,
         sequences: TokenSequences,
-        objective: Objective,
+        objective: Corruption,
         *,
         batch_tokens: int,
         pack_to: int | None = None,

@@ -17,7 +17,7 @@ from slonik.core.hashing import sha256_bytes, sha256_json
 from slonik.core.seeds import derive_seed
 from slonik.train.columns import Column
 from slonik.train.groups import Groups
-from slonik.train.protocols import Batch, IntArray, Objective
+from slonik.train.protocols import Batch, Corruption, IntArray
 from slonik.train.ragged import Ragged
 
 _POOL_BATCHES = 50
@@ -43,7 +43,7 @@ class TextLoader:
     def __init__(
         self,
         ids: Ragged,
-        objective: Objective,
+        objective: Corruption,
         *,
         max_texts: int = 128,
         max_tokens: int | None = None,

@@ -108,10 +108,6 @@ class MixedObjective:
     def __init__(self, objectives: Sequence[Supervised]) -> None:
         self._objectives = objectives
 
-    def corrupt(self, ids: Sequence[Any], rng: np.random.Generator) -> Batch:
-        """Not used: examples come with their labels."""
-        raise NotImplementedError("labelled examples are batched by their loader")
-
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """Mean loss of the batch."""
         number = int(batch[TASK][0])

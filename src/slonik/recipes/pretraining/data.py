@@ -36,7 +36,7 @@ from slonik.recipes.pretraining.config import PretrainConfig
 from slonik.tokenizers.files import write_tokenizer_folder
 from slonik.tokenizers.training import TrainConfig as TokenizerTraining
 from slonik.tokenizers.training import train as train_tokenizer
-from slonik.train.protocols import Objective
+from slonik.train.protocols import TextObjective
 from slonik.train.sequence_loader import SequenceLoader
 
 
@@ -139,7 +139,7 @@ def pack_length(config: PretrainConfig, model: PreTrainedModel) -> int | None:
     return config.length if packs else None
 
 
-def objective_of(config: PretrainConfig, pieces: Pieces, pack_to: int | None) -> Objective:
+def objective_of(config: PretrainConfig, pieces: Pieces, pack_to: int | None) -> TextObjective:
     """What the model is trained for.
 
     Raises:
@@ -156,7 +156,7 @@ def objective_of(config: PretrainConfig, pieces: Pieces, pack_to: int | None) ->
 
 
 def sequences_of(
-    config: PretrainConfig, corpus: TokenCorpus, vocabulary: Vocabulary, objective: Objective
+    config: PretrainConfig, corpus: TokenCorpus, vocabulary: Vocabulary, objective: TextObjective
 ) -> TokenSequences:
     """The corpus as sequences of the recipe's format, with the special tokens of the family around them.
 
@@ -183,7 +183,7 @@ def _specials_around(config: PretrainConfig, vocabulary: Vocabulary) -> Specials
 
 
 def loader_of(
-    config: PretrainConfig, sequences: TokenSequences, objective: Objective, pack_to: int | None
+    config: PretrainConfig, sequences: TokenSequences, objective: TextObjective, pack_to: int | None
 ) -> SequenceLoader:
     """Batches for the loop.
 
