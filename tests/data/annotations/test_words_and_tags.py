@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from slonik.core.errors import SlonikError
 from slonik.data.annotations.document import Span
 from slonik.data.annotations.overlaps import POLICIES, flatten
-from slonik.data.annotations.tags import SCHEMES, decode, encode, tag_set
+from slonik.data.annotations.tags import SCHEMES, decode, encode, tag_set, tokens_of
 from slonik.data.annotations.words import cut_at, tokenize
 from tests.data.annotations.samples import AWKWARD
 
@@ -77,6 +77,22 @@ def test_spans_survive_tags_when_tokens_are_cut_at_their_borders(
     assert (tagged.moved, tagged.lost) == (0, 0)
     assert set(tagged.tags) <= set(tag_set(["ORG", "PER"], scheme))  # type: ignore[arg-type]
     assert decode(tagged.tags, offsets) == spans
+
+
+@given(
+    st.lists(st.integers(0, 30), min_size=2, unique=True).map(sorted),
+    st.lists(st.tuples(st.integers(0, 30), st.integers(1, 8)), max_size=6).map(sorted),
+)
+def test_the_tokens_of_a_span_are_those_that_share_a_character_with_it(
+    borders: list[int], places: list[tuple[int, int]]
+) -> None:
+    offsets = list(zip(borders[::2], borders[1::2], strict=False))
+    first = 0
+    for start, length in places:
+        found = tokens_of(Span(start, start + length, "A"), offsets, first)
+        shared = [i for i, (left, right) in enumerate(offsets) if left < start + length and right > start]
+        assert list(found) == shared
+        first = found.start
 
 
 def test_a_span_that_ends_inside_a_token_takes_all_of_it_and_is_counted() -> None:

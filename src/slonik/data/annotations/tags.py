@@ -43,20 +43,34 @@ def encode(spans: Sequence[Span], offsets: Sequence[tuple[int, int]], scheme: Sc
         offsets: (start, end) of the tokens, in order and disjoint.
     """
     tags = [OUTSIDE] * len(offsets)
-    moved = lost = first = 0
+    moved = lost = after = 0
     for span in spans:
-        while first < len(offsets) and offsets[first][1] <= span.start:
-            first += 1
-        last = first
-        while last < len(offsets) and offsets[last][0] < span.end:
-            last += 1
-        if last == first:
+        covered = tokens_of(span, offsets, after)
+        after = covered.stop
+        if not covered:
             lost += 1
             continue
-        moved += (offsets[first][0], offsets[last - 1][1]) != (span.start, span.end)
-        tags[first:last] = _span_tags(span.label, last - first, scheme)
-        first = last
+        moved += (offsets[covered.start][0], offsets[after - 1][1]) != (span.start, span.end)
+        tags[covered.start : after] = _span_tags(span.label, len(covered), scheme)
     return Tagged(tags, moved, lost)
+
+
+def tokens_of(span: Span, offsets: Sequence[tuple[int, int]], first: int = 0) -> range:
+    """Places of the tokens that share a character with `span`, those before `first` left out.
+
+    An empty range stands where such a token would be, so that the search for the next span can go on from it.
+
+    Args:
+        offsets: (start, end) of the tokens, in order and disjoint.
+        first: where to begin looking: for spans sorted by start, the `start` of the last one's tokens, or its `stop`
+            where no token may belong to two.
+    """
+    while first < len(offsets) and offsets[first][1] <= span.start:
+        first += 1
+    after = first
+    while after < len(offsets) and offsets[after][0] < span.end:
+        after += 1
+    return range(first, after)
 
 
 def _span_tags(label: str, length: int, scheme: Scheme) -> list[str]:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from slonik.data.annotations.document import Span
+from slonik.data.annotations.tags import tokens_of
 
 Key = tuple[str, ...]
 _LONGEST = 8  # words of a name
@@ -73,14 +74,10 @@ class Gazetteer:
 def names_of(spans: Iterable[Span], offsets: Sequence[tuple[int, int]], words: Sequence[str]) -> dict[Key, str]:
     """Name -> label of a document's spans; names of one letter, and of more than eight words, are left out."""
     names: dict[Key, str] = {}
-    first = 0
+    covered = range(0)
     for span in spans:
-        while first < len(offsets) and offsets[first][1] <= span.start:
-            first += 1
-        last = first
-        while last < len(offsets) and offsets[last][0] < span.end:
-            last += 1
-        key = tuple(words[first:last])
+        covered = tokens_of(span, offsets, covered.start)
+        key = tuple(words[covered.start : covered.stop])
         if key and len(key) <= _LONGEST and len("".join(key)) > 1:
             names.setdefault(key, span.label)
     return names
