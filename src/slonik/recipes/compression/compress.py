@@ -77,10 +77,9 @@ def compress(config: CompressConfig, announce: Announce = lambda line: None) -> 
     _note(made, "corpus", drawn)
     sample = read_sample(drawn.folder)
     inputs = {"sample": drawn.summary["hash"], "teacher": teacher.weights_hash(), "seed": config.seed}
-    student, inputs = _trimmed(config, teacher, sample, steps, inputs, made)
-    student, inputs = _pruned(config, teacher, student, sample, steps, inputs, made)
-    student = _distilled(config, teacher, student, sample, steps, inputs, made)
-    _measured(config, teacher, student, sample, made, announce)
+    story = _Story(config, teacher, sample, steps, made, inputs)
+    student = _distilled(story, _pruned(story, _trimmed(story)))
+    _measured(story, student)
     _finish(config, student, made)
     return made
 
@@ -109,80 +108,71 @@ def _note(made: Compression, name: str, result: StepResult) -> None:
     made.folders.append(result.folder.name)
 
 
-def _trimmed(
-    config: CompressConfig,
-    teacher: TorchEncoder,
-    sample: CorpusSample,
-    steps: Steps,
-    inputs: dict[str, Any],
-    made: Compression,
-) -> tuple[TorchEncoder, dict[str, Any]]:
+@dataclass
+class _Story:
+    """What the steps of one run share; `inputs` grows from step to step, as each depends on all before it."""
+
+    config: CompressConfig
+    teacher: TorchEncoder
+    sample: CorpusSample
+    steps: Steps
+    made: Compression
+    inputs: dict[str, Any]
+
+    def step(self, name: str, title: str, work: Callable[[Path], Mapping[str, Any]]) -> Path:
+        """Do it, or find it done; its folder."""
+        result = self.steps.run(name, self.inputs, title, work)
+        _note(self.made, name, result)
+        return result.folder
+
+
+def _trimmed(story: _Story) -> TorchEncoder:
     """The teacher with a smaller vocabulary."""
-    if config.trim is None:
-        return teacher, inputs
-    trim = config.trim
-    inputs = inputs | {"trim": trim.model_dump(mode="json")}
+    config, teacher, trim = story.config, story.teacher, story.config.trim
+    if trim is None:
+        return teacher
+    story.inputs |= {"trim": trim.model_dump(mode="json")}
 
     def work(folder: Path) -> Mapping[str, Any]:
-        plan = plan_trim(teacher, config.corpus, trim, sample.held_texts)
+        plan = plan_trim(teacher, config.corpus, trim, story.sample.held_texts)
         models.save(apply_trim(teacher, plan), folder / "checkpoint")
         return plan.report.model_dump(mode="json")
 
-    result = steps.run("trim", inputs, "trimming the vocabulary", work)
-    _note(made, "trim", result)
-    return models.load(result.folder / "checkpoint"), inputs
+    return models.load(story.step("trim", "trimming the vocabulary", work) / "checkpoint")
 
 
-def _pruned(
-    config: CompressConfig,
-    teacher: TorchEncoder,
-    student: TorchEncoder,
-    sample: CorpusSample,
-    steps: Steps,
-    inputs: dict[str, Any],
-    made: Compression,
-) -> tuple[TorchEncoder, dict[str, Any]]:
+def _pruned(story: _Story, student: TorchEncoder) -> TorchEncoder:
     """The trimmed encoder with structures removed, or an earlier student to start from."""
+    config = story.config
     if config.init is not None:
         student = models.load(config.init)
-        inputs = inputs | {"init": student.weights_hash()}
+        story.inputs |= {"init": student.weights_hash()}
     refit = config.distill is None if config.prune.refit is None else config.prune.refit
     settings = config.prune.model_copy(update={"refit": refit})
-    inputs = inputs | {"prune": settings.model_dump(mode="json")}
-    start = student
+    story.inputs |= {"prune": settings.model_dump(mode="json")}
 
     def work(folder: Path) -> Mapping[str, Any]:
-        pruned, plan, summary = prune(teacher, start, settings, sample, config.seed)
+        pruned, plan, summary = prune(story.teacher, student, settings, story.sample, config.seed)
         models.save(pruned, folder / "checkpoint")
         plan.write(folder)
         return summary
 
-    result = steps.run("prune", inputs, "cutting structures", work)
-    _note(made, "prune", result)
-    return models.load(result.folder / "checkpoint"), inputs
+    return models.load(story.step("prune", "cutting structures", work) / "checkpoint")
 
 
-def _distilled(
-    config: CompressConfig,
-    teacher: TorchEncoder,
-    student: TorchEncoder,
-    sample: CorpusSample,
-    steps: Steps,
-    inputs: dict[str, Any],
-    made: Compression,
-) -> TorchEncoder:
+def _distilled(story: _Story, student: TorchEncoder) -> TorchEncoder:
     """The student after distillation, with its passport's new step."""
-    if config.distill is None:
+    config, teacher, settings = story.config, story.teacher, story.config.distill
+    if settings is None:
         return student
-    settings = config.distill
-    inputs = inputs | {"distill": settings.model_dump(mode="json", exclude={"save_every_minutes"})}
-    inputs |= {"max_tokens": config.corpus.max_tokens, "without_prefix": config.corpus.without_prefix}
-    scratch = steps.scratch("distill", inputs)
+    story.inputs |= {"distill": settings.model_dump(mode="json", exclude={"save_every_minutes"})}
+    story.inputs |= {"max_tokens": config.corpus.max_tokens, "without_prefix": config.corpus.without_prefix}
+    scratch = story.steps.scratch("distill", story.inputs)
 
     def work(folder: Path) -> Mapping[str, Any]:
         others: dict[str, Encoder] = {name: models.load_any(name) for name in settings.teachers}
         run = distill(
-            teacher, student, matching_ids(student, teacher), sample, config.corpus, settings, scratch,
+            teacher, student, matching_ids(student, teacher), story.sample, config.corpus, settings, scratch,
             seed=config.seed, further_teachers=others,
         )  # fmt: skip
         models.save(student, folder / "checkpoint")
@@ -193,23 +183,17 @@ def _distilled(
             "best_step": best.step if best else run.step, "held_out": best.figures if best else {},
         }  # fmt: skip
 
-    result = steps.run("distill", inputs, "distilling", work)
-    _note(made, "distill", result)
-    made.summaries["distill"]["metrics"] = str(result.folder / "metrics.jsonl")
-    return models.load(result.folder / "checkpoint")
+    folder = story.step("distill", "distilling", work)
+    story.made.summaries["distill"]["metrics"] = str(folder / "metrics.jsonl")
+    return models.load(folder / "checkpoint")
 
 
-def _measured(
-    config: CompressConfig,
-    teacher: TorchEncoder,
-    student: TorchEncoder,
-    sample: CorpusSample,
-    made: Compression,
-    announce: Announce,
-) -> None:
+def _measured(story: _Story, student: TorchEncoder) -> None:
     from slonik.recipes.compress_stages import measure_stages
     from slonik.recipes.compression.measure import measure_both
 
+    config, teacher, sample, made = story.config, story.teacher, story.sample, story.made
+    announce = story.steps.announce
     student.name = made.out.name
     started = time.perf_counter()
     found = measure_both(teacher, student, sample, config, announce)
