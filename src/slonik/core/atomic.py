@@ -22,25 +22,9 @@ _MARK = ".slonik-tmp-"
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write `content` to `path` atomically.
-
-    Raises:
-        SlonikError: full disk or no permission; the old content of `path` is intact.
-    """
-    target = Path(path)
-    temporary = target.parent / f"{_MARK}{uuid.uuid4().hex}-{target.name}"
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, target)
-        sync_folder(target.parent)
-    except OSError as error:
-        raise disk_error(error, target) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write `content` to `path` atomically; raises as `new_file`."""
+    with new_file(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_text(path: str | Path, content: str) -> None:
