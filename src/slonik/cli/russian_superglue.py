@@ -124,12 +124,12 @@ def _records(found: Sequence[Evaluation], beside: Sequence[Evaluation]) -> tuple
 
 def _submit(contenders: Sequence[Contender], folder: Path, path: Path) -> None:
     from slonik.core.errors import SlonikError
-    from slonik.evaluate.russian_superglue.contenders import test_parts
+    from slonik.evaluate.russian_superglue.contenders import official_tests
     from slonik.evaluate.russian_superglue.submission import check_complete, read_submission, write_submission
 
     if len(contenders) != 1:
         raise SlonikError(f"--submission packs the answers of one model, {len(contenders)} are named: name one")
-    parts = test_parts(folder)
+    parts = official_tests(folder)
     check_complete(parts, "test files")
     contender = contenders[0]
     check_complete({task: part for task, part in parts.items() if contender.answers(task, "test")}, "predictions")

@@ -10,7 +10,7 @@ import pytest
 
 from slonik.core.errors import SlonikError
 from slonik.evaluate.russian_superglue import TASKS, Example, Prediction
-from slonik.evaluate.russian_superglue.contenders import test_parts as find_tests
+from slonik.evaluate.russian_superglue.contenders import official_tests
 from slonik.evaluate.russian_superglue.evaluation import baseline
 from slonik.evaluate.russian_superglue.submission import official_rows, read_submission, write_submission
 from tests.evaluate.russian_superglue.samples import write_data
@@ -21,7 +21,7 @@ Tests = dict[str, tuple[Example, ...]]
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Answers, Tests]:
-    parts = find_tests(write_data(tmp_path_factory.mktemp("data")))
+    parts = official_tests(write_data(tmp_path_factory.mktemp("data")))
     answers = {task: list(baseline("heuristic_majority")(part)) for task, part in parts.items()}
     return answers, {task: part.examples for task, part in parts.items()}
 

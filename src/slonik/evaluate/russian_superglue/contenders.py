@@ -131,7 +131,7 @@ def choose_parts(
     return {task: parts[task] for task in TASKS if task in parts}, missing
 
 
-def test_parts(folder: Path) -> dict[str, Part]:
+def official_tests(folder: Path) -> dict[str, Part]:
     """Official test sets that are there, labelled or not."""
     found = {task: find_part(task, folder, split="test", labelled=False) for task in TASKS}
     return {task: part for task, part in found.items() if part is not None}
