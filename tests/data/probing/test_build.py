@@ -15,7 +15,7 @@ from slonik.data.probing.build import build, write
 from slonik.data.probing.labels import TASK_NAMES
 from slonik.data.probing.noise import label_errors, wilson
 from slonik.data.probing.selection import FEWEST, Item, Pool, select, split_of
-from slonik.data.probing.sources import open_sources
+from slonik.data.probing.sources import head, open_sources
 from tests.data.probing.test_labels import FIN, sentence
 
 NAMES = TASK_NAMES
@@ -76,7 +76,7 @@ def test_manifest_says_what_is_there_and_why_not(tmp_path: Path) -> None:
     lines = (tmp_path / "rusenteval" / "subj_number.txt").read_text(encoding="utf-8").splitlines()
     assert len(lines) == sum(facts["sentences"].values())
     assert Counter(line.split("\t")[0] for line in lines) == facts["sentences"]
-    assert facts["shared_keys"] == {"tr_va": 0, "tr_te": 0}
+    assert facts["shared_keys"] == {"tr_va": 0, "tr_te": 0, "va_te": 0}
     aspect = manifest["tasks"]["predicate_aspect"]
     assert not aspect["built"]
     assert "fewer than two classes" in aspect["reason"]
@@ -135,6 +135,12 @@ def test_bad_input(tmp_path: Path) -> None:
         open_sources([text, bank])
     with pytest.raises(SlonikError, match="--share is 0"):
         open_sources([text], share=0)
+    with pytest.raises(SlonikError, match=r"no treebank .*nowhere\.conllu"):
+        open_sources([tmp_path / "nowhere.conllu"])
+    with pytest.raises(SlonikError, match=r"no treebank .*nowhere\.conllu"):
+        open_sources([text], gold=[tmp_path / "nowhere.conllu"])
+    with pytest.raises(SlonikError, match="--limit is -3"):
+        head(iter(_corpus(10)), -3)
 
 
 def test_errors_of_an_annotator_are_counted() -> None:

@@ -132,7 +132,11 @@ def _facts(selection: Selection) -> dict[str, Any]:
             split: {label: len(items) for (own, label), items in sorted(selection.rows.items()) if own == split}
             for split in SPLITS
         },
-        "shared_keys": {"tr_va": len(keys["tr"] & keys["va"]), "tr_te": len(keys["tr"] & keys["te"])},
+        "shared_keys": {
+            "tr_va": len(keys["tr"] & keys["va"]),
+            "tr_te": len(keys["tr"] & keys["te"]),
+            "va_te": len(keys["va"] & keys["te"]),
+        },
         "distinct_keys": len(set().union(*keys.values())),
         "largest_key_share": round(largest / total, 4),
         "mean_words": {

@@ -26,7 +26,8 @@ def open_sources(
             annotate, chosen by hash. gold: treebanks to estimate the annotator's errors on; of no use for treebanks.
 
     Raises:
-        SlonikError: treebanks and texts together, a missing file, or a share outside (0, 1].
+        SlonikError: treebanks and texts together, a missing file, a folder in place of a treebank, or a share outside
+            (0, 1].
     """
     if not paths:
         raise SlonikError("give a treebank (.conllu) or a text")
@@ -35,6 +36,9 @@ def open_sources(
     treebanks = [is_conllu(path) for path in paths]
     if any(treebanks) and not all(treebanks):
         raise SlonikError("treebanks and plain texts cannot be mixed in one build: gold and automatic labels differ")
+    for path in [*(paths if all(treebanks) else ()), *gold]:
+        if not path.is_file():
+            raise SlonikError(f"there is no treebank {path}: give a file in CoNLL-U")
     files = list(paths) if all(treebanks) else corpus_files(list(paths))
     facts: dict[str, Any] = {"sources": {path.name: sha256_file(path) for path in files}}
     if all(treebanks):
@@ -53,7 +57,13 @@ def open_sources(
 
 
 def head(sentences: Iterator[Sentence], limit: int | None) -> Iterator[Sentence]:
-    """At most `limit` sentences."""
+    """At most `limit` sentences.
+
+    Raises:
+        SlonikError: a limit below 1.
+    """
+    if limit is not None and limit < 1:
+        raise SlonikError(f"--limit is {limit}: give 1 or more, or leave it out")
     return itertools.islice(sentences, limit)
 
 
