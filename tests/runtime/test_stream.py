@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import tracemalloc
@@ -51,6 +52,24 @@ def test_a_line_just_under_the_limit_is_good_and_numbers_go_on_over_files() -> N
 
 def test_a_byte_order_mark_is_not_part_of_the_text() -> None:
     assert next(iter(read_lines([io.BytesIO(b"\xef\xbb\xbfslon\n")]))).text == "slon"
+
+    lines = read_lines([io.BytesIO("один\n".encode()), io.BytesIO(b"\xef\xbb\xbfslon\n")])
+    assert [line.text for line in lines] == ["один", "slon"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "noise", "not gzip"])
+def test_a_damaged_file_is_one_sentence_and_leaves_no_output(tmp_path: Path, damage: str) -> None:
+    packed = gzip.compress("слон идёт домой\n".encode() * 20_000)
+    noise = packed[:60] + bytes(byte ^ 255 for byte in packed[60:160]) + packed[160:]
+    path = tmp_path / "texts.gz"
+    path.write_bytes({"cut": packed[:-40], "noise": noise, "not gzip": b"plain text\n"}[damage])
+    with (
+        gzip.open(path, "rb") as stream,
+        pytest.raises(SlonikError, match=r"cannot read .*texts\.gz"),
+        VectorFile(tmp_path / "v.npy", 2) as writer,
+    ):
+        encode_stream(LengthEncoder(), read_lines([stream]), writer)  # type: ignore[list-item]
+    assert [found.name for found in tmp_path.iterdir()] == ["texts.gz"]
 
 
 def test_chunks_are_limited_by_lines_and_by_bytes() -> None:

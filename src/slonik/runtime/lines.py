@@ -6,9 +6,12 @@ chunk are in memory at any time.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
+
+from slonik.core.errors import SlonikError
 
 MAX_LINE_BYTES = 1_000_000
 CHUNK_LINES = 1024
@@ -33,17 +36,23 @@ class Line:
 
 
 def read_lines(streams: Iterable[BinaryIO], *, max_bytes: int = MAX_LINE_BYTES) -> Iterator[Line]:
-    """Lines of all `streams` in order."""
+    """Lines of all `streams` in order.
+
+    Raises:
+        SlonikError: a stream that cannot be read to its end, such as a damaged .gz file; its name is said.
+    """
     number = 0
     for stream in streams:
-        while raw := stream.readline(max_bytes):
+        first = True
+        while raw := _read(stream, max_bytes):
             number += 1
             size = len(raw)
             if size >= max_bytes and not raw.endswith(b"\n"):
                 size += _skip_rest(stream, max_bytes)
                 yield Line(number, "", f"{size:,} bytes long, the limit is {max_bytes:,}", size)
-                continue
-            yield _line(number, raw)
+            else:
+                yield _line(number, raw, first)
+            first = False
 
 
 def in_chunks(
@@ -62,9 +71,17 @@ def in_chunks(
         yield chunk
 
 
-def _line(number: int, raw: bytes) -> Line:
+def _read(stream: BinaryIO, most: int) -> bytes:
+    try:
+        return stream.readline(most)
+    except (OSError, EOFError, zlib.error) as error:
+        name = getattr(stream, "name", "the input")
+        raise SlonikError(f"cannot read {name} to its end ({error}): is the file whole?") from None
+
+
+def _line(number: int, raw: bytes, first: bool) -> Line:
     content = raw.rstrip(b"\r\n")
-    if number == 1:
+    if first:
         content = content.removeprefix(b"\xef\xbb\xbf")
     try:
         text = content.decode("utf-8")
@@ -78,7 +95,7 @@ def _line(number: int, raw: bytes) -> Line:
 def _skip_rest(stream: BinaryIO, block: int) -> int:
     """Read to the end of the line without keeping it; returns how many bytes there were."""
     skipped = 0
-    while part := stream.readline(block):
+    while part := _read(stream, block):
         skipped += len(part)
         if part.endswith(b"\n"):
             break
