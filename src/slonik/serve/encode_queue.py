@@ -1,4 +1,4 @@
-"""The bounded queue in front of one encoder, and the threads that empty it.
+"""The bounded queue in front of one encoder: how its workers make batches of texts and encode them.
 
 Requests are served in turn, a batch's worth of texts each, so that a request of two thousand texts does not hold up
 a request of one. A worker that is free tokenises a few texts, chooses a batch of like lengths with at most
@@ -12,25 +12,24 @@ import asyncio
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Sequence
 
 from slonik.core.errors import SlonikError
 from slonik.core.protocols import FloatArray
 from slonik.serve.batcher import choose_batch
 from slonik.serve.engine import Engine
-from slonik.serve.errors import ApiError, queue_full
+from slonik.serve.errors import ApiError
 from slonik.serve.jobs import Job, LongText, Texts, Unit
 from slonik.serve.metrics import ModelMetrics
+from slonik.serve.work_queue import WorkQueue, hand_over
 
 _log = logging.getLogger("slonik.serve")
 
 _WINDOW_BATCHES = 2  # tokenised texts kept ready, in batches: enough to find like lengths, few enough to be fair
 _CHARACTERS_PER_TOKEN = 4  # about, in Russian: how many texts to tokenise for a window
-_LONGEST_RETRY_SECONDS = 60
 
 
-class EncodeQueue:
+class EncodeQueue(WorkQueue[Job]):
     """Texts waiting for one encoder.
 
     Args:
@@ -41,39 +40,12 @@ class EncodeQueue:
     """
 
     def __init__(self, engine: Engine, max_batch_tokens: int, max_queue: int, metrics: ModelMetrics) -> None:
+        super().__init__("encode", "texts", max_queue, metrics, workers=engine.workers)
         self.engine = engine
         self._max_batch_tokens = max_batch_tokens
-        self._max_queue = max_queue
-        self._metrics = metrics
-        self._changed = threading.Condition()
-        self._jobs: deque[Job] = deque()  # with texts not yet taken; guarded by _changed
-        self._waiting = 0  # texts that no batch has begun; guarded by _changed
-        self._closing = False
         self._batching = threading.Lock()  # held by the worker that makes a batch
         self._ready: list[Unit] = []  # tokenised, oldest first; guarded by _batching
         self._storing = threading.Lock()  # over the answers of jobs
-        self._seconds_per_text = 0.0
-        self._threads = [threading.Thread(target=self._work, name="encode", daemon=True) for _ in range(engine.workers)]
-        metrics.watch_queue(lambda: self._waiting)
-
-    def start(self) -> None:
-        """Start the worker threads."""
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        """Encode what is waiting, then end the worker threads."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify_all()
-        for thread in self._threads:
-            if thread.is_alive():
-                thread.join()
-
-    @property
-    def waiting(self) -> int:
-        """Texts that no batch has begun."""
-        return self._waiting
 
     def submit(self, texts: Texts, prefix: str = "", long_text: LongText = "refuse") -> Job:
         """Queue the texts of one request; await `done` of the job, and `cancel` it when the client is gone.
@@ -82,46 +54,29 @@ class EncodeQueue:
             ApiError: 429 when the queue is full.
         """
         job = Job.of(texts, prefix, long_text, asyncio.get_running_loop().create_future())
-        with self._changed:
-            if self._waiting and self._waiting + len(job.texts) > self._max_queue:
-                raise queue_full("texts", self._waiting, self._max_queue, self._retry_seconds())
-            self._waiting += len(job.texts)
-            self._jobs.append(job)
-            self._changed.notify()
+        self._put(job, len(job.texts))
         return job
 
     def cancel(self, job: Job) -> None:
         """Forget `job`: what no batch has begun is never encoded."""
         with self._changed:
-            if not job.cancelled and job.begun < len(job.texts):
+            if not job.cancelled:
+                job.cancelled = True
                 dropped = len(job.texts) - job.begun
-                self._waiting -= dropped
+                self._forget(job, dropped)
                 self._metrics.dropped(dropped)
-            job.cancelled = True
-
-    def _retry_seconds(self) -> int:
-        seconds = self._waiting * self._seconds_per_text / self.engine.workers
-        return max(1, min(_LONGEST_RETRY_SECONDS, round(seconds)))
 
     # Everything below runs in the worker threads.
 
-    def _work(self) -> None:
-        while self._wait():
-            with self._batching:
-                batch = self._next_batch()
-            try:
-                self._run(batch)
-            except Exception as error:  # a mistake here must not stop the queue
-                _log.error("the queue failed on a batch", exc_info=error)
-                for unit in batch:
-                    self._fail(unit.job, ApiError(500, "the server failed on this request", code="server_failed"))
-
-    def _wait(self) -> bool:
-        """Sleep until there is something to do; False when the queue is closed and empty."""
-        with self._changed:
-            while not (self._jobs or self._ready or self._closing):
-                self._changed.wait()
-            return bool(self._jobs or self._ready)
+    def _step(self) -> None:
+        with self._batching:
+            batch = self._next_batch()
+        try:
+            self._run(batch)
+        except Exception as error:  # a mistake here must not stop the queue
+            _log.error("the queue failed on a batch", exc_info=error)
+            for unit in batch:
+                self._fail(unit.job, ApiError(500, "the server failed on this request", code="server_failed"))
 
     def _next_batch(self) -> list[Unit]:
         """Take the next batch; empty when another worker, or a client that hung up, left nothing."""
@@ -150,9 +105,6 @@ class EncodeQueue:
         with self._changed:
             while self._jobs and len(taken) < most_texts and characters < most_characters:
                 job = self._jobs[0]
-                if job.cancelled or job.error is not None:
-                    self._jobs.popleft()
-                    continue
                 size = len(job.texts[job.taken])
                 taken.append((job, job.taken))
                 characters += size
@@ -205,9 +157,7 @@ class EncodeQueue:
             return
         self._deliver(batch, vectors)
         seconds = time.perf_counter() - start
-        self._metrics.batch(len(batch), sum(unit.tokens.count for unit in batch), seconds)
-        each = seconds / len(batch)
-        self._seconds_per_text = 0.9 * self._seconds_per_text + 0.1 * each if self._seconds_per_text else each
+        self._done(len(batch), sum(unit.tokens.count for unit in batch), seconds)
 
     def _run_apart(self, batch: list[Unit], error: Exception) -> None:
         """A batch failed: encode its texts one by one, so that only the text at fault is refused."""
@@ -232,8 +182,8 @@ class EncodeQueue:
                 return
             job.error = error
             if not job.cancelled:
-                self._waiting -= len(job.texts) - job.begun
                 job.cancelled = True
+                self._forget(job, len(job.texts) - job.begun)
         _resolve([job])
 
 
@@ -243,10 +193,7 @@ def _resolve(jobs: list[Job]) -> None:
     for job in jobs:
         by_loop.setdefault(job.done.get_loop(), []).append(job)
     for loop, group in by_loop.items():
-        try:
-            loop.call_soon_threadsafe(_resolve_all, group)
-        except RuntimeError:  # the loop is closed: nobody waits any more
-            _log.debug("%d answers came after the server had stopped", len(group))
+        hand_over(loop, _resolve_all, group)
 
 
 def _resolve_all(jobs: list[Job]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from slonik.core.errors import SlonikError
 from slonik.core.protocols import Encoder, Generator
@@ -17,6 +17,7 @@ from slonik.serve.metrics import Metrics
 from slonik.serve.schemas import ModelCard
 from slonik.serve.settings import ServeSettings
 from slonik.serve.tag_queue import SpanTagger, TagQueue
+from slonik.serve.work_queue import WorkQueue
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class Catalogue:
             raise self._unknown(name, known, "model")
         return found.card
 
-    def queues(self) -> list[EncodeQueue | DecodeQueue | TagQueue]:
+    def queues(self) -> list[WorkQueue[Any]]:
         """Every queue once."""
         served: list[Served] = [*self.encoders.values(), *self.decoders.values(), *self.taggers.values()]
         return list({id(one.queue): one.queue for one in served}.values())

@@ -1,4 +1,4 @@
-"""The bounded queue in front of one tagger, and the thread that empties it.
+"""The bounded queue in front of one tagger: how texts are taken from it and tagged.
 
 Texts of several requests go into one call, a few from each request in turn, so that a request of a thousand texts does
 not hold up a request of one. A request whose client hung up is dropped before it is tagged.
@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from slonik.serve.errors import ApiError, queue_full
+from slonik.serve.errors import ApiError
 from slonik.serve.metrics import ModelMetrics
+from slonik.serve.work_queue import WorkQueue, hand_over
 
 _log = logging.getLogger("slonik.serve")
 
@@ -24,7 +23,6 @@ _BATCH_TEXTS = 32
 _BATCH_CHARACTERS = 16_384
 _TURN_CHARACTERS = 8_192  # of one request, before the next has its turn
 _CHARACTERS_PER_TOKEN = 4  # about, for the metrics
-_LONGEST_RETRY_SECONDS = 60
 
 Found = Sequence[Any]  # spans with start, end, label, confidence
 
@@ -53,7 +51,7 @@ class TagJob:
     found: list[Found | None] = field(default_factory=list)
 
 
-class TagQueue:
+class TagQueue(WorkQueue[TagJob]):
     """Texts waiting for one tagger.
 
     Args:
@@ -63,28 +61,8 @@ class TagQueue:
     """
 
     def __init__(self, tagger: SpanTagger, max_queue: int, metrics: ModelMetrics) -> None:
+        super().__init__("tag", "texts", max_queue, metrics)
         self._tagger = tagger
-        self._max_queue = max_queue
-        self._metrics = metrics
-        self._changed = threading.Condition()
-        self._jobs: deque[TagJob] = deque()  # with texts not yet taken
-        self._waiting = 0
-        self._closing = False
-        self._seconds_per_text = 0.0
-        self._thread = threading.Thread(target=self._work, name="tag", daemon=True)
-        metrics.watch_queue(lambda: self._waiting)
-
-    def start(self) -> None:
-        """Start the worker thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Tag what is waiting, then end the worker thread."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify()
-        if self._thread.is_alive():
-            self._thread.join()
 
     def submit(self, texts: Sequence[str]) -> TagJob:
         """Queue the texts of one request; await `done` of the job, and `cancel` it when the client is gone.
@@ -93,13 +71,7 @@ class TagQueue:
             ApiError: 429 when the queue is full.
         """
         job = TagJob(texts, asyncio.get_running_loop().create_future(), left=len(texts), found=[None] * len(texts))
-        with self._changed:
-            if self._waiting and self._waiting + len(texts) > self._max_queue:
-                seconds = max(1, min(_LONGEST_RETRY_SECONDS, round(self._waiting * self._seconds_per_text)))
-                raise queue_full("texts", self._waiting, self._max_queue, seconds)
-            self._waiting += len(texts)
-            self._jobs.append(job)
-            self._changed.notify()
+        self._put(job, len(texts))
         return job
 
     def cancel(self, job: TagJob) -> None:
@@ -111,21 +83,15 @@ class TagQueue:
         if not job.cancelled:
             job.cancelled = True
             rest = len(job.texts) - job.taken
-            self._waiting -= rest
+            self._forget(job, rest)
             self._metrics.dropped(rest)
-            if job in self._jobs:
-                self._jobs.remove(job)
 
     # Everything below runs in the worker thread.
 
-    def _work(self) -> None:
-        while True:
-            with self._changed:
-                while not self._jobs and not self._closing:
-                    self._changed.wait()
-                if not self._jobs:
-                    return
-                batch = self._take()
+    def _step(self) -> None:
+        with self._changed:
+            batch = self._take()
+        if batch:
             self._run(batch)
 
     def _take(self) -> list[tuple[TagJob, int]]:
@@ -156,9 +122,7 @@ class TagQueue:
             self._run_apart(batch, error)
             return
         seconds = time.perf_counter() - start
-        self._metrics.batch(len(batch), sum(map(len, texts)) // _CHARACTERS_PER_TOKEN, seconds)
-        each = seconds / len(batch)
-        self._seconds_per_text = 0.9 * self._seconds_per_text + 0.1 * each if self._seconds_per_text else each
+        self._done(len(batch), sum(map(len, texts)) // _CHARACTERS_PER_TOKEN, seconds)
         for (job, index), spans in zip(batch, found, strict=True):
             job.found[index] = spans
             job.left -= 1
@@ -190,7 +154,4 @@ def _answer(job: TagJob, answer: list[Any] | ApiError) -> None:
         else:
             job.done.set_result(answer)
 
-    try:
-        job.done.get_loop().call_soon_threadsafe(resolve)
-    except RuntimeError:  # the loop is closed: nobody waits any more
-        _log.debug("an answer came after the server had stopped")
+    hand_over(job.done.get_loop(), resolve)
