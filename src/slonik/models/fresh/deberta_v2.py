@@ -10,18 +10,13 @@ from __future__ import annotations
 
 from transformers import DebertaV2Config, DebertaV2ForMaskedLM, PreTrainedModel
 
-from slonik.models.fresh.shape import Shape, TokenIds
+from slonik.models.fresh.shape import Shape, TokenIds, encoder_fields
 
 
 def deberta_v2(shape: Shape, ids: TokenIds) -> PreTrainedModel:
     """A random DeBERTa-v2."""
     values = {
-        "vocab_size": ids.size,
-        "hidden_size": shape.hidden,
-        "num_hidden_layers": shape.layers,
-        "num_attention_heads": shape.heads,
-        "intermediate_size": shape.neurons,
-        "max_position_embeddings": shape.max_length,
+        **encoder_fields(shape, ids),
         "relative_attention": True,
         "pos_att_type": ["p2c", "c2p"],
         "share_att_key": True,
@@ -31,7 +26,6 @@ def deberta_v2(shape: Shape, ids: TokenIds) -> PreTrainedModel:
         "type_vocab_size": 0,
         "hidden_dropout_prob": shape.dropout,
         "attention_probs_dropout_prob": shape.dropout,
-        "pad_token_id": ids.pad,
         "bos_token_id": ids.cls,
         "eos_token_id": ids.sep,
     }

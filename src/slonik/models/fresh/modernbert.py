@@ -8,23 +8,17 @@ from __future__ import annotations
 
 from transformers import ModernBertConfig, ModernBertForMaskedLM, PreTrainedModel
 
-from slonik.models.fresh.shape import Shape, TokenIds
+from slonik.models.fresh.shape import Shape, TokenIds, encoder_fields
 
 
 def modernbert(shape: Shape, ids: TokenIds) -> PreTrainedModel:
     """A random ModernBERT."""
     values = {
-        "vocab_size": ids.size,
-        "hidden_size": shape.hidden,
-        "num_hidden_layers": shape.layers,
-        "num_attention_heads": shape.heads,
-        "intermediate_size": shape.neurons,
-        "max_position_embeddings": shape.max_length,
+        **encoder_fields(shape, ids),
         "local_attention": 128,
         "embedding_dropout": shape.dropout,
         "attention_dropout": shape.dropout,
         "mlp_dropout": shape.dropout,
-        "pad_token_id": ids.pad,
         "bos_token_id": ids.cls,
         "eos_token_id": ids.sep,
         "cls_token_id": ids.cls,

@@ -8,23 +8,18 @@ from __future__ import annotations
 
 from transformers import PreTrainedModel, RobertaConfig, RobertaForMaskedLM
 
-from slonik.models.fresh.shape import Shape, TokenIds
+from slonik.models.fresh.shape import Shape, TokenIds, encoder_fields
 
 
 def roberta(shape: Shape, ids: TokenIds) -> PreTrainedModel:
     """A random RoBERTa."""
     values = {
-        "vocab_size": ids.size,
-        "hidden_size": shape.hidden,
-        "num_hidden_layers": shape.layers,
-        "num_attention_heads": shape.heads,
-        "intermediate_size": shape.neurons,
+        **encoder_fields(shape, ids),
         "max_position_embeddings": shape.max_length + ids.pad + 1,
         "type_vocab_size": 1,
         "layer_norm_eps": 1e-5,
         "hidden_dropout_prob": shape.dropout,
         "attention_probs_dropout_prob": shape.dropout,
-        "pad_token_id": ids.pad,
         "bos_token_id": ids.bos,
         "eos_token_id": ids.eos,
     }

@@ -68,3 +68,16 @@ class TokenIds:
     cls: int | None = None
     sep: int | None = None
     mask: int | None = None
+
+
+def encoder_fields(shape: Shape, ids: TokenIds) -> dict[str, Any]:
+    """What the Transformers configs of encoders name as BERT's does; other fields have names of the family's own."""
+    return {
+        "vocab_size": ids.size,
+        "hidden_size": shape.hidden,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "intermediate_size": shape.neurons,
+        "max_position_embeddings": shape.max_length,
+        "pad_token_id": ids.pad,
+    }

@@ -7,11 +7,12 @@ number of candidates will do.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 
-from slonik.models.heads.pair import FeatureLayer, relation
+from slonik.models.heads.pair import FeatureLayer, LayerOptions, relation, relation_groups
 from slonik.models.heads.sequence import Pooling, masked_mean, pooled
 
 NO_CANDIDATE = -1e4
@@ -26,9 +27,7 @@ class ChoiceHead(nn.Module):
         outputs: 1; a candidate has one score.
         pooling: of a row.
         relations: features of the relation of context and candidate within the row, beside the row's vector.
-        hidden: width of a hidden layer; 0 = none.
-        dropout: on the features.
-        balance: see `FeatureLayer`.
+        layer: options of the `FeatureLayer`.
     """
 
     def __init__(
@@ -38,17 +37,15 @@ class ChoiceHead(nn.Module):
         *,
         pooling: Pooling = "mean",
         relations: bool = False,
-        hidden: int = 0,
-        dropout: float = 0.1,
-        balance: bool = False,
+        **layer: Unpack[LayerOptions],
     ) -> None:
         super().__init__()
         if outputs != 1:
             raise TypeError(f"a candidate has one score, not {outputs}")
         self.pooling: Pooling = pooling
         self.relations = relations
-        groups = [dimension] * 5 + [1] if relations else [dimension]
-        self.layer = FeatureLayer(groups, 1, hidden=hidden, dropout=dropout, balance=balance)
+        groups = [dimension, *relation_groups(dimension)] if relations else [dimension]
+        self.layer = FeatureLayer(groups, 1, **layer)
 
     def forward(self, hidden: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """(B, R, T, D) -> scores (B, R); rows that are padding get NO_CANDIDATE."""

@@ -8,6 +8,7 @@ whose first token was never trained to hold a relation.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -21,12 +22,25 @@ def relation(first: Tensor, second: Tensor) -> Tensor:
     return torch.cat([first, second, (first - second).abs(), first * second, cosine], dim=-1)
 
 
+def relation_groups(dimension: int) -> list[int]:
+    """Sizes of the features that `relation` makes of two vectors of `dimension`, for `FeatureLayer`."""
+    return [dimension] * 4 + [1]
+
+
 def text_vectors(hidden: Tensor, segments: Tensor) -> tuple[Tensor, Tensor]:
     """Means of both texts' tokens (B, D) each: of one joint row (B, T, D), or of two rows (B, 2, T, D)."""
     if hidden.dim() == 4:
         means = masked_mean(hidden, segments == 1)
         return means[:, 0], means[:, 1]
     return masked_mean(hidden, segments == 1), masked_mean(hidden, segments == 2)
+
+
+class LayerOptions(TypedDict, total=False):
+    """Options that heads pass on to their `FeatureLayer`, which says what they mean."""
+
+    hidden: int
+    dropout: float
+    balance: bool
 
 
 class FeatureLayer(nn.Module):
@@ -44,7 +58,9 @@ class FeatureLayer(nn.Module):
 
     scale: Tensor | None
 
-    def __init__(self, groups: Sequence[int], outputs: int, *, hidden: int, dropout: float, balance: bool) -> None:
+    def __init__(
+        self, groups: Sequence[int], outputs: int, *, hidden: int = 0, dropout: float = 0.1, balance: bool = False
+    ) -> None:
         super().__init__()
         features = sum(groups)
         self.norm = nn.BatchNorm1d(features, affine=False, momentum=None) if balance else None
@@ -74,25 +90,15 @@ class PairHead(nn.Module):
         dimension: D of the encoder.
         outputs: labels, or 1.
         pooling: of the whole joint input, whose vector is a feature too; not used for texts encoded apart.
-        hidden: width of a hidden layer; 0 = none.
-        dropout: on the features.
-        balance: see `FeatureLayer`.
+        layer: options of the `FeatureLayer`.
     """
 
     def __init__(
-        self,
-        dimension: int,
-        outputs: int,
-        *,
-        pooling: Pooling = "cls",
-        hidden: int = 0,
-        dropout: float = 0.1,
-        balance: bool = False,
+        self, dimension: int, outputs: int, *, pooling: Pooling = "cls", **layer: Unpack[LayerOptions]
     ) -> None:
         super().__init__()
         self.pooling: Pooling = pooling
-        groups = [dimension] * 5 + [1]
-        self.layer = FeatureLayer(groups, outputs, hidden=hidden, dropout=dropout, balance=balance)
+        self.layer = FeatureLayer([dimension, *relation_groups(dimension)], outputs, **layer)
 
     def forward(self, hidden: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """(B, T, D) of joint rows or (B, 2, T, D) of texts apart -> logits (B, outputs)."""

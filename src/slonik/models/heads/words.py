@@ -7,11 +7,12 @@ baselines (Wang et al. 2019) for coreference.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 
-from slonik.models.heads.pair import FeatureLayer, relation
+from slonik.models.heads.pair import FeatureLayer, LayerOptions, relation, relation_groups
 from slonik.models.heads.sequence import Pooling, pooled
 
 
@@ -35,9 +36,7 @@ class WordsHead(nn.Module):
         outputs: labels.
         whole: the vector of the whole (first) input is a feature too.
         pooling: of that vector.
-        hidden: width of a hidden layer; 0 = none.
-        dropout: on the features.
-        balance: see `FeatureLayer`.
+        layer: options of the `FeatureLayer`.
     """
 
     def __init__(
@@ -47,15 +46,13 @@ class WordsHead(nn.Module):
         *,
         whole: bool = False,
         pooling: Pooling = "mean",
-        hidden: int = 0,
-        dropout: float = 0.1,
-        balance: bool = False,
+        **layer: Unpack[LayerOptions],
     ) -> None:
         super().__init__()
         self.whole = whole
         self.pooling: Pooling = pooling
-        groups = [dimension] * (5 if whole else 4) + [1]
-        self.layer = FeatureLayer(groups, outputs, hidden=hidden, dropout=dropout, balance=balance)
+        groups = relation_groups(dimension)
+        self.layer = FeatureLayer([dimension, *groups] if whole else groups, outputs, **layer)
 
     def forward(self, hidden: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """(B, T, D) or (B, R, T, D) with `spans` (B, 2, 3) -> logits (B, outputs)."""
