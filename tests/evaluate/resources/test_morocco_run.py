@@ -129,6 +129,13 @@ def test_bad_input_ends_in_a_sentence(plan: RunPlan, content: str, words: str) -
         run(plan)
 
 
+def test_a_line_separator_inside_a_record_ends_no_record(plan: RunPlan) -> None:
+    plan.input.write_text('{"text": "раз\u2028два\x85три"}\n', encoding="utf-8")
+    check = "assert __import__('json').loads(line)['text'].count(chr(0x2028)) == 1"
+    logs = run(replace(plan, command=program(plan.out.parent, check), input_size=2))
+    assert len(logs) == 2
+
+
 @pytest.fixture
 def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A stand-in for nvidia-smi that reports what a file says."""

@@ -102,7 +102,8 @@ def _check(plan: RunPlan) -> list[str]:
     if plan.input_size == 1 and plan.batch_size == 1:
         raise SlonikError("--input-size 1 with --batch-size 1 is the other half of the rule: give more records")
     try:
-        lines = [line for line in plan.input.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        # not splitlines: JSON may hold U+2028 and its like as they are
+        lines = [line for line in plan.input.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise SlonikError(f"{plan.input} is not a readable JSONL file: {error}") from None
     if not lines:
