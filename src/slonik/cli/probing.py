@@ -44,7 +44,7 @@ def probing(
     for note in [note for data in found for note in data.notes]:
         typer.echo(f"note: {note}", err=True)
     options = Options(
-        probes=tuple(_split(probes) or ()), poolings=tuple(_split(poolings) or ()), seeds=tuple(range(max(1, seeds))),
+        probes=tuple(_split(probes) or ()), poolings=tuple(_split(poolings) or ()), seeds=tuple(range(seeds)),
         prefix=prefix, limit=limit, control=control, use_cache=cache,
     )  # fmt: skip
     loading: dict[str, Any] = {"dtype": dtype, "device": device, "trust_remote_code": trust_remote_code or None}

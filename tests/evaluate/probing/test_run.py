@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,6 +75,26 @@ def test_records_cache_and_comparison(tmp_path: Path, folder: Path) -> None:
     assert (difference.value, difference.low, difference.high) == (0.0, 0.0, 0.0)
 
 
+def test_all_poolings_take_one_pass(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks, _ = read_tasks(folder)
+    encoder = slonik.load(tiny.checkpoint(tmp_path / "model", "gpt2"))
+    passes: list[tuple[int, list[str]]] = []
+    whole = encoder.encode_layers  # type: ignore[attr-defined]
+
+    def counted(texts: list[str], poolings: list[str], *, prefix: str | None) -> Any:
+        passes.append((len(texts), list(poolings)))
+        return whole(texts, poolings, prefix=prefix)
+
+    monkeypatch.setattr(encoder, "encode_layers", counted)
+    alone = probe(encoder, tasks, Options(poolings=("cls",), control=False))
+    both = probe(encoder, tasks, Options(poolings=("cls", "mean", "last"), control=False))
+    assert passes == [(120, ["cls"]), (120, ["mean", "last"])]
+    assert [r.value for r in both.records if r.variant == "logistic_cls"] == [r.value for r in alone.records]
+    fresh = probe(encoder, tasks, Options(poolings=("last",), control=False, use_cache=False))
+    assert [r.value for r in both.records if r.variant == "logistic_last"] == [r.value for r in fresh.records]
+    assert len(passes) == 3
+
+
 def test_several_tasks_have_a_mean_with_paired_differences(tmp_path: Path, folder: Path) -> None:
     text = (folder / "rusenteval" / "gapping.txt").read_text(encoding="utf-8")
     (folder / "rusenteval" / "sent_len.txt").write_text(text.replace(" !", " ?"), encoding="utf-8")
@@ -125,3 +146,9 @@ def test_no_data_is_one_sentence(tmp_path: Path) -> None:
         read_tasks(tmp_path)
     with pytest.raises(SlonikError, match="did you mean 'gapping'"):
         read_tasks(tmp_path, ["gaping"])
+    with pytest.raises(SlonikError, match="--limit is 0"):
+        read_tasks(tmp_path, limit=0)
+    with pytest.raises(SlonikError, match="--probes names none"):
+        probe(slonik.load("hashing_300"), [], Options(probes=()))
+    with pytest.raises(SlonikError, match="--seeds names none"):
+        probe(slonik.load("hashing_300"), [], Options(seeds=()))

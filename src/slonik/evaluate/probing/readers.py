@@ -101,7 +101,7 @@ def read_task(path: Path, task: Task, *, limit: int | None = None) -> TaskData:
     _complete(path, rows, notes)
     if limit is not None:
         rows = _limited(rows, limit)
-    _judge(path, rows, notes)
+    _judge(path if limit is None else f"{path} (at most {limit} rows)", path.name, rows, notes)
     train, validation, test = (_split(rows[name]) for name in SPLITS)
     return TaskData(task, train, validation, test, sha256_file(path), tuple(notes), (path.parent / MANIFEST).is_file())
 
@@ -130,22 +130,22 @@ def _limited(rows: dict[str, list[tuple[str, str]]], limit: int) -> dict[str, li
     return kept
 
 
-def _judge(path: Path, rows: dict[str, list[tuple[str, str]]], notes: list[str]) -> None:
+def _judge(source: Path | str, name: str, rows: dict[str, list[tuple[str, str]]], notes: list[str]) -> None:
     counts = {subset: Counter(label for label, _ in found) for subset, found in rows.items()}
     if len(counts["tr"]) < 2:
         only = next(iter(counts["tr"]))
-        raise SlonikError(f"every tr row of {path} has the label {only!r}: a probe needs two classes")
+        raise SlonikError(f"every tr row of {source} has the label {only!r}: a probe needs two classes")
     rare = {label: count for label, count in counts["tr"].items() if count < 3}
     if rare:
         named = ", ".join(f"{label!r} {count}" for label, count in sorted(rare.items())[:5])
-        notes.append(f"{path.name}: classes with one or two training sentences can hardly be learned: {named}")
+        notes.append(f"{name}: classes with one or two training sentences can hardly be learned: {named}")
     unseen = {label: count for label, count in counts["te"].items() if label not in counts["tr"]}
     if unseen:
         named = ", ".join(f"{label!r} {count}" for label, count in sorted(unseen.items())[:5])
-        notes.append(f"{path.name}: test sentences of classes without any training sentence count as errors: {named}")
+        notes.append(f"{name}: test sentences of classes without any training sentence count as errors: {named}")
     absent = [label for label in counts["tr"] if label not in counts["te"]]
     if absent:
-        notes.append(f"{path.name}: classes without a test sentence: {', '.join(sorted(absent)[:5])}")
+        notes.append(f"{name}: classes without a test sentence: {', '.join(sorted(absent)[:5])}")
 
 
 def _split(rows: list[tuple[str, str]]) -> Split:

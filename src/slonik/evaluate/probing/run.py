@@ -29,7 +29,7 @@ from slonik.evaluate.probing.layers import BestLayer, best_layer, intervals, res
 from slonik.evaluate.probing.mdl import online_codelength
 from slonik.evaluate.probing.probes import LogisticProbe, ProbeResult, scale
 from slonik.evaluate.probing.readers import TaskData, find_file, read_task
-from slonik.evaluate.probing.store import LayerStore
+from slonik.evaluate.probing.store import LayerStore, prepare
 from slonik.evaluate.probing.tasks import FOLDER, PROTOCOL, SUITE, TASKS
 from slonik.evaluate.statistics import Array, Interval, interval
 
@@ -83,8 +83,10 @@ def read_tasks(
     """The tasks whose files are in `folder/rusenteval` (or in `folder`), and the names of those that are not there.
 
     Raises:
-        SlonikError: an unknown name, a damaged file, or no file at all.
+        SlonikError: an unknown name, a damaged file, no file at all, or a limit below 1.
     """
+    if limit is not None and limit < 1:
+        raise SlonikError(f"--limit is {limit}: give 1 or more, or leave it out")
     wanted = [lookup(name, TASKS, "probing task") for name in names or TASKS]
     paths = {task.id: find_file(task, folder) for task in wanted}
     missing = [task for task, path in paths.items() if path is None]
@@ -106,9 +108,12 @@ def probe(
     """Probe every layer of `encoder` on `tasks`; what has no layers (word vectors) counts as one, layer 0.
 
     Raises:
-        SlonikError: an unknown probe or pooling.
+        SlonikError: an unknown probe or pooling, or none at all.
     """
     layered = encoder if isinstance(encoder, LayerEncoder) else _OneLayer(encoder)
+    for given, names in (("probes", options.probes), ("poolings", options.poolings), ("seeds", options.seeds)):
+        if not names:
+            raise SlonikError(f"--{given} names none: give one at least")
     for name in options.probes:
         lookup(name, dict.fromkeys(PROBES), "probe")
     for name in options.poolings:
@@ -117,13 +122,10 @@ def probe(
     hashes = content_hashes(encoder)
     root = cache_dir() / "layers" if options.use_cache else None
     own = identity(encoder, hashes, options.prefix, autocast=str(getattr(encoder, "autocast", None)))
-    for pooling in options.poolings:
-        store = LayerStore(layered, pooling, options.prefix, root, own)
-        store.prepare(text for data in tasks for text in data.texts)
-        found.stores[pooling] = store
-        found.encoded += store.encoded
-        found.reused += store.reused
-        found.encoding_seconds += store.seconds
+    found.stores = {name: LayerStore(layered, name, options.prefix, root, own) for name in options.poolings}
+    done = prepare(list(found.stores.values()), (text for data in tasks for text in data.texts))
+    found.encoded, found.reused, found.encoding_seconds = done.encoded, done.reused, done.seconds
+    for pooling, store in found.stores.items():
         for data in tasks:
             on_task(data.task.id)
             began = time.perf_counter()

@@ -12,6 +12,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,15 @@ _BLOCK_TEXTS = 1024
 Half = NDArray[np.float16]
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """What `prepare` did: texts encoded now, texts found on disk, and the seconds that encoding took."""
+
+    encoded: int
+    reused: int
+    seconds: float
+
+
 class LayerStore:
     """Vectors of one encoder under one pooling.
 
@@ -38,24 +48,16 @@ class LayerStore:
         encoder: what encodes. pooling: "mean", "cls" or "last". prefix: put before each text.
         root: the folder of all identities; None keeps vectors in memory only.
         identity: what the vectors depend on besides pooling and text; JSON values only.
-
-    Attributes:
-        seconds: time spent encoding. encoded, reused: texts encoded now, and found on disk.
     """
 
     def __init__(
         self, encoder: LayerEncoder, pooling: str, prefix: str | None, root: Path | None, identity: Mapping[str, Any]
     ) -> None:
-        self._encoder = encoder
-        self._pooling = pooling
-        self._prefix = prefix
+        self.encoder, self.pooling, self.prefix = encoder, pooling, prefix
         self._identity = {"format": FORMAT, "pooling": pooling, **identity}
         self._folder = None if root is None else root / sha256_json(self._identity)[:32]
         self._blocks: list[Half] = []
         self._places: dict[bytes, tuple[int, int]] = {}
-        self.seconds = 0.0
-        self.encoded = 0
-        self.reused = 0
         if self._folder is not None and self._folder.is_dir():
             os.utime(self._folder)
             for path in sorted(self._folder.glob("*.keys")):
@@ -66,21 +68,15 @@ class LayerStore:
         """Layers that there are vectors of, embeddings included; 0 before anything is encoded."""
         return self._blocks[0].shape[0] if self._blocks else 0
 
-    def prepare(self, texts: Iterable[str]) -> None:
-        """Encode what is not there yet, longest texts first, block by block."""
-        unique = dict.fromkeys(texts)
-        absent = [text for text in unique if text_key(text) not in self._places]
-        self.reused += len(unique) - len(absent)
-        absent.sort(key=len, reverse=True)
-        with progress_bar(f"layers of {self._encoder.name}", total=len(absent)) as bar:
-            for start in range(0, len(absent), _BLOCK_TEXTS):
-                chunk = absent[start : start + _BLOCK_TEXTS]
-                began = time.perf_counter()
-                block = self._encoder.encode_layers(chunk, [self._pooling], prefix=self._prefix)[self._pooling]
-                self.seconds += time.perf_counter() - began
-                self.encoded += len(chunk)
-                self._add(chunk, block)
-                bar.advance(len(chunk))
+    def absent(self, texts: Iterable[str]) -> list[str]:
+        """Those of `texts` that there are no vectors of yet."""
+        return [text for text in texts if text_key(text) not in self._places]
+
+    def keep(self, texts: Sequence[str], block: Half) -> None:
+        """Add vectors (layers, texts, D); on disk, if the store has a folder. Texts that are there are left out."""
+        fresh = [row for row, text in enumerate(texts) if text_key(text) not in self._places]
+        if fresh:
+            self._add([texts[row] for row in fresh], block[:, fresh])
 
     def layer(self, texts: Sequence[str], index: int) -> NDArray[np.float32]:
         """Vectors (N, D) of one layer, in the order of `texts`.
@@ -125,3 +121,28 @@ class LayerStore:
         for row in range(len(keys) // _KEY_BYTES):
             self._places[keys[row * _KEY_BYTES : (row + 1) * _KEY_BYTES]] = (len(self._blocks), row)
         self._blocks.append(block)
+
+
+def prepare(stores: Sequence[LayerStore], texts: Iterable[str]) -> Encoded:
+    """Encode what some of the stores lack, longest texts first, block by block: one pass for all poolings.
+
+    Args:
+        stores: of one encoder and prefix, each with a pooling of its own.
+    """
+    encoder, prefix = stores[0].encoder, stores[0].prefix
+    unique = dict.fromkeys(texts)
+    missing = {text for store in stores for text in store.absent(unique)}
+    absent = sorted((text for text in unique if text in missing), key=len, reverse=True)
+    poolings = [store.pooling for store in stores if store.absent(absent)]
+    seconds = 0.0
+    with progress_bar(f"layers of {encoder.name}", total=len(absent)) as bar:
+        for start in range(0, len(absent), _BLOCK_TEXTS):
+            chunk = absent[start : start + _BLOCK_TEXTS]
+            began = time.perf_counter()
+            blocks = encoder.encode_layers(chunk, poolings, prefix=prefix)
+            seconds += time.perf_counter() - began
+            for store in stores:
+                if store.pooling in blocks:
+                    store.keep(chunk, blocks[store.pooling])
+            bar.advance(len(chunk))
+    return Encoded(len(absent), len(unique) - len(absent), seconds)
