@@ -32,6 +32,9 @@ def test_heads_similarity_and_attention(tmp_path: Path, capsys: pytest.CaptureFi
     shown = capsys.readouterr().out
     assert "Masking heads" in shown
     assert "What heads attend to" in shown
+    alone = [r for r in read_records(out) if r.variant == "attention"]
+    assert alone
+    assert {(r.low, r.high) for r in alone} == {(None, None)}  # one text has no interval
     records = read_records(out)
     keys = [record.key() for record in records]
     assert len(keys) == len(set(keys))
@@ -60,8 +63,26 @@ def test_the_page_of_a_sentence_holds_its_weights_and_runs_one_script() -> None:
         head_view("m", "т", ["т"], [weights])
 
 
-def test_nothing_asked_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["MODEL"], "say what to look at"),
+        (["MODEL", "--heads", "--limit", "1"], "--limit is 1"),
+        (["MODEL", "--heads", "--orders", ","], "--orders names none"),
+        (["MODEL", "--like", "MODEL", "--measures", " "], "--measures names none"),
+        (["MODEL", "--attention", " "], "no text to look at"),
+        (["MODEL", "--attention", "Слон", "--treebank", "nowhere.conllu"], "nowhere.conllu"),
+        (["navec", "--heads"], "navec is no transformer"),
+        (["MODEL", "--like", "hashing_300"], "hashing_300 is no transformer"),
+    ],
+)
+def test_a_mistake_is_one_sentence(
+    arguments: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = str(tiny.checkpoint(tmp_path / "model", "bert"))
     with pytest.raises(SystemExit) as exit_:
-        main(["inspect", str(tmp_path)])
+        main(["inspect", *(model if name == "MODEL" else name for name in arguments)])
     assert exit_.value.code == 2
-    assert "say what to look at" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert "Traceback" not in error

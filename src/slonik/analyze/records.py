@@ -42,10 +42,10 @@ def head_records(model: str, scores: Mapping[str, Scores], curves: Sequence[Curv
 
 
 def attention_records(model: str, figures: Iterable[Figure], texts: int) -> list[Record]:
-    """Every figure of every head with its interval over texts."""
+    """Every figure of every head with its interval over texts; one text alone has none."""
     return [
         _record(f"head_{f.head:02d}", "attention", model, f.name, f.value, layer=f.layer, n=texts).model_copy(
-            update={"low": f.low, "high": f.high}
+            update={"low": f.low, "high": f.high} if texts > 1 else {}
         )
         for f in figures
     ]

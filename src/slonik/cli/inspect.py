@@ -42,25 +42,36 @@ def inspect(
     """
     from slonik.core.errors import SlonikError
     from slonik.evaluate.resources.sample_texts import bench_texts
-    from slonik.models import load
 
     if not (heads or attention is not None or like or neurons):
         raise SlonikError("say what to look at: --heads, --attention TEXT, --like MODEL or --neurons TASK")
     if limit < 2:
         raise SlonikError(f"--limit is {limit}: give 2 or more")
-    encoder = load(model, device=device, trust_remote_code=trust_remote_code)
+    if attention is not None and not attention.strip():
+        raise SlonikError("--attention has no text to look at")
+    encoder = _load(model, device, trust_remote_code)
     sample = bench_texts(texts, limit=limit)
     records: list[Record] = []
     if heads:
-        records += _heads(encoder, model, sample, prefix, _split(orders))
+        records += _heads(encoder, model, sample, prefix, _split(orders, "--orders"))
     if attention is not None:
         records += _attention(encoder, model, [attention, *sample] if texts else [attention], prefix, treebank)
     if like:
-        other = load(like, device=device, trust_remote_code=trust_remote_code)
-        records += _like(encoder, model, other, like, sample, prefix, _split(measures))
+        other = _load(like, device, trust_remote_code)
+        records += _like(encoder, model, other, like, sample, prefix, _split(measures, "--measures"))
     if neurons:
         records += _neurons(encoder, model, neurons, data_dir)
     _write(encoder, model, records, attention, prefix, json_file, html, png)
+
+
+def _load(model: str, device: str | None, trust_remote_code: bool) -> TorchEncoder:
+    from slonik.core.errors import SlonikError
+    from slonik.models import load
+    from slonik.models.names import BASELINE_NAMES, UNIVERSAL_SENTENCE_ENCODER
+
+    if model in (*BASELINE_NAMES, UNIVERSAL_SENTENCE_ENCODER) and not Path(model).is_dir():
+        raise SlonikError(f"{model} is no transformer: it has no layers and heads to look into")
+    return load(model, device=device, trust_remote_code=trust_remote_code)
 
 
 def _heads(encoder: TorchEncoder, model: str, texts: list[str], prefix: str | None, orders: list[str]) -> list[Record]:
@@ -153,5 +164,10 @@ def _shown(encoder: TorchEncoder, number: int) -> str:
     return piece if not decoded or "\ufffd" in decoded or piece.startswith(("##", "▁")) else decoded
 
 
-def _split(names: str) -> list[str]:
-    return [name.strip().lower() for name in names.split(",") if name.strip()]
+def _split(names: str, option: str) -> list[str]:
+    from slonik.core.errors import SlonikError
+
+    found = [name.strip().lower() for name in names.split(",") if name.strip()]
+    if not found:
+        raise SlonikError(f"{option} names none: give one at least")
+    return found
