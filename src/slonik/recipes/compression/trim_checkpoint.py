@@ -20,9 +20,9 @@ from slonik.data.readers import corpus_files, read_texts
 from slonik.data.sampling import Sample, set_aside
 from slonik.models import load, save
 from slonik.models.encoder import TorchEncoder
-from slonik.recipes.compression.trimming import apply_trim
+from slonik.recipes.compression.trimming import apply_trim, plan_by_rules
 from slonik.tokenizers.rules import TrimRules
-from slonik.tokenizers.trim import TrimPlan, TrimReport, trim
+from slonik.tokenizers.trim import TrimPlan, TrimReport
 
 SUITE = "tokenizer"
 
@@ -62,11 +62,8 @@ def trim_checkpoint(config: TrimCheckpointConfig) -> tuple[TrimPlan, list[Record
     files = corpus_files(config.corpus)
     texts = read_texts(files, column=config.column)
     encoder = load(config.model, device="cpu")
-    rules = config.rules.model_copy(
-        update={"always_keep": (*config.rules.always_keep, *sorted(set(encoder.sentence.prefixes.values()) - {""}))}
-    )
     held_out = Sample[str](config.held_out)
-    plan = trim(encoder.tokenizer, rules, set_aside(texts, held_out), held_out=held_out.items)
+    plan = plan_by_rules(encoder, config.rules, set_aside(texts, held_out), held_out.items)
     hashes = {path.name: sha256_file(path) for path in files}
     trimmed = apply_trim(encoder, plan)
     lineage = trimmed.passport.lineage

@@ -39,15 +39,26 @@ def _spread(read: Callable[[], Iterable[T]], limit: int) -> Iterator[T]:
 def plan_trim(
     encoder: TorchEncoder, corpus: CorpusConfig, config: TrimConfig, held_out: Sequence[str] = ()
 ) -> TrimPlan:
-    """Which pieces stay; the model's prefixes always do."""
-    rules = TrimRules(
-        mode=config.mode,
-        scripts=config.scripts,
-        min_count=config.min_count,
-        max_pieces=config.max_pieces,
-        always_keep=tuple(encoder.sentence.prefixes.values()),
-    )
-    return trim(encoder.tokenizer, rules, corpus_to_count(corpus, config.count_texts), held_out=held_out)
+    """Which pieces stay by the settings of the compression story and a sample of its corpus."""
+    rules = TrimRules.model_validate(config.model_dump(exclude={"count_texts"}))
+    return plan_by_rules(encoder, rules, corpus_to_count(corpus, config.count_texts), held_out)
+
+
+def plan_by_rules(
+    encoder: TorchEncoder,
+    rules: TrimRules,
+    texts: Iterable[str],
+    held_out: Sequence[str] | Callable[[], Sequence[str]] = (),
+) -> TrimPlan:
+    """Which pieces stay; the model's prefixes always do.
+
+    Args:
+        texts: read once, to count pieces in.
+        held_out: texts to compare the cuts on, or what gives them once `texts` has been read.
+    """
+    prefixes = sorted(set(encoder.sentence.prefixes.values()) - {""})
+    rules = rules.model_copy(update={"always_keep": (*rules.always_keep, *prefixes)})
+    return trim(encoder.tokenizer, rules, texts, held_out=held_out)
 
 
 def apply_trim(encoder: TorchEncoder, plan: TrimPlan) -> TorchEncoder:
