@@ -11,6 +11,7 @@ import pytest
 
 import slonik
 from slonik.cli.main import main
+from tests import tiny
 from tests.export.exported import checkpoint, exported
 
 
@@ -38,6 +39,11 @@ def test_export_refuses_a_full_folder_and_a_wrong_scheme(tmp_path: Path, capsys:
     assert _run("export", str(checkpoint("bert")), "--out", str(tmp_path)) == 2
     assert _run("export", str(checkpoint("bert")), "--out", str(tmp_path / "x"), "--int8", "int4") == 2
     assert "use dynamic, static or none" in capsys.readouterr().err
+    own = tiny.checkpoint(tmp_path / "own", "bert")
+    for out in (own, tmp_path):
+        assert _run("export", str(own), "--out", str(out), "--overwrite") == 2
+        assert "holds the checkpoint itself" in capsys.readouterr().err
+    assert (own / "model.safetensors").is_file()
 
 
 def test_encode_reads_stdin_and_reports_bad_lines(
@@ -74,3 +80,5 @@ def test_encode_takes_baselines_and_refuses_nonsense(tmp_path: Path, capsys: pyt
     assert _run("encode", "hashing_300", str(texts), "--bad-lines", "ignore") == 2
     assert _run("encode", "hashing_300", str(texts), "--format", "npy") == 2
     assert "only jsonl goes to stdout" in capsys.readouterr().err
+    assert _run("encode", "hashing_300", str(texts), "--threads", "2") == 2
+    assert "--threads is for exported folders" in capsys.readouterr().err

@@ -94,11 +94,23 @@ def _load(model: str, file: str | None, threads: int | None) -> Encoder:
     import slonik
 
     exported = (Path(model) / "onnx").is_dir()
+    if not exported:
+        _refuse_for_checkpoints(model, file=file, threads=threads)
     options: dict[str, Any] = {"file": file, "threads": threads} if exported else {}
     encoder = slonik.load(model, **{name: value for name, value in options.items() if value is not None})
     if hasattr(encoder, "long_texts"):
         encoder.long_texts = "windows"
     return encoder
+
+
+def _refuse_for_checkpoints(model: str, **options: Any) -> None:
+    from slonik.core.errors import SlonikError
+
+    for name, value in options.items():
+        if value is not None:
+            raise SlonikError(
+                f"--{name} is for exported folders, and {model} is none: leave it out, or slonik export it"
+            )
 
 
 def _streams(files: list[Path]) -> Iterator[BinaryIO]:

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from slonik.core.records import Record
     from slonik.export import ExportReport
 
 
@@ -24,6 +27,7 @@ def export(
     fp16: bool = typer.Option(False, "--fp16", help="Write onnx/model_fp16.onnx too."),
     docker: bool = typer.Option(False, "--docker", help="Write a Dockerfile that serves the folder."),
     corpus: Path | None = typer.Option(None, help="Calibration texts, one per line (default: our own Russian ones)."),
+    data_dir: Path | None = typer.Option(None, help="Hold the files to fp32 on encodechka too (minutes)."),
     measure: bool = typer.Option(True, help="Time torch and the files side by side."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace the folder if it is there."),
     json_file: Path | None = typer.Option(None, "--json", help="Write result records to this file."),
@@ -43,6 +47,7 @@ def export(
         docker=docker,
         corpus=_texts(corpus) if corpus is not None else None,
         measure_speed=measure,
+        judge=_judge(data_dir),
         overwrite=overwrite,
     )
     _show(report)
@@ -51,6 +56,16 @@ def export(
 
 
 _MOST_CALIBRATION_TEXTS = 256
+
+
+def _judge(data_dir: Path | None) -> Callable[[Path], list[Record]] | None:
+    from slonik.core.paths import data_dir as data_folder
+
+    if data_dir is None:
+        return None
+    from slonik.recipes.export_judgement import encodechka_judge
+
+    return encodechka_judge(data_folder(data_dir))
 
 
 def _texts(path: Path) -> list[str]:
@@ -86,6 +101,12 @@ def _show(report: ExportReport) -> None:
         console.print(sentence, highlight=False)
     if report.speed:
         console.print(f"(one text at a time, one thread, {report.speed.texts} texts)", highlight=False)
+    for record in report.judged:
+        if record.metric == "difference" and record.task == "mean_s5":
+            console.print(
+                f"encodechka {record.task} ({record.variant}), {record.model}: {record.value:+.4f} "
+                f"[{record.low:+.4f}, {record.high:+.4f}]", highlight=False, markup=False,
+            )  # fmt: skip
     for sentence in report.limits:
         console.print(sentence, highlight=False)
     console.print(f"use it: slonik.load({str(report.folder)!r}).encode([...])", highlight=False)

@@ -25,6 +25,7 @@ class ExportReport:
         counts: matrices, smoothed inputs and tables in int8.
         hashes: sha256 of each ONNX file and of the calibration texts.
         limits: what the files cannot do, in sentences.
+        judged: what a judge of the whole folder measured.
     """
 
     folder: Path
@@ -35,6 +36,7 @@ class ExportReport:
     counts: dict[str, int] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
     limits: tuple[str, ...] = ()
+    judged: tuple[Record, ...] = ()
 
     def speed_sentences(self) -> list[str]:
         """One sentence per file; nothing is called faster unless it has been measured to be."""
@@ -63,4 +65,4 @@ class ExportReport:
                         name, "ms_per_text", milliseconds, self.speed.texts, threads=1, times_faster_than_torch=ratio
                     )
                 )
-        return found
+        return [*found, *(one.model_copy(update={"model": f"{model} ({one.model})"}) for one in self.judged)]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from slonik.core.atomic import new_folder
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_file, sha256_texts
 from slonik.core.passport import Step
+from slonik.core.records import Record
 from slonik.export import parity
 from slonik.export.dockerfile import write_dockerfile
 from slonik.export.families import limits_of, part_to_export
@@ -54,6 +55,7 @@ def export(
     docker: bool = False,
     corpus: Sequence[str] | None = None,
     measure_speed: bool = True,
+    judge: Callable[[Path], Sequence[Record]] | None = None,
     overwrite: bool = False,
 ) -> ExportReport:
     """Export an encoder (or a checkpoint by folder, hub id or `embedded:NAME`) to the folder `out`.
@@ -65,10 +67,12 @@ def export(
         docker: write a Dockerfile that serves the folder.
         corpus: calibration texts; None = our own Russian ones.
         measure_speed: time torch and the files side by side.
+        judge: measures the whole folder before it appears, and raises SlonikError to refuse it.
         overwrite: replace a folder that is there.
 
     Raises:
-        SlonikError: a family that cannot be exported, a file under its floor, or a folder that cannot be written.
+        SlonikError: a family that cannot be exported, a file under its floor, a folder that cannot be written, or one
+            that holds the checkpoint itself.
     """
     started = time.perf_counter()
     if int8 not in ("dynamic", "static", "none"):
@@ -76,6 +80,8 @@ def export(
     loaded = encoder if isinstance(encoder, TorchEncoder) else load(encoder, device="cpu")
     if loaded.source is None:
         raise SlonikError(f"{loaded.name} lies in memory only: save it with slonik.models.save, then export the folder")
+    if Path(out).resolve() in (loaded.source.resolve(), *loaded.source.resolve().parents):
+        raise SlonikError(f"{out} holds the checkpoint itself, which an export would replace: choose another --out")
     texts = calibration_texts() if corpus is None else list(corpus)
     if not texts:
         raise SlonikError("the calibration corpus is empty: give at least a few dozen texts")
@@ -86,8 +92,9 @@ def export(
             work.int8()
         if fp16:
             work.fp16()
-        report = work.report(Path(out), measure_speed)
         _write_companions(loaded, unfinished)
+        judged = tuple(judge(unfinished)) if judge is not None else ()
+        report = work.report(Path(out), measure_speed, judged)
         if docker:
             write_dockerfile(unfinished)
         _write_passport(work, report, unfinished, time.perf_counter() - started)
@@ -139,12 +146,12 @@ class _Work:
         self._write(to_half(self.model), "fp16", "fp16")
         self._agree("fp16", "fp16")
 
-    def report(self, folder: Path, measure_speed: bool) -> ExportReport:
+    def report(self, folder: Path, measure_speed: bool, judged: tuple[Record, ...]) -> ExportReport:
         """Measure speed if asked, and gather everything."""
         speed = measure(self.sessions, self.graph, self.rows) if measure_speed else None
         return ExportReport(
             folder, self.sizes, self.difference, self.agreement, speed, counts=self.counts, hashes=self.hashes,
-            limits=limits_of(str(self.encoder.model.config.model_type)),
+            limits=limits_of(str(self.encoder.model.config.model_type)), judged=judged,
         )  # fmt: skip
 
     def _agree(self, name: str, precision: str) -> None:
