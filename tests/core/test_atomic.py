@@ -49,3 +49,12 @@ def test_a_disk_that_fills_inside_a_folder_is_one_sentence(tmp_path: Path) -> No
     with pytest.raises(SlonikError, match="no space left"), new_folder(tmp_path / "model") as folder:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "model.safetensors"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_where_a_folder_should_be_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("x")
+    with pytest.raises(SlonikError, match="notes"):
+        write_json(tmp_path / "notes" / "records.json", [1])
+    with pytest.raises(SlonikError, match="notes"), new_folder(tmp_path / "notes" / "model"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["notes"]

@@ -54,6 +54,18 @@ def test_a_text_at_fault_fails_alone(serve: Serve) -> None:
     assert answers[0].json()["data"][1]["spans"][0]["text"] == "Тула"
 
 
+class _Forgetful(CapitalTagger):
+    """Leaves out the last text of every call."""
+
+    def tag(self, texts: Sequence[str]) -> list[list[Span]]:
+        return super().tag(texts)[:-1]
+
+
+def test_a_tagger_that_loses_a_text_is_a_failure_and_not_the_end(serve: Serve) -> None:
+    client = serve(_Forgetful())
+    assert [ask(client, input=["Тула", "Орёл"]).status_code for _ in range(2)] == [500, 500]
+
+
 def test_a_full_queue_answers_429_and_a_long_request_does_not_hold_up_a_short_one(serve: Serve) -> None:
     tagger = CapitalTagger()
     tagger.open.clear()

@@ -118,6 +118,8 @@ class TagQueue(WorkQueue[TagJob]):
         start = time.perf_counter()
         try:
             found = self._tagger.tag(texts)
+            if len(found) != len(texts):
+                raise ValueError(f"{len(found)} answers for {len(texts)} texts")
         except Exception as error:  # the server outlives any failure of a model
             self._run_apart(batch, error)
             return

@@ -175,7 +175,7 @@ def _read_rows(task: Task, text: str, examples: Sequence[Example], where: str) -
     by_row: dict[str, list[Example]] = {}
     for example in examples:
         by_row.setdefault(example.cluster, []).append(example)
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         place = f"{where}, line {number}"
