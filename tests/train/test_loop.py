@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -305,6 +306,14 @@ def test_minutes_end_a_run_and_drive_its_schedule(tmp_path: Path) -> None:
     rates = [line["learning_rate"] for line in read_metrics(tmp_path / "metrics.jsonl") if "loss" in line]
     assert 1.8 <= summary.seconds < 30
     assert rates[-1] < max(rates)
+
+
+def test_a_run_by_the_clock_is_looked_at_by_the_clock(tmp_path: Path) -> None:
+    toy.train(tmp_path, max_steps=None, max_minutes=0.03, evaluate_every_minutes=0.01, evaluate_every_steps=1)
+    looks = [line["seconds"] for line in read_metrics(tmp_path / "metrics.jsonl") if "evaluation" in line]
+    assert len(looks) >= 2
+    *before_the_end, _ = looks
+    assert all(later - earlier >= 0.59 for earlier, later in pairwise(before_the_end))
 
 
 def test_fp16_leaves_out_a_step_that_overflows_and_goes_on(tmp_path: Path) -> None:

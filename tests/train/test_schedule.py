@@ -44,6 +44,7 @@ def test_no_warm_up_starts_at_the_peak() -> None:
         ({"max_steps": 0}, "'max_steps' is 0"),
         ({"max_steps": 1, "lerning_rate": 1}, "lerning_rate"),
         ({"max_steps": 1, "precision": "fp8"}, "'precision' is 'fp8'"),
+        ({"max_steps": 1, "evaluate_every_minutes": 1}, "goes with max_minutes alone"),
         ({"max_steps": 1, "keep": 1}, "'keep' is 1"),
     ],
 )

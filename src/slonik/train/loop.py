@@ -136,6 +136,7 @@ class _Run:
         self.log = RunLog(self.processes, folder, config, self.state.step, flops_per_text)
         self.started = time.perf_counter() - self.state.seconds
         self.saved = time.perf_counter()
+        self.looked = self.state.seconds
 
     def train(self) -> RunSummary:
         """Step until the end, then put the best weights back."""
@@ -155,7 +156,7 @@ class _Run:
             while not ended:
                 self._report(self._step(feed), bar)
                 ended = self._finished()  # kept until saving: the clock may not end a run without its evaluation
-                if ended or state.step % config.evaluate_every_steps == 0:
+                if ended or self._look_is_due():
                     self._evaluate()
                     ended = ended or self._finished()  # patience
                 interrupted = self._agreed(interruption.requested) and not ended
@@ -266,6 +267,7 @@ class _Run:
             self.state.best = Best(step, figures[metric], figures, name)
             if self.on_best is not None and self.processes.main:
                 self.on_best(self.model, step, figures)
+        self.looked = self._seconds()  # its end: looking may take longer than the time between two looks
         self.processes.wait()
 
     def _held_out(self, evaluate: Evaluate) -> tuple[dict[str, float], list[str]]:
@@ -323,6 +325,12 @@ class _Run:
     def _train_mode(self, on: bool) -> None:
         for module in self.modules.values():
             module.train(on)
+
+    def _look_is_due(self) -> bool:
+        minutes = self.config.evaluate_every_minutes
+        if minutes is None:
+            return self.state.step % self.config.evaluate_every_steps == 0
+        return self._seconds() - self.looked >= minutes * 60
 
     def _seconds(self) -> float:
         return time.perf_counter() - self.started

@@ -49,6 +49,8 @@ class TrainConfig(Config):
     over them (FSDP; adamw only)."""
     device: Literal["auto", "cpu"] = "auto"
     evaluate_every_steps: int = Field(500, ge=1)
+    evaluate_every_minutes: float | None = Field(None, gt=0)
+    """Of active time, instead of by steps; for runs that minutes alone drive, whose steps nobody knows beforehand."""
     best_metric: str = "agreement"
     """The figure of the evaluation function that chooses the checkpoint."""
     higher_is_better: bool = True
@@ -67,6 +69,8 @@ class TrainConfig(Config):
     def _has_an_end(self) -> Self:
         if self.max_steps is None and self.max_minutes is None:
             raise ValueError("give max_steps or max_minutes: a run needs an end")
+        if self.evaluate_every_minutes is not None and self.max_steps is not None:
+            raise ValueError("evaluate_every_minutes goes with max_minutes alone: by steps, give evaluate_every_steps")
         if self.sharding == "full" and self.optimizer != "adamw":
             raise ValueError(f"sharding full goes with optimizer adamw, not {self.optimizer}: it needs whole matrices")
         return self
@@ -82,4 +86,4 @@ _OPERATIONAL = (
     "sharding",
 )  # fmt: skip
 # Fields younger than the first runs: left out at their defaults, so that a run begun without them can go on.
-_LATER = ("optimizer", "layer_decay", "compile", "patience")
+_LATER = ("optimizer", "layer_decay", "compile", "patience", "evaluate_every_minutes")

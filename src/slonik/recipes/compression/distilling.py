@@ -203,6 +203,7 @@ def _train_config(config: DistillConfig, batches: int, seed: int) -> TrainConfig
         betas=(0.9, 0.98),
         precision=config.precision,
         evaluate_every_steps=max(1, steps // config.evaluations),
+        evaluate_every_minutes=config.max_minutes / config.evaluations if by_time and config.max_minutes else None,
         save_every_minutes=config.save_every_minutes,
     )
 
