@@ -1,6 +1,6 @@
 """The table of docs/pretraining.md: each row names a line of a file, and that line says what the row says.
 
-`python -m tests.recipes.test_pretraining_table` writes the line numbers anew after a file has changed.
+`python -m tests.recipes.pretraining.test_pretraining_table` writes the line numbers anew after a file has changed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def line_of(file: str, code: str) -> int:
 def test_every_row_names_the_line_that_says_so() -> None:
     assert {row["family"].strip() for row in rows()} == set(FAMILIES)
     wrong = [f"{row['file']}:{row['line']}" for row in rows() if line_of(row["file"], row["code"]) != int(row["line"])]
-    assert wrong == [], "run python -m tests.recipes.test_pretraining_table"
+    assert wrong == [], "run python -m tests.recipes.pretraining.test_pretraining_table"
 
 
 if __name__ == "__main__":
