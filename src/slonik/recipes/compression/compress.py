@@ -189,8 +189,8 @@ def _distilled(story: _Story, student: TorchEncoder) -> TorchEncoder:
 
 
 def _measured(story: _Story, student: TorchEncoder) -> None:
-    from slonik.recipes.compress_stages import measure_stages
     from slonik.recipes.compression.measure import measure_both
+    from slonik.recipes.compression.stages import measure_stages
 
     config, teacher, sample, made = story.config, story.teacher, story.sample, story.made
     announce = story.steps.announce

@@ -2,7 +2,7 @@
 
 Source: Sanh et al., "DistilBERT" (2019), section 2: "initializing the student from the teacher by taking one layer out
 of two". Train it with `slonik.objectives.distilbert`; both keep one vocabulary here, and after `slonik tokenizer trim`
-the teacher's ids of the student's pieces are `recipes.distilling.matching_ids`.
+the teacher's ids of the student's pieces are `recipes.compression.distilling.matching_ids`.
 """
 
 from __future__ import annotations
