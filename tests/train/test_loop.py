@@ -153,6 +153,20 @@ def test_patience_ends_a_run_after_so_many_evaluations_without_a_better_one(tmp_
     assert again.step == again.resumed_from == summary.step
 
 
+def test_without_dropout_a_run_is_that_of_a_model_that_has_none(tmp_path: Path) -> None:
+    def weights(name: str, probability: float, **fields: bool) -> dict[str, Tensor]:
+        model = toy.student()
+        for module in model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = probability
+        toy.train(tmp_path / name, model=model, **fields)
+        return _weights(tmp_path / name)
+
+    none = weights("none", 0.0)
+    assert _same(weights("off", 0.3, dropout=False), none)
+    assert not _same(weights("on", 0.3), none)
+
+
 def test_finished_run_is_not_trained_again(tmp_path: Path) -> None:
     first = toy.train(tmp_path)
     again = toy.train(tmp_path)

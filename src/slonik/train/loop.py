@@ -323,8 +323,9 @@ class _Run:
         return RunSummary(*counts, self.guard.smoothed, state.best, best_weights, weights, metrics)
 
     def _train_mode(self, on: bool) -> None:
+        # Nothing but dropout differs between the modes of a transformer (no batch statistics).
         for module in self.modules.values():
-            module.train(on)
+            module.train(on and self.config.dropout)
 
     def _look_is_due(self) -> bool:
         minutes = self.config.evaluate_every_minutes

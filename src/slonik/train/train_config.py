@@ -39,6 +39,8 @@ class TrainConfig(Config):
     clip_norm: float | None = Field(1.0, gt=0)
     precision: Literal["fp32", "bf16", "fp16"] = "bf16"
     """bf16 and fp16 are autocast over fp32 weights; fp16 scales the loss and leaves out steps that overflow."""
+    dropout: bool = True
+    """Drop out as the model's own config says; False trains it in evaluation mode."""
     compile: bool = False
     """torch.compile for the forward and backward pass; worth its minute of compiling on a GPU."""
     embeddings: Literal["lazy", "dense", "frozen"] = "lazy"
@@ -86,4 +88,4 @@ _OPERATIONAL = (
     "sharding",
 )  # fmt: skip
 # Fields younger than the first runs: left out at their defaults, so that a run begun without them can go on.
-_LATER = ("optimizer", "layer_decay", "compile", "patience", "evaluate_every_minutes")
+_LATER = ("optimizer", "layer_decay", "compile", "patience", "evaluate_every_minutes", "dropout")

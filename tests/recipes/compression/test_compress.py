@@ -147,6 +147,31 @@ def test_pairs_point_at_their_translations(place: Path) -> None:
     assert len(sample.near) > 50 and len(sample.held_near) > 5
 
 
+def test_substituted_texts_are_trained_on(place: Path) -> None:
+    pytest.importorskip("pymorphy3")
+    from slonik.recipes.compression.corpus import draw, read_sample
+
+    settings = config(place, "x").corpus.model_copy(update={"substituted_texts": 30})
+    folder = place / "replaced"
+    folder.mkdir()
+    assert draw(settings, 0, folder)["substituted"] == 30
+    sample = read_sample(folder)
+    assert sum(new != old for new, old in zip(sample.substituted, sample.texts, strict=False)) > 15
+    chosen = training_texts(sample, settings, "", 0)
+    places = [chosen.plain.index(text) for text in sample.substituted]
+    assert all(chosen.partners[place] == chosen.groups[place] == -1 for place in places)
+
+
+def test_an_earlier_student_takes_the_trimmed_vocabulary_or_keeps_its_own(place: Path, made: story.Compression) -> None:
+    shorter = {"max_steps": 2, "batch_tokens": 512, "precision": "fp32", "evaluations": 1}
+    more = {"prune": {"keep_layers": [0]}, "distill": shorter, "init": str(made.out), "evaluate": False}
+    sizes = {}
+    for name, trim in (("new", {"mode": "counts", "min_count": 2}), ("own", None)):
+        step = story.compress(config(place, name, trim=trim, **more))
+        sizes[name] = slonik.load(step.out).describe()["pieces"]
+    assert sizes["own"] == slonik.load(made.out).describe()["pieces"] != sizes["new"]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

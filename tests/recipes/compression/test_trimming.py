@@ -6,6 +6,7 @@ from pathlib import Path
 
 from slonik.models import load
 from slonik.recipes.compression.config import CorpusConfig, TrimConfig
+from slonik.recipes.compression.corpus import CorpusSample
 from slonik.recipes.compression.trimming import corpus_to_count, plan_by_rules, plan_trim
 from slonik.tokenizers.rules import TrimRules
 from tests import tiny
@@ -29,7 +30,10 @@ def test_the_story_and_the_command_keep_the_same_pieces(tmp_path: Path) -> None:
     prefixes = {"none": "", "query": "query: "}
     encoder.sentence = encoder.sentence.model_copy(update={"prefixes": prefixes, "default_prefix": None})
     settings = TrimConfig(mode="counts", min_count=2, count_texts=1000)
-    of_story = plan_trim(encoder, CorpusConfig(texts=(str(path),)), settings)
+    of_story = plan_trim(encoder, CorpusConfig(texts=(str(path),)), settings, CorpusSample([], [], [], []))
+    replaced = CorpusSample([], [], [], [], substituted=[english for english, _ in tiny.PAIRS])
+    with_more = plan_trim(encoder, CorpusConfig(texts=(str(path),)), settings, replaced)
+    assert set(with_more.token_ids) > set(of_story.token_ids)
     rules = TrimRules(mode="counts", min_count=2)
     of_command = plan_by_rules(encoder, rules, tiny.TEXTS * 2)
     assert of_story.token_ids == of_command.token_ids

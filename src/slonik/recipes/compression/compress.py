@@ -21,6 +21,7 @@ from slonik.core.passport import Step
 from slonik.core.protocols import Encoder
 from slonik.core.records import Record, write_records
 from slonik.models.encoder import TorchEncoder
+from slonik.models.shared_vocabulary import with_vocabulary_of
 from slonik.recipes.compression.config import CompressConfig
 from slonik.recipes.compression.corpus import CorpusSample, draw, read_sample
 from slonik.recipes.compression.distilling import distill, matching_ids
@@ -134,7 +135,7 @@ def _trimmed(story: _Story) -> TorchEncoder:
     story.inputs |= {"trim": trim.model_dump(mode="json")}
 
     def work(folder: Path) -> Mapping[str, Any]:
-        plan = plan_trim(teacher, config.corpus, trim, story.sample.held_texts)
+        plan = plan_trim(teacher, config.corpus, trim, story.sample)
         models.save(apply_trim(teacher, plan), folder / "checkpoint")
         return plan.report.model_dump(mode="json")
 
@@ -145,8 +146,9 @@ def _pruned(story: _Story, student: TorchEncoder) -> TorchEncoder:
     """The trimmed encoder with structures removed, or an earlier student to start from."""
     config = story.config
     if config.init is not None:
-        student = models.load(config.init)
-        story.inputs |= {"init": student.weights_hash()}
+        earlier = models.load(config.init)
+        story.inputs |= {"init": earlier.weights_hash()}
+        student = earlier if config.trim is None else with_vocabulary_of(earlier, student)
     refit = config.distill is None if config.prune.refit is None else config.prune.refit
     settings = config.prune.model_copy(update={"refit": refit})
     story.inputs |= {"prune": settings.model_dump(mode="json")}

@@ -24,6 +24,9 @@ class CorpusConfig(Config):
     """Pairs for distillation, at most; each gives two texts."""
     near_pairs: int = Field(24_000, ge=0)
     """Pairs of very similar texts, at most: two translations of one sentence, and sentences with a changed copy."""
+    substituted_texts: int = Field(0, ge=0)
+    """Training texts to add once more with words replaced by others of the same form, as often as newspapers print
+    them (Russian; needs the extra ner): for a corpus that lacks names and topics of today."""
     held_out_texts: int = Field(1_000, ge=20)
     held_out_pairs: int = Field(500, ge=0)
     held_out_share: float = Field(0.02, gt=0, lt=0.5)
@@ -97,6 +100,11 @@ class DistillConfig(Config):
     learning_rate: float = Field(8e-4, gt=0)
     warmup_ratio: float = Field(0.06, ge=0, lt=1)
     weight_decay: float = Field(0.01, ge=0)
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    embeddings: Literal["lazy", "frozen"] = "lazy"
+    """Rows of the embedding table move when a batch holds them, or not at all."""
+    dropout: bool = False
+    """Drop out as the model's config says. A student too small for its teacher underfits: noise only costs it."""
     precision: Literal["fp32", "bf16"] = "bf16"
     evaluations: int = Field(12, ge=1)
     """How often the held-out agreement is measured."""
@@ -113,7 +121,8 @@ class CompressConfig(Config):
     prune: PruneConfig = PruneConfig()
     distill: DistillConfig | None = DistillConfig()
     init: str | None = None
-    """Start the student from this checkpoint (an earlier, larger student) instead of from the model."""
+    """Start the student from this checkpoint (an earlier, larger student) instead of from the model. It takes the
+    vocabulary that `trim` gives, or keeps its own with `trim: null`."""
     data_dir: str | None = None
     """Benchmark data; encodechka is measured before and after where it is found."""
     evaluate: bool = True

@@ -21,6 +21,8 @@ from slonik.data.near_texts import altered_copy, twice_translated
 from slonik.data.pairs import read_pairs
 from slonik.data.readers import read_texts
 from slonik.data.sampling import TextLimits, is_held_out, sample, sample_pairs, sample_sentences, text_hash
+from slonik.data.substituted_texts import WordForms, newspaper_words, substituted
+from slonik.models.baselines import navec_path
 from slonik.recipes.compression.config import CorpusConfig
 
 Pair = tuple[str, str]
@@ -37,6 +39,7 @@ class CorpusSample:
         texts: sentences to train on.
         pairs: (English, Russian) to train on.
         near: pairs of very similar texts of one language to train on.
+        substituted: sentences to train on whose words were replaced.
         held_texts, held_pairs, held_near: sentences and pairs that no step trains on.
     """
 
@@ -46,12 +49,13 @@ class CorpusSample:
     held_pairs: list[Pair]
     near: list[Pair] = field(default_factory=list)
     held_near: list[Pair] = field(default_factory=list)
+    substituted: list[str] = field(default_factory=list)
 
     @property
     def hash(self) -> str:
         """Content hash of everything in the sample."""
         flat = itertools.chain.from_iterable(self.pairs + self.held_pairs + self.near + self.held_near)
-        return sha256_texts(itertools.chain(self.texts, self.held_texts, flat))
+        return sha256_texts(itertools.chain(self.texts, self.substituted, self.held_texts, flat))
 
 
 def draw(config: CorpusConfig, seed: int, folder: Path) -> Mapping[str, Any]:
@@ -79,7 +83,8 @@ def draw(config: CorpusConfig, seed: int, folder: Path) -> Mapping[str, Any]:
     if config.pairs and config.held_out_pairs:
         held_pairs = sample_pairs(read_pairs(list(config.pairs)), config.held_out_pairs, held_out=True, **chosen)
     near, held_near = _near(config, limits, texts, held, seed) if config.near_pairs else ([], [])
-    found = CorpusSample(texts, pairs, held, held_pairs, near, held_near)
+    replaced = _substituted(texts[: config.substituted_texts], seed) if config.substituted_texts else []
+    found = CorpusSample(texts, pairs, held, held_pairs, near, held_near, replaced)
     write_text(folder / "sample.jsonl", "".join(_lines(found)))
     counts = {name: len(items) for name, items in _parts(found).items()}
     write_json(folder / "counts.json", counts)
@@ -118,6 +123,11 @@ def _near(
     return train, [pair for pair in held_near if not any(text_hash(text) in known for text in pair)]
 
 
+def _substituted(texts: list[str], seed: int) -> list[str]:
+    forms = WordForms(newspaper_words(navec_path()))
+    return [substituted(text, forms, seed) for text in texts]
+
+
 def _altered(texts: list[str], words: list[str], seed: int) -> Iterator[Pair]:
     for text in texts:
         copy = altered_copy(text, words, seed)
@@ -127,7 +137,7 @@ def _altered(texts: list[str], words: list[str], seed: int) -> Iterator[Pair]:
 
 def _parts(sample_: CorpusSample) -> dict[str, list[Any]]:
     return {
-        "texts": sample_.texts, "pairs": sample_.pairs, "near": sample_.near,
+        "texts": sample_.texts, "pairs": sample_.pairs, "near": sample_.near, "substituted": sample_.substituted,
         "held_texts": sample_.held_texts, "held_pairs": sample_.held_pairs, "held_near": sample_.held_near,
     }  # fmt: skip
 

@@ -47,13 +47,13 @@ class TrainingTexts:
 
 
 def training_texts(sample: CorpusSample, config: CorpusConfig, prefix: str, seed: int) -> TrainingTexts:
-    """Sentences, English sides, Russian sides, near pairs; a fixed share goes without the prefix.
+    """Sentences (substituted ones last), English sides, Russian sides, near pairs; a fixed share without the prefix.
 
     A sentence that has an altered copy stands among the near pairs alone. The two texts of a near pair have the prefix
     both or neither.
     """
     first_of_pair = {first for first, _ in sample.near}
-    texts = [text for text in sample.texts if text not in first_of_pair]
+    texts = [text for text in sample.texts if text not in first_of_pair] + sample.substituted
     plain = [*texts, *(english for english, _ in sample.pairs), *(russian for _, russian in sample.pairs)]
     salt = f"prefix {derive_seed(seed, 'prefix')}"
     bare = config.without_prefix * (1 << 64)

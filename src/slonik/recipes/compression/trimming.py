@@ -12,6 +12,7 @@ from slonik.data.pairs import read_pairs
 from slonik.data.readers import read_texts
 from slonik.models.encoder import TorchEncoder
 from slonik.recipes.compression.config import CorpusConfig, TrimConfig
+from slonik.recipes.compression.corpus import CorpusSample
 from slonik.tokenizers.rules import TrimRules
 from slonik.tokenizers.trim import TrimPlan, trim
 
@@ -36,12 +37,11 @@ def _spread(read: Callable[[], Iterable[T]], limit: int) -> Iterator[T]:
     return itertools.islice(read(), 0, None, max(1, -(-total // limit)))
 
 
-def plan_trim(
-    encoder: TorchEncoder, corpus: CorpusConfig, config: TrimConfig, held_out: Sequence[str] = ()
-) -> TrimPlan:
-    """Which pieces stay by the settings of the compression story and a sample of its corpus."""
+def plan_trim(encoder: TorchEncoder, corpus: CorpusConfig, config: TrimConfig, sample: CorpusSample) -> TrimPlan:
+    """Which pieces stay by the story's settings, by lines of its corpus and its substituted texts."""
     rules = TrimRules.model_validate(config.model_dump(exclude={"count_texts"}))
-    return plan_by_rules(encoder, rules, corpus_to_count(corpus, config.count_texts), held_out)
+    texts = itertools.chain(corpus_to_count(corpus, config.count_texts), sample.substituted)
+    return plan_by_rules(encoder, rules, texts, sample.held_texts)
 
 
 def plan_by_rules(

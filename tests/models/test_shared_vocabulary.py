@@ -1,0 +1,67 @@
+"""An earlier student takes a newly trimmed vocabulary: pieces it knows keep its rows, others the teacher's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from slonik import models
+from slonik.compress.plan import keep_layers, whole
+from slonik.compress.surgery import apply
+from slonik.core.errors import SlonikError
+from slonik.models.encoder import TorchEncoder
+from slonik.models.shared_vocabulary import with_vocabulary_of
+from slonik.recipes.compression.trimming import apply_trim, plan_by_rules
+from slonik.tokenizers.rules import TrimRules
+from tests import tiny
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> TorchEncoder:
+    return models.load(tiny.checkpoint(tmp_path_factory.mktemp("teacher"), "xlm-roberta"))
+
+
+def _trimmed(teacher: TorchEncoder, texts: list[str]) -> TorchEncoder:
+    return apply_trim(teacher, plan_by_rules(teacher, TrimRules(mode="counts", min_count=1), texts))
+
+
+def _student(trimmed: TorchEncoder, moved: float) -> TorchEncoder:
+    """One layer of it, whose embeddings have moved."""
+    model = apply(trimmed.model, keep_layers(whole(trimmed.model), (1,)))
+    with torch.no_grad():
+        model.get_input_embeddings().weight += moved
+    return TorchEncoder(model, trimmed.tokenizer, trimmed.sentence, trimmed.passport, name="student")
+
+
+def test_texts_of_known_pieces_embed_as_before_and_new_pieces_move_along(teacher: TorchEncoder) -> None:
+    small, large = _trimmed(teacher, tiny.TEXTS[:6]), _trimmed(teacher, tiny.TEXTS)
+    student = _student(small, moved=0.25)
+    changed = with_vocabulary_of(student, large)
+    assert changed.tokenizer.get_vocab_size() == large.tokenizer.get_vocab_size() > small.tokenizer.get_vocab_size()
+    alike = [text for text in tiny.TEXTS if _pieces(small, text) == _pieces(large, text)]
+    assert len(alike) >= 6
+    assert np.allclose(changed.encode(alike), student.encode(alike), atol=1e-6)
+    known = small.tokenizer.get_vocab()
+    new = [number for piece, number in large.tokenizer.get_vocab().items() if piece not in known]
+    rows, origin = (one.model.get_input_embeddings().weight.detach() for one in (changed, large))
+    assert new and torch.allclose(rows[new], origin[new] + 0.25, atol=1e-5)
+    assert changed.model.config.vocab_size == len(rows)
+
+
+def test_a_student_that_segments_alike_is_left_alone(teacher: TorchEncoder) -> None:
+    trimmed = _trimmed(teacher, tiny.TEXTS)
+    student = _student(trimmed, moved=0.1)
+    assert with_vocabulary_of(student, trimmed) is student
+
+
+def test_another_width_is_refused(teacher: TorchEncoder, tmp_path: Path) -> None:
+    wide = models.load(tiny.checkpoint(tmp_path, "xlm-roberta", hidden=64))
+    with pytest.raises(SlonikError, match="64 dimensions"):
+        with_vocabulary_of(wide, _trimmed(teacher, tiny.TEXTS))
+
+
+def _pieces(encoder: TorchEncoder, text: str) -> list[str]:
+    return list(encoder.tokenizer.encode(text).tokens)
