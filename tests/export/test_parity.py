@@ -40,10 +40,17 @@ def test_not_a_number_is_no_agreement() -> None:
 
 
 def test_speed_sentences_follow_the_measurement() -> None:
-    speed = Speed({"torch": 30.0, "fp32": 30.3, "int8": 6.0, "fp16": 60.0}, texts=12, rounds=5)
-    assert speed.sentence("int8") == "int8 is 5.00 times faster than torch"
-    assert speed.sentence("fp32") == "fp32 is as fast as torch"
-    assert speed.sentence("fp16") == "fp16 is 2.00 times slower than torch"
+    rounds = {
+        "torch": (30.0, 60.0, 32.0),
+        "fp32": (31.0, 55.0, 33.0),
+        "int8": (6.0, 10.0, 8.0),
+        "fp16": (60.0, 90.0, 64.0),
+    }
+    speed = Speed(rounds, texts=12)
+    assert speed.milliseconds["int8"] == 8 and speed.spread("int8") == (6, 10) and speed.rounds == 3
+    assert speed.sentence("int8") == "int8 is 5.00 times faster than torch (4.00 to 6.00 in 3 rounds)"
+    assert speed.sentence("fp32") == "fp32 is not surely faster or slower than torch (0.97 to 1.09 times its speed)"
+    assert speed.sentence("fp16") == "fp16 is 2.00 times slower than torch (1.50 to 2.00 in 3 rounds)"
 
 
 def test_our_texts_are_russian_many_different_and_shared_by_neither_set() -> None:

@@ -84,9 +84,13 @@ def _show(report: ExportReport) -> None:
     table = Table(title=f"exported to {report.folder}", title_justify="left")
     for name in ("file", "MB", "agreement", "ms per text"):
         table.add_column(name, justify="left" if name in ("file", "agreement") else "right")
-    speed = report.speed.milliseconds if report.speed else {}
+    spreads = {name: report.speed.spread(name) for name in report.speed.by_round} if report.speed else {}
+    speed = {
+        name: f"{milliseconds:.2f} [{spreads[name][0]:.2f}, {spreads[name][1]:.2f}]"
+        for name, milliseconds in (report.speed.milliseconds if report.speed else {}).items()
+    }
     if "torch" in speed:
-        table.add_row("torch", "", "", f"{speed['torch']:.2f}")
+        table.add_row("torch", "", "", speed["torch"])
     for name, size in report.sizes.items():
         agreed = report.agreement.get(name)
         parity = (
@@ -94,7 +98,7 @@ def _show(report: ExportReport) -> None:
             if agreed
             else f"largest difference to torch {report.difference.largest:.1e}"
         )
-        table.add_row(name, f"{size / 1e6:.1f}", parity, f"{speed[name]:.2f}" if name in speed else "")
+        table.add_row(name, f"{size / 1e6:.1f}", parity, speed.get(name, ""))
     console = Console(file=sys.stdout)
     console.print(table)
     for sentence in report.speed_sentences():

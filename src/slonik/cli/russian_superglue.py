@@ -140,10 +140,11 @@ def _submit(contenders: Sequence[Contender], folder: Path, path: Path) -> None:
 
 
 def _write_predictions(folder: Path, found: Sequence[Evaluation], parts: Mapping[str, Part], seed: int) -> None:
+    from slonik.core.paths import own_names
     from slonik.evaluate.russian_superglue.predictions import predicted, write_predictions
 
-    for evaluation in found:
-        name = Path(evaluation.model).name or "model"
+    names = own_names([evaluation.model for evaluation in found])
+    for evaluation, name in zip(found, names, strict=True):
         for task, rows in evaluation.answers.items():
             part = parts[task]
             whole = predicted(task, part.split, part.examples, rows, model=evaluation.model, seed=seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from slonik.core.records import Record
 from slonik.export.parity import Agreement, Difference
@@ -47,9 +48,9 @@ class ExportReport:
     def records(self, model: str) -> list[Record]:
         """Everything measured, for a passport or --json."""
 
-        def record(task: str, metric: str, value: float, n: int | None, **detail: object) -> Record:
+        def record(task: str, metric: str, value: float, n: int | None, **more: Any) -> Record:
             return Record(
-                suite=SUITE, task=task, model=model, metric=metric, value=value, n=n, detail=detail, hashes=self.hashes
+                suite=SUITE, task=task, model=model, metric=metric, value=value, n=n, hashes=self.hashes, **more
             )
 
         found = [record("fp32", "max_difference", self.difference.largest, len(self.difference.batches))]
@@ -59,10 +60,14 @@ class ExportReport:
         found += [record(name, "bytes", size, None) for name, size in self.sizes.items()]
         if self.speed is not None:
             for name, milliseconds in self.speed.milliseconds.items():
-                ratio = self.speed.ratio(name)
-                found.append(
-                    record(
-                        name, "ms_per_text", milliseconds, self.speed.texts, threads=1, times_faster_than_torch=ratio
-                    )
-                )
+                low, high = self.speed.spread(name)
+                ratio, least, most = self.speed.ratio(name)
+                detail = {
+                    "threads": 1,
+                    "rounds": self.speed.rounds,
+                    "interval": "range of the rounds, 96.9 % for their median",
+                }
+                detail |= {"times_faster_than_torch": ratio, "least_times": least, "most_times": most}
+                texts = self.speed.texts
+                found.append(record(name, "ms_per_text", milliseconds, texts, low=low, high=high, detail=detail))
         return [*found, *(one.model_copy(update={"model": f"{model} ({one.model})"}) for one in self.judged)]
