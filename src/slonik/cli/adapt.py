@@ -24,6 +24,10 @@ def adapt(
     epochs: float | None = typer.Option(None, help="Passes over the domain corpus (1)."),
     new_words: int | None = typer.Option(None, min=0, help="So many whole words of the domain become pieces."),
     tokenizer: str | None = typer.Option(None, help="Folder with a whole new tokenizer."),
+    every: int | None = typer.Option(
+        None, min=2, help="Keep the first of every so many layers (2: DistilBERT's student)."
+    ),
+    teacher: str | None = typer.Option(None, help="Masked-language model whose guesses are learnt too (DistilBERT)."),
     apart: list[str] = typer.Option([], help="A source of the corpus (.ranges.tsv) to report apart; may be repeated."),
     language: str | None = typer.Option(None, help="Language of the corpus; any = not checked (ru)."),
     column: str | None = typer.Option(None, help="Field or column with the texts (default: text)."),
@@ -42,6 +46,8 @@ def adapt(
         slonik adapt e5-ru --corpus infosec_ru.txt.gz --general ru.txt.gz --objective mlm --out e5-infosec
 
         slonik adapt embedded:multilingual-e5-small --corpus domain.jsonl --new-words 500 --steps 300 --out adapted
+
+        slonik adapt my-bert --every 2 --teacher my-bert --corpus ru.txt.gz --out my-distilbert
     """
     from rich.console import Console
 
@@ -53,7 +59,8 @@ def adapt(
     fields: dict[str, Any] = {
         "model": model, "out": str(out), "objective": objective, "seed": seed, "corpus.files": corpus or None,
         "general.files": general or None, "train.max_steps": steps, "train.epochs": epochs,
-        "vocabulary.new_words": new_words, "vocabulary.tokenizer": tokenizer, "apart": apart or None,
+        "vocabulary.new_words": new_words, "vocabulary.tokenizer": tokenizer, "every": every, "teacher": teacher,
+        "apart": apart or None,
         "corpus.language": language, "corpus.column": column,
     }  # fmt: skip
     if general:

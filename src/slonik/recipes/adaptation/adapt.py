@@ -4,7 +4,8 @@ Source: the practice of RuCyBERT (RuBERT trained on with masked words of 500,000
 each done once and kept: another vocabulary where one is asked for; a language-model head where the checkpoint has
 none (tied to the embeddings, trained first on general texts with the body frozen: that model is the baseline
 "before"); the body on the domain. Bits per byte on held-out texts of the domain and of general language, before and
-after, show what was learnt and what was forgotten. Pooling, prefixes and length of a sentence encoder survive.
+after, show what was learnt and what was forgotten. Pooling, prefixes and length of a sentence encoder survive. With a
+teacher the body learns its guesses too, and may be a part of it: DistilBERT's story (see `teacher`).
 """
 
 from __future__ import annotations
@@ -30,12 +31,14 @@ from slonik.objectives.packed import can_pack
 from slonik.recipes.adaptation.config import AdaptConfig
 from slonik.recipes.adaptation.corpus import AdaptTexts, adapt_texts, training_sequences
 from slonik.recipes.adaptation.report import adapt_records, markdown_table
+from slonik.recipes.adaptation.teacher import shortened, taught, teacher_of
 from slonik.recipes.adaptation.vocabulary import changed_vocabulary
 from slonik.recipes.bits_per_byte import BitsPerByte, TextBits
 from slonik.recipes.compression.compress import Announce, work_folder
 from slonik.recipes.pieces import pieces_of
 from slonik.recipes.steps import Steps
 from slonik.train.loop import run
+from slonik.train.protocols import TextObjective
 from slonik.train.sequence_loader import SequenceLoader
 from slonik.train.train_config import TrainConfig
 
@@ -72,18 +75,26 @@ def run_adapt(config: AdaptConfig, announce: Announce = lambda line: None) -> Ad
     role = "mask" if config.objective == "mlm" else "eos"
     pieces_of(language.tokenizer, language.names).need(role, f"the objective {config.objective}")
     steps = Steps(work_folder(out), announce)
-    language = changed_vocabulary(config, language)
+    language = shortened(config, changed_vocabulary(config, language))
+    teacher = teacher_of(config)
     texts = adapt_texts(config, language.tokenizer, steps.folder)
-    return _Adapting(config, language, texts, steps, announce).finish(out)
+    return _Adapting(config, language, teacher, texts, steps, announce).finish(out)
 
 
 class _Adapting:
     """The stages of one adaptation on texts that are ready."""
 
     def __init__(
-        self, config: AdaptConfig, language: LanguageModel, texts: AdaptTexts, steps: Steps, announce: Announce
+        self,
+        config: AdaptConfig,
+        language: LanguageModel,
+        teacher: LanguageModel | None,
+        texts: AdaptTexts,
+        steps: Steps,
+        announce: Announce,
     ) -> None:
         self.config, self.texts, self.steps, self.announce = config, texts, steps, announce
+        self.teacher = teacher
         self.parent = language.encoder().weights_hash()
         self.language = language
         self.pieces = pieces_of(language.tokenizer, language.names)
@@ -111,6 +122,8 @@ class _Adapting:
         stages["before"] = self._measured("before", self.language)
         self._stage("body", self.language, body=True)
         stages["after"] = self._measured("after", self.language)
+        if self.teacher is not None:
+            stages["teacher"] = self._measured("teacher", self.teacher)
         if fresh is not None:
             self._stage("together", fresh, body=True)
             stages["head_not_first"] = self._measured("head_not_first", fresh)
@@ -151,17 +164,15 @@ class _Adapting:
         asked["train"].pop("save_every_minutes")
         asked["head"].pop("compare")
         asked["steps"] = self.max_steps
+        if self.teacher is not None:
+            asked |= {"teacher": self.teacher.weights_hash(), "distilbert": config.distilbert.model_dump(mode="json")}
         return asked | {"texts": self.texts.key, "start": language.weights_hash(), "stage": name}
 
     def _train(self, name: str, language: LanguageModel, body: bool, folder: Path) -> dict[str, Any]:
         config, model = self.config, language.model
         corpus = self.texts.domain if body else self.texts.general
         sequences = training_sequences(config, corpus, language.tokenizer, self.pieces)
-        objective = (
-            MaskedLanguageModel(self.pieces, config.masking, pack_to=self.pack)
-            if config.objective == "mlm"
-            else CausalLanguageModel(self.pieces, pack_to=self.pack)
-        )
+        objective = self._objective(language, body)
         loader = SequenceLoader(
             sequences, objective, batch_tokens=config.train.batch_tokens, pack_to=self.pack, seed=config.seed
         )
@@ -182,6 +193,12 @@ class _Adapting:
                 parameter.requires_grad_(required)
         best = summary.best.figures if summary.best else {}
         return {"steps": summary.step, "tokens": summary.tokens, "seconds": round(summary.seconds, 1), "best": best}
+
+    def _objective(self, language: LanguageModel, body: bool) -> TextObjective:
+        if self.config.objective == "clm":
+            return CausalLanguageModel(self.pieces, pack_to=self.pack)
+        words = MaskedLanguageModel(self.pieces, self.config.masking, pack_to=self.pack)
+        return words if self.teacher is None or not body else taught(words, language, self.teacher, self.config)
 
     def _train_config(self, body: bool) -> TrainConfig:
         train, steps = self.config.train, self._steps_of(body)

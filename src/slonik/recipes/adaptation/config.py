@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from slonik.core.config import Config
+from slonik.objectives.distilbert import DistilBertTerms
 from slonik.objectives.mlm import MaskingConfig
 from slonik.recipes.corpus_shards import CorpusSettings
 
@@ -73,6 +74,12 @@ class AdaptConfig(Config):
     max_length: int = Field(128, ge=8)
     """Tokens of a sequence, specials included; several documents share a row of so many."""
     masking: MaskingConfig = MaskingConfig(unit="word")
+    every: int | None = Field(None, ge=2)
+    """Keep the first of every so many layers: 2 makes DistilBERT's student."""
+    teacher: str | None = None
+    """A masked-language model with its head whose guesses are learnt beside the words; often `model` itself."""
+    distilbert: DistilBertTerms = DistilBertTerms()
+    """Weights of the words, of the teacher's guesses and of its states."""
     train: AdaptTraining = AdaptTraining()
     head: HeadTraining = HeadTraining()
     vocabulary: VocabularyChange = VocabularyChange()
@@ -88,4 +95,8 @@ class AdaptConfig(Config):
             raise ValueError("give at least one corpus file of the domain")
         if self.vocabulary.tokenizer and self.objective == "clm":
             raise ValueError("a new tokenizer is for masked-language models; decoders keep theirs")
+        if self.teacher and self.objective == "clm":
+            raise ValueError("a teacher is for masked-language models: its guesses are for masked words")
+        if self.teacher and (self.vocabulary.tokenizer or self.vocabulary.new_words):
+            raise ValueError("a teacher does not know the pieces of a new vocabulary: adapt first, then teach")
         return self

@@ -10,7 +10,7 @@ from transformers import AutoModelForMaskedLM
 from slonik.core.errors import SlonikError
 from slonik.objectives.distilbert import DistilBert
 from slonik.objectives.mlm import MaskedLanguageModel
-from slonik.recipes.compression.distilbert_student import student_of
+from slonik.recipes.adaptation.distilbert_student import student_of
 from tests import tiny
 from tests.objectives import vocabulary
 
