@@ -60,8 +60,7 @@ def adapt(
         "model": model, "out": str(out), "objective": objective, "seed": seed, "corpus.files": corpus or None,
         "general.files": general or None, "train.max_steps": steps, "train.epochs": epochs,
         "vocabulary.new_words": new_words, "vocabulary.tokenizer": tokenizer, "every": every, "teacher": teacher,
-        "apart": apart or None,
-        "corpus.language": language, "corpus.column": column,
+        "apart": apart or None, "corpus.language": language, "corpus.column": column,
     }  # fmt: skip
     if general:
         fields |= {"general.language": language}
