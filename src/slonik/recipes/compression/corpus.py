@@ -66,6 +66,7 @@ def draw(config: CorpusConfig, seed: int, folder: Path) -> Mapping[str, Any]:
     """
     if not config.texts:
         raise SlonikError("there is no corpus: give files of text with --corpus")
+    forms = WordForms(newspaper_words(navec_path())) if config.substituted_texts else None
     limits = TextLimits(min_words=config.min_words, max_words=config.max_words, max_characters=400)
     files = list(config.texts)
     chosen: dict[str, Any] = {"seed": seed, "limits": limits, "held_out_share": config.held_out_share}
@@ -83,7 +84,7 @@ def draw(config: CorpusConfig, seed: int, folder: Path) -> Mapping[str, Any]:
     if config.pairs and config.held_out_pairs:
         held_pairs = sample_pairs(read_pairs(list(config.pairs)), config.held_out_pairs, held_out=True, **chosen)
     near, held_near = _near(config, limits, texts, held, seed) if config.near_pairs else ([], [])
-    replaced = _substituted(texts[: config.substituted_texts], seed) if config.substituted_texts else []
+    replaced = [substituted(text, forms, seed) for text in texts[: config.substituted_texts]] if forms else []
     found = CorpusSample(texts, pairs, held, held_pairs, near, held_near, replaced)
     write_text(folder / "sample.jsonl", "".join(_lines(found)))
     counts = {name: len(items) for name, items in _parts(found).items()}
@@ -121,11 +122,6 @@ def _near(
     candidates = set(fitting).difference(unheld)
     held_near = [pair for pair in fitting if pair in candidates] + list(_altered(held[: len(held) // 2], words, seed))
     return train, [pair for pair in held_near if not any(text_hash(text) in known for text in pair)]
-
-
-def _substituted(texts: list[str], seed: int) -> list[str]:
-    forms = WordForms(newspaper_words(navec_path()))
-    return [substituted(text, forms, seed) for text in texts]
 
 
 def _altered(texts: list[str], words: list[str], seed: int) -> Iterator[Pair]:
