@@ -124,3 +124,18 @@ def test_surface_baselines() -> None:
     assert 0.3 < length(data).mean() < 0.7
     for baseline in (tfidf_words, tfidf_chars, tfidf_bpe):  # the word gives the label away
         assert baseline(data).mean() > 0.95
+
+
+def test_counted_terms_tell_many_classes_apart() -> None:
+    # Each class is a small share of few long texts: at a loose tolerance a joint fit ends before it begins.
+    rng = np.random.default_rng(1)
+    names, fillers = [f"имя{n}" for n in range(120)], [f"слово{n}" for n in range(300)]
+
+    def split(each: int) -> Split:
+        labels = np.repeat(np.array(names), each)
+        texts = tuple(" ".join([*rng.choice(fillers, 6), label, *rng.choice(fillers, 6)]) for label in labels)
+        return Split(texts, labels)
+
+    data = TaskData(TASKS["word_content"], split(8), split(2), split(2), "hash")
+    assert majority(data).mean() < 0.02
+    assert tfidf_chars(data).mean() > 0.9
