@@ -67,6 +67,9 @@ _EXTRA_OF_PACKAGE = {
 }
 
 
+_SHARED_OUT = ("pretrain",)
+"""Commands that torchrun may start in several processes."""
+
 _HELP = "Train, adapt, shrink, measure and serve Russian transformer models."
 
 
@@ -92,11 +95,19 @@ def _print_version(wanted: bool) -> None:
 
 
 def _options(
+    context: typer.Context,
     version: bool = typer.Option(
         False, "--version", help="Print the version and exit.", is_eager=True, callback=_print_version
     ),
 ) -> None:
     """Options before the command; `--version` acts in its callback."""
+    announced = os.environ.get("WORLD_SIZE", "1")
+    if announced.isdigit() and int(announced) > 1 and context.invoked_subcommand not in _SHARED_OUT:
+        raise SlonikError(
+            f"{announced} processes were started (WORLD_SIZE) and slonik {context.invoked_subcommand} works in one, so "
+            f"they would overwrite one another: start it without torchrun; only slonik {_SHARED_OUT[0]} shares its "
+            "work out"
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
