@@ -50,6 +50,25 @@ def test_the_student_gets_closer(place: Path, monkeypatch: pytest.MonkeyPatch) -
     assert {record.suite for record in passport.records} == {"agreement"}
 
 
+def test_a_student_that_is_its_teacher_has_nothing_to_learn(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLONIK_CACHE", str(place / "cache"))
+    losses = {}
+    for dropout in (False, True):
+        out = place / f"same-{dropout}"
+        settings = {"max_steps": 10, "batch_tokens": 512, "precision": "fp32", "evaluations": 1, "learning_rate": 1e-9}
+        config = DistillRecipe(
+            model=str(place / "teacher"),
+            teacher=str(place / "teacher"),
+            out=str(out),
+            corpus=CorpusConfig(texts=(str(place / "ru.txt"),), held_out_texts=40, held_out_share=0.2),
+            distill=DistillConfig.model_validate(settings | ({"dropout": True} if dropout else {})),
+        )
+        run_distill(config)
+        lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        losses[dropout] = next(line["loss.hidden"] for line in lines if "loss.hidden" in line)
+    assert losses[False] < 1e-3 < 0.01 < losses[True]
+
+
 def test_ids_are_matched_by_piece(place: Path) -> None:
     student, teacher = models.load(place / "student"), models.load(place / "teacher")
     assert np.array_equal(matching_ids(student, teacher), np.arange(teacher.tokenizer.get_vocab_size()))
