@@ -177,6 +177,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--share", type=float, default=0.05)
     parser.add_argument("--tasks", default="")
+    parser.add_argument("--dtype", default="float32", help="of slonik's way: float32 or autocast (bfloat16 products)")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     list(razdel.tokenize("загрузка"))
@@ -193,11 +194,12 @@ def main() -> None:
 
 
 def _compare(options: argparse.Namespace, folder: Path, tasks: Sequence[Task]) -> None:
-    encoder = slonik.load(options.model, backend="torch")
-    encoder.encode(["разогрев"])
+    fast = slonik.load(options.model, backend="torch", dtype=options.dtype)
+    fast.encode(["разогрев"])
     start, cpu = time.perf_counter(), time.process_time()
-    ours = evaluate(encoder, folder, tasks=[task.id for task in tasks], variants=["compatible"], use_cache=False)
+    ours = evaluate(fast, folder, tasks=[task.id for task in tasks], variants=["compatible"], use_cache=False)
     our_seconds, our_cpu = time.perf_counter() - start, time.process_time() - cpu
+    encoder = slonik.load(options.model, backend="torch")
     prefix = encoder.sentence.prefix(None)  # type: ignore[attr-defined]
     way = Published(encoder, prefix)
     start, cpu = time.perf_counter(), time.process_time()
@@ -216,7 +218,8 @@ def _compare(options: argparse.Namespace, folder: Path, tasks: Sequence[Task]) -
     )
     print(f"ratio:         {their_seconds / our_seconds:.2f} (processor seconds: {their_cpu / our_cpu:.2f})")
     if options.json:
-        result = {"model": options.model, "share": options.share, "threads": torch.get_num_threads()}
+        result = {"model": options.model, "share": options.share, "dtype": options.dtype}
+        result |= {"threads": torch.get_num_threads()}
         result |= {"published_seconds": their_seconds, "slonik_seconds": our_seconds}
         result |= {"published_cpu_seconds": their_cpu, "slonik_cpu_seconds": our_cpu}
         result |= {"ratio": their_seconds / our_seconds, "published": figures}

@@ -43,7 +43,7 @@ def encodechka(
     json_file: Path | None = _JSON,
     tasks: str | None = typer.Option(None, help="Comma-separated: sts,pi,nli,sa,ti,ia,ic,icx,ne1,ne2,speed."),
     variant: list[str] | None = typer.Option(None, help="compatible or fixed; may be repeated (default: both)."),
-    dtype: str | None = typer.Option(None, help="float32 (default), bfloat16 or float16: type of the weights."),
+    dtype: str | None = typer.Option(None, help="float32 (default), bfloat16, float16; autocast: bf16 products alone."),
     device: str | None = typer.Option(None, help="cpu, cuda, cuda:1 (default: a GPU if there is one)."),
     seed: int = typer.Option(0, help="Seed of the bootstrap."),
     cache: bool = typer.Option(True, help="Keep embeddings, and reuse those of the same weights and text."),

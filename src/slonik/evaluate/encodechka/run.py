@@ -258,7 +258,9 @@ class _Run:
     def _cache(self, encoder: Encoder, prefix: str | None) -> EmbeddingCache | None:
         if not self.use_cache or None in self.hashes.values():
             return None  # what has no tokenizer is encoded faster than read
-        return EmbeddingCache(cache_dir() / "embeddings", identity(encoder, self.hashes, prefix))
+        mixed = getattr(encoder, "autocast", None)
+        more = {} if mixed is None else {"autocast": str(mixed)}
+        return EmbeddingCache(cache_dir() / "embeddings", identity(encoder, self.hashes, prefix, **more))
 
     def _count(self, vectors: SentenceVectors | WordVectors) -> None:
         self.evaluation.embedding_seconds += vectors.seconds
