@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from slonik.core.records import Record
     from slonik.export import ExportReport
+    from slonik.export.speed import Speed
 
 
 def register(app: typer.Typer) -> None:
@@ -77,6 +78,11 @@ def _texts(path: Path) -> list[str]:
     return list(islice(read_texts(path), _MOST_CALIBRATION_TEXTS))
 
 
+def _milliseconds(speed: Speed, name: str) -> str:
+    low, high = speed.spread(name)
+    return f"{speed.milliseconds[name]:.2f} [{low:.2f}, {high:.2f}]"
+
+
 def _show(report: ExportReport) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -84,11 +90,7 @@ def _show(report: ExportReport) -> None:
     table = Table(title=f"exported to {report.folder}", title_justify="left")
     for name in ("file", "MB", "agreement", "ms per text"):
         table.add_column(name, justify="left" if name in ("file", "agreement") else "right")
-    spreads = {name: report.speed.spread(name) for name in report.speed.by_round} if report.speed else {}
-    speed = {
-        name: f"{milliseconds:.2f} [{spreads[name][0]:.2f}, {spreads[name][1]:.2f}]"
-        for name, milliseconds in (report.speed.milliseconds if report.speed else {}).items()
-    }
+    speed = {name: _milliseconds(report.speed, name) for name in report.speed.by_round} if report.speed else {}
     if "torch" in speed:
         table.add_row("torch", "", "", speed["torch"])
     for name, size in report.sizes.items():

@@ -67,8 +67,8 @@ _EXTRA_OF_PACKAGE = {
 }
 
 
-_SHARED_OUT = ("pretrain",)
-"""Commands that torchrun may start in several processes."""
+_TRAIN_IN_ONE = ("adapt", "compress", "distill", "finetune", "study")
+"""Commands that train in one process; `pretrain` shares its work out, and others do no harm twice."""
 
 _HELP = "Train, adapt, shrink, measure and serve Russian transformer models."
 
@@ -102,11 +102,10 @@ def _options(
 ) -> None:
     """Options before the command; `--version` acts in its callback."""
     announced = os.environ.get("WORLD_SIZE", "1")
-    if announced.isdigit() and int(announced) > 1 and context.invoked_subcommand not in _SHARED_OUT:
+    if announced.isdigit() and int(announced) > 1 and context.invoked_subcommand in _TRAIN_IN_ONE:
         raise SlonikError(
             f"{announced} processes were started (WORLD_SIZE) and slonik {context.invoked_subcommand} works in one, so "
-            f"they would overwrite one another: start it without torchrun; only slonik {_SHARED_OUT[0]} shares its "
-            "work out"
+            "they would overwrite one another: start it without torchrun; slonik pretrain shares its work out"
         )
 
 

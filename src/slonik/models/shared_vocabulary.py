@@ -1,7 +1,7 @@
-"""Give an earlier student the vocabulary of a newly trimmed teacher, so that it can be trained on.
+"""Vocabularies that are parts of one: whose id is whose, and a student that takes a newly trimmed teacher's.
 
-Both vocabularies are parts of one: a piece that the student knows keeps the student's row, one that it does not starts
-as the teacher's row, moved by how far the student's rows have moved from the teacher's on average.
+A piece that such a student knows keeps the student's row, one that it does not starts as the teacher's row, moved by
+how far the student's rows have moved from the teacher's on average.
 Does not: build vocabularies (see `slonik.tokenizers`), or invent rows for pieces that nobody has (see
 `vocabulary_change`). V pieces, D dimensions.
 """
@@ -10,13 +10,39 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from slonik.core.errors import SlonikError
 from slonik.models.encoder import TorchEncoder
 
 _SPECIAL = ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id", "mask_token_id")
+
+
+def matching_ids(student: TorchEncoder, teacher: TorchEncoder) -> NDArray[np.int64]:
+    """(V,) the teacher's id of each of the student's pieces.
+
+    Raises:
+        SlonikError: another dimension, or pieces that the teacher does not have.
+    """
+    if student.dimension != teacher.dimension:
+        raise SlonikError(
+            f"{student.name} has {student.dimension} dimensions and {teacher.name} {teacher.dimension}: "
+            "token-level distillation needs equal ones"
+        )
+    pieces, known = student.tokenizer.get_vocab(), teacher.tokenizer.get_vocab()
+    missing = [piece for piece in pieces if piece not in known]
+    if missing:
+        raise SlonikError(
+            f"{len(missing)} pieces of {student.name} are not in the vocabulary of {teacher.name}, for example "
+            f"{missing[0]!r}: take a student with the teacher's vocabulary or a trimmed part of it"
+        )
+    ids = np.zeros(max(pieces.values()) + 1, dtype=np.int64)
+    for piece, number in pieces.items():
+        ids[number] = known[piece]
+    return ids
 
 
 def with_vocabulary_of(student: TorchEncoder, trimmed: TorchEncoder) -> TorchEncoder:

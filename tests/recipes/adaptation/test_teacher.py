@@ -26,6 +26,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     draw = random.Random(0)
     lines = [f"{draw.choice(tiny.TEXTS)} {draw.choice(tiny.TEXTS)}" for _ in range(200)]
     (folder / "texts.txt").write_text("\n".join(lines), encoding="utf-8")
+    tiny.checkpoint(folder / "stranger", "bert")
     tiny.checkpoint(folder / "headless", "xlm-roberta", layers=4)
     _adapt(folder, "headless", "teacher", train={"max_steps": 60})
     return folder
@@ -73,6 +74,7 @@ def test_a_student_with_a_part_of_the_vocabulary_is_taught(place: Path) -> None:
     ("fields", "words"),
     [
         ({"teacher": "headless"}, "no language-model head"),
+        ({"teacher": "stranger"}, "not in the vocabulary of"),
         ({"teacher": "teacher", "objective": "clm"}, "masked-language models"),
         ({"teacher": "teacher", "vocabulary": {"new_words": 5}}, "new vocabulary"),
         ({"every": 1}, "every"),

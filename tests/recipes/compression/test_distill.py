@@ -14,9 +14,9 @@ from slonik.compress.surgery import apply
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.models.encoder import TorchEncoder
+from slonik.models.shared_vocabulary import matching_ids
 from slonik.recipes.compression.config import CorpusConfig, DistillConfig
 from slonik.recipes.compression.distill import DistillRecipe, run_distill
-from slonik.recipes.compression.distilling import matching_ids
 from tests import tiny
 from tests.recipes import corpus
 

@@ -75,8 +75,8 @@ def run_adapt(config: AdaptConfig, announce: Announce = lambda line: None) -> Ad
     role = "mask" if config.objective == "mlm" else "eos"
     pieces_of(language.tokenizer, language.names).need(role, f"the objective {config.objective}")
     steps = Steps(work_folder(out), announce)
-    language = shortened(config, changed_vocabulary(config, language))
-    teacher = teacher_of(config)
+    language = changed_vocabulary(config, language)
+    teacher = teacher_of(config, language)
     texts = adapt_texts(config, language.tokenizer, steps.folder)
     return _Adapting(config, language, teacher, texts, steps, announce).finish(out)
 
@@ -96,7 +96,7 @@ class _Adapting:
         self.config, self.texts, self.steps, self.announce = config, texts, steps, announce
         self.teacher = teacher
         self.parent = language.encoder().weights_hash()
-        self.language = language
+        self.language = language = shortened(config, language)
         self.pieces = pieces_of(language.tokenizer, language.names)
         self.pack = config.max_length if can_pack(language.model) else None
         domain = training_sequences(config, texts.domain, language.tokenizer, self.pieces)

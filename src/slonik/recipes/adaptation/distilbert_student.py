@@ -2,7 +2,7 @@
 
 Source: Sanh et al., "DistilBERT" (2019), section 2: "initializing the student from the teacher by taking one layer out
 of two". Train it with `slonik.objectives.distilbert`; both keep one vocabulary here, and after `slonik tokenizer trim`
-the teacher's ids of the student's pieces are `recipes.compression.distilling.matching_ids` (see `teacher`).
+the teacher's ids of the student's pieces are `models.shared_vocabulary.matching_ids` (see `teacher`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from slonik.compress.plan import whole
+from slonik.compress.plan import keep_layers, whole
 from slonik.compress.surgery import apply
 from slonik.core.errors import SlonikError
 
@@ -29,13 +29,7 @@ def student_of(teacher: PreTrainedModel, *, every: int = 2) -> PreTrainedModel:
         raise SlonikError(f"a student with every {every}th layer would be its teacher: give 2 or more")
     with _without_pooler(teacher) as pooler:
         plan = whole(teacher)
-        kept = range(0, len(plan.layers), every)
-        shorter = {
-            "layers": tuple(plan.layers[index] for index in kept),
-            "heads": tuple(plan.heads[index] for index in kept),
-            "ffn": tuple(plan.ffn[index] for index in kept),
-        }
-        student = apply(teacher, plan.model_copy(update=shorter), check_parent=False)
+        student = apply(teacher, keep_layers(plan, plan.layers[::every]), check_parent=False)
     if pooler is not None:
         student.base_model.pooler = copy.deepcopy(pooler)
     return student

@@ -13,22 +13,24 @@ import torch
 
 from slonik.core.errors import SlonikError
 from slonik.models.language_model import LanguageModel, load_language_model
+from slonik.models.shared_vocabulary import matching_ids
 from slonik.objectives.distilbert import DistilBert
 from slonik.objectives.mlm import MaskedLanguageModel
 from slonik.recipes.adaptation.config import AdaptConfig
 from slonik.recipes.adaptation.distilbert_student import student_of
-from slonik.recipes.compression.distilling import matching_ids
 
 
-def teacher_of(config: AdaptConfig) -> LanguageModel | None:
+def teacher_of(config: AdaptConfig, student: LanguageModel) -> LanguageModel | None:
     """The recipe's teacher with its head.
 
     Raises:
-        SlonikError: no such model, or one without a language-model head.
+        SlonikError: no such model, one without a language-model head, of another width, or that lacks pieces of the
+            student's.
     """
     if config.teacher is None:
         return None
     teacher = load_language_model(config.teacher, "mlm", seed=config.seed)
+    matching_ids(student.encoder(), teacher.encoder())
     if not teacher.has_head:
         raise SlonikError(
             f"the teacher {config.teacher} has no language-model head, so it guesses no words: give it one with "
@@ -49,11 +51,7 @@ def shortened(config: AdaptConfig, language: LanguageModel) -> LanguageModel:
 def taught(
     words: MaskedLanguageModel, student: LanguageModel, teacher: LanguageModel, config: AdaptConfig
 ) -> DistilBert:
-    """The objective of a student with this teacher.
-
-    Raises:
-        SlonikError: other dimensions, or a piece that the teacher does not know.
-    """
+    """The objective of a student with this teacher, which `teacher_of` has looked at."""
     ids = matching_ids(student.encoder(), teacher.encoder())
     same = len(ids) == teacher.tokenizer.get_vocab_size() and bool((ids == np.arange(len(ids))).all())
     return DistilBert(words, teacher.model, config.distilbert, teacher_ids=None if same else torch.from_numpy(ids))

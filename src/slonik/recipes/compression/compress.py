@@ -21,10 +21,10 @@ from slonik.core.passport import Step
 from slonik.core.protocols import Encoder
 from slonik.core.records import Record, write_records
 from slonik.models.encoder import TorchEncoder
-from slonik.models.shared_vocabulary import with_vocabulary_of
+from slonik.models.shared_vocabulary import matching_ids, with_vocabulary_of
 from slonik.recipes.compression.config import CompressConfig
 from slonik.recipes.compression.corpus import CorpusSample, draw, read_sample
-from slonik.recipes.compression.distilling import distill, matching_ids
+from slonik.recipes.compression.distilling import distill
 from slonik.recipes.compression.pruning import prune
 from slonik.recipes.compression.trimming import apply_trim, plan_trim
 from slonik.recipes.steps import StepResult, Steps

@@ -18,10 +18,11 @@ from slonik.core.config import Config
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Step
 from slonik.core.protocols import Encoder
+from slonik.models.shared_vocabulary import matching_ids
 from slonik.recipes.compression.compress import Announce, work_folder
 from slonik.recipes.compression.config import CorpusConfig, DistillConfig
 from slonik.recipes.compression.corpus import draw, read_sample
-from slonik.recipes.compression.distilling import distill, matching_ids
+from slonik.recipes.compression.distilling import distill
 from slonik.recipes.compression.measure import agreement_records
 from slonik.recipes.steps import Steps
 

@@ -132,30 +132,6 @@ def _targets(
     return _Targets(ids, chosen.groups, columns, dimensions, identity)
 
 
-def matching_ids(student: TorchEncoder, teacher: TorchEncoder) -> NDArray[np.int64]:
-    """(V,) the teacher's id of each of the student's pieces.
-
-    Raises:
-        SlonikError: another dimension, or pieces that the teacher does not have.
-    """
-    if student.dimension != teacher.dimension:
-        raise SlonikError(
-            f"{student.name} has {student.dimension} dimensions and {teacher.name} {teacher.dimension}: "
-            "token-level distillation needs equal ones"
-        )
-    pieces, known = student.tokenizer.get_vocab(), teacher.tokenizer.get_vocab()
-    missing = [piece for piece in pieces if piece not in known]
-    if missing:
-        raise SlonikError(
-            f"{len(missing)} pieces of {student.name} are not in the vocabulary of {teacher.name}, for example "
-            f"{missing[0]!r}: take a student with the teacher's vocabulary or a trimmed part of it"
-        )
-    ids = np.zeros(max(pieces.values()) + 1, dtype=np.int64)
-    for piece, number in pieces.items():
-        ids[number] = known[piece]
-    return ids
-
-
 class HeldOut:
     """The evaluation function of the loop: agreement on held-out sentences and pairs, on the student's own vectors."""
 

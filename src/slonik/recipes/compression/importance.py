@@ -22,13 +22,13 @@ from slonik.core.seeds import derive_seed
 from slonik.models.encoder import TorchEncoder
 from slonik.models.language_model import load_language_model
 from slonik.models.pooling import pool
+from slonik.models.shared_vocabulary import matching_ids
 from slonik.objectives.closeness import pair_closeness_loss, probe_loss, teacher_distance_loss
 from slonik.objectives.masking import IGNORED, mask_tokens
 from slonik.objectives.padding import pad
 from slonik.objectives.vocabulary_head import vocabulary_head
 from slonik.recipes.compression.config import PruneConfig
 from slonik.recipes.compression.corpus import CorpusSample
-from slonik.recipes.compression.distilling import matching_ids
 from slonik.recipes.pieces import pieces_of
 
 _BATCH_TEXTS = 16
