@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,3 +61,25 @@ def test_a_file_where_a_folder_should_be_is_one_sentence(tmp_path: Path) -> None
     with pytest.raises(SlonikError, match="notes"), new_folder(tmp_path / "notes" / "model"):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["notes"]
+
+
+def test_what_a_killed_process_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    killed = (
+        "import os, pathlib, signal\n"
+        "from slonik.core.atomic import new_folder\n"
+        "with new_folder(pathlib.Path(os.environ['TARGET'])) as folder:\n"
+        "    (folder / 'large.bin').write_bytes(b'x' * 1000)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    target = tmp_path / "model"
+    for name in (target, tmp_path / "other-model"):
+        subprocess.run([sys.executable, "-c", killed], env=os.environ | {"TARGET": str(name)}, check=False)
+    assert len(list(tmp_path.iterdir())) == 2
+    with new_folder(target) as mine:
+        # A second writer of the same name that is alive: its half-written folder must survive.
+        with new_folder(target) as folder:
+            write_text(folder / "a.txt", "whole")
+        assert mine.is_dir()
+        shutil.rmtree(target)
+    left = [path.name for path in tmp_path.iterdir() if path != target]
+    assert len(left) == 1 and left[0].endswith("-other-model")

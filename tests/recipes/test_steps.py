@@ -36,3 +36,23 @@ def test_an_interrupted_step_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         Steps(tmp_path).run("trim", {}, "trimming", work)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_step_kept_to_go_on_from_is_removed_when_it_has_ended(tmp_path: Path) -> None:
+    steps = Steps(tmp_path)
+    scratch = steps.scratch("distill", {"a": 1})
+    (scratch / "optimizer.bin").write_bytes(b"x" * 100)
+
+    def interrupted(folder: Path) -> dict[str, Any]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        steps.run("distill", {"a": 1}, "distilling", interrupted)
+    assert (scratch / "optimizer.bin").exists()
+    other = steps.scratch("distill", {"a": 2})
+    steps.run("distill", {"a": 1}, "distilling", lambda folder: {})
+    assert not scratch.exists() and other.exists()
+    # Asked for again by the same command: nothing stays of it either.
+    steps.scratch("distill", {"a": 1})
+    assert not steps.run("distill", {"a": 1}, "distilling", lambda folder: {}).fresh
+    assert not scratch.exists()

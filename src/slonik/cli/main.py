@@ -38,6 +38,7 @@ COMMAND_MODULES: tuple[str, ...] = (
     "generate",
     "ensemble",
     "tag",
+    "cache",
 )
 
 # Third-party package -> the extra that brings it.

@@ -2,14 +2,18 @@
 
 A file is written under a temporary name in the same folder, flushed to disk, and renamed; a folder is filled
 under a temporary name and renamed when complete. A crash leaves the old content, and at most a temporary
-name that starts with a dot and is swept by the next write. Nothing here knows what is written.
+name that starts with a dot and tells which process wrote it; the next folder of the same name sweeps those of
+processes that are gone. Nothing here knows what is written.
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 import os
 import shutil
+import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +23,47 @@ from typing import Any
 from slonik.core.errors import SlonikError, disk_error
 
 _MARK = ".slonik-tmp-"
+
+
+def temporary_beside(path: Path) -> Path:
+    """A new hidden name beside `path` to write under."""
+    return path.parent / f"{_MARK}{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}-{path.name}"
+
+
+def sweep(path: Path) -> None:
+    """Remove half-written things of the name of `path` whose writer, a process of this machine, is gone.
+
+    It lists the folder: for things that are written seldom and are large.
+    """
+    if not path.parent.is_dir():
+        return
+    mine = f"{_MARK}{_machine()}-"
+    for found in path.parent.glob(f"{mine}*"):
+        process, _, rest = found.name[len(mine) :].partition("-")
+        if rest[9:] != path.name or not process.isdigit() or _runs(int(process)):
+            continue
+        if found.is_dir():
+            shutil.rmtree(found, ignore_errors=True)
+        else:
+            found.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+@functools.cache
+def _machine() -> str:
+    """Eight letters for this machine and its space of process numbers: on a shared disk others write too."""
+    space = Path("/proc/self/ns/pid")
+    number = str(space.readlink()) if space.is_symlink() else ""
+    return hashlib.sha256(f"{socket.gethostname()} {number}".encode()).hexdigest()[:8]
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
@@ -48,7 +93,7 @@ def new_file(path: str | Path) -> Iterator[Path]:
         SlonikError: full disk or no permission; the old content of `path` is intact.
     """
     target = Path(path)
-    temporary = target.parent / f"{_MARK}{uuid.uuid4().hex}-{target.name}"
+    temporary = temporary_beside(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -83,7 +128,8 @@ def new_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]
     if final.is_dir() and any(final.iterdir()) and not overwrite:
         raise SlonikError(f"the folder {final} is there already and is not empty: choose another --out or remove it")
     final = final.absolute()
-    temporary = final.parent / f"{_MARK}{uuid.uuid4().hex[:8]}-{final.name}"
+    sweep(final)
+    temporary = temporary_beside(final)
     try:
         temporary.mkdir(parents=True)
         yield temporary

@@ -33,8 +33,8 @@ def disk_error(error: OSError, path: object) -> SlonikError:
     """The sentence for an `OSError` met while writing `path`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return SlonikError(
-            f"no space left while writing {path}: free some disk and run the same command again; "
-            "what was written before is intact"
+            f"no space left while writing {path}: free some disk (slonik cache shows what it keeps, and clears it) and "
+            "run the same command again; what was written before is intact"
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return SlonikError(f"cannot write {path}: permission denied; choose another folder")

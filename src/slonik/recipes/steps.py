@@ -1,12 +1,14 @@
 """Steps of a recipe that are done once: each is keyed by the hash of its inputs and skipped when its record exists.
 
 A step writes into a folder that appears only when the step has ended, so an interrupted recipe finds each step
-either whole or absent and goes on where it stopped.
+either whole or absent and goes on where it stopped. What a step kept to go on from (checkpoints of a training) is
+removed when it has ended: copy from it what shall stay.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -54,8 +56,9 @@ class Steps:
         return sha256_json({"step": name, "inputs": dict(inputs), "version": __version__})
 
     def scratch(self, name: str, inputs: Mapping[str, Any]) -> Path:
-        """A folder that outlives an interruption, for a step that saves its own progress (training)."""
-        folder = self.folder / f"{name}-{self.key(name, inputs)[:12]}.unfinished"
+        """A folder that outlives an interruption, for a step that saves its own progress (training); `run` removes
+        it when the step has ended."""
+        folder = _unfinished(self.folder / f"{name}-{self.key(name, inputs)[:12]}")
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -73,6 +76,7 @@ class Steps:
         if record.exists():
             content = json.loads(record.read_text(encoding="utf-8"))
             self.announce(f"{title}: done before")
+            shutil.rmtree(_unfinished(folder), ignore_errors=True)
             return StepResult(folder, content["summary"], content["seconds"], fresh=False)
         self.announce(f"{title} ...")
         started = time.perf_counter()
@@ -83,4 +87,9 @@ class Steps:
                 unfinished / RECORD_NAME,
                 {"step": name, "key": key, "seconds": seconds, "summary": summary, "inputs": dict(inputs)},
             )
+        shutil.rmtree(_unfinished(folder), ignore_errors=True)
         return StepResult(folder, summary, seconds, fresh=True)
+
+
+def _unfinished(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.unfinished")

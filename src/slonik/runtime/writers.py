@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +14,7 @@ from typing import Any, BinaryIO, Protocol, TextIO
 
 import numpy as np
 
+from slonik.core.atomic import sweep, temporary_beside
 from slonik.core.errors import MissingExtra, SlonikError, disk_error
 from slonik.core.lookup import lookup
 from slonik.core.protocols import FloatArray
@@ -117,7 +117,8 @@ class VectorFile:
 
     def __init__(self, path: Path, dimension: int, kind: str | None = None) -> None:
         self._path = path
-        self._temporary = path.parent / f".slonik-tmp-{uuid.uuid4().hex[:8]}-{path.name}"
+        sweep(path)
+        self._temporary = temporary_beside(path)
         self._kind = kind or _kind_of(path)
         self._dimension = dimension
 

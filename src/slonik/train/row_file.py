@@ -39,6 +39,8 @@ class RowFile:
         self._shape, self._dtype = row_shape, np.dtype(dtype)
         self._row_bytes = int(np.prod(row_shape, dtype=np.int64)) * self._dtype.itemsize
         self.done = self._read_done()
+        if folder.is_dir():
+            os.utime(folder)  # in use: `slonik cache` shows when it was last
 
     def _facts(self, done: int) -> dict[str, Any]:
         return {

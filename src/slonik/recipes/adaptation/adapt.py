@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import math
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,6 +146,8 @@ class _Adapting:
             save_language_model(language, folder / "model")
             log = scratch / "metrics.jsonl"
             atomic.write_text(folder / "metrics.jsonl", log.read_text(encoding="utf-8"))
+            if (curves := scratch / "tensorboard").is_dir():
+                shutil.copytree(curves, folder / "tensorboard")
             return found
 
         title = "training the head, body frozen" if not body else f"adapting on the domain ({config.objective})"

@@ -220,7 +220,6 @@ def _run(
         return {**summary.best.figures, **facts, "fit": len(division.fit), "stopping": len(division.stop)}
 
     result = steps.run(name, inputs, title, work)
-    shutil.rmtree(scratch, ignore_errors=True)  # its checkpoints served resuming
     return Run(seed, number, result, tuning, config)
 
 

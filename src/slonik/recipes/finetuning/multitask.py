@@ -6,7 +6,6 @@ Source: Liu et al. 2019 (MT-DNN); FRED-T5's authors trained on all tasks before 
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -163,7 +162,6 @@ def train_shared(courses: Sequence[Course], base: TorchEncoder, recipe: Finetune
         return {**summary.best.figures, "steps": summary.step}
 
     result = steps.run("multitask", inputs, f"all tasks together: {names}", work)
-    shutil.rmtree(scratch, ignore_errors=True)
     return models.load(result.folder / "encoder")
 
 

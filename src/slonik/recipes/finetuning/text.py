@@ -175,9 +175,7 @@ def _text_step(
         write_json(folder / ANSWERS, content)
         return summary
 
-    step = steps.run(name, inputs, f"{course.task}: seed {seed}, fold {number + 1} of {len(course.folds)}", work)
-    shutil.rmtree(scratch, ignore_errors=True)
-    return step
+    return steps.run(name, inputs, f"{course.task}: seed {seed}, fold {number + 1} of {len(course.folds)}", work)
 
 
 def _answers(model: TextModel, asked: Sequence[Asked], *, trained: bool) -> list[Any]:

@@ -7,7 +7,6 @@ are made of the kept predictions by `ner_scores`; nothing is chosen on a test fo
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -146,7 +145,6 @@ class _Work:
         title = f"{system.name}, fold {fold}"
         scratch = self.steps.scratch(name, inputs)
         result = self.steps.run(name, inputs, title, _train_and_tag(job, test, scratch))
-        shutil.rmtree(scratch, ignore_errors=True)
         self.done[(system.name, fold)] = result
         predicted = list(read_spans_jsonl(result.folder / PREDICTIONS))
         if result.fresh:

@@ -1,0 +1,70 @@
+"""`slonik cache`: what slonik keeps on this machine to save work, and how to free the space."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from slonik.core.cache import CacheEntry
+
+
+def register(app: typer.Typer) -> None:
+    """Add the `cache` command with `clear` under it."""
+    group = typer.Typer(invoke_without_command=True)
+    group.callback()(show)
+    group.command("clear")(clear)
+    app.add_typer(group, name="cache")
+
+
+def show(context: typer.Context) -> None:
+    """What is kept to save work: kinds, sizes, last use; `clear` frees the space.
+
+    The folder is `$SLONIK_CACHE`, or `slonik` in the user's cache folder. Everything but `data`
+    is made again when it is needed.
+
+    Example: `slonik cache`, then `slonik cache clear training --unused-days 7`
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from slonik.core.cache import KINDS, cache_entries
+    from slonik.core.paths import cache_dir
+    from slonik.report.table import Cell, Row, Table
+    from slonik.report.terminal import print_table
+
+    entries = cache_entries(cache_dir())
+    rows = []
+    for kind, what in KINDS.items():
+        mine = [entry for entry in entries if entry.kind == kind]
+        if mine:
+            used = max(entry.used for entry in mine)
+            cells = (kind, what, str(len(mine)), _size(mine), f"{(time.time() - used) / 86400:.0f} days ago")
+            rows.append(Row(tuple(Cell(text) for text in cells)))
+    if not rows:
+        typer.echo(f"nothing is kept in {cache_dir()}")
+        return
+    notes = (f"{_size(entries)} in all", "slonik cache clear KIND... frees them")
+    columns = ("kind", "what", "entries", "size", "last used")
+    print_table(Table(f"Cache in {cache_dir()}", columns, tuple(rows), notes))
+
+
+def clear(
+    kinds: list[str] = typer.Argument(help="Kinds as `slonik cache` names them; `training` is all of its parts."),
+    unused_days: float = typer.Option(0.0, min=0.0, help="Only what was not used for so many days.", metavar="DAYS"),
+) -> None:
+    """Remove what is kept; do not do it under a running command that uses it.
+
+    Example: `slonik cache clear training embeddings --unused-days 7`
+    """
+    from slonik.core.cache import clear_cache
+    from slonik.core.paths import cache_dir
+
+    removed = clear_cache(cache_dir(), kinds, unused_days=unused_days)
+    typer.echo(f"{len(removed)} removed from {cache_dir()}, {_size(removed)} freed")
+
+
+def _size(entries: list[CacheEntry]) -> str:
+    total = sum(entry.size for entry in entries)
+    return f"{total / 1e9:.2f} GB" if total >= 1e8 else f"{total / 1e6:.1f} MB"
