@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slonik.tokenizers.extension import add_words, frequent_words, replace_tokenizer
+from slonik.tokenizers.training import TrainConfig, train
 from tests import tiny
 
 WORDS = ["уязвимость", "злоумышленник", "Linux-сервер"]
@@ -38,6 +39,20 @@ def test_other_texts_are_cut_as_before_and_old_pieces_keep_their_source(kind: st
         assert [number for source in after for number in source] == before
     mask = changed.tokenizer.token_to_id("<mask>" if kind != "wordpiece" else "[MASK]")
     assert changed.sources[mask] == (4,)
+
+
+@pytest.mark.parametrize("lowercase", [False, True])
+@pytest.mark.parametrize("kind", tiny.TOKENIZER_KINDS)
+def test_frequent_words_are_one_piece_in_the_middle_of_a_text(kind: str, lowercase: bool) -> None:
+    trained = train(TrainConfig(kind=kind, vocab_size=450, lowercase=lowercase), tiny.TEXTS)  # type: ignore[arg-type]
+    texts = ["Вот слонобезопасность и дом. Слонобезопасность! А слонобезопасность или дом-слон."] * 12
+    words = frequent_words(trained.tokenizer, texts, 9)
+    assert len({word.strip() for word in words} & {"слонобезопасность", "Слонобезопасность"}) == 2 - lowercase
+    new = add_words(trained.tokenizer, words).tokenizer
+    cut = new.encode("кот и слонобезопасность", add_special_tokens=False)
+    assert new.decode(cut.ids[-1:]).strip() == "слонобезопасность"
+    if kind != "unigram":  # which alone never parts words at hyphens
+        assert not any("-" in word for word in words)
 
 
 def test_words_that_save_the_most_tokens_come_first() -> None:

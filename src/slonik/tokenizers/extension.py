@@ -3,7 +3,8 @@
 Both give a tokenizer and, for each of its ids, the ids of the old one that mean the same; embeddings are made from
 those (slonik.models.vocabulary_change). Added words are pieces of the model's own kind, not "added tokens" of the
 library: WordPiece finds the longest piece, Unigram gets a log-probability just above that of the word's old cut, BPE
-gets the merges that build the word, last in rank. So other words are cut as before wherever the word is not in them.
+gets the merges that build the word, last in rank. So other words are cut as before wherever the word is not in them;
+with BPE, whose merges pass through the beginnings of the word, wherever its first two old pieces are not in them.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ class ChangedVocabulary:
 def frequent_words(tokenizer: Tokenizer, texts: Iterable[str], count: int, *, min_frequency: int = 10) -> list[str]:
     """The words whose addition saves the most tokens of `texts`: frequency x (pieces - 1), at most `count`.
 
-    Only words of letters (and inner hyphens) that are now cut into two pieces or more.
+    Only words of letters (and inner hyphens) that are now cut into two pieces or more, each as this tokenizer meets it
+    inside a text: in small letters where it forgets case, with the space in front where its pieces hold spaces
+    (byte-level BPE). Words that it always parts (at the hyphen, in WordPiece) are left out.
     """
     counts: Counter[str] = Counter()
     for text in texts:
@@ -50,8 +53,13 @@ def frequent_words(tokenizer: Tokenizer, texts: Iterable[str], count: int, *, mi
             if len(word) > 3 and word.replace("-", "").isalpha():
                 counts[word] += 1
     plain = plain_copy(tokenizer)
-    gains: list[tuple[int, str]] = []
+    space = " " if read_vocabulary(tokenizer).byte_level else ""
+    forms: Counter[str] = Counter()
     for word, times in counts.items():
+        if (form := _form_in_text(space + word, plain)) is not None:
+            forms[form] += times
+    gains: list[tuple[int, str]] = []
+    for word, times in forms.items():
         if times >= min_frequency:
             pieces = len(_cut(plain, word))
             if pieces > 1:
@@ -61,6 +69,9 @@ def frequent_words(tokenizer: Tokenizer, texts: Iterable[str], count: int, *, mi
 
 def add_words(tokenizer: Tokenizer, words: Sequence[str]) -> ChangedVocabulary:
     """`tokenizer` with whole words as pieces; ids of old pieces stay where the file's order allows.
+
+    Args:
+        words: as `frequent_words` gives them.
 
     Raises:
         SlonikError: tokens that lie behind the vocabulary would have to move, or the library refuses the result.
@@ -114,6 +125,15 @@ def replace_tokenizer(
             cut = [] if not surface else [i for i in _cut(plain, surface) if i not in set(before.specials)]
             sources.append(tuple(cut))
     return ChangedVocabulary(new, sources)
+
+
+def _form_in_text(word: str, plain: Tokenizer) -> str | None:
+    """`word` after the normalizer; None where the tokenizer parts it before it looks for pieces."""
+    if plain.normalizer is not None:
+        word = plain.normalizer.normalize_str(word).lstrip("▁")
+    if plain.pre_tokenizer is not None and len(plain.pre_tokenizer.pre_tokenize_str(word)) > 1:
+        return None
+    return word
 
 
 def _cut(plain: Tokenizer, word: str) -> list[int]:
