@@ -106,3 +106,11 @@ def test_a_corpus_in_another_language_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(SlonikError, match="another language"):
         prepare_corpus(settings, tiny.tokenizer(), tmp_path / "s")
     assert not (tmp_path / "s").exists()
+
+
+def test_a_late_line_in_another_encoding_is_refused_before_a_shard_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "ru.txt"
+    path.write_bytes("".join(f"{text}\n" for text in TEXTS).encode() + "Слон.\n".encode("cp1251"))
+    with pytest.raises(SlonikError, match=r"ru.txt, line .* not UTF-8"):
+        prepare_corpus(CorpusSettings(files=(str(path),), shard_tokens=50), tiny.tokenizer(), tmp_path / "shards")
+    assert not (tmp_path / "shards").exists()

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from slonik.core.errors import MissingExtra, SlonikError
+from slonik.core.progress import progress_bar
 from slonik.data.lines import MAX_LINE_BYTES, numbered_lines
 from slonik.data.pairs import read_pairs
 
-__all__ = ["FORMATS", "corpus_files", "read_pairs", "read_texts"]
+__all__ = ["FORMATS", "check_files", "corpus_files", "read_pairs", "read_texts"]
 
 #: File name endings that are read as texts (`.gz` may follow all but .parquet).
 FORMATS = (".txt", ".text", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
@@ -69,6 +70,22 @@ def read_texts(paths: Paths, *, column: str | int | None = None) -> Iterator[str
         names = ", ".join(str(path) for path in files[:3]) + (" ..." if len(files) > 3 else "")
         raise SlonikError(f"the corpus is empty: no text in {names}")
     return itertools.chain([first], found)
+
+
+def check_files(paths: Paths) -> None:
+    """Read all lines once, so that what would be refused in the middle of hours of work is refused before it.
+
+    Looks for what `lines.numbered_lines` refuses: other encodings, NUL bytes, endless lines, damaged gzip files.
+    Whether a line is a record, and what a Parquet file holds, is seen only when it is read.
+
+    Raises SlonikError for that, and for what `corpus_files` raises.
+    """
+    files = [path for path in corpus_files(paths) if _kind(path) != ".parquet"]
+    with progress_bar("checking texts", len(files)) as bar:
+        for path in files:
+            for _ in numbered_lines(path):
+                pass
+            bar.advance(1)
 
 
 def _kind(path: Path) -> str:

@@ -76,6 +76,12 @@ PRESETS: dict[str, tuple[Denoiser, ...]] = {
 }
 
 
+def sentinels_needed(denoisers: Sequence[Denoiser], input_length: int) -> int:
+    """The most spans of a full input of `input_length` tokens under any of `denoisers`: so many sentinels it takes."""
+    noises = [(each.noise, each.noise.raw_length(input_length - (each.prefix is not None))) for each in denoisers]
+    return max(noise.counts(length)[1] for noise, length in noises)
+
+
 class DenoiserMixture:
     """The objective: each text gets one denoiser, drawn by weight, and as much text as fills its input.
 
@@ -101,7 +107,7 @@ class DenoiserMixture:
         self._shares = np.array([each.weight for each in denoisers]) / sum(each.weight for each in denoisers)
         self._lengths = [each.noise.raw_length(input_length - (each.prefix is not None)) for each in denoisers]
         self.text_length = max(self._lengths)
-        spans = max(each.noise.counts(length)[1] for each, length in zip(denoisers, self._lengths, strict=True))
+        spans = sentinels_needed(denoisers, input_length)
         if spans > len(pieces.sentinels):
             raise SlonikError(too_few_sentinels(spans, len(pieces.sentinels)))
 

@@ -27,7 +27,7 @@ from slonik.data.deduplication import ExactFilter, NearFilter
 from slonik.data.documents import CorpusDocument, read_documents
 from slonik.data.hub import PREFIX
 from slonik.data.language import LanguageFilter, guard_language
-from slonik.data.readers import corpus_files
+from slonik.data.readers import check_files, corpus_files
 from slonik.data.sampling import Sample, is_held_out, sample
 from slonik.data.shards import DEFAULT_SHARD_TOKENS, ShardWriter, open_shards, shard_facts
 from slonik.data.token_corpus import TokenCorpus
@@ -104,6 +104,8 @@ def prepare_corpus(settings: CorpusSettings, tokenizer: Tokenizer, folder: Path)
 
 
 def _fill(writer: ShardWriter, settings: CorpusSettings, tokenizer: Tokenizer, folder: Path) -> None:
+    if not writer.done and (local := [name for name in settings.files if not name.startswith(PREFIX)]):
+        check_files(local)
     counts: Counter[str] = Counter()
     held_out = Sample[tuple[str, str]](settings.held_out_documents, key=lambda item: item[0])
     batch: list[tuple[int, str]] = []

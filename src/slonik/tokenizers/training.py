@@ -44,7 +44,7 @@ class TrainConfig(Config):
         family: model family whose special tokens to use; None: bert, roberta or t5 by kind.
         sentinels: sentinels of T5 families; None: 100.
         extra_specials: further special tokens.
-        alphabet: at most this many different characters (wordpiece, unigram); rarer ones become unknown.
+        alphabet: wordpiece: at most this many different characters; rarer ones become unknown. Unigram keeps all.
     """
 
     kind: Kind
@@ -212,10 +212,14 @@ def _train_with_library(
 ) -> Trained:
     tokens = [*specials.first, *specials.last]
     if config.vocab_size < len(tokens) + (256 if config.kind == "bpe" else 1):
-        needed = len(tokens) + 256 * (config.kind == "bpe")
         raise SlonikError(
-            f"the vocabulary size is {config.vocab_size:,}, but special tokens and bytes alone are {needed:,}: "
-            "allow more pieces"
+            f"the vocabulary size is {config.vocab_size:,}, but "
+            + (
+                f"special tokens and bytes alone are {len(tokens) + 256:,}"
+                if config.kind == "bpe"
+                else f"there are {len(tokens):,} special tokens"
+            )
+            + ": allow more pieces"
         )
     trainer: trainers.BpeTrainer | trainers.UnigramTrainer
     frequency = None
@@ -244,7 +248,15 @@ def _train_with_library(
                 yield text
                 bar.advance(1)
 
-        pipeline.train_from_iterator(watched(), trainer)
+        try:
+            pipeline.train_from_iterator(watched(), trainer)
+        except SlonikError:
+            raise
+        except Exception as error:  # the Rust library raises plain Exception
+            raise SlonikError(
+                f"{config.vocab_size:,} pieces are too few for this corpus ({error}): allow more, or leave out texts "
+                "with rare characters"
+            ) from None
     if not seen:
         raise SlonikError("the corpus is empty: there is nothing to train on")
     return Trained(pipeline, specials, None, frequency)

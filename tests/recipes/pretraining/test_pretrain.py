@@ -22,6 +22,7 @@ from slonik.core.passport import Passport
 from slonik.models.text_generator import load_generator
 from slonik.recipes.pretraining.config import PretrainConfig
 from slonik.recipes.pretraining.costs import run_costs
+from slonik.recipes.pretraining.data import wanted_sentinels
 from slonik.recipes.pretraining.held_out import HeldOut
 from slonik.recipes.pretraining.pretrain import run_pretrain
 from slonik.train.metrics_log import read_metrics
@@ -126,6 +127,8 @@ def test_a_finished_checkpoint_is_not_overwritten_by_another_recipe(texts: Path,
         ("bert_tiny", {"objective": "clm"}, "a bert is trained with objective mlm or nsp, not clm"),
         ("bert_tiny", {"format": "blocks"}, "objective nsp does not go with format blocks"),
         ("gpt2_tiny", {"train.optimiser": "lamb"}, "optimizer"),
+        ("t5_tiny", {"denoisers": []}, "denoisers need at least one with a weight above 0"),
+        ("t5_tiny", {"denoisers": [{"weight": 0}]}, "denoisers need at least one with a weight above 0"),
         ("gpt2_tiny", {"train.sharding": "full", "train.optimizer": "muon"}, "sharding full goes with optimizer adamw"),
     ],
 )
@@ -138,21 +141,27 @@ def test_fields_that_do_not_go_together_are_refused(
 
 def test_bad_corpora_and_tokenizers_end_in_a_sentence_before_training(texts: Path, tmp_path: Path) -> None:
     english, short, empty = tmp_path / "en.txt", tmp_path / "short.txt", tmp_path / "empty.txt"
+    late = tmp_path / "late.txt"
+    late.write_bytes(texts.read_bytes() + "Слон по-старому.\n".encode("cp1251"))
     english.write_text("The elephant walks through the forest.\n" * 40, encoding="utf-8")
     short.write_text("".join(f"Слон номер {number}.\n" for number in range(30)), encoding="utf-8")
     empty.write_text("", encoding="utf-8")
     cases: list[tuple[str, Path, dict[str, Any], str]] = [
         ("roberta_tiny", empty, {}, "empty"),
         ("roberta_tiny", english, {}, "another language"),
+        ("roberta_tiny", late, {}, "late.txt, line 321: not UTF-8"),
         ("roberta_tiny", tmp_path / "missing.txt", {}, "missing.txt"),
         ("bert_tiny", short, {"corpus.border": 100, "corpus.held_out_share": 0.0}, "held-out|too short"),
         ("t5_tiny", texts, {"tokenizer.sentinels": 2, "length": 100}, "spans .* need as many sentinels"),
     ]
+    before_work = ("late.txt", "as many sentinels")
     for name, path, fields, sentence in cases:
         config = _recipe(name, path, tmp_path / "out", **fields)
+        said: list[str] = []
         with pytest.raises(SlonikError, match=sentence):
-            run_pretrain(config)
+            run_pretrain(config, said.append)
         assert not (tmp_path / "out").exists()
+        assert not (said and any(part in sentence for part in before_work))
     with pytest.raises(SlonikError, match="no corpus given"):
         run_pretrain(_recipe("bert_tiny", texts, tmp_path / "out", **{"corpus.files": []}))
 
@@ -172,6 +181,16 @@ def test_every_recipe_is_valid_and_can_be_counted() -> None:
         assert config.out == name
         costs = run_costs(config, processes=8)
         assert costs.flops_per_step > 0 and costs.tokens_per_step == config.batch_tokens * config.train.accumulate * 8
+
+
+def test_a_mixture_gets_as_many_sentinels_as_its_denoisers_need() -> None:
+    for name, wanted in (("t5_tiny", 100), ("fred_t5_tiny", 127)):
+        fields = {"length": 512, "model.max_length": 512}
+        given = read_config(PretrainConfig, RECIPES / f"{name}.yaml", fields)
+        free = given.tokenizer.model_copy(update={"sentinels": None})
+        assert wanted_sentinels(given.model_copy(update={"tokenizer": free})) == wanted
+    with pytest.raises(SlonikError, match=r"127 spans per text .* tokenizer.sentinels is 100"):
+        run_costs(given)
 
 
 PUBLISHED = [  # processes, parameters in millions, tokens of text in all in billions

@@ -40,7 +40,7 @@ class TokenizerSettings(Config):
     min_frequency: int | None = Field(None, ge=1)
     lowercase: bool = False
     sentinels: int | None = Field(None, ge=1)
-    """T5 families: as many as a text has spans; None = 100."""
+    """T5 families; None = 100, or as many as a text has spans where those are more."""
     special_tokens: tuple[str, ...] = ()
     """Further ones: prefixes of a mixture that is none of the presets."""
 
@@ -124,6 +124,8 @@ class PretrainConfig(Config):
             raise ValueError(f"a {family} is trained with objective {' or '.join(allowed)}, not {self.objective}")
         if self.objective == "nsp" and not self.model.next_sentence:
             raise ValueError("objective nsp needs a model with model.next_sentence: true")
+        if not isinstance(self.denoisers, str) and not sum(each.weight for each in self.denoisers):
+            raise ValueError("denoisers need at least one with a weight above 0")
         if (self.objective == "nsp") != (self.format in _PAIRS):
             raise ValueError(
                 f"objective {self.objective} does not go with format {self.format}: nsp reads {' or '.join(_PAIRS)}, "

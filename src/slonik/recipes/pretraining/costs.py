@@ -9,7 +9,7 @@ from slonik.core.records import Record
 from slonik.models.fresh import TokenIds, build
 from slonik.models.fresh.costs import Costs, TextSize, costs
 from slonik.recipes.pretraining.config import PretrainConfig
-from slonik.recipes.pretraining.data import Vocabulary, denoisers_of, given_tokenizer
+from slonik.recipes.pretraining.data import Vocabulary, denoisers_of, given_tokenizer, objective_of, wanted_sentinels
 
 SUITE = "pretrain"
 _A100_FLOPS = 312e12
@@ -90,10 +90,10 @@ def run_costs(config: PretrainConfig, *, processes: int = 1) -> RunCosts:
     """Costs of `config`; the vocabulary is of the recipe's size, or the given tokenizer's.
 
     Raises:
-        SlonikError: a shape that the family cannot have, a given tokenizer that is not there.
+        SlonikError: a shape that the family cannot have, a given tokenizer that is not there or lacks the special
+            tokens of the objective, fewer sentinels than spans.
     """
-    given = given_tokenizer(config)
-    ids = Vocabulary.open(given).ids if given else _ids_by_size(config)
+    ids = _ids(config)
     model = build(config.model, ids, device="meta")
     text = text_size(config)
     train = config.train
@@ -123,6 +123,17 @@ def text_size(config: PretrainConfig) -> TextSize:
         targets += each.weight / total * each.noise.sizes(raw)[1]
         read += each.weight / total * raw
     return TextSize(config.length, targets, round(targets), read)
+
+
+def _ids(config: PretrainConfig) -> TokenIds:
+    """Of the given tokenizer, or of the one that would be trained; refused here where training would refuse it."""
+    given = given_tokenizer(config)
+    if given is None:
+        wanted_sentinels(config)
+        return _ids_by_size(config)
+    vocabulary = Vocabulary.open(given)
+    objective_of(config, vocabulary.pieces, None)
+    return vocabulary.ids
 
 
 def _ids_by_size(config: PretrainConfig) -> TokenIds:

@@ -16,7 +16,7 @@ from slonik.data.cleaning import normalise_text
 from slonik.data.documents import read_documents
 from slonik.data.hub import PREFIX
 from slonik.data.language import guard_language
-from slonik.data.readers import corpus_files
+from slonik.data.readers import check_files, corpus_files
 from slonik.data.sampling import is_held_out
 from slonik.data.sequence_formats import Specials, TokenSequences
 from slonik.data.token_corpus import TokenCorpus
@@ -24,7 +24,7 @@ from slonik.models.checkpoint_files import resolve
 from slonik.models.fresh import TokenIds
 from slonik.models.tokenizing import load_tokenizer, read_special_names, template_of
 from slonik.objectives.clm import CausalLanguageModel
-from slonik.objectives.denoisers import PRESETS, Denoiser, DenoiserMixture
+from slonik.objectives.denoisers import PRESETS, Denoiser, DenoiserMixture, sentinels_needed
 from slonik.objectives.mlm import MaskedLanguageModel
 from slonik.objectives.nsp import NextSentencePrediction
 from slonik.objectives.packed import can_pack
@@ -33,6 +33,7 @@ from slonik.objectives.span_corruption import SpanNoise
 from slonik.recipes.corpus_shards import CorpusSettings
 from slonik.recipes.pieces import pieces_of
 from slonik.recipes.pretraining.config import PretrainConfig
+from slonik.tokenizers.families import DEFAULT_SENTINELS
 from slonik.tokenizers.files import write_tokenizer_folder
 from slonik.tokenizers.training import TrainConfig as TokenizerTraining
 from slonik.tokenizers.training import train as train_tokenizer
@@ -84,6 +85,8 @@ def check_corpus(settings: CorpusSettings) -> dict[str, str]:
     if settings.language != "any":
         next(iter(guard_language(documents, settings.language)))
     local = [name for name in settings.files if not name.startswith(PREFIX)]
+    if local:
+        check_files(local)
     hashes = {str(path): sha256_file(path) for path in (corpus_files(local) if local else [])}
     return hashes | {name: name for name in settings.files if name.startswith(PREFIX)}
 
@@ -102,12 +105,30 @@ def make_tokenizer(config: PretrainConfig, folder: Path) -> Mapping[str, Any]:
     wanted = config.tokenizer
     training = TokenizerTraining(
         kind=wanted.kind, vocab_size=wanted.vocab_size, min_frequency=wanted.min_frequency,
-        lowercase=wanted.lowercase, family=config.model.family, sentinels=wanted.sentinels,
+        lowercase=wanted.lowercase, family=config.model.family, sentinels=wanted_sentinels(config),
         extra_specials=_special_tokens(config),
     )  # fmt: skip
     trained = train_tokenizer(training, _training_texts(config.corpus))
     write_tokenizer_folder(trained.tokenizer, trained.specials, folder, max_length=config.model.max_length)
     return {"pieces": trained.tokenizer.get_vocab_size(), "min_frequency": trained.min_frequency}
+
+
+def wanted_sentinels(config: PretrainConfig) -> int | None:
+    """Sentinels of the tokenizer to train: the recipe's; else T5's 100, or more where the denoisers need more.
+
+    Raises:
+        SlonikError: the recipe's are fewer than a text has spans.
+    """
+    given = config.tokenizer.sentinels
+    if config.objective != "denoising":
+        return given
+    needed = sentinels_needed(denoisers_of(config), config.length)
+    if given is not None and given < needed:
+        raise SlonikError(
+            f"{needed} spans per text need as many sentinels, and tokenizer.sentinels is {given}: raise it or leave "
+            "it out, or give shorter inputs or longer spans"
+        )
+    return given or max(DEFAULT_SENTINELS, needed)
 
 
 def _special_tokens(config: PretrainConfig) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ from slonik.recipes.pretraining.data import (
     objective_of,
     pack_length,
     sequences_of,
+    wanted_sentinels,
 )
 from slonik.recipes.pretraining.held_out import HeldOut
 from slonik.recipes.steps import Steps
@@ -91,7 +92,10 @@ class _Pretraining:
         corpus = self._corpus()
         texts = [document.text for document in corpus.held_out][: config.held_out.documents]
         if len(texts) < 2:
-            raise SlonikError("the corpus leaves no held-out documents: give more, or raise corpus.held_out_share")
+            raise SlonikError(
+                f"the corpus leaves {len(texts)} held-out documents, at least 2 are needed to measure on: give more "
+                "documents, or raise corpus.held_out_share"
+            )
         self.held_out = HeldOut(config, self.vocabulary, texts)
         sequences = sequences_of(config, corpus.train, self.vocabulary, self.objective)
         self.loader = loader_of(config, sequences, self.objective, self.pack_to)
@@ -118,8 +122,9 @@ class _Pretraining:
         given = given_tokenizer(config)
         if given is not None:
             return given
+        wanted = config.tokenizer.model_dump(mode="json") | {"sentinels": wanted_sentinels(config)}
         inputs = {
-            "files": sorted(self.files.values()), "tokenizer": config.tokenizer.model_dump(mode="json"),
+            "files": sorted(self.files.values()), "tokenizer": wanted,
             "family": config.model.family, "denoisers": config.model_dump(mode="json")["denoisers"],
             "column": config.corpus.column, "border": config.corpus.border, "held_out": config.corpus.held_out_share,
         }  # fmt: skip

@@ -19,6 +19,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.records import Record, write_records
 from slonik.data.documents import read_documents
 from slonik.models.tokenizing import load_tokenizer
+from slonik.objectives.denoisers import FRED_T5, sentinels_needed
 from slonik.recipes.compression.compress import Announce
 from slonik.recipes.corpus_shards import PreparedCorpus, corpus_key, prepare_corpus, tokenised
 from slonik.recipes.pieces import pieces_of
@@ -26,6 +27,7 @@ from slonik.recipes.repetition.config import RepetitionConfig
 from slonik.recipes.repetition.report import curves_plot, markdown_table, study_records
 from slonik.recipes.repetition.runs import RunPlan, plans, train_run
 from slonik.recipes.steps import Steps
+from slonik.tokenizers.families import DEFAULT_SENTINELS
 from slonik.tokenizers.files import write_tokenizer_folder
 from slonik.tokenizers.training import TrainConfig as TokenizerConfig
 from slonik.tokenizers.training import train as train_tokenizer
@@ -51,6 +53,7 @@ def run_study(config: RepetitionConfig, announce: Announce = lambda line: None) 
     out = Path(config.out)
     steps = Steps(out / "runs", announce)
     asked = {"corpus": config.corpus.model_dump(mode="json"), "vocab_size": config.vocab_size}
+    asked["sentinels"] = _sentinels(config)
     found = steps.run("tokenizer", asked, "training the tokenizer", lambda folder: _tokenizer(config, folder))
     tokenizer = load_tokenizer(found.folder / "tokenizer")
     pieces = pieces_of(tokenizer)
@@ -74,12 +77,19 @@ def run_study(config: RepetitionConfig, announce: Announce = lambda line: None) 
 
 def _tokenizer(config: RepetitionConfig, folder: Path) -> Mapping[str, Any]:
     """One vocabulary for all objectives: FRED-T5's special tokens and a mask token."""
-    settings = TokenizerConfig(kind="bpe", vocab_size=config.vocab_size, family="fred-t5", extra_specials=("<mask>",))
+    settings = TokenizerConfig(
+        kind="bpe", vocab_size=config.vocab_size, family="fred-t5", sentinels=_sentinels(config),
+        extra_specials=("<mask>",),
+    )  # fmt: skip
     documents = read_documents(config.corpus.files, column=config.corpus.column, border=config.corpus.border)
     texts = (document.text for document, _ in zip(documents, range(_TOKENIZER_DOCUMENTS), strict=False))
     trained = train_tokenizer(settings, texts)
     write_tokenizer_folder(trained.tokenizer, trained.specials, folder / "tokenizer")
     return {"pieces": trained.tokenizer.get_vocab_size()}
+
+
+def _sentinels(config: RepetitionConfig) -> int:
+    return max(DEFAULT_SENTINELS, sentinels_needed(FRED_T5, config.length))
 
 
 def _check_size(config: RepetitionConfig, corpus: PreparedCorpus) -> None:
