@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from transformers import AutoModel
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.core.sentence_config import SentenceConfig
+from slonik.core.version import __version__
 from slonik.export import export, parity
 from slonik.runtime.session import open_session, read_metadata
 from tests import tiny
@@ -110,6 +112,13 @@ def test_static_int8_and_fp16_hold_their_floors() -> None:
     assert report.agreement["fp16"].mean_cosine >= floors["fp16"]["mean_cosine"]
 
 
+def test_records_of_an_int8_file_say_which_int8_it_is() -> None:
+    for scheme in ("dynamic", "static"):
+        records = exported("bert", scheme)[1].records("bert")
+        assert {record.detail.get("scheme") for record in records if record.task == "int8"} == {scheme}
+        assert not any("scheme" in record.detail for record in records if record.task != "int8")
+
+
 def test_nothing_is_called_faster_before_it_was_measured() -> None:
     _, report = exported("bert")
     assert report.speed_sentences() == ["speed was not measured, so no file is said to be faster"]
@@ -156,7 +165,18 @@ def test_dockerfile_serves_the_folder_as_an_ordinary_user() -> None:
     lines = (folder / "Dockerfile").read_text().splitlines()
     instructions = [line.split()[0] for line in lines if line and not line.startswith(("#", " "))]
     assert instructions[0] == "FROM"
-    assert ":latest" not in lines[1]
+    assert not any(":latest" in line for line in lines)
     assert "USER" in instructions
     assert instructions.index("USER") < instructions.index("CMD")
     assert '"serve"' in lines[-1]
+
+
+def test_dockerfile_installs_a_wheel_that_lies_in_the_folder_and_needs_none() -> None:
+    folder, _ = exported("bert")
+    lines = (folder / "Dockerfile").read_text().splitlines()
+    copied = next(line.split()[1:] for line in lines if line.startswith("COPY tokenizer.json"))
+    install = next(line for line in lines if line.startswith("RUN pip install"))
+    assert (folder / copied[0]).is_file()  # COPY fails where none of its sources is there
+    assert fnmatch(f"slonik-{__version__}-py3-none-any.whl", copied[1])
+    assert f"--find-links {copied[2].rstrip('/')} " in install and f"slonik[serve]=={__version__}" in install
+    assert not any(fnmatch(copied[1], pattern) for pattern in (folder / ".dockerignore").read_text().split())

@@ -51,7 +51,7 @@ def export(
         judge=_judge(data_dir),
         overwrite=overwrite,
     )
-    _show(report)
+    _show(report, docker=docker)
     if json_file is not None:
         write_records(json_file, report.records(checkpoint))
 
@@ -83,7 +83,7 @@ def _milliseconds(speed: Speed, name: str) -> str:
     return f"{speed.milliseconds[name]:.2f} [{low:.2f}, {high:.2f}]"
 
 
-def _show(report: ExportReport) -> None:
+def _show(report: ExportReport, *, docker: bool = False) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -115,4 +115,7 @@ def _show(report: ExportReport) -> None:
             )  # fmt: skip
     for sentence in report.limits:
         console.print(sentence, highlight=False)
-    console.print(f"use it: slonik.load({str(report.folder)!r}).encode([...])", highlight=False)
+    if docker:
+        where = report.folder / "Dockerfile"
+        console.print(f"serve it in a container: the first lines of {where} say how", highlight=False, markup=False)
+    console.print(f"use it: slonik.load({str(report.folder)!r}).encode([...])", highlight=False, markup=False)

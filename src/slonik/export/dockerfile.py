@@ -1,4 +1,8 @@
-"""A Dockerfile that serves an exported folder without torch. Written, not built."""
+"""A Dockerfile that serves an exported folder without torch. Written, not built.
+
+The image takes slonik from a wheel in the same folder where there is one (made from a checkout), else from the
+package registry.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,12 @@ from slonik.core.version import __version__
 
 _TEMPLATE = """\
 # Serves the model in this folder: docker build -t my-encoder . && docker run -p 8000:8000 my-encoder
+# slonik from a checkout, not from the registry: first, here, pip wheel --no-deps --wheel-dir . CHECKOUT
 FROM python:3.11-slim
 
-RUN pip install --no-cache-dir "slonik[serve]=={version}"
+# tokenizer.json is always there: COPY needs one file that is, the wheel may be missing
+COPY tokenizer.json slonik-{version}-*.whl /tmp/wheels/
+RUN pip install --no-cache-dir --find-links /tmp/wheels "slonik[serve]=={version}"
 RUN useradd --create-home --uid 10001 slonik
 
 WORKDIR /model

@@ -27,6 +27,7 @@ class ExportReport:
         hashes: sha256 of each ONNX file and of the calibration texts.
         limits: what the files cannot do, in sentences.
         judged: what a judge of the whole folder measured.
+        scheme: of "int8": "dynamic" or "static"; "none" where there is no such file.
     """
 
     folder: Path
@@ -38,6 +39,7 @@ class ExportReport:
     hashes: dict[str, str] = field(default_factory=dict)
     limits: tuple[str, ...] = ()
     judged: tuple[Record, ...] = ()
+    scheme: str = "none"
 
     def speed_sentences(self) -> list[str]:
         """One sentence per file; nothing is called faster unless it has been measured to be."""
@@ -49,9 +51,11 @@ class ExportReport:
         """Everything measured, for a passport or --json."""
 
         def record(task: str, metric: str, value: float, n: int | None, **more: Any) -> Record:
+            detail = more.pop("detail", {}) | ({"scheme": self.scheme} if task == "int8" else {})
             return Record(
-                suite=SUITE, task=task, model=model, metric=metric, value=value, n=n, hashes=self.hashes, **more
-            )
+                suite=SUITE, task=task, model=model, metric=metric, value=value, n=n, detail=detail,
+                hashes=self.hashes, **more,
+            )  # fmt: skip
 
         found = [record("fp32", "max_difference", self.difference.largest, len(self.difference.batches))]
         for name, agreed in self.agreement.items():

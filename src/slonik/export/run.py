@@ -151,7 +151,7 @@ class _Work:
         speed = measure(self.sessions, self.graph, self.rows) if measure_speed else None
         return ExportReport(
             folder, self.sizes, self.difference, self.agreement, speed, counts=self.counts, hashes=self.hashes,
-            limits=limits_of(str(self.encoder.model.config.model_type)), judged=judged,
+            limits=limits_of(str(self.encoder.model.config.model_type)), judged=judged, scheme=self.scheme,
         )  # fmt: skip
 
     def _agree(self, name: str, precision: str) -> None:
