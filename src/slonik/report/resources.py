@@ -23,13 +23,17 @@ COLUMNS: dict[tuple[str, str], str] = {
 }
 _SAME = 0.005  # ratios nearer to 1 than this go without saying
 _FASTER = "times faster"
+# Better, worse, and what is said where the interval holds 1.
 _WORDS = {
-    "batch_1": ("faster at batch 1", "slower at batch 1"),
-    "best_batch": ("more texts per second", "fewer texts per second"),
-    "cold_start": ("quicker to start", "slower to start"),
-    "memory": ("less memory", "more memory"),
-    "size": ("smaller on disk", "larger on disk"),
+    "batch_1": ("faster at batch 1", "slower at batch 1", "the speed at batch 1"),
+    "best_batch": ("more texts per second", "fewer texts per second", "the texts per second"),
+    "cold_start": ("quicker to start", "slower to start", "the speed of starting"),
+    "memory": ("less memory", "more memory", "the memory"),
+    "size": ("smaller on disk", "larger on disk", "the size"),
 }
+_UNSURE = "no sure difference"
+# A bootstrap interval of the median of up to five runs is their range, which holds the median less often than 95 %.
+_RUNS_FOR_95 = 6
 
 
 def contender(record: Record) -> str:
@@ -80,10 +84,10 @@ def _notes(records: Sequence[Record], machine: str, threads: str) -> list[str]:
     latency = next((record for record in records if record.metric == "ms_per_text"), None)
     if latency is not None:
         rounds = len(latency.detail.get("runs", []))
-        notes.append(
-            f"{latency.n} texts one by one, median of {rounds} rounds with its 95 % interval; texts/s at each "
-            "contender's best batch size"
+        over = (
+            f"median of {rounds} rounds with its {level(rounds)} interval" if rounds > 1 else "one round, no interval"
         )
+        notes.append(f"{latency.n} texts one by one, {over}; texts/s at each contender's best batch size")
     if machine:
         notes.append(f"{threads} thread{'' if threads == '1' else 's'} on {machine}")
     return notes
@@ -100,21 +104,36 @@ def headlines(records: Iterable[Record]) -> list[str]:
             closeness[contender(record)] = f"cosine {record.value:.4f} to it"
         if record.metric != "ratio" or record.task not in _WORDS:
             continue
-        better, worse = _WORDS[record.task]
-        if abs(record.value - 1) < _SAME:
-            continue
-        value, ends = record.value, (record.low, record.high)
-        if value < 1:
-            value = 1 / value
-            ends = (1 / record.high if record.high else None, 1 / record.low if record.low else None)
-        words = better if record.value >= 1 else worse
-        spread = interval("ratio", *ends)
-        phrase = f"{times(value)} {spread} {words}".replace("  ", " ")
-        found.setdefault((contender(record), str(record.detail.get("against"))), []).append(phrase)
+        if phrase := _phrase(record):
+            found.setdefault((contender(record), str(record.detail.get("against"))), []).append(phrase)
     return [
         f"{name} against {against}: {'; '.join([*phrases, *([closeness[name]] if name in closeness else [])])}"
         for (name, against), phrases in found.items()
     ]
+
+
+def _phrase(record: Record) -> str:
+    """What one ratio says; "" where it is 1."""
+    assert record.value is not None
+    if abs(record.value - 1) < _SAME:
+        return ""
+    better, worse, unsure = _WORDS[record.task]
+    if record.low is not None and record.high is not None and record.low <= 1 <= record.high:
+        return f"{times(record.value)} {interval('ratio', record.low, record.high)} {unsure}, {_UNSURE}"
+    value, ends = record.value, (record.low, record.high)
+    if value < 1:
+        value = 1 / value
+        ends = (1 / record.high if record.high else None, 1 / record.low if record.low else None)
+    words = better if record.value >= 1 else worse
+    return f"{times(value)} {interval('ratio', *ends)} {words}".replace("  ", " ")
+
+
+def level(runs: int) -> str:
+    """How surely the interval of a median of so many runs holds it: "95 %", and less for up to five runs.
+
+    The range of n runs holds their distribution's median unless all n fall on one side of it: 1 - 2^(1 - n).
+    """
+    return f"{0.95 if runs >= _RUNS_FOR_95 else 1 - 2 ** (1 - runs):.0%}".replace("%", " %")
 
 
 def figure_of(records: Iterable[Record], task: str, metric: str) -> Cell:

@@ -72,8 +72,14 @@ def test_runs_too_short_to_trust_are_flagged(tmp_path: Path) -> None:
     write_task(tmp_path / "m" / "t", [10, 10, 10], [12.5, 12.6, 12.7])
     warnings = by_metric(score(tmp_path))["rps"].detail["warnings"]
     assert "too short to trust" in warnings[0]
-    write_task(tmp_path / "m" / "t", [10, 10, 10], [13.5, 13.6, 13.7])
+    write_task(tmp_path / "m" / "t", [10, 10, 10], [13.5, 13.6, 13.7, 13.6, 13.6])
     assert "warnings" not in by_metric(score(tmp_path))["rps"].detail
+
+
+@pytest.mark.parametrize(("runs", "words"), [(1, "no interval"), (2, "with 50%"), (3, "with 75%"), (4, "with 88%")])
+def test_an_interval_of_few_runs_says_how_sure_it_is(tmp_path: Path, runs: int, words: str) -> None:
+    write_task(tmp_path / "m" / "t", [10] * 5, [100] * runs)
+    assert words in by_metric(score(tmp_path))["rps"].detail["warnings"][0]
 
 
 def test_big_runs_no_longer_than_small_ones_have_no_rate(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ SUITE = "morocco"
 SMALL = (1, 1)  # (input size, batch size)
 BIG = (2000, 32)
 TRUSTED_PERIODS = 10
+_PUBLISHED_RUNS = 5
 _GIB = 2**30
 _RULE = {
     "init_time": "median of the time of runs on one record",
@@ -162,6 +163,9 @@ def _doubts(left: Sequence[float], big: Sequence[Log]) -> list[str]:
     odd = [time for time in left if time > 1.5 * middle or time < middle / 1.5]
     if odd and not short:
         found.append(f"{len(odd)} of {len(big)} runs took more than 1.5 times longer or shorter than the median")
-    if len(big) < 3:
-        found.append(f"only {len(big)} run{'s' if len(big) > 1 else ''}: the interval says little")
+    if len(big) == 1:
+        found.append("only 1 run: there is no interval")
+    elif len(big) < _PUBLISHED_RUNS:
+        # The interval of so few is their range, which misses the median when all runs fall on one side of it.
+        found.append(f"only {len(big)} runs: their interval holds the median with {1 - 2 ** (1 - len(big)):.0%}")
     return found
