@@ -126,7 +126,7 @@ def test_dimensions_only_the_models_own(client: httpx2.Client) -> None:
         ({"input": "да", "model": "nothing like it"}, 404, "served: toy"),
         ({"input": "да", "model": "echo"}, 404, "/v1/completions"),
         ({"input": "да", "model": 5}, 400, "'model' is 5"),
-        ({"input": "да", "model": None}, 400, "'model' is None"),
+        ({"input": "да", "model": None}, 400, "'model' is null"),
         ({"input": "да", "encoding_format": "hex"}, 400, "base64"),
         ({"input": "да", "dimensions": "16"}, 400, "dimensions"),
         ({"input": "да", "dimensions": 0}, 400, "dimensions"),

@@ -7,6 +7,7 @@ The message is one sentence that says what is wrong with this request and what t
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -104,5 +105,7 @@ def from_validation(error: ValidationError, schema: type[BaseModel]) -> ApiError
 def _short(value: Any) -> str:
     if isinstance(value, list | dict):
         return "a list" if isinstance(value, list) else "an object"
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)  # the client sent JSON, not Python
     text = repr(value[: _LONGEST_VALUE + 1] if isinstance(value, str) else value)
     return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "..."
