@@ -128,6 +128,13 @@ def test_segment_pairs_are_longer_than_sentence_pairs() -> None:
     assert segments > 1.5 * sentences
 
 
+@pytest.mark.parametrize("form", ["segment_pair", "sentence_pair"])
+def test_documents_of_one_sentence_give_no_neighbours_and_are_refused(form: Format) -> None:
+    alone = [[[10 + number, 11 + number]] for number in range(80)]
+    with pytest.raises(SlonikError, match=r"only 0% of the pairs are neighbours.* 80 documents have 80 sentences"):
+        TokenSequences(TokenCorpus.of(alone), form, 16, SPECIALS)
+
+
 def test_too_short_corpora_and_lengths_are_refused() -> None:
     with pytest.raises(SlonikError, match="leave no room"):
         TokenSequences(_corpus(2), "documents", 2, SPECIALS)

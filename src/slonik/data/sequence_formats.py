@@ -29,6 +29,7 @@ from slonik.data.token_corpus import IntArray, TokenCorpus
 
 Format = Literal["segment_pair", "sentence_pair", "full_sentences", "doc_sentences", "documents", "blocks"]
 NO_LABEL = -100
+_FEWEST_NEIGHBOURS, _PAIRS_TO_JUDGE = 0.1, 50
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class TokenSequences:
         min_tokens: shorter sequences (specials not counted) are left out.
 
     Raises:
-        SlonikError: the length leaves no room for text, or the corpus gives no sequence.
+        SlonikError: the length leaves no room for text, the corpus gives no sequence, or hardly any pair of neighbours.
     """
 
     def __init__(
@@ -79,6 +80,18 @@ class TokenSequences:
             raise SlonikError(
                 f"the corpus of {corpus.token_count:,} tokens is too short for a single sequence of the format {form} "
                 f"with {length} tokens: give more text or a shorter length"
+            )
+        if self.has_pairs:
+            self._check_neighbours()
+
+    def _check_neighbours(self) -> None:
+        follows = self.table(0)[:, 4] == 0
+        if len(follows) >= _PAIRS_TO_JUDGE and (share := follows.mean()) < _FEWEST_NEIGHBOURS:
+            sentences = len(self.corpus.sentences) - 1
+            raise SlonikError(
+                f"only {share:.0%} of the pairs are neighbours, and next-sentence prediction wants half: the corpus's "
+                f"{len(self.corpus):,} documents have {sentences:,} sentences; a line break ends a sentence, so take "
+                "several lines for a document (corpus.border: 32, or blank for blank lines), or break lines in records"
             )
 
     @property
