@@ -124,3 +124,12 @@ def test_sizes_that_do_not_fit_the_family_are_refused(family: str, fields: dict[
 def test_an_option_of_the_wrong_kind_is_one_sentence() -> None:
     with pytest.raises(SlonikError, match="no bert can be made with this shape"):
         build(_shape("bert", options={"hidden_act": "no such function"}), IDS)
+
+
+def test_an_option_that_nothing_reads_is_refused() -> None:
+    with pytest.raises(SlonikError, match="unknown option of bert 'layer_norm_epsilon'; did you mean 'layer_norm_eps'"):
+        build(_shape("bert", options={"layer_norm_epsilon": 1e-6}), IDS)
+    # No field of the config, and yet read by the model.
+    options = {"conv_kernel_size": 3, "conv_act": "gelu"}
+    assert any("conv" in name for name, _ in build(_shape("deberta-v2", options=options), IDS).named_parameters())
+    assert build(_shape("ltg-bert", options={"layer_norm_eps": 1e-5}), IDS).config.layer_norm_eps == 1e-5

@@ -6,13 +6,16 @@ Does not: train, or load anything.
 
 from __future__ import annotations
 
+import inspect
+import re
+import sys
 from collections.abc import Callable
 
 import torch
 from transformers import PreTrainedModel
 
 from slonik.core.errors import SlonikError
-from slonik.core.lookup import lookup
+from slonik.core.lookup import lookup, unknown_name
 from slonik.models.fresh.bert import bert
 from slonik.models.fresh.deberta_v2 import deberta_v2
 from slonik.models.fresh.gpt2 import gpt2
@@ -44,14 +47,28 @@ def build(shape: Shape, ids: TokenIds, *, seed: int = 0, device: str = "cpu") ->
         device: "meta" makes a model of any size without memory, for counting.
 
     Raises:
-        SlonikError: an option that the family's config does not take.
+        SlonikError: an option that the family does not know, or not with this value.
     """
     make = lookup(shape.family, FAMILIES, "model family")
     try:
         with torch.random.fork_rng(devices=[]), torch.device(device):
             torch.manual_seed(seed)
             model = make(shape, ids)
+            _check_options(shape, model)
     except (TypeError, ValueError, KeyError) as error:
         detail = " ".join(str(error).split())[:300]
         raise SlonikError(f"no {shape.family} can be made with this shape and these options: {detail}") from None
     return model.train()
+
+
+def _check_options(shape: Shape, model: PreTrainedModel) -> None:
+    """Refuse options that nothing reads: the configs of Transformers keep any name without a word.
+
+    Some that the code does read are no fields of the config (DeBERTa's `conv_kernel_size`).
+    """
+    config = type(model.config)
+    known = {*config().to_dict(), *config.attribute_map}
+    code = inspect.getsource(sys.modules[type(model).__module__])
+    for name in shape.options:
+        if name not in known and not re.search(rf"\b{re.escape(name)}\b", code):
+            raise SlonikError(unknown_name(name, known, f"option of {shape.family}"))
