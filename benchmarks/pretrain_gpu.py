@@ -87,7 +87,7 @@ def measure(name: str, options: argparse.Namespace, *, compiled: bool) -> dict[s
     costs = run_costs(config)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(Processes().from_main(folder))
-        run(model, objective, loader, train, place, flops_per_text=costs.model.flops_per_text)
+        run(model, objective, loader, train, place, flops_per_token=costs.flops_per_token)
         lines = [line for line in read_metrics(place / "metrics.jsonl") if line["step"] > options.warm]
     names = ("tokens_per_second", "flops_utilisation", "memory_gib", "device_utilisation")
     return {name: float(np.median([line[name] for line in lines])) for name in names if name in lines[0]}

@@ -10,10 +10,13 @@ import pytest
 import torch
 
 from slonik.core.errors import SlonikError
+from slonik.train import run_log
 from slonik.train.device_rates import DeviceRates, peak_flops
 from slonik.train.disjoint import check_disjoint
 from slonik.train.loop import run
 from slonik.train.metrics_log import read_metrics
+from slonik.train.processes import Processes
+from slonik.train.step_record import StepRecord
 from slonik.train.trackers import Trackers
 from tests.train import toy_processes
 
@@ -53,7 +56,7 @@ def test_the_log_has_utilisation_memory_and_samples(tmp_path: Path) -> None:
     texts, config = toy_processes.Texts(), toy_processes.config(trackers=("tensorboard",))
     run(
         toy_processes.Network(), toy_processes.NextWord(), texts, config, tmp_path,
-        evaluate=lambda model: {"loss": 1.0}, sample=lambda model: ["слон"], flops_per_text=1e6,
+        evaluate=lambda model: {"loss": 1.0}, sample=lambda model: ["слон"], flops_per_token=1e6,
     )  # fmt: skip
     lines = read_metrics(tmp_path / "metrics.jsonl")
     assert [line["samples"] for line in lines if "evaluation" in line] == [["слон"]] * 4
@@ -63,6 +66,21 @@ def test_the_log_has_utilisation_memory_and_samples(tmp_path: Path) -> None:
         assert line["tokens_per_second"] == pytest.approx(5 * line["texts_per_second"], rel=0.05)
         assert line["flops_utilisation"] > 0 and line["memory_gib"] > 0 and line["device_utilisation"] > 0
     assert list((tmp_path / "tensorboard").glob("events.out.*"))
+
+
+def test_utilisation_counts_real_tokens_whatever_the_rows_were_padded_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_log, "peak_flops", lambda device, precision: 1e9)
+    log = run_log.RunLog(Processes("cpu"), tmp_path, toy_processes.config(), 0, 1e6)
+    record = StepRecord(1, 0.1, 0.0)
+    record.add_data("", 64, 200)
+    record.add_loss(torch.tensor(1.0), {}, 1.0)
+    log.count(record)
+    log.spend(2.0)
+    log.step(record, {})
+    log.close()
+    assert read_metrics(tmp_path / "metrics.jsonl")[0]["flops_utilisation"] == 0.1
 
 
 def test_peaks_are_the_data_sheets_where_the_device_is_known(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,7 +55,7 @@ def run(
     on_best: OnBest | None = None,
     sample: Sample | None = None,
     identity: Mapping[str, Any] | None = None,
-    flops_per_text: float | None = None,
+    flops_per_token: float | None = None,
 ) -> RunSummary:
     """Train `model` in place; the same call after a crash goes on where the last checkpoint was written.
 
@@ -72,13 +72,14 @@ def run(
             run repeats it.
         sample: texts for the log, made by the model at each evaluation.
         identity: further facts (hash of the corpus, of the teacher) that must be equal to resume.
-        flops_per_text: FLOPs of forward and backward pass for one text, for the utilisation in the log.
+        flops_per_token: FLOPs of forward and backward pass for one token of `input_ids` (padding not counted), for the
+            utilisation in the log.
 
     Raises:
         SlonikError: the folder holds another run, damaged checkpoints, a full disk, a diverging loss, processes that
             read the same data, or the run was interrupted (after saving).
     """
-    training = _Run(model, objective, loader, config, folder, identity or {}, flops_per_text)
+    training = _Run(model, objective, loader, config, folder, identity or {}, flops_per_token)
     training.evaluate, training.on_best, training.sample = evaluate, on_best, sample
     try:
         return training.train()
@@ -102,7 +103,7 @@ class _Run:
         config: TrainConfig,
         folder: Path,
         identity: Mapping[str, Any],
-        flops_per_text: float | None,
+        flops_per_token: float | None,
     ) -> None:
         # Precision is ours (torch.autocast): Accelerate keeps its own for the life of the process, and one
         # process may train several students with different ones.
@@ -133,7 +134,7 @@ class _Run:
         self.scaling = LossScaling(config.precision == "fp16", self.state.scaling)
         self.unsettled: list[StepRecord] = []
         self.parts: list[str] = []
-        self.log = RunLog(self.processes, folder, config, self.state.step, flops_per_text)
+        self.log = RunLog(self.processes, folder, config, self.state.step, flops_per_token)
         self.started = time.perf_counter() - self.state.seconds
         self.saved = time.perf_counter()
         self.looked = self.state.seconds

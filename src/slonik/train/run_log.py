@@ -25,17 +25,17 @@ class RunLog:
         folder: of the run.
         config: which trackers; precision, for the device's peak.
         step: the step that the run goes on from; later lines are dropped.
-        flops_per_text: of forward and backward pass together, where the caller knows; gives `flops_utilisation`.
+        flops_per_token: of forward and backward pass together, where the caller knows; gives `flops_utilisation`.
     """
 
     def __init__(
-        self, processes: Processes, folder: Path, config: TrainConfig, step: int, flops_per_text: float | None
+        self, processes: Processes, folder: Path, config: TrainConfig, step: int, flops_per_token: float | None
     ) -> None:
         self._metrics = MetricsLog(folder / "metrics.jsonl", step) if processes.main else None
         self._trackers = Trackers(config.trackers if processes.main else (), folder, step)
         self._device = DeviceRates(processes.device)
-        self._flops = flops_per_text
-        self._peak = peak_flops(processes.device, config.precision) * processes.world if flops_per_text else 0.0
+        self._flops = flops_per_token
+        self._peak = peak_flops(processes.device, config.precision) * processes.world if flops_per_token else 0.0
         self._texts = self._tokens = 0
         self._seconds = 0.0
 
@@ -56,7 +56,7 @@ class RunLog:
             "texts_per_second": round(self._texts / seconds, 1),
         }
         if self._flops:
-            rates["flops_utilisation"] = round(self._flops * self._texts / seconds / self._peak, 4)
+            rates["flops_utilisation"] = round(self._flops * self._tokens / seconds / self._peak, 4)
         self.write({**record.figures(), **rates, **self._device.figures(), **further})
         self._texts = self._tokens = 0
         self._seconds = 0.0

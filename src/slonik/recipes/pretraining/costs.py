@@ -36,6 +36,11 @@ class RunCosts:
     processes: int
 
     @property
+    def flops_per_token(self) -> float:
+        """Of one token of the (encoder's) input, in a full text."""
+        return self.model.flops_per_text / self.text.inputs
+
+    @property
     def flops_per_step(self) -> float:
         """Of all processes."""
         return self.model.flops_per_text * self.tokens_per_step / self.text.read

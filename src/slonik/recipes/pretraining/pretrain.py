@@ -110,7 +110,7 @@ class _Pretraining:
         self.steps.announce(f"training {costs.model.parameters / 1e6:,.1f} M parameters in {scratch}")
         summary = run(
             self.model, self.objective, self.loader, config.train.model_copy(update={"seed": config.seed}), scratch,
-            evaluate=self.held_out, sample=self._sampler(), flops_per_text=costs.model.flops_per_text,
+            evaluate=self.held_out, sample=self._sampler(), flops_per_token=costs.flops_per_token,
             identity={"recipe": sha256_json(decides)},
         )  # fmt: skip
         result = self._write(summary, out) if processes.main else Pretrained(out, [], {})
