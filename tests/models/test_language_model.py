@@ -44,8 +44,11 @@ def test_a_decoder_is_no_masked_model_and_a_t5_is_named(tmp_path: Path) -> None:
     with pytest.raises(SlonikError, match="is a decoder"):
         load_language_model(tiny.checkpoint(tmp_path / "gpt", "gpt2"), "mlm")
     assert load_language_model(tmp_path / "gpt", "clm").has_head
-    with pytest.raises(SlonikError, match="cannot be trained as a masked-language model"):
-        load_language_model(tiny.checkpoint(tmp_path / "t5", "t5"), "mlm")
+    with pytest.raises(SlonikError, match=r"is an encoder \(bert\): adapt it with --objective mlm"):
+        load_language_model(tiny.checkpoint(tmp_path / "bert", "bert"), "clm")
+    for kind in ("mlm", "clm"):
+        with pytest.raises(SlonikError, match=r"is an encoder-decoder \(t5\)"):
+            load_language_model(tiny.checkpoint(tmp_path / "t5", "t5"), kind)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("family", ["bert", "xlm-roberta", "modernbert", "deberta-v2"])

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from slonik.core.atomic import new_folder
 from slonik.core.errors import SlonikError
@@ -90,6 +91,14 @@ def load_language_model(model: str | Path, kind: Kind, *, seed: int = 0) -> Lang
     family = str(config["model_type"])
     if kind == "mlm" and family in _ONLY_DECODERS:
         raise SlonikError(f"{model} is a decoder ({family}): adapt it with --objective clm")
+    if config.get("is_encoder_decoder"):
+        raise SlonikError(
+            f"{model} is an encoder-decoder ({family}): only encoders (mlm) and decoders (clm) are trained on from a "
+            "checkpoint; slonik pretrain makes fresh ones"
+        )
+    if kind == "clm" and family in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not config.get("is_decoder"):
+        # Transformers would give it a head for next words, and let every word look at the next one.
+        raise SlonikError(f"{model} is an encoder ({family}): adapt it with --objective mlm")
     register_slim(config)
     body = load_transformer(folder)  # checks weights and config, keeps a pooler
     with torch.random.fork_rng(devices=[]):

@@ -119,7 +119,7 @@ def test_a_new_tokenizer_replaces_the_old_one(tmp_path: Path) -> None:
     ("fields", "sentence"),
     [
         ({"max_length": 100}, "longer than the 64 positions"),
-        ({"objective": "clm"}, "no language-model head|cannot be trained"),
+        ({"objective": "clm"}, "is an encoder .bert.: adapt it with --objective mlm"),
         ({"corpus": {"files": ["none.txt"]}}, "corpus not found"),
         ({"corpus": {"files": []}}, "at least one corpus file"),
         ({"vocabulary": {"new_words": 2, "min_frequency": 10**6}}, "no word that occurs"),
@@ -191,3 +191,11 @@ def test_command_writes_records_and_shows_the_table(tmp_path: Path) -> None:
     records = read_records(tmp_path / "r.json")
     assert {record.suite for record in records} == {"adapt"}
     assert json.loads((tmp_path / "r.json").read_text())[0]["model"] == "out"
+
+
+def test_a_source_that_is_not_there_is_named_before_training(tmp_path: Path) -> None:
+    with pytest.raises(
+        SlonikError, match=r"unknown source of held-out documents \(--apart\) 'odl'; did you mean 'old'"
+    ):
+        _adapt(tmp_path, tiny.checkpoint(tmp_path / "model", "bert"), apart=["odl"])
+    assert not (tmp_path / "out").exists()

@@ -9,6 +9,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from slonik.core.errors import SlonikError
+from slonik.core.lookup import unknown_name
 from slonik.core.seeds import derive_seed
 from slonik.data.documents import CorpusDocument
 from slonik.data.sequence_formats import Specials, TokenSequences
@@ -42,7 +43,7 @@ def adapt_texts(config: AdaptConfig, tokenizer: Tokenizer, folder: Path) -> Adap
     """Tokenise both corpora (or open what was tokenised before) and draw the held-out texts.
 
     Raises:
-        SlonikError: what `prepare_corpus` raises, or too few held-out documents.
+        SlonikError: what `prepare_corpus` raises, too few held-out documents, or none of a source to report apart.
     """
     domain = prepare_corpus(config.corpus, tokenizer, _place(folder, "domain", config.corpus, tokenizer))
     held = _drawn(domain.held_out, config.measured_documents)
@@ -52,6 +53,10 @@ def adapt_texts(config: AdaptConfig, tokenizer: Tokenizer, folder: Path) -> Adap
             "documents, or raise corpus.held_out_share"
         )
     choosing, measured = [document.text for document in held[::2]], held[1::2]
+    sources = {document.source for document in measured}
+    for name in config.apart:
+        if name not in sources:
+            raise SlonikError(unknown_name(name, sources, "source of held-out documents (--apart)"))
     if config.general is None:
         return AdaptTexts(domain.train, domain.train, choosing, measured, [], domain.train.key)
     limited = config.general

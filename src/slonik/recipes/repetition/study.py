@@ -23,6 +23,7 @@ from slonik.objectives.denoisers import FRED_T5, sentinels_needed
 from slonik.recipes.compression.compress import Announce
 from slonik.recipes.corpus_shards import PreparedCorpus, corpus_key, prepare_corpus, tokenised
 from slonik.recipes.pieces import pieces_of
+from slonik.recipes.pretraining.data import check_corpus
 from slonik.recipes.repetition.config import RepetitionConfig
 from slonik.recipes.repetition.report import curves_plot, markdown_table, study_records
 from slonik.recipes.repetition.runs import RunPlan, plans, train_run
@@ -51,6 +52,7 @@ def run_study(config: RepetitionConfig, announce: Announce = lambda line: None) 
         SlonikError: an empty or too short corpus, one in another language, or an interruption (run again to go on).
     """
     out = Path(config.out)
+    check_corpus(config.corpus)
     steps = Steps(out / "runs", announce)
     asked = {"corpus": config.corpus.model_dump(mode="json"), "vocab_size": config.vocab_size}
     asked["sentinels"] = _sentinels(config)
