@@ -84,15 +84,25 @@ def test_padding_does_not_change_the_loss(family: str) -> None:
     )
 
 
-def test_several_teachers_get_heads_that_are_trained_along() -> None:
+@pytest.mark.parametrize("width", [16, 32])
+def test_further_teachers_get_heads_that_are_trained_along(width: int) -> None:
     student = tiny.model("bert")
-    batch = _batch() | {"second": torch.randn(3, 16, generator=torch.Generator().manual_seed(3))}
-    objective = _objective({}, teachers={"teacher": 32, "second": 16})
+    batch = _batch() | {"second": torch.randn(3, width, generator=torch.Generator().manual_seed(3))}
+    objective = _objective({}, teachers={"teacher": 32, "second": width})
     loss = objective.loss(student, batch)
     loss.total.backward()
     assert {name.partition(".")[2] for name in loss.parts} == {"teacher", "second"}
-    assert [tuple(p.shape) for p in objective.parameters()] == [(32, 32), (16, 32)]
+    assert [tuple(p.shape) for p in objective.parameters()] == [(width, 32)]
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in objective.parameters())
+
+
+def test_beside_others_the_first_teacher_is_still_compared_directly() -> None:
+    student = tiny.model("bert")
+    batch = _batch(student) | {"second": torch.randn(3, 32, generator=torch.Generator().manual_seed(3))}
+    objective = _objective({"normalized_mse": 1.0} | ALONE, teachers={"teacher": 32, "second": 32})
+    parts = objective.loss(student, batch).parts
+    assert float(parts["normalized_mse.teacher"]) == pytest.approx(0.0, abs=1e-6)
+    assert float(parts["normalized_mse.second"]) > 0.1
 
 
 def test_one_teacher_of_the_same_width_adds_no_parameters() -> None:

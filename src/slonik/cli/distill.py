@@ -15,7 +15,11 @@ def register(app: typer.Typer) -> None:
 def distill(
     model: str = typer.Argument(help="The student: folder, hub id or embedded:NAME."),
     recipe: Path | None = typer.Argument(None, help="YAML file with fields of the recipe."),
-    teacher: str | None = typer.Option(None, help="The teacher: folder, hub id or embedded:NAME."),
+    teacher: list[str] = typer.Option(
+        [],
+        help="The teacher: folder, hub id or embedded:NAME. Repeat for further ones, whose sentence vectors are targets "
+        "too: any encoder, baselines and embedded:use-multilingual-3 as well.",
+    ),
     corpus: list[str] = typer.Option([], help="Text files to sample from (.txt, .jsonl, .parquet, each also .gz)."),
     pairs: list[str] = typer.Option([], help="English-Russian pairs (.tsv, .po, .mo)."),
     out: Path = typer.Option(..., help="Folder for the trained checkpoint."),
@@ -37,7 +41,7 @@ def distill(
     from slonik.recipes.compression.distill import DistillRecipe, run_distill
 
     fields = {
-        "model": model, "teacher": teacher, "out": str(out), "seed": seed, "corpus.texts": corpus or None,
+        "model": model, "teacher": next(iter(teacher), None), "distill.teachers": teacher[1:] or None, "out": str(out), "seed": seed, "corpus.texts": corpus or None,
         "corpus.pairs": pairs or None, "distill.epochs": epochs, "distill.max_minutes": max_minutes,
         "distill.save_every_minutes": save_every,
     }  # fmt: skip

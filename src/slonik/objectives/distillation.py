@@ -65,7 +65,9 @@ class Distillation(nn.Module):
         pad_id: padding id of the student.
         teachers: batch column of each teacher -> its dimension E. The column `NAME` holds (B, E) teacher vectors,
             `NAME_partner` (B, E) those of the translation, zeros where there is none.
-        dimension: D of the student. A teacher with E != D, and every one of several teachers, gets a linear head.
+        dimension: D of the student. Its vectors are compared with those of the first teacher as they are where
+            E == D: the student takes that teacher's place. Others, which mean other things by their dimensions, get
+            a linear head each.
         anchors: (K, E) vectors of the first teacher, for `anchor_kl`.
         token_teacher: for token-level terms without a `teacher_hidden` column.
         student_qkv: the student's query, key and value modules of the layer whose relations are compared.
@@ -96,11 +98,10 @@ class Distillation(nn.Module):
         self._token_teacher = token_teacher
         self._capture = Capture(student_qkv) if student_qkv else None
         self.register_buffer("anchors", anchors, persistent=False)
-        shared = len(self._teachers) == 1
         self.heads = nn.ModuleDict(
             {
-                name: nn.Identity() if shared and size == dimension else nn.Linear(dimension, size, bias=False)
-                for name, size in self._teachers.items()
+                name: nn.Linear(dimension, size, bias=False) if number or size != dimension else nn.Identity()
+                for number, (name, size) in enumerate(self._teachers.items())
             }
         )
         self._check(dimension)

@@ -50,6 +50,25 @@ def test_the_student_gets_closer(place: Path, monkeypatch: pytest.MonkeyPatch) -
     assert {record.suite for record in passport.records} == {"agreement"}
 
 
+def test_a_further_teacher_is_heard_and_near_pairs_choose_too(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLONIK_CACHE", str(place / "cache"))
+    settings = {"max_steps": 6, "batch_tokens": 512, "precision": "fp32", "evaluations": 2, "teachers": ["hashing_300"]}
+    config = DistillRecipe(
+        model=str(place / "student"),
+        teacher=str(place / "teacher"),
+        out=str(place / "two-teachers"),
+        corpus=CorpusConfig(texts=(str(place / "ru.txt"),), held_out_texts=40, held_out_share=0.2, near_pairs=20),
+        distill=DistillConfig.model_validate(settings),
+    )
+    found = run_distill(config)
+    lines = [json.loads(line) for line in (place / "two-teachers" / "metrics.jsonl").read_text().splitlines()]
+    looks = [line["evaluation"] for line in lines if "evaluation" in line]
+    for look in looks:
+        assert look["choice"] == pytest.approx((look["agreement"] + look["near"]) / 2)
+    assert found["held_out"]["choice"] == max(look["choice"] for look in looks)
+    assert any(name.endswith(".teacher2") for line in lines for name in line)
+
+
 def test_a_student_that_is_its_teacher_has_nothing_to_learn(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLONIK_CACHE", str(place / "cache"))
     losses = {}
