@@ -52,7 +52,13 @@ def test_the_student_gets_closer(place: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_further_teacher_is_heard_and_near_pairs_choose_too(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLONIK_CACHE", str(place / "cache"))
-    settings = {"max_steps": 6, "batch_tokens": 512, "precision": "fp32", "evaluations": 2, "teachers": ["hashing_300"]}
+    settings = {
+        "max_steps": 10,
+        "batch_tokens": 512,
+        "precision": "fp32",
+        "evaluations": 2,
+        "teachers": ["hashing_300"],
+    }
     config = DistillRecipe(
         model=str(place / "student"),
         teacher=str(place / "teacher"),
