@@ -70,6 +70,7 @@ def test_encoder_without_a_head_is_adapted_and_stays_a_sentence_encoder(tmp_path
     passport = Passport.read(found.out)
     assert passport.lineage[-1].command == "adapt" and len(passport.records) == len(found.records)
     assert load_language_model(found.out, "mlm").has_head
+    assert len(list((tmp_path / "out.steps").rglob("tensorboard/events.out.*"))) == 3  # head, body, both together
 
 
 def test_same_call_after_a_crash_gives_the_same_model(tmp_path: Path) -> None:

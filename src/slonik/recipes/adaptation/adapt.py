@@ -164,7 +164,8 @@ class _Adapting:
         asked = config.model_dump(
             mode="json", include={"objective", "max_length", "masking", "train", "head", "vocabulary", "seed"}
         )
-        asked["train"].pop("save_every_minutes")
+        for operational in ("save_every_minutes", "trackers"):
+            asked["train"].pop(operational)
         asked["head"].pop("compare")
         asked["steps"] = self.max_steps
         if self.teacher is not None:
@@ -217,6 +218,7 @@ class _Adapting:
             best_metric="bits_per_byte",
             higher_is_better=False,
             save_every_minutes=train.save_every_minutes,
+            trackers=train.trackers,
             embeddings="dense",
         )
 

@@ -10,6 +10,7 @@ from slonik.core.config import Config
 from slonik.objectives.distilbert import DistilBertTerms
 from slonik.objectives.mlm import MaskingConfig
 from slonik.recipes.corpus_shards import CorpusSettings
+from slonik.train.trackers import TrackerName
 
 
 class AdaptTraining(Config):
@@ -27,6 +28,8 @@ class AdaptTraining(Config):
     evaluations: int = Field(4, ge=1)
     """How often the held-out bits per byte are measured; the best checkpoint is kept."""
     save_every_minutes: float = Field(3.0, ge=0)
+    trackers: tuple[TrackerName, ...] = ("tensorboard",)
+    """Besides metrics.jsonl: tensorboard, mlflow, clearml, wandb, trackio."""
 
 
 class HeadTraining(Config):
