@@ -68,3 +68,10 @@ def test_bad_wishes_are_refused_before_any_work(tmp_path: Path, corpus: Path) ->
         with pytest.raises(SlonikError, match=words):
             _run(*common, *options)
     assert not out.exists()
+
+
+def test_a_corpus_without_held_out_texts_says_so_instead_of_an_empty_table(tmp_path: Path) -> None:
+    path = tmp_path / "one.txt"
+    path.write_text("Слон.")
+    shown = _run(str(path), "--kind", "bpe", "--vocab-size", "300", "--out", str(tmp_path / "made"))
+    assert "nothing was measured" in shown and "tokens per word" not in shown

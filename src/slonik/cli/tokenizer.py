@@ -131,6 +131,9 @@ def _print_fits(fits: dict[str, dict[str, Fit]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    if not any(fits.values()):
+        typer.echo("The corpus is too small to set texts aside: nothing was measured (name texts by --measure).")
+        return
     table = Table("tokenizer", "texts", "number", "tokens per word", "bytes per token", "unknown")
     for name, by_kind in fits.items():
         for kind, fit in by_kind.items():

@@ -126,7 +126,7 @@ def test_a_new_tokenizer_replaces_the_old_one(tmp_path: Path) -> None:
         ({"vocabulary": {"new_words": 2, "min_frequency": 10**6}}, "no word that occurs"),
         ({"vocabulary": {"new_words": 2, "tokenizer": "x"}}, "cannot be combined"),
         ({"train": {"stepz": 1}}, "stepz"),
-        ({"format": 2}, "format"),
+        ({"format": 2}, "this slonik reads recipes of format 1"),
     ],
 )
 def test_bad_input_is_one_sentence_and_writes_no_checkpoint(

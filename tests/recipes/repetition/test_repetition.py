@@ -81,7 +81,7 @@ def test_interval_over_seeds_by_hand() -> None:
     [
         ({"parts": [4]}, "the whole corpus"),
         ({"parts": [1, 512]}, "less than two sequences"),
-        ({"format": 2}, "format"),
+        ({"format": 2}, "this slonik reads recipes of format 1"),
         ({"corpus": {"files": []}}, "at least one file"),
     ],
 )

@@ -10,6 +10,7 @@ from slonik.core.config import Config
 from slonik.objectives.distilbert import DistilBertTerms
 from slonik.objectives.mlm import MaskingConfig
 from slonik.recipes.corpus_shards import CorpusSettings
+from slonik.recipes.recipe_format import FORMAT, RecipeFormat
 from slonik.train.trackers import TrackerName
 
 
@@ -63,7 +64,7 @@ class VocabularyChange(Config):
 class AdaptConfig(Config):
     """What `slonik adapt` reads."""
 
-    format: Literal[1] = 1
+    format: RecipeFormat = FORMAT
     """Of the recipe file; a recipe of another version is refused."""
     model: str
     out: str

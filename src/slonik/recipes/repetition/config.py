@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from slonik.core.config import Config
 from slonik.recipes.corpus_shards import CorpusSettings
+from slonik.recipes.recipe_format import FORMAT, RecipeFormat
 
 ObjectiveName = Literal["mlm", "t5", "fred-t5"]
 
@@ -34,7 +35,7 @@ class StudySchedule(Config):
 class RepetitionConfig(Config):
     """What `slonik study repetition` reads."""
 
-    format: Literal[1] = 1
+    format: RecipeFormat = FORMAT
     """Of the recipe file; a recipe of another version is refused."""
     out: str
     corpus: CorpusSettings
