@@ -166,6 +166,34 @@ def test_jsonl_of_other_tools_is_read(tmp_path: Path) -> None:
     assert document.id == "1" and document.spans == (Span(0, 4, "PER"), Span(7, 11, "LOC"))
 
 
+def test_objects_of_prodigy_and_doccano_are_read_with_their_tokens(tmp_path: Path) -> None:
+    path = tmp_path / "other.jsonl"
+    tokens = [{"text": "Иван", "start": 0, "end": 4, "id": 0}, {"text": "в", "start": 5, "end": 6, "id": 1}]
+    prodigy = {"text": "Иван в", "tokens": tokens, "spans": [{"start": 0, "end": 4, "label": "PER", "token_start": 0}]}
+    doccano = {"text": "Иван в", "entities": [{"id": 7, "label": "PER", "start_offset": 0, "end_offset": 4}]}
+    rows = [json.dumps(row, ensure_ascii=False) for row in (prodigy, doccano)]
+    path.write_text("\n".join(rows), encoding="utf-8")
+    first, second = read_documents(path, Counts())
+    assert first.spans == second.spans == (Span(0, 4, "PER"),)
+    assert first.tokens == ((0, 4), (5, 6)) and second.tokens == ()
+
+
+def test_comments_of_other_tools_are_no_tokens(tmp_path: Path) -> None:
+    path = tmp_path / "multiconer.conll"
+    path.write_text("# id 12 domain=ru\n# О\nИван _ _ B-PER\n# _ _ O\n", encoding="utf-8")
+    [document] = read_documents(path, Counts())
+    assert (document.text, document.spans) == ("Иван #", (Span(0, 4, "PER"),))
+
+
+def test_a_label_with_a_space_can_be_read_back_from_brat(tmp_path: Path) -> None:
+    counts = Counts()
+    write_documents([Document("a", "Тула", (Span(0, 4, "Место жительства"),))], tmp_path, "brat", counts)
+    [back] = read_documents(tmp_path, Counts())
+    assert back.spans == (Span(0, 4, "Место_жительства"),) and +counts == {
+        "labels with spaces written with _ instead": 1
+    }
+
+
 @pytest.mark.parametrize(
     ("ann", "message"),
     [
@@ -202,6 +230,14 @@ def test_missing_texts_other_encodings_and_empty_folders_are_named(tmp_path: Pat
         ("a.jsonl", '{"text": "Тула", "spans": [{"start": 0, "end": 9, "label": "LOC"}]}', "outside its text of 4"),
         ("a.jsonl", '{"text": "Тула", "spans": [{"start": 0, "end": 2, "label": "A", "text": "х"}]}', "quotes 'х'"),
         ("a.jsonl", '{"tokens": ["а"], "ner_tags": []}', "1 tokens and 0 tags"),
+        ("a.jsonl", '{"tokens": [1], "ner_tags": ["O"]}', "line 1: 1, tagged O, is not a token"),
+        ("a.jsonl", '{"tokens": [""], "ner_tags": ["B-A"]}', "line 1: '', tagged B-A, is not a token"),
+        ("a.jsonl", '{"tokens": ["а"], "ner_tags": ["O"], "text": "а", "offsets": [[0]]}', "do not fit each other"),
+        ("a.jsonl", '{"tokens": ["а"], "ner_tags": ["O"], "text": "а", "offsets": 7}', "do not fit each other"),
+        ("a.jsonl", '{"text": "Тула", "tokens": [1]}', "line 1: the tokens must be"),
+        ("a.jsonl", '{"text": "Тула", "tokens": [[0, 9]]}', "line 1: the tokens must be"),
+        ("a.jsonl", '{"text": "Тула", "brat": 5}', "line 1: brat must be"),
+        ("a.jsonl", '{"text": "Тула", "spans": [[0, 4, "A\\tB"]]}', "holds a tab"),
         ("a.jsonl", "", "holds no document"),
     ],
 )

@@ -216,7 +216,9 @@ def _ann(document: Document, counts: Counts) -> str:
     lines = []
     for number, span in enumerate(document.spans, start=1):
         words = _LINE_ENDS.sub(" ", document.text[span.start : span.end])
-        lines.append(f"T{number}\t{span.label} {span.start} {span.end}\t{words}\n")
+        label = "_".join(span.label.split())  # a space ends the label in an .ann
+        counts["labels with spaces written with _ instead"] += label != span.label
+        lines.append(f"T{number}\t{label} {span.start} {span.end}\t{words}\n")
         if span.confidence is not None:
             lines.append(f"#{number}\tAnnotatorNotes T{number}\tconfidence {span.confidence:.3f}\n")
     return "".join(lines)

@@ -99,11 +99,13 @@ def _text(value: str, path: Path, number: int) -> str:
 def _add(block: _Block, line: str, path: Path, number: int) -> None:
     columns = line.rstrip("\r").split("\t") if "\t" in line else _COLUMNS.split(line.strip(" \r"))
     columns = [column for column in columns if column]
-    if len(columns) < 2:
+    if len(columns) < 2 and not line.startswith("# "):
         raise SlonikError(f"{path}, line {number}: {line[:60]!r} has one column; a token and its tag are needed")
     try:
         split_tag(columns[-1])
     except SlonikError as error:
+        if line.startswith("# "):  # a comment of others ("# id 12 domain=news"): a token "#" has a tag
+            return
         raise SlonikError(f"{path}, line {number}: {error}") from None
     block.tokens.append(columns[0])
     block.tags.append(columns[-1])

@@ -3,8 +3,9 @@
     {"id": "12", "text": "...", "spans": [{"start": 0, "end": 5, "label": "ORG", "text": "...", "confidence": 0.97}]}
 
 Does: write that, with the BRAT lines and the tokens that came with a document, so that nothing is lost on the way
-back; read it, with the spellings that other tools have: "entities" or "label" for "spans", and [start, end, label]
-for a span. Does not: need the field "text" of a span; when it is there it must fit.
+back; read it, with the spellings that other tools have: "entities" or "label" for "spans", [start, end, label] or
+start_offset and end_offset for a span, tokens as objects (doccano, Prodigy). Does not: need the field "text" of a
+span; when it is there it must fit.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 from slonik.core.atomic import write_bytes
 from slonik.core.errors import SlonikError
 from slonik.data.annotations.document import Document, Span
+from slonik.data.annotations.tokens import offset_pairs
 from slonik.data.lines import numbered_lines
 
 _LINE_ENDS = "\x85\u2028\u2029"  # line ends to Unicode, which json.dumps leaves as they are
@@ -47,9 +49,15 @@ def parse_line(line: str, where: str, name: str) -> Document:
     text: str = row["text"]
     found: list[Any] = next((row[name] for name in _SPAN_FIELDS if isinstance(row.get(name), list)), [])
     spans = tuple(sorted(_span(item, text, where) for item in found))
-    tokens = tuple((int(start), int(end)) for start, end in row.get("tokens") or ())
-    brat = tuple(str(part) for part in row.get("brat") or ())
-    return Document(str(row.get("id", name)), text, spans, brat, tokens)
+    tokens = offset_pairs(row.get("tokens") or [], len(text))
+    if tokens is None:
+        raise SlonikError(
+            f"{where}: the tokens must be [start, end] pairs in order inside the text (or objects with start and end)"
+        )
+    brat = row.get("brat") or []
+    if not isinstance(brat, list) or not all(isinstance(line, str) for line in brat):
+        raise SlonikError(f"{where}: brat must be a list of the lines of an .ann file")
+    return Document(str(row.get("id", name)), text, spans, tuple(brat), tuple(tokens))
 
 
 def _span(item: Any, text: str, where: str) -> Span:
@@ -57,9 +65,12 @@ def _span(item: Any, text: str, where: str) -> Span:
         item = dict(zip(("start", "end", "label"), item, strict=True))
     if not isinstance(item, dict):
         raise SlonikError(f"{where}: {item!r} is not a span: use an object with start, end and label")
-    start, end, label = item.get("start"), item.get("end"), item.get("label", item.get("type"))
+    start, end = (item.get(name, item.get(f"{name}_offset")) for name in ("start", "end"))
+    label = item.get("label", item.get("type"))
     if type(start) is not int or type(end) is not int or not isinstance(label, str) or not label:
         raise SlonikError(f"{where}: the span {item!r} lacks a whole start, a whole end or a label")
+    if any(sign in label for sign in "\t\r\n"):
+        raise SlonikError(f"{where}: the label {label!r} holds a tab or a line end, which no format can keep")
     if not 0 <= start < end <= len(text):
         raise SlonikError(f"{where}: the span {label} {start} to {end} is outside its text of {len(text)} characters")
     quoted = item.get("text")

@@ -8,6 +8,7 @@ dataset_info.json beside the file. Overlapping spans cannot be written: see `ove
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,8 +20,9 @@ from slonik.data.annotations.document import Document
 from slonik.data.annotations.mapping import Counts
 from slonik.data.annotations.overlaps import Policy
 from slonik.data.annotations.spans_jsonl import json_line
-from slonik.data.annotations.tags import Scheme, decode, tag_set
-from slonik.data.annotations.tokens import tagged_tokens
+from slonik.data.annotations.tags import OUTSIDE, Scheme, decode, tag_set
+from slonik.data.annotations.tokens import offset_pairs, tagged_tokens
+from slonik.data.annotations.words import Offsets
 from slonik.data.lines import numbered_lines
 
 #: Columns that may hold the tags, the first that is there is taken.
@@ -127,22 +129,27 @@ def _document(row: dict[str, Any], where: str, name: str, names: list[str] | Non
     if len(tokens) != len(tags):
         raise SlonikError(f"{where}: {len(tokens)} tokens and {len(tags)} tags: there must be one tag per token")
     words = [_tag_name(tag, names, where) for tag in tags]
-    text, offsets = row.get("text"), row.get("offsets")
-    if isinstance(text, str) and offsets is not None:
-        places = [(int(start), int(end)) for start, end in offsets]
-        wrong = [token for token, (start, end) in zip(tokens, places, strict=False) if text[start:end] != token]
-        if wrong or len(places) != len(tokens):
-            raise SlonikError(f"{where}: tokens, offsets and text do not fit each other")
-    else:
-        text, places = " ".join(tokens), []
-        for token in tokens:
-            start = places[-1][1] + 1 if places else 0
-            places.append((start, start + len(token)))
+    for token, word in zip(tokens, words, strict=True):
+        if not isinstance(token, str) or (not token and word != OUTSIDE):
+            raise SlonikError(f"{where}: {token!r}, tagged {word}, is not a token: tokens are texts, and not empty")
+    text, places = _text_of(tokens, row.get("text"), row.get("offsets"), where)
     try:
         spans = decode(words, places)
     except SlonikError as error:
         raise SlonikError(f"{where}: {error}") from None
     return Document(str(row.get("id", name)), text, tuple(spans), (), tuple(places))
+
+
+def _text_of(tokens: list[str], text: Any, offsets: Any, where: str) -> tuple[str, list[Offsets]]:
+    """The text and the place of each token in it; without both in the row, the tokens with a space between them."""
+    if isinstance(text, str) and offsets is not None and all(tokens):
+        places = offset_pairs(offsets, len(text))
+        fitting = places is not None and [text[start:end] for start, end in places] == tokens
+        if places is None or not fitting:
+            raise SlonikError(f"{where}: tokens, offsets and text do not fit each other")
+        return text, places
+    ends = list(itertools.accumulate(len(token) + 1 for token in tokens))
+    return " ".join(tokens), [(end - 1 - len(token), end - 1) for end, token in zip(ends, tokens, strict=True)]
 
 
 def _tag_name(tag: Any, names: list[str] | None, where: str) -> str:

@@ -7,6 +7,7 @@ conversion moves no border. (Taggers never see these cuts: they work on `words` 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from slonik.data.annotations.document import Document, Span
 from slonik.data.annotations.mapping import Counts
@@ -18,6 +19,29 @@ _VISIBLE = re.compile(r"[^\s\ufeff\u200b]+")
 _TRIMMED = " \t\r\n\x0b\x0c\x1c\x1d\x1e\x1f\x85\u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff\u200b" + "".join(
     chr(code) for code in range(0x2000, 0x200B)
 )
+
+
+def offset_pairs(found: Any, length: int) -> list[Offsets] | None:
+    """(start, end) of tokens as rows of files have them, as pairs or as objects with start and end (Prodigy).
+
+    Args:
+        length: characters of the text.
+
+    Returns:
+        None where they are no such thing, lie outside the text, or overlap or go back.
+    """
+    if not isinstance(found, list):
+        return None
+    pairs: list[Offsets] = []
+    for one in found:
+        values = [one.get("start"), one.get("end")] if isinstance(one, dict) else one
+        if not isinstance(values, list | tuple) or len(values) != 2 or any(type(value) is not int for value in values):
+            return None
+        start, end = values
+        if not (pairs[-1][1] if pairs else 0) <= start < end <= length:
+            return None
+        pairs.append((start, end))
+    return pairs
 
 
 def flat_spans(document: Document, policy: Policy, counts: Counts) -> tuple[Span, ...]:
