@@ -10,6 +10,7 @@ from torch import Tensor
 
 from slonik.models.tagging import chain
 from slonik.models.tagging.chain import Scores
+from slonik.models.tagging.crf import LinearChainCrf
 
 LABELS = 5
 LENGTHS = (4, 1, 3)
@@ -125,3 +126,21 @@ def test_a_sequence_without_words_counts_nothing() -> None:
     found = chain.forward_backward(emissions, mask, scores)
     assert not found.log_partition.any() and not found.marginals.any() and not found.pairs.any()
     assert not chain.path_score(emissions, torch.zeros(3, 4, dtype=torch.long), mask, scores).any()
+
+
+@pytest.mark.parametrize("learnt", [False, True])
+def test_chains_are_read_where_the_emissions_are(learnt: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tagger on a GPU has its emissions on the processor; "meta" stands for another device."""
+    layer = LinearChainCrf(LABELS, learnt=learnt)
+    emissions = torch.zeros(1, 3, LABELS, device="meta")
+    mask = torch.ones(1, 3, dtype=torch.bool, device="meta")
+    assert layer.decode(emissions, mask).device.type == "meta"
+    met: list[str] = []
+
+    def sums(values: Tensor, _: Tensor, scores: Scores) -> chain.Posterior:
+        met.extend(part.device.type for part in (values, scores.transitions, scores.start, scores.end))
+        return chain.Posterior(values, values, values)
+
+    monkeypatch.setattr(chain, "forward_backward", sums)
+    layer.marginals(emissions, mask)
+    assert met == (["meta"] * 4 if learnt else [])

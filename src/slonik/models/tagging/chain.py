@@ -33,6 +33,11 @@ class Scores:
     start: Tensor
     end: Tensor
 
+    def beside(self, emissions: Tensor) -> Scores:
+        """The same scores on the device of `emissions`."""
+        device = emissions.device
+        return Scores(self.transitions.to(device), self.start.to(device), self.end.to(device))
+
 
 @dataclass(frozen=True)
 class Posterior:

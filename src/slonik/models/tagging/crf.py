@@ -76,17 +76,18 @@ class LinearChainCrf(nn.Module):
         return partition - expected - entropy.to(emissions.dtype)
 
     def decode(self, emissions: Tensor, mask: Tensor) -> Tensor:
-        """(B, T) the best label sequences that BIO allows; 0 beyond the mask."""
-        return chain.viterbi(emissions, mask, self.scores())
+        """(B, T) the best label sequences that BIO allows; 0 beyond the mask. Computed where the emissions are."""
+        return chain.viterbi(emissions, mask, self.scores().beside(emissions))
 
     def marginals(self, emissions: Tensor, mask: Tensor) -> Tensor:
         """(B, T, L) float32 probability of each label of each word, without gradient; 0 beyond the mask.
 
-        Without learnt scores this is the softmax of each word, not renormalised by the rules.
+        Without learnt scores this is the softmax of each word, not renormalised by the rules. Computed where the
+        emissions are: a tagger on a GPU reads its chains on the processor, one small step per word.
         """
         if not self.learnt:
             return emissions.detach().float().softmax(-1) * mask[..., None]
-        return chain.forward_backward(emissions, mask, self.scores()).marginals.float()
+        return chain.forward_backward(emissions, mask, self.scores().beside(emissions)).marginals.float()
 
     def _rules(self) -> chain.Scores:
         """Zero scores under the BIO rules."""
