@@ -109,6 +109,38 @@ def test_scores_and_files(ran: tuple[LadderRecipe, Ladder, Path], tmp_path: Path
     assert load_tagger(tmp_path / "out" / "taggers" / "BiLSTM-fold0").labels == LABELS.classes
 
 
+def test_a_tagger_of_an_earlier_training_is_replaced(ran: tuple[LadderRecipe, Ladder, Path], tmp_path: Path) -> None:
+    config, ladder, _ = ran
+    scores = score_ladder(ladder, task="toy", folds=config.folds, seed=0)
+    target = tmp_path / "taggers" / "BiLSTM-fold0"
+    for step in ("as written before", "measured since"):
+        write_ladder(ladder, scores, tmp_path)
+        passport = Passport.read(target)
+        assert passport.lineage == Passport.read(ladder.of("BiLSTM")[0].model).lineage
+        assert (step == "measured since") == bool(passport.records)
+        passport.with_records(scores.evaluations[1].records).write(target)  # of this training: it stays
+    passport.model_copy(update={"lineage": ()}).write(target)
+    write_ladder(ladder, scores, tmp_path)
+    assert Passport.read(target).lineage and not Passport.read(target).records
+
+
+def test_a_teacher_that_has_seen_the_test_texts_is_refused(tmp_path: Path) -> None:
+    config = recipe(tmp_path)
+    system = {"name": "mine", "kind": "bilstm", "sizes": SIZES, "tuning": {**QUICK, "epochs": 0.5}}
+    settings: dict[str, Any] = {"data": config.data, "out": str(tmp_path / "mine"), "system": system, "stopping": 0.2}
+    run_tagging(build_config(TaggerRecipe, settings))
+    lesson = {"teacher": str(tmp_path / "mine")}
+    with pytest.raises(
+        SlonikError, match=r"'pupil' would learn from .*mine, which was trained on 4 of the 4 test texts"
+    ):
+        run_ladder(recipe(tmp_path, systems=[{**system, "name": "pupil", "lesson": lesson}]))
+    # what the teacher has learnt from, the pupil has
+    write_spans_jsonl(documents()[:3], tmp_path / "few.jsonl")
+    few = {**settings, "data": str(tmp_path / "few.jsonl"), "out": str(tmp_path / "pupil")}
+    run_tagging(build_config(TaggerRecipe, {**few, "system": {**system, "lesson": lesson}}))
+    assert read_training_texts(tmp_path / "pupil") == read_training_texts(tmp_path / "mine")
+
+
 def test_a_system_brings_its_teacher_along(tmp_path: Path) -> None:
     config = chosen_systems(recipe(tmp_path), ["BiLSTM-CRF, taught"], ["other.txt"])
     assert [system.name for system in config.systems] == ["encoder", "BiLSTM-CRF, taught"]

@@ -18,9 +18,10 @@ def text_key(text: str) -> str:
     return sha256_bytes(text.encode("utf-8", "surrogatepass"))[:_DIGITS]
 
 
-def write_training_texts(folder: str | Path, texts: Iterable[str]) -> None:
-    """Write the keys of `texts` into `folder`, sorted."""
-    write_json(Path(folder) / FILE_NAME, sorted({text_key(text) for text in texts}))
+def write_training_texts(folder: str | Path, texts: Iterable[str], *, also_of: Iterable[str | Path] = ()) -> None:
+    """Write the keys of `texts`, and those in the folders `also_of`, into `folder`, sorted."""
+    inherited = (read_training_texts(other) for other in also_of)
+    write_json(Path(folder) / FILE_NAME, sorted({text_key(text) for text in texts}.union(*inherited)))
 
 
 def read_training_texts(folder: str | Path) -> frozenset[str]:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from slonik.core.progress import track
 from slonik.data.annotations.document import Document, Tagger
 from slonik.data.annotations.folds import document_folds, missing_labels
 from slonik.data.annotations.spans_jsonl import read_spans_jsonl, write_spans_jsonl
+from slonik.data.annotations.training_texts import read_training_texts, text_key
 from slonik.models.tagging import load_tagger
 from slonik.models.tagging.bio import BioLabels
 from slonik.recipes.steps import StepResult, Steps
@@ -29,6 +30,7 @@ from slonik.recipes.tagging.data import Collection, exact_f1, read_collection
 from slonik.recipes.tagging.tagger import MODEL_FOLDER, Announce, Job, tell_counts, train_one, work_folder
 
 PREDICTIONS = "predictions.jsonl"
+Folds: TypeAlias = Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def run_ladder(config: LadderRecipe, announce: Announce = lambda line: None) -> 
     notes = missing_labels(collection.documents, folds, collection.counts)
     systems = _present(config, notes)
     _check_teachers(systems)
+    _check_unseen(config, systems, collection.documents, folds)
     for note in notes:
         announce(note)
     work = _Work(config, collection, folds, Steps(work_folder(Path(config.out)), announce))
@@ -214,6 +217,21 @@ def _check_teachers(systems: Sequence[System]) -> None:
                     f"the teacher {teacher!r} of {system.name!r} is neither a system of the recipe nor a folder"
                 )
         before.add(system.name)
+
+
+def _check_unseen(config: LadderRecipe, systems: Sequence[System], documents: Sequence[Document], folds: Folds) -> None:
+    """Refuse taggers from elsewhere, as a start or as a teacher, that have learnt from the test documents."""
+    for system in systems:
+        teacher = system.lesson.teacher if system.lesson is not None else None
+        for source in (name for name in (system.model, teacher) if name is not None):
+            known = read_training_texts(source)
+            for fold in _folds_of(system, config):
+                met = sum(text_key(documents[index].text) in known for index in folds[fold])
+                if met:
+                    raise SlonikError(
+                        f"{system.name!r} would learn from {source}, which was trained on {met} of the "
+                        f"{len(folds[fold])} test texts of fold {fold}: make that one a system of the recipe"
+                    )
 
 
 def _folds_of(system: System, config: LadderRecipe) -> tuple[int, ...]:

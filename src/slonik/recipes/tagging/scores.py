@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slonik.core.atomic import write_text
+from slonik.core.atomic import new_folder, write_text
+from slonik.core.errors import SlonikError
+from slonik.core.passport import Passport
 from slonik.core.records import Record, write_records
 from slonik.data.annotations.spans_jsonl import write_spans_jsonl
 from slonik.evaluate.ner.compare import compare
@@ -102,5 +104,14 @@ def write_ladder(ladder: Ladder, scores: Scores, out: Path) -> None:
         name = f"{rung.model.parent.name.rsplit('-', 1)[0]}"
         write_spans_jsonl(rung.predicted, out / "predictions" / f"{name}.jsonl")
         target = out / "taggers" / name
-        if rung.model.is_dir() and not target.exists():
-            shutil.copytree(rung.model, target)
+        if rung.model.is_dir() and not _same(rung.model, target):
+            with new_folder(target, overwrite=True) as unfinished:
+                shutil.copytree(rung.model, unfinished, dirs_exist_ok=True)
+
+
+def _same(model: Path, copy: Path) -> bool:
+    """Whether `copy` is of this very training: the lineage in its passport says which."""
+    try:
+        return Passport.read(copy).lineage == Passport.read(model).lineage
+    except SlonikError:
+        return False

@@ -120,6 +120,7 @@ def train_one(job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
             summary=summary,
         ),
         job.documents,
+        taught_by=[source for source in (job.system.model, job.teacher) if source is not None],
     )  # fmt: skip
     if found.metrics.is_file():
         shutil.copy(found.metrics, folder / "metrics.jsonl")

@@ -144,11 +144,19 @@ def training_examples(tagger: NeuralTagger, lesson: Lesson | None, material: Mat
     return examples
 
 
-def save_tagger(tagger: NeuralTagger, folder: Path, step: Step, documents: Sequence[Document]) -> None:
+def save_tagger(
+    tagger: NeuralTagger,
+    folder: Path,
+    step: Step,
+    documents: Sequence[Document],
+    *,
+    taught_by: Sequence[str | Path] = (),
+) -> None:
     """Write a trained tagger whole, its passport grown by `step`.
 
     Args:
         documents: the annotated ones that it has seen: their hashes lie beside it, so that none is its test.
+        taught_by: taggers that it started from or learnt from; the texts that they have seen count as its own.
 
     Raises:
         SlonikError: the folder is not empty, or the disk is full.
@@ -158,7 +166,7 @@ def save_tagger(tagger: NeuralTagger, folder: Path, step: Step, documents: Seque
         save_task_model(model, folder, model.encoder.passport.with_step(step, name=tagger.name))
     else:
         save_bilstm(tagger, folder, Passport(name=tagger.name).with_step(step, name=tagger.name))
-    write_training_texts(folder, (document.text for document in documents))
+    write_training_texts(folder, (document.text for document in documents), also_of=taught_by)
 
 
 def start_hash(tagger: NeuralTagger) -> str:
