@@ -48,6 +48,8 @@ def test_ladder_writes_records_table_page_and_taggers(tmp_path: Path, capsys: py
     assert "tagger, bilstm" in capsys.readouterr().out
     assert run("study", "ner", str(recipe), "--data", str(data), "--out", str(out), "--system", "BiLSTN") == 2
     assert "did you mean 'BiLSTM'" in capsys.readouterr().err
+    assert run("study", "ner", str(recipe), "--data", str(data), "--out", str(out), "--run-folds", "0-1") == 2
+    assert "--run-folds is '0-1'" in capsys.readouterr().err
 
 
 def test_one_tagger_and_its_student(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,3 +67,15 @@ def test_one_tagger_and_its_student(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert step["summary"]["unlabelled"] == 1 and "teacher" in step["inputs"]
     assert run("finetune", "bilstm", *given, "--unlabelled", str(texts), "--out", str(tmp_path / "x")) == 2
     assert "need a --teacher" in capsys.readouterr().err
+
+
+def test_options_that_do_nothing_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = ("--out", str(tmp_path / "x"))
+    assert run("finetune", "bilstm", "--task", "ner", "--data", "d", *out, "--seeds", "3", "--no-training") == 2
+    assert "--seeds, --training cannot be used with --task ner" in capsys.readouterr().err
+    assert run("finetune", "bilstm", "--task", "ner,terra", *out) == 2
+    assert "ner goes alone" in capsys.readouterr().err
+    assert run("finetune", "some-bert", "--task", "terra", *out, "--mapping", "m.yaml", "--no-crf") == 2
+    assert "--mapping, --crf cannot be used without --task ner" in capsys.readouterr().err
+    assert run("finetune", "bilstm", "--task", "ner", *out) == 2
+    assert "name your annotated texts with --data" in capsys.readouterr().err

@@ -14,12 +14,20 @@ if TYPE_CHECKING:
     from slonik.core.records import Record
 
 
+_OF_TAGGERS = ("unlabelled", "mapping", "crf")
+_NOT_OF_TAGGERS = (
+    "valid", "kind", "text_column", "label_column", "name", "seeds", "folds", "crossfit", "multitask", "denoiser",
+    "shots", "training",
+)  # fmt: skip
+
+
 def register(app: typer.Typer) -> None:
     """Add the `finetune` command."""
     app.command("finetune")(finetune)
 
 
 def finetune(
+    ctx: typer.Context,
     model: str = typer.Argument(help="Folder, hub id, embedded:NAME (any family); ner: also crf, bilstm, bilstm-crf."),
     recipe: Path | None = typer.Argument(None, help="YAML file with fields of the recipe."),
     out: Path = typer.Option(..., help="Folder for the task model (one task), or one folder per task in it."),
@@ -64,12 +72,10 @@ def finetune(
     """
     announce = _announcer()
     tasks = [name for given in task for name in given.split(",") if name]
-    if tasks == ["ner"]:
-        own = {"epochs": epochs, "learning_rate": learning_rate, "max_length": max_length}
-        labels: dict[str, Any] = {"data_dir": data_dir, "mapping": mapping, "crf": crf, "seed": seed}
-        lesson: dict[str, Any] = {"teacher": teacher, "unlabelled": unlabelled, "json": json_file}
-        finetune_ner(model, recipe, out, train, announce, labels | lesson, own, set_)
+    if "ner" in tasks:
+        _tagger(ctx, tasks, announce)
         return
+    _refuse(ctx, _OF_TAGGERS, "without --task ner")
     fields = _fields(
         {"model": model, "out": str(out), "seeds": seeds, "seed": seed, "folds": folds, "crossfit": crossfit,
          "multitask": multitask, "denoiser": denoiser, "shots": shots, "train": training,
@@ -81,11 +87,37 @@ def finetune(
     _train(recipe, fields, set_, announce, json_file)
 
 
+def _tagger(ctx: typer.Context, tasks: Sequence[str], announce: Any) -> None:
+    """The call with `--task ner`."""
+    from slonik.core.errors import SlonikError
+
+    if len(tasks) > 1:
+        raise SlonikError(f"--task {','.join(tasks)}: ner goes alone, train the others by a call of their own")
+    _refuse(ctx, _NOT_OF_TAGGERS, "with --task ner, which trains one tagger")
+    given = ctx.params
+    tuning = {name: given[name] for name in ("epochs", "learning_rate", "max_length")}
+    options = {name: given[name] for name in ("data_dir", "mapping", "crf", "seed", "teacher", "unlabelled")}
+    finetune_ner(
+        given["model"], given["recipe"], given["out"], given["train"], announce,
+        options | {"json": given["json_file"]}, tuning | {"batch_texts": given["batch_size"]}, given["set_"],
+    )  # fmt: skip
+
+
+def _refuse(ctx: typer.Context, names: Sequence[str], where: str) -> None:
+    """Say which options that were given do nothing there, rather than pass over them."""
+    from slonik.core.errors import SlonikError
+
+    given = [name for name in names if ctx.params[name] not in (None, [], ())]
+    if given:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise SlonikError(f"{flags} cannot be used {where}: leave out what is not meant")
+
+
 def _announcer() -> Any:
     from rich.console import Console
 
     notes = Console(stderr=True)
-    return lambda line: notes.print(line, highlight=False, markup=False)
+    return lambda line: notes.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _fields(

@@ -45,11 +45,11 @@ def ner(
     fields: dict[str, object] = {"data": _text(data), "format": kind, "out": _text(out)}
     if data is None and data_dir is not None:
         fields["data"] = str(security_collection(data_dir)[0])
-    fields["run_folds"] = [int(number) for number in run_folds.split(",")] if run_folds else None
+    fields["run_folds"] = _numbers(run_folds) if run_folds else None
     config = read_config(LadderRecipe, recipe, fields | parse_overrides(set_))
     config = chosen_systems(config, system, unlabelled)
     notes = Console(stderr=True)
-    ladder = run_ladder(config, announce=lambda line: notes.print(line, highlight=False, markup=False))
+    ladder = run_ladder(config, announce=lambda line: notes.print(line, highlight=False, markup=False, soft_wrap=True))
     task = Path(config.data).resolve().name.partition(".")[0].lower()
     scores = score_ladder(ladder, task=task, folds=config.folds, seed=config.seed)
     write_ladder(ladder, scores, Path(config.out))
@@ -57,6 +57,16 @@ def ner(
     if json_file is not None:
         write_records(json_file, scores.records)
     typer.echo(f"taggers, predictions, records and table: {config.out}", err=True)
+
+
+def _numbers(text: str) -> list[int]:
+    """[0, 1] of "0,1"."""
+    from slonik.core.errors import SlonikError
+
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise SlonikError(f"--run-folds is {text!r}: give numbers with commas between, for example 0,1,2") from None
 
 
 def _text(path: Path | None) -> str | None:

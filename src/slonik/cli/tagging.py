@@ -34,7 +34,7 @@ def finetune_ner(
     Raises:
         SlonikError: wrong fields, bad annotations, more than one teacher.
     """
-    from slonik.core.config import parse_overrides, read_config
+    from slonik.core.config import parse_overrides, read_config, read_recipe
     from slonik.core.errors import SlonikError
     from slonik.core.records import write_records
     from slonik.data.annotations.mapping import read_mapping
@@ -56,6 +56,8 @@ def finetune_ner(
     if data is None and options.get("data_dir") is not None:
         folder, labels = security_collection(options["data_dir"])
         fields |= {"data": str(folder), "mapping": labels}
+    if fields["data"] is None and not (recipe is not None and read_recipe(recipe).get("data")):
+        raise SlonikError("name your annotated texts with --data, or a folder that holds seccoll/ with --data-dir")
     if mapping is not None:
         fields["mapping"] = read_mapping(mapping).model_dump()
     found = run_tagging(read_config(TaggerRecipe, recipe, fields | parse_overrides(set_)), announce)

@@ -10,13 +10,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
+from slonik.core.errors import SlonikError
 from slonik.models.text_model import NOT_SCORED, TextModel, load_text_model
 from slonik.recipes.finetuning.config import FinetuneRecipe
 from slonik.recipes.finetuning.finetune import run_finetune
 from slonik.recipes.finetuning.predict import open_predictor
 from slonik.recipes.finetuning.text_tasks import rouge_l
 from tests import tiny
-from tests.recipes.finetune_data import NAMES, PLACES, rwsd, write_lines
+from tests.recipes.finetune_data import NAMES, PLACES, rwsd, terra, write_lines
 
 FAMILIES: dict[str, Any] = {"t5": AutoModelForSeq2SeqLM, "gpt2": AutoModelForCausalLM}
 
@@ -111,6 +112,35 @@ def test_a_model_answers_a_task_as_it_is(folder: Path, family: str, shots: int) 
         "target": {"span1_text": "Анна", "span1_index": 0, "span2_text": "спит", "span2_index": 1},
     }
     assert predictor.answer([predictor.read(row, "")], probabilities=False)[0]["label"] in (True, False)
+
+
+def test_lidirus_rides_on_terra_and_missing_tasks_are_left_out(folder: Path, tmp_path: Path) -> None:
+    data = terra(tmp_path / "data")
+    rows = [
+        {"sentence1": f"{n}. Анна идёт в сад.", "sentence2": "Анна идёт в сад точно.", "label": "entailment", "idx": n}
+        for n in range(6)
+    ]
+    write_lines(data / "russian_superglue" / "LiDiRus" / "val_crowd.jsonl", rows)
+    settings = {
+        "model": str(folder / "t5"), "out": str(tmp_path / "out"), "tasks": ("lidirus", "muserc"), "seeds": 2,
+        "data_dir": str(data), "skip_missing": True, "tuning": {"max_steps": 1, "max_length": 48},
+    }  # fmt: skip
+    said: list[str] = []
+    found = run_finetune(FinetuneRecipe.model_validate(settings), said.append)
+    assert found.models == {"terra": tmp_path / "out"} and "no data: muserc" in said[0]
+    assert {record.task for record in found.records} == {"terra", "lidirus"}
+    assert len([line for line in said if line.endswith("...")]) == 2  # a training per seed: none of LiDiRus' own
+    kept = {path.relative_to(tmp_path / "out" / "predictions").as_posix() for path in tmp_path.rglob("*.*.jsonl")}
+    files = ("terra.train_dev.jsonl", "terra.test.jsonl", "lidirus.val_crowd.jsonl")
+    assert kept == {f"{run}/{name}" for run in ("seed0", "seed1", "mean") for name in files}
+
+
+def test_an_encoder_is_not_asked_as_it_is(tmp_path: Path) -> None:
+    model = tiny.checkpoint(tmp_path / "bert", "bert")
+    given = {"model": str(model), "out": str(tmp_path / "out"), "tasks": ("rwsd",), "data_dir": str(tmp_path)}
+    for change in ({"train": False}, {"shots": 2}, {"denoiser": "<LM>"}):
+        with pytest.raises(SlonikError, match="is an encoder, whose head must be trained"):
+            run_finetune(FinetuneRecipe.model_validate({**given, **change}))
 
 
 def test_rouge_l_counts_the_longest_common_subsequence() -> None:

@@ -30,9 +30,10 @@ from slonik.recipes.finetuning.superglue import (
     DIAGNOSTIC,
     Measured,
     build_course,
-    has_data,
+    chosen_tasks,
     predictions_of,
     task_records,
+    trained_tasks,
     write_all,
 )
 from slonik.recipes.steps import Steps
@@ -72,6 +73,11 @@ def run_finetune(recipe: FinetuneRecipe, announce: Announce = lambda line: None)
         from slonik.recipes.finetuning.text import run_text
 
         return run_text(recipe, steps)
+    if not recipe.train or recipe.shots or recipe.denoiser:
+        raise SlonikError(
+            f"{recipe.model} is an encoder, whose head must be trained: --no-training, --shots and --denoiser are for "
+            "T5 models and decoders"
+        )
     if recipe.own is not None:
         from slonik.recipes.finetuning.own import run_own
 
@@ -80,19 +86,10 @@ def run_finetune(recipe: FinetuneRecipe, announce: Announce = lambda line: None)
 
 
 def _superglue(recipe: FinetuneRecipe, base: TorchEncoder, steps: Steps) -> Finetuned:
-    tasks = list(dict.fromkeys(recipe.tasks))
-    if recipe.skip_missing:
-        missing = [task for task in tasks if not has_data(task, recipe)]
-        tasks = [task for task in tasks if task not in missing]
-        if missing:
-            steps.announce(f"left out, for there is no data: {', '.join(missing)}")
-        if not tasks:
-            raise SlonikError(f"{recipe.data_dir} has no data of any task: `slonik fetch russian-superglue`")
-    diagnosed = DIAGNOSTIC in tasks
-    trained = [task for task in tasks if task != DIAGNOSTIC]
-    if diagnosed and DIAGNOSED_BY not in trained:
-        trained.insert(0, DIAGNOSED_BY)  # LiDiRus has no training data: a model of TERRa answers it
-    courses = {task: build_course(task, recipe, with_diagnostic=diagnosed and task == DIAGNOSED_BY) for task in trained}
+    courses = {
+        task: build_course(task, recipe, with_diagnostic=diagnosed)
+        for task, diagnosed in trained_tasks(chosen_tasks(recipe, steps.announce)).items()
+    }
     if recipe.multitask:
         from slonik.recipes.finetuning.multitask import train_shared
 

@@ -7,7 +7,7 @@ answered for a submission. Nothing is chosen on what is measured.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -49,17 +49,8 @@ def build_course(task_id: str, recipe: FinetuneRecipe, *, with_diagnostic: bool 
     Raises:
         SlonikError: no data for this task.
     """
-    data = Path(str(recipe.data_dir))
-    part = _part(task_id, data, recipe)
-    parts, tests = {task_id: part}, {}
-    if with_diagnostic:
-        parts[DIAGNOSTIC] = _part(DIAGNOSTIC, data, recipe)
-    for name in parts:
-        # labels of a test set, where there are some (LiDiRus), are no reason to answer it twice
-        done = parts[name].split == TEST or not recipe.answer_test
-        test = None if done else find_part(name, data, split=TEST, labelled=False)
-        if test is not None:
-            tests[name] = test.examples
+    measured = measured_by(task_id, recipe, with_diagnostic=with_diagnostic)
+    parts, tests, part = measured.parts, measured.tests, measured.parts[task_id]
     pairs = _first(recipe.per_task.get(task_id, {}).get("pairs"), recipe.tuning.pairs, SHAPES[task_id].pairs)
     # a model of one fold has learned from the other folds' items: whoever scores it must be able to know
     seen = {LEARNED_FROM: items_hash(part.examples)} if part.train is None else {}
@@ -67,7 +58,49 @@ def build_course(task_id: str, recipe: FinetuneRecipe, *, with_diagnostic: bool 
     given = {f"{name} {found.split}": items_of(name, found.examples, pairs) for name, found in parts.items()}
     given |= {f"{name} {TEST}": items_of(name, found, pairs) for name, found in tests.items()}
     course = Course(task_id, config, _folds(task_id, part, given, pairs, recipe), _score(part), SHAPES[task_id].tuning)
-    return course, Measured(parts, tests)
+    return course, measured
+
+
+def measured_by(task_id: str, recipe: FinetuneRecipe, *, with_diagnostic: bool = False) -> Measured:
+    """What the models of a task answer: its own part, LiDiRus beside it if asked for, and unlabelled test sets.
+
+    Raises:
+        SlonikError: no data for this task.
+    """
+    data = Path(str(recipe.data_dir))
+    parts = {name: _part(name, data, recipe) for name in (task_id, *([DIAGNOSTIC] if with_diagnostic else []))}
+    tests = {}
+    for name, part in parts.items():
+        # labels of a test set, where there are some (LiDiRus), are no reason to answer it twice
+        done = part.split == TEST or not recipe.answer_test
+        test = None if done else find_part(name, data, split=TEST, labelled=False)
+        if test is not None:
+            tests[name] = test.examples
+    return Measured(parts, tests)
+
+
+def chosen_tasks(recipe: FinetuneRecipe, announce: Callable[[str], None]) -> list[str]:
+    """The tasks of a recipe, once each; those without data are left out, saying so, where the recipe allows it.
+
+    Raises:
+        SlonikError: none has data.
+    """
+    tasks = list(dict.fromkeys(recipe.tasks))
+    missing = [task for task in tasks if not has_data(task, recipe)] if recipe.skip_missing else []
+    if missing:
+        announce(f"left out, for there is no data: {', '.join(missing)}")
+    if len(missing) == len(tasks):
+        raise SlonikError(f"{recipe.data_dir} has no data of any task: `slonik fetch russian-superglue`")
+    return [task for task in tasks if task not in missing]
+
+
+def trained_tasks(tasks: Sequence[str]) -> dict[str, bool]:
+    """Task to train -> whether its models answer LiDiRus too, which has no training data: those of TERRa do."""
+    trained = [task for task in tasks if task != DIAGNOSTIC]
+    diagnosed = DIAGNOSTIC in tasks
+    if diagnosed and DIAGNOSED_BY not in trained:
+        trained.insert(0, DIAGNOSED_BY)
+    return {task: diagnosed and task == DIAGNOSED_BY for task in trained}
 
 
 def has_data(task_id: str, recipe: FinetuneRecipe) -> bool:

@@ -220,6 +220,7 @@ def run_text(recipe: FinetuneRecipe, steps: Steps) -> Any:
         SlonikError: no data, an unknown task, teachers (not for these models).
     """
     from slonik.recipes.finetuning.finetune import RESULTS, Finetuned
+    from slonik.recipes.finetuning.superglue import chosen_tasks, measured_by, trained_tasks
     from slonik.recipes.finetuning.text_tasks import own_text, superglue_text
 
     if recipe.teaching.teachers or recipe.multitask or recipe.grid:
@@ -231,10 +232,13 @@ def run_text(recipe: FinetuneRecipe, steps: Steps) -> Any:
         best, records = own_text(recipe, steps, out)
         folders[recipe.own.name] = best
     else:
-        tasks = list(dict.fromkeys(recipe.tasks))
-        for task in tasks:
-            target = out if len(tasks) == 1 else out / task
-            kept, found = superglue_text(task, recipe, steps, out, target)
+        tasks = chosen_tasks(recipe, steps.announce)
+        # a model that is asked as it is owes nothing to TERRa: LiDiRus is a task as any other then
+        chosen = trained_tasks(tasks) if recipe.train else dict.fromkeys(tasks, False)
+        measured = {task: measured_by(task, recipe, with_diagnostic=also) for task, also in chosen.items()}
+        for task, one in measured.items():
+            target = out if len(chosen) == 1 else out / task
+            kept, found = superglue_text(task, one, recipe, steps, target)
             records += found
             folders |= {task: kept} if kept else {}
     write_records(out / RESULTS, records)

@@ -6,7 +6,7 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -16,74 +16,82 @@ from slonik.core.records import Record
 from slonik.data.labelled import read_rows
 from slonik.evaluate.russian_superglue.examples import Example
 from slonik.evaluate.russian_superglue.metrics import normalise_answer, token_f1
-from slonik.evaluate.russian_superglue.parts import Part, find_part, missing_files
 from slonik.evaluate.russian_superglue.splits import fold_numbers
 from slonik.evaluate.statistics import Mean, interval, replicates, value_of
 from slonik.models.text_pairs import TaskInput
 from slonik.recipes.finetuning.config import FinetuneRecipe, OwnData
-from slonik.recipes.finetuning.course import Answers
+from slonik.recipes.finetuning.course import Answers, merged
 from slonik.recipes.finetuning.items import Item, divide
 from slonik.recipes.finetuning.prompts import Asked, ask, with_shots
-from slonik.recipes.finetuning.superglue import Measured, predictions_of, task_records, write_all
+from slonik.recipes.finetuning.superglue import TEST, Measured, predictions_of, task_records, write_all
 from slonik.recipes.finetuning.tasks import SHAPES
 from slonik.recipes.finetuning.text import TextCourse, TextFold, TextResult, run_text_course, text_config
 from slonik.recipes.steps import Steps
 
+Rows: TypeAlias = list[tuple[int | str, Asked]]
+
 
 def superglue_text(
-    task: str, recipe: FinetuneRecipe, steps: Steps, out: Path, target: Path
+    task: str, measured: Measured, recipe: FinetuneRecipe, steps: Steps, target: Path
 ) -> tuple[Path | None, list[Record]]:
     """One task of Russian SuperGLUE: train (unless as it is), answer, score, save.
 
-    Raises:
-        SlonikError: no data for the task.
+    Args:
+        measured: what the task's models answer.
+        target: folder for the model.
+
+    Returns:
+        The folder (None where nothing was trained), and the records.
     """
-    data = Path(str(recipe.data_dir))
-    part = find_part(task, data, split="val_crowd" if recipe.crossfit == "always" else None)
-    if part is None:
-        raise SlonikError(f"there is no data for {task} in {data} ({missing_files(task)}): `slonik fetch` it")
-    course = TextCourse(task, text_config(recipe, task), text_folds(task, part, recipe))
+    course = TextCourse(task, text_config(recipe, task), text_folds(task, measured, recipe))
     result = run_text_course(course, recipe, steps)
-    split = f"{task} {part.split}"
-    by_seed = {seed: predictions_of(task, part.examples, found[split]) for seed, found in result.answers.items()}
-    mean = {key: np.mean([found[split][key] for found in result.answers.values()], axis=0) for key in _keys(part)}
-    records = task_records(part, by_seed, predictions_of(task, part.examples, mean), recipe.model, result.seconds)
+    answers: dict[str, Any] = {f"seed{seed}": found for seed, found in result.answers.items()}
+    seeds: dict[str, int | None] = {f"seed{seed}": seed for seed in result.answers}
+    mean = {split: merged([found[split] for found in answers.values()]) for split in next(iter(answers.values()))}
+    records = []
+    for name, part in measured.parts.items():
+        split = f"{name} {part.split}"
+        by_seed = {seed: predictions_of(name, part.examples, found[split]) for seed, found in result.answers.items()}
+        whole = predictions_of(name, part.examples, mean[split])
+        records += task_records(part, by_seed, whole, recipe.model, result.seconds)
     if result.best is not None:
         shutil.copytree(result.best, target, dirs_exist_ok=True)
-    answers: dict[str, Any] = {f"seed{seed}": found for seed, found in result.answers.items()}
-    seeds = {name: int(name[4:]) for name in answers}
-    write_all(out / "predictions", Measured({task: part}, {}), answers, recipe.model, seeds, dict.fromkeys(answers))
+    if len(answers) > 1:
+        answers, seeds = answers | {"mean": mean}, seeds | {"mean": None}
+    write_all(Path(recipe.out) / "predictions", measured, answers, recipe.model, seeds, dict.fromkeys(answers))
     return (target if result.best is not None else None), records
 
 
-def _keys(part: Part) -> list[int | str]:
-    return [example.idx for example in part.examples]
-
-
-def text_folds(task: str, part: Part, recipe: FinetuneRecipe) -> list[TextFold]:
+def text_folds(task: str, measured: Measured, recipe: FinetuneRecipe) -> list[TextFold]:
     """The folds of a task in words; a model that is asked as it is needs one fold only."""
-    plain = recipe.prompts == "plain"
+    plain, part = recipe.prompts == "plain", measured.parts[task]
     split = f"{task} {part.split}"
 
     def pairs(examples: Sequence[Example]) -> list[tuple[Item, Asked]]:
         return [(item_of(task, one), ask(task, one, plain=plain)) for one in examples]
 
-    def given(examples: Sequence[Example], shown: Sequence[tuple[Item, Asked]]) -> list[tuple[int | str, Asked]]:
-        asked = [ask(task, one, plain=plain) for one in examples]
+    def given(name: str, examples: Sequence[Example], shown: Sequence[tuple[Item, Asked]]) -> Rows:
+        asked = [ask(name, one, plain=plain) for one in examples]
         asked = with_shots(asked, [one for _, one in shown], recipe.shots, recipe.seed)
         return list(zip([one.idx for one in examples], asked, strict=True))
 
+    def fold(fit: list[tuple[Item, Asked]], own: Sequence[Example]) -> TextFold:
+        others: dict[str, tuple[str, Sequence[Example]]] = {}
+        others |= {f"{name} {found.split}": (name, found.examples) for name, found in measured.parts.items()}
+        others |= {f"{name} {TEST}": (name, found) for name, found in measured.tests.items()}
+        others[split] = task, own
+        return TextFold(fit, {key: given(name, examples, fit) for key, (name, examples) in others.items()})
+
     if part.train is not None:
-        fit = pairs(part.train)
-        return [TextFold(fit, {split: given(part.examples, fit)})]
+        return [fold(pairs(part.train), part.examples)]
     if not recipe.train and not recipe.shots:
-        return [TextFold([], {split: given(part.examples, [])})]
+        return [fold([], part.examples)]
     numbers = fold_numbers(task, part.examples, folds=recipe.folds)
     folds = []
-    for fold in range(recipe.folds):
-        inside = [one for one, number in zip(part.examples, numbers, strict=True) if number == fold]
-        fit = pairs([one for one, number in zip(part.examples, numbers, strict=True) if number != fold])
-        folds.append(TextFold(fit, {split: given(inside, fit)}))
+    for number in range(recipe.folds):
+        inside = [one for one, place in zip(part.examples, numbers, strict=True) if place == number]
+        outside = [one for one, place in zip(part.examples, numbers, strict=True) if place != number]
+        folds.append(fold(pairs(outside), inside))
     return folds
 
 
