@@ -2,9 +2,9 @@
 
 A text's vector does not depend on what else is in the call. Files whose activations are quantised by what they
 see ("dynamic") are therefore run one text at a time: the range of a whole batch would otherwise leak from text to
-text. That costs no time: on a processor, batches of int8 products are no faster per token, and fp32 is fastest in
-batches of 256 tokens (docs/runtime.md). Several threads take different batches, which uses them better than
-sharing out each product.
+text. It has its price: in batches a token would take about a quarter less time (docs/runtime.md). Files with fixed
+ranges ("static") and fp32 are run in batches of 256 tokens, about where a token is cheapest. Several threads take
+different batches, which uses them better than sharing out each product.
 
 Shapes: N texts, B texts of a batch, T tokens, D dimensions.
 """
