@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from slonik.core.records import Record
 from slonik.report.figures import cell
+from slonik.report.resources import level
 from slonik.report.table import Cell, Table, row
 
 SUITE = "morocco"
@@ -20,7 +21,9 @@ def morocco_table(records: Iterable[Record]) -> Table:
         row(model, [Cell(task), *(cell(figures.get((model, task, metric))) for metric in _COLUMNS)])
         for model, task in pairs
     ]
-    note = "median over runs and its 95 % interval; init and memory from runs on one record, by the published rule"
+    fewest = min((one.n for one in figures.values() if one.low is not None and one.n), default=0)
+    spread = f"median over runs and its {level(fewest)} interval" if fewest else "median over runs"
+    note = f"{spread}; init and memory from runs on one record, by the published rule"
     return Table("MOROCCO", ("model", "task", *_COLUMNS.values()), tuple(rows), (note,))
 
 

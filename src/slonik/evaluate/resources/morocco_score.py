@@ -130,7 +130,7 @@ def _rate(log: Log, small: Sequence[Log], big: Sequence[Log], size: tuple[int, i
     left = [run.total_time - init for run in big]
     rates = [size[0] / time if time > 0 else float("inf") for time in left]
     if median(rates) == float("inf"):
-        reason = f"runs on {size[0]} records took no longer ({min(left):+.2f} s) than those on one"
+        reason = f"runs on {size[0]} records took no longer ({min(left):+.2f} s) than those on one: give it more"
         return _record(log, "rps", None, None, {"reason": reason, "warnings": [reason]})
     # Given init_time: with five runs its own bootstrap is the range, and one cold start in it makes rps boundless.
     ends = median_interval(rates) if max(rates) < float("inf") else None
