@@ -103,6 +103,17 @@ def test_nothing_is_fitted_to_lidirus_it_takes_what_terra_has_learnt(data: Path,
         combine_runs(read_runs(runs, data), data, method="stacking", tasks=["lidirus"])
 
 
+def test_what_terra_has_learnt_of_some_runs_is_not_laid_on_others(data: Path, runs: list[Path], tmp_path: Path) -> None:
+    terra = _run(tmp_path / "terra_only", data, 8)
+    lidirus = _run(tmp_path / "lidirus_only", data, 9, splits=(("lidirus", "test"),))
+    some = read_runs([terra, runs[0], lidirus], data)
+    found = combine_runs(some, data, method="mean")
+    assert found["terra"].members == [str(terra), str(runs[0])] != found["lidirus"].members
+    assert set(found["lidirus"].fitted) == {"mean", "vote"}
+    with pytest.raises(SlonikError, match=r"'weighted' learns .* LiDiRus has none: .* or give predictions of TERRa by"):
+        combine_runs(some, data, method="weighted")
+
+
 def test_without_labels_there_are_means_and_votes(data: Path, tmp_path: Path) -> None:
     own = [_run(tmp_path / name, data, seed, splits=(("terra", "test"),)) for seed, name in enumerate("ab")]
     found = combine_runs(read_runs(own, data), data, method="mean")

@@ -117,9 +117,10 @@ def combine_runs(
     for task in sorted(chosen, key=lambda name: TASKS[name].train_on is not None):
         own = [run for run in runs if any(known == task for known, _ in run.files)]
         if len(own) > 1:
-            teacher = TASKS[task].train_on
-            learnt = found[teacher].fitted if teacher in found else {}
-            found[task] = _combine_task(task, own, data, method, seed, learnt)
+            teacher = found.get(TASKS[task].train_on or "")
+            # weights are of these very runs: with others beside, what was learnt of them is not to be had
+            same = teacher is not None and teacher.members == [run.name for run in own]
+            found[task] = _combine_task(task, own, data, method, seed, teacher.fitted if teacher and same else {})
     if not found:
         raise SlonikError("no task is answered by two of the runs: give predictions of the same tasks and splits")
     return found
@@ -174,7 +175,7 @@ def _combine_task(
     members = [run.name for run in runs]
     if labelled is None or labelled == TEST or TASKS[task].train_on:
         # nothing is fitted to a test set: a diagnostic takes what its teacher's task has learnt
-        fitted = {name: found for name, found in learnt.items() if len(found.weights) == len(runs)} or _unlearnt(runs)
+        fitted = dict(learnt) or _unlearnt(runs)
         nested = {
             name: ballots[labelled].picked(found.combine(ballots[labelled].probabilities, ballots[labelled].known))
             for name, found in fitted.items()
@@ -186,9 +187,11 @@ def _combine_task(
         fitted = {name: fit(name, problem, everything) for name in METHODS}
         nested = {name: ballots[labelled].picked(out_of_fold(name, problem)) for name in METHODS}
     if method not in fitted:
+        source = TASKS[task].train_on
+        wanted = f"{TASKS[source].name} by the same runs" if source else "a development set"
         raise SlonikError(
             f"the method {method!r} learns from labelled items, and {TASKS[task].name} has none: take one "
-            f"of {', '.join(fitted)}, or give predictions of a development set too"
+            f"of {', '.join(fitted)}, or give predictions of {wanted} too"
         )
     answers = {split: _apply(fitted[method], parts[split], ballots[split]) for split in splits if split != labelled}
     figures: dict[str, Scored] = {}

@@ -92,6 +92,7 @@ def test_missing_tasks_are_all_named_and_nothing_is_overwritten(made: tuple[Answ
         ("TERRa.jsonl", '{"idx": 9, "label": "entailment"}\n{"idx": 1', r"line 2 is not a line of a submission"),
         ("TERRa.jsonl", '{"idx": 77, "label": "entailment"}\n', "not of these items"),
         ("MuSeRC.jsonl", '{"idx": 3, "passage": {}}\n', "MuSeRC.jsonl, line 1 is not a line of a submission"),
+        ("MuSeRC.jsonl", "[3]\n", "MuSeRC.jsonl, line 1 is not a line of a submission"),
         ("notes.txt", "x", "holds 'notes.txt', which is no file of a submission"),
         ("RCB.jsonl", None, r"has no RCB.jsonl"),
     ],

@@ -182,7 +182,7 @@ def _read_rows(task: Task, text: str, examples: Sequence[Example], where: str) -
         try:
             row = json.loads(line)
             rows += _unnested(task, row, place) if task.kind == "answers" else _plain(task, row, by_row, place)
-        except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        except (json.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise SlonikError(f"{place} is not a line of a submission ({error!r}): make it again") from None
     return rows
 
