@@ -62,7 +62,11 @@ def _rows(file: Path) -> Iterator[tuple[dict[str, Any], str]]:
                 yield from _json_lines(stream, file)
                 return
             csv.field_size_limit(_LONGEST_FIELD)
-            reader = csv.DictReader(stream, delimiter=_SEPARATORS[kind], strict=True)
+            header = stream.readline()
+            stream.seek(0)
+            # office programs with a Russian locale divide the columns of a .csv by semicolons
+            separator = ";" if kind == ".csv" and ";" in header and "," not in header else _SEPARATORS[kind]
+            reader = csv.DictReader(stream, delimiter=separator, strict=True)
             for row in reader:
                 if None in row:
                     raise SlonikError(f"{file}, line {reader.line_num}: more cells than the header has columns")

@@ -108,6 +108,8 @@ def test_what_is_wrong_in_a_file_is_named(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("text,label\nа,б,в\n", encoding="utf-8")
     with pytest.raises(SlonikError, match="more cells than the header"):
         read_rows(tmp_path / "t.csv", ("text",))
+    (tmp_path / "office.csv").write_text("text;label\nа, б;в\n", encoding="utf-8-sig")
+    assert read_rows(tmp_path / "office.csv", ("text", "label")) == [{"text": "а, б", "label": "в"}]
     with pytest.raises(SlonikError, match=r"neither \.jsonl nor \.csv"):
         read_rows(tmp_path / "t.txt", ("text",))
     write_lines(
@@ -121,7 +123,10 @@ def test_what_is_wrong_in_a_file_is_named(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "squad.json").write_text(json.dumps(squad), encoding="utf-8")
     assert [len(one.answers) for one in read_questions(tmp_path / "squad.json")] == [1, 0]
     for own, sentence in (
-        ({"train": str(folder / "train.jsonl"), "kind": "regression", "label_column": "text"}, "is not a number"),
+        (
+            {"train": str(folder / "train.jsonl"), "kind": "regression", "label_column": "text"},
+            r"jsonl, row 1: .* not a number",
+        ),
         ({"train": str(folder / "train.jsonl"), "kind": "pair"}, "two text columns"),
         ({"train": str(folder / "train.jsonl"), "label_column": "kind"}, "kind"),
         ({"train": str(folder / "train.jsonl"), "kind": "text2text"}, "is an encoder"),

@@ -56,10 +56,7 @@ class OwnPredictor:
 
     def read(self, row: Row, where: str) -> tuple[Any, Any]:
         """The row's number (its `idx` or `id`, if it has one) and its texts."""
-        try:
-            return row_number(row), own_item(row, 0, self._model.config, labelled=False)
-        except SlonikError as error:
-            raise SlonikError(f"{where}: {str(error).removeprefix('row 0: ')}") from None
+        return row_number(row), own_item(row, 0, self._model.config, where, labelled=False)
 
     def answer(self, given: Sequence[tuple[Any, Any]], *, probabilities: bool) -> list[dict[str, Any]]:
         """`{"idx", "label"}` per row: a label, a list of labels (each above one half), or a number."""

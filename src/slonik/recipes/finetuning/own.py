@@ -97,11 +97,12 @@ def read_own(recipe: FinetuneRecipe, own: OwnData, base: TorchEncoder) -> OwnTas
     valid = read_rows(own.valid, columns) if own.valid else []
     labels, scale = _labels(own, rows), None
     if own.kind == "regression":
-        numbers = [_number(row[own.label_column], own) for row in rows]
+        numbers = [_number(row[own.label_column], _place(own.train, n)) for n, row in enumerate(rows)]
         scale = (float(np.mean(numbers)), float(np.std(numbers)) or 1.0)
     config = _config(recipe, own, labels, scale)
-    items = [own_item(row, number, config) for number, row in enumerate(rows)]
-    fit, measured, split = _divided(recipe, items, [own_item(row, n, config) for n, row in enumerate(valid)])
+    items = [own_item(row, n, config, _place(own.train, n)) for n, row in enumerate(rows)]
+    given = [own_item(row, n, config, _place(str(own.valid), n)) for n, row in enumerate(valid)]
+    fit, measured, split = _divided(recipe, items, given)
     return OwnTask(config, fit, measured, split)
 
 
@@ -156,50 +157,51 @@ def label_list(value: Any) -> list[str]:
     return [part.strip() for part in str(value).split(";") if part.strip()]
 
 
-def own_item(row: Mapping[str, Any], number: int, config: TaskConfig, *, labelled: bool = True) -> Item:
-    """A row as an item.
+def own_item(row: Mapping[str, Any], number: int, config: TaskConfig, where: str, *, labelled: bool = True) -> Item:
+    """A row as an item; `where` begins the sentence of an error.
 
     Raises:
         SlonikError: a label that the task does not have, a column that is missing or no text.
     """
-    texts = [_text(row, column, number) for column in config.columns["text"]]
+    texts = [_text(row, column, where) for column in config.columns["text"]]
     given = pair_input(texts[0], texts[1], config.pairs) if len(texts) == 2 else TaskInput(((texts[0],),))
-    label = _label_of(row.get(config.columns["label"]), number, config) if labelled else None
+    label = _label_of(row.get(config.columns["label"]), where, config) if labelled else None
     return Item(number, given, label, texts[0])
 
 
-def _text(row: Mapping[str, Any], column: str, number: int) -> str:
+def _text(row: Mapping[str, Any], column: str, where: str) -> str:
     value = row.get(column)
     if not isinstance(value, str):
-        raise SlonikError(f"row {number}: the column {column!r} is missing or not a text")
+        raise SlonikError(f"{where}: the column {column!r} is missing or not a text")
     return value
 
 
-def _label_of(value: Any, number: int, config: TaskConfig) -> Any:
+def _label_of(value: Any, where: str, config: TaskConfig) -> Any:
     if config.target == "number":
         mean, deviation = config.scale or (0.0, 1.0)
-        return (_number(value, None, number) - mean) / deviation
+        return (_number(value, where) - mean) / deviation
     names = label_list(value) if config.target == "multi" else [label_text(value)]
     unknown = [name for name in names if name not in config.labels]
     if unknown:
-        raise SlonikError(
-            f"row {number}: the label {unknown[0]!r} is not in the training file ({', '.join(config.labels)})"
-        )
+        raise SlonikError(f"{where}: the label {unknown[0]!r} is not in the training file ({', '.join(config.labels)})")
     if config.target == "multi":
         return [float(name in names) for name in config.labels]
     return config.labels.index(names[0])
 
 
-def _number(value: Any, own: OwnData | None, number: int | None = None) -> float:
+def _number(value: Any, where: str) -> float:
     try:
         found = float(str(value).replace(",", "."))
     except ValueError:
         found = float("nan")
     if not np.isfinite(found):
-        where = f"row {number}: " if number is not None else ""
-        column = f" in the column {own.label_column!r}" if own else ""
-        raise SlonikError(f"{where}{value!r}{column} is not a number: regression needs numbers")
+        raise SlonikError(f"{where}: the label {value!r} is not a number: regression needs numbers")
     return found
+
+
+def _place(path: str, number: int) -> str:
+    """A row for people, who count from one."""
+    return f"{path}, row {number + 1}"
 
 
 def _questions(recipe: FinetuneRecipe, own: OwnData, base: TorchEncoder) -> OwnTask:

@@ -142,7 +142,7 @@ def _own_example(row: Mapping[str, Any], number: int, own: OwnData, labels: tupl
     prompt = "\n".join(str(row[name]) for name in own.text_columns)
     answer = str(row[own.label_column])
     if labels and answer not in labels:
-        raise SlonikError(f"row {number}: the label {answer!r} is not in the training file ({', '.join(labels)})")
+        raise SlonikError(f"row {number + 1}: the label {answer!r} is not in the training file ({', '.join(labels)})")
     asked = Asked(prompt, labels or (answer,), labels.index(answer) if labels else 0)
     return Item(number, TaskInput(((),)), asked.right, prompt), asked
 
