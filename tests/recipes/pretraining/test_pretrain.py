@@ -89,7 +89,9 @@ class Crash(Exception):
 def test_the_same_call_after_a_crash_goes_on_to_the_same_checkpoint(
     texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = run_pretrain(_recipe("bert_tiny", texts, tmp_path / "whole"))
+    said: list[str] = []
+    whole = run_pretrain(_recipe("bert_tiny", texts, tmp_path / "whole"), said.append)
+    assert any("times to be merged" in line for line in said)
     calls = iter(range(1, 100))
     measure = HeldOut.measure
 

@@ -35,6 +35,7 @@ from slonik.recipes.pieces import pieces_of
 from slonik.recipes.pretraining.config import PretrainConfig
 from slonik.tokenizers.families import DEFAULT_SENTINELS
 from slonik.tokenizers.files import write_tokenizer_folder
+from slonik.tokenizers.training import Log
 from slonik.tokenizers.training import TrainConfig as TokenizerTraining
 from slonik.tokenizers.training import train as train_tokenizer
 from slonik.train.protocols import TextObjective
@@ -96,8 +97,11 @@ def given_tokenizer(config: PretrainConfig) -> Path | None:
     return resolve(config.tokenizer.given) if config.tokenizer.given else None
 
 
-def make_tokenizer(config: PretrainConfig, folder: Path) -> Mapping[str, Any]:
+def make_tokenizer(config: PretrainConfig, folder: Path, log: Log = lambda line: None) -> Mapping[str, Any]:
     """Train the recipe's tokenizer on its corpus, held-out documents left out, and write it into `folder`.
+
+    Args:
+        log: is told what `tokenizers.training.train` decided.
 
     Raises:
         SlonikError: what `tokenizers.training.train` raises.
@@ -108,7 +112,7 @@ def make_tokenizer(config: PretrainConfig, folder: Path) -> Mapping[str, Any]:
         lowercase=wanted.lowercase, family=config.model.family, sentinels=wanted_sentinels(config),
         extra_specials=_special_tokens(config),
     )  # fmt: skip
-    trained = train_tokenizer(training, _training_texts(config.corpus))
+    trained = train_tokenizer(training, _training_texts(config.corpus), log=log)
     write_tokenizer_folder(trained.tokenizer, trained.specials, folder, max_length=config.model.max_length)
     return {"pieces": trained.tokenizer.get_vocab_size(), "min_frequency": trained.min_frequency}
 

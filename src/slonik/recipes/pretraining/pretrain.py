@@ -130,7 +130,7 @@ class _Pretraining:
         }  # fmt: skip
 
         def work(folder: Path) -> Mapping[str, Any]:
-            return make_tokenizer(config, folder)
+            return make_tokenizer(config, folder, self.steps.announce)
 
         return self._first(lambda: self.steps.run("tokenizer", inputs, "training the tokenizer", work)).folder
 
