@@ -10,6 +10,7 @@ import pytest
 
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
+from slonik.evaluate.russian_superglue.contenders import find_contender
 from slonik.evaluate.russian_superglue.parts import find_part
 from slonik.evaluate.russian_superglue.predictions import read_predictions
 from slonik.models.task_model import load_task_model
@@ -120,6 +121,20 @@ def test_a_task_without_training_data_is_cross_fitted(folder: Path) -> None:
         answer_part(folder / "rwsd", part)
     frozen = load_task_model(folder / "rwsd")  # its encoder is the one it came from
     assert frozen.encoder.weights_hash() == Passport.read(folder / "rwsd").lineage[-1].inputs["parent"]
+    models = {record.model for record in Passport.read(folder / "rwsd").records}
+    assert models == {str(folder / "model")}  # baselines and differences are no figures of this checkpoint
+
+
+def test_a_cross_fitted_model_is_scored_by_its_own_seed_not_by_the_mean(folder: Path) -> None:
+    out = folder / "two"
+    settings = {**FAST, "freeze": "encoder", "epochs": 1}
+    run_finetune(recipe(folder, "two", tasks=("rwsd",), seeds=2, folds=2, tuning=settings))
+    seed = Passport.read(out).lineage[-1].seed
+    part = find_part("rwsd", folder / "data")
+    assert part is not None and (out / "predictions" / "mean").is_dir()
+    given = find_contender(str(out), lambda *_: pytest.fail("its predictions lie beside it")).answer(part)
+    saved = read_predictions(out / "predictions" / f"seed{seed}" / "rwsd.val_crowd.jsonl").rows
+    assert [row.probabilities for row in given] == [row.probabilities for row in saved]
 
 
 def test_a_grid_is_decided_by_the_stopping_set_and_a_teacher_teaches(folder: Path, trained: Finetuned) -> None:

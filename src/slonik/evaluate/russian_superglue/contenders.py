@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_json
+from slonik.core.passport import Passport
 from slonik.evaluate.russian_superglue.baselines import BASELINES
 from slonik.evaluate.russian_superglue.evaluation import Answer, baseline, find_parts, part_of, same_items
 from slonik.evaluate.russian_superglue.parts import SPLITS, Part, find_part
@@ -91,8 +92,8 @@ def find_contender(name: str, run: RunModel, *, seed: int = 0) -> Contender:
             "`slonik finetune`, a folder of predictions, or a submission zip"
         )
     raise SlonikError(
-        f"{name} answers no task of Russian SuperGLUE (it has no {TASK_FILE} and no predictions): fine-tune it first, "
-        f"`slonik finetune {name} --task terra`"
+        f"{name} answers no task of Russian SuperGLUE (it has no {TASK_FILE} of one and no predictions): fine-tune an "
+        "encoder, T5 or a decoder first, `slonik finetune MODEL --task terra`"
     )
 
 
@@ -223,18 +224,32 @@ def _from_models(name: str, folder: Path, models: Mapping[str, Path], run: RunMo
     places = {**diagnosed, **models}
 
     def answer(part: Part) -> Sequence[Prediction]:
-        saved = None if part.train is not None else _saved(folder, part)
+        saved = None if part.train is not None else _saved(folder, places[part.task.id], part)
         return saved if saved is not None else list(run(places[part.task.id], part))
 
     checkpoint = next(iter(models.values())) if len(models) == 1 else None
     return Contender(name, answer, frozenset(places), folder=checkpoint)
 
 
-def _saved(folder: Path, part: Part) -> Sequence[Prediction] | None:
-    """Cross-fitted answers that lie beside a model: the model itself has seen most of these items."""
-    for run in sorted((folder / PREDICTIONS).glob("*")):
-        path = run / f"{part.task.id}.{part.split}.jsonl"
+def _saved(folder: Path, model: Path, part: Part) -> Sequence[Prediction] | None:
+    """Cross-fitted answers that lie beside a model: the model itself has seen most of these items.
+
+    Those of its own seed are taken, else those of the first: the mean of the seeds is another, better model.
+    """
+    names = [path.name for path in sorted((folder / PREDICTIONS).glob("seed*"))]
+    own = f"seed{_seed_of(model)}"
+    for run in sorted(names, key=lambda name: name != own):
+        path = folder / PREDICTIONS / run / f"{part.task.id}.{part.split}.jsonl"
         if path.is_file():
             found = read_predictions(path)
             return check_items(found, part.examples, str(path))
     return None
+
+
+def _seed_of(model: Path) -> int | None:
+    """The seed of a model's training, as far as its passport says."""
+    try:
+        lineage = Passport.read(model).lineage
+    except SlonikError:
+        return None
+    return lineage[-1].seed if lineage else None

@@ -175,7 +175,7 @@ def write_task_model(
         summary={key: value for key, value in run.step.summary.items() if isinstance(value, int | float)},
     )
     tasks = {course.task, DIAGNOSTIC} if course.task == DIAGNOSED_BY else {course.task}
-    own = [record for record in records if record.task in tasks]
+    own = [record for record in records if record.task in tasks and record.model == recipe.model]
     passport = base.passport.with_step(step, name=folder.name).with_records(own)
     save_task_model(model, folder, passport)
     shutil.copy(run.step.folder / "metrics.jsonl", folder / "metrics.jsonl")
