@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from slonik.core.errors import SlonikError
@@ -64,9 +66,21 @@ def test_a_contender_that_fails_is_named_with_its_reason(measured: BenchResult) 
     assert not figures(measured, "broken")
 
 
-def test_none_left_or_an_unknown_reference_end_in_a_sentence() -> None:
+def test_none_left_ends_in_a_sentence() -> None:
     with pytest.raises(SlonikError, match="no contender could be measured"):
         side_by_side([Contender("x", "no-such-folder", "onnx-int8")], PLAN)
+
+
+def test_an_unknown_reference_is_refused_before_anything_is_started() -> None:
+    with pytest.raises(SlonikError, match=r"'y' is none of those to be measured: x \[onnx-int8\]"):
+        side_by_side([Contender("x", "no-such-folder", "onnx-int8")], replace(PLAN, reference="y"))
+
+
+def test_a_reference_that_fails_does_not_take_the_others_with_it() -> None:
+    contenders = [Contender("hashing_300", "hashing_300", "slonik"), Contender("x", "no-such-folder", "onnx-int8")]
+    result = side_by_side(contenders, replace(PLAN, rounds=1, batches=(2,), reference="x [onnx-int8]"))
+    assert figures(result, "hashing_300")["batch_1", "ms_per_text"].value
+    assert any("x [onnx-int8] could not be measured: ratios refer to hashing_300" in one for one in result.warnings)
 
 
 def test_a_contender_that_hangs_is_given_up() -> None:

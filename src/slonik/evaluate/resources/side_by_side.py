@@ -45,7 +45,7 @@ class BenchPlan:
         cold_starts: processes started for the cold start, the measured one included.
         batches: sizes of which each contender's fastest is taken.
         timeout: seconds that one pass may take.
-        reference: label of the contender that ratios refer to; None = the first.
+        reference: label, engine or model of the contender that ratios refer to; None = the first.
     """
 
     texts: tuple[str, ...]
@@ -87,9 +87,12 @@ class _Entry:
 def side_by_side(contenders: Sequence[Contender], plan: BenchPlan) -> BenchResult:
     """Measure all contenders; records are as in `speed_records`, plus task batch_1 metric `cosine` to the reference.
 
+    Ratios refer to the first contender where the reference failed, with a warning.
+
     Raises:
-        SlonikError: no contender could be measured, or the reference is not among those that could.
+        SlonikError: the reference is none of the contenders (before any work), or none of them could be measured.
     """
+    _check_reference(contenders, plan.reference)
     result = BenchResult(machine=describe_machine())
     if warning := busy_warning(result.machine):
         result.warnings.append(warning)
@@ -107,9 +110,24 @@ def side_by_side(contenders: Sequence[Contender], plan: BenchPlan) -> BenchResul
     entries = [entry for entry in entries if not entry.worker.failed]
     if not entries:
         reasons = "; ".join(f"{absentee.label}: {absentee.reason}" for absentee in result.absent)
-        raise SlonikError(f"no contender could be measured ({reasons})")
-    result.records = _records(entries, plan, result.machine)
+        raise SlonikError(f"no contender could be measured{f' ({reasons})' if reasons else ''}")
+    reference = next((entry for entry in entries if _is_called(entry.contender, plan.reference)), entries[0])
+    if not _is_called(reference.contender, plan.reference):
+        result.warnings.append(
+            f"the reference {plan.reference} could not be measured: ratios refer to {reference.contender.label}"
+        )
+    result.records = _records(entries, reference, plan, result.machine)
     return result
+
+
+def _is_called(contender: Contender, name: str | None) -> bool:
+    return name is None or name in (contender.label, contender.engine, contender.model)
+
+
+def _check_reference(contenders: Sequence[Contender], name: str | None) -> None:
+    if contenders and not any(_is_called(contender, name) for contender in contenders):
+        labels = ", ".join(contender.label for contender in contenders)
+        raise SlonikError(f"the reference {name!r} is none of those to be measured: {labels}")
 
 
 def _start_all(
@@ -180,8 +198,7 @@ def _finish(entry: _Entry, plan: BenchPlan) -> None:
     entry.peak = int(entry.worker.ask({"do": "memory"})["peak_bytes"])
 
 
-def _records(entries: Sequence[_Entry], plan: BenchPlan, machine: dict[str, Any]) -> list[Record]:
-    reference = _reference(entries, plan)
+def _records(entries: Sequence[_Entry], reference: _Entry, plan: BenchPlan, machine: dict[str, Any]) -> list[Record]:
     label = reference.contender.label
     own = {entry.contender: _own_records(entry, plan, machine) for entry in entries}
     found = []
@@ -196,16 +213,6 @@ def _records(entries: Sequence[_Entry], plan: BenchPlan, machine: dict[str, Any]
             detail = {"against": label, "least": float(cosine.min())}
             found.append(subject.record("batch_1", "cosine", float(cosine.mean()), n=len(cosine), detail=detail))
     return found
-
-
-def _reference(entries: Sequence[_Entry], plan: BenchPlan) -> _Entry:
-    if plan.reference is None:
-        return entries[0]
-    for entry in entries:
-        if plan.reference in (entry.contender.label, entry.contender.engine, entry.contender.model):
-            return entry
-    labels = ", ".join(entry.contender.label for entry in entries)
-    raise SlonikError(f"the reference {plan.reference!r} is none of those that were measured: {labels}")
 
 
 def _subject(entry: _Entry, plan: BenchPlan, machine: dict[str, Any]) -> Subject:
