@@ -126,6 +126,7 @@ def test_a_finished_checkpoint_is_not_overwritten_by_another_recipe(texts: Path,
     [
         ("bert_tiny", {"version": 2}, "this slonik reads recipes of version 1"),
         ("bert_tiny", {"length": 999}, "sequences of 999 tokens are longer than the model's max_length of 128"),
+        ("bert_tiny", {"batch_tokens": 47}, "batches of 47 tokens have no room for a sequence of 48"),
         ("bert_tiny", {"objective": "clm"}, "a bert is trained with objective mlm or nsp, not clm"),
         ("bert_tiny", {"format": "blocks"}, "objective nsp does not go with format blocks"),
         ("gpt2_tiny", {"train.optimiser": "lamb"}, "optimizer"),

@@ -66,6 +66,8 @@ def _check_options(shape: Shape, model: PreTrainedModel) -> None:
 
     Some that the code does read are no fields of the config (DeBERTa's `conv_kernel_size`).
     """
+    if not shape.options:
+        return
     config = type(model.config)
     known = {*config().to_dict(), *config.attribute_map}
     code = inspect.getsource(sys.modules[type(model).__module__])

@@ -135,4 +135,6 @@ class PretrainConfig(Config):
             raise ValueError(
                 f"sequences of {self.length} tokens are longer than the model's max_length of {self.model.max_length}"
             )
+        if self.batch_tokens < self.length:
+            raise ValueError(f"batches of {self.batch_tokens} tokens have no room for a sequence of {self.length}")
         return self

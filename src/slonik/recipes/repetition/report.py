@@ -32,7 +32,8 @@ def study_records(curves: Curves, *, steps: int) -> list[Record]:
 
     task = the objective, variant = the condition; metrics `held_out_loss`, `train_loss` (on the fixed sample of the
     training corpus), `gap`, `rise` (held-out loss minus that of the whole corpus with the same seed), and for the
-    schedule `jump` and `held_out_jump` at the switch. Nats per predicted token.
+    schedule `jump` (of the training loss at the switch) and `held_out_jump` (held-out loss at the end minus that at the
+    switch). Nats per predicted token.
     """
     groups: dict[tuple[str, str], list[RunPlan]] = {}
     for plan in curves:
