@@ -159,6 +159,8 @@ def test_mistakes_in_a_recipe_are_sentences(tmp_path: Path) -> None:
         recipe(tmp_path, run_folds=[2])
     with pytest.raises(SlonikError, match="same name"):
         recipe(tmp_path, systems=[systems[0], systems[0]])
+    with pytest.raises(SlonikError, match="'a, b' and 'a- b' have the same name"):
+        recipe(tmp_path, systems=[{**systems[1], "name": name} for name in ("a, b", "a- b")])
     with pytest.raises(SlonikError, match="hard labels only"):
         recipe(tmp_path, systems=[{"name": "x", "kind": "crf", "lesson": {"teacher": "y"}}])
 

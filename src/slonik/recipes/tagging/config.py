@@ -70,6 +70,11 @@ class System(Config):
         self.full_tuning()
         return self
 
+    @property
+    def file_name(self) -> str:
+        """Its name as files and folders bear it."""
+        return "".join(sign if sign.isalnum() or sign in "-_." else "-" for sign in self.name)
+
     def full_tuning(self) -> Tuning:
         """The training settings: those given over the defaults of the kind."""
         defaults = ENCODER_TUNING if self.kind == "encoder" else BILSTM_TUNING
@@ -112,9 +117,10 @@ class LadderRecipe(Config):
     def _is_whole(self) -> Self:
         if not self.systems:
             raise ValueError("the recipe names no systems: see recipes/ner_seccoll.yaml")
-        names = [system.name for system in self.systems]
-        if len(set(names)) != len(names):
-            raise ValueError("two systems have the same name")
+        names = [system.file_name for system in self.systems]
+        twice = [system.name for system in self.systems if names.count(system.file_name) > 1]
+        if twice:
+            raise ValueError(f"{' and '.join(map(repr, twice))} have the same name, as files bear it: rename one")
         for number in {*self.run_folds, *(fold for system in self.systems for fold in system.folds or ())}:
             if not 0 <= number < self.folds:
                 raise ValueError(f"there is no fold {number}: folds are numbered 0 to {self.folds - 1}")

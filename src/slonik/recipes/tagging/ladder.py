@@ -144,7 +144,7 @@ class _Work:
             teacher=self._teacher(system, fold), cache=self.steps.folder / "teacher",
         )  # fmt: skip
         inputs = job.inputs
-        name = f"{_file_name(system.name)}-fold{fold}"
+        name = f"{system.file_name}-fold{fold}"
         title = f"{system.name}, fold {fold}"
         scratch = self.steps.scratch(name, inputs)
         result = self.steps.run(name, inputs, title, _train_and_tag(job, test, scratch))
@@ -236,7 +236,3 @@ def _check_unseen(config: LadderRecipe, systems: Sequence[System], documents: Se
 
 def _folds_of(system: System, config: LadderRecipe) -> tuple[int, ...]:
     return config.run_folds if system.folds is None else system.folds
-
-
-def _file_name(name: str) -> str:
-    return "".join(sign if sign.isalnum() or sign in "-_." else "-" for sign in name)
