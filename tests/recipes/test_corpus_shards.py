@@ -77,6 +77,7 @@ def test_a_killed_conversion_goes_on_to_the_same_shards(tmp_path: Path, monkeypa
         0, whole.train.token_count
     ).tolist()  # fmt: skip
     assert again.held_out == whole.held_out and again.train.key == whole.train.key
+    assert again.summary == whole.summary and again.summary["tokens"] == again.train.token_count
 
 
 def test_the_same_call_reads_what_is_there_and_another_corpus_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A server of a toy encoder as a process of its own: `python -m tests.serve.toy_server [SECONDS_PER_TEXT]`.
+"""A server of a toy encoder as a process of its own: `python -m tests.serve.toy_server [SECONDS_PER_TEXT [PORT]]`.
 
 Prints its URL on a line when it listens.
 """
@@ -12,8 +12,9 @@ from tests.serve.models import WordEncoder
 
 if __name__ == "__main__":
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 0.0
+    port = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     run(
         [ServedModel("toy", WordEncoder("toy", seconds))],
-        ServeSettings(port=0),
+        ServeSettings(port=port),
         lambda url: print(url, flush=True),
     )

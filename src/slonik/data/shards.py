@@ -61,6 +61,11 @@ class ShardWriter:
         """Whether `finish` was called before."""
         return bool(self._facts["complete"])
 
+    @property
+    def tokens(self) -> int:
+        """Tokens added so far, those of whole shards written before included."""
+        return sum(int(shard["tokens"]) for shard in self._facts["shards"]) + self._count
+
     def add(self, sentences: Sequence[Sequence[int]], *, source_items: int) -> None:
         """Append a document of sentences of token ids; empty ones are left out.
 

@@ -96,7 +96,8 @@ def prepare_corpus(settings: CorpusSettings, tokenizer: Tokenizer, folder: Path)
         MissingExtra: a filter's package is not installed.
     """
     key = corpus_key(settings, tokenizer)
-    writer = ShardWriter(folder, key=key, vocabulary=tokenizer.get_vocab_size(), shard_tokens=settings.shard_tokens)
+    ids = 1 + max(tokenizer.get_vocab().values(), default=0)  # more than there are pieces where ids have holes
+    writer = ShardWriter(folder, key=key, vocabulary=ids, shard_tokens=settings.shard_tokens)
     if not writer.complete:
         _fill(writer, settings, tokenizer, folder)
     facts = shard_facts(folder)
@@ -115,7 +116,6 @@ def _fill(writer: ShardWriter, settings: CorpusSettings, tokenizer: Tokenizer, f
         ids = iter(content_ids(tokenizer, [line for _, parts in lines for line in parts]))
         for number, parts in lines:
             sentences = [next(ids) for _ in parts]
-            counts["tokens"] += sum(map(len, sentences))
             writer.add(sentences, source_items=number)
         batch.clear()
 
@@ -132,6 +132,7 @@ def _fill(writer: ShardWriter, settings: CorpusSettings, tokenizer: Tokenizer, f
                 if len(batch) >= _BATCH_DOCUMENTS:
                     flush()
         flush()
+    counts["tokens"] = writer.tokens
     # The texts first: a folder that calls itself complete has them.
     rows = [json.dumps({"text": text, "source": source}, ensure_ascii=False) for text, source in held_out.items()]
     atomic.write_text(folder / _HELD_OUT, "".join(row + "\n" for row in rows))
