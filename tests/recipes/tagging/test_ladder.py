@@ -202,6 +202,17 @@ def test_one_tagger_of_a_recipe_is_a_folder(tmp_path: Path) -> None:
         run_tagging(build_config(TaggerRecipe, settings))
 
 
+def test_one_document_is_enough_for_a_crf_and_no_t5_becomes_a_tagger(tmp_path: Path) -> None:
+    config = recipe(tmp_path)
+    write_spans_jsonl(documents()[:1], tmp_path / "one.jsonl")
+    settings: dict[str, Any] = {"data": str(tmp_path / "one.jsonl"), "out": str(tmp_path / "crf")}
+    crf = run_tagging(build_config(TaggerRecipe, {**settings, "system": {"name": "crf", "kind": "crf"}}))
+    assert crf.summary["fit"] == 1 and crf.records == ()
+    system = {"name": "t5", "kind": "encoder", "model": str(checkpoint(tmp_path / "t5", "t5"))}
+    with pytest.raises(SlonikError, match=r"encoder with a decoder \(T5\)"):
+        run_tagging(build_config(TaggerRecipe, {"data": config.data, "out": str(tmp_path / "x"), "system": system}))
+
+
 def test_an_encoder_can_be_the_student(tmp_path: Path) -> None:
     system = recipe(tmp_path).systems[0].model_copy(update={"lesson": Lesson(teacher="x", weight=1.0)})
     teacher, student = bilstm(window=8, overlap=2), new_tagger(system, LABELS, [], overlap=8, seed=0)

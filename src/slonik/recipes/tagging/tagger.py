@@ -87,13 +87,13 @@ def train_one(job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
     Raises:
         SlonikError: as reading, training and saving do.
     """
-    fit, stop = hold_out(job.documents, job.stopping, job.seed)
-    if job.system.kind == "crf":
+    if job.system.kind == "crf":  # fitted to all documents: it has no checkpoint to choose
         from slonik.models.tagging.feature_crf import train_crf
 
         made = train_crf(job.documents, folder, seed=job.seed, inputs={"documents": job.data_key})
         step = made.passport.lineage[-1]
         return {"fit": len(job.documents), "stop": 0, "seconds": step.seconds, **step.summary}
+    fit, stop = hold_out(job.documents, job.stopping, job.seed)
     lesson = job.system.lesson
     unlabelled = draw_unlabelled(lesson, job.seed) if lesson else []
     teacher = open_neural(job.teacher) if job.teacher is not None else None

@@ -81,6 +81,8 @@ def new_tagger(system: System, labels: BioLabels, texts: Sequence[str], *, overl
     assert system.model is not None
     tuning = system.full_tuning()
     encoder = models.load(system.model)
+    if getattr(encoder.model.config, "is_encoder_decoder", False):
+        raise SlonikError(f"{system.model} is an encoder with a decoder (T5): a tagger needs an encoder alone")
     states = int(encoder.model.config.num_hidden_layers) + 1 if system.all_layers else 0
     head = {"crf": system.crf, "layers": states, **tuning.head}
     config = TaskConfig(
