@@ -10,7 +10,7 @@ import pytest
 
 from slonik.core.errors import SlonikError
 from slonik.data.lines import guess_encoding, numbered_lines
-from slonik.data.readers import corpus_files, read_texts
+from slonik.data.readers import check_files, corpus_files, read_texts
 
 TEXTS = ["Маленький слон идёт по лесу.", 'Кавычки "внутри", запятая', "Tab-free line", "Да."]
 
@@ -125,3 +125,12 @@ def test_the_encoding_guess_knows_russian() -> None:
 def test_the_real_corpus_is_read_whole(shared_data: Path) -> None:
     texts = read_texts(shared_data / "corpora" / "infosec_ru.txt.gz")
     assert sum(1 for _ in texts) == 20_480
+
+
+def test_every_line_is_looked_at_before_work_begins(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.txt", tmp_path / "bad.jsonl"
+    good.write_text("Слон.\n" * 600, encoding="utf-8")
+    bad.write_bytes(b'{"text": "a"}\n' * 600 + b'{"text": "\x00"}\n')
+    check_files([good])
+    with pytest.raises(SlonikError, match=r"bad\.jsonl, line 601: holds a NUL byte"):
+        check_files(tmp_path)
