@@ -17,8 +17,8 @@ def distill(
     recipe: Path | None = typer.Argument(None, help="YAML file with fields of the recipe."),
     teacher: list[str] = typer.Option(
         [],
-        help="The teacher: folder, hub id or embedded:NAME. Repeat for further ones, whose sentence vectors are targets "
-        "too: any encoder, baselines and embedded:use-multilingual-3 as well.",
+        help="The teacher: folder, hub id or embedded:NAME. Repeat for further ones, whose sentence vectors are "
+        "targets too: any encoder, baselines and embedded:use-multilingual-3 as well.",
     ),
     corpus: list[str] = typer.Option([], help="Text files to sample from (.txt, .jsonl, .parquet, each also .gz)."),
     pairs: list[str] = typer.Option([], help="English-Russian pairs (.tsv, .po, .mo)."),
@@ -41,9 +41,9 @@ def distill(
     from slonik.recipes.compression.distill import DistillRecipe, run_distill
 
     fields = {
-        "model": model, "teacher": next(iter(teacher), None), "distill.teachers": teacher[1:] or None, "out": str(out), "seed": seed, "corpus.texts": corpus or None,
-        "corpus.pairs": pairs or None, "distill.epochs": epochs, "distill.max_minutes": max_minutes,
-        "distill.save_every_minutes": save_every,
+        "model": model, "teacher": next(iter(teacher), None), "distill.teachers": teacher[1:] or None,
+        "out": str(out), "seed": seed, "corpus.texts": corpus or None, "corpus.pairs": pairs or None,
+        "distill.epochs": epochs, "distill.max_minutes": max_minutes, "distill.save_every_minutes": save_every,
     }  # fmt: skip
     config = read_config(DistillRecipe, recipe, fields | parse_overrides(set_))
     notes = Console(stderr=True)

@@ -25,7 +25,9 @@ class MissingExtra(SlonikError):
 
     def __init__(self, feature: str, extra: str, package: str | None = None) -> None:
         missing = f" (the package {package} is missing)" if package else ""
-        super().__init__(f"{feature} needs an extra{missing}: pip install 'slonik[{extra}]'")
+        super().__init__(
+            f"{feature} needs an extra{missing}: pip install 'slonik[{extra}]' (in a checkout '.[{extra}]')"
+        )
         self.extra = extra
 
 

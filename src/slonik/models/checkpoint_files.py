@@ -16,6 +16,7 @@ from typing import Any
 from slonik.core.errors import MissingExtra, SlonikError
 from slonik.core.lookup import unknown_name
 from slonik.models import embedded
+from slonik.models.names import BASELINE_NAMES, ENCODER_NAMES
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -62,6 +63,10 @@ def resolve(model: str | Path) -> Path:
         return folder
     if folder.is_file():
         raise SlonikError(f"{folder} is a file: pass the checkpoint folder that holds it")
+    if name in BASELINE_NAMES:
+        raise SlonikError(
+            f"{name} is a baseline, which has no weights to work on: it can be measured and compared with"
+        )
     return hub_folder(name)
 
 
@@ -181,8 +186,6 @@ def hub_folder(name: str) -> Path:
 
 
 def _hint(name: str) -> str:
-    from slonik.models.names import ENCODER_NAMES
-
     return "" if "/" in name else f"; {unknown_name(name, ENCODER_NAMES, 'baseline or embedded model')}"
 
 

@@ -22,6 +22,7 @@ from slonik.core.passport import Passport
 from slonik.core.protocols import Encoder
 from slonik.core.sentence_config import SentenceConfig
 from slonik.models.checkpoint_files import read_config_json, read_tensors, resolve
+from slonik.models.device import chosen_device
 from slonik.models.encoder import TorchEncoder
 from slonik.models.names import BASELINE_NAMES, UNIVERSAL_SENTENCE_ENCODER
 from slonik.models.tokenizing import load_tokenizer, read_special_names, write_tokenizer
@@ -49,13 +50,14 @@ def load(
         trust_remote_code: run Python code that comes with the checkpoint.
 
     Raises:
-        SlonikError: no such model, or it is broken; the sentence names the file and what to do.
+        SlonikError: no such model or device, or it is broken; the sentence names the file and what to do.
         MissingExtra: the package that carries an embedded model is not installed.
     """
+    place = chosen_device(device)
     folder = resolve(model)
     mixed = dtype == AUTOCAST
     transformer = load_transformer(folder, dtype=dtype, trust_remote_code=trust_remote_code)
-    transformer.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))  # type: ignore[arg-type]
+    transformer.to(place)  # type: ignore[arg-type]
     name = str(model)
     passport = Passport.read(folder)
     if not (folder / "passport.json").exists():

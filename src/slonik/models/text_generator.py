@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrained
 from slonik.core.errors import SlonikError
 from slonik.core.seeds import derive_seed
 from slonik.models.checkpoint_files import read_config_json, read_tensors, resolve
+from slonik.models.device import chosen_device
 from slonik.models.loading import quiet_transformers
 from slonik.models.sampling import SamplingConfig, draw, token_probabilities
 from slonik.models.tokenizing import load_tokenizer, template_of
@@ -206,8 +207,9 @@ def load_generator(model: str | Path, *, device: str | None = None, dtype: str =
         dtype: of its weights; "auto" = as they are stored.
 
     Raises:
-        SlonikError: no such model, a broken one, or one that does not write.
+        SlonikError: no such model or device, a broken model, or one that does not write.
     """
+    place = chosen_device(device)
     folder = resolve(model)
     config = read_config_json(folder)
     read_tensors(folder)
@@ -225,5 +227,5 @@ def load_generator(model: str | Path, *, device: str | None = None, dtype: str =
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
         reason = " ".join(str(error).split())[:300]
         raise SlonikError(f"cannot load the model in {folder}: {reason}") from None
-    loaded.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    loaded.to(place)
     return TextGenerator(loaded, load_tokenizer(folder), str(model))

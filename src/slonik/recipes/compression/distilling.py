@@ -149,8 +149,8 @@ class HeldOut:
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
         """Figures of `agreement`; `translations`: share of held-out pairs whose translation is found; `near`:
-        correlation of the similarities of very similar texts; `choice`: the mean of `agreement` and `near`, which chooses
-        the checkpoint, for agreement alone does not see what similarity terms gain."""
+        correlation of the similarities of very similar texts; `choice`: the mean of `agreement` and `near`, which
+        chooses the checkpoint, for agreement alone does not see what similarity terms gain."""
         del model  # the student encoder wraps the very model that is trained
         with torch.autocast(self._student.device.type, torch.bfloat16):
             vectors = self._student.encode(self._texts + self._english + self._russian)
