@@ -23,6 +23,7 @@ class Outer(Config):
     model: str
     inner: Inner = Inner()
     maybe: Inner | None = None
+    steps: int | None = Field(7, ge=1)
 
 
 def test_file_and_overrides_meet(tmp_path: Path) -> None:
@@ -41,6 +42,7 @@ def test_file_and_overrides_meet(tmp_path: Path) -> None:
         ("inner: {}\n", "'model' is missing"),
         ("- a\n", "not a mapping"),
         ("a: [\n", "not valid YAML"),
+        ("a: 2026-13-01\n", "not valid YAML: month must be in 1"),
     ],
 )
 def test_bad_recipes(tmp_path: Path, text: str, sentence: str) -> None:
@@ -54,3 +56,21 @@ def test_missing_recipe_and_bad_override(tmp_path: Path) -> None:
         read_config(Outer, tmp_path / "none.yaml")
     with pytest.raises(SlonikError, match="key=value"):
         parse_overrides(["epochs"])
+
+
+def test_null_is_said_by_an_override_and_not_by_an_option_that_was_not_given(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("model: a\nsteps: 3\nmaybe: {epochs: 2}\n")
+    not_given = {"model": None, "steps": None}
+    assert read_config(Outer, tmp_path / "r.yaml", not_given).steps == 3
+    config = read_config(Outer, tmp_path / "r.yaml", not_given | parse_overrides(["steps=null", "maybe=~"]))
+    assert (config.model, config.steps, config.maybe) == ("a", None, None)
+    assert read_config(Outer, None, {"model": "a"} | parse_overrides(["steps="])).steps is None
+    with pytest.raises(SlonikError, match=r"the field 'inner.epochs' is None"):
+        read_config(Outer, tmp_path / "r.yaml", parse_overrides(["inner.epochs=null"]))
+
+
+@pytest.mark.parametrize("pair", ["train.betas=[0.9", "a={b", "a='x", "a=2026-13-01", "a=b: c: d"])
+def test_an_override_that_is_not_yaml_is_one_sentence(pair: str) -> None:
+    with pytest.raises(SlonikError, match=r"the value of --set .* is not valid YAML: ") as caught:
+        parse_overrides([pair])
+    assert "\n" not in str(caught.value)

@@ -23,6 +23,8 @@ class Config(BaseModel):
 
 
 C = TypeVar("C", bound=BaseModel)
+NULL = object()
+"""An override that says null; None among overrides is an option that was not given."""
 
 
 def build_config(cls: type[C], values: Mapping[str, Any], *, source: str = "the configuration") -> C:
@@ -74,17 +76,13 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
     Raises:
         SlonikError: no such file, not YAML, or not a mapping.
     """
-    import yaml
-
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise SlonikError(f"there is no recipe {path}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SlonikError(f"cannot read the recipe {path}: {error}") from None
-    except yaml.YAMLError as error:
-        detail = str(error).replace("\n", " ")
-        raise SlonikError(f"the recipe {path} is not valid YAML: {detail}") from None
+    content = _from_yaml(text, f"the recipe {path}")
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -96,30 +94,48 @@ def read_config(cls: type[C], path: str | Path | None, overrides: Mapping[str, A
     """A configuration from a recipe file (optional) with overrides on top.
 
     Args:
-        overrides: dotted field names -> values ("distill.epochs": 3); None values are left out.
+        overrides: dotted field names -> values ("distill.epochs": 3); None values are left out, NULL sets a field to
+            None.
     """
     values = read_recipe(path) if path is not None else {}
     for dotted, value in (overrides or {}).items():
         if value is not None:
-            _set(values, dotted.split("."), value)
+            _set(values, dotted.split("."), None if value is NULL else value)
     return build_config(cls, values, source=f"the recipe {path}" if path is not None else "the options")
 
 
 def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
-    """`["a.b=1", "c=x"]` as {"a.b": 1, "c": "x"}; values are read as YAML scalars.
+    """`["a.b=1", "c=x", "d=null"]` as {"a.b": 1, "c": "x", "d": NULL}; values are read as YAML.
 
     Raises:
-        SlonikError: an item without "=".
+        SlonikError: an item without "=", or a value that is not YAML.
     """
-    import yaml
-
     overrides: dict[str, Any] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise SlonikError(f"--set {pair!r} is not of the form key=value")
-        overrides[name] = yaml.safe_load(value)
+        read = _from_yaml(value, f"the value of --set {pair!r}")
+        overrides[name] = NULL if read is None else read
     return overrides
+
+
+def _from_yaml(text: str, what: str) -> Any:
+    """What `text` says in YAML.
+
+    Raises:
+        SlonikError: it is not YAML, or a value in it is none (a 13th month).
+    """
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
+        detail = " ".join(str(error).split())
+        if isinstance(error, yaml.MarkedYAMLError) and error.problem and error.problem_mark:
+            mark = error.problem_mark
+            detail = f"{error.problem} (line {mark.line + 1}, column {mark.column + 1})"
+        raise SlonikError(f"{what} is not valid YAML: {detail}") from None
 
 
 def _set(values: dict[str, Any], names: Sequence[str], value: Any) -> None:
