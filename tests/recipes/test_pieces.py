@@ -38,6 +38,16 @@ def test_sentinels_are_counted_from_number_zero_and_prefixes_are_found() -> None
         pieces.need("mask", "this")
 
 
+@pytest.mark.parametrize("mark", ["", "▁"])
+def test_sentinels_that_are_no_special_tokens_are_found_and_are_no_text(mark: str) -> None:
+    tokenizer = tiny.tokenizer("unigram")
+    tokenizer.add_tokens([f"{mark}<extra_id_{number}>" for number in (1, 0)])
+    pieces = pieces_of(tokenizer)
+    size = tokenizer.get_vocab_size()
+    assert pieces.sentinels == (size - 1, size - 2)
+    assert pieces.special[-2:].all() and not pieces.bytes[-2:].any()
+
+
 def test_rows_beyond_the_vocabulary_are_special() -> None:
     pieces = pieces_of(tiny.tokenizer("bpe"), rows=600)
     assert pieces.size == 600 and pieces.special[tiny.tokenizer("bpe").get_vocab_size() :].all()

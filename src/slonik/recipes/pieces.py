@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from slonik.objectives.pieces import Pieces
 from slonik.tokenizers.vocabulary import Vocabulary, byte_alphabet, read_vocabulary
 
-_SENTINEL = re.compile(r"<extra_id_(\d+)>")
+_SENTINEL = re.compile(r"▁?<extra_id_(\d+)>")
 _STYLES = {
     "pad": ("<pad>", "[PAD]"),
     "mask": ("<mask>", "[MASK]"),
@@ -38,12 +38,13 @@ def pieces_of(tokenizer: Tokenizer, names: Mapping[str, str] | None = None, *, r
     # Words added to the vocabulary stand beside the special tokens in the file, and are text.
     words = [token["id"] for token in vocabulary.json["added_tokens"] if not token["special"]]
     special[words] = False
+    sentinels = _sentinels(vocabulary)
+    special[sentinels] = True
     begins, sizes = np.ones(size, dtype=np.bool_), np.zeros(size, dtype=np.int64)
     for number, piece in vocabulary.pieces.items():
         if not special[number]:
             begins[number], sizes[number] = _facts(piece, number, vocabulary)
     named = {vocabulary.pieces[number]: number for number in vocabulary.specials}
-    sentinels = sorted((int(found[1]), number) for token, number in named.items() if (found := _SENTINEL.match(token)))
     roles = {role: _role(role, names or {}, tokenizer) for role in _STYLES}
     pad = roles.pop("pad")
     return Pieces(
@@ -51,10 +52,21 @@ def pieces_of(tokenizer: Tokenizer, names: Mapping[str, str] | None = None, *, r
         starts_word=begins,
         bytes=sizes,
         pad=0 if pad is None else pad,
-        sentinels=tuple(number for _, number in sentinels),
+        sentinels=tuple(sentinels),
         named=named,
         **roles,
     )
+
+
+def _sentinels(vocabulary: Vocabulary) -> list[int]:
+    """Ids of `<extra_id_0>`, `<extra_id_1>`, ...: added tokens, special or not, or pieces proper (mT5's)."""
+    found: dict[int, int] = {}
+    for number, piece in vocabulary.pieces.items():
+        if "<extra_id_" in piece and (match := _SENTINEL.fullmatch(piece)):
+            order = int(match[1])
+            if order not in found or number in vocabulary.specials:
+                found[order] = number
+    return [found[order] for order in sorted(found)]
 
 
 def _role(role: str, names: Mapping[str, str], tokenizer: Tokenizer) -> int | None:
