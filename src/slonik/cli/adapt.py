@@ -18,7 +18,7 @@ def adapt(
     recipe: Path | None = typer.Argument(None, help="YAML file with fields of the recipe."),
     corpus: list[str] = typer.Option([], help="Texts of the domain (.txt, .jsonl, .parquet, .gz, hub:OWNER/NAME)."),
     general: list[str] = typer.Option([], help="Other texts: for a missing head, and to see what is forgotten."),
-    objective: str | None = typer.Option(None, help="mlm (encoders) or clm (decoders)."),
+    objective: str | None = typer.Option(None, help="mlm, clm or denoising (T5); default: the model's own."),
     out: Path = typer.Option(..., help="Folder for the adapted checkpoint."),
     steps: int | None = typer.Option(None, min=1, help="Optimizer steps (default: --epochs)."),
     epochs: float | None = typer.Option(None, help="Passes over the domain corpus (1)."),
@@ -35,7 +35,7 @@ def adapt(
     set_: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Override any field of the recipe."),
     json_file: Path | None = typer.Option(None, "--json", help="Write result records to this file.", metavar="FILE"),
 ) -> None:
-    """Train an encoder (masked words) or a decoder (next word) on with the texts of a domain.
+    """Train an encoder (masked words), a decoder (next word) or a T5 (corrupted spans) on with the texts of a domain.
 
     Bits per byte on held-out texts of the domain, and of --general, before and after: what was learnt, and what was
     forgotten. A checkpoint without a language-model head gets one, trained first with the body frozen. Pooling and

@@ -1,4 +1,4 @@
-"""An encoder or decoder together with its language-model head: load, attach a head where there is none, save.
+"""An encoder, a decoder or a T5 together with its language-model head: load, attach a head where there is none, save.
 
 `models.load` gives encoders without heads; training on words needs the head, and a checkpoint that comes out must
 still load as the sentence encoder that it was. A head that is missing is attached: tied to the embeddings, its
@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from slonik.core.atomic import new_folder
@@ -25,9 +25,17 @@ from slonik.models.encoder import STORED_NAMES, TorchEncoder, position_limit, te
 from slonik.models.loading import load_transformer, quiet_transformers, register_slim
 from slonik.models.tokenizing import load_tokenizer, read_special_names, write_tokenizer
 
-Kind = Literal["mlm", "clm"]
-_CLASSES: dict[str, Any] = {"mlm": AutoModelForMaskedLM, "clm": AutoModelForCausalLM}
-_WHAT = {"mlm": "a masked-language model", "clm": "a causal language model"}
+Kind = Literal["mlm", "clm", "denoising"]
+_CLASSES: dict[str, Any] = {
+    "mlm": AutoModelForMaskedLM,
+    "clm": AutoModelForCausalLM,
+    "denoising": AutoModelForSeq2SeqLM,
+}
+_WHAT = {
+    "mlm": "a masked-language model",
+    "clm": "a causal language model",
+    "denoising": "an encoder-decoder",
+}
 _ONLY_DECODERS = ("gpt2", "gpt_neo", "gpt_neox", "llama", "qwen2", "qwen3", "gemma", "mistral", "opt")
 
 
@@ -55,7 +63,10 @@ class LanguageModel:
 
     @property
     def max_length(self) -> int:
-        """The most tokens of a text."""
+        """The most tokens of a text; of an encoder-decoder with relative positions, what its config names."""
+        if _is_encoder_decoder(self.model):
+            named = getattr(self.model.config, "n_positions", None) or self.sentence.max_length
+            return min(int(named), position_limit(self.body))
         return min(self.sentence.max_length, position_limit(self.body))
 
     @property
@@ -66,10 +77,14 @@ class LanguageModel:
         return base
 
     def weights_hash(self) -> str:
-        """sha256 over the weights, the head's included."""
+        """sha256 over the weights, head included; a table shared within an encoder-decoder counts once."""
+        state = dict(self.model.state_dict())
+        if _is_encoder_decoder(self.model):
+            shared: dict[int, str] = {}
+            state = {name: part for name, part in state.items() if shared.setdefault(part.data_ptr(), name) == name}
         return hash_tensors(
             (name, STORED_NAMES[tensor.dtype], tuple(tensor.shape), tensor_bytes(tensor))
-            for name, tensor in self.model.state_dict().items()
+            for name, tensor in state.items()
         )
 
     def encoder(self) -> TorchEncoder:
@@ -89,16 +104,11 @@ def load_language_model(model: str | Path, kind: Kind, *, seed: int = 0) -> Lang
     folder = resolve(model)
     config = read_config_json(folder)
     family = str(config["model_type"])
-    if kind == "mlm" and family in _ONLY_DECODERS:
-        raise SlonikError(f"{model} is a decoder ({family}): adapt it with --objective clm")
-    if config.get("is_encoder_decoder"):
-        raise SlonikError(
-            f"{model} is an encoder-decoder ({family}): only encoders (mlm) and decoders (clm) are trained on from a "
-            "checkpoint; slonik pretrain makes fresh ones"
-        )
-    if kind == "clm" and family in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not config.get("is_decoder"):
-        # Transformers would give it a head for next words, and let every word look at the next one.
-        raise SlonikError(f"{model} is an encoder ({family}): adapt it with --objective mlm")
+    natural = _natural(config)
+    if natural is not None and kind != natural:
+        # Of an encoder, Transformers would make a decoder where every word looks at the next one.
+        what = {"mlm": "an encoder", "clm": "a decoder", "denoising": "an encoder-decoder"}[natural]
+        raise SlonikError(f"{model} is {what} ({family}): adapt it with --objective {natural}")
     register_slim(config)
     body = load_transformer(folder)  # checks weights and config, keeps a pooler
     with torch.random.fork_rng(devices=[]):
@@ -108,7 +118,7 @@ def load_language_model(model: str | Path, kind: Kind, *, seed: int = 0) -> Lang
     if getattr(body, "pooler", None) is not None:
         made.base_model.pooler = body.pooler  # the class with a head has none; sentence vectors may use it
     head = [name for name in missing if not name.startswith(f"{prefix}.")]
-    if head and kind == "clm":
+    if head and kind != "mlm":
         raise SlonikError(f"the weights of {model} have no language-model head that is its own ({head[0]} is missing)")
     passport = Passport.read(folder)
     if not (folder / "passport.json").exists():
@@ -117,6 +127,29 @@ def load_language_model(model: str | Path, kind: Kind, *, seed: int = 0) -> Lang
         made.eval(), load_tokenizer(folder), read_special_names(folder), SentenceConfig.read(folder), passport,
         str(model), has_head=not head,
     )  # fmt: skip
+
+
+def _is_encoder_decoder(model: PreTrainedModel) -> bool:
+    return bool(getattr(model.config, "is_encoder_decoder", False))
+
+
+def natural_kind(model: str | Path) -> Kind:
+    """What the language model of a checkpoint is trained for: encoders mlm, decoders clm, encoder-decoders denoising.
+
+    Raises:
+        SlonikError: no such checkpoint, or a broken one.
+    """
+    return _natural(read_config_json(resolve(model))) or "mlm"
+
+
+def _natural(config: dict[str, Any]) -> Kind | None:
+    """None for families that are not known."""
+    family = config["model_type"]
+    if config.get("is_encoder_decoder"):
+        return "denoising"
+    if family in _ONLY_DECODERS:
+        return "clm"
+    return "mlm" if family in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not config.get("is_decoder") else None
 
 
 def _with_head(folder: Path, kind: Kind, family: str) -> tuple[PreTrainedModel, list[str]]:
@@ -135,7 +168,8 @@ def _with_head(folder: Path, kind: Kind, family: str) -> tuple[PreTrainedModel, 
 def save_language_model(language: LanguageModel, folder: str | Path, *, overwrite: bool = False) -> Path:
     """Write model, head, tokenizer, sentence settings and passport, atomically.
 
-    The folder loads as a sentence encoder (`slonik.load`, AutoModel) and with its head (AutoModelForMaskedLM ...).
+    The folder loads as a sentence encoder (`slonik.load`, AutoModel) and with its head (AutoModelForMaskedLM ...); an
+    encoder-decoder gets no sentence settings.
 
     Raises:
         SlonikError: the folder is not empty (and not `overwrite`), or the disk is full.
@@ -150,7 +184,8 @@ def save_language_model(language: LanguageModel, folder: str | Path, *, overwrit
             max_length=language.max_length,
             types=int(getattr(language.model.config, "type_vocab_size", 0) or 0) > 1,
         )
-        language.sentence.write(unfinished, int(language.model.config.hidden_size))
+        if not _is_encoder_decoder(language.model):
+            language.sentence.write(unfinished, int(language.model.config.hidden_size))
         language.passport.write(unfinished)
         read_tensors(unfinished)
     return target

@@ -1,4 +1,4 @@
-"""Train a checkpoint on with the texts of a domain: RuCyBERT's story for encoders, newsGPT's for decoders.
+"""Train a checkpoint on with the texts of a domain: RuCyBERT's story for encoders, newsGPT's for decoders; and T5s.
 
 Source: the practice of RuCyBERT (RuBERT trained on with masked words of 500,000 security news) and newsGPT. Stages,
 each done once and kept: another vocabulary where one is asked for; a language-model head where the checkpoint has
@@ -14,27 +14,36 @@ import copy
 import math
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from slonik.core import atomic
+from slonik.core.config import build_config
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_bytes
 from slonik.core.passport import Step
 from slonik.core.records import Record
-from slonik.models.language_model import LanguageModel, load_language_model, save_language_model
+from slonik.models.language_model import (
+    Kind,
+    LanguageModel,
+    load_language_model,
+    natural_kind,
+    save_language_model,
+)
 from slonik.objectives.clm import CausalLanguageModel
 from slonik.objectives.mlm import MaskedLanguageModel
 from slonik.objectives.packed import can_pack
 from slonik.recipes.adaptation.config import AdaptConfig
 from slonik.recipes.adaptation.corpus import AdaptTexts, adapt_texts, training_sequences
+from slonik.recipes.adaptation.denoising import denoisers_of, denoising_of
+from slonik.recipes.adaptation.held_out import HeldOutBits
 from slonik.recipes.adaptation.report import adapt_records, markdown_table
 from slonik.recipes.adaptation.teacher import shortened, taught, teacher_of
 from slonik.recipes.adaptation.vocabulary import changed_vocabulary
-from slonik.recipes.bits_per_byte import BitsPerByte, TextBits
+from slonik.recipes.bits_per_byte import TextBits
 from slonik.recipes.compression.compress import Announce, work_folder
 from slonik.recipes.pieces import pieces_of
 from slonik.recipes.steps import Steps
@@ -67,19 +76,39 @@ def run_adapt(config: AdaptConfig, announce: Announce = lambda line: None) -> Ad
     out = Path(config.out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SlonikError(f"{out} is there already: choose another --out or remove it")
-    language = load_language_model(config.model, config.objective, seed=config.seed)
+    config = with_objective(config)
+    language = load_language_model(config.model, _kind(config), seed=config.seed)
     if config.max_length > language.max_length:
         raise SlonikError(
             f"sequences of {config.max_length} tokens are longer than the {language.max_length} positions of "
             f"{config.model}: lower max_length"
         )
-    role = "mask" if config.objective == "mlm" else "eos"
-    pieces_of(language.tokenizer, language.names).need(role, f"the objective {config.objective}")
+    pieces = pieces_of(language.tokenizer, language.names)
+    pieces.need("mask" if config.objective == "mlm" else "eos", f"the objective {config.objective}")
+    if config.objective == "denoising":
+        denoising_of(config, pieces)
     steps = Steps(work_folder(out), announce)
     language = changed_vocabulary(config, language)
     teacher = teacher_of(config, language)
     texts = adapt_texts(config, language.tokenizer, steps.folder)
     return _Adapting(config, language, teacher, texts, steps, announce).finish(out)
+
+
+def with_objective(config: AdaptConfig) -> AdaptConfig:
+    """The recipe with the model's own objective where it names none.
+
+    Raises:
+        SlonikError: no such model, or fields that this objective does not go with.
+    """
+    if config.objective is not None:
+        return config
+    found = natural_kind(config.model)
+    return build_config(AdaptConfig, config.model_dump() | {"objective": found}, source=f"adapting {config.model}")
+
+
+def _kind(config: AdaptConfig) -> Kind:
+    assert config.objective is not None
+    return config.objective
 
 
 class _Adapting:
@@ -96,7 +125,8 @@ class _Adapting:
     ) -> None:
         self.config, self.texts, self.steps, self.announce = config, texts, steps, announce
         self.teacher = teacher
-        self.parent = language.encoder().weights_hash()
+        denoising = config.objective == "denoising"
+        self.parent = language.weights_hash() if denoising else language.encoder().weights_hash()
         self.language = language = shortened(config, language)
         self.pieces = pieces_of(language.tokenizer, language.names)
         self.pack = config.max_length if can_pack(language.model) else None
@@ -104,10 +134,9 @@ class _Adapting:
         tokens = int(domain.lengths(0).sum())
         per_epoch = max(1, math.ceil(tokens / config.train.batch_tokens))
         self.max_steps = config.train.max_steps or max(1, round(config.train.epochs * per_epoch))
-        self.measures = {"domain": BitsPerByte([d.text for d in texts.domain_held], max_length=config.max_length)}
+        self.measures = {"domain": HeldOutBits(config, [document.text for document in texts.domain_held])}
         if texts.general_held:
-            general = [document.text for document in texts.general_held]
-            self.measures["general"] = BitsPerByte(general, max_length=config.max_length)
+            self.measures["general"] = HeldOutBits(config, [document.text for document in texts.general_held])
 
     def finish(self, out: Path) -> Adaptation:
         """Run the stages, write the checkpoint and the report."""
@@ -153,7 +182,7 @@ class _Adapting:
         title = "training the head, body frozen" if not body else f"adapting on the domain ({config.objective})"
         result = self.steps.run(name, inputs, f"{title}, {self._steps_of(body):,} steps", work)
         if not result.fresh:
-            language.model = load_language_model(result.folder / "model", config.objective).model
+            language.model = load_language_model(result.folder / "model", _kind(config)).model
         language.has_head = True
 
     def _steps_of(self, body: bool) -> int:
@@ -168,6 +197,8 @@ class _Adapting:
             asked["train"].pop(operational)
         asked["head"].pop("compare")
         asked["steps"] = self.max_steps
+        if config.objective == "denoising":
+            asked["denoisers"] = [asdict(each) for each in denoisers_of(config, self.pieces)]
         if self.teacher is not None:
             asked |= {"teacher": self.teacher.weights_hash(), "distilbert": config.distilbert.model_dump(mode="json")}
         return asked | {"texts": self.texts.key, "start": language.weights_hash(), "stage": name}
@@ -180,11 +211,11 @@ class _Adapting:
         loader = SequenceLoader(
             sequences, objective, batch_tokens=config.train.batch_tokens, pack_to=self.pack, seed=config.seed
         )
-        choosing = BitsPerByte(self.texts.choosing, max_length=config.max_length)
+        choosing = HeldOutBits(config, self.texts.choosing)
 
         def evaluate(current: nn.Module) -> dict[str, float]:
             del current  # the language model wraps the very model that is trained
-            return {"bits_per_byte": choosing.measure(language, config.objective).per_byte}
+            return {"bits_per_byte": choosing.measure(language).per_byte}
 
         trained = _only_head_trains(model) if not body else _all_but_pooler_train(model)
         try:
@@ -201,6 +232,8 @@ class _Adapting:
     def _objective(self, language: LanguageModel, body: bool) -> TextObjective:
         if self.config.objective == "clm":
             return CausalLanguageModel(self.pieces, pack_to=self.pack)
+        if self.config.objective == "denoising":
+            return denoising_of(self.config, self.pieces)
         words = MaskedLanguageModel(self.pieces, self.config.masking, pack_to=self.pack)
         return words if self.teacher is None or not body else taught(words, language, self.teacher, self.config)
 
@@ -226,10 +259,12 @@ class _Adapting:
         """Bits of the held-out texts, measured once for these weights."""
         inputs = {"weights": language.weights_hash(), "texts": self.texts.key, "length": self.config.max_length}
         inputs |= {"documents": self.config.measured_documents, "objective": self.config.objective}
+        if self.config.objective == "denoising":
+            inputs["denoisers"] = [asdict(each) for each in denoisers_of(self.config, self.pieces)]
 
         def work(folder: Path) -> Mapping[str, Any]:
             del folder
-            found = {name: measure.measure(language, self.config.objective) for name, measure in self.measures.items()}
+            found = {name: measure.measure(language) for name, measure in self.measures.items()}
             return {name: bits.as_lists() for name, bits in found.items()}
 
         result = self.steps.run(f"measure_{stage}", inputs, f"measuring {stage}", work)

@@ -68,7 +68,9 @@ class AdaptConfig(Config):
     """Of the recipe file; a recipe of another version is refused."""
     model: str
     out: str
-    objective: Literal["mlm", "clm"] = "mlm"
+    objective: Literal["mlm", "clm", "denoising"] | None = None
+    """Masked words, the next word, or corrupted spans; None = the model's own: mlm for encoders, clm for decoders,
+    denoising for encoder-decoders."""
     corpus: CorpusSettings
     """Texts of the domain."""
     general: CorpusSettings | None = None
@@ -78,6 +80,8 @@ class AdaptConfig(Config):
     max_length: int = Field(128, ge=8)
     """Tokens of a sequence, specials included; several documents share a row of so many."""
     masking: MaskingConfig = MaskingConfig(unit="word")
+    denoisers: Literal["t5", "fred-t5", "ul2"] | None = None
+    """denoising: the mixture; None = fred-t5 or ul2 where the tokenizer has its prefixes, else t5."""
     every: int | None = Field(None, ge=2)
     """Keep the first of every so many layers: 2 makes DistilBERT's student."""
     teacher: str | None = None
@@ -97,9 +101,15 @@ class AdaptConfig(Config):
     def _has_texts(self) -> Self:
         if not self.corpus.files:
             raise ValueError("give at least one corpus file of the domain")
-        if self.vocabulary.tokenizer and self.objective == "clm":
-            raise ValueError("a new tokenizer is for masked-language models; decoders keep theirs")
-        if self.teacher and self.objective == "clm":
+        if self.vocabulary.tokenizer and self.objective in ("clm", "denoising"):
+            raise ValueError("a new tokenizer is for masked-language models; decoders and encoder-decoders keep theirs")
+        if self.vocabulary.new_words and self.objective == "denoising":
+            raise ValueError("new words are for encoders and decoders; encoder-decoders keep their vocabulary")
+        if self.every and self.objective == "denoising":
+            raise ValueError(
+                "a student of every second layer is made of encoders and decoders, not of encoder-decoders"
+            )
+        if self.teacher and self.objective in ("clm", "denoising"):
             raise ValueError("a teacher is for masked-language models: its guesses are for masked words")
         if self.teacher and (self.vocabulary.tokenizer or self.vocabulary.new_words):
             raise ValueError("a teacher does not know the pieces of a new vocabulary: adapt first, then teach")

@@ -17,6 +17,7 @@ from slonik.data.token_corpus import TokenCorpus
 from slonik.models.tokenizing import template_of
 from slonik.objectives.pieces import Pieces
 from slonik.recipes.adaptation.config import AdaptConfig
+from slonik.recipes.adaptation.denoising import denoising_of
 from slonik.recipes.corpus_shards import CorpusSettings, corpus_key, prepare_corpus
 
 
@@ -72,7 +73,13 @@ def adapt_texts(config: AdaptConfig, tokenizer: Tokenizer, folder: Path) -> Adap
 def training_sequences(
     config: AdaptConfig, corpus: TokenCorpus, tokenizer: Tokenizer, pieces: Pieces
 ) -> TokenSequences:
-    """The corpus cut at document borders into sequences of at most `config.max_length` tokens."""
+    """The corpus cut at document borders into sequences of at most `config.max_length` tokens.
+
+    For denoising: without specials, of at most as many tokens as a full input of `max_length` is made of.
+    """
+    if config.objective == "denoising":
+        length = denoising_of(config, pieces).text_length
+        return TokenSequences(corpus, "documents", length, Specials(), seed=config.seed)
     if config.objective == "mlm":
         template = template_of(tokenizer)
         specials = Specials(template.head, template.tail)
