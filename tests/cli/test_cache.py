@@ -21,7 +21,12 @@ def test_show_then_clear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     folder.mkdir(parents=True)
     (folder / "rows.raw").write_bytes(b"x" * 2_500_000)
     shown = CliRunner().invoke(app, ["cache"])
-    assert shown.exit_code == 0 and "training/states" in shown.output and "2.5 MB" in shown.output
+    assert (
+        shown.exit_code == 0
+        and "training/states" in shown.output
+        and "2.5 MB" in shown.output
+        and "today" in shown.output
+    )
     assert "0 removed" in CliRunner().invoke(app, ["cache", "clear", "training", "--unused-days", "1"]).output
     assert "1 removed" in CliRunner().invoke(app, ["cache", "clear", "training"]).output
     assert not folder.exists()

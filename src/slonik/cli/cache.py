@@ -39,8 +39,7 @@ def show(context: typer.Context) -> None:
     for kind, what in KINDS.items():
         mine = [entry for entry in entries if entry.kind == kind]
         if mine:
-            used = max(entry.used for entry in mine)
-            cells = (kind, what, str(len(mine)), _size(mine), f"{(time.time() - used) / 86400:.0f} days ago")
+            cells = (kind, what, str(len(mine)), _size(mine), _ago(max(entry.used for entry in mine)))
             rows.append(Row(tuple(Cell(text) for text in cells)))
     if not rows:
         typer.echo(f"nothing is kept in {cache_dir()}")
@@ -63,6 +62,12 @@ def clear(
 
     removed = clear_cache(cache_dir(), kinds, unused_days=unused_days)
     typer.echo(f"{len(removed)} removed from {cache_dir()}, {_size(removed)} freed")
+
+
+def _ago(when: float) -> str:
+    """Whole days since a time in seconds since 1970."""
+    days = int((time.time() - when) // 86400)
+    return "today" if days < 1 else f"{days} day{'s' if days > 1 else ''} ago"
 
 
 def _size(entries: list[CacheEntry]) -> str:
