@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from slonik.core.atomic import new_folder
+from slonik.core.atomic import new_folder, write_bytes
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_json
 from slonik.core.passport import Passport
@@ -24,6 +24,7 @@ from slonik.models.checkpoint_files import hash_tensors
 from slonik.models.encoder import STORED_NAMES, TorchEncoder
 from slonik.models.heads import build_head
 from slonik.models.loading import load, save
+from slonik.models.piece_masking import PieceMasking
 from slonik.models.task_config import TaskConfig
 
 HEAD_FILE = "head.safetensors"
@@ -36,7 +37,12 @@ class TaskModel(nn.Module):
         encoder: its transformer becomes a submodule and is trained along.
         head: takes (hidden, batch), see `slonik.models.heads`.
         config: what the outputs mean.
+
+    Attributes:
+        masking: hides pieces of training inputs, while it is set.
     """
+
+    masking: PieceMasking | None = None
 
     def __init__(self, encoder: TorchEncoder, head: nn.Module, config: TaskConfig) -> None:
         super().__init__()
@@ -64,6 +70,8 @@ class TaskModel(nn.Module):
         if "hidden" in batch:
             return batch["hidden"]
         ids = batch["input_ids"]
+        if self.training and self.masking is not None:
+            ids = self.masking(ids)
         flat = {"input_ids": ids.flatten(0, -2), "attention_mask": batch["attention_mask"].flatten(0, -2)}
         if self._takes_types and "token_type_ids" in batch:
             flat["token_type_ids"] = batch["token_type_ids"].flatten(0, -2)
@@ -99,9 +107,17 @@ def new_task_model(encoder: TorchEncoder, config: TaskConfig, *, seed: int = 0) 
 
 
 def save_task_model(
-    model: TaskModel, folder: str | Path, passport: Passport | None = None, *, overwrite: bool = False
+    model: TaskModel,
+    folder: str | Path,
+    passport: Passport | None = None,
+    *,
+    overwrite: bool = False,
+    beside: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Write the whole task model, atomically.
+
+    Args:
+        beside: further files of the folder, name -> content.
 
     Raises:
         SlonikError: the folder is not empty (and not `overwrite`), or the disk is full.
@@ -112,6 +128,8 @@ def save_task_model(
         head = {name: tensor.detach().cpu().contiguous() for name, tensor in model.head.state_dict().items()}
         save_file(head, unfinished / HEAD_FILE)
         model.config.write(unfinished)
+        for name, content in (beside or {}).items():
+            write_bytes(unfinished / name, content)
     return target
 
 

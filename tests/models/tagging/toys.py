@@ -12,6 +12,7 @@ from slonik.data.annotations.document import Document, Span
 from slonik.models.tagging.bilstm import BiLstmConfig
 from slonik.models.tagging.bio import BioLabels
 from slonik.models.tagging.folder import encoder_tagger, new_bilstm
+from slonik.models.tagging.name_list import NameList
 from slonik.models.tagging.neural_tagger import NeuralTagger
 from slonik.models.tagging.word_features import WordFeatures, frequent_characters, frequent_words
 from slonik.models.tagging.word_table import WordTable
@@ -57,23 +58,37 @@ def table(dimension: int = 12, parts: int = 4, codes: int = 16) -> WordTable:
     return WordTable(words, values, rng.integers(0, codes, (len(words), parts)).astype(np.uint8))
 
 
-def bilstm(*, crf: bool = False, seed: int = 0, window: int = 16, overlap: int = 6, **sizes: object) -> NeuralTagger:
+def bilstm(
+    *,
+    crf: bool = False,
+    seed: int = 0,
+    window: int = 16,
+    overlap: int = 6,
+    names: NameList | None = None,
+    **sizes: object,
+) -> NeuralTagger:
     """An untrained tiny BiLSTM tagger."""
     texts = [one.text for one in documents()]
     features = WordFeatures(
-        table(), frequent_words(texts, 2), frequent_characters(texts, 1), window=window, overlap=overlap
+        table(), frequent_words(texts, 2), frequent_characters(texts, 1), window=window, overlap=overlap, names=names
     )
     given = {"hidden": 12, "character_features": 8, "learnt_words": 6, "dropout": 0.0, "word_dropout": 0.0}
-    given |= {"window": window, "overlap": overlap, **sizes}
+    given |= {"window": window, "overlap": overlap, "names": names is not None, **sizes}
     return new_bilstm(LABELS, BiLstmConfig(crf=crf, **given), features, seed=seed)  # type: ignore[arg-type]
 
 
 def encoder(
-    folder: Path, *, family: str = "bert", crf: bool = False, max_length: int = 24, layers: int = 0
+    folder: Path,
+    *,
+    family: str = "bert",
+    crf: bool = False,
+    max_length: int = 24,
+    layers: int = 0,
+    names: NameList | None = None,
 ) -> NeuralTagger:
     """An untrained tagger over a tiny encoder, whose checkpoint is written to `folder`."""
     config = TaskConfig(
-        kind="tokens", task="ner", target="tags", labels=LABELS.names, head={"crf": crf, "layers": layers},
-        max_length=max_length, details={"overlap": 8},
+        kind="tokens", task="ner", target="tags", labels=LABELS.names, max_length=max_length, details={"overlap": 8},
+        head={"crf": crf, "layers": layers, "names": names is not None},
     )  # fmt: skip
-    return encoder_tagger(new_task_model(models.load(checkpoint(folder, family)), config), "tiny")
+    return encoder_tagger(new_task_model(models.load(checkpoint(folder, family)), config), "tiny", names=names)

@@ -180,7 +180,7 @@ def test_a_tagger_learns_the_texts_that_it_sees(tmp_path: Path, crf: bool) -> No
     tuning = {"epochs": 40, "batch_tokens": 32, "evaluations": 1, "learning_rate": 1e-2}
     system = System(name="mine", kind="bilstm", crf=crf, sizes=BiLstmConfig(**SIZES), tuning=tuning)
     texts = [one.text for one in documents()]
-    tagger = new_tagger(system, LABELS, texts, overlap=8, seed=0)
+    tagger = new_tagger(system, LABELS, documents(), overlap=8, seed=0)
     assert exact_f1(documents(), tagger.tag(texts)) < 0.3
     material = Material(documents(), documents(), [], None, tmp_path)
     train_tagger(tagger, system, material, tmp_path / "run", seed=0, identity={})

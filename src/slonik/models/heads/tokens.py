@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from slonik.models.tagging.crf import LinearChainCrf
 
 POSITIONS = "positions"
+_NAME_UNITS = 128
 
 
 class TokenHead(nn.Module):
@@ -30,10 +31,19 @@ class TokenHead(nn.Module):
         layers: 0 reads the last layer; K reads all K states of the encoder (its layers and embeddings), normalised and
             averaged with learnt weights (ELMo, Peters et al. 2018, section 3.2). Sentence encoders want it: their last
             layer gives all words of a text nearly one vector.
+        names: read `batch["names"]` (B, W, L) too, what a list of names says of each word (`NameList`): a small network
+            weighs it against the state of the word, and what it finds is added to the scores.
     """
 
     def __init__(
-        self, dimension: int, outputs: int, *, crf: bool = False, dropout: float = 0.1, layers: int = 0
+        self,
+        dimension: int,
+        outputs: int,
+        *,
+        crf: bool = False,
+        dropout: float = 0.1,
+        layers: int = 0,
+        names: bool = False,
     ) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
@@ -41,6 +51,11 @@ class TokenHead(nn.Module):
         self.crf = LinearChainCrf(outputs, learnt=crf)
         self.mixture = nn.Parameter(torch.zeros(layers)) if layers else None
         self.reads_all_layers = layers > 0
+        self.names = (
+            nn.Sequential(nn.Linear(dimension + outputs, _NAME_UNITS), nn.GELU(), nn.Linear(_NAME_UNITS, outputs))
+            if names
+            else None
+        )
 
     def forward(self, hidden: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """(B, T, D), or (K, B, T, D) -> emissions (B, W, L), float32; `batch["positions"]` (B, W) are places in T."""
@@ -51,5 +66,8 @@ class TokenHead(nn.Module):
         else:
             states = functional.layer_norm(hidden[:, rows, places], hidden.shape[-1:])  # (K, B, W, D)
             words = torch.einsum("k,kbwd->bwd", self.mixture.softmax(0).to(states.dtype), states)
-        scores: Tensor = self.output(self.dropout(words))
+        words = self.dropout(words)
+        scores: Tensor = self.output(words)
+        if self.names is not None:
+            scores = scores + self.names(torch.cat([words, batch["names"].to(words.dtype)], -1))
         return scores.float()

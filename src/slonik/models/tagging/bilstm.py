@@ -1,8 +1,8 @@
 """BiLSTM and BiLSTM-CRF over word vectors and characters: a small tagger that needs torch, but no transformer.
 
-A word is its fixed vector (navec), a learnt vector where it was frequent in training, and what its characters look
-like. Either direction is an LSTM of its own over rows with their padding at the end, so a word's labels do not depend
-on what else is in the batch.
+A word is its fixed vector (navec), a learnt vector where it was frequent in training, what its characters look like,
+and, if asked for, what training texts called it (`NameList`). Either direction is an LSTM of its own over rows with
+their padding at the end, so a word's labels do not depend on what else is in the batch.
 
 Sources: Huang, Xu, Yu 2015; Lample et al. 2016; Ma & Hovy 2016.
 
@@ -46,6 +46,8 @@ class BiLstmConfig(Config):
     """Words of one input: shorter ones train faster, since a batch then has more rows and fewer steps in time."""
     overlap: int = Field(16, ge=0)
     """Words that neighbouring inputs share when tagging."""
+    names: bool = False
+    """Read what training texts called the names of a text."""
 
 
 class BiLstm(nn.Module):
@@ -66,7 +68,7 @@ class BiLstm(nn.Module):
         self.words = nn.Embedding(learnt, config.learnt_words, padding_idx=0)
         self.characters = character_layer(config.characters, alphabet, config.character_features)
         nn.init.normal_(self.words.weight, std=0.1)
-        width = table.dimension + config.learnt_words + config.character_features
+        width = table.dimension + config.learnt_words + config.character_features + labels * config.names
         self.dropout = nn.Dropout(config.dropout)
         sizes = [width] + [2 * config.hidden] * (config.layers - 1)
         self.onward = nn.ModuleList(nn.LSTM(size, config.hidden, batch_first=True) for size in sizes)
@@ -77,6 +79,8 @@ class BiLstm(nn.Module):
         """Emissions (B, W, L) of the words that the inputs own (see `windows.Window`)."""
         forms = self._forms(batch)
         states = self.dropout(forms[batch["input_ids"]])  # (B, T, ...)
+        if self.config.names:
+            states = torch.cat([states, batch["names"].to(states.dtype)], -1)
         lengths = batch["attention_mask"].sum(-1)
         for onward, backward in zip(self.onward, self.backward, strict=True):
             ahead, _ = onward(states)

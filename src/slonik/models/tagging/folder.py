@@ -21,6 +21,7 @@ from slonik.core.passport import Passport
 from slonik.models.checkpoint_files import WEIGHTS, hash_weights, read_json, read_tensors
 from slonik.models.tagging.bilstm import BiLstm, BiLstmConfig
 from slonik.models.tagging.bio import BioLabels
+from slonik.models.tagging.name_list import NAMES_FILE, NameList
 from slonik.models.tagging.neural_tagger import NeuralTagger
 from slonik.models.tagging.piece_features import PieceFeatures
 from slonik.models.tagging.word_features import WordFeatures
@@ -73,6 +74,8 @@ def save_bilstm(tagger: NeuralTagger, folder: str | Path, passport: Passport, *,
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
         save_file(weights, unfinished / WEIGHTS)
         features.table.save(unfinished)
+        if features.names is not None:
+            atomic.write_bytes(unfinished / NAMES_FILE, features.names.dump())
         atomic.write_json(unfinished / TAGGER_FILE, content.model_dump(mode="json"))
         passport.write(unfinished)
     return target
@@ -88,7 +91,10 @@ def load_bilstm(folder: Path) -> NeuralTagger:
     labels = BioLabels.of_tags(content.labels)
     table = WordTable.open(folder)
     sizes = content.sizes
-    features = WordFeatures(table, content.words, content.characters, window=sizes.window, overlap=sizes.overlap)
+    names = NameList.open(folder, labels) if sizes.names else None
+    features = WordFeatures(
+        table, content.words, content.characters, window=sizes.window, overlap=sizes.overlap, names=names
+    )
     model = BiLstm(content.sizes, len(labels), table, learnt=features.learnt, alphabet=features.alphabet)
     tensors = read_tensors(folder)  # names a missing or truncated file
     try:
@@ -97,24 +103,38 @@ def load_bilstm(folder: Path) -> NeuralTagger:
         reason = str(error).splitlines()[0]
         raise SlonikError(f"{folder / WEIGHTS} does not fit {TAGGER_FILE} ({reason}): copy the folder whole") from None
     facts: dict[str, Any] = {"kind": _kind(BILSTM, content.sizes.crf)}
-    facts["weights_hash"] = sha256_json([hash_weights(tensors), table.content_hash()])
+    parts = [hash_weights(tensors), table.content_hash(), *_hash_of(names)]
+    facts["weights_hash"] = sha256_json(parts)
     return NeuralTagger(folder.name, labels, model, features, facts, folder)
 
 
-def encoder_tagger(model: TaskModel, name: str, folder: Path | None = None) -> NeuralTagger:
+def encoder_tagger(
+    model: TaskModel, name: str, folder: Path | None = None, *, names: NameList | None = None
+) -> NeuralTagger:
     """An encoder with a token head as a tagger.
 
+    Args:
+        folder: where it was loaded from; the list of names, if the head reads one, is loaded from there.
+        names: that list, for a tagger that has no folder yet.
+
     Raises:
-        SlonikError: the task model tags no words.
+        SlonikError: the task model tags no words, or its list of names is missing or damaged.
     """
     config = model.config
     if config.kind != "tokens":
         raise SlonikError(f"{name} is a model for {config.task!r}, not a tagger: give one that was trained on spans")
     labels = BioLabels.of_tags(config.labels)
     overlap = int(config.details.get("overlap", 64))
-    features = PieceFeatures(model.encoder.tokenizer, window=model.max_length, overlap=overlap)
-    facts = {"kind": _kind("encoder", bool(config.head.get("crf"))), "weights_hash": model.weights_hash()}
+    if names is None and folder is not None and config.head.get("names"):
+        names = NameList.open(folder, labels)
+    features = PieceFeatures(model.encoder.tokenizer, window=model.max_length, overlap=overlap, names=names)
+    weights = sha256_json([model.weights_hash(), *_hash_of(names)]) if names is not None else model.weights_hash()
+    facts = {"kind": _kind("encoder", bool(config.head.get("crf"))), "weights_hash": weights}
     return NeuralTagger(name, labels, model, features, facts, folder)
+
+
+def _hash_of(names: NameList | None) -> list[str]:
+    return [] if names is None else [names.content_hash()]
 
 
 def _kind(name: str, crf: bool) -> str:

@@ -21,9 +21,12 @@ from torch import Tensor, nn
 from slonik.core.batching import token_budget_batches
 from slonik.core.progress import progress_bar
 from slonik.data.annotations.document import Span
+from slonik.data.annotations.tags import tokens_of
 from slonik.data.annotations.words import Offsets
 from slonik.models.tagging.bio import BioLabels
 from slonik.models.tagging.crf import LinearChainCrf
+from slonik.models.tagging.name_list import NameList
+from slonik.models.tagging.one_label import one_label
 from slonik.models.tagging.windows import Window, segments
 
 SEGMENT_CHARACTERS = 20_000
@@ -34,14 +37,22 @@ _CHAIN_WORDS = 40_000
 
 
 class Features(Protocol):
-    """Texts to inputs of a network."""
+    """Texts to inputs of a network.
+
+    Attributes:
+        names: the list of names that it reads, if any.
+    """
+
+    names: NameList | None
 
     def split(self, text: str) -> list[Offsets]:
         """Words of a text."""
         ...
 
-    def windows(self, text: str, words: Sequence[Offsets], overlap: int | None = None) -> list[Window]:
-        """Inputs that together label every word once."""
+    def windows(
+        self, text: str, words: Sequence[Offsets], overlap: int | None = None, own: Sequence[Span] | None = None
+    ) -> list[Window]:
+        """Inputs that together label every word once; `own` are the spans of a text that is trained on."""
         ...
 
     def add_forms(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -106,15 +117,17 @@ class NeuralTagger:
         self.chain = chain
 
     def tag(self, texts: Sequence[str]) -> list[list[Span]]:
-        """Spans of each text; a span's confidence is the smallest probability among its words' labels."""
+        """Spans of each text; occurrences of a name in a stretch of 20,000 characters vote on its label (`one_label`).
+
+        The probability of an occurrence is the smallest among its words'; a span's confidence is their mean.
+        """
         found: list[list[Span]] = [[] for _ in texts]
         for group in self._scored(texts):
-            for scores, (tags, sure) in zip(group, self._read(group), strict=True):
-                spans = self.bio.decode(tags, scores.words, sure)
-                shift = scores.shift
-                found[scores.text] += [
-                    Span(span.start + shift, span.end + shift, span.label, span.confidence) for span in spans
-                ]
+            for scores, values in zip(group, self._probabilities(group), strict=True):
+                spans = self.bio.decode(self._best(scores.values).tolist(), scores.words)
+                votes = self._votes(spans, scores.words, values)
+                moved = [Span(span.start + scores.shift, span.end + scores.shift, span.label) for span in spans]
+                found[scores.text] += one_label(texts[scores.text], moved, votes)
         return found
 
     def marginals(self, texts: Sequence[str]) -> Iterator[WordScores]:
@@ -177,12 +190,17 @@ class NeuralTagger:
         device = next(self.model.parameters()).device
         return {name: tensor.to(device) for name, tensor in self.features.add_forms(fields).items()}
 
-    def _read(self, group: Sequence[WordScores]) -> list[tuple[list[int], list[float]]]:
-        """Best labels of each stretch and the probability of each."""
-        found = []
-        for scores, probabilities in zip(group, self._probabilities(group), strict=True):
-            tags = self._best(scores.values)
-            found.append((tags.tolist(), probabilities[np.arange(len(tags)), tags].tolist()))
+    def _votes(
+        self, spans: Sequence[Span], words: Sequence[Offsets], probabilities: NDArray[np.float32]
+    ) -> list[dict[str, float]]:
+        """Per span: class -> the smallest probability among its words, had it that class; (W, L) `probabilities`."""
+        found, first = [], 0
+        for span in spans:
+            own = tokens_of(span, words, first)
+            first = own.start
+            begin, inside = probabilities[first, 1::2], probabilities[first + 1 : own.stop, 2::2]  # (C,), (words, C)
+            least = np.minimum(begin, inside.min(0)) if len(inside) else begin
+            found.append(dict(zip(self.labels, least.tolist(), strict=True)))
         return found
 
     def _best(self, emissions: NDArray[np.float32]) -> NDArray[np.int64]:

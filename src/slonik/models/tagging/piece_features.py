@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 from torch import Tensor
 
+from slonik.data.annotations.document import Span
 from slonik.data.annotations.words import Offsets, tokenize
+from slonik.models.tagging.name_list import NameList
 from slonik.models.tagging.windows import Window, shares
 from slonik.models.tokenizing import template_of
 
@@ -25,10 +27,14 @@ class PieceFeatures:
         tokenizer: of the encoder.
         window: the most tokens of one input, specials included.
         overlap: tokens that neighbouring inputs share.
+        names: what training texts called the names of a text; None = not asked.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, window: int = 256, overlap: int = 64) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, *, window: int = 256, overlap: int = 64, names: NameList | None = None
+    ) -> None:
         self._tokenizer = tokenizer
+        self.names = names
         self._template = template_of(tokenizer)
         self.window = window
         self.overlap = min(overlap, (window - self._template.size) // 2)
@@ -37,14 +43,18 @@ class PieceFeatures:
         """Words of a text."""
         return tokenize(text)
 
-    def windows(self, text: str, words: Sequence[Offsets], overlap: int | None = None) -> list[Window]:
+    def windows(
+        self, text: str, words: Sequence[Offsets], overlap: int | None = None, own: Sequence[Span] | None = None
+    ) -> list[Window]:
         """Inputs that together label every word once; none for a text without words.
 
         Args:
             overlap: tokens that neighbours share; None = as for tagging.
+            own: spans of a text that is trained on: the list of names is asked without them.
         """
         if not words:
             return []
+        evidence = self.names.evidence(text, words, own) if self.names is not None else None
         ids, first_pieces = self._pieces(text, words)
         head, tail = list(self._template.head), list(self._template.tail)
         found = []
@@ -60,6 +70,8 @@ class PieceFeatures:
                 "positions": (first_pieces[first:stop] - share.start + len(head)).astype(np.int32),
                 "word_mask": np.ones(stop - first, dtype=np.bool_),
             }
+            if evidence is not None:
+                fields["names"] = evidence[first:stop]
             found.append(Window(int(first), int(stop), fields))
         return found
 

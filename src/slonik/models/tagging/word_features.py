@@ -15,7 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from slonik.data.annotations.document import Span
 from slonik.data.annotations.words import Offsets, tokenize
+from slonik.models.tagging.name_list import NameList
 from slonik.models.tagging.windows import Window, shares
 from slonik.models.tagging.word_table import WordTable
 
@@ -34,12 +36,21 @@ class WordFeatures:
         characters: known characters; number 2 on.
         window: words of one input.
         overlap: words that neighbouring inputs share.
+        names: what training texts called the names of a text; None = not asked.
     """
 
     def __init__(
-        self, table: WordTable, words: Sequence[str], characters: str, *, window: int = 64, overlap: int = 16
+        self,
+        table: WordTable,
+        words: Sequence[str],
+        characters: str,
+        *,
+        window: int = 64,
+        overlap: int = 16,
+        names: NameList | None = None,
     ) -> None:
         self.table = table
+        self.names = names
         self.words, self.characters = tuple(words), characters
         self.window, self.overlap = window, overlap
         self._word_numbers = {word: number for number, word in enumerate(words, _UNKNOWN + 1)}
@@ -62,12 +73,16 @@ class WordFeatures:
         """Words of a text."""
         return tokenize(text)
 
-    def windows(self, text: str, words: Sequence[Offsets], overlap: int | None = None) -> list[Window]:
+    def windows(
+        self, text: str, words: Sequence[Offsets], overlap: int | None = None, own: Sequence[Span] | None = None
+    ) -> list[Window]:
         """Inputs that together label every word once.
 
         Args:
             overlap: words that neighbours share; None = as for tagging.
+            own: spans of a text that is trained on: the list of names is asked without them.
         """
+        evidence = self.names.evidence(text, words, own) if self.names is not None else None
         forms = np.array([self._form(text[start:end]) for start, end in words], dtype=np.int32)
         found = []
         for share in shares(len(words), self.window, self.overlap if overlap is None else overlap):
@@ -80,6 +95,8 @@ class WordFeatures:
                 "positions": np.arange(owned, dtype=np.int32) + np.int32(share.own_start - share.start),
                 "word_mask": np.ones(owned, dtype=np.bool_),
             }
+            if evidence is not None:
+                fields["names"] = evidence[share.start : share.end]
             found.append(Window(share.own_start, share.own_end, fields))
         return found
 

@@ -31,6 +31,8 @@ class Tuning(Config):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     encoder_dropout: float | None = Field(None, ge=0, lt=1)
     """Dropout of hidden states and attention while training; None = as in the checkpoint."""
+    masked_pieces: float = Field(0.0, ge=0, lt=1)
+    """Share of the pieces of every training input that are hidden behind the mask token, anew at each pass."""
     freeze: Literal["nothing", "embeddings", "encoder"] = "embeddings"
     """Large embedding tables are left as they are by default: a small task sees few of their rows."""
     evaluations: int = Field(2, ge=1)

@@ -18,7 +18,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from slonik.core.errors import SlonikError
 from slonik.models.encoder import TorchEncoder
+from slonik.models.piece_masking import PieceMasking
 from slonik.models.task_config import TaskConfig
 from slonik.models.task_model import TaskModel, new_task_model
 from slonik.models.text_pairs import Fields
@@ -26,6 +28,7 @@ from slonik.objectives.supervised import Supervised
 from slonik.recipes.finetuning.config import Teaching, Tuning
 from slonik.recipes.finetuning.items import Item, fields_of, labelled_fields
 from slonik.recipes.finetuning.outputs import Floats, FrozenStates, outputs_of, padding_of, probabilities, tokenizer_of
+from slonik.recipes.pieces import pieces_of
 from slonik.train.example_loader import ExampleLoader
 from slonik.train.loop import run
 from slonik.train.run_state import RunSummary
@@ -175,14 +178,18 @@ def copy_of(base: TorchEncoder) -> TorchEncoder:
 
 @contextmanager
 def prepared(model: Any, tuning: Tuning) -> Iterator[None]:
-    """Freeze what is not trained and keep it out of the state that is saved; dropout for training.
+    """Freeze what is not trained and keep it out of the state that is saved; dropout and masking for training.
 
     A frozen table of 250,000 rows is most of a small model: saving it at every better look would take longer than
     looking.
 
     Args:
         model: a `TaskModel`, or another module with a `transformer`.
+
+    Raises:
+        SlonikError: pieces are to be hidden, and the model is no encoder or its tokenizer has no mask token.
     """
+    masking = _masking(model, tuning.masked_pieces)
     encoder, frozen = model.transformer, set()
     tables = [part for part in encoder.modules() if isinstance(part, nn.Embedding)]
     large = [part for part in tables if part.num_embeddings >= LARGE_TABLE_ROWS]
@@ -196,14 +203,27 @@ def prepared(model: Any, tuning: Tuning) -> Iterator[None]:
     names = {name for name, parameter in model.named_parameters() if id(parameter) in frozen}
     hook = model.register_state_dict_post_hook(_without(names))
     dropouts = _set_dropout(encoder, tuning.encoder_dropout)
+    if masking is not None:
+        model.masking = masking
     try:
         yield
     finally:
         hook.remove()
+        if masking is not None:
+            model.masking = None
         for dropout, before in dropouts:
             dropout.p = before
         for parameter in encoder.parameters():
             parameter.requires_grad_(True)
+
+
+def _masking(model: Any, share: float) -> PieceMasking | None:
+    if not share:
+        return None
+    if not isinstance(model, TaskModel):
+        raise SlonikError("masked_pieces hides pieces of an encoder's input, and this is no encoder with a head: set 0")
+    pieces = pieces_of(model.encoder.tokenizer, rows=model.encoder.model.get_input_embeddings().num_embeddings)
+    return PieceMasking(share, pieces.need("mask", "masked_pieces"), torch.from_numpy(pieces.special))
 
 
 def _without(names: set[str]) -> Callable[..., None]:

@@ -36,6 +36,8 @@ class Lesson(Config):
     """Text files (.txt, .jsonl, .parquet, each also .gz); any number of texts."""
     max_texts: int = Field(20_000, ge=0)
     """At most so many of them, drawn by seed; equal texts count once."""
+    candidates: int = Field(0, ge=0)
+    """Draw so many instead and keep the `max_texts` in which the teacher finds most names; rare labels count more."""
     shortest: int = Field(40, ge=1)
     """Characters of a text worth tagging."""
 
@@ -49,10 +51,12 @@ class System(Config):
     """Of an encoder: folder, hub id or embedded:NAME."""
     crf: bool = False
     """Learn scores of label transitions on top (a plain CRF has them anyway)."""
+    names: bool = True
+    """Read what training texts called the names of a text (a plain CRF does so anyway)."""
     all_layers: bool = True
     """Of an encoder: read a learnt average of all its layers instead of the last."""
     sizes: BiLstmConfig = BiLstmConfig()
-    """Of a BiLSTM; its `crf` is the field above."""
+    """Of a BiLSTM; its `crf` and `names` are the fields above."""
     tuning: dict[str, Any] = {}
     """Fields of `Tuning` over the defaults of the kind."""
     lesson: Lesson | None = None

@@ -97,7 +97,8 @@ def labelled_examples(
     for number, document in enumerate(documents):
         words = features.split(document.text)
         tags = labels.encode(document.spans, words)
-        examples += _windows(document.text, words, features, tags, teacher[number] if teacher is not None else None)
+        soft = teacher[number] if teacher is not None else None
+        examples += _windows(document.text, words, features, tags, soft, document.spans)
     return examples
 
 
@@ -116,9 +117,10 @@ def _windows(
     features: Features,
     tags: NDArray[np.int64],
     teacher: NDArray[Any] | None,
+    own: Sequence[Span] | None = None,
 ) -> list[Example]:
     found: list[Example] = []
-    for window in features.windows(text, words, overlap=0):
+    for window in features.windows(text, words, overlap=0, own=own):
         owned = slice(window.first, window.stop)
         own_tags = tags[owned].astype(np.int16)
         if own_tags[0] > 0 and own_tags[0] % 2 == 0:

@@ -25,6 +25,7 @@ from slonik.recipes.steps import Steps
 from slonik.recipes.tagging.config import System, TaggerRecipe
 from slonik.recipes.tagging.data import Collection, hold_out, read_collection
 from slonik.recipes.tagging.teacher import draw_unlabelled
+from slonik.recipes.tagging.telling import telling_texts
 from slonik.recipes.tagging.train import Material, new_tagger, open_neural, save_tagger, start_hash, train_tagger
 
 MODEL_FOLDER = "model"
@@ -95,10 +96,11 @@ def train_one(job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
         return {"fit": len(job.documents), "stop": 0, "seconds": step.seconds, **step.summary}
     fit, stop = hold_out(job.documents, job.stopping, job.seed)
     lesson = job.system.lesson
-    unlabelled = draw_unlabelled(lesson, job.seed) if lesson else []
     teacher = open_neural(job.teacher) if job.teacher is not None else None
-    texts = [document.text for document in fit] + unlabelled
-    tagger = new_tagger(job.system, job.labels, texts, overlap=job.overlap, seed=job.seed)
+    unlabelled = draw_unlabelled(lesson, job.seed) if lesson else []
+    if lesson and teacher is not None:
+        unlabelled = telling_texts(teacher, unlabelled, lesson.max_texts, job.cache)
+    tagger = new_tagger(job.system, job.labels, fit, unlabelled=unlabelled, overlap=job.overlap, seed=job.seed)
     start = start_hash(tagger)
     identity = {"documents": job.data_key, "start": start, "unlabelled": len(unlabelled)}
     material = Material(fit, stop, unlabelled, teacher, job.cache)

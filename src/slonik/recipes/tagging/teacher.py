@@ -25,7 +25,7 @@ from slonik.train.teacher_cache import cached_token_states
 
 
 def draw_unlabelled(lesson: Lesson, seed: int) -> list[str]:
-    """Distinct texts of the lesson's files, at most `max_texts`, drawn by seed, in the order of the files.
+    """Distinct texts of the lesson's files, drawn by seed, in their order: `max_texts`, or `candidates` if more.
 
     Raises:
         SlonikError: a file is missing, or no text is long enough.
@@ -35,10 +35,11 @@ def draw_unlabelled(lesson: Lesson, seed: int) -> list[str]:
     texts = list(dict.fromkeys(text for text in read_texts(lesson.unlabelled) if len(text) >= lesson.shortest))
     if not texts:
         raise SlonikError(f"no text of {lesson.shortest} characters or more in {', '.join(lesson.unlabelled)}")
-    if len(texts) <= lesson.max_texts:
+    count = max(lesson.max_texts, lesson.candidates)
+    if len(texts) <= count:
         return texts
     rng = np.random.default_rng(derive_seed(seed, "unlabelled"))
-    return [texts[index] for index in sorted(rng.choice(len(texts), lesson.max_texts, replace=False))]
+    return [texts[index] for index in sorted(rng.choice(len(texts), count, replace=False))]
 
 
 def soft_labels(

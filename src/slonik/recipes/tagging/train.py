@@ -24,6 +24,7 @@ from slonik.data.annotations.document import Document
 from slonik.data.annotations.training_texts import write_training_texts
 from slonik.models.tagging.bio import BioLabels
 from slonik.models.tagging.folder import encoder_tagger, new_bilstm, save_bilstm
+from slonik.models.tagging.name_list import NAMES_FILE, NameList
 from slonik.models.tagging.neural_tagger import NeuralTagger
 from slonik.models.tagging.word_features import WordFeatures, frequent_characters, frequent_words
 from slonik.models.tagging.word_table import navec_table
@@ -60,22 +61,33 @@ class Material:
     cache: Path
 
 
-def new_tagger(system: System, labels: BioLabels, texts: Sequence[str], *, overlap: int, seed: int) -> NeuralTagger:
+def new_tagger(
+    system: System,
+    labels: BioLabels,
+    documents: Sequence[Document],
+    *,
+    unlabelled: Sequence[str] = (),
+    overlap: int,
+    seed: int,
+) -> NeuralTagger:
     """An untrained tagger of the system's kind.
 
     Args:
-        texts: everything it will be trained on; frequent words get vectors of their own.
+        documents: that it will be trained on; the list of names is made of their spans.
+        unlabelled: further texts to train on; frequent words of all texts get vectors of their own.
         overlap: tokens that neighbouring windows share when tagging.
 
     Raises:
         SlonikError: the encoder cannot be loaded, or is no encoder.
         MissingExtra: the package with the word vectors is missing.
     """
+    names = NameList.of(labels, documents) if system.names else None
     if system.kind == "bilstm":
+        texts = [document.text for document in documents] + list(unlabelled)
         words = frequent_words(texts, _SEEN_TWICE)
-        sizes = system.sizes.model_copy(update={"crf": system.crf})
+        sizes = system.sizes.model_copy(update={"crf": system.crf, "names": system.names})
         features = WordFeatures(
-            navec_table(), words, frequent_characters(texts), window=sizes.window, overlap=sizes.overlap
+            navec_table(), words, frequent_characters(texts), window=sizes.window, overlap=sizes.overlap, names=names
         )
         return new_bilstm(labels, sizes, features, seed=seed, name=system.name)
     assert system.model is not None
@@ -84,12 +96,12 @@ def new_tagger(system: System, labels: BioLabels, texts: Sequence[str], *, overl
     if getattr(encoder.model.config, "is_encoder_decoder", False):
         raise SlonikError(f"{system.model} is an encoder with a decoder (T5): a tagger needs an encoder alone")
     states = int(encoder.model.config.num_hidden_layers) + 1 if system.all_layers else 0
-    head = {"crf": system.crf, "layers": states, **tuning.head}
+    head = {"crf": system.crf, "layers": states, "names": system.names, **tuning.head}
     config = TaskConfig(
         kind="tokens", task="ner", target="tags", labels=labels.names, head=head,
         max_length=min(tuning.max_length or 256, encoder.max_length), details={"overlap": overlap},
     )  # fmt: skip
-    return encoder_tagger(new_task_model(encoder, config, seed=seed), system.name)
+    return encoder_tagger(new_task_model(encoder, config, seed=seed), system.name, names=names)
 
 
 def train_tagger(
@@ -165,7 +177,9 @@ def save_tagger(
     """
     model = tagger.model
     if isinstance(model, TaskModel):
-        save_task_model(model, folder, model.encoder.passport.with_step(step, name=tagger.name))
+        names = tagger.features.names
+        beside = {} if names is None else {NAMES_FILE: names.dump()}
+        save_task_model(model, folder, model.encoder.passport.with_step(step, name=tagger.name), beside=beside)
     else:
         save_bilstm(tagger, folder, Passport(name=tagger.name).with_step(step, name=tagger.name))
     write_training_texts(folder, (document.text for document in documents), also_of=taught_by)
