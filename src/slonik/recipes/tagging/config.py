@@ -79,6 +79,14 @@ class System(Config):
         """Its name as files and folders bear it."""
         return "".join(sign if sign.isalnum() or sign in "-_." else "-" for sign in self.name)
 
+    def settings(self) -> dict[str, Any]:
+        """The fields that a tagger of this kind reads: what else changes in a recipe trains nothing anew."""
+        if self.kind == "crf":
+            return {"kind": self.kind}
+        unread = {"model", "all_layers"} if self.kind == "bilstm" else {"sizes"}
+        found = self.model_dump(mode="json", exclude={"folds", "optional", "name", *unread})
+        return found | {"tuning": self.full_tuning().model_dump(mode="json", exclude={"save_every_minutes"})}
+
     def full_tuning(self) -> Tuning:
         """The training settings: those given over the defaults of the kind."""
         defaults = ENCODER_TUNING if self.kind == "encoder" else BILSTM_TUNING

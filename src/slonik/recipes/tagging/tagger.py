@@ -62,8 +62,7 @@ class Job:
     @cached_property
     def inputs(self) -> dict[str, Any]:
         """Everything that decides the weights: settings, data, and the weights of encoder and teacher."""
-        settings = self.system.model_dump(mode="json", exclude={"folds", "optional", "name"})
-        settings["tuning"] = self.system.full_tuning().model_dump(mode="json", exclude={"save_every_minutes"})
+        settings = self.system.settings()
         facts = {"stopping": self.stopping, "overlap": self.overlap, "seed": self.seed, "data": self.data_key}
         weights = {"model": self.system.model, "teacher": self.teacher}
         hashes = {name: _weights_hash(model) for name, model in weights.items() if model is not None}
