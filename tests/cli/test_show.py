@@ -62,6 +62,16 @@ def test_everything_known_is_shown(app: typer.Typer, tmp_path: Path) -> None:
     assert str(tmp_path) not in json.dumps(content["passport"])
 
 
+def test_records_of_two_models_are_told_apart(app: typer.Typer, tmp_path: Path) -> None:
+    folder = tiny.checkpoint(tmp_path / "student")
+    old = Record(suite="speed", task="texts", variant="cpu", model="teacher-9", metric="ms", value=2.0)
+    new = Record(suite="speed", task="texts", variant="cpu", model="student", metric="ms", value=1.0)
+    Passport(name="student").with_records([old, new]).write(folder)
+    result = CliRunner().invoke(app, ["show", str(folder)])
+    rows = [line for line in result.output.splitlines() if "speed" in line]
+    assert ["teacher-9" in row for row in rows] == ["2.0000" in row for row in rows] and len(rows) == 2
+
+
 def test_baseline_and_exported_folder(app: typer.Typer, tmp_path: Path) -> None:
     assert "hashing" in CliRunner().invoke(app, ["show", "hashing_300"]).output
     folder = tiny.checkpoint(tmp_path / "exported")

@@ -125,7 +125,8 @@ def _records_table(records: list[dict[str, Any]]) -> Table:
     from rich.table import Table
 
     table = Table(title="measured", title_justify="left")
-    for column in ("suite", "task", "variant", "metric"):
+    several = len({record["model"] for record in records}) > 1  # the model before, beside the one after
+    for column in ("suite", "task", "variant", "metric", *(["model"] if several else [])):
         table.add_column(column)
     for column in ("value", "95 %", "n", "seconds"):
         table.add_column(column, justify="right")
@@ -134,7 +135,8 @@ def _records_table(records: list[dict[str, Any]]) -> Table:
         interval = "" if low is None or high is None else f"{low:.4f} .. {high:.4f}"
         value = "" if record["value"] is None else f"{record['value']:.4f}"
         layer = "" if record["layer"] is None else f" layer {record['layer']}"
-        names = (record["suite"], record["task"] + layer, record["variant"], record["metric"])
+        names = [record["suite"], record["task"] + layer, record["variant"], record["metric"]]
+        names += [record["model"]] if several else []
         figures = (
             value,
             interval,

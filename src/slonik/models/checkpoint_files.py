@@ -20,7 +20,7 @@ from slonik.models.names import BASELINE_NAMES, ENCODER_NAMES
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-_PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "1_Pooling/*", "*.py")
+_PATTERNS = ("*.json", "*.json.gz", "*.safetensors", "*.txt", "*.model", "1_Pooling/*", "*.py")
 _READ = 1 << 24
 ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 
@@ -62,7 +62,9 @@ def resolve(model: str | Path) -> Path:
     if folder.is_dir():
         return folder
     if folder.is_file():
-        raise SlonikError(f"{folder} is a file: pass the checkpoint folder that holds it")
+        raise SlonikError(
+            f"{folder} is a file: pass the checkpoint folder that holds it (`slonik report` reads files of results)"
+        )
     if name in BASELINE_NAMES:
         raise SlonikError(
             f"{name} is a baseline, which has no weights to work on: it can be measured and compared with"
