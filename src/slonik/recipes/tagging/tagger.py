@@ -107,7 +107,7 @@ def train_one(job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
     best = found.best
     summary = {
         "fit": len(fit), "stop": len(stop), "unlabelled": len(unlabelled), "steps": found.step,
-        "tokens": found.tokens, "seconds": found.seconds, "f1_stop": best.value if best else None,
+        "tokens": found.tokens, "seconds": found.seconds, "f1_stop": best.figures["f1"] if best else None,
         "best_step": best.step if best else None,
     }  # fmt: skip
     inputs = {"documents": job.data_key, "start": start}
