@@ -8,8 +8,6 @@ crfsuite itself trusts whatever it is given.
 
 from __future__ import annotations
 
-import gzip
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +28,7 @@ from slonik.data.annotations.training_texts import write_training_texts
 from slonik.data.annotations.words import Offsets, tokenize
 from slonik.models.checkpoint_files import read_json
 from slonik.models.tagging.features import Context, HandFeatures, Words
-from slonik.models.tagging.gazetteer import Gazetteer, names_of
+from slonik.models.tagging.gazetteer import NAMES_FILE, Gazetteer, names_of
 from slonik.models.tagging.one_label import one_label
 from slonik.models.tagging.sentences import sentences
 from slonik.models.tagging.word_clusters import WordClusters, cluster_words
@@ -38,7 +36,6 @@ from slonik.models.tagging.word_clusters import WordClusters, cluster_words
 TAGGER_FILE = "tagger.json"
 KIND = "crf"
 _MODEL_FILE = "model.crfsuite"
-_NAMES_FILE = "names.json.gz"
 _CLUSTERS_FILE = "clusters.txt.gz"
 
 
@@ -96,7 +93,7 @@ class FeatureCrf:
         where = folder / TAGGER_FILE
         self._file = build_config(CrfFile, read_json(where), source=str(where))
         self.labels = self._file.labels
-        self._gazetteer = _read_names(folder / _NAMES_FILE)
+        self._gazetteer = Gazetteer.open(folder)
         clusters = self._file.config.clusters
         self._features = HandFeatures(WordClusters.open(folder / _CLUSTERS_FILE) if clusters else None)
         self._tagger = _open(folder / _MODEL_FILE, self._file.sha256)
@@ -173,7 +170,7 @@ def train_crf(
             clusters.save(unfinished / _CLUSTERS_FILE)
         gazetteer, trainer = _prepare(documents, config, clusters)
         log = _fit(trainer, unfinished / _MODEL_FILE, config.iterations)
-        _write_names(unfinished / _NAMES_FILE, gazetteer)
+        write_bytes(unfinished / NAMES_FILE, gazetteer.dump())
         write_training_texts(unfinished, (document.text for document in documents))
         digest = sha256_file(unfinished / _MODEL_FILE)
         parameters = int(log.get("active_features") or 0)
@@ -250,16 +247,3 @@ def _open(path: Path, digest: str) -> Any:
     tagger = _crfsuite().Tagger()
     tagger.open(str(path))
     return tagger
-
-
-def _write_names(path: Path, gazetteer: Gazetteer) -> None:
-    rows = sorted([" ".join(key), labels] for key, labels in gazetteer.counts.items())
-    write_bytes(path, gzip.compress(json.dumps(rows, ensure_ascii=False).encode("utf-8"), mtime=0))
-
-
-def _read_names(path: Path) -> Gazetteer:
-    try:
-        rows = json.loads(gzip.decompress(path.read_bytes()))
-        return Gazetteer({tuple(words.split(" ")): labels for words, labels in rows})
-    except (OSError, EOFError, ValueError, TypeError) as error:
-        raise SlonikError(f"{path} is missing or damaged ({error}): copy the folder whole") from None

@@ -21,7 +21,8 @@ from slonik.core.passport import Passport
 from slonik.models.checkpoint_files import WEIGHTS, hash_weights, read_json, read_tensors
 from slonik.models.tagging.bilstm import BiLstm, BiLstmConfig
 from slonik.models.tagging.bio import BioLabels
-from slonik.models.tagging.name_list import NAMES_FILE, NameList
+from slonik.models.tagging.gazetteer import NAMES_FILE
+from slonik.models.tagging.name_list import NameList
 from slonik.models.tagging.neural_tagger import NeuralTagger
 from slonik.models.tagging.piece_features import PieceFeatures
 from slonik.models.tagging.word_features import WordFeatures

@@ -24,7 +24,8 @@ from slonik.data.annotations.document import Document
 from slonik.data.annotations.training_texts import write_training_texts
 from slonik.models.tagging.bio import BioLabels
 from slonik.models.tagging.folder import encoder_tagger, new_bilstm, save_bilstm
-from slonik.models.tagging.name_list import NAMES_FILE, NameList
+from slonik.models.tagging.gazetteer import NAMES_FILE
+from slonik.models.tagging.name_list import NameList
 from slonik.models.tagging.neural_tagger import NeuralTagger
 from slonik.models.tagging.word_features import WordFeatures, frequent_characters, frequent_words
 from slonik.models.tagging.word_table import navec_table
