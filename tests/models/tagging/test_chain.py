@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -65,6 +66,19 @@ def test_viterbi_finds_the_best_of_all_sequences(seed: int) -> None:
         paths = every_sequence(emissions[row], length, scores)
         assert tuple(best[row, :length].tolist()) == max(paths, key=lambda path: float(paths[path]))
         assert not best[row, length:].any()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_one_sequence_alone_is_decoded_alike(seed: int) -> None:
+    emissions, mask, scores = problem(seed)
+    best = chain.viterbi(emissions, mask, scores)
+    for row, length in enumerate(LENGTHS):
+        alone = chain.viterbi_of_one(emissions[row, :length].numpy(), scores)
+        assert alone.tolist() == best[row, :length].tolist()
+    equal = torch.zeros(1, 4, LABELS)  # every allowed sequence is as good: the lower numbers win in both
+    together = chain.viterbi(equal, torch.ones(1, 4, dtype=torch.bool), scores)[0]
+    assert chain.viterbi_of_one(equal[0].numpy(), scores).tolist() == together.tolist()
+    assert len(chain.viterbi_of_one(np.zeros((0, LABELS), np.float32), scores)) == 0
 
 
 def test_score_of_a_path_equals_the_sum_written_out() -> None:

@@ -8,7 +8,9 @@ Shapes: B sequences, T words, L labels; a mask is True for the words of a sequen
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from slonik.models.tagging import chain
@@ -78,6 +80,10 @@ class LinearChainCrf(nn.Module):
     def decode(self, emissions: Tensor, mask: Tensor) -> Tensor:
         """(B, T) the best label sequences that BIO allows; 0 beyond the mask. Computed where the emissions are."""
         return chain.viterbi(emissions, mask, self.scores().beside(emissions))
+
+    def decode_one(self, emissions: NDArray[np.float32]) -> NDArray[np.int64]:
+        """(T,) the best label sequence that BIO allows, for (T, L) scores of one sequence."""
+        return chain.viterbi_of_one(emissions, self.scores())
 
     def marginals(self, emissions: Tensor, mask: Tensor) -> Tensor:
         """(B, T, L) float32 probability of each label of each word, without gradient; 0 beyond the mask.
