@@ -77,13 +77,9 @@ class LinearChainCrf(nn.Module):
         partition = chain.log_partition(emissions, mask, self.scores(temperature))
         return partition - expected - entropy.to(emissions.dtype)
 
-    def decode(self, emissions: Tensor, mask: Tensor) -> Tensor:
-        """(B, T) the best label sequences that BIO allows; 0 beyond the mask. Computed where the emissions are."""
-        return chain.viterbi(emissions, mask, self.scores().beside(emissions))
-
-    def decode_one(self, emissions: NDArray[np.float32]) -> NDArray[np.int64]:
+    def decode(self, emissions: NDArray[np.float32]) -> NDArray[np.int64]:
         """(T,) the best label sequence that BIO allows, for (T, L) scores of one sequence."""
-        return chain.viterbi_of_one(emissions, self.scores())
+        return chain.viterbi(emissions, self.scores())
 
     def marginals(self, emissions: Tensor, mask: Tensor) -> Tensor:
         """(B, T, L) float32 probability of each label of each word, without gradient; 0 beyond the mask.

@@ -208,7 +208,7 @@ class NeuralTagger:
         tags: NDArray[np.int64] = emissions.argmax(-1).astype(np.int64)
         if len(tags) == 0 or (not self.chain.learnt and self._is_valid(tags)):
             return tags  # without transition scores the best label of every word is the best valid sequence
-        return self.chain.decode_one(emissions)
+        return self.chain.decode(emissions)
 
     def _is_valid(self, tags: NDArray[np.int64]) -> bool:
         before = np.concatenate([[0], tags[:-1]])  # what may begin a text is what may follow O

@@ -98,7 +98,7 @@ def new_tagger(
     if getattr(encoder.model.config, "is_encoder_decoder", False):
         raise SlonikError(f"{system.model} is an encoder with a decoder (T5): a tagger needs an encoder alone")
     states = int(encoder.model.config.num_hidden_layers) + 1 if system.all_layers else 0
-    head = {"crf": system.crf, "layers": states, "names": system.names, **tuning.head}
+    head = {"crf": system.crf, "layers": states, **tuning.head, "names": system.names}
     config = TaskConfig(
         kind="tokens", task="ner", target="tags", labels=labels.names, head=head,
         max_length=min(tuning.max_length or 256, encoder.max_length), details={"overlap": overlap},
