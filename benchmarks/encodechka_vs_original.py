@@ -1,4 +1,4 @@
-"""encodechka both ways, in one run on one machine: the published code's way, and `slonik.evaluate.encodechka`.
+"""encodechka both ways, in one run on one machine: the published code's way, and `slonik.evaluation.encodechka`.
 
 The published way: one text at a time through the transformers model, every pooling built each time, each task for
 itself; scikit-learn's LogisticRegression(max_iter=10000) and 3 neighbours on every pooling; one document at a time in
@@ -31,9 +31,9 @@ from sklearn.model_selection import KFold, cross_val_predict, train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 
 import slonik
-from slonik.evaluate.encodechka import TASKS, Task, evaluate
-from slonik.evaluate.encodechka.readers import Document, read_documents, read_labelled, read_pairs
-from slonik.evaluate.encodechka.words import label_words, split_words
+from slonik.evaluation.encodechka import TASKS, Task, evaluate
+from slonik.evaluation.encodechka.readers import Document, read_documents, read_labelled, read_pairs
+from slonik.evaluation.encodechka.words import label_words, split_words
 
 MAX_LENGTH = 128
 

@@ -24,10 +24,10 @@ from slonik.core.records import Record, write_records
 from slonik.data.sequence_formats import Specials, TokenSequences
 from slonik.data.token_corpus import TokenCorpus
 from slonik.models.fresh import TokenIds, build
-from slonik.objectives.pieces import Pieces
-from slonik.recipes.pretraining.config import PretrainConfig
-from slonik.recipes.pretraining.costs import run_costs
-from slonik.recipes.pretraining.data import objective_of, pack_length
+from slonik.pretraining.config import PretrainConfig
+from slonik.pretraining.costs import run_costs
+from slonik.pretraining.data import objective_of, pack_length
+from slonik.text.tokenizers.pieces import Pieces
 from slonik.train.loop import run
 from slonik.train.metrics_log import read_metrics
 from slonik.train.processes import Processes

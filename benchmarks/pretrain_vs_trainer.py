@@ -41,14 +41,14 @@ from slonik.core.records import Record, write_records
 from slonik.data.documents import read_documents
 from slonik.data.sequence_formats import Specials, TokenSequences
 from slonik.models.fresh import TokenIds, build
-from slonik.models.tokenizing import template_of
-from slonik.objectives.mlm import MaskedLanguageModel
-from slonik.recipes.corpus_shards import tokenised
-from slonik.recipes.pieces import pieces_of
-from slonik.recipes.pretraining.config import PretrainConfig
-from slonik.tokenizers.training import TrainConfig as TokenizerTraining
-from slonik.tokenizers.training import train as train_tokenizer
+from slonik.pretraining.config import PretrainConfig
+from slonik.pretraining.corpus_shards import tokenised
+from slonik.text.tokenizers.pieces_of import pieces_of
+from slonik.text.tokenizers.training import TrainConfig as TokenizerTraining
+from slonik.text.tokenizers.training import train as train_tokenizer
+from slonik.text.tokenizing import template_of
 from slonik.train.loop import run
+from slonik.train.objectives.mlm import MaskedLanguageModel
 from slonik.train.sequence_loader import SequenceLoader
 from slonik.train.train_config import TrainConfig
 

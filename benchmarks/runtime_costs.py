@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slonik.evaluate.resources.sample_texts import own_sentences
+from slonik.evaluation.resources.sample_texts import own_sentences
 from slonik.runtime import OnnxEncoder
 from slonik.runtime import load as load_exported
 

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 import slonik
-from slonik.export import export
-from slonik.export.texts import parity_texts
+from slonik.exporting import export
+from slonik.exporting.texts import parity_texts
 
 Encode = Callable[[str], np.ndarray]
 _BLOCK = 20  # texts that an engine encodes before the next one has its turn

@@ -25,12 +25,12 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 import slonik
 from runtime_speed import measure
-from slonik.export.fusions import drop_reshapes, keep_layer_norm, merge_projections, optimise, unfold_gemm
-from slonik.export.graph import Graph
-from slonik.export.int8 import quantise
-from slonik.export.ranges import observe
-from slonik.export.texts import calibration_texts, parity_texts
-from slonik.export.torch_graph import SentenceGraph, to_onnx
+from slonik.exporting.fusions import drop_reshapes, keep_layer_norm, merge_projections, optimise, unfold_gemm
+from slonik.exporting.graph import Graph
+from slonik.exporting.int8 import quantise
+from slonik.exporting.ranges import observe
+from slonik.exporting.texts import calibration_texts, parity_texts
+from slonik.exporting.torch_graph import SentenceGraph, to_onnx
 
 Run = Callable[[str], np.ndarray]
 

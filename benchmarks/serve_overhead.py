@@ -29,7 +29,7 @@ def main() -> None:
     texts = web.read_texts(None, limit=options.requests)
     bodies = [web.embed_body("toy", texts[number % len(texts)]) for number in range(options.requests)]
     port = web.free_port()
-    command = [sys.executable, "-m", "tests.serve.toy_server", "0", str(port)]
+    command = [sys.executable, "-m", "tests.serving.toy_server", "0", str(port)]
     root = str(Path(__file__).resolve().parents[1])
     with web.server_process(command, port, {**os.environ, "PYTHONPATH": root}) as pid:
         found = []

@@ -19,8 +19,8 @@ from slonik.core.records import Record, write_records
 from slonik.data.annotations.document import Tagger
 from slonik.data.annotations.formats import read_documents
 from slonik.data.annotations.mapping import Counts
-from slonik.evaluate.resources.machine import describe_machine, machine_line
-from slonik.models.tagging import load_tagger
+from slonik.evaluation.resources.machine import describe_machine, machine_line
+from slonik.tagging.models import load_tagger
 
 
 def seconds_of(tagger: Tagger, texts: list[str]) -> float:

@@ -18,9 +18,9 @@ from pathlib import Path
 from slonik.data.readers import read_texts
 from slonik.data.sampling import is_held_out, sample
 from slonik.models.embedded import materialise
-from slonik.tokenizers.fertility import Fit, measure_fit
-from slonik.tokenizers.files import open_tokenizer
-from slonik.tokenizers.training import TrainConfig, train
+from slonik.text.tokenizers.fertility import Fit, measure_fit
+from slonik.text.tokenizers.files import open_tokenizer
+from slonik.text.tokenizers.training import TrainConfig, train
 
 KINDS = {
     "prose": ("ruslit_prose", "russian_novels"),

@@ -24,9 +24,9 @@ import numpy as np
 import torch
 from transformers import BertConfig, BertModel
 
+from slonik.compression.objectives.distillation import Distillation, DistillationTerms
 from slonik.data.readers import read_texts
 from slonik.models.pooling import mean_pool
-from slonik.objectives.distillation import Distillation, DistillationTerms
 from slonik.train import loop
 from slonik.train.columns import Rows
 from slonik.train.protocols import IntArray

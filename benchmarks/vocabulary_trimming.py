@@ -21,10 +21,10 @@ from tokenizers import Tokenizer
 from slonik.data.readers import read_pairs, read_texts
 from slonik.data.sampling import is_held_out, sample
 from slonik.models.embedded import materialise
-from slonik.tokenizers.comparison import compare_cuts
-from slonik.tokenizers.counts import count_pieces
-from slonik.tokenizers.rules import TrimRules
-from slonik.tokenizers.trim import trim_by_counts
+from slonik.text.tokenizers.comparison import compare_cuts
+from slonik.text.tokenizers.counts import count_pieces
+from slonik.text.tokenizers.rules import TrimRules
+from slonik.text.tokenizers.trim import trim_by_counts
 
 PREFIXES = ("query: ", "passage: ")
 RULES: dict[str, TrimRules] = {

@@ -12,7 +12,7 @@ import pytest
 import slonik
 from slonik.cli.main import main
 from tests import tiny
-from tests.export.exported import checkpoint, exported
+from tests.exporting.exported import checkpoint, exported
 
 
 def _run(*arguments: str) -> int:

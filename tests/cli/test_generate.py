@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from slonik.cli.main import build_app
 from slonik.core.errors import SlonikError
 from slonik.models.fresh import Shape, TokenIds, build
-from slonik.models.tokenizing import write_tokenizer
+from slonik.text.tokenizing import write_tokenizer
 from tests import tiny
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes" / "pretrain"

@@ -18,9 +18,9 @@ from slonik.data.annotations.brat import read_brat, write_brat
 from slonik.data.annotations.document import Document, Span
 from slonik.data.annotations.formats import read_documents
 from slonik.data.annotations.mapping import Counts
-from slonik.models.tagging.feature_crf import CrfConfig, train_crf
+from slonik.tagging.models.feature_crf import CrfConfig, train_crf
 from tests.data.annotations.samples import AWKWARD, BRAT_ANN, BRAT_TEXT, tree, write_pair
-from tests.models.tagging.security_texts import documents
+from tests.tagging.models.security_texts import documents
 
 
 @pytest.fixture

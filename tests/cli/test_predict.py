@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from slonik.cli.main import main
-from tests.recipes import finetune_data
+from tests.finetuning import finetune_data
 
 
 @pytest.fixture()

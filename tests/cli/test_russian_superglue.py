@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 from slonik.cli import ensemble, evaluate
 from slonik.core.errors import SlonikError
 from slonik.core.records import read_records
-from slonik.evaluate.russian_superglue import TASKS
-from tests.evaluate.russian_superglue import samples
-from tests.evaluate.russian_superglue.samples import write_data, write_rows
+from slonik.evaluation.russian_superglue import TASKS
+from tests.evaluation.russian_superglue import samples
+from tests.evaluation.russian_superglue.samples import write_data, write_rows
 
 
 @pytest.fixture(scope="module")
@@ -189,8 +189,8 @@ def test_a_task_model_is_run_its_model_of_terra_answers_lidirus_and_its_passport
 ) -> None:
     from slonik import models
     from slonik.core.passport import Passport
+    from slonik.finetuning.tasks import task_config
     from slonik.models.task_model import new_task_model, save_task_model
-    from slonik.recipes.finetuning.tasks import task_config
     from tests import tiny
 
     encoder = models.load(tiny.checkpoint(tmp_path / "encoder"))

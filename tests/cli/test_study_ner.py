@@ -10,8 +10,8 @@ import yaml
 
 from slonik.cli.main import main
 from slonik.data.annotations.spans_jsonl import write_spans_jsonl
-from slonik.recipes.tagging import train as tagging_train
-from tests.models.tagging.toys import documents, table
+from slonik.tagging import train as tagging_train
+from tests.tagging.models.toys import documents, table
 
 SIZES = {"hidden": 8, "character_features": 8, "learnt_words": 8}
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from slonik.core.errors import SlonikError
-from slonik.data.lines import guess_encoding, numbered_lines
 from slonik.data.readers import check_files, corpus_files, read_texts
+from slonik.text.lines import guess_encoding, numbered_lines
 
 TEXTS = ["Маленький слон идёт по лесу.", 'Кавычки "внутри", запятая', "Tab-free line", "Да."]
 

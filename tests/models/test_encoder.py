@@ -12,8 +12,8 @@ from transformers import AutoModel, AutoTokenizer
 from slonik import models
 from slonik.core.errors import SlonikError
 from slonik.core.protocols import Encoder, FloatArray, PoolingEncoder, TokenEncoder
-from slonik.core.sentence_config import SentenceConfig
 from slonik.models.encoder import TorchEncoder, position_limit
+from slonik.text.sentence_config import SentenceConfig
 from tests import tiny
 
 

@@ -16,9 +16,9 @@ from safetensors.torch import load_file, save_file
 from slonik import models
 from slonik.core.errors import MissingExtra, SlonikError
 from slonik.core.passport import Passport, Step
-from slonik.core.sentence_config import SentenceConfig
 from slonik.models.encoder import TorchEncoder
 from slonik.models.folder_facts import folder_facts
+from slonik.text.sentence_config import SentenceConfig
 from tests import tiny
 
 

@@ -9,12 +9,12 @@ import torch
 
 from slonik import models
 from slonik.core.errors import SlonikError
+from slonik.finetuning.config import Tuning
+from slonik.finetuning.train import prepared
 from slonik.models.piece_masking import PieceMasking
 from slonik.models.task_config import TaskConfig
 from slonik.models.task_model import TaskModel, new_task_model
-from slonik.objectives.pieces import Pieces
-from slonik.recipes.finetuning.config import Tuning
-from slonik.recipes.finetuning.train import prepared
+from slonik.text.tokenizers.pieces import Pieces
 from tests.tiny.models import checkpoint
 
 
@@ -58,7 +58,7 @@ def test_without_a_mask_token_the_user_is_told(tmp_path: Path, monkeypatch: pyte
     model = _model(tmp_path)
     bare = Pieces(special=torch.zeros(60).bool().numpy(), starts_word=torch.ones(60).bool().numpy(),
                   bytes=torch.ones(60).long().numpy(), pad=0)  # fmt: skip
-    monkeypatch.setattr("slonik.recipes.finetuning.train.pieces_of", lambda *_, **__: bare)
+    monkeypatch.setattr("slonik.finetuning.train.pieces_of", lambda *_, **__: bare)
     with (
         pytest.raises(SlonikError, match="no mask token, and masked_pieces needs one"),
         prepared(model, Tuning(masked_pieces=0.1)),

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from slonik import models
-from slonik.compress.plan import keep_layers, whole
-from slonik.compress.surgery import apply
+from slonik.compression.pipeline.trimming import apply_trim, plan_by_rules
+from slonik.compression.plan import keep_layers, whole
+from slonik.compression.surgery import apply
 from slonik.core.errors import SlonikError
 from slonik.models.encoder import TorchEncoder
 from slonik.models.shared_vocabulary import with_vocabulary_of
-from slonik.recipes.compression.trimming import apply_trim, plan_by_rules
-from slonik.tokenizers.rules import TrimRules
+from slonik.text.tokenizers.rules import TrimRules
 from tests import tiny
 
 

@@ -11,7 +11,7 @@ from slonik.core.errors import SlonikError
 from slonik.models.fresh import Shape, TokenIds, build
 from slonik.models.sampling import SamplingConfig
 from slonik.models.text_generator import TextGenerator, load_generator
-from slonik.models.tokenizing import write_tokenizer
+from slonik.text.tokenizing import write_tokenizer
 from tests import tiny
 
 PROMPTS = ["Маленький слон", "Снег", "Вчера в городе выпал первый снег и"]

@@ -15,10 +15,10 @@ import slonik
 from slonik import models
 from slonik.core.errors import SlonikError
 from slonik.core.protocols import Encoder, PoolingEncoder, TokenEncoder
-from slonik.core.sentence_config import SentenceConfig
 from slonik.runtime.sentence import SentenceSettings
+from slonik.text.sentence_config import SentenceConfig
 from tests import tiny
-from tests.export.exported import checkpoint, exported
+from tests.exporting.exported import checkpoint, exported
 
 TEXTS = [*tiny.TEXTS, "", " ", "ё", "naïve café 你好"]
 LONG = " ".join(tiny.TEXTS)

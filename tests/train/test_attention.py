@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from slonik.compress.surgery import apply
+from slonik.compression.surgery import apply
 from slonik.train.attention import fast_attention
-from tests.compress.families import some_plan, tiny
+from tests.compression.families import some_plan, tiny
 
 CPU = torch.device("cpu")
 FUSED = nn.functional.scaled_dot_product_attention

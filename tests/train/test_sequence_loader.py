@@ -8,11 +8,11 @@ import pytest
 from slonik.core.errors import SlonikError
 from slonik.data.sequence_formats import Format, Specials, TokenSequences
 from slonik.data.token_corpus import TokenCorpus
-from slonik.objectives.mlm import MaskedLanguageModel
-from slonik.objectives.nsp import NextSentencePrediction
+from slonik.pretraining.nsp import NextSentencePrediction
+from slonik.train.objectives.mlm import MaskedLanguageModel
 from slonik.train.sequence_loader import SequenceLoader
 from slonik.train.switching_loader import SwitchingLoader
-from tests.objectives import vocabulary
+from tests.train.objectives import vocabulary
 
 
 def _corpus(seed: int = 0, documents: int = 60) -> TokenCorpus:

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from slonik.core.errors import SlonikError
-from slonik.objectives.loss import Batch, Loss
 from slonik.train.loop import run
+from slonik.train.objectives.loss import Batch, Loss
 from slonik.train.processes import leave
 from slonik.train.protocols import IntArray
 from slonik.train.run_state import RunSummary

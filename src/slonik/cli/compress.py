@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from slonik.recipes.compression.config import CompressConfig
+    from slonik.compression.pipeline.config import CompressConfig
 
 
 def register(app: typer.Typer) -> None:
@@ -76,8 +76,8 @@ def compress(
 def _config(
     recipe: Path | None, fields: dict[str, Any], pairs: list[str], *, whole_vocabulary: bool, untrained: bool
 ) -> CompressConfig:
+    from slonik.compression.pipeline.config import CompressConfig
     from slonik.core.config import parse_overrides, read_config
-    from slonik.recipes.compression.config import CompressConfig
 
     config = read_config(CompressConfig, recipe, fields | parse_overrides(pairs))
     left_out = {"trim": None} if whole_vocabulary else {}
@@ -99,9 +99,9 @@ def demo(
     """
     from rich.console import Console
 
-    from slonik.recipes.compression.demo import demo as run_demo
-    from slonik.recipes.compression.demo import demo_config
-    from slonik.recipes.compression.report import print_report, usage
+    from slonik.compression.pipeline.demo import demo as run_demo
+    from slonik.compression.pipeline.demo import demo_config
+    from slonik.compression.pipeline.report import print_report, usage
 
     notes = Console(stderr=True)
     made = run_demo(out, announce=lambda line: notes.print(line, highlight=False), steps=steps)
@@ -112,9 +112,9 @@ def demo(
 def _run(config: CompressConfig, json_file: Path | None) -> None:
     from rich.console import Console
 
+    from slonik.compression.pipeline.compress import compress as run_recipe
+    from slonik.compression.pipeline.report import print_report
     from slonik.core.records import write_records
-    from slonik.recipes.compression.compress import compress as run_recipe
-    from slonik.recipes.compression.report import print_report
 
     notes = Console(stderr=True)
     made = run_recipe(config, announce=lambda line: notes.print(line, highlight=False))

@@ -22,8 +22,8 @@ def convert_corpus(sources: Sequence[str], out: Path, options: Mapping[str, Any]
     from slonik.core.config import read_config
     from slonik.core.errors import SlonikError
     from slonik.models.checkpoint_files import resolve
-    from slonik.models.tokenizing import load_tokenizer
-    from slonik.recipes.corpus_shards import CorpusSettings, prepare_corpus
+    from slonik.pretraining.corpus_shards import CorpusSettings, prepare_corpus
+    from slonik.text.tokenizing import load_tokenizer
 
     fields = dict(options)
     tokenizer = fields.pop("tokenizer", None)

@@ -24,8 +24,8 @@ def probing(
     Example: slonik data probing ru_taiga-ud-dev.conllu ru_pud-ud-test.conllu --out probing
     """
     from slonik.core.atomic import write_json
-    from slonik.data.probing.build import build, write
-    from slonik.data.probing.sources import head, open_sources
+    from slonik.inspection.probing_tasks.build import build, write
+    from slonik.inspection.probing_tasks.sources import head, open_sources
 
     names = [name.strip().lower() for name in tasks.split(",") if name.strip()] if tasks else None
     sentences, facts = open_sources(sources, share=share, seed=seed, gold=gold or ())
@@ -37,8 +37,8 @@ def probing(
 
 
 def _show(manifest: dict[str, Any]) -> None:
-    from slonik.report.table import ABSENT, Cell, Row, Table
-    from slonik.report.terminal import print_table
+    from slonik.reporting.table import ABSENT, Cell, Row, Table
+    from slonik.reporting.terminal import print_table
 
     errors = manifest.get("label_errors", {})
     rows, notes = [], []

@@ -37,8 +37,8 @@ def distill(
     """
     from rich.console import Console
 
+    from slonik.compression.pipeline.distill import DistillRecipe, run_distill
     from slonik.core.config import parse_overrides, read_config
-    from slonik.recipes.compression.distill import DistillRecipe, run_distill
 
     fields = {
         "model": model, "teacher": next(iter(teacher), None), "distill.teachers": teacher[1:] or None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from slonik.recipes.ensemble import TaskEnsemble
+    from slonik.finetuning.ensemble import TaskEnsemble
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +38,7 @@ def ensemble(
     """
     from slonik.core.paths import data_dir as data_folder
     from slonik.core.records import write_records
-    from slonik.recipes.ensemble import combine_runs, ensemble_records, read_runs, write_ensemble
+    from slonik.finetuning.ensemble import combine_runs, ensemble_records, read_runs, write_ensemble
 
     chosen = [name.strip().lower() for name in tasks.split(",") if name.strip()] if tasks else None
     folder = data_folder(data_dir)
@@ -53,9 +53,9 @@ def ensemble(
 
 
 def _show(ensembles: Mapping[str, TaskEnsemble], records: list) -> None:  # type: ignore[type-arg]
-    from slonik.report.scores import difference_tables, score_tables
-    from slonik.report.table import Cell, Row, Table
-    from slonik.report.terminal import print_table
+    from slonik.reporting.scores import difference_tables, score_tables
+    from slonik.reporting.table import Cell, Row, Table
+    from slonik.reporting.terminal import print_table
 
     for task, one in ensembles.items():
         names = [f"{number + 1}: {name}" for number, name in enumerate(one.members)]

@@ -17,7 +17,7 @@ from slonik.cli.russian_superglue import russian_superglue
 if TYPE_CHECKING:
     from slonik.core.protocols import Encoder
     from slonik.core.records import Record
-    from slonik.evaluate.encodechka import Evaluation, tables
+    from slonik.evaluation.encodechka import Evaluation, tables
 
 _MODELS = typer.Argument(help="Folders, hub ids, embedded:NAME, or bare names of baselines (hashing_300, navec).")
 _DATA_DIR = typer.Option(None, help="Data folder (default: $SLONIK_DATA, or the user's cache folder).")
@@ -53,7 +53,7 @@ def encodechka(
     """Ten tasks and speed for sentence encoders, as published (compatible) and mended (fixed), with intervals."""
     from slonik.core.paths import data_dir as data_folder
     from slonik.core.records import write_records
-    from slonik.evaluate.encodechka import VARIANTS, compare, evaluate
+    from slonik.evaluation.encodechka import VARIANTS, compare, evaluate
 
     options = {"dtype": dtype, "device": device, "trust_remote_code": trust_remote_code or None}
     evaluations = []
@@ -128,7 +128,7 @@ def _stamp(model: str, records: Sequence[Record]) -> None:
 
 
 def _show(evaluations: Sequence[Evaluation], differences: Sequence[Record]) -> None:
-    from slonik.evaluate.encodechka import tables
+    from slonik.evaluation.encodechka import tables
 
     for evaluation in evaluations:
         _print(tables.per_model(evaluation))
@@ -138,8 +138,8 @@ def _show(evaluations: Sequence[Evaluation], differences: Sequence[Record]) -> N
 
 
 def _print(found: tables.Table) -> None:
-    from slonik.report.table import Cell, Row, Table
-    from slonik.report.terminal import print_table
+    from slonik.reporting.table import Cell, Row, Table
+    from slonik.reporting.terminal import print_table
 
     rows = tuple(Row(tuple(Cell(*cell) for cell in line.cells), published=line.published) for line in found.rows)
     print_table(Table(found.title, found.header, rows, (found.note,)))

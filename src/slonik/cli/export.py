@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from slonik.core.records import Record
-    from slonik.export import ExportReport
-    from slonik.export.speed import Speed
+    from slonik.exporting import ExportReport
+    from slonik.exporting.speed import Speed
 
 
 def register(app: typer.Typer) -> None:
@@ -36,7 +36,7 @@ def export(
     """Export to ONNX: fp32 and int8, held to what torch gives; nothing is called faster before it was measured."""
     from slonik.core.errors import SlonikError
     from slonik.core.records import write_records
-    from slonik.export import export as run
+    from slonik.exporting import export as run
 
     if int8 not in ("dynamic", "static", "none"):
         raise SlonikError(f"--int8 is {int8!r}: use dynamic, static or none")
@@ -64,7 +64,7 @@ def _judge(data_dir: Path | None) -> Callable[[Path], list[Record]] | None:
 
     if data_dir is None:
         return None
-    from slonik.recipes.export_judgement import encodechka_judge
+    from slonik.evaluation.export_judgement import encodechka_judge
 
     return encodechka_judge(data_folder(data_dir))
 

@@ -145,8 +145,8 @@ def _train(
 ) -> None:
     from slonik.core.config import parse_overrides, read_config
     from slonik.core.records import write_records
-    from slonik.recipes.finetuning.config import FinetuneRecipe
-    from slonik.recipes.finetuning.finetune import run_finetune
+    from slonik.finetuning.config import FinetuneRecipe
+    from slonik.finetuning.finetune import run_finetune
 
     config = read_config(FinetuneRecipe, recipe, fields | parse_overrides(set_))
     found = run_finetune(config, announce)
@@ -159,8 +159,8 @@ def _train(
 
 def _show(records: Sequence[Record]) -> None:
     """A table of models and baselines, and one of differences."""
-    from slonik.report.table import Cell, Row, Table
-    from slonik.report.terminal import print_table
+    from slonik.reporting.table import Cell, Row, Table
+    from slonik.reporting.terminal import print_table
 
     plain = [record for record in records if not record.metric.endswith("difference")]
     apart = [record for record in records if record.metric.endswith("difference")]

@@ -41,7 +41,7 @@ def inspect(
     Example: slonik inspect embedded:multilingual-e5-small --attention "Слон идёт домой." --html attention.html
     """
     from slonik.core.errors import SlonikError
-    from slonik.evaluate.resources.sample_texts import bench_texts
+    from slonik.evaluation.resources.sample_texts import bench_texts
 
     if not (heads or attention is not None or like or neurons):
         raise SlonikError("say what to look at: --heads, --attention TEXT, --like MODEL or --neurons TASK")
@@ -75,8 +75,8 @@ def _load(model: str, device: str | None, trust_remote_code: bool) -> TorchEncod
 
 
 def _heads(encoder: TorchEncoder, model: str, texts: list[str], prefix: str | None, orders: list[str]) -> list[Record]:
-    from slonik.analyze.heads import Heads
-    from slonik.analyze.records import head_records
+    from slonik.inspection.heads import Heads
+    from slonik.inspection.records import head_records
 
     found = Heads(encoder, texts, prefix=prefix)
     scores = {order: found.scores(order) for order in orders}
@@ -87,10 +87,10 @@ def _heads(encoder: TorchEncoder, model: str, texts: list[str], prefix: str | No
 def _attention(
     encoder: TorchEncoder, model: str, texts: list[str], prefix: str | None, treebank: Path | None
 ) -> list[Record]:
-    from slonik.analyze.attention import attention_figures
-    from slonik.analyze.records import attention_records, syntax_records
-    from slonik.analyze.syntax import syntax_heads
     from slonik.data.conllu import read_conllu
+    from slonik.inspection.attention import attention_figures
+    from slonik.inspection.records import attention_records, syntax_records
+    from slonik.inspection.syntax import syntax_heads
 
     records = attention_records(model, attention_figures(encoder, texts, prefix=prefix), len(texts))
     if treebank is not None:
@@ -102,17 +102,17 @@ def _like(
     encoder: TorchEncoder, model: str, other: TorchEncoder, like: str, texts: list[str], prefix: str | None,
     measures: list[str],
 ) -> list[Record]:  # fmt: skip
-    from slonik.analyze.records import similarity_records
+    from slonik.inspection.records import similarity_records
 
     first, second = (one.encode_layers(texts, ["mean"], prefix=prefix)["mean"] for one in (encoder, other))
     return similarity_records(model, like, list(first), list(second), measures)
 
 
 def _neurons(encoder: TorchEncoder, model: str, task: str, data_dir: Path | None) -> list[Record]:
-    from slonik.analyze.neurons import rank_neurons
-    from slonik.analyze.records import neuron_records
     from slonik.core.paths import data_dir as data_folder
-    from slonik.evaluate.probing import read_tasks
+    from slonik.inspection.neurons import rank_neurons
+    from slonik.inspection.probing import read_tasks
+    from slonik.inspection.records import neuron_records
 
     data = read_tasks(data_folder(data_dir), [task.strip().lower()])[0][0]
     train, test = (list(encoder.encode_layers(s.texts, ["mean"])["mean"]) for s in (data.train, data.test))
@@ -126,8 +126,8 @@ def _write(
 ) -> None:  # fmt: skip
     from slonik.core.atomic import write_bytes, write_text
     from slonik.core.records import write_records
-    from slonik.report.inspection import inspection_page, inspection_plots, inspection_tables
-    from slonik.report.terminal import print_table
+    from slonik.inspection.report.inspection import inspection_page, inspection_plots, inspection_tables
+    from slonik.reporting.terminal import print_table
 
     for table in inspection_tables(records):
         print_table(table)
@@ -143,10 +143,10 @@ def _write(
 
 def _view(encoder: TorchEncoder, model: str, records: list[Record], text: str, prefix: str | None) -> str:
     """The interactive page of one text, the figures under it."""
-    from slonik.analyze.hooks import batches, look_inside
-    from slonik.report.head_view import head_view
-    from slonik.report.inspection import inspection_plots, inspection_tables
-    from slonik.report.page import figure, section, table
+    from slonik.inspection.hooks import batches, look_inside
+    from slonik.inspection.report.head_view import head_view
+    from slonik.inspection.report.inspection import inspection_plots, inspection_tables
+    from slonik.reporting.page import figure, section, table
 
     ids, mask = next(batches(encoder, [text], 1, prefix))
     inside = look_inside(encoder.model, ids, mask)

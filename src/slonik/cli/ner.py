@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from slonik.core.records import Record
     from slonik.data.annotations.document import Document
     from slonik.data.annotations.mapping import LabelMapping
-    from slonik.evaluate.ner import Evaluation, NerTask
+    from slonik.tagging.evaluation import Evaluation, NerTask
 
 
 def ner(
@@ -37,11 +37,11 @@ def ner(
     """
     from slonik.core.progress import progress_bar
     from slonik.core.records import write_records
-    from slonik.evaluate.ner import compare, evaluate
-    from slonik.evaluate.ner.tasks import published_records
-    from slonik.models.tagging import load_tagger
-    from slonik.report.ner import ner_tables
-    from slonik.report.terminal import print_table
+    from slonik.reporting.terminal import print_table
+    from slonik.tagging.evaluation import compare, evaluate
+    from slonik.tagging.evaluation.tasks import published_records
+    from slonik.tagging.models import load_tagger
+    from slonik.tagging.report.ner import ner_tables
 
     material = _read(data_dir, data, kind, mapping)
     evaluations: list[Evaluation] = []
@@ -81,7 +81,7 @@ def _read(data_dir: Path | None, data: Path | None, kind: str | None, mapping: P
     from slonik.core.errors import SlonikError
     from slonik.core.paths import data_dir as data_folder
     from slonik.data.annotations.mapping import Counts, read_mapping
-    from slonik.evaluate.ner import SECCOLL
+    from slonik.tagging.evaluation import SECCOLL
 
     known = None
     if data is None:
@@ -147,7 +147,7 @@ def _stamp(model: str, records: tuple[Record, ...]) -> None:
 
 def _write_page(path: Path, records: list[Record], evaluations: list[Evaluation], caution: str) -> None:
     from slonik.core.atomic import write_text
-    from slonik.report.ner_errors import error_page
+    from slonik.tagging.report.ner_errors import error_page
 
     errors = {one.model: one.errors() for one in evaluations}
     task = evaluations[0].task

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import typer
 
 if TYPE_CHECKING:
-    from slonik.recipes.finetuning.predict import Predictor
+    from slonik.finetuning.predict import Predictor
 
 _LONGEST_LINE = 1 << 24
 
@@ -43,7 +43,7 @@ def predict(
         slonik predict terra out/terra --batch-size 32 < test.jsonl > TERRa.jsonl
     """
     from slonik.core.errors import SlonikError
-    from slonik.recipes.finetuning.predict import open_predictor
+    from slonik.finetuning.predict import open_predictor
 
     if bad_lines not in ("report", "skip", "stop"):
         raise SlonikError(f"--bad-lines is {bad_lines!r}: use report, skip or stop")

@@ -43,7 +43,7 @@ def pretrain(
     """
     from slonik.core.config import parse_overrides, read_config
     from slonik.core.records import Record, write_records
-    from slonik.recipes.pretraining.config import PretrainConfig
+    from slonik.pretraining.config import PretrainConfig
 
     fields: dict[str, Any] = {
         "out": str(out) if out else None, "corpus.files": corpus or None, "tokenizer.given": tokenizer, "seed": seed,
@@ -53,7 +53,7 @@ def pretrain(
     config = read_config(PretrainConfig, recipe, fields | parse_overrides(set_))
     records: list[Record]
     if dry_run:
-        from slonik.recipes.pretraining.costs import run_costs
+        from slonik.pretraining.costs import run_costs
 
         costs = run_costs(config, processes=processes)
         for what, figure in costs.lines():
@@ -69,7 +69,7 @@ def _train(config: Any) -> Any:
     """Train and print the result; the records."""
     from rich.console import Console
 
-    from slonik.recipes.pretraining.pretrain import run_pretrain
+    from slonik.pretraining.pretrain import run_pretrain
     from slonik.train.processes import leave
 
     notes = Console(stderr=True)

@@ -37,8 +37,8 @@ def probing(
     """
     import slonik
     from slonik.core.paths import data_dir as data_folder
-    from slonik.evaluate.probing import Options, baseline_records, compare, probe, published_records, read_tasks
-    from slonik.evaluate.probing.baselines import NAMES
+    from slonik.inspection.probing import Options, baseline_records, compare, probe, published_records, read_tasks
+    from slonik.inspection.probing.baselines import NAMES
 
     found, missing = read_tasks(data_folder(data_dir), _split(tasks), limit=limit)
     for note in [note for data in found for note in data.notes]:
@@ -69,8 +69,8 @@ def probing(
 def _write(records: list[Record], missing: list[str], json_file: Path | None, html: Path | None) -> None:
     from slonik.core.atomic import write_text
     from slonik.core.records import write_records
-    from slonik.report.probing import probing_page, probing_tables
-    from slonik.report.terminal import print_table
+    from slonik.inspection.report.probing import probing_page, probing_tables
+    from slonik.reporting.terminal import print_table
 
     for table in probing_tables(records):
         print_table(table)

@@ -33,13 +33,13 @@ def report(
     from slonik.core.atomic import write_text
     from slonik.core.errors import SlonikError
     from slonik.core.records import write_records
-    from slonik.evaluate.seed_order import seed_orders
-    from slonik.report.collect import collect
-    from slonik.report.markdown import to_markdown
-    from slonik.report.morocco import warnings_of
-    from slonik.report.overview import overview, overview_tables, write_plots
-    from slonik.report.resources import headlines
-    from slonik.report.terminal import print_table
+    from slonik.evaluation.seed_order import seed_orders
+    from slonik.reporting.collect import collect
+    from slonik.reporting.markdown import to_markdown
+    from slonik.reporting.morocco import warnings_of
+    from slonik.reporting.overview import overview, overview_tables, write_plots
+    from slonik.reporting.resources import headlines
+    from slonik.reporting.terminal import print_table
 
     found = collect(results, suites=suite or ())
     if not found.records:
@@ -73,8 +73,8 @@ def report(
 def _published(records: list[Record]) -> list[Record]:
     """Published rows of the suites that are in `records`, for the tasks that were measured."""
     from slonik.core.records import Record
-    from slonik.evaluate.encodechka.published import PUBLISHED
-    from slonik.evaluate.russian_superglue.published import published_records
+    from slonik.evaluation.encodechka.published import PUBLISHED
+    from slonik.evaluation.russian_superglue.published import published_records
 
     boards = published_records() if any(record.suite == "russian_superglue" for record in records) else []
     variant = "compatible"

@@ -11,9 +11,9 @@ import typer
 
 if TYPE_CHECKING:
     from slonik.core.records import Record
-    from slonik.evaluate.russian_superglue.contenders import Contender
-    from slonik.evaluate.russian_superglue.evaluation import Evaluation
-    from slonik.evaluate.russian_superglue.parts import Part
+    from slonik.evaluation.russian_superglue.contenders import Contender
+    from slonik.evaluation.russian_superglue.evaluation import Evaluation
+    from slonik.evaluation.russian_superglue.parts import Part
 
 
 def russian_superglue(
@@ -40,7 +40,7 @@ def russian_superglue(
     """
     from slonik.core.paths import data_dir as data_folder
     from slonik.core.records import write_records
-    from slonik.evaluate.russian_superglue.contenders import find_contender
+    from slonik.evaluation.russian_superglue.contenders import find_contender
 
     folder = data_folder(data_dir)
     contenders = [find_contender(model, _model_answer, seed=seed) for model in dict.fromkeys(models)]
@@ -64,14 +64,14 @@ def russian_superglue(
 
 def _model_answer(folder: Path, part: Part) -> list[object]:
     """Answers of a task model; the libraries that it needs are imported when it is run."""
-    from slonik.recipes.finetuning.predict import answer_part
+    from slonik.finetuning.predict import answer_part
 
     return list(answer_part(folder, part))
 
 
 def _has_labels(folder: Path) -> bool:
-    from slonik.evaluate.russian_superglue.parts import find_part
-    from slonik.evaluate.russian_superglue.tasks import TASKS
+    from slonik.evaluation.russian_superglue.parts import find_part
+    from slonik.evaluation.russian_superglue.tasks import TASKS
 
     return any(find_part(task, folder) is not None for task in TASKS)
 
@@ -79,14 +79,14 @@ def _has_labels(folder: Path) -> bool:
 def _parts(
     contenders: Sequence[Contender], folder: Path, tasks: str | None, split: str | None
 ) -> tuple[dict[str, Part], dict[str, str]]:
-    from slonik.evaluate.russian_superglue.contenders import choose_parts
+    from slonik.evaluation.russian_superglue.contenders import choose_parts
 
     chosen = [name.strip().lower() for name in tasks.split(",") if name.strip()] if tasks else None
     return choose_parts(contenders, folder, tasks=chosen, split=split)
 
 
 def _run(contender: Contender, parts: Mapping[str, Part], seed: int) -> Evaluation:
-    from slonik.evaluate.russian_superglue.evaluation import evaluate
+    from slonik.evaluation.russian_superglue.evaluation import evaluate
 
     own = {task: part for task, part in parts.items() if contender.answers(task)}
     _say(f"{contender.name}: {', '.join(own)}")
@@ -96,8 +96,8 @@ def _run(contender: Contender, parts: Mapping[str, Part], seed: int) -> Evaluati
 def _baselines(found: Sequence[Evaluation], parts: Mapping[str, Part], seed: int) -> list[Evaluation]:
     """Baselines on the items that any model answered; those that are named as models are taken from there."""
     from slonik.core.errors import MissingExtra
-    from slonik.evaluate.russian_superglue import baselines
-    from slonik.evaluate.russian_superglue.evaluation import baseline, evaluate
+    from slonik.evaluation.russian_superglue import baselines
+    from slonik.evaluation.russian_superglue.evaluation import baseline, evaluate
 
     answered = {task: part for task, part in parts.items() if any(task in one.tasks for one in found)}
     named = {one.model: one for one in found}
@@ -113,7 +113,7 @@ def _baselines(found: Sequence[Evaluation], parts: Mapping[str, Part], seed: int
 
 
 def _records(found: Sequence[Evaluation], beside: Sequence[Evaluation]) -> tuple[list[Record], list[Record]]:
-    from slonik.evaluate.russian_superglue.evaluation import differences
+    from slonik.evaluation.russian_superglue.evaluation import differences
 
     others = [evaluation for evaluation in beside if evaluation not in found]
     names = {evaluation.model for evaluation in beside}
@@ -124,8 +124,8 @@ def _records(found: Sequence[Evaluation], beside: Sequence[Evaluation]) -> tuple
 
 def _submit(contenders: Sequence[Contender], folder: Path, path: Path) -> None:
     from slonik.core.errors import SlonikError
-    from slonik.evaluate.russian_superglue.contenders import official_tests
-    from slonik.evaluate.russian_superglue.submission import check_complete, read_submission, write_submission
+    from slonik.evaluation.russian_superglue.contenders import official_tests
+    from slonik.evaluation.russian_superglue.submission import check_complete, read_submission, write_submission
 
     if len(contenders) != 1:
         raise SlonikError(f"--submission packs the answers of one model, {len(contenders)} are named: name one")
@@ -141,7 +141,7 @@ def _submit(contenders: Sequence[Contender], folder: Path, path: Path) -> None:
 
 def _write_predictions(folder: Path, found: Sequence[Evaluation], parts: Mapping[str, Part], seed: int) -> None:
     from slonik.core.paths import own_names
-    from slonik.evaluate.russian_superglue.predictions import predicted, write_predictions
+    from slonik.evaluation.russian_superglue.predictions import predicted, write_predictions
 
     names = own_names([evaluation.model for evaluation in found])
     for evaluation, name in zip(found, names, strict=True):
@@ -156,13 +156,13 @@ def _show(
     parts: Mapping[str, Part], missing: Mapping[str, str], records: Sequence[Record], differences: Sequence[Record],
     published: bool,
 ) -> None:  # fmt: skip
-    from slonik.evaluate.russian_superglue import describe
-    from slonik.evaluate.russian_superglue.published import published_records
-    from slonik.report.categories import category_tables
-    from slonik.report.leaderboard import rank_tables
-    from slonik.report.scores import difference_tables, score_tables
-    from slonik.report.table import Cell, Row, Table
-    from slonik.report.terminal import print_table
+    from slonik.evaluation.russian_superglue import describe
+    from slonik.evaluation.russian_superglue.category_tables import category_tables
+    from slonik.evaluation.russian_superglue.published import published_records
+    from slonik.reporting.leaderboard import rank_tables
+    from slonik.reporting.scores import difference_tables, score_tables
+    from slonik.reporting.table import Cell, Row, Table
+    from slonik.reporting.terminal import print_table
 
     rows = tuple(Row(tuple(Cell(text) for text in line)) for line in describe.lines(list(parts.values())))
     print_table(Table("What is measured on", describe.COLUMNS, rows))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from slonik.serve import ServedModel
+    from slonik.serving import ServedModel
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +29,7 @@ def serve(
     max_queue: int = typer.Option(1024, min=1, help="Texts that may wait per model; more are answered 429 at once."),
 ) -> None:
     """Serve models over HTTP with the OpenAI API's routes; the API is explained at /docs."""
-    from slonik import serve as server
+    from slonik import serving as server
     from slonik.core.config import build_config
 
     settings = build_config(
@@ -54,9 +54,9 @@ def serve(
 def _load(model: str) -> ServedModel:
     """The model to serve; its id is the folder's name, or the name as it was given."""
     from slonik import load
-    from slonik.serve import ServedModel
-    from slonik.serve.decoder import is_decoder, load_decoder
-    from slonik.serve.tagger import is_tagger, open_tagger
+    from slonik.serving import ServedModel
+    from slonik.serving.decoder import is_decoder, load_decoder
+    from slonik.serving.tagger import is_tagger, open_tagger
 
     folder = Path(model)
     name = folder.resolve().name if folder.is_dir() else model

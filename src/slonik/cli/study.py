@@ -44,8 +44,8 @@ def repetition(
 
     from slonik.core.config import parse_overrides, read_config
     from slonik.core.records import write_records
-    from slonik.recipes.repetition.config import RepetitionConfig
-    from slonik.recipes.repetition.study import run_study
+    from slonik.pretraining.repetition.config import RepetitionConfig
+    from slonik.pretraining.repetition.study import run_study
 
     fields = {"corpus.files": corpus or None, "out": str(out) if out is not None else None}
     notes = Console(stderr=True)

@@ -10,7 +10,7 @@ import typer
 from slonik.cli.tagging import security_collection
 
 if TYPE_CHECKING:
-    from slonik.recipes.tagging.scores import Scores
+    from slonik.tagging.scores import Scores
 
 
 def ner(
@@ -38,9 +38,9 @@ def ner(
 
     from slonik.core.config import parse_overrides, read_config
     from slonik.core.records import write_records
-    from slonik.recipes.tagging.config import LadderRecipe
-    from slonik.recipes.tagging.ladder import chosen_systems, run_ladder
-    from slonik.recipes.tagging.scores import score_ladder, write_ladder
+    from slonik.tagging.config import LadderRecipe
+    from slonik.tagging.ladder import chosen_systems, run_ladder
+    from slonik.tagging.scores import score_ladder, write_ladder
 
     fields: dict[str, object] = {"data": _text(data), "format": kind, "out": _text(out)}
     if data is None and data_dir is not None:
@@ -75,10 +75,10 @@ def _text(path: Path | None) -> str | None:
 
 def _show(scores: Scores, task: str, html: Path | None) -> None:
     from slonik.core.atomic import write_text
-    from slonik.evaluate.ner.tasks import TASKS, published_records
-    from slonik.report.ner import ner_tables
-    from slonik.report.ner_errors import error_page
-    from slonik.report.terminal import print_table
+    from slonik.reporting.terminal import print_table
+    from slonik.tagging.evaluation.tasks import TASKS, published_records
+    from slonik.tagging.report.ner import ner_tables
+    from slonik.tagging.report.ner_errors import error_page
 
     known = TASKS.get(task)
     published = published_records(known) if known else []

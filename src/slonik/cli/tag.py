@@ -40,7 +40,7 @@ def tag(
     from slonik.core.errors import SlonikError
     from slonik.core.progress import progress_bar
     from slonik.data.annotations.stream import read_items, tag_items
-    from slonik.models.tagging import load_tagger
+    from slonik.tagging.models import load_tagger
 
     if to not in ("jsonl", "brat"):
         raise SlonikError(f"--to is {to!r}: use jsonl or brat")

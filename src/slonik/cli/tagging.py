@@ -38,8 +38,8 @@ def finetune_ner(
     from slonik.core.errors import SlonikError
     from slonik.core.records import write_records
     from slonik.data.annotations.mapping import read_mapping
-    from slonik.recipes.tagging.config import TaggerRecipe
-    from slonik.recipes.tagging.tagger import run_tagging
+    from slonik.tagging.config import TaggerRecipe
+    from slonik.tagging.tagger import run_tagging
 
     teacher, unlabelled, mapping = (options.get(name) for name in ("teacher", "unlabelled", "mapping"))
     if teacher and len(teacher) > 1:
@@ -78,7 +78,7 @@ def security_collection(data_dir: Path) -> tuple[Path, dict[str, Any]]:
         SlonikError: it is not there.
     """
     from slonik.core.errors import SlonikError
-    from slonik.evaluate.ner.tasks import SECCOLL
+    from slonik.tagging.evaluation.tasks import SECCOLL
 
     folder = data_dir / SECCOLL.id
     if not folder.is_dir():

@@ -9,8 +9,8 @@ import typer
 
 if TYPE_CHECKING:
     from slonik.core.records import Record
-    from slonik.tokenizers.fertility import Fit
-    from slonik.tokenizers.trim import TrimReport
+    from slonik.text.tokenizers.fertility import Fit
+    from slonik.text.tokenizers.trim import TrimReport
 
 
 def register(app: typer.Typer) -> None:
@@ -54,7 +54,7 @@ def train(
     """
     from slonik.core.config import read_config
     from slonik.core.records import write_records
-    from slonik.recipes.train_tokenizer import TokenizerRecipe, train_tokenizer
+    from slonik.pretraining.train_tokenizer import TokenizerRecipe, train_tokenizer
 
     training: dict[str, Any] = {"kind": kind, "vocab_size": vocab_size, "min_frequency": min_frequency}
     training |= {"lowercase": lowercase, "family": family, "sentinels": sentinels, "extra_specials": special}
@@ -96,9 +96,9 @@ def trim(
 
         slonik tokenizer trim MODEL --corpus texts/ --scripts ru,en --min-count 2 --max-pieces 35000 --out small
     """
+    from slonik.compression.pipeline.trim_checkpoint import TrimCheckpointConfig, trim_checkpoint
     from slonik.core.config import read_config
     from slonik.core.records import write_records
-    from slonik.recipes.compression.trim_checkpoint import TrimCheckpointConfig, trim_checkpoint
 
     rules: dict[str, Any] = {"scripts": _names(scripts), "always_keep": keep}
     rules["mode"] = "counts" if counts_only else "scripts"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from slonik.core.errors import SlonikError
-from slonik.data.lines import numbered_lines
+from slonik.text.lines import numbered_lines
 
 #: Endings of the files that `read_catalogue` reads.
 CATALOGUE_FORMATS = (".po", ".mo")

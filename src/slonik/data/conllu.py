@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from slonik.core.errors import SlonikError
-from slonik.data.lines import numbered_lines
+from slonik.text.lines import numbered_lines
 
 _COLUMNS = 10
 

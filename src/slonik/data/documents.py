@@ -18,8 +18,8 @@ from pathlib import Path
 
 from slonik.core.errors import SlonikError
 from slonik.data.hub import PREFIX, read_hub
-from slonik.data.lines import numbered_lines
 from slonik.data.readers import corpus_files, read_texts
+from slonik.text.lines import numbered_lines
 
 Border = int | str
 """`line`, `blank`, or the number of lines of a document."""

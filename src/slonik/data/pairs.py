@@ -12,7 +12,7 @@ from pathlib import Path
 
 from slonik.core.errors import SlonikError
 from slonik.data.catalogues import CATALOGUE_FORMATS, read_catalogue
-from slonik.data.lines import numbered_lines
+from slonik.text.lines import numbered_lines
 
 Pair = tuple[str, str]
 

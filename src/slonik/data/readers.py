@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from slonik.core.errors import MissingExtra, SlonikError
 from slonik.core.progress import progress_bar
-from slonik.data.lines import MAX_LINE_BYTES, numbered_lines
 from slonik.data.pairs import read_pairs
+from slonik.text.lines import MAX_LINE_BYTES, numbered_lines
 
 __all__ = ["FORMATS", "check_files", "corpus_files", "read_pairs", "read_texts"]
 

@@ -20,16 +20,16 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from slonik.core.batching import token_budget_batches, windows
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.core.progress import progress_bar
 from slonik.core.protocols import FloatArray, TokenVectors
-from slonik.core.sentence_config import SentenceConfig
-from slonik.models import tokenizing
 from slonik.models.checkpoint_files import TensorInfo, hash_tensors
 from slonik.models.describe import describe_tensors
 from slonik.models.pooling import pool
+from slonik.text import tokenizing
+from slonik.text.batching import token_budget_batches, windows
+from slonik.text.sentence_config import SentenceConfig
 
 LongTexts = Literal["truncate", "windows"]
 # Batches of this many tokens keep a small model's activations near the CPU caches; more is slower there.

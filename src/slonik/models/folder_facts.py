@@ -11,7 +11,6 @@ from typing import Any
 
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
-from slonik.core.sentence_config import SentenceConfig
 from slonik.models.checkpoint_files import (
     WEIGHTS,
     hash_weights,
@@ -21,6 +20,7 @@ from slonik.models.checkpoint_files import (
     weight_files,
 )
 from slonik.models.describe import describe_tensors, loader_of
+from slonik.text.sentence_config import SentenceConfig
 
 _MODEL_FILES = (".safetensors", ".onnx", ".data", ".onnx_data", ".crfsuite")
 _TAGGER_FILE = "tagger.json"
@@ -86,7 +86,7 @@ def _tagger_facts(folder: Path) -> dict[str, Any]:
     files = _model_files(folder)
     return {
         "folder": folder.name,
-        "loader": "slonik.models.tagging.load_tagger (slonik tag)",
+        "loader": "slonik.tagging.models.load_tagger (slonik tag)",
         "facts": facts | {"bytes": sum(files.values())},
         "sentence": None,
         "files": files,

@@ -19,11 +19,11 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_N
 from slonik.core.atomic import new_folder
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
-from slonik.core.sentence_config import SentenceConfig
 from slonik.models.checkpoint_files import hash_tensors, read_config_json, read_tensors, resolve
 from slonik.models.encoder import STORED_NAMES, TorchEncoder, position_limit, tensor_bytes
 from slonik.models.loading import load_transformer, quiet_transformers, register_slim
-from slonik.models.tokenizing import load_tokenizer, read_special_names, write_tokenizer
+from slonik.text.sentence_config import SentenceConfig
+from slonik.text.tokenizing import load_tokenizer, read_special_names, write_tokenizer
 
 Kind = Literal["mlm", "clm", "denoising"]
 _CLASSES: dict[str, Any] = {

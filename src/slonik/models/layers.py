@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from slonik.core.batching import token_budget_batches
 from slonik.core.errors import SlonikError
 from slonik.core.progress import progress_bar
 from slonik.models.pooling import mean_pool
+from slonik.text.batching import token_budget_batches
 
 if TYPE_CHECKING:
     from slonik.models.encoder import TorchEncoder

@@ -20,12 +20,12 @@ from slonik.core.errors import SlonikError
 from slonik.core.lookup import lookup
 from slonik.core.passport import Passport
 from slonik.core.protocols import Encoder
-from slonik.core.sentence_config import SentenceConfig
 from slonik.models.checkpoint_files import read_config_json, read_tensors, resolve
 from slonik.models.device import chosen_device
 from slonik.models.encoder import TorchEncoder
 from slonik.models.names import BASELINE_NAMES, UNIVERSAL_SENTENCE_ENCODER
-from slonik.models.tokenizing import load_tokenizer, read_special_names, write_tokenizer
+from slonik.text.sentence_config import SentenceConfig
+from slonik.text.tokenizing import load_tokenizer, read_special_names, write_tokenizer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 AUTOCAST = "autocast"

@@ -1,7 +1,7 @@
 """Uneven-shape encoders in this library: which class, which config, saved and loaded without a flag.
 
 The classes themselves are in `modeling_slonik`, which travels with the weights. Cutting a model to such a shape is
-`slonik.compress.surgery`.
+`slonik.compression.surgery`.
 """
 
 from __future__ import annotations

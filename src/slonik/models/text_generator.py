@@ -22,7 +22,7 @@ from slonik.models.checkpoint_files import read_config_json, read_tensors, resol
 from slonik.models.device import chosen_device
 from slonik.models.loading import quiet_transformers
 from slonik.models.sampling import SamplingConfig, draw, token_probabilities
-from slonik.models.tokenizing import load_tokenizer, template_of
+from slonik.text.tokenizing import load_tokenizer, template_of
 
 
 class TextGenerator:

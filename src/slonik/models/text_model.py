@@ -21,14 +21,14 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel
 
 from slonik.core.atomic import new_folder
-from slonik.core.batching import token_budget_batches
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.models.checkpoint_files import hash_tensors, read_config_json, read_tensors, resolve
 from slonik.models.encoder import STORED_NAMES, tensor_bytes
 from slonik.models.loading import quiet_transformers
 from slonik.models.task_config import TaskConfig
-from slonik.models.tokenizing import content_ids, load_tokenizer, read_special_names, template_of, write_tokenizer
+from slonik.text.batching import token_budget_batches
+from slonik.text.tokenizing import content_ids, load_tokenizer, read_special_names, template_of, write_tokenizer
 
 SEQ2SEQ = ("t5", "mt5", "umt5")
 CAUSAL = ("gpt2", "gpt_neo", "gptj", "gpt_neox", "llama", "mistral", "qwen2", "qwen3", "gemma", "opt")

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from slonik.models.tokenizing import Template, template_of
+from slonik.text.tokenizing import Template, template_of
 
 Fields = dict[str, NDArray[Any]]
 

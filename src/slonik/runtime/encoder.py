@@ -20,15 +20,15 @@ import onnxruntime
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from slonik.core.batching import token_budget_batches, windows
 from slonik.core.errors import SlonikError
 from slonik.core.progress import progress_bar
 from slonik.core.protocols import FloatArray, TokenVectors
-from slonik.runtime import tokenizing
 from slonik.runtime.buffers import Buffers
 from slonik.runtime.parallel import in_threads
 from slonik.runtime.sentence import SentenceSettings
 from slonik.runtime.session import available_threads, choose_file, open_session, read_metadata
+from slonik.text import token_ids as tokenizing
+from slonik.text.batching import token_budget_batches, windows
 
 T = TypeVar("T")
 LongTexts = Literal["windows", "truncate"]

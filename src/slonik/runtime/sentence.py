@@ -1,6 +1,6 @@
 """The sentence-transformers files of a folder, read without pydantic.
 
-The same fields and meaning as `slonik.core.sentence_config.SentenceConfig`, which also writes the files; a test holds
+The same fields and meaning as `slonik.text.sentence_config.SentenceConfig`, which also writes the files; a test holds
 the two equal. That class costs 15 MiB and a tenth of a second to import, which a process that only encodes can save.
 """
 

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from slonik.core.batching import token_budget_batches
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_json
 from slonik.core.seeds import derive_seed
+from slonik.text.batching import token_budget_batches
 from slonik.train.protocols import Batch, IntArray
 
 Fields: TypeAlias = Mapping[str, NDArray[Any]]

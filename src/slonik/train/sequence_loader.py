@@ -10,12 +10,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from slonik.core.batching import token_budget_batches
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_json
-from slonik.core.packing import pack_best_fit
 from slonik.core.seeds import derive_seed
 from slonik.data.sequence_formats import TokenSequences
+from slonik.text.batching import token_budget_batches
+from slonik.text.packing import pack_best_fit
 from slonik.train.protocols import Batch, Corruption, IntArray
 
 _POOL_ROWS = 1024

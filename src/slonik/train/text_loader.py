@@ -11,10 +11,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from slonik.core.batching import token_budget_batches
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_bytes, sha256_json
 from slonik.core.seeds import derive_seed
+from slonik.text.batching import token_budget_batches
 from slonik.train.columns import Column
 from slonik.train.groups import Groups
 from slonik.train.protocols import Batch, Corruption, IntArray

@@ -18,7 +18,7 @@ from slonik.core.atomic import write_bytes
 from slonik.core.errors import SlonikError
 from slonik.data.annotations.document import Document, Span
 from slonik.data.annotations.mapping import Counts
-from slonik.data.lines import guess_encoding
+from slonik.text.lines import guess_encoding
 
 COVERED = "spans in fragments taken as one span from their first to their last character"
 _LINE_ENDS = re.compile(r"[\r\n]")

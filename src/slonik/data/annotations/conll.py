@@ -22,7 +22,7 @@ from slonik.data.annotations.overlaps import Policy
 from slonik.data.annotations.spans_jsonl import json_line
 from slonik.data.annotations.tags import Scheme, decode, split_tag
 from slonik.data.annotations.tokens import tagged_tokens
-from slonik.data.lines import numbered_lines
+from slonik.text.lines import numbered_lines
 
 _COMMENT = re.compile(r"# (?:newdoc )?(id|text|sent_id) = (.*)")
 _COLUMNS = re.compile(r"[ \t]+")

@@ -19,7 +19,7 @@ from slonik.data.annotations.overlaps import Policy
 from slonik.data.annotations.spans_jsonl import read_spans_jsonl, write_spans_jsonl
 from slonik.data.annotations.tags import Scheme
 from slonik.data.annotations.token_rows import TAG_COLUMNS, read_token_rows, write_token_rows
-from slonik.data.lines import numbered_lines
+from slonik.text.lines import numbered_lines
 
 FORMATS = ("brat", "conll", "jsonl", "hf")
 _CONLL_ENDINGS = (".conll", ".bio", ".iob", ".iob2", ".bioes", ".conll2003")

@@ -19,7 +19,7 @@ from slonik.core.atomic import write_bytes
 from slonik.core.errors import SlonikError
 from slonik.data.annotations.document import Document, Span
 from slonik.data.annotations.tokens import offset_pairs
-from slonik.data.lines import numbered_lines
+from slonik.text.lines import numbered_lines
 
 _LINE_ENDS = "\x85\u2028\u2029"  # line ends to Unicode, which json.dumps leaves as they are
 _SPAN_FIELDS = ("spans", "entities", "label", "labels")

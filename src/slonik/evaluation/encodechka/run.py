@@ -1,0 +1,316 @@
+"""Evaluate an encoder on encodechka: which tasks can be scored, one encoding pass, scores, intervals, averages.
+
+The order is: speed (before anything is warm), one pass over the unique sentences of all tasks, classifiers, word
+tasks, bootstrap. Tasks whose files are not there are named and left out, and so is every average that needs them.
+Loading models and showing tables is the caller's business.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slonik.core.errors import SlonikError
+from slonik.core.hashing import sha256_json
+from slonik.core.lookup import lookup
+from slonik.core.paths import cache_dir
+from slonik.core.protocols import Encoder, TokenEncoder
+from slonik.core.records import Record
+from slonik.data import fetch as data
+from slonik.evaluation.encodechka.cache import EmbeddingCache, prune
+from slonik.evaluation.encodechka.classification import score_classification
+from slonik.evaluation.encodechka.embeddings import SentenceVectors, content_hashes, identity, limited
+from slonik.evaluation.encodechka.pairs import score_correlation, score_inference
+from slonik.evaluation.encodechka.readers import numbers, read_documents, read_labelled, read_pairs, read_sentences
+from slonik.evaluation.encodechka.score import Score
+from slonik.evaluation.encodechka.speed import score_speed
+from slonik.evaluation.encodechka.tagging import score_words
+from slonik.evaluation.encodechka.tasks import AVERAGES, MAX_LENGTH, PROTOCOL, SUITE, TASKS, VARIANTS, Task
+from slonik.evaluation.encodechka.words import WordVectors, longest
+from slonik.evaluation.statistics import Array, Interval, interval, mean_over_tasks, replicates
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A task or an average under one variant: its record, and replicates for comparisons."""
+
+    record: Record
+    values: Array
+
+
+@dataclass
+class Evaluation:
+    """All that was found out about one encoder.
+
+    Attributes:
+        model: its name.
+        measured: (variant, task or average) -> figure.
+        missing: task -> files that are not there.
+        notes: sentences for the user (a data file with another hash).
+        embedding_seconds: encoding of sentences and words; 0 for what came from the cache.
+        classifier_seconds: classifiers, metrics and their cross-validation.
+        encoded, reused: texts encoded, and taken from the cache.
+    """
+
+    model: str
+    measured: dict[tuple[str, str], Measured] = field(default_factory=dict)
+    missing: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    embedding_seconds: float = 0.0
+    classifier_seconds: float = 0.0
+    encoded: int = 0
+    reused: int = 0
+
+    @property
+    def records(self) -> list[Record]:
+        """One record per (task, variant), averages after their tasks."""
+        return [measured.record for measured in self.measured.values()]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A task whose data is there: content of its files, and their hashes."""
+
+    task: Task
+    content: Any
+    hashes: dict[str, str]
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Texts that the task needs sentence vectors of."""
+        if self.task.kind in ("pair_correlation", "pair_classification"):
+            return (*self.content.first, *self.content.second)
+        if self.task.kind in ("accuracy", "roc_auc"):
+            train, test = self.content
+            return (*train.texts, *test.texts)
+        return ()
+
+
+def evaluate(
+    encoder: Encoder,
+    folder: Path,
+    *,
+    tasks: Sequence[str] | None = None,
+    variants: Sequence[str] = VARIANTS,
+    prefix: str | None = None,
+    use_cache: bool = True,
+    seed: int = 0,
+    on_task: Callable[[str], None] | None = None,
+) -> Evaluation:
+    """Score `encoder` on the tasks whose data is in `folder / "encodechka"`.
+
+    Args:
+        folder: the data folder.
+        tasks: ids to score; None = all.
+        variants: of "compatible", "fixed".
+        prefix: put before every text; None = the encoder's default for sentences, and none for words.
+        use_cache: keep embeddings in the user's cache folder, and take them from there.
+        seed: of the bootstrap; the published classifiers keep their own.
+        on_task: called with a task's id before it is scored.
+
+    Raises:
+        SlonikError: unknown task or variant, damaged data, or no data at all.
+    """
+    chosen = [lookup(name, TASKS, "task") for name in tasks or TASKS]
+    for variant in variants:
+        lookup(variant, dict.fromkeys(VARIANTS), "variant")
+    evaluation = Evaluation(encoder.name)
+    parts = _read_parts(chosen, folder, evaluation)
+    run = _Run(encoder, tuple(variants), prefix, seed, use_cache, evaluation, on_task or (lambda _: None))
+    run.speed([part for part in parts if part.task.kind == "speed"])
+    run.sentences([part for part in parts if part.sentences])
+    run.words([part for part in parts if part.task.kind == "words"])
+    run.averages()
+    evaluation.measured = dict(sorted(evaluation.measured.items(), key=lambda item: _place(item[0])))
+    if use_cache:
+        prune(cache_dir() / "embeddings")
+    return evaluation
+
+
+def _place(key: tuple[str, str]) -> tuple[int, int]:
+    order = [*TASKS, *AVERAGES]
+    return VARIANTS.index(key[0]), order.index(key[1])
+
+
+def _read_parts(tasks: Sequence[Task], folder: Path, evaluation: Evaluation) -> list[_Part]:
+    parts = []
+    files: dict[str, data.LocalFile] = {}
+    for task in tasks:
+        absent = tuple(file for file in task.files if not data.is_present(SUITE, file, folder))
+        if absent:
+            evaluation.missing[task.id] = absent
+            continue
+        for file in task.files:
+            if file not in files:
+                files[file] = data.locate(SUITE, file, folder)
+                if not files[file].is_original:
+                    evaluation.notes.append(
+                        f"{files[file].path} is not the published file (its sha256 is {files[file].sha256}): "
+                        f"figures of {task.id} compare with nothing published"
+                    )
+        hashes = {file: files[file].sha256 for file in task.files}
+        parts.append(_Part(task, _read(task, {file: files[file].path for file in task.files}), hashes))
+    if not parts:
+        data.locate(SUITE, next(iter(evaluation.missing.values()))[0], folder)  # raises, and says what to do
+    return parts
+
+
+def _read(task: Task, paths: dict[str, Path]) -> Any:
+    test = paths[task.test]
+    if task.kind in ("pair_correlation", "pair_classification"):
+        return read_pairs(test, task)
+    if task.kind == "words":
+        return read_documents(test)
+    if task.kind == "speed":
+        return read_sentences(test)
+    assert task.train is not None
+    train = read_labelled(paths[task.train], task.train_columns[0], task.target)
+    return train, read_labelled(test, task.columns[0], task.target)
+
+
+@dataclass
+class _Run:
+    """One encoder's way through the tasks."""
+
+    encoder: Encoder
+    variants: tuple[str, ...]
+    prefix: str | None
+    seed: int
+    use_cache: bool
+    evaluation: Evaluation
+    on_task: Callable[[str], None]
+
+    def __post_init__(self) -> None:
+        self.hashes = content_hashes(self.encoder)
+        self.weights = str(self.hashes["weights"])
+
+    def speed(self, parts: Sequence[_Part]) -> None:
+        for part in parts:
+            self.on_task(part.task.id)
+            vectors = SentenceVectors(self.encoder, self.prefix)
+            for variant in self.variants:
+                self._keep(part, variant, score_speed(part.content, vectors, variant), 0.0)
+
+    def sentences(self, parts: Sequence[_Part]) -> None:
+        if not parts:
+            return
+        vectors = SentenceVectors(
+            self.encoder, self.prefix, self._cache(limited(self.encoder, MAX_LENGTH), self.prefix)
+        )
+        vectors.prepare(text for part in parts for text in part.sentences)
+        sizes = {part.task.id: sum(map(len, set(part.sentences))) for part in parts}
+        for part in parts:
+            self.on_task(part.task.id)
+            share = vectors.seconds * sizes[part.task.id] / max(1, sum(sizes.values()))
+            for variant, score in _score_sentences(part, vectors, self.variants).items():
+                self._keep(part, variant, score, share)
+        self._count(vectors)
+
+    def words(self, parts: Sequence[_Part]) -> None:
+        if not parts:
+            return
+        prefix = self.prefix or ""
+        vectors = WordVectors(self.encoder, prefix, self._cache(longest(self.encoder), prefix))
+        for part in parts:
+            self.on_task(part.task.id)
+            for variant in self.variants:
+                before = vectors.seconds
+                score = score_words(part.content, vectors, variant)
+                score.detail["vectors"] = "pieces" if isinstance(self.encoder, TokenEncoder) else "each word alone"
+                self._keep(part, variant, score, vectors.seconds - before)
+        self._count(vectors)
+
+    def averages(self) -> None:
+        """Means over tasks, each task's replicates being those of its own figure."""
+        measured = self.evaluation.measured
+        for variant in self.variants:
+            for name, tasks in AVERAGES.items():
+                if not all((variant, task) in measured for task in tasks):
+                    continue
+                members = [measured[variant, task] for task in tasks]
+                values = mean_over_tasks({task: measured[variant, task].values for task in tasks}, tasks)
+                mean = float(np.mean([member.record.value for member in members]))
+                record = self._record(name, variant, "mean", interval(mean, values)).model_copy(
+                    update={
+                        "n": sum(member.record.n or 0 for member in members),
+                        "seconds": sum(member.record.seconds or 0.0 for member in members),
+                        "detail": {"tasks": list(tasks), "prefix": self.prefix},
+                        "hashes": {
+                            "weights": self.weights,
+                            "data": sha256_json([member.record.hashes["data"] for member in members]),
+                            "protocol": sha256_json([member.record.hashes["protocol"] for member in members]),
+                        },
+                    }
+                )
+                measured[variant, name] = Measured(record, values)
+
+    def _cache(self, encoder: Encoder, prefix: str | None) -> EmbeddingCache | None:
+        if not self.use_cache or None in self.hashes.values():
+            return None  # what has no tokenizer is encoded faster than read
+        mixed = getattr(encoder, "autocast", None)
+        more = {} if mixed is None else {"autocast": str(mixed)}
+        return EmbeddingCache(cache_dir() / "embeddings", identity(encoder, self.hashes, prefix, **more))
+
+    def _count(self, vectors: SentenceVectors | WordVectors) -> None:
+        self.evaluation.embedding_seconds += vectors.seconds
+        self.evaluation.encoded += vectors.encoded
+        self.evaluation.reused += vectors.reused
+
+    def _keep(self, part: _Part, variant: str, score: Score, embedding_seconds: float) -> None:
+        task = part.task
+        start = time.perf_counter()
+        values = replicates(score.statistic, seed=self.seed, sample=task.test)
+        bounds = interval(score.value, values)
+        bootstrap_seconds = time.perf_counter() - start
+        if task.kind != "speed":
+            self.evaluation.classifier_seconds += score.seconds + bootstrap_seconds
+        record = self._record(task.id, variant, task.metric, bounds).model_copy(
+            update={
+                "n": score.statistic.n,
+                "seconds": embedding_seconds + score.seconds,
+                "detail": {
+                    **score.detail,
+                    "prefix": self.prefix,
+                    "embedding_seconds": round(embedding_seconds, 3),
+                    "classifier_seconds": round(score.seconds, 3),
+                },
+                "hashes": {
+                    "weights": self.weights,
+                    "data": sha256_json(part.hashes),
+                    "protocol": sha256_json([PROTOCOL, variant, task.id, task.metric, task.columns, task.target]),
+                },
+            }
+        )
+        self.evaluation.measured[variant, task.id] = Measured(record, values)
+
+    def _record(self, task: str, variant: str, metric: str, bounds: Interval) -> Record:
+        return Record(
+            suite=SUITE,
+            task=task,
+            variant=variant,
+            model=self.encoder.name,
+            metric=metric,
+            value=bounds.value,
+            low=bounds.low,
+            high=bounds.high,
+            seed=self.seed,
+        )
+
+
+def _score_sentences(part: _Part, vectors: SentenceVectors, variants: Sequence[str]) -> dict[str, Score]:
+    task = part.task
+    if task.kind == "pair_correlation":
+        return score_correlation(part.content, numbers(part.content.targets, Path(task.test)), vectors, variants)
+    if task.kind == "pair_classification":
+        return score_inference(part.content, vectors, variants)
+    train, test = part.content
+    if task.kind == "roc_auc":
+        numbers((*train.labels, *test.labels), Path(task.test))
+    if len(set(train.labels)) < 2:
+        raise SlonikError(f"{task.train} has fewer than two classes in {task.target!r}: fetch it again")
+    return score_classification(task, train, test, vectors, variants)

@@ -1,0 +1,145 @@
+"""Speed, memory and size of an encoder that is loaded already.
+
+For the recipe's before and after, where both are timed the same way one after the other in this process. Peak memory
+cannot be told apart here from what else the process holds, so an encoder with a folder is loaded once more in a
+process of its own for that. Peers are measured by `side_by_side`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from slonik.core.hashing import sha256_json, sha256_texts
+from slonik.core.progress import progress_bar
+from slonik.core.protocols import Encoder
+from slonik.core.records import Record
+from slonik.evaluation.resources.contenders import Contender
+from slonik.evaluation.resources.machine import describe_machine, machine_line
+from slonik.evaluation.resources.memory import peak_bytes, reset_peak
+from slonik.evaluation.resources.speed_records import (
+    Subject,
+    latency_records,
+    memory_record,
+    rate_record,
+    size_records,
+    start_record,
+)
+from slonik.evaluation.resources.worker import time_each, time_singles
+from slonik.evaluation.resources.worker_process import WorkerFailed, WorkerProcess
+
+BATCHES = (8, 32, 128)
+_SMALL_PARAMETERS = 1_000_000
+_PATIENCE = 600.0  # seconds that the process of its own may take for one pass
+PROTOCOL = {"version": 1, "ms_per_text": "median over rounds of the mean over texts", "clock": "perf_counter"}
+
+
+def measure(
+    encoder: Encoder,
+    texts: Sequence[str],
+    *,
+    engine: str = "torch",
+    rounds: int = 5,
+    batches: Sequence[int] = BATCHES,
+    threads: int = 1,
+    on_disk: int | None = None,
+    apart: bool | None = None,
+) -> list[Record]:
+    """Records of tasks batch_1, best_batch, memory, size, and cold_start where a process of its own was started.
+
+    Names and units are those of `speed_records`.
+
+    Args:
+        engine: becomes the records' variant.
+        rounds: timed passes over the texts at batch 1, after one untimed pass; and at the best batch.
+        batches: batch sizes of which the fastest is taken, by one pass each.
+        threads: torch's threads while measuring; restored afterwards. Other engines have theirs from loading.
+        on_disk: bytes of the files; None takes the weights' bytes from `describe`.
+        apart: load the encoder's folder in a process of its own for memory and cold start; None = where it has a
+            folder and over a million parameters (below that all memory is the libraries').
+    """
+    machine = describe_machine()
+    subject = Subject(
+        encoder.name, engine, {"threads": threads, "machine": machine_line(machine), "in_process": True},
+        speed_hashes(texts),
+    )  # fmt: skip
+    rows = list(texts)
+    with _torch_threads(threads), progress_bar(f"measuring {encoder.name}", 2 * rounds + len(batches) + 1) as bar:
+        fresh = reset_peak()
+        time_singles(encoder.encode, rows)
+        bar.advance()
+        singles, cpu = [], []
+        for _ in range(rounds):
+            answer = time_singles(encoder.encode, rows)
+            singles.append(answer["ms"])
+            cpu.append(answer["cpu_ms"])
+            bar.advance()
+        tried: dict[int, float] = {}
+        for size in batches:
+            tried[size] = _rate(encoder, rows, size)
+            bar.advance()
+        best = max(tried, key=lambda size: tried[size])
+        rates = []
+        for _ in range(rounds):
+            rates.append(_rate(encoder, rows, best))
+            bar.advance()
+    return [
+        *latency_records(subject, singles, cpu),
+        rate_record(subject, rates, best, tried, len(filled(rows, best))),
+        *_memory_records(subject, encoder, rows, best, apart, fresh),
+        *size_records(subject, encoder.describe(), on_disk),
+    ]
+
+
+def _memory_records(
+    subject: Subject, encoder: Encoder, texts: Sequence[str], best: int, apart: bool | None, fresh: bool
+) -> list[Record]:
+    folder = getattr(encoder, "source", None)
+    if apart is None:
+        apart = int(encoder.describe().get("parameters") or 0) > _SMALL_PARAMETERS
+    if folder is None or not apart:
+        return [memory_record(subject, peak_bytes(), {"whole_process": True, "since_reset": fresh})]
+    contender = Contender(subject.model, str(folder), subject.engine)
+    try:
+        with WorkerProcess(contender, int(subject.conditions["threads"]), texts[0], _PATIENCE) as worker:
+            worker.ask({"do": "singles", "texts": texts})
+            worker.ask({"do": "batches", "texts": filled(texts, best), "size": best})
+            peak = int(worker.ask({"do": "memory"})["peak_bytes"])
+            return [memory_record(subject, peak), start_record(subject, [worker.start_seconds])]
+    except WorkerFailed as error:
+        reason = {"warnings": [f"no process of its own ({error}): what this whole process held"]}
+        return [memory_record(subject, peak_bytes(), {"whole_process": True, "since_reset": fresh, **reason})]
+
+
+def speed_hashes(texts: Sequence[str]) -> dict[str, str]:
+    """Hashes of the texts and of the protocol: speeds with others cannot be compared."""
+    return {"texts": sha256_texts(texts), "protocol": sha256_json(PROTOCOL)}
+
+
+def filled(texts: Sequence[str], size: int) -> list[str]:
+    """The texts, repeated whole until there are at least two batches of `size`."""
+    times = max(1, -(-2 * size // len(texts)))
+    return list(texts) * times
+
+
+def _rate(encoder: Encoder, texts: Sequence[str], size: int) -> float:
+    rows = filled(texts, size)
+    chunks = [rows[start : start + size] for start in range(0, len(rows), size)]
+    return len(rows) / sum(time_each(encoder.encode, chunks))
+
+
+@contextmanager
+def _torch_threads(threads: int) -> Iterator[None]:
+    """Torch's thread count set and restored, if torch is in use at all."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,171 @@
+"""Initialisation time, records per second and memory of a model from MOROCCO logs, by the published rule.
+
+    init_time = median over runs on one record of (last - first timestamp)
+    gpu_ram   = median over those runs of the greatest gpu_ram: the model's size, not the peak of a big batch
+    rps       = median over runs on many records of input_size / (last - first timestamp - init_time)
+
+`ram` follows `gpu_ram`'s rule, for models that run without a GPU. The published rule knows no spread: quartiles
+and intervals are ours, and so is the flag on a run whose time without initialisation is under ten sampling
+periods, since the quotient then measures the sampling. The interval of rps takes init_time as given.
+
+Source: RussianNLP/MOROCCO, bench/main.py (rule) and bench/README.md (1 record in batches of 1, 2000 in batches
+of 32, five runs each).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from slonik.core.errors import SlonikError
+from slonik.core.hashing import sha256_json
+from slonik.core.records import Record
+from slonik.evaluation.resources.morocco_log import RUN_FILE, Log, find_logs, read_log
+from slonik.evaluation.resources.spread import median_interval, quartiles
+
+SUITE = "morocco"
+SMALL = (1, 1)  # (input size, batch size)
+BIG = (2000, 32)
+TRUSTED_PERIODS = 10
+_PUBLISHED_RUNS = 5
+_GIB = 2**30
+_RULE = {
+    "init_time": "median of the time of runs on one record",
+    "gpu_ram": "median over runs on one record of the greatest gpu_ram",
+    "rps": "median over big runs of input_size / (time - init_time)",
+}
+
+
+def score(folder: str | Path, *, big: tuple[int, int] | None = None) -> list[Record]:
+    """Records of every MODEL/TASK below `folder`: metrics init_time (s), gpu_ram and ram (GiB), rps.
+
+    Args:
+        folder: holds MODEL/TASK/SIZE_BATCH_NN.jsonl; logs of other sizes than 1_1 and `big` are not read.
+        big: (input size, batch size) of the long runs; None = what the run.json beside our own logs says, and the
+            published 2000 in batches of 32 where there is none.
+
+    Returns:
+        Sorted by model and task. A figure that the logs cannot give has value None and the reason in
+        `detail["reason"]`; doubts about a figure are sentences in `detail["warnings"]`.
+
+    Raises:
+        SlonikError: no such logs, or a broken one.
+    """
+    stated = {path.parent: size for path in Path(folder).rglob(RUN_FILE) if (size := _stated_size(path))}
+    wanted = {SMALL, big or BIG} | (set(stated.values()) if big is None else set())
+    groups: dict[Path, list[Log]] = defaultdict(list)
+    for path in find_logs(folder, wanted):
+        groups[path.parent].append(read_log(path))
+    named: dict[tuple[str, str], Path] = {}
+    for place, logs in groups.items():
+        if named.setdefault((logs[0].model, logs[0].task), place) != place:
+            raise SlonikError(
+                f"{named[logs[0].model, logs[0].task]} and {place} are both called {logs[0].model}/{logs[0].task}: "
+                "score them one by one, or rename one"
+            )
+    found = [
+        record for place, logs in groups.items() for record in _score_task(logs, big or stated.get(place, BIG))
+    ]  # fmt: skip
+    return sorted(found, key=lambda record: (record.model, record.task))
+
+
+def _stated_size(path: Path) -> tuple[int, int] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return int(content["input_size"]), int(content["batch_size"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _score_task(logs: Sequence[Log], big: tuple[int, int]) -> list[Record]:
+    small_logs = [log for log in logs if (log.input_size, log.batch_size) == SMALL]
+    big_logs = [log for log in logs if (log.input_size, log.batch_size) == big]
+    return [
+        _init_time(logs[0], small_logs),
+        _memory(logs[0], small_logs, "gpu_ram"),
+        _memory(logs[0], small_logs, "ram"),
+        _rate(logs[0], small_logs, big_logs, big),
+    ]
+
+
+def _record(log: Log, metric: str, value: float | None, ends: tuple[float, float] | None, detail: Any) -> Record:
+    low, high = ends if ends and value is not None else (None, None)
+    # The rule's hash, so that figures of another rule are never put in one table with these.
+    hashes = {"protocol": sha256_json(_RULE)}
+    runs = detail.get("runs")
+    return Record(
+        suite=SUITE, task=log.task, model=log.model, metric=metric, value=value, low=low, high=high,
+        n=len(runs) if runs is not None else 0, seconds=detail.pop("seconds", None), detail=detail, hashes=hashes,
+    )  # fmt: skip
+
+
+def _init_time(log: Log, small: Sequence[Log]) -> Record:
+    if not small:
+        return _record(log, "init_time", None, None, {"reason": "no run on one record (1_1_NN.jsonl)"})
+    times = [run.total_time for run in small]
+    return _record(log, "init_time", median(times), median_interval(times), _spread(times))
+
+
+def _memory(log: Log, small: Sequence[Log], field: str) -> Record:
+    if not small:
+        return _record(log, field, None, None, {"reason": "no run on one record (1_1_NN.jsonl)"})
+    peaks = [peak / _GIB for run in small if (peak := run.peak(field)) is not None]
+    if not peaks:
+        return _record(log, field, None, None, {"reason": f"no sample of these runs has {field}"})
+    detail = _spread(peaks)
+    if len(peaks) < len(small):
+        detail["warnings"] = [f"{len(small) - len(peaks)} of {len(small)} runs have no {field}"]
+    return _record(log, field, median(peaks), median_interval(peaks), detail)
+
+
+def _rate(log: Log, small: Sequence[Log], big: Sequence[Log], size: tuple[int, int]) -> Record:
+    if not small or not big:
+        missing = "1_1_NN.jsonl" if not small else f"{size[0]}_{size[1]}_NN.jsonl"
+        return _record(log, "rps", None, None, {"reason": f"no log {missing}"})
+    init = median(run.total_time for run in small)
+    left = [run.total_time - init for run in big]
+    rates = [size[0] / time if time > 0 else float("inf") for time in left]
+    if median(rates) == float("inf"):
+        reason = f"runs on {size[0]} records took no longer ({min(left):+.2f} s) than those on one: give it more"
+        return _record(log, "rps", None, None, {"reason": reason, "warnings": [reason]})
+    # Given init_time: with five runs its own bootstrap is the range, and one cold start in it makes rps boundless.
+    ends = median_interval(rates) if max(rates) < float("inf") else None
+    detail = _spread([rate for rate in rates if rate != float("inf")])
+    detail |= {"input_size": size[0], "batch_size": size[1], "seconds": sum(run.total_time for run in big)}
+    if warnings := _doubts(left, big):
+        detail["warnings"] = warnings
+    return _record(log, "rps", median(rates), ends, detail)
+
+
+def _spread(values: Sequence[float]) -> dict[str, Any]:
+    low, high = quartiles(values)
+    return {"q25": low, "q75": high, "runs": [round(value, 6) for value in values]}
+
+
+def _doubts(left: Sequence[float], big: Sequence[Log]) -> list[str]:
+    """Sentences about big runs that are too short to trust, or far from the others."""
+    found = []
+    short = [
+        (time, run.period) for time, run in zip(left, big, strict=True) if time < TRUSTED_PERIODS * run.period
+        or len(run.samples) < 3
+    ]  # fmt: skip
+    if short:
+        found.append(
+            f"{len(short)} of {len(big)} runs too short to trust: {min(time for time, _ in short):.2f} s without "
+            f"initialisation, {TRUSTED_PERIODS} sampling periods of {short[0][1]:.2f} s are needed; "
+            "give it more records"
+        )
+    middle = median(left)
+    odd = [time for time in left if time > 1.5 * middle or time < middle / 1.5]
+    if odd and not short:
+        found.append(f"{len(odd)} of {len(big)} runs took more than 1.5 times longer or shorter than the median")
+    if len(big) == 1:
+        found.append("only 1 run: there is no interval")
+    elif len(big) < _PUBLISHED_RUNS:
+        # The interval of so few is their range, which misses the median when all runs fall on one side of it.
+        found.append(f"only {len(big)} runs: their interval holds the median with {1 - 2 ** (1 - len(big)):.0%}")
+    return found

@@ -1,0 +1,170 @@
+"""The official metrics, to the letter: figures of one task from its examples and the answers given to them.
+
+LiDiRus: Matthews correlation. RCB: macro F1 and accuracy. MuSeRC: F1 over all answer options, and the share of
+questions with every option right (EM0). RuCoS: token F1 and exact match, the best over the right texts, after
+`normalise_answer`. The other five: accuracy. Sources: `tfidf_baseline/*.py` of RussianNLP/RussianSuperGLUE and
+`main.py` of RussianNLP/MOROCCO. No interval is made here; `statistics_of` gives what one is made from.
+"""
+
+from __future__ import annotations
+
+import string
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from slonik.core.errors import SlonikError
+from slonik.core.lookup import lookup
+from slonik.evaluation.russian_superglue.examples import Example
+from slonik.evaluation.russian_superglue.labels import label_name, label_names
+from slonik.evaluation.russian_superglue.predictions import Prediction, aligned
+from slonik.evaluation.russian_superglue.tallies import SumFunction, Tallies, answer_f1, macro_f1, matthews, ratio
+from slonik.evaluation.russian_superglue.tasks import TASKS, Label, Task
+
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_Pairs = Sequence[tuple[Example, Label]]
+
+
+def score(task_id: str, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
+    """The task's figures, by metric name, in the site's order.
+
+    Args:
+        examples: labelled examples.
+        predictions: one per example, in any order.
+
+    Raises:
+        SlonikError: unknown task, examples without labels, or predictions of other items.
+    """
+    return {name: tallies.value for name, tallies in statistics_of(task_id, examples, predictions).items()}
+
+
+def task_value(figures: Sequence[float]) -> float:
+    """What a task counts for in the nine-task score: its figure, or the mean of its two."""
+    return sum(figures) / len(figures)
+
+
+def statistics_of(task_id: str, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, Tallies]:
+    """Like `score`, as statistics that can be resampled (by passage in MuSeRC, by item elsewhere).
+
+    Raises:
+        SlonikError: as `score`.
+    """
+    task = lookup(task_id, TASKS, "task")
+    unlabelled = [example.idx for example in examples if not example.is_labelled]
+    if unlabelled:
+        raise SlonikError(
+            f"{len(unlabelled)} of {len(examples)} items of {task.name} have no label (the first is "
+            f"{unlabelled[0]!r}): they can be answered and submitted, not scored here"
+        )
+    rows = aligned(examples, predictions, f"predictions for {task.name}")
+    pairs = [(example, row.label) for example, row in zip(examples, rows, strict=True)]
+    return {
+        metric: _exact_match(pairs) if metric == "em" else _by_items(task, metric, pairs) for metric in task.metrics
+    }
+
+
+def hits_of(task_id: str, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[bool]:
+    """Whether each unit of the task is right, for paired tests: item, question of MuSeRC, query of RuCoS.
+
+    Raises:
+        SlonikError: as `score`.
+    """
+    task = lookup(task_id, TASKS, "task")
+    rows = aligned(examples, predictions, f"predictions for {task.name}")
+    right: dict[str, bool] = {}
+    for example, row in zip(examples, rows, strict=True):
+        right[example.group] = right.get(example.group, True) and is_right(example, row.label)
+    return list(right.values())
+
+
+def is_right(example: Example, label: Label) -> bool:
+    """Whether a label is the right one; texts of RuCoS are compared after normalisation."""
+    if example.answers:
+        return normalise_answer(str(label)) in {normalise_answer(text) for text in example.answers}
+    return label == example.label
+
+
+def normalise_answer(text: str) -> str:
+    """Lower case, without ASCII punctuation, single spaces: what RuCoS compares."""
+    return " ".join(text.lower().translate(_PUNCTUATION).split())
+
+
+def token_f1(text: str, right: str) -> float:
+    """F1 of the bags of words of two texts after normalisation."""
+    given, expected = normalise_answer(text).split(), normalise_answer(right).split()
+    common = sum((Counter(given) & Counter(expected)).values())
+    return 2 * common / (len(given) + len(expected)) if common else 0.0
+
+
+def item_row(task: Task, metric: str, example: Example, label: Label) -> list[float]:
+    """What a metric that is a function of sums over items needs to know of one answer ("em" is not of that kind)."""
+    return [float(part) for part in _ROWS[metric](task, example, label)]
+
+
+def _accuracy_row(_: Task, example: Example, label: Label) -> Sequence[float]:
+    return (is_right(example, label), 1)
+
+
+def _matthews_row(task: Task, example: Example, label: Label) -> Sequence[float]:
+    given, true = label == task.labels[0], example.label == task.labels[0]
+    return (given and true, given and not true, true and not given, not given and not true)
+
+
+def _macro_f1_row(task: Task, example: Example, label: Label) -> Sequence[float]:
+    return [
+        part
+        for name in task.labels
+        for part in (label == name and example.label == name, label == name, example.label == name)
+    ]
+
+
+def _answer_f1_row(_: Task, example: Example, label: Label) -> Sequence[float]:
+    return (bool(label) and bool(example.label), bool(label), bool(example.label))
+
+
+def _text_f1_row(_: Task, example: Example, label: Label) -> Sequence[float]:
+    return (max(token_f1(str(label), text) for text in example.answers), 1)
+
+
+_ROWS: dict[str, Callable[[Task, Example, Label], Sequence[float]]] = {
+    "accuracy": _accuracy_row,
+    "matthews": _matthews_row,
+    "macro_f1": _macro_f1_row,
+    "f1a": _answer_f1_row,
+    "f1": _text_f1_row,
+}
+
+
+def sum_function(task: Task, metric: str, examples: Sequence[Example], labels: Sequence[Label]) -> SumFunction:
+    """Sums of item rows (B, K) -> values of a metric (B,).
+
+    Args:
+        labels: the answers; in macro F1 the labels that occur on either side count, as in scikit-learn's default.
+    """
+    if metric != "macro_f1":
+        return _FUNCTIONS[metric]
+    present = {label_name(label) for label in labels} | {label_name(e.label) for e in examples if e.label is not None}
+    places = [3 * place + part for place, name in enumerate(label_names(task)) if name in present for part in range(3)]
+    return lambda sums: macro_f1(sums[:, places])
+
+
+_FUNCTIONS: dict[str, SumFunction] = {
+    "accuracy": ratio,
+    "em": ratio,
+    "matthews": matthews,
+    "f1a": answer_f1,
+    "f1": ratio,
+}
+
+
+def _by_items(task: Task, metric: str, pairs: _Pairs) -> Tallies:
+    rows = [item_row(task, metric, example, label) for example, label in pairs]
+    function = sum_function(task, metric, [example for example, _ in pairs], [label for _, label in pairs])
+    return Tallies(rows, [example.cluster for example, _ in pairs], function)
+
+
+def _exact_match(pairs: _Pairs) -> Tallies:
+    groups: dict[str, tuple[str, bool]] = {}
+    for example, label in pairs:
+        before = groups.get(example.group, ("", True))[1]
+        groups[example.group] = example.cluster, before and is_right(example, label)
+    return Tallies([[right, 1] for _, right in groups.values()], [cluster for cluster, _ in groups.values()], ratio)

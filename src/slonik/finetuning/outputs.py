@@ -1,0 +1,140 @@
+"""Outputs of a task model for any number of examples, in their order, and the probabilities they stand for.
+
+Batches are cut by token budget; what a batch is made of does not change an example's outputs beyond rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from slonik.core.progress import track
+from slonik.finetuning.items import Item, fields_of
+from slonik.models.encoder import TorchEncoder
+from slonik.models.task_config import TaskConfig
+from slonik.models.task_model import TaskModel
+from slonik.models.text_pairs import Fields, PairTokenizer
+from slonik.text.batching import token_budget_batches
+from slonik.train.example_loader import PadFields
+from slonik.train.objectives.supervised import soft_answers
+
+Floats = NDArray[np.float32]
+_BATCHES_WORTH_A_BAR = 40
+_ENCODED = ("input_ids", "attention_mask", "token_type_ids")
+
+
+def tokenizer_of(model: TaskModel) -> PairTokenizer:
+    """The tokenizer of a task model, with its length."""
+    return PairTokenizer(model.encoder.tokenizer, model.max_length)
+
+
+def padding_of(tokenizer: PairTokenizer) -> PadFields:
+    """How batches of this tokenizer's fields are padded."""
+    return PadFields({"input_ids": tokenizer.pad_id})
+
+
+def outputs_of(
+    model: TaskModel,
+    fields: Sequence[Fields],
+    *,
+    batch_tokens: int = 4096,
+    batch_texts: int = 64,
+    autocast: bool = True,
+) -> list[Floats]:
+    """The head's outputs per example, cut to the example's own candidates or tokens; float32.
+
+    Args:
+        fields: token fields of examples, without labels (labels are left out).
+        autocast: matrix products in bfloat16.
+    """
+    pad = padding_of(tokenizer_of(model))
+    plain = [{name: array for name, array in one.items() if name not in ("label", "teacher")} for one in fields]
+    batches = token_budget_batches([one["input_ids"].size for one in plain], batch_tokens, batch_texts)
+    found: list[Floats | None] = [None] * len(plain)
+    steps = track(batches, f"answering with {model.encoder.name}") if len(batches) > _BATCHES_WORTH_A_BAR else batches
+    training = model.training
+    model.eval()
+    with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, enabled=autocast):
+        for batch in steps:
+            tensors = {name: tensor.to(model.device) for name, tensor in pad([plain[i] for i in batch]).items()}
+            outputs = model(tensors).float().cpu().numpy()
+            for place, number in enumerate(batch):
+                found[number] = _own(outputs[place], plain[number], model.config.target)
+    model.train(training)
+    return [one for one in found if one is not None]
+
+
+def _own(output: Floats, fields: Fields, target: str) -> Floats:
+    if target == "choice":
+        return output[: fields["input_ids"].shape[0]]
+    return output[:, : len(fields["input_ids"])] if target == "answer" else output
+
+
+class FrozenStates:
+    """Hidden states of an encoder that does not change, each input encoded once for all folds, seeds and epochs.
+
+    Args:
+        encoder: in eval mode.
+        most_tokens: beyond so many cached tokens, states are computed again when they are asked for.
+    """
+
+    def __init__(self, encoder: TorchEncoder, most_tokens: int = 4_000_000) -> None:
+        config = TaskConfig(kind="sequence", target="number", max_length=encoder.max_length)
+        self._model = TaskModel(encoder, nn.Identity(), config)
+        self._known: dict[bytes, Floats] = {}
+        self._room = most_tokens
+
+    def add_to(self, fields: Sequence[Fields]) -> list[Fields]:
+        """The same fields with `hidden` (T, D) or (R, T, D), float16."""
+        keys = [
+            bytes(str(one["input_ids"].shape), "ascii") + one["input_ids"].tobytes() + one["token_type_ids"].tobytes()
+            for one in fields
+        ]
+        missing = {key: one for key, one in zip(keys, fields, strict=True) if key not in self._known}
+        found = dict(zip(missing, self._encoded(list(missing.values())), strict=True))
+        made = [{**one, "hidden": self._known.get(key, found.get(key))} for key, one in zip(keys, fields, strict=True)]
+        for key, states in found.items():
+            self._room -= missing[key]["input_ids"].size
+            if self._room >= 0:
+                self._known[key] = states
+        return made  # type: ignore[return-value]
+
+    def _encoded(self, fields: Sequence[Fields]) -> list[Floats]:
+        pad = padding_of(tokenizer_of(self._model))
+        batches = token_budget_batches([one["input_ids"].size for one in fields], 4096, 64)
+        found: list[Any] = [None] * len(fields)
+        steps = track(batches, "encoding") if len(batches) > _BATCHES_WORTH_A_BAR else batches
+        self._model.eval()
+        with torch.inference_mode(), torch.autocast(self._model.device.type, torch.bfloat16):
+            for batch in steps:
+                tensors = pad([{n: a for n, a in fields[i].items() if n in _ENCODED} for i in batch])
+                states = self._model.hidden({n: t.to(self._model.device) for n, t in tensors.items()})
+                for place, number in enumerate(batch):
+                    shape = fields[number]["input_ids"].shape
+                    inside: Any = (place, *(slice(size) for size in shape))
+                    found[number] = states[inside].to(torch.float16).cpu().numpy()
+        return found
+
+
+def probabilities(outputs: Sequence[Floats], target: Any, temperature: float = 1.0) -> list[Floats]:
+    """Outputs as probabilities (numbers as they are), per example."""
+    return [soft_answers(torch.from_numpy(one), target, temperature).numpy() for one in outputs]
+
+
+def answer(
+    model: TaskModel,
+    items: Sequence[Item],
+    *,
+    batch_texts: int = 64,
+    autocast: bool = True,
+    states: FrozenStates | None = None,
+) -> list[Floats]:
+    """Probabilities of a task model for items, per item; `states`: of its encoder, which was not trained."""
+    fields = fields_of(items, tokenizer_of(model))
+    fields = states.add_to(fields) if states is not None else fields
+    return probabilities(outputs_of(model, fields, batch_texts=batch_texts, autocast=autocast), model.config.target)

@@ -1,0 +1,198 @@
+"""Apply a fine-tuned model, a baseline, or a model that answers as it is: rows in, answers out.
+
+Used by `slonik predict` (lines of JSON, any number, in constant memory) and by `evaluate russian-superglue`. Nothing
+is trained here but baselines, which are fitted to the data that is named. Torch is imported when a model needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from slonik import models
+from slonik.core.errors import SlonikError
+from slonik.core.lookup import lookup, unknown_name
+from slonik.evaluation.russian_superglue.baselines import BASELINES, fit
+from slonik.evaluation.russian_superglue.examples import Example, items_hash
+from slonik.evaluation.russian_superglue.parts import Part, find_part
+from slonik.evaluation.russian_superglue.predictions import Prediction
+from slonik.evaluation.russian_superglue.readers import parse_row, read_examples
+from slonik.evaluation.russian_superglue.submission import official_rows
+from slonik.evaluation.russian_superglue.tasks import TASKS
+from slonik.models.task_config import FILE_NAME, TaskConfig
+
+Row = Mapping[str, Any]
+AnswerExamples = Callable[[Sequence[Example]], list[Prediction]]
+
+
+class Predictor(Protocol):
+    """Rows of one task to answers."""
+
+    def read(self, row: Row, where: str) -> Any:
+        """A row checked, ready to answer.
+
+        Raises:
+            SlonikError: a missing or wrong field; `where` names the line.
+        """
+        ...
+
+    def answer(self, given: Sequence[Any], *, probabilities: bool) -> list[dict[str, Any]]:
+        """One object per row, in their order."""
+        ...
+
+
+def open_predictor(
+    task: str,
+    model: str,
+    *,
+    batch_size: int = 32,
+    train_data: Path | None = None,
+    data_dir: Path | None = None,
+    seed: int = 0,
+) -> Predictor:
+    """The predictor for a task and a MODEL: a task model's folder, a baseline's name, or a model that answers in words.
+
+    Args:
+        train_data: labelled file that a baseline is fitted to; without it, the task's training data in `data_dir`.
+
+    Raises:
+        SlonikError: no such task or model, or a model of another task.
+    """
+    if model in BASELINES and not Path(model).is_dir():
+        examples = _training(task, model, train_data, data_dir)
+        return OfficialPredictor(task, fit(model, lookup(task, TASKS, "task").id, examples, seed=seed))
+    folder = task_folder(Path(model), task) if Path(model).is_dir() else None
+    if folder is None:
+        if not Path(model).is_dir() and "/" not in model and not model.startswith("embedded:"):
+            raise SlonikError(f"there is no folder {model}; {unknown_name(model, list(BASELINES), 'baseline')}")
+        return _as_it_is(task, model, batch_size)
+    config = TaskConfig.read(folder)
+    check_task(config, task, folder)
+    return _trained(task, folder, config, batch_size)
+
+
+def _as_it_is(task: str, model: str, batch_size: int) -> Predictor:
+    from slonik.finetuning.answering import words_answerer
+    from slonik.models.text_model import answers_in_words, load_text_model
+
+    found = models.resolve(model)
+    if not answers_in_words(found):
+        how = f"slonik finetune {model} --task {task}"
+        raise SlonikError(f"{model} is an encoder without a head for {task}: make one with `{how}`")
+    answerer = words_answerer(load_text_model(found), lookup(task, TASKS, "task").id, None, batch_size)
+    return OfficialPredictor(task, answerer)
+
+
+def _trained(task: str, folder: Path, config: TaskConfig, batch_size: int) -> Predictor:
+    from slonik.finetuning import answering
+    from slonik.models.task_model import load_task_model
+    from slonik.models.text_model import load_text_model
+
+    if config.kind == "text2text":
+        text = load_text_model(folder)
+        if task in TASKS:
+            return OfficialPredictor(task, answering.words_answerer(text, task, config, batch_size))
+        return answering.WordsPredictor(text, config, batch_size)
+    loaded = load_task_model(folder)
+    if task in TASKS:
+        return OfficialPredictor(task, answering.model_answerer(loaded, task, batch_size))
+    if config.target == "answer":
+        return answering.QuestionPredictor(loaded, batch_size)
+    return answering.OwnPredictor(loaded, batch_size)
+
+
+def answer_part(folder: Path, part: Part) -> list[Prediction]:
+    """Answers of the task model in `folder` to the items of one part.
+
+    Raises:
+        SlonikError: a model of another task, or a damaged folder.
+    """
+    from slonik.finetuning.answering import model_answerer, words_answerer
+    from slonik.models.task_model import load_task_model
+    from slonik.models.text_model import load_text_model
+
+    task, config = part.task.id, TaskConfig.read(folder)
+    check_task(config, task, folder)
+    if config.details.get("learned_from") == items_hash(part.examples):
+        raise SlonikError(
+            f"{folder} was cross-fitted on these very items and has learned from most of them: score what its folds "
+            f"answered, a folder in {folder}/predictions"
+        )
+    if config.kind == "text2text":
+        return words_answerer(load_text_model(folder), task, config, 32)(part.examples)
+    return model_answerer(load_task_model(folder), task, 64)(part.examples)
+
+
+def task_folder(folder: Path, task: str) -> Path | None:
+    """The task model for `task` in a folder that is one, or that holds one per task; None where there is none."""
+    names = [task, *([TASKS[task].train_on] if task in TASKS and TASKS[task].train_on else [])]
+    for place in (folder, *(folder / str(name) for name in names)):
+        if (place / FILE_NAME).is_file():
+            return place
+    return None
+
+
+def check_task(config: TaskConfig, task: str, folder: Path) -> None:
+    """Refuse a model of another task (LiDiRus is answered by TERRa's).
+
+    Raises:
+        SlonikError: it is one, or a tagger.
+    """
+    if config.kind == "tokens" or config.target == "tags":
+        raise SlonikError(f"{folder} tags words: use `slonik tag {folder}`")
+    allowed = {task, TASKS[task].train_on} if task in TASKS else {task}
+    if config.task not in allowed:
+        raise SlonikError(f"{folder} is a model for {config.task}, not for {task}: `slonik predict {config.task} ...`")
+
+
+def _training(task: str, model: str, train_data: Path | None, data_dir: Path | None) -> list[Example]:
+    from slonik.core.paths import data_dir as data_folder
+
+    lookup(task, TASKS, "task")
+    if train_data is not None:
+        return read_examples(task, train_data)
+    part = find_part(task, data_folder(data_dir))
+    if part is not None and part.train is not None:
+        return list(part.train)
+    if task == "rucos" or (task == "muserc" and model == "tfidf"):
+        return []
+    raise SlonikError(f"the baseline {model} needs training data for {task}: give --train-data FILE or --data-dir DIR")
+
+
+class OfficialPredictor:
+    """A task of Russian SuperGLUE: official rows in, rows of a submission out."""
+
+    def __init__(self, task: str, answerer: AnswerExamples) -> None:
+        self._task, self._answerer = TASKS[task], answerer
+
+    def read(self, row: Row, where: str) -> list[Example]:
+        """The examples of an official row; its labels, where it has some, are not looked at."""
+        return parse_row(self._task, dict(row), where)
+
+    def answer(self, given: Sequence[list[Example]], *, probabilities: bool) -> list[dict[str, Any]]:
+        """`{"idx", "label"}` per row, MuSeRC nested as in a submission; with `probabilities` by label or entity."""
+        flat = [example for row in given for example in row]
+        # rows of different files may share numbers: answers are told apart by place
+        renumbered = [Example(n, e.fields, None, (), e.cluster, e.group) for n, e in enumerate(flat)]
+        found = self._answerer(renumbered)
+        made, start = [], 0
+        for row in given:
+            answers = found[start : start + len(row)]
+            rows = [Prediction(e.idx, a.label, a.probabilities) for e, a in zip(row, answers, strict=True)]
+            start += len(row)
+            made.append(self._line(row, rows, probabilities))
+        return made
+
+    def _line(self, row: Sequence[Example], answers: Sequence[Prediction], probabilities: bool) -> dict[str, Any]:
+        line = official_rows(self._task, row, answers)[0]
+        if not probabilities:
+            return line
+        if len(answers) == 1:
+            return {**line, "probabilities": rounded(answers[0].probabilities or {})}
+        return {**line, "probabilities": {str(a.idx): rounded(a.probabilities or {}) for a in answers}}
+
+
+def rounded(values: Mapping[str, float]) -> dict[str, float]:
+    """Probabilities with six digits."""
+    return {name: round(float(value), 6) for name, value in values.items()}

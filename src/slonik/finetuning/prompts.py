@@ -1,0 +1,90 @@
+"""Prompts in Russian for models that answer in words, from a versioned data file whose hash stands in task.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slonik.core.hashing import sha256_file
+from slonik.core.lookup import lookup
+from slonik.core.seeds import derive_seed
+from slonik.evaluation.russian_superglue.examples import Example
+from slonik.evaluation.russian_superglue.labels import label_names
+from slonik.evaluation.russian_superglue.metrics import is_right
+from slonik.evaluation.russian_superglue.tasks import TASKS
+
+FILE = Path(__file__).with_name("prompts.ru.json")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One example in words.
+
+    Attributes:
+        prompt: what the model reads. answers: what it may say, in the order of the labels (or candidates).
+        right: place of the right answer; None where it is not known or not among them.
+    """
+
+    prompt: str
+    answers: tuple[str, ...]
+    right: int | None
+
+
+@cache
+def prompts_hash() -> str:
+    """sha256 of the prompts file."""
+    return sha256_file(FILE)
+
+
+@cache
+def _content() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
+    return content
+
+
+def ask(task_id: str, example: Example, *, plain: bool = True) -> Asked:
+    """An official example in words.
+
+    Args:
+        plain: with the prompt of the file; else the bare texts, one to a line.
+    """
+    spec = lookup(task_id, _content()["tasks"], "task")
+    fields = {**example.fields}
+    if "passage" in fields:
+        fields["passage"] = str(fields["passage"]).replace("\n@highlight\n", " ")
+    if "links" in spec:
+        fields["link"] = spec["links"]["effect" if fields["question"].strip().lower() == "effect" else "cause"]
+    names = [*TASKS[task_id].texts, *(["link"] if "links" in spec else [])]
+    skipped = spec.get("choices", ()) if not plain or "choices" in spec else ()
+    bare = "\n".join(str(fields[name]) for name in names if name not in (*skipped, "question" if skipped else ""))
+    prompt = spec["prompt"].format(**fields) if plain else bare
+    if spec.get("entities"):
+        answers = tuple(fields["entities"]) or ("",)
+        right = next((n for n, text in enumerate(answers) if example.answers and is_right(example, text)), None)
+        return Asked(prompt, answers, right)
+    if "choices" in spec:
+        answers = tuple(str(fields[name]) for name in spec["choices"])
+    else:
+        answers = tuple(spec["answers"][name] for name in label_names(TASKS[task_id]))
+    right = None if example.label is None else TASKS[task_id].labels.index(example.label)
+    return Asked(prompt, answers, right)
+
+
+def with_shots(asked: Sequence[Asked], shown: Sequence[Asked], shots: int, seed: int) -> list[Asked]:
+    """The same questions with `shots` answered ones before each, drawn anew for each by seed."""
+    known = [one for one in shown if one.right is not None]
+    if not shots or not known:
+        return list(asked)
+    made = []
+    for number, one in enumerate(asked):
+        rng = np.random.default_rng(derive_seed(seed, "shots", number))
+        drawn = [known[place] for place in rng.permutation(len(known))[:shots]]
+        before = "\n\n".join(f"{shot.prompt} {shot.answers[shot.right or 0]}" for shot in drawn)
+        made.append(Asked(f"{before}\n\n{one.prompt}", one.answers, one.right))
+    return made

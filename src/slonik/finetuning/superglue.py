@@ -1,0 +1,263 @@
+"""Fine-tuning on Russian SuperGLUE: courses from the data that is there, predictions and records from the answers.
+
+What is measured is chosen as `evaluate russian-superglue` does (official development set, human-labelled test items,
+a fifth of the training data), so that models stand beside baselines on the same items. Test sets without labels are
+answered for a submission. Nothing is chosen on what is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slonik.core.errors import MissingExtra, SlonikError
+from slonik.core.records import Record
+from slonik.evaluation.russian_superglue.baselines import BASELINES, fit
+from slonik.evaluation.russian_superglue.examples import Example, items_hash
+from slonik.evaluation.russian_superglue.figures import Scored, difference_records, scored
+from slonik.evaluation.russian_superglue.metrics import score, task_value
+from slonik.evaluation.russian_superglue.parts import Part, find_part, missing_files
+from slonik.evaluation.russian_superglue.predictions import Prediction, Predictions, predicted, write_predictions
+from slonik.evaluation.russian_superglue.splits import fold_numbers
+from slonik.evaluation.statistics import interval, paired_difference
+from slonik.finetuning.config import FinetuneRecipe
+from slonik.finetuning.course import Answers, Course, Fold
+from slonik.finetuning.items import Item
+from slonik.finetuning.outputs import Floats
+from slonik.finetuning.tasks import LEARNED_FROM, SHAPES, answers_of, items_of, task_config
+
+TEST = "test"
+DIAGNOSTIC = "lidirus"
+DIAGNOSED_BY = "terra"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a course of one task answers: task id -> its part, and its test examples where there are any."""
+
+    parts: Mapping[str, Part]
+    tests: Mapping[str, Sequence[Example]]
+
+
+def build_course(task_id: str, recipe: FinetuneRecipe, *, with_diagnostic: bool = False) -> tuple[Course, Measured]:
+    """The course of a task, and what it answers; TERRa's models answer LiDiRus too.
+
+    Raises:
+        SlonikError: no data for this task.
+    """
+    measured = measured_by(task_id, recipe, with_diagnostic=with_diagnostic)
+    parts, tests, part = measured.parts, measured.tests, measured.parts[task_id]
+    pairs = _first(recipe.per_task.get(task_id, {}).get("pairs"), recipe.tuning.pairs, SHAPES[task_id].pairs)
+    # a model of one fold has learned from the other folds' items: whoever scores it must be able to know
+    seen = {LEARNED_FROM: items_hash(part.examples)} if part.train is None else {}
+    config = task_config(task_id, pairs=pairs, details=seen)
+    given = {f"{name} {found.split}": items_of(name, found.examples, pairs) for name, found in parts.items()}
+    given |= {f"{name} {TEST}": items_of(name, found, pairs) for name, found in tests.items()}
+    course = Course(task_id, config, _folds(task_id, part, given, pairs, recipe), _score(part), SHAPES[task_id].tuning)
+    return course, measured
+
+
+def measured_by(task_id: str, recipe: FinetuneRecipe, *, with_diagnostic: bool = False) -> Measured:
+    """What the models of a task answer: its own part, LiDiRus beside it if asked for, and unlabelled test sets.
+
+    Raises:
+        SlonikError: no data for this task.
+    """
+    data = Path(str(recipe.data_dir))
+    parts = {name: _part(name, data, recipe) for name in (task_id, *([DIAGNOSTIC] if with_diagnostic else []))}
+    tests = {}
+    for name, part in parts.items():
+        # labels of a test set, where there are some (LiDiRus), are no reason to answer it twice
+        done = part.split == TEST or not recipe.answer_test
+        test = None if done else find_part(name, data, split=TEST, labelled=False)
+        if test is not None:
+            tests[name] = test.examples
+    return Measured(parts, tests)
+
+
+def chosen_tasks(recipe: FinetuneRecipe, announce: Callable[[str], None]) -> list[str]:
+    """The tasks of a recipe, once each; those without data are left out, saying so, where the recipe allows it.
+
+    Raises:
+        SlonikError: none has data.
+    """
+    tasks = list(dict.fromkeys(recipe.tasks))
+    missing = [task for task in tasks if not has_data(task, recipe)] if recipe.skip_missing else []
+    if missing:
+        announce(f"left out, for there is no data: {', '.join(missing)}")
+    if len(missing) == len(tasks):
+        raise SlonikError(f"{recipe.data_dir} has no data of any task: `slonik fetch russian-superglue`")
+    return [task for task in tasks if task not in missing]
+
+
+def trained_tasks(tasks: Sequence[str]) -> dict[str, bool]:
+    """Task to train -> whether its models answer LiDiRus too, which has no training data: those of TERRa do."""
+    trained = [task for task in tasks if task != DIAGNOSTIC]
+    diagnosed = DIAGNOSTIC in tasks
+    if diagnosed and DIAGNOSED_BY not in trained:
+        trained.insert(0, DIAGNOSED_BY)
+    return {task: diagnosed and task == DIAGNOSED_BY for task in trained}
+
+
+def has_data(task_id: str, recipe: FinetuneRecipe) -> bool:
+    """Whether the data folder has labelled items of a task."""
+    return find_part(task_id, Path(str(recipe.data_dir))) is not None
+
+
+def _first(*values: Any) -> Any:
+    return next(value for value in values if value is not None)
+
+
+def _part(task_id: str, data: Path, recipe: FinetuneRecipe) -> Part:
+    wants_crowd = recipe.crossfit == "always" and task_id != DIAGNOSTIC
+    part = find_part(task_id, data, split="val_crowd" if wants_crowd else None)
+    if part is None:
+        raise SlonikError(f"there is no data for {task_id} in {data} ({missing_files(task_id)}): `slonik fetch` it")
+    if wants_crowd:
+        return replace(part, train=None)
+    if part.train is None and recipe.crossfit == "never":
+        raise SlonikError(f"{task_id} has no training file in {data}, and crossfit is 'never'")
+    return part
+
+
+def _folds(task_id: str, part: Part, given: Mapping[str, list[Item]], pairs: str, recipe: FinetuneRecipe) -> list[Fold]:
+    own = f"{task_id} {part.split}"
+    if part.train is not None:
+        return [Fold(items_of(task_id, part.train, pairs), given)]
+    numbers = fold_numbers(task_id, part.examples, folds=recipe.folds)
+    others = {split: items for split, items in given.items() if split != own}
+    folds = []
+    for fold in range(recipe.folds):
+        inside = [item for item, number in zip(given[own], numbers, strict=True) if number == fold]
+        outside = [item for item, number in zip(given[own], numbers, strict=True) if number != fold]
+        folds.append(Fold(outside, {own: inside, **others}))
+    return folds
+
+
+def _score(part: Part) -> Any:
+    known = {example.idx: example for example in (*(part.train or ()), *(part.examples if part.train is None else ()))}
+
+    def figure(items: Sequence[Item], found: Sequence[Floats]) -> float:
+        examples = [known[item.key] for item in items]
+        return task_value(list(score(part.task.id, examples, answers_of(part.task.id, examples, found)).values()))
+
+    return figure
+
+
+def predictions_of(task_id: str, examples: Sequence[Example], answers: Answers) -> list[Prediction]:
+    """Predictions for examples from answers by their number."""
+    return answers_of(task_id, examples, [answers[example.idx] for example in examples])
+
+
+def write_all(
+    folder: Path,
+    measured: Measured,
+    answers: Mapping[str, Mapping[str, Answers]],
+    model: str,
+    seeds: Mapping[str, int | None],
+    weights: Mapping[str, str | None],
+) -> None:
+    """Predictions of every run and split: `folder/RUN/TASK.SPLIT.jsonl` with headers.
+
+    Args:
+        answers: run name ("seed0", "mean") -> split -> answers.
+    """
+    for run, found in answers.items():
+        for task_id, part in measured.parts.items():
+            wanted: list[tuple[str, Sequence[Example]]] = [(part.split, part.examples)]
+            wanted += [(TEST, measured.tests[task_id])] if task_id in measured.tests else []
+            for split, examples in wanted:
+                rows = predictions_of(task_id, examples, found[f"{task_id} {split}"])
+                made: Predictions = predicted(
+                    task_id, split, examples, rows, model=model, seed=seeds[run], weights=weights[run]
+                )
+                write_predictions(folder / run, made)
+
+
+def task_records(
+    part: Part, by_seed: Mapping[int, Sequence[Prediction]], mean: Sequence[Prediction], model: str, seconds: float
+) -> list[Record]:
+    """Records of one task: the mean over seeds, the mean of the seeds' probabilities, baselines, differences.
+
+    The model's own record is the mean of the seeds' figures; its interval draws items and seeds together. Never the
+    best seed.
+    """
+    single = {seed: scored(part, rows, f"{model} seed {seed}") for seed, rows in by_seed.items()}
+    own = _over_seeds(part, single, model, seconds)
+    ensemble = scored(part, mean, f"{model} mean of {len(single)} seeds", seconds=seconds)
+    records = [*own.records, *(ensemble.records if len(single) > 1 else ())]
+    for name in BASELINES:
+        other = _baseline(part, name)
+        if other is None:
+            continue
+        records += [
+            record.model_copy(update={"detail": {**record.detail, "baseline": True}}) for record in other.records
+        ]
+        records += _differences(own, other, model, name)
+        if len(single) > 1:
+            records += difference_records(ensemble.main.model, {part.task.id: ensemble}, name, {part.task.id: other})
+    return records
+
+
+def _over_seeds(part: Part, single: Mapping[int, Scored], model: str, seconds: float) -> Scored:
+    first = next(iter(single.values()))
+    rng = np.random.default_rng(0)
+    values, records = {}, []
+    for record in first.records:
+        table = np.stack([found.values[record.metric] for found in single.values()])  # (seeds, resamples)
+        drawn = rng.integers(0, len(table), size=table.shape)
+        values[record.metric] = np.take_along_axis(table, drawn, axis=0).mean(0)
+        figures = {seed: _value(found, record.metric) for seed, found in single.items()}
+        bounds = interval(float(np.mean(list(figures.values()))), values[record.metric])
+        spread = float(np.std(list(figures.values()), ddof=1)) if len(figures) > 1 else None
+        detail = {key: value for key, value in record.detail.items() if key != "categories"}
+        detail |= {"seeds": {str(seed): value for seed, value in figures.items()}, "spread": spread}
+        if "categories" in record.detail:
+            detail["categories"] = record.detail["categories"]
+            detail["categories_of"] = f"seed {next(iter(single))}"
+        changes = {"model": model, "value": bounds.value, "low": bounds.low, "high": bounds.high}
+        records.append(record.model_copy(update={**changes, "seed": None, "seconds": seconds, "detail": detail}))
+    return Scored(tuple(records), values, first.hits, part)
+
+
+def _value(found: Scored, metric: str) -> float:
+    return float(next(record.value or 0.0 for record in found.records if record.metric == metric))
+
+
+def _baseline(part: Part, name: str) -> Scored | None:
+    """A baseline on the same items; None where its library is missing or it has nothing to learn from."""
+    try:
+        rows = part.answered(lambda train: fit(name, part.task.id, train))
+        return scored(part, rows, name)
+    except MissingExtra:
+        return None
+    except SlonikError:
+        if part.task.id == DIAGNOSTIC and part.train is None:
+            return None
+        raise
+
+
+def _differences(own: Scored, other: Scored, model: str, baseline: str) -> list[Record]:
+    """The mean over seeds minus a baseline, paired over items."""
+    records = []
+    for record in own.records:
+        base = next(found for found in other.records if found.metric == record.metric)
+        change = paired_difference(
+            float(base.value or 0), other.values[record.metric], float(record.value or 0), own.values[record.metric]
+        )
+        main = record.metric == own.main.metric
+        records.append(
+            Record(
+                suite=record.suite, task=record.task, model=f"{model} - {baseline}",
+                metric="difference" if main else f"{record.metric}_difference",
+                value=change.interval.value, low=change.interval.low, high=change.interval.high, n=record.n,
+                detail={"model": model, "against": baseline, "of": record.metric, "p_value": change.p_value,
+                        "paired": True, "significant": bool(change.interval.low > 0)},
+                hashes={"data": record.hashes["data"]},
+            )
+        )  # fmt: skip
+    return records

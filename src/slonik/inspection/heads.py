@@ -1,0 +1,187 @@
+"""How much every head matters: by gradients, by the pruner's own scores, and by leaving it out; and do they agree.
+
+Criteria come from `compress.criteria`: `gate` is Michel et al. (2019): the mean over texts of |dL/dgate|, absolute
+per text (the script that went with Transformers let texts cancel each other), scaled to length 1 within a layer. A
+text is the unit throughout: with a [CLS] vector the last layer has gradient at one position only, so dividing every
+layer by the number of tokens, as that script does, would make it look idle. `left_out` closes one head and measures
+what happens: it is the reference, at one pass per head.
+
+The loss needs no labels: for gradients random directions of the sentence vector (`objectives.closeness.probe_loss`),
+for leaving out and for the masking curve 1 - cosine to the whole model's sentence vector, centred: a shift common to
+all texts is no loss. Shapes: B texts, L layers, H heads (may differ by layer).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from slonik.compression.criteria import CRITERIA
+from slonik.compression.gates import Gates, gated, open_gates
+from slonik.core.errors import SlonikError
+from slonik.core.progress import track
+from slonik.core.seeds import derive_seed
+from slonik.inspection.hooks import batches
+from slonik.models.anatomy import dissect
+from slonik.models.encoder import TorchEncoder
+from slonik.models.layers import pool_layer, reading_part
+from slonik.train.objectives.closeness import probe_loss
+
+Scores = tuple[NDArray[np.float64], ...]
+"""Per layer, (H,)."""
+LEFT_OUT = "left_out"
+ORDERS = ("gate", "fisher", "taylor", "magnitude", LEFT_OUT, "random")
+_BATCH = 16
+_RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """The model without `removed` of its heads: mean loss over texts, its interval, and the heads that are left."""
+
+    order: str
+    removed: int
+    share: float
+    loss: float
+    low: float
+    high: float
+
+
+class Heads:
+    """Importance of the heads of one encoder on some texts.
+
+    Args:
+        encoder: the model with its pooling. texts: what importance is measured on.
+        prefix: before each text, None = the encoder's own.
+
+    Raises:
+        SlonikError: fewer than two texts, or a family that the anatomy table does not know.
+    """
+
+    def __init__(self, encoder: TorchEncoder, texts: Sequence[str], *, prefix: str | None = None) -> None:
+        if len(texts) < 2:
+            raise SlonikError("importance of heads needs at least two texts")
+        self._encoder = encoder
+        self._body = dissect(encoder.model)
+        self._kind = "cls" if encoder.sentence.pooling == "cls" else "mean"
+        self._batches = list(batches(encoder, texts, _BATCH, prefix))
+        self._whole = self._vectors(None)
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Heads per layer."""
+        return self._body.heads
+
+    def scores(self, name: str) -> Scores:
+        """Importance by one of ORDERS, higher = more important.
+
+        Raises:
+            SlonikError: an unknown criterion.
+        """
+        if name == LEFT_OUT:
+            return self.left_out()
+        if name not in CRITERIA:
+            raise SlonikError(f"unknown order of heads {name!r} (known: {', '.join(ORDERS)})")
+        center = F.normalize(torch.from_numpy(self._whole), dim=-1).mean(0).to(self._encoder.device)
+        inner = probe_loss(self._pool, center=center)
+
+        def loss(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> Tensor:
+            return inner(_Reader(model), batch)
+
+        given = [{"input_ids": ids, "attention_mask": mask} for ids, mask in self._batches]
+        found = CRITERIA[name](self._encoder.model, given, loss, {"heads"}).heads
+        assert found is not None
+        return tuple(np.asarray(layer, dtype=np.float64) for layer in found)
+
+    def left_out(self) -> Scores:
+        """Mean loss when one head is closed, for each head."""
+        found = [np.zeros(count) for count in self.counts]
+        places = [(layer, head) for layer, count in enumerate(self.counts) for head in range(count)]
+        for layer, head in track(places, "leaving heads out"):
+            found[layer][head] = float(self.loss_without({(layer, head)}).mean())
+        return tuple(found)
+
+    def loss_without(self, closed: set[tuple[int, int]]) -> NDArray[np.float64]:
+        """(B,) loss of every text with these (layer, head) closed, counted from 0."""
+        vectors = self._vectors(closed)
+        left, right = (part - part.mean(0) for part in (self._whole, vectors))
+        norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+        return np.maximum(1.0 - (left * right).sum(1) / np.maximum(norms, 1e-12), 0.0)  # rounding may go below
+
+    def curve(self, order: str, scores: Scores, *, steps: int = 10, seed: int = 0) -> list[CurvePoint]:
+        """Loss against heads removed, the least important first; every layer may lose all its heads."""
+        places = [(layer, head) for layer, count in enumerate(self.counts) for head in range(count)]
+        rank = sorted(places, key=lambda place: (scores[place[0]][place[1]], place))
+        points = []
+        for removed in sorted({round(len(rank) * step / steps) for step in range(steps + 1)}):
+            losses = self.loss_without(set(rank[:removed]))
+            low, high = _interval(losses, seed)
+            share = removed / len(rank)
+            points.append(CurvePoint(order, removed, share, float(losses.mean()), low, high))
+        return points
+
+    def _vectors(self, closed: set[tuple[int, int]] | None) -> NDArray[np.float64]:
+        """Unit sentence vectors (B, D)."""
+        model = self._encoder.model
+        gates = open_gates(self._body, {"heads"})
+        gates = _close(gates, closed or set())
+        found = []
+        with torch.inference_mode(), gated(model, gates):
+            for ids, mask in self._batches:
+                hidden = reading_part(model)(input_ids=ids, attention_mask=mask)[0]
+                found.append(F.normalize(self._pool(hidden, mask), dim=-1).double().cpu().numpy())
+        return np.concatenate(found)
+
+    def _pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        return pool_layer(hidden, mask, self._kind)
+
+
+class _Reader:
+    """A model called for what it reads: the encoder of an encoder-decoder, else itself."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._part: Callable[..., Any] = reading_part(model)
+
+    def __call__(self, **inputs: Tensor) -> Any:
+        return self._part(**inputs)
+
+
+def rank_correlations(scores: Mapping[str, Scores]) -> dict[tuple[str, str], float]:
+    """Spearman's correlation of every two orders over all heads; NaN where one is constant."""
+    flat = {name: _ranks(np.concatenate(layers)) for name, layers in scores.items()}
+    found = {}
+    for first, left in flat.items():
+        for second, right in flat.items():
+            with np.errstate(invalid="ignore", divide="ignore"):
+                found[first, second] = float(np.corrcoef(left, right)[0, 1])
+    return found
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ranks from 0, equal values given their mean rank."""
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    found: NDArray[np.float64] = (ends - (counts + 1) / 2)[places.ravel()].astype(np.float64)
+    return found
+
+
+def _close(gates: Gates, closed: set[tuple[int, int]]) -> Gates:
+    assert gates.heads is not None
+    for layer, head in closed:
+        gates.heads[layer][head] = 0.0
+    return gates
+
+
+def _interval(values: NDArray[np.float64], seed: int) -> tuple[float, float]:
+    n = len(values)
+    counts = np.random.default_rng(derive_seed(seed, "heads", n)).multinomial(n, np.full(n, 1 / n), size=_RESAMPLES)
+    low, high = np.percentile(counts @ values / n, [2.5, 97.5])
+    return float(low), float(high)

@@ -1,0 +1,99 @@
+"""The texts of an adaptation: training tokens of domain and general corpora, and held-out texts to measure on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from slonik.core.errors import SlonikError
+from slonik.core.lookup import unknown_name
+from slonik.core.seeds import derive_seed
+from slonik.data.documents import CorpusDocument
+from slonik.data.sequence_formats import Specials, TokenSequences
+from slonik.data.token_corpus import TokenCorpus
+from slonik.pretraining.adaptation.config import AdaptConfig
+from slonik.pretraining.adaptation.denoising import denoising_of
+from slonik.pretraining.corpus_shards import CorpusSettings, corpus_key, prepare_corpus
+from slonik.text.tokenizers.pieces import Pieces
+from slonik.text.tokenizing import template_of
+
+
+@dataclass(frozen=True)
+class AdaptTexts:
+    """What is trained on and measured on.
+
+    Attributes:
+        domain, general: training tokens; `general` is the domain's where no other corpus was given.
+        choosing: held-out domain texts that choose the checkpoint.
+        domain_held, general_held: held-out documents that are only measured.
+        key: hash of both corpora.
+    """
+
+    domain: TokenCorpus
+    general: TokenCorpus
+    choosing: list[str]
+    domain_held: list[CorpusDocument]
+    general_held: list[CorpusDocument]
+    key: str
+
+
+def adapt_texts(config: AdaptConfig, tokenizer: Tokenizer, folder: Path) -> AdaptTexts:
+    """Tokenise both corpora (or open what was tokenised before) and draw the held-out texts.
+
+    Raises:
+        SlonikError: what `prepare_corpus` raises, too few held-out documents, or none of a source to report apart.
+    """
+    domain = prepare_corpus(config.corpus, tokenizer, _place(folder, "domain", config.corpus, tokenizer))
+    held = _drawn(domain.held_out, config.measured_documents)
+    if len(held) < 4:
+        raise SlonikError(
+            f"the corpus leaves {len(held)} held-out documents, at least 4 are needed to measure on: give more "
+            "documents, or raise corpus.held_out_share"
+        )
+    choosing, measured = [document.text for document in held[::2]], held[1::2]
+    sources = {document.source for document in measured}
+    for name in config.apart:
+        if name not in sources:
+            raise SlonikError(unknown_name(name, sources, "source of held-out documents (--apart)"))
+    if config.general is None:
+        return AdaptTexts(domain.train, domain.train, choosing, measured, [], domain.train.key)
+    limited = config.general
+    if limited.max_documents is None:
+        limited = limited.model_copy(update={"max_documents": config.general_documents})
+    general = prepare_corpus(limited, tokenizer, _place(folder, "general", limited, tokenizer))
+    return AdaptTexts(
+        domain.train, general.train, choosing, measured, _drawn(general.held_out, len(measured)),
+        domain.train.key + general.train.key,
+    )  # fmt: skip
+
+
+def training_sequences(
+    config: AdaptConfig, corpus: TokenCorpus, tokenizer: Tokenizer, pieces: Pieces
+) -> TokenSequences:
+    """The corpus cut at document borders into sequences of at most `config.max_length` tokens.
+
+    For denoising: without specials, of at most as many tokens as a full input of `max_length` is made of.
+    """
+    if config.objective == "denoising":
+        length = denoising_of(config, pieces).text_length
+        return TokenSequences(corpus, "documents", length, Specials(), seed=config.seed)
+    if config.objective == "mlm":
+        template = template_of(tokenizer)
+        specials = Specials(template.head, template.tail)
+    else:
+        end = pieces.need("eos", "a causal language model")
+        specials = Specials((pieces.bos if pieces.bos is not None else end,), (end,))
+    return TokenSequences(corpus, "documents", config.max_length, specials, seed=config.seed)
+
+
+def _place(folder: Path, name: str, settings: CorpusSettings, tokenizer: Tokenizer) -> Path:
+    return folder / f"{name}-{corpus_key(settings, tokenizer)[:12]}"
+
+
+def _drawn(documents: Sequence[CorpusDocument], size: int) -> list[CorpusDocument]:
+    """At most `size` of them in an order that depends on their content alone."""
+    ordered = sorted(documents, key=lambda document: derive_seed(0, "measured", document.text))
+    return ordered[:size]

@@ -1,0 +1,140 @@
+"""What `slonik pretrain` reads: corpus, tokenizer, model, objective, training; and what of it cannot go together."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from slonik.core.config import Config
+from slonik.data.sequence_formats import Format
+from slonik.models.fresh.shape import FamilyName, Shape
+from slonik.pretraining.corpus_shards import CorpusSettings
+from slonik.text.tokenizers.training import Kind
+from slonik.train.objectives.mlm import MaskingConfig
+from slonik.train.trackers import TrackerName
+from slonik.train.train_config import TrainConfig
+
+VERSION = 1
+ObjectiveName = Literal["mlm", "nsp", "clm", "denoising"]
+_OBJECTIVES: dict[FamilyName, tuple[ObjectiveName, ...]] = {
+    "bert": ("mlm", "nsp"),
+    "roberta": ("mlm",),
+    "deberta-v2": ("mlm",),
+    "modernbert": ("mlm",),
+    "ltg-bert": ("mlm",),
+    "gpt2": ("clm",),
+    "t5": ("denoising",),
+    "fred-t5": ("denoising",),
+}
+_PAIRS = ("segment_pair", "sentence_pair")
+
+
+class TokenizerSettings(Config):
+    """A tokenizer that is there, or one to train on the corpus with the special tokens of the model's family."""
+
+    given: str | None = None
+    """A folder or model whose tokenizer is used; the fields below are then for nothing."""
+    kind: Kind = "wordpiece"
+    vocab_size: int = Field(30_000, ge=10)
+    min_frequency: int | None = Field(None, ge=1)
+    lowercase: bool = False
+    sentinels: int | None = Field(None, ge=1)
+    """T5 families; None = 100, or as many as a text has spans where those are more."""
+    special_tokens: tuple[str, ...] = ()
+    """Further ones: prefixes of a mixture that is none of the presets."""
+
+
+class DenoiserSettings(Config):
+    """One denoiser of a mixture."""
+
+    prefix: str | None = None
+    mean_span: float | None = Field(3.0, gt=0)
+    """None = a quarter of the text at its end: a prefix language model."""
+    rate: float = Field(0.15, gt=0, lt=1)
+    weight: float = Field(1.0, ge=0)
+
+
+class PretrainTraining(TrainConfig):
+    """The loop's settings, with the defaults of pretraining."""
+
+    embeddings: Literal["lazy", "dense", "frozen"] = "dense"
+    best_metric: str = "bits_per_byte"
+    higher_is_better: bool = False
+    trackers: tuple[TrackerName, ...] = ("tensorboard",)
+
+
+class HeldOutSettings(Config):
+    """What is measured on texts that are never trained on."""
+
+    documents: int = Field(400, ge=2)
+    """The most of them."""
+    prompts: tuple[str, ...] = ()
+    """Decoders write on from each at every evaluation; the texts go into the log."""
+    new_tokens: int = Field(40, ge=1)
+
+
+def _as_corpus(value: Any) -> Any:
+    """`corpus: file.txt`, `corpus: [a.txt, b.txt]` and `files: file.txt` mean `corpus: {files: [...]}`."""
+    fields = value if isinstance(value, dict) else {"files": value}
+    files = fields.get("files")
+    return {**fields, "files": (files,)} if isinstance(files, str) else fields
+
+
+class PretrainConfig(Config):
+    """A pretraining run."""
+
+    version: int = VERSION
+    """Of the format of recipes."""
+    out: str
+    corpus: Annotated[CorpusSettings, BeforeValidator(_as_corpus)] = CorpusSettings()
+    tokenizer: TokenizerSettings = TokenizerSettings()
+    model: Shape
+    objective: ObjectiveName
+    masking: MaskingConfig = MaskingConfig()
+    """mlm and nsp."""
+    denoisers: Literal["t5", "fred-t5", "ul2"] | tuple[DenoiserSettings, ...] = "t5"
+    """denoising: a published mixture, or one of your own."""
+    format: Format = "documents"
+    """How the corpus becomes sequences: RoBERTa's four formats, documents, or blocks."""
+    length: int = Field(128, ge=8)
+    """Tokens of a sequence, specials included; of the input for denoising."""
+    pack: bool = True
+    """Several documents in a row of `length` tokens that do not see one another, where the model can."""
+    batch_tokens: int = Field(4096, ge=32)
+    """Tokens of one batch of one process; a step has `train.accumulate` such batches in each process."""
+    train: PretrainTraining
+    held_out: HeldOutSettings = HeldOutSettings()
+    seed: int = Field(0, ge=0)
+
+    @field_validator("version")
+    @classmethod
+    def _is_ours(cls, value: int) -> int:
+        if value != VERSION:
+            raise ValueError(
+                f"this slonik reads recipes of version {VERSION}: see docs/pretraining.md for what changed, "
+                "or use the slonik that the recipe was written for"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        family, allowed = self.model.family, _OBJECTIVES[self.model.family]
+        if self.objective not in allowed:
+            raise ValueError(f"a {family} is trained with objective {' or '.join(allowed)}, not {self.objective}")
+        if self.objective == "nsp" and not self.model.next_sentence:
+            raise ValueError("objective nsp needs a model with model.next_sentence: true")
+        if not isinstance(self.denoisers, str) and not sum(each.weight for each in self.denoisers):
+            raise ValueError("denoisers need at least one with a weight above 0")
+        if (self.objective == "nsp") != (self.format in _PAIRS):
+            raise ValueError(
+                f"objective {self.objective} does not go with format {self.format}: nsp reads {' or '.join(_PAIRS)}, "
+                "and only nsp does"
+            )
+        if self.length > self.model.max_length:
+            raise ValueError(
+                f"sequences of {self.length} tokens are longer than the model's max_length of {self.model.max_length}"
+            )
+        if self.batch_tokens < self.length:
+            raise ValueError(f"batches of {self.batch_tokens} tokens have no room for a sequence of {self.length}")
+        return self

@@ -1,0 +1,185 @@
+"""Corpora to training tokens: read, clean, check the language, leave out duplicates, set a part aside, tokenise once.
+
+One pass in constant memory; a killed conversion goes on after its last whole shard (texts before it are read and
+filtered again, since duplicates depend on them, but not tokenised). Which document is held out depends on its content
+alone, so every corpus, format and tokenizer agrees about it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+from tokenizers import Tokenizer
+
+from slonik.core import atomic
+from slonik.core.config import Config
+from slonik.core.errors import SlonikError
+from slonik.core.hashing import sha256_bytes, sha256_file, sha256_json
+from slonik.core.progress import progress_bar
+from slonik.data.cleaning import CleaningConfig, normalise_text, reason_to_drop
+from slonik.data.deduplication import ExactFilter, NearFilter
+from slonik.data.documents import CorpusDocument, read_documents
+from slonik.data.hub import PREFIX
+from slonik.data.language import LanguageFilter, guard_language
+from slonik.data.readers import check_files, corpus_files
+from slonik.data.sampling import Sample, is_held_out, sample
+from slonik.data.shards import DEFAULT_SHARD_TOKENS, ShardWriter, open_shards, shard_facts
+from slonik.data.token_corpus import TokenCorpus
+from slonik.text.tokenizing import content_ids
+
+_BATCH_DOCUMENTS = 512
+_HELD_OUT = "held_out.jsonl"
+
+
+class CorpusSettings(Config):
+    """Which texts, and what is done to them."""
+
+    files: tuple[str, ...] = Field((), description="files, folders, hub:OWNER/NAME")
+    column: str | None = None
+    border: int | str = "line"
+    """What ends a document of a plain text file: `line`, `blank`, or a number of lines."""
+    cleaning: CleaningConfig = CleaningConfig()
+    language: str = "ru"
+    """Guards against a corpus in another script; `any` = no check."""
+    drop_other_languages: bool = False
+    """Check every document with py3langid."""
+    duplicates: Literal["keep", "exact", "near"] = "exact"
+    near_threshold: float = Field(0.8, gt=0, lt=1)
+    held_out_share: float = Field(0.02, ge=0, lt=1)
+    """Share of documents that are never trained on."""
+    held_out_documents: int = Field(2_000, ge=1)
+    """The most of them that are kept to measure on."""
+    max_documents: int | None = Field(None, ge=1)
+    """A sample of so many, drawn evenly by content and held in memory; None = all."""
+    shard_tokens: int = Field(DEFAULT_SHARD_TOKENS, ge=1)
+
+
+@dataclass(frozen=True)
+class PreparedCorpus:
+    """A corpus ready for training.
+
+    Attributes:
+        train: its tokens, without special tokens; lines of a document are its sentences.
+        held_out: documents that are not in `train`.
+        summary: what was read, dropped (by reason) and kept.
+    """
+
+    train: TokenCorpus
+    held_out: list[CorpusDocument]
+    summary: dict[str, Any]
+
+
+def corpus_key(settings: CorpusSettings, tokenizer: Tokenizer) -> str:
+    """Hash of everything that decides the tokens: contents of files, settings, tokenizer."""
+    hashes = []
+    for name in settings.files:
+        if name.startswith(PREFIX):
+            hashes.append(name)
+        else:
+            hashes += [sha256_file(path) for path in corpus_files(name)]
+    asked = settings.model_dump(mode="json", exclude={"files", "shard_tokens"})
+    return sha256_json([asked, hashes, sha256_bytes(tokenizer.to_str().encode("utf-8"))])
+
+
+def prepare_corpus(settings: CorpusSettings, tokenizer: Tokenizer, folder: Path) -> PreparedCorpus:
+    """Make the shards of a corpus in `folder`, or open what is there under the same key.
+
+    Raises:
+        SlonikError: no or bad files, a corpus in another language, nothing left after filtering, another corpus in the
+            folder, a full disk.
+        MissingExtra: a filter's package is not installed.
+    """
+    key = corpus_key(settings, tokenizer)
+    ids = 1 + max(tokenizer.get_vocab().values(), default=0)  # more than there are pieces where ids have holes
+    writer = ShardWriter(folder, key=key, vocabulary=ids, shard_tokens=settings.shard_tokens)
+    if not writer.complete:
+        _fill(writer, settings, tokenizer, folder)
+    facts = shard_facts(folder)
+    return PreparedCorpus(open_shards(folder), _read_held_out(folder), facts["summary"])
+
+
+def _fill(writer: ShardWriter, settings: CorpusSettings, tokenizer: Tokenizer, folder: Path) -> None:
+    if not writer.done and (local := [name for name in settings.files if not name.startswith(PREFIX)]):
+        check_files(local)
+    counts: Counter[str] = Counter()
+    held_out = Sample[tuple[str, str]](settings.held_out_documents, key=lambda item: item[0])
+    batch: list[tuple[int, str]] = []
+
+    def flush() -> None:
+        lines = [(number, text.split("\n")) for number, text in batch]
+        ids = iter(content_ids(tokenizer, [line for _, parts in lines for line in parts]))
+        for number, parts in lines:
+            sentences = [next(ids) for _ in parts]
+            writer.add(sentences, source_items=number)
+        batch.clear()
+
+    with progress_bar("tokenising") as bar:
+        for number, document in _filtered(settings, counts):
+            bar.advance(1)
+            if is_held_out(document.text, settings.held_out_share):
+                counts["held_out"] += 1
+                held_out.add((document.text, document.source))
+                continue
+            counts["kept"] += 1
+            if number > writer.done:
+                batch.append((number, document.text))
+                if len(batch) >= _BATCH_DOCUMENTS:
+                    flush()
+        flush()
+    counts["tokens"] = writer.tokens
+    # The texts first: a folder that calls itself complete has them.
+    rows = [json.dumps({"text": text, "source": source}, ensure_ascii=False) for text, source in held_out.items()]
+    atomic.write_text(folder / _HELD_OUT, "".join(row + "\n" for row in rows))
+    writer.finish(dict(counts))
+
+
+def _filtered(settings: CorpusSettings, counts: Counter[str]) -> Iterator[tuple[int, CorpusDocument]]:
+    """(number of the source's document from 1, document) of those that stay; the others are counted by reason."""
+    exact = ExactFilter() if settings.duplicates != "keep" else None
+    near = NearFilter(settings.near_threshold) if settings.duplicates == "near" else None
+    language = None
+    if settings.drop_other_languages:
+        if settings.language == "any":
+            raise SlonikError("drop_other_languages needs a language: name it by --language")
+        language = LanguageFilter((settings.language,))
+    documents = read_documents(settings.files, column=settings.column, border=settings.border)
+    if settings.language != "any":
+        documents = guard_language(documents, settings.language)
+    if settings.max_documents is not None:
+        documents = iter(sample(documents, settings.max_documents, key=lambda document: document.text))
+    for number, document in enumerate(documents, start=1):
+        counts["read"] += 1
+        text = normalise_text(document.text)
+        reason = reason_to_drop(text, settings.cleaning) if text else "empty"
+        if reason is None and language is not None and not language.allows(text):
+            reason = "language"
+        if reason is None and exact is not None and not exact.is_new(text):
+            reason = "duplicate"
+        if reason is None and near is not None and not near.is_new(text):
+            reason = "near_duplicate"
+        if reason is None:
+            yield number, CorpusDocument(text, document.source)
+        else:
+            counts[f"dropped_{reason}"] += 1
+
+
+def _read_held_out(folder: Path) -> list[CorpusDocument]:
+    path = folder / _HELD_OUT
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+        return [CorpusDocument(row["text"], row["source"]) for row in rows]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SlonikError(f"{path} is damaged ({error}): remove {folder} and convert again") from None
+
+
+def tokenised(texts: Sequence[str], tokenizer: Tokenizer, key: str = "") -> TokenCorpus:
+    """Texts as a corpus in memory, lines as sentences: for held-out texts and small experiments."""
+    parts = [text.split("\n") for text in texts]
+    ids = iter(content_ids(tokenizer, [line for lines in parts for line in lines]))
+    return TokenCorpus.of([[next(ids) for _ in lines] for lines in parts], key)

@@ -1,0 +1,185 @@
+"""One run of the repetition study: a fresh small model, an objective, a part of the corpus, a seed; its curves.
+
+All objectives read the same documents with the same vocabulary. Losses are followed on held-out sequences and on as
+many sequences of the training corpus, both corrupted once and for all, so that the gap between them is over-fitting
+and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from slonik.core.seeds import derive_seed
+from slonik.data.sequence_formats import Specials, TokenSequences
+from slonik.data.token_corpus import TokenCorpus
+from slonik.models.fresh import build
+from slonik.models.fresh.shape import Shape, TokenIds
+from slonik.pretraining.denoisers import FRED_T5, PRESETS, DenoiserMixture
+from slonik.pretraining.repetition.config import ObjectiveName, RepetitionConfig
+from slonik.text.tokenizers.pieces import Pieces
+from slonik.train.loop import run
+from slonik.train.metrics_log import read_metrics
+from slonik.train.objectives.mlm import MaskedLanguageModel
+from slonik.train.protocols import Batch
+from slonik.train.sequence_loader import SequenceLoader
+from slonik.train.switching_loader import SwitchingLoader
+from slonik.train.train_config import TrainConfig
+
+Goal = MaskedLanguageModel | DenoiserMixture
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """Which run: `part` of the corpus (1 = all of it), and `then_all` = the source's schedule."""
+
+    objective: ObjectiveName
+    part: int
+    seed: int
+    then_all: bool = False
+
+    @property
+    def name(self) -> str:
+        """mlm-1of64-seed0, or mlm-1of64-then-all-seed0."""
+        return f"{self.objective}-1of{self.part}{'-then-all' if self.then_all else ''}-seed{self.seed}"
+
+
+def plans(config: RepetitionConfig) -> list[RunPlan]:
+    """All runs: those of one seed together, so that an unfinished study is whole for some seeds."""
+    found = []
+    for seed in config.seeds:
+        for objective in config.objectives:
+            found += [RunPlan(objective, part, seed) for part in config.parts]
+            if config.schedule is not None:
+                found.append(RunPlan(objective, config.schedule.part, seed, then_all=True))
+    return found
+
+
+def train_run(
+    plan: RunPlan, config: RepetitionConfig, corpus: TokenCorpus, held_out: TokenCorpus, pieces: Pieces, folder: Path
+) -> dict[str, Any]:
+    """Train, and return the curves.
+
+    Returns:
+        `train`: (step, loss of the batch) of every step; `evaluations`: (step, held-out loss, loss on the training
+        corpus) in nats per predicted token; unique tokens and passes over them.
+    """
+    goal = _objective(plan.objective, config, pieces)
+    small = part_of(corpus, plan.part, plan.seed)
+    sequences = _sequences(small, goal, config, pieces)
+    first = config.steps
+    if plan.then_all and config.schedule is not None:
+        first = round(config.steps * config.schedule.switch)
+    parts = [(_loader(sequences, goal, config, plan.seed), first)]
+    if first < config.steps:
+        whole = _sequences(corpus, goal, config, pieces)
+        parts.append((_loader(whole, goal, config, plan.seed), config.steps - first))
+    loader = SwitchingLoader(parts)
+    model = build(_shape(plan.objective, config), _token_ids(pieces), seed=plan.seed)
+    samples = {
+        "held_out": _fixed(_sequences(held_out, goal, config, pieces), goal, config),
+        "train_sample": _fixed(sequences, goal, config),
+    }
+
+    def evaluate(current: nn.Module) -> dict[str, float]:
+        return {name: _loss(goal, current, batches) for name, batches in samples.items()}
+
+    run(
+        model, goal, loader, _train_config(config, plan.seed), folder, evaluate=evaluate,
+        identity={"run": plan.name, "samples": config.measured_sequences},
+    )  # fmt: skip
+    lines = read_metrics(folder / "metrics.jsonl")
+    return {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "unique_tokens": small.token_count,
+        "passes": loader.epochs[0],
+        "switch": first if first < config.steps else None,
+        "train": [[line["step"], line["loss"]] for line in lines if "loss" in line],
+        "evaluations": [
+            [line["step"], line["evaluation"]["held_out"], line["evaluation"]["train_sample"]]
+            for line in lines
+            if "evaluation" in line
+        ],
+    }
+
+
+def part_of(corpus: TokenCorpus, part: int, seed: int) -> TokenCorpus:
+    """A random 1 / part of the documents, by tokens; the parts of one seed contain each other."""
+    order = np.random.default_rng(derive_seed(seed, "part")).permutation(len(corpus))
+    sizes = np.diff(corpus.document_starts)[order]
+    count = max(1, int(np.searchsorted(np.cumsum(sizes), corpus.token_count / part, "left")) + 1)
+    return corpus.subset(order[:count].tolist(), key=f"{corpus.key} 1/{part} seed {seed}")
+
+
+def _objective(name: ObjectiveName, config: RepetitionConfig, pieces: Pieces) -> Goal:
+    if name == "mlm":
+        return MaskedLanguageModel(pieces)
+    preset = FRED_T5 if name == "fred-t5" else PRESETS[name]
+    return DenoiserMixture(pieces, preset, input_length=config.length)
+
+
+def _sequences(corpus: TokenCorpus, goal: Goal, config: RepetitionConfig, pieces: Pieces) -> TokenSequences:
+    """Full blocks, documents parted by the end token; as long as the objective wants them."""
+    end = (pieces.need("eos", "the study"),)
+    if isinstance(goal, MaskedLanguageModel):
+        specials = Specials((pieces.need("bos", "masked-language modelling"),), end, separator=end)
+        return TokenSequences(corpus, "blocks", config.length, specials, min_tokens=2)
+    return TokenSequences(corpus, "blocks", goal.text_length, Specials(separator=end), min_tokens=2)
+
+
+def _loader(sequences: TokenSequences, goal: Goal, config: RepetitionConfig, seed: int) -> SequenceLoader:
+    return SequenceLoader(sequences, goal, batch_tokens=config.batch_tokens, seed=seed)
+
+
+def _shape(name: ObjectiveName, config: RepetitionConfig) -> Shape:
+    sizes: Mapping[str, Any] = config.shape.model_dump()
+    # A target of a half-corrupted text may be as long as its input, sentinels included.
+    return Shape(family="bert" if name == "mlm" else "fred-t5", max_length=2 * config.length, **sizes)
+
+
+def _token_ids(pieces: Pieces) -> TokenIds:
+    roles = {role: getattr(pieces, role) for role in ("bos", "eos", "cls", "sep", "mask")}
+    return TokenIds(size=pieces.size, pad=pieces.pad, **roles)
+
+
+def _fixed(sequences: TokenSequences, goal: Goal, config: RepetitionConfig) -> list[Batch]:
+    """Up to `measured_sequences` sequences, drawn and corrupted once, the same in every run on this corpus."""
+    rng = np.random.default_rng(derive_seed(0, "measured"))
+    total = len(sequences.table(0))
+    numbers = rng.permutation(total)[: config.measured_sequences]
+    per_batch = max(1, config.batch_tokens // sequences.length)
+    rows = [sequences.row(0, int(number)) for number in numbers]
+    return [goal.corrupt(rows[start : start + per_batch], rng) for start in range(0, len(rows), per_batch)]
+
+
+@torch.no_grad()
+def _loss(goal: Goal, model: nn.Module, batches: list[Batch]) -> float:
+    """Mean over the predicted tokens of all batches."""
+    found = [goal.loss(model, batch) for batch in batches]
+    return sum(float(loss.total) * loss.weight for loss in found) / sum(loss.weight for loss in found)
+
+
+def _train_config(config: RepetitionConfig, seed: int) -> TrainConfig:
+    return TrainConfig(
+        max_steps=config.steps,
+        seed=seed,
+        learning_rate=config.learning_rate,
+        schedule="constant",
+        warmup_ratio=config.warmup_ratio,
+        betas=(0.9, 0.98),
+        precision=config.precision,
+        device="cpu" if not torch.cuda.is_available() else "auto",
+        evaluate_every_steps=max(1, config.steps // config.evaluations),
+        best_metric="held_out",
+        higher_is_better=False,
+        log_every_steps=1,
+        save_every_minutes=config.save_every_minutes,
+        explosion_factor=100.0,
+        embeddings="dense",
+    )

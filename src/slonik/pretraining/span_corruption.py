@@ -1,0 +1,156 @@
+"""T5's span corruption: spans of the text are replaced by sentinels, and the decoder writes them out.
+
+Source: Raffel et al., "Exploring the Limits of Transfer Learning" (T5, 2020), section 3.1.4, and the authors' code
+(`random_spans_noise_mask`, `random_spans_helper`). For a text of L tokens, round(L r) are noise in
+max(1, round(noise / mu)) spans; the lengths of noise and of kept spans are uniform among all divisions into that many
+parts; the text begins with a kept span. Input: kept spans with a sentinel in place of each noise span, then the end
+token. Target: each sentinel followed by what it stands for, then the end token. Sentinels are counted from
+`<extra_id_0>` in the order of the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from slonik.core.errors import SlonikError
+from slonik.text.tokenizers.pieces import Pieces
+from slonik.train.objectives.loss import Batch, Loss
+from slonik.train.objectives.masking import IGNORED
+from slonik.train.objectives.padding import pad
+
+
+@dataclass(frozen=True)
+class SpanNoise:
+    """How much of a text is noise, and in how long pieces.
+
+    Attributes:
+        rate: r, share of noise tokens.
+        mean_span: mu, mean length of a noise span in tokens; None = a quarter of the text, which at r = .25 is one
+            span at its end: a prefix language model.
+    """
+
+    rate: float = 0.15
+    mean_span: float | None = 3.0
+
+    def counts(self, length: int) -> tuple[int, int]:
+        """(noise tokens, noise spans) of a text of `length` >= 2 tokens."""
+        noise = min(max(round(length * self.rate), 1), length - 1)
+        mean = length / 4 if self.mean_span is None else self.mean_span
+        spans = min(max(round(noise / mean), 1), noise, length - noise)
+        return noise, spans
+
+    def sizes(self, length: int) -> tuple[int, int]:
+        """(input tokens, target tokens) made of `length` tokens, sentinels and end tokens included."""
+        noise, spans = self.counts(length)
+        return length - noise + spans + 1, noise + spans + 1
+
+    def raw_length(self, inputs: int) -> int:
+        """The most tokens of text whose input has at most `inputs` tokens (sentinels and the end token included).
+
+        Raises:
+            SlonikError: `inputs` is too small for any text.
+        """
+        if inputs < 4:
+            raise SlonikError(f"inputs of {inputs} tokens are too short for span corruption: give at least 4")
+        length = 2
+        while self.sizes(length + 1)[0] <= inputs:
+            length += 1
+        return length
+
+    def mask(self, length: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+        """(length,) True for noise: a kept span first, then noise and kept spans in turn, noise last."""
+        noise, spans = self.counts(length)
+        parts = np.stack([_division(length - noise, spans, rng), _division(noise, spans, rng)], axis=1)  # kept, noise
+        return np.repeat(np.tile([False, True], spans), parts.reshape(-1))
+
+
+def _division(total: int, parts: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """(parts,) positive numbers that add up to `total`, uniform among all such."""
+    cuts = np.sort(rng.choice(total - 1, size=parts - 1, replace=False)) + 1 if parts > 1 else np.zeros(0, np.int64)
+    return np.diff(np.concatenate([[0], cuts, [total]])).astype(np.int64)
+
+
+def corrupt_text(
+    ids: NDArray[np.integer], noise: NDArray[np.bool_], sentinels: Sequence[int], end: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(input, target) of a text with noise where `noise` (L,) is True.
+
+    Raises:
+        SlonikError: more spans than sentinels.
+    """
+    begins = noise & ~np.concatenate([[False], noise[:-1]])
+    spans = int(begins.sum())
+    if spans > len(sentinels):
+        raise SlonikError(too_few_sentinels(spans, len(sentinels)))
+    marks = np.asarray(sentinels, dtype=np.int64)[:spans]
+    inputs = np.asarray(ids, dtype=np.int64).copy()
+    inputs[begins] = marks
+    kept = inputs[~noise | begins]
+    places = np.flatnonzero(begins)
+    lost = np.flatnonzero(noise)
+    target = np.insert(np.asarray(ids, dtype=np.int64)[lost], np.searchsorted(lost, places), marks)
+    return np.append(kept, end), np.append(target, end)
+
+
+def too_few_sentinels(spans: int, sentinels: int) -> str:
+    """The sentence for a tokenizer with fewer sentinels than spans."""
+    return (
+        f"{spans} spans per text need as many sentinels, and the tokenizer has {sentinels}: train it with "
+        f"--sentinels {spans}, or give shorter inputs or longer spans"
+    )
+
+
+def denoising_batch(examples: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]], pad_id: int) -> Batch:
+    """Padded input_ids and attention_mask (B, T) and labels (B, S), -100 after the end, of (input, target) pairs."""
+    labels = pad([target for _, target in examples], IGNORED)["input_ids"]
+    return pad([inputs for inputs, _ in examples], pad_id) | {"labels": labels}
+
+
+def denoising_loss(model: nn.Module, batch: Batch) -> Loss:
+    """Mean cross-entropy in nats over the target tokens of an encoder-decoder."""
+    output = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=batch["labels"])
+    return Loss(output.loss, {"denoising": output.loss.detach()}, float((batch["labels"] != IGNORED).sum()))
+
+
+class SpanCorruption:
+    """The objective with one kind of noise, T5's own.
+
+    Args:
+        pieces: the vocabulary.
+        noise: how much, in how long spans.
+        input_length: tokens of a full input.
+
+    Attributes:
+        text_length: tokens of text, without specials, that make a full input; longer texts are cut into such.
+
+    Raises:
+        SlonikError: no end token, or fewer sentinels than a full input has spans.
+    """
+
+    def __init__(self, pieces: Pieces, noise: SpanNoise = SpanNoise(), *, input_length: int = 512) -> None:
+        self.pieces, self.noise = pieces, noise
+        self._end = pieces.need("eos", "span corruption")
+        self.text_length = noise.raw_length(input_length)
+        spans = noise.counts(self.text_length)[1]
+        if spans > len(pieces.sentinels):
+            raise SlonikError(too_few_sentinels(spans, len(pieces.sentinels)))
+
+    def corrupt(self, ids: Sequence[NDArray[np.integer]], rng: np.random.Generator) -> Batch:
+        """Texts without specials to inputs and targets; texts shorter than two tokens are left out."""
+        examples = []
+        for text in ids:
+            for start in range(0, len(text), self.text_length):
+                part = text[start : start + self.text_length]
+                if len(part) >= 2:
+                    mask = self.noise.mask(len(part), rng)
+                    examples.append(corrupt_text(part, mask, self.pieces.sentinels, self._end))
+        return denoising_batch(examples, self.pieces.pad)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        """Mean cross-entropy in nats over the target tokens."""
+        return denoising_loss(model, batch)

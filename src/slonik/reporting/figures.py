@@ -1,0 +1,130 @@
+"""How figures are written: scores with four digits, times and rates with three significant ones, bytes in MB.
+
+Every figure carries its interval where there is one, in the same unit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+from slonik.core.records import Record
+from slonik.reporting.table import ABSENT, Cell
+
+_THIN = "\u2009"
+
+
+def score(value: float) -> str:
+    """Four digits after the point, one more than leaderboards print, since differences are smaller: 0.8226."""
+    return f"{value:.4f}".replace("-", "−")
+
+
+def duration(seconds: float) -> str:
+    """A time for people: 31 s, 12.5 min, 3.53 h."""
+    if seconds < 100:
+        return f"{significant(seconds)} s"
+    return f"{significant(seconds / 60)} min" if seconds < 5400 else f"{significant(seconds / 3600)} h"
+
+
+def signed(value: float, digits: int = 4) -> str:
+    """A difference with its sign: +0.0012, −0.0070."""
+    text = f"{value:+.{digits}f}"
+    if float(text) == 0:
+        text = f"{0:.{digits}f}"
+    return text.replace("-", "−")
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Three significant digits without an exponent: 0.00123, 12.3, 4,560."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    rounded = float(f"{value:.{digits}g}")
+    places = digits - 1 - math.floor(math.log10(abs(rounded)))
+    return f"{rounded:,.{max(0, places)}f}".replace("-", "−")
+
+
+def size(value: float) -> str:
+    """Bytes for people, in powers of ten: 26.7 MB."""
+    return _scaled(value, ("B", "kB", "MB", "GB", "TB"))
+
+
+def count(value: float) -> str:
+    """A large number for people: 21.3 M."""
+    return _scaled(value, ("", "k", "M", "G", "T"))
+
+
+def _scaled(value: float, units: tuple[str, ...]) -> str:
+    index = 0
+    while abs(value) >= 999.5 and index < len(units) - 1:
+        value, index = value / 1000, index + 1
+    return f"{significant(value) if index else f'{value:g}'}{_THIN}{units[index]}".rstrip(_THIN)
+
+
+def times(value: float) -> str:
+    """A ratio: 3.42×."""
+    return f"{significant(value)}×"
+
+
+def percent(value: float) -> str:
+    """A fraction as a percentage: 12.3 %."""
+    return f"{significant(100 * value)}{_THIN}%"
+
+
+def share(before: float, after: float) -> str:
+    """How `after` compares with `before`, larger over smaller: 4.1× smaller."""
+    if min(before, after) <= 0:
+        return ""
+    ratio = before / after
+    if 0.995 < ratio < 1.005:
+        return "same"
+    return f"{times(ratio)} less" if ratio > 1 else f"{times(1 / ratio)} more"
+
+
+# Metric -> how its value is written; a metric that is not here is a score.
+WRITTEN: dict[str, Callable[[float], str]] = {
+    "ms_per_text": significant,
+    "cpu_ms_per_text": significant,
+    "p50_ms": significant,
+    "p95_ms": significant,
+    "p99_ms": significant,
+    "seconds": significant,
+    "init_time": significant,
+    "texts_per_second": significant,
+    "rps": partial(significant, digits=4),
+    "gpu_ram": significant,
+    "ram": significant,
+    "peak_bytes": size,
+    "bytes": size,
+    "parameters": count,
+    "embedding_parameters": count,
+    "encoder_parameters": count,
+    "flops_per_text": count,
+    "ratio": times,
+    "cpu_ratio": times,
+    "difference": signed,
+}
+
+
+def write(metric: str, value: float) -> str:
+    """`value` in the way that `metric` is written."""
+    return WRITTEN.get(metric, score)(value)
+
+
+def interval(metric: str, low: float | None, high: float | None) -> str:
+    """The interval in brackets, "" where there is none."""
+    if low is None or high is None:
+        return ""
+    if metric not in WRITTEN:
+        return f"[{low:.3f}, {high:.3f}]".replace("-", "−")
+    return f"[{write(metric, low)}, {write(metric, high)}]"
+
+
+def cell(record: Record | None) -> Cell:
+    """The cell of one record: figure and interval; a dash where there is no figure."""
+    if record is None or record.value is None:
+        return ABSENT
+    if record.detail.get("published"):
+        return Cell(f"{record.value:.3f}")
+    mark = "doubt" if record.detail.get("warnings") else ""
+    return Cell(write(record.metric, record.value), interval(record.metric, record.low, record.high), mark)  # type: ignore[arg-type]

@@ -1,0 +1,162 @@
+"""The model card: README.md of a checkpoint folder, from its passport, its shape and its sentence settings.
+
+Says what the model is, how to use it, what was measured (with intervals), where it came from, under which licences,
+and which command makes it again. What is not known is not claimed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from slonik.core.atomic import write_text
+from slonik.core.passport import Passport
+from slonik.reporting.figures import count, size
+from slonik.reporting.lineage import lineage_table
+from slonik.reporting.markdown import escape, to_markdown
+from slonik.reporting.resources import resources_tables
+from slonik.reporting.scores import difference_tables, score_tables
+from slonik.reporting.table import Cell, Table, row
+from slonik.text.sentence_config import SentenceConfig
+
+FILE_NAME = "README.md"
+
+
+def model_card(
+    passport: Passport,
+    facts: Mapping[str, Any],
+    sentence: SentenceConfig,
+    *,
+    loader: str = "slonik.load",
+    commands: Sequence[str] = (),
+    limits: Sequence[str] = (),
+    license_name: str | None = None,
+    folder: str | Path | None = None,
+) -> str:
+    """The card as Markdown; written to README.md in `folder` too where one is given.
+
+    Args:
+        facts: what `describe` says: parameters, embedding_parameters, encoder_parameters, bytes, layers, hidden, ...
+        loader: which library call opens the checkpoint.
+        commands: lines that make the model again.
+        limits: known failures and limits, a sentence each.
+        license_name: licence of the weights; None = the last one that the lineage names.
+
+    Raises:
+        SlonikError: the folder cannot be written.
+    """
+    licence = license_name or next((s.license for s in reversed(passport.lineage) if s.license), None)
+    parts = [
+        _front_matter(passport, licence),
+        f"# {escape(passport.name)}\n",
+        _about(passport, licence),
+        to_markdown(_shape(facts, sentence, loader), heading="##"),
+        _usage(passport, sentence, loader),
+        _measured(passport),
+        to_markdown(lineage_table(passport.lineage), heading="##") if passport.lineage else "",
+        _block("Do it again", "\n".join(commands), "sh") if commands else "",
+        "## Limits\n\n" + "".join(f"- {escape(limit)}\n" for limit in limits) if limits else "",
+    ]
+    text = "\n".join(part for part in parts if part)
+    if folder is not None:
+        write_text(Path(folder) / FILE_NAME, text)
+    return text
+
+
+def _front_matter(passport: Passport, licence: str | None) -> str:
+    content: dict[str, Any] = {
+        "language": ["ru"],
+        "library_name": "sentence-transformers",
+        "pipeline_tag": "sentence-similarity",
+        "tags": ["slonik", "sentence-similarity", "feature-extraction"],
+    }
+    if licence:
+        content["license"] = licence.lower()
+    if passport.origin and passport.origin != passport.name and not passport.origin.startswith(("embedded:", "/", ".")):
+        content["base_model"] = passport.origin
+    return f"---\n{yaml.safe_dump(content, allow_unicode=True, sort_keys=False)}---\n"
+
+
+def _about(passport: Passport, licence: str | None) -> str:
+    # A path of the machine that made it says nothing to a reader; the folder's name does.
+    parent = Path(passport.origin).name if passport.origin.startswith(("/", ".")) else passport.origin
+    origin = f", made from {escape(parent)}" if parent and parent != passport.name else ""
+    licences = sorted({step.license for step in passport.lineage if step.license})
+    known = f" Licences that its lineage names: {escape(', '.join(licences))}." if licences else ""
+    unknown = "" if licence else " No licence is recorded for the weights: find out before you share it."
+    return f"A Russian sentence encoder{origin}, by slonik.{known}{unknown}\n"
+
+
+def _shape(facts: Mapping[str, Any], sentence: SentenceConfig, loader: str) -> Table:
+    rows = []
+    for key, name, write in (
+        ("parameters", "parameters", count),
+        ("embedding_parameters", "in embeddings", count),
+        ("encoder_parameters", "in the encoder", count),
+        ("bytes", "bytes of weights", size),
+        ("flops_per_text", f"FLOPs on a text of {facts.get('text_tokens', '?')} tokens", count),
+        ("layers", "layers", str),
+        ("hidden", "hidden size", str),
+        ("heads", "heads", str),
+        ("ffn", "feed-forward size", str),
+        ("vocab", "pieces in the vocabulary", "{:,}".format),
+        ("dimension", "dimensions of a vector", str),
+    ):
+        if facts.get(key) is not None:
+            rows.append(row(name, [Cell(write(facts[key]))]))  # type: ignore[operator]
+    prefixes = ", ".join(f"{name}: {text!r}" for name, text in sentence.prefixes.items()) or "none"
+    default = f", used by default: {sentence.default_prefix}" if sentence.default_prefix else ""
+    rows += [
+        row("pooling", [Cell(sentence.pooling + (", normalised" if sentence.normalize else ""))]),
+        row("tokens per text, at most", [Cell(str(sentence.max_length))]),
+        row("prefixes", [Cell(prefixes + default)]),
+        row("loads with", [Cell(loader)]),
+    ]
+    return Table("What it is", ("", ""), tuple(rows))
+
+
+def _usage(passport: Passport, sentence: SentenceConfig, loader: str) -> str:
+    path = Path(passport.name).name
+    program = (
+        "import slonik\n\n"
+        f"encoder = slonik.load({path!r})\n"
+        'vectors = encoder.encode(["Привет, мир!", "Как дела?"])   # (2, D) float32'
+    )
+    if "stock" in loader:
+        program += (
+            "\n\n# or with sentence-transformers alone\n"
+            "from sentence_transformers import SentenceTransformer\n\n"
+            f"model = SentenceTransformer({path!r})\n"
+            'vectors = model.encode(["Привет, мир!", "Как дела?"])'
+        )
+    if sentence.default_prefix:
+        program += f'\n\n# the prefix {sentence.prefix(None)!r} is added by default; prefix="" leaves it out'
+    return _block("How to use it", program, "python")
+
+
+def _measured(passport: Passport) -> str:
+    records = passport.records
+    tables = [*score_tables(records), *difference_tables(records), *resources_tables(records)]
+    tables = [table for table in tables if table.rows]
+    if not tables:
+        return "## What was measured\n\nNothing yet: `slonik evaluate` and `slonik bench` fill this part.\n"
+    return "## What was measured\n\n" + "\n".join(to_markdown(table) for table in tables)
+
+
+def _block(title: str, text: str, language: str) -> str:
+    fence = "`" * max(3, max((len(run) + 1 for run in _backticks(text)), default=0))
+    return f"## {title}\n\n{fence}{language}\n{text}\n{fence}\n"
+
+
+def _backticks(text: str) -> list[str]:
+    runs, current = [], ""
+    for letter in text + " ":
+        if letter == "`":
+            current += letter
+        elif current:
+            runs.append(current)
+            current = ""
+    return runs

@@ -1,0 +1,117 @@
+"""One self-contained HTML page: inline style, inline SVG, no script, nothing loaded from anywhere, all text escaped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib import resources
+
+from slonik.core.version import __version__
+from slonik.reporting.canvas import Plot
+from slonik.reporting.table import Cell, Table
+
+# The page may load nothing, not even by mistake.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One headline figure: what it is, its value, and a line under it."""
+
+    name: str
+    value: str
+    below: str = ""
+
+
+def page(title: str, *, eyebrow: str, lead: Sequence[str], blocks: Iterable[str], language: str = "en") -> str:
+    """The whole page.
+
+    Args:
+        lead: sentences under the title.
+        blocks: HTML made by the functions below.
+    """
+    style = resources.files("slonik.report").joinpath("page.css").read_text(encoding="utf-8")
+    sentences = "".join(f'<p class="lead">{escape(sentence)}</p>' for sentence in lead)
+    return (
+        f'<!DOCTYPE html>\n<html lang="{escape(language, quote=True)}">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
+        f'<header><p class="eyebrow">{escape(eyebrow)}</p><h1>{escape(title)}</h1>{sentences}</header>\n'
+        + "\n".join(block for block in blocks if block)
+        + f"\n<footer>Written by slonik {escape(__version__)} from result records alone.</footer>\n"
+        + "</main>\n</body>\n</html>\n"
+    )
+
+
+def tiles(items: Sequence[Tile]) -> str:
+    """Headline figures in a grid."""
+    cells = "".join(
+        f'<div class="tile"><span>{escape(item.name)}</span><b>{escape(item.value)}</b>'
+        f"<span>{escape(item.below)}</span></div>"
+        for item in items
+    )
+    return f'<div class="tiles">{cells}</div>' if items else ""
+
+
+def section(title: str, *content: str) -> str:
+    """A titled card; "" when it would be empty."""
+    inside = "".join(content)
+    return f"<section><h2>{escape(title)}</h2>{inside}</section>" if inside else ""
+
+
+def split(*sections: str) -> str:
+    """Cards side by side where there is room."""
+    inside = "".join(sections)
+    return f'<div class="split">{inside}</div>' if inside else ""
+
+
+def paragraph(text: str, *, note: bool = False) -> str:
+    """A paragraph of plain text."""
+    return f'<p class="note">{escape(text)}</p>' if note else f"<p>{escape(text)}</p>"
+
+
+def code(text: str) -> str:
+    """Commands or a program."""
+    return f"<pre><code>{escape(text)}</code></pre>"
+
+
+def fold(summary: str, content: str) -> str:
+    """`content` (HTML) behind a line that opens it."""
+    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
+
+
+def figure(plot: Plot | None, caption: str = "") -> str:
+    """A plot with its caption; "" where there is no plot."""
+    if plot is None:
+        return ""
+    words = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    return f"<figure>{plot.svg}{words}</figure>"
+
+
+def table(content: Table, *, titled: bool = False) -> str:
+    """A table that scrolls sideways on a small screen, its notes under it."""
+    heads = "".join(f'<th scope="col">{_breakable(name)}</th>' for name in content.columns)
+    rows = []
+    for row in content.rows:
+        kind = ' class="published"' if row.published else ""
+        rows.append(f"<tr{kind}>{''.join(_cell(cell) for cell in row.cells)}</tr>")
+    notes = "".join(paragraph(note, note=True) for note in content.notes)
+    title = f"<h2>{escape(content.title)}</h2>" if titled else ""
+    return (
+        f'{title}<div class="scroll"><table><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>{notes}"
+    )
+
+
+def _breakable(name: str) -> str:
+    """A heading or a name that may break after the marks that hub ids are made of."""
+    return re.sub(r"(?<=\w)([:/\-_])(?=\w)", r"\1<wbr>", escape(name))
+
+
+def _cell(cell: Cell) -> str:
+    kind = f' class="{cell.mark}"' if cell.mark else ""
+    spread = f"<small>{escape(cell.spread)}</small>" if cell.spread else ""
+    return f"<td{kind}>{_breakable(cell.text)}{spread}</td>"

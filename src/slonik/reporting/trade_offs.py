@@ -1,0 +1,158 @@
+"""Score against cost: the points of the Pareto plot and of MOROCCO's discs, from records of several suites.
+
+A model's score is the average that its suite defines. A model that was scored once and timed with several engines
+gives a point per engine. MOROCCO's own picture joins Russian SuperGLUE's score with MOROCCO's speed and memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import mean, median
+
+from slonik.core.records import Record
+from slonik.reporting.figures import write
+from slonik.reporting.pareto import pareto_front
+from slonik.reporting.plots import Point
+from slonik.reporting.resources import contender
+from slonik.reporting.scores import AVERAGES, is_difference, is_published, title_of
+from slonik.reporting.table import Cell, Table, row
+
+# Tasks on another scale (reading comprehension) or too quick to time: left out of the mean speed, as in the original.
+NOT_IN_MEAN_SPEED = frozenset({"muserc", "rucos", "parus"})
+# Costs that a score is set against: (task, metric) -> (name, less is better).
+COSTS: dict[tuple[str, str], tuple[str, bool]] = {
+    ("batch_1", "ms_per_text"): ("ms per text", True),
+    ("best_batch", "texts_per_second"): ("texts per second", False),
+    ("memory", "peak_bytes"): ("peak memory", True),
+    ("size", "bytes"): ("bytes on disk", True),
+    ("size", "parameters"): ("parameters", True),
+}
+
+
+@dataclass(frozen=True)
+class TradeOff:
+    """Models on one cost and one score.
+
+    Attributes:
+        cost, score: names for the axes.
+        less_is_better: of the cost.
+        metric: of the cost, for writing its figures.
+    """
+
+    cost: str
+    score: str
+    metric: str
+    less_is_better: bool
+    points: tuple[Point, ...]
+
+
+def main_scores(records: Iterable[Record]) -> dict[str, dict[str, Record]]:
+    """Name of an average ("encodechka, compatible: mean_s") -> model -> its record; the fullest average of a suite."""
+    found: dict[tuple[str, str, str], dict[str, Record]] = {}
+    for record in records:
+        if record.task in AVERAGES and record.value is not None and not is_difference(record):
+            found.setdefault((record.suite, record.variant, record.task), {})[record.model] = record
+    best: dict[tuple[str, str], str] = {}
+    for suite, variant, task in found:
+        best_so_far = best.get((suite, variant))
+        # mean_s speaks for sentences; mean_sw mixes in the two word tasks and is shown in the tables.
+        ranks = ("mean_s5", "mean_sw", "score", "mean_s")
+        if best_so_far is None or ranks.index(task) > ranks.index(best_so_far):
+            best[suite, variant] = task
+    return {
+        f"{title_of(suite, variant)}: {task}": found[suite, variant, task] for (suite, variant), task in best.items()
+    }
+
+
+def trade_offs(records: Sequence[Record]) -> list[TradeOff]:
+    """One per average and cost for which at least two models have both."""
+    own = [record for record in records if record.suite == "resources" and record.value is not None]
+    result = []
+    for score_name, by_model in main_scores(records).items():
+        for key, (cost_name, less_is_better) in COSTS.items():
+            costs = {contender(r): r for r in own if (r.task, r.metric) == key and r.model in by_model}
+            points = [
+                Point(name, float(cost.value or 0), float(by_model[cost.model].value or 0))
+                for name, cost in costs.items()
+            ]
+            if len(points) < 2:
+                continue
+            front = pareto_front([(p.x, p.y) for p in points], less_is_better=(less_is_better, False))
+            marked = tuple(Point(p.label, p.x, p.y, front=on_front) for p, on_front in zip(points, front, strict=True))
+            result.append(TradeOff(cost_name, score_name, key[1], less_is_better, marked))
+    return result
+
+
+def pareto_table(found: Sequence[TradeOff]) -> Table:
+    """Which contenders are on the front of which trade-off: bold where no other is better on both."""
+    names = list(dict.fromkeys(point.label for trade in found for point in trade.points))
+    rows = []
+    for name in names:
+        cells = []
+        for trade in found:
+            point = next((p for p in trade.points if p.label == name), None)
+            text = "–" if point is None else f"{write('score', point.y)} at {write(trade.metric, point.x)}"
+            cells.append(Cell(text, mark="best" if point is not None and point.front else ""))
+        rows.append(row(name, cells))
+    several = len({trade.score for trade in found}) > 1
+    headings = (
+        "model [engine]",
+        *(f"{trade.score if several else trade.score.split(': ')[-1]} against {trade.cost}" for trade in found),
+    )
+    note = "bold: on the Pareto front, no other is at least as good on both and better on one"
+    return Table("Score against cost", headings, tuple(rows), (note,))
+
+
+def morocco_points(records: Sequence[Record]) -> list[Point]:
+    """The discs: mean records per second (without MuSeRC, RuCoS, PARus), score, and memory in GiB.
+
+    GPU memory where there was a GPU, else the process's own; models without a Russian SuperGLUE score are left out.
+    """
+    scores = {
+        record.model: record
+        for record in records
+        if (record.suite, record.task) == ("russian_superglue", "score") and record.value is not None
+    }
+    points = []
+    for model, score in scores.items():
+        own = [r for r in records if r.suite == "morocco" and r.model == model and r.value is not None]
+        rates = [r.value for r in own if r.metric == "rps" and r.task not in NOT_IN_MEAN_SPEED]
+        memory = [r.value for r in own if r.metric == "gpu_ram"] or [r.value for r in own if r.metric == "ram"]
+        if rates and memory:
+            speed, gib = mean(v for v in rates if v is not None), median(v for v in memory if v is not None)
+            points.append(Point(model, speed, float(score.value or 0), area=gib, published=is_published(score)))
+    return points
+
+
+def disc_points(records: Sequence[Record]) -> tuple[str, list[Point]]:
+    """The same picture for encoders: the score's name; texts per second, the average, and peak memory in GiB."""
+    for score_name, by_model in main_scores(records).items():
+        points = []
+        for record in records:
+            if (record.task, record.metric) != ("best_batch", "texts_per_second") or record.model not in by_model:
+                continue
+            memory = next(
+                (
+                    other.value
+                    for other in records
+                    if (other.task, other.metric) == ("memory", "peak_bytes") and contender(other) == contender(record)
+                ),
+                None,
+            )
+            if record.value and memory:
+                score = by_model[record.model].value or 0
+                points.append(Point(contender(record), record.value, score, area=memory / 2**30))
+        if len(points) >= 2:
+            return score_name, points
+    return "", []
+
+
+def fitness(score: float, rps: float, gib: float) -> float:
+    """max(1, log(score * rps / memory)): one number for MOROCCO's three, as we remember arXiv 2104.14314.
+
+    Not confirmed as the authors' formula, therefore an option and never "the" MOROCCO score. Natural logarithm;
+    score a fraction, memory in GiB.
+    """
+    return max(1.0, math.log(score * rps / gib)) if min(score, rps, gib) > 0 else 1.0

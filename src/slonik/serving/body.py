@@ -1,0 +1,80 @@
+"""Reads a request body within limits, and parses it straight into its schema.
+
+The size limit holds while the body arrives: a declared length over it is refused before a byte is read, an
+undeclared one when the limit is passed, so memory stays constant whatever a client sends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect, Request
+
+from slonik.serving.errors import ApiError, from_validation
+from slonik.serving.settings import ServeSettings
+
+S = TypeVar("S", bound=BaseModel)
+
+CLIENT_GONE = 499  # nginx's status for a client that hung up; nobody reads it, the metrics count it
+
+
+async def read_body(request: Request, schema: type[S], settings: ServeSettings) -> S:
+    """The body of `request` as `schema`.
+
+    Raises:
+        ApiError: 400 broken JSON or a wrong field, 408 too slow, 413 too large, 415 not JSON.
+    """
+    _check_headers(request, settings.max_body_bytes)
+    try:
+        async with asyncio.timeout(settings.body_seconds):
+            content = await _read(request, settings.max_body_bytes)
+    except TimeoutError:
+        message = f"the body did not arrive within {settings.body_seconds:g} s: send it faster"
+        raise ApiError(408, message, code="timeout", headers={"Connection": "close"}) from None
+    except ClientDisconnect:
+        raise ApiError(CLIENT_GONE, "the client hung up", code="client_gone") from None
+    return parse(content, schema)
+
+
+def parse(content: bytes, schema: type[S]) -> S:
+    """JSON as `schema`.
+
+    Raises:
+        ApiError: 400 broken JSON or a wrong field.
+    """
+    try:
+        # orjson, since pydantic's own reader takes four times the memory on a body of many small lists
+        return schema.model_validate(orjson.loads(content))
+    except orjson.JSONDecodeError as error:
+        raise ApiError(400, f"the body is not valid JSON: {error}", code="invalid_json") from None
+    except ValidationError as error:
+        raise from_validation(error, schema) from None
+
+
+def _check_headers(request: Request, limit: int) -> None:
+    kind = request.headers.get("content-type", "")
+    if kind.partition(";")[0].strip().lower() != "application/json":
+        message = f"the content type is {kind[:60]!r}: send JSON with the header Content-Type: application/json"
+        raise ApiError(415, message, code="unsupported_media_type")
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit)
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        if chunk:
+            chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _too_large(limit: int) -> ApiError:
+    return ApiError(413, f"the body is larger than {limit} bytes: send fewer texts at a time", code="body_too_large")

@@ -1,0 +1,121 @@
+"""POST /v1/embeddings: texts or token ids to vectors, as the OpenAI API has it."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+import orjson
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from slonik.core.protocols import FloatArray
+from slonik.serving.body import read_body
+from slonik.serving.errors import ApiError, did_you_mean
+from slonik.serving.hangup import unless_gone
+from slonik.serving.openapi import post
+from slonik.serving.schemas import EmbeddingsRequest, EmbeddingsResponse
+from slonik.serving.served import Catalogue, ServedEncoder
+from slonik.serving.settings import ServeSettings
+
+
+def embeddings_router(models: Catalogue, settings: ServeSettings) -> APIRouter:
+    """The route, for the encoders of `models`."""
+    router = APIRouter()
+
+    @router.post("/v1/embeddings", **post(EmbeddingsRequest, EmbeddingsResponse, _limits(models)))
+    async def embeddings(request: Request) -> Response:
+        """Vectors of one or more texts, in the order of the input."""
+        wanted = await read_body(request, EmbeddingsRequest, settings)
+        served = models.encoder(wanted.model)
+        _check(wanted, served)
+        job = served.queue.submit(wanted.input, _prefix(wanted, served), wanted.long_text)
+        vectors = await unless_gone(request, job.done, lambda: served.queue.cancel(job))
+        return Response(
+            _render(vectors, wanted.encoding_format, served.card.id, job.tokens), media_type="application/json"
+        )
+
+    return router
+
+
+def _limits(models: Catalogue) -> dict[str, Any]:
+    """What the OpenAPI page says of this server's own limits: the more a client knows, the less it gets refused."""
+    served = list(models.encoders.values())
+    types = {name for one in served for name in one.card.input_types}
+    vocabularies = [one.engine.vocabulary for one in served if one.engine.vocabulary]
+    limits: dict[str, Any] = {}
+    if types:
+        limits["input_type"] = {"enum": sorted(types)}
+    if served:
+        limits["prefix"] = {"maxLength": max(one.engine.longest_prefix for one in served)}
+        limits["model"] = {"enum": list(dict.fromkeys(one.card.id for one in served))}
+        limits["dimensions"] = {"enum": sorted({one.card.dimension for one in served if one.card.dimension})}
+    if vocabularies:
+        limits["input"] = {"maximum": max(vocabularies) - 1}
+    return limits
+
+
+def _check(wanted: EmbeddingsRequest, served: ServedEncoder) -> None:
+    """Refuse what this encoder cannot do.
+
+    Raises:
+        ApiError: 400.
+    """
+    if wanted.dimensions not in (None, served.card.dimension):
+        message = (
+            f"{served.card.id} gives {served.card.dimension} dimensions and cannot be cut to {wanted.dimensions}:"
+            f" leave `dimensions` out or ask for {served.card.dimension}"
+        )
+        raise ApiError(400, message, param="dimensions", code="unsupported_dimensions")
+    if not isinstance(wanted.input[0], str):
+        _check_ids(wanted.input, served)
+
+
+def _check_ids(texts: list[list[int]], served: ServedEncoder) -> None:
+    vocabulary = served.engine.vocabulary
+    if vocabulary is None:
+        raise ApiError(400, f"{served.card.id} has no tokenizer: send strings", param="input", code="invalid_value")
+    largest = max(max(text) for text in texts)
+    if largest >= vocabulary:
+        message = (
+            f"token id {largest} is not in the vocabulary of {served.card.id} (0 to {vocabulary - 1}): "
+            "send ids of its own tokenizer, or strings"
+        )
+        raise ApiError(400, message, param="input", code="invalid_token")
+
+
+def _prefix(wanted: EmbeddingsRequest, served: ServedEncoder) -> str:
+    """The prefix text: given, named, or the model's default."""
+    sentence = served.engine.sentence
+    names = sentence.prefixes if sentence else {}
+    if wanted.input_type is not None and wanted.input_type not in names:
+        known = f"known: {', '.join(sorted(names))}" if names else f"{served.card.id} has no named prefixes"
+        hint = did_you_mean(wanted.input_type, names)
+        message = f"unknown input_type {wanted.input_type[:60]!r}{hint} ({known})"
+        raise ApiError(400, message, param="input_type", code="invalid_value")
+    if wanted.prefix is not None:
+        most = served.engine.longest_prefix
+        if len(wanted.prefix) > most:
+            message = f"prefix has {len(wanted.prefix)} characters: {served.card.id} takes at most {most}"
+            raise ApiError(400, message, param="prefix", code="invalid_value")
+        return wanted.prefix
+    if wanted.input_type is not None:
+        return names[wanted.input_type]
+    return sentence.prefix(None) if sentence else ""
+
+
+def _render(vectors: FloatArray, encoding: str, model: str, tokens: int) -> bytes:
+    """The answer as JSON; float32 numbers get the fewest digits that give the same float32 back."""
+    values: list[Any]
+    if encoding == "base64":
+        values = [base64.b64encode(row).decode("ascii") for row in np.ascontiguousarray(vectors, dtype="<f4")]
+    else:
+        values = list(vectors)
+    answer = {
+        "object": "list",
+        "data": [{"object": "embedding", "index": index, "embedding": value} for index, value in enumerate(values)],
+        "model": model,
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+    }
+    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -1,0 +1,201 @@
+"""The bounded queue in front of one encoder: how its workers make batches of texts and encode them.
+
+Requests are served in turn, a batch's worth of texts each, so that a request of two thousand texts does not hold up
+a request of one. A worker that is free tokenises a few texts, chooses a batch of like lengths with at most
+`max_batch_tokens` (see batcher.py), and encodes it; there is one worker, or one per processor where the encoder itself
+uses a single one. A request whose client hung up is dropped before it is encoded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Sequence
+
+from slonik.core.errors import SlonikError
+from slonik.core.protocols import FloatArray
+from slonik.serving.batcher import choose_batch
+from slonik.serving.engine import Engine
+from slonik.serving.errors import ApiError
+from slonik.serving.jobs import Job, LongText, Texts, Unit
+from slonik.serving.metrics import ModelMetrics
+from slonik.serving.work_queue import WorkQueue, hand_over
+
+_log = logging.getLogger("slonik.serve")
+
+_WINDOW_BATCHES = 2  # tokenised texts kept ready, in batches: enough to find like lengths, few enough to be fair
+_CHARACTERS_PER_TOKEN = 4  # about, in Russian: how many texts to tokenise for a window
+
+
+class EncodeQueue(WorkQueue[Job]):
+    """Texts waiting for one encoder.
+
+    Args:
+        engine: tokenises and encodes.
+        max_batch_tokens: the most padded tokens of one batch.
+        max_queue: texts that may wait; a larger request is taken only when nothing waits.
+        metrics: counts texts and batches.
+    """
+
+    def __init__(self, engine: Engine, max_batch_tokens: int, max_queue: int, metrics: ModelMetrics) -> None:
+        super().__init__("encode", "texts", max_queue, metrics, workers=engine.workers)
+        self.engine = engine
+        self._max_batch_tokens = max_batch_tokens
+        self._batching = threading.Lock()  # held by the worker that makes a batch
+        self._ready: list[Unit] = []  # tokenised, oldest first; guarded by _batching
+        self._storing = threading.Lock()  # over the answers of jobs
+
+    def submit(self, texts: Texts, prefix: str = "", long_text: LongText = "refuse") -> Job:
+        """Queue the texts of one request; await `done` of the job, and `cancel` it when the client is gone.
+
+        Raises:
+            ApiError: 429 when the queue is full.
+        """
+        job = Job.of(texts, prefix, long_text, asyncio.get_running_loop().create_future())
+        self._put(job, len(job.texts))
+        return job
+
+    def cancel(self, job: Job) -> None:
+        """Forget `job`: what no batch has begun is never encoded."""
+        with self._changed:
+            if not job.cancelled:
+                job.cancelled = True
+                dropped = len(job.texts) - job.begun
+                self._forget(job, dropped)
+                self._metrics.dropped(dropped)
+
+    # Everything below runs in the worker threads.
+
+    def _step(self) -> None:
+        with self._batching:
+            batch = self._next_batch()
+        try:
+            self._run(batch)
+        except Exception as error:  # a mistake here must not stop the queue
+            _log.error("the queue failed on a batch", exc_info=error)
+            for unit in batch:
+                self._fail(unit.job, ApiError(500, "the server failed on this request", code="server_failed"))
+
+    def _next_batch(self) -> list[Unit]:
+        """Take the next batch; empty when another worker, or a client that hung up, left nothing."""
+        self._fill()
+        lengths = [unit.tokens.count for unit in self._ready]
+        chosen = choose_batch(lengths, self._max_batch_tokens, self.engine.batch_texts)
+        batch = [self._ready[position] for position in chosen]
+        taken = set(chosen)
+        self._ready = [unit for position, unit in enumerate(self._ready) if position not in taken]
+        return self._begin(batch)
+
+    def _fill(self) -> None:
+        """Drop what was cancelled, then tokenise more texts until there are enough to choose from."""
+        self._ready = [unit for unit in self._ready if not unit.job.cancelled and unit.job.error is None]
+        most_texts = _WINDOW_BATCHES * self.engine.batch_texts
+        room = _WINDOW_BATCHES * self._max_batch_tokens - sum(unit.tokens.count for unit in self._ready)
+        while room > 0 and (taken := self._take(most_texts - len(self._ready), room * _CHARACTERS_PER_TOKEN)):
+            units = self._tokenize(taken)
+            self._ready += units
+            room -= sum(unit.tokens.count for unit in units)
+
+    def _take(self, most_texts: int, most_characters: int) -> list[tuple[Job, int]]:
+        """The next few texts, from each request in turn; the last one may pass `most_characters`."""
+        taken: list[tuple[Job, int]] = []
+        characters = 0
+        with self._changed:
+            while self._jobs and len(taken) < most_texts and characters < most_characters:
+                job = self._jobs[0]
+                size = len(job.texts[job.taken])
+                taken.append((job, job.taken))
+                characters += size
+                job.taken += 1
+                job.turn_characters += size
+                if job.taken == len(job.texts):
+                    self._jobs.popleft()
+                elif job.turn_characters >= self._max_batch_tokens * _CHARACTERS_PER_TOKEN:
+                    job.turn_characters = 0
+                    self._jobs.rotate(-1)
+        return taken
+
+    def _tokenize(self, taken: Sequence[tuple[Job, int]]) -> list[Unit]:
+        try:
+            prepared = list(self.engine.prepare(taken))
+        except Exception as error:  # the worker outlives any text
+            if len(taken) > 1:
+                return [unit for one in taken for unit in self._tokenize([one])]
+            _log.error("a text could not be tokenised", exc_info=error)
+            self._fail(taken[0][0], ApiError(500, "the model failed on this input", code="model_failed"))
+            return []
+        units = []
+        for job, index, result in prepared:
+            if isinstance(result, ApiError):
+                self._fail(job, result)
+            elif job.error is None:
+                job.count(index, result.count)
+                units.append(Unit(job, index, result))
+        return units
+
+    def _begin(self, batch: list[Unit]) -> list[Unit]:
+        """The units of `batch` that somebody still waits for; they stop counting as waiting."""
+        with self._changed:
+            wanted = [unit for unit in batch if not unit.job.cancelled and unit.job.error is None]
+            for unit in wanted:
+                unit.job.begun += 1
+            self._waiting -= len(wanted)
+            if self._ready:
+                self._changed.notify()  # another worker may have found nothing while this one tokenised
+        return wanted
+
+    def _run(self, batch: list[Unit]) -> None:
+        if not batch:
+            return
+        start = time.perf_counter()
+        try:
+            vectors = self.engine.encode([unit.tokens for unit in batch])
+        except Exception as error:  # the server outlives any failure of a model
+            self._run_apart(batch, error)
+            return
+        self._deliver(batch, vectors)
+        seconds = time.perf_counter() - start
+        self._done(len(batch), sum(unit.tokens.count for unit in batch), seconds)
+
+    def _run_apart(self, batch: list[Unit], error: Exception) -> None:
+        """A batch failed: encode its texts one by one, so that only the text at fault is refused."""
+        if len(batch) == 1:
+            _log.error("the model failed on a text of %d tokens", batch[0].tokens.count, exc_info=error)
+            sentence = str(error) if isinstance(error, SlonikError) else "the model failed on this input"
+            self._fail(batch[0].job, ApiError(500, sentence, code="model_failed"))
+            return
+        for unit in batch:
+            if unit.job.error is None:
+                self._run([unit])
+
+    def _deliver(self, batch: list[Unit], vectors: FloatArray) -> None:
+        with self._storing:
+            finished = [unit.job for unit, row in zip(batch, vectors, strict=True) if unit.job.store(unit.index, row)]
+        _resolve(finished)
+
+    def _fail(self, job: Job, error: ApiError) -> None:
+        """Answer `job` with `error` and forget the rest of its texts."""
+        with self._changed:
+            if job.error is not None:
+                return
+            job.error = error
+            if not job.cancelled:
+                job.cancelled = True
+                self._forget(job, len(job.texts) - job.begun)
+        _resolve([job])
+
+
+def _resolve(jobs: list[Job]) -> None:
+    """Wake those who wait for `jobs`, with one call per event loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Job]] = {}
+    for job in jobs:
+        by_loop.setdefault(job.done.get_loop(), []).append(job)
+    for loop, group in by_loop.items():
+        hand_over(loop, _resolve_all, group)
+
+
+def _resolve_all(jobs: list[Job]) -> None:
+    for job in jobs:
+        job.resolve()

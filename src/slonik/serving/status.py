@@ -1,0 +1,38 @@
+"""GET /v1/models, /health and /metrics."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.responses import PlainTextResponse, Response
+
+from slonik.serving.metrics import CONTENT_TYPE, Metrics
+from slonik.serving.openapi import errors
+from slonik.serving.schemas import Health, ModelCard, ModelsResponse
+from slonik.serving.served import Catalogue
+
+
+def status_router(models: Catalogue, metrics: Metrics) -> APIRouter:
+    """The routes that say what is served and how it fares."""
+    router = APIRouter()
+
+    @router.get("/v1/models")
+    async def list_models() -> ModelsResponse:
+        """All served models."""
+        return ModelsResponse(data=models.cards)
+
+    @router.get("/v1/models/{model:path}", responses=errors(404))
+    async def show_model(model: str) -> ModelCard:
+        """One served model."""
+        return models.card(model)
+
+    @router.get("/health")
+    async def health() -> Health:
+        """Answers as long as the server runs; it starts to listen when its models are loaded."""
+        return Health()
+
+    @router.get("/metrics", response_class=PlainTextResponse)
+    async def show_metrics() -> Response:
+        """Counters and histograms in Prometheus' text format."""
+        return Response(metrics.exposition(), media_type=CONTENT_TYPE)
+
+    return router

@@ -1,0 +1,238 @@
+"""The ladder of taggers on the user's own annotations: CRF, BiLSTMs, encoders, and BiLSTMs taught by an encoder.
+
+Documents are dealt to folds; every (system, fold) is one step that trains on the other folds, tags the test documents
+one by one with the clock running, and keeps the predictions. An interrupted ladder goes on where it stopped. Scores
+are made of the kept predictions by `ner_scores`; nothing is chosen on a test fold.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from slonik.core.errors import SlonikError
+from slonik.core.lookup import lookup
+from slonik.core.progress import track
+from slonik.core.steps import StepResult, Steps
+from slonik.data.annotations.document import Document, Tagger
+from slonik.data.annotations.folds import document_folds, missing_labels
+from slonik.data.annotations.spans_jsonl import read_spans_jsonl, write_spans_jsonl
+from slonik.data.annotations.training_texts import read_training_texts, text_key
+from slonik.tagging.config import LadderRecipe, System
+from slonik.tagging.data import Collection, exact_f1, read_collection
+from slonik.tagging.models import load_tagger
+from slonik.tagging.models.bio import BioLabels
+from slonik.tagging.tagger import MODEL_FOLDER, Announce, Job, tell_counts, train_one, work_folder
+
+PREDICTIONS = "predictions.jsonl"
+Folds: TypeAlias = Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One system on one fold.
+
+    Attributes:
+        system: its name. fold: the test fold.
+        gold, predicted: the test documents with gold and with predicted spans, in the same order.
+        summary: of the step: training figures, seconds per text, bytes, parameters.
+        model: folder of the trained tagger.
+    """
+
+    system: str
+    fold: int
+    gold: list[Document]
+    predicted: list[Document]
+    summary: dict[str, Any]
+    model: Path
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Every rung that was run, systems in the order of the recipe, and what was left out."""
+
+    rungs: list[Rung]
+    collection: Collection
+    notes: list[str]
+
+    def of(self, system: str) -> list[Rung]:
+        """The rungs of one system by fold."""
+        return sorted((rung for rung in self.rungs if rung.system == system), key=lambda rung: rung.fold)
+
+    @property
+    def systems(self) -> list[str]:
+        """Names of the systems that were run."""
+        return list(dict.fromkeys(rung.system for rung in self.rungs))
+
+
+def run_ladder(config: LadderRecipe, announce: Announce = lambda line: None) -> Ladder:
+    """Train and test every system on its folds; the same call after a crash goes on.
+
+    Raises:
+        SlonikError: bad annotations, an unknown teacher, a model that cannot be loaded.
+    """
+    collection = read_collection(config.data, config.format, config.mapping)
+    tell_counts(collection, announce)
+    folds = document_folds(collection.documents, config.folds, config.fold_seed)
+    notes = missing_labels(collection.documents, folds, collection.counts)
+    systems = _present(config, notes)
+    _check_teachers(systems)
+    _check_unseen(config, systems, collection.documents, folds)
+    for note in notes:
+        announce(note)
+    work = _Work(config, collection, folds, Steps(work_folder(Path(config.out)), announce))
+    numbers = sorted({fold for system in systems for fold in _folds_of(system, config)})
+    rungs = [
+        work.rung(system, fold) for fold in numbers for system in systems if fold in _folds_of(system, config)
+    ]  # fmt: skip
+    place = {system.name: number for number, system in enumerate(systems)}
+    return Ladder(sorted(rungs, key=lambda rung: (place[rung.system], rung.fold)), collection, notes)
+
+
+def chosen_systems(config: LadderRecipe, names: Sequence[str], unlabelled: Sequence[str]) -> LadderRecipe:
+    """The recipe with only the systems of `names` (none = all) and those they learn from, taught on other texts.
+
+    Args:
+        unlabelled: text files instead of those of the lessons; none = as they are.
+
+    Raises:
+        SlonikError: a name that the recipe does not have.
+    """
+    known = {system.name: system for system in config.systems}
+    wanted: set[str] = set()
+    waiting = list(names or known)
+    while waiting:
+        system = lookup(waiting.pop(), known, "system of the recipe")
+        wanted.add(system.name)
+        if system.lesson is not None and system.lesson.teacher in known and system.lesson.teacher not in wanted:
+            waiting.append(system.lesson.teacher)
+    kept = []
+    for system in config.systems:
+        if system.name not in wanted:
+            continue
+        lesson = system.lesson
+        if lesson is not None and unlabelled:
+            lesson = lesson.model_copy(update={"unlabelled": tuple(unlabelled)})
+        kept.append(system.model_copy(update={"lesson": lesson}))
+    return config.model_copy(update={"systems": tuple(kept)})
+
+
+class _Work:
+    """What the steps of one ladder share."""
+
+    def __init__(
+        self, config: LadderRecipe, collection: Collection, folds: Sequence[Sequence[int]], steps: Steps
+    ) -> None:
+        self.config, self.collection, self.folds, self.steps = config, collection, folds, steps
+        self.labels = BioLabels.of(collection.labels)
+        self.done: dict[tuple[str, int], StepResult] = {}
+
+    def rung(self, system: System, fold: int) -> Rung:
+        """Run one step, or read what it made before."""
+        test = [self.collection.documents[index] for index in self.folds[fold]]
+        held = set(self.folds[fold])
+        others = [document for index, document in enumerate(self.collection.documents) if index not in held]
+        job = Job(
+            system=system, labels=self.labels, documents=others, stopping=self.config.stopping,
+            overlap=self.config.overlap, seed=self.config.seed,
+            data_key=f"{self.collection.key} without fold {fold} of {self.config.folds} ({self.config.fold_seed})",
+            teacher=self._teacher(system, fold), cache=self.steps.folder / "teacher",
+        )  # fmt: skip
+        inputs = job.inputs
+        name = f"{system.file_name}-fold{fold}"
+        title = f"{system.name}, fold {fold}"
+        scratch = self.steps.scratch(name, inputs)
+        result = self.steps.run(name, inputs, title, _train_and_tag(job, test, scratch))
+        self.done[(system.name, fold)] = result
+        predicted = list(read_spans_jsonl(result.folder / PREDICTIONS))
+        if result.fresh:
+            self.steps.announce(f"{title}: F1 {result.summary['f1']:.4f} in {result.seconds / 60:.1f} min")
+        return Rung(system.name, fold, test, predicted, result.summary, result.folder / MODEL_FOLDER)
+
+    def _teacher(self, system: System, fold: int) -> Path | None:
+        if system.lesson is None:
+            return None
+        made = self.done.get((system.lesson.teacher, fold))
+        return made.folder / MODEL_FOLDER if made else Path(system.lesson.teacher)
+
+
+def _train_and_tag(job: Job, test: list[Document], scratch: Path) -> Callable[[Path], Mapping[str, Any]]:
+    def work(folder: Path) -> dict[str, Any]:
+        summary = train_one(job, folder / MODEL_FOLDER, scratch)
+        tagger = load_tagger(folder / MODEL_FOLDER)
+        predicted, seconds = tag_one_by_one(tagger, test)
+        write_spans_jsonl(predicted, folder / PREDICTIONS)
+        facts = tagger.describe()
+        kept = {name: facts[name] for name in ("kind", "parameters", "bytes", "weights_hash")}
+        times = {"milliseconds_per_text": 1000 * float(np.median(seconds)), "texts": len(test)}
+        score = exact_f1(test, [document.spans for document in predicted])
+        return {**summary, **kept, **times, "f1": score}
+
+    return work
+
+
+def tag_one_by_one(tagger: Tagger, documents: Sequence[Document]) -> tuple[list[Document], list[float]]:
+    """The documents with the tagger's spans, and the processor seconds of each, one text a call."""
+    tagger.tag([documents[0].text[:200]])  # what is made at the first call is no time per text
+    predicted, seconds = [], []
+    for document in track(documents, f"tagging with {tagger.name}"):
+        started = time.process_time()
+        spans = tagger.tag([document.text])[0]
+        seconds.append(time.process_time() - started)
+        predicted.append(replace(document, spans=tuple(spans), annotations=(), tokens=()))
+    return predicted, seconds
+
+
+def _present(config: LadderRecipe, notes: list[str]) -> list[System]:
+    """The systems without optional ones whose model folder is absent, or whose teacher is left out."""
+    kept: list[System] = []
+    left_out: set[str] = set()
+    for system in config.systems:
+        model = system.model or ""
+        absent = system.optional and bool(model) and not model.startswith("embedded:") and not Path(model).is_dir()
+        untaught = system.optional and system.lesson is not None and system.lesson.teacher in left_out
+        if absent or untaught:
+            left_out.add(system.name)
+            notes.append(f"{system.name} is left out: there is no {model if absent else system.lesson.teacher}")  # type: ignore[union-attr]
+        else:
+            kept.append(system)
+    return kept
+
+
+def _check_teachers(systems: Sequence[System]) -> None:
+    before: set[str] = set()
+    names = {system.name for system in systems}
+    for system in systems:
+        if system.lesson is not None:
+            teacher = system.lesson.teacher
+            if teacher in names and teacher not in before:
+                raise SlonikError(f"{system.name!r} learns from {teacher!r}, which must come before it in the recipe")
+            if teacher not in names and not Path(teacher).is_dir():
+                raise SlonikError(
+                    f"the teacher {teacher!r} of {system.name!r} is neither a system of the recipe nor a folder"
+                )
+        before.add(system.name)
+
+
+def _check_unseen(config: LadderRecipe, systems: Sequence[System], documents: Sequence[Document], folds: Folds) -> None:
+    """Refuse taggers from elsewhere, as a start or as a teacher, that have learnt from the test documents."""
+    for system in systems:
+        teacher = system.lesson.teacher if system.lesson is not None else None
+        for source in (name for name in (system.model, teacher) if name is not None):
+            known = read_training_texts(source)
+            for fold in _folds_of(system, config):
+                met = sum(text_key(documents[index].text) in known for index in folds[fold])
+                if met:
+                    raise SlonikError(
+                        f"{system.name!r} would learn from {source}, which was trained on {met} of the "
+                        f"{len(folds[fold])} test texts of fold {fold}: make that one a system of the recipe"
+                    )
+
+
+def _folds_of(system: System, config: LadderRecipe) -> tuple[int, ...]:
+    return config.run_folds if system.folds is None else system.folds

@@ -1,0 +1,59 @@
+"""Open a tagger whatever its kind: by the files in its folder.
+
+`tagger.json` names a BiLSTM or a CRF over features; `task.json` an encoder with a head. Nothing is built here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from slonik.core.errors import SlonikError
+from slonik.core.lookup import lookup
+from slonik.data.annotations.document import Tagger
+from slonik.models.checkpoint_files import read_json, resolve
+from slonik.models.task_config import FILE_NAME as TASK_FILE
+
+_TAGGER_FILE = "tagger.json"
+
+
+def open_tagger(model: str | Path, *, device: str | None = None, trust_remote_code: bool = False) -> Tagger:
+    """The tagger in a folder, or a task model from the hub.
+
+    Args:
+        device: of an encoder; None = the first GPU if there is one, else the CPU.
+        trust_remote_code: run Python code that comes with an encoder's checkpoint.
+
+    Raises:
+        SlonikError: there is no such folder, it holds no tagger, or it is damaged.
+        MissingExtra: the packages of that kind are not installed.
+    """
+    folder = resolve(model)
+    if (folder / _TAGGER_FILE).is_file():
+        kind = str(read_json(folder / _TAGGER_FILE).get("kind", ""))
+        return lookup(kind, _KINDS, f"kind of tagger in {folder / _TAGGER_FILE}")(folder)
+    if not (folder / TASK_FILE).is_file():
+        raise SlonikError(
+            f"{folder} holds no tagger (neither {_TAGGER_FILE} nor {TASK_FILE}): make one with "
+            "`slonik finetune MODEL --task ner --data FOLDER --out DIR`"
+        )
+    from slonik.models.task_model import load_task_model
+    from slonik.tagging.models.folder import encoder_tagger
+
+    loaded = load_task_model(folder, device=device, trust_remote_code=trust_remote_code)
+    return encoder_tagger(loaded, folder.resolve().name, folder)
+
+
+def _bilstm(folder: Path) -> Tagger:
+    from slonik.tagging.models.folder import load_bilstm
+
+    return load_bilstm(folder)
+
+
+def _crf(folder: Path) -> Tagger:
+    from slonik.tagging.models.feature_crf import FeatureCrf
+
+    return FeatureCrf(folder)
+
+
+_KINDS: dict[str, Callable[[Path], Tagger]] = {"bilstm": _bilstm, "crf": _crf}

@@ -1,0 +1,1 @@
+"""Tables of taggers and the page of their errors."""

@@ -1,0 +1,127 @@
+"""Bootstrap statistics against scipy and scikit-learn, on real resamples with ties."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+from sklearn.metrics import f1_score, roc_auc_score
+
+from slonik.evaluation.statistics import (
+    MacroF1,
+    Mean,
+    RocAuc,
+    Spearman,
+    bootstrap,
+    interval,
+    mean_over_tasks,
+    paired_difference,
+    replicates,
+    value_of,
+)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def _resamples(rng: np.random.Generator, n: int, rows: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    drawn = rng.integers(0, n, size=(rows, n))
+    counts = np.stack([np.bincount(row, minlength=n) for row in drawn]).astype(float)
+    return drawn, counts
+
+
+def test_spearman_equals_scipy_with_ties_on_every_resample(rng: np.random.Generator) -> None:
+    x, y = rng.integers(0, 3, 80).astype(float), np.round(rng.normal(size=80), 1)
+    drawn, counts = _resamples(rng, 80)
+    expected = [spearmanr(x[row], y[row]).statistic for row in drawn]
+    np.testing.assert_allclose(Spearman(x, y).resampled(counts), expected, atol=1e-12)
+    assert value_of(Spearman(x, y)) == pytest.approx(spearmanr(x, y).statistic, abs=1e-12)
+
+
+def test_auc_equals_sklearn_with_ties_on_every_resample(rng: np.random.Generator) -> None:
+    positive, scores = rng.random(60) < 0.3, np.round(rng.normal(size=60), 1)
+    drawn, counts = _resamples(rng, 60)
+    expected = [roc_auc_score(positive[row], scores[row]) for row in drawn]
+    np.testing.assert_allclose(RocAuc(positive, scores).resampled(counts), expected, atol=1e-12)
+
+
+def test_macro_f1_equals_sklearn_when_documents_are_resampled(rng: np.random.Generator) -> None:
+    labels = np.array(["A", "B", "C"])
+    gold = [rng.choice([*labels, "O"], size=12) for _ in range(15)]
+    predicted = [np.where(rng.random(12) < 0.6, row, "B") for row in gold]
+    tallies = np.array(
+        [
+            [
+                [((g == name) & (p == name)).sum() for name in labels],
+                [((g != name) & (p == name)).sum() for name in labels],
+                [((g == name) & (p != name)).sum() for name in labels],
+            ]
+            for g, p in zip(gold, predicted, strict=True)
+        ]
+    )
+    drawn, counts = _resamples(rng, 15)
+    expected = [
+        f1_score(
+            np.concatenate([gold[i] for i in row]),
+            np.concatenate([predicted[i] for i in row]),
+            average="macro",
+            labels=labels,
+            zero_division=0,
+        )
+        for row in drawn
+    ]
+    np.testing.assert_allclose(MacroF1(tallies).resampled(counts), expected, atol=1e-12)
+
+
+def test_interval_of_a_mean_has_the_width_of_theory(rng: np.random.Generator) -> None:
+    correct = rng.random(2000) < 0.7
+    values = replicates(Mean(correct), seed=0, sample="x")
+    found = interval(value_of(Mean(correct)), values)
+    standard_error = np.sqrt(0.7 * 0.3 / 2000)
+    assert found.low < found.value < found.high
+    assert found.high - found.low == pytest.approx(2 * 1.96 * standard_error, rel=0.12)
+
+
+def test_plain_bootstrap_agrees_with_the_statistic(rng: np.random.Generator) -> None:
+    x = rng.normal(size=300)
+    y = x + rng.normal(size=300)
+    plain = bootstrap(lambda a, b: float(spearmanr(a, b).statistic), x, y, resamples=400)
+    fast = interval(value_of(Spearman(x, y)), replicates(Spearman(x, y), seed=1, sample="s"))
+    assert plain.value == pytest.approx(fast.value, abs=1e-12)
+    assert plain.low == pytest.approx(fast.low, abs=0.02)
+
+
+def test_replicates_repeat_and_are_shared_by_sample_name(rng: np.random.Generator) -> None:
+    statistic = Mean(rng.random(50))
+    first = replicates(statistic, seed=3, sample="test-file")
+    assert (first == replicates(statistic, seed=3, sample="test-file")).all()
+    assert not (first == replicates(statistic, seed=3, sample="other")).all()
+    assert not (first == replicates(statistic, seed=4, sample="test-file")).all()
+
+
+def test_pairing_narrows_the_difference_of_similar_models(rng: np.random.Generator) -> None:
+    easy = rng.random(1500)
+    first = (easy < 0.70).astype(float)
+    second = (easy < 0.72).astype(float)  # right on all that the first is right on, and a little more
+    paired = paired_difference(
+        value_of(Mean(first)),
+        replicates(Mean(first), seed=0, sample="t"),
+        value_of(Mean(second)),
+        replicates(Mean(second), seed=0, sample="t"),
+    )
+    apart = replicates(Mean(second), seed=0, sample="u") - replicates(Mean(first), seed=0, sample="t")
+    assert paired.interval.low > 0
+    assert paired.p_value < 0.01
+    assert paired.interval.high - paired.interval.low < 0.5 * np.ptp(np.percentile(apart, [2.5, 97.5]))
+
+
+def test_mean_over_tasks_averages_replicates() -> None:
+    values = {"a": np.array([0.0, 1.0]), "b": np.array([1.0, 1.0])}
+    np.testing.assert_allclose(mean_over_tasks(values, ["a", "b"]), [0.5, 1.0])
+
+
+def test_unequal_numbers_of_replicates_cannot_be_paired() -> None:
+    with pytest.raises(ValueError, match="paired"):
+        paired_difference(0.1, np.zeros(3), 0.2, np.zeros(4))

@@ -1,0 +1,40 @@
+"""Exports of tiny models, each made once per test session whoever asks first."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+from slonik.exporting import ExportReport, export
+from tests import tiny
+
+_ROOT: list[Path] = []
+
+
+def _root() -> Path:
+    if not _ROOT:
+        _ROOT.append(Path(mkdtemp(prefix="slonik-exported-")))
+    return _ROOT[0]
+
+
+@cache
+def checkpoint(family: str) -> Path:
+    """A tiny checkpoint of `family` with prefixes, normalised vectors and 64 positions."""
+    folder = tiny.checkpoint(_root() / family, family)
+    (folder / "config_sentence_transformers.json").write_text(
+        '{"prompts": {"query": "запрос: "}, "default_prompt_name": "query"}', encoding="utf-8"
+    )
+    return folder
+
+
+def exported(family: str, int8: str = "dynamic") -> tuple[Path, ExportReport]:
+    """The exported folder of that checkpoint, and its report; "static" has an fp16 file too; speed is not measured."""
+    return _exported(family, int8)
+
+
+@cache
+def _exported(family: str, int8: str) -> tuple[Path, ExportReport]:
+    out = _root() / f"{family}-{int8}"
+    static = int8 == "static"
+    return out, export(checkpoint(family), out, int8=int8, fp16=static, docker=True, measure_speed=False)  # type: ignore[arg-type]

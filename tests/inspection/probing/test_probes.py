@@ -1,0 +1,141 @@
+"""Probes against references: the optimum, description lengths, control labels, the bootstrap of layers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from slonik.evaluation.logistic import PreparedLogistic, fit_logistic
+from slonik.inspection.probing.baselines import length, majority, tfidf_bpe, tfidf_chars, tfidf_words
+from slonik.inspection.probing.layers import best_layer, resampled_means
+from slonik.inspection.probing.mdl import online_codelength
+from slonik.inspection.probing.mlp import fit_mlp
+from slonik.inspection.probing.probes import LogisticProbe, control_labels, scale
+from slonik.inspection.probing.readers import Split, TaskData
+from slonik.inspection.probing.tasks import TASKS
+
+RNG = np.random.default_rng(0)
+
+
+def _data(sizes: tuple[int, int, int] = (240, 80, 80), classes: int = 2) -> TaskData:
+    parts = []
+    for size in sizes:
+        labels = RNG.integers(0, classes, size).astype(str)
+        words = ["слон", "киты", "волк"]
+        texts = tuple(
+            f"{words[int(label)]} номер {n} {'и ' * int(RNG.integers(1, 6))}" for n, label in enumerate(labels)
+        )
+        parts.append(Split(texts, labels))
+    return TaskData(TASKS["gapping"], *parts, "hash")
+
+
+def _vectors(data: TaskData, signal: float) -> list[np.ndarray]:
+    found = []
+    for part in (data.train, data.validation, data.test):
+        made = RNG.normal(size=(len(part), 12)).astype(np.float32)
+        made[np.arange(len(part)), part.labels.astype(int)] += signal
+        found.append(100 * made)
+    return found
+
+
+def test_a_prepared_fit_is_the_same_fit() -> None:
+    data = _data(classes=3)
+    features = scale(*_vectors(data, 2.0))
+    prepared = PreparedLogistic(features.train)
+    for c in (0.01, 1.0):
+        one, other = prepared.fit(data.train.labels, c=c), fit_logistic(features.train, data.train.labels, c=c)
+        np.testing.assert_array_equal(one.weights, other.weights)
+    probabilities = one.probabilities(features.test)
+    np.testing.assert_allclose(probabilities.sum(1), 1.0)
+    assert (one.classes[probabilities.argmax(1)] == one.predict(features.test)).all()
+
+
+def test_the_probe_finds_what_is_there_and_nothing_where_there_is_nothing() -> None:
+    data = _data()
+    strong = LogisticProbe(scale(*_vectors(data, 3.0))).fit(data)
+    none = LogisticProbe(scale(*_vectors(data, 0.0))).fit(data)
+    assert strong.test.mean() > 0.95
+    assert none.test.mean() < 0.7
+    assert strong.train_accuracy >= strong.test.mean() - 0.05
+    assert fit_mlp(scale(*_vectors(data, 3.0)), data, seed=0).test.mean() > 0.9
+
+
+def test_scaling_changes_no_choice() -> None:
+    data = _data()
+    vectors = _vectors(data, 1.0)
+    first = LogisticProbe(scale(*vectors)).fit(data)
+    second = LogisticProbe(scale(*(1000 * part for part in vectors))).fit(data)
+    assert first.setting == second.setting
+    assert (first.predictions == second.predictions).mean() > 0.99
+
+
+def test_control_labels_follow_the_first_word_and_the_frequencies() -> None:
+    labels = np.array(["0"] * 750 + ["1"] * 250)
+    texts = tuple(f"Слово{number % 300} и ещё {number}" for number in range(1000))
+    data = TaskData(TASKS["gapping"], Split(texts, labels), Split((), labels[:0]), Split(texts[:50], labels[:50]), "")
+    train, test = control_labels(data, seed=1)
+    assert (train[:50] == test).all()
+    assert (train[:300] == train[300:600]).all()
+    assert (train == "1").mean() == pytest.approx(0.25, abs=0.08)
+    assert (control_labels(data, seed=2)[0] != train).any()
+
+
+def test_codelength_of_noise_is_no_shorter_than_uniform_and_of_signal_is() -> None:
+    data = _data((400, 10, 10))
+    noise = online_codelength(RNG.normal(size=(400, 4)).astype(np.float32), data, 0.01, (0, 1))
+    signal = online_codelength(scale(*_vectors(data, 3.0)).train, data, 0.1, (0, 1))
+    assert noise.uniform == pytest.approx(400.0)
+    assert len(noise.bits) == 2
+    assert noise.compressions.mean() < 1.1
+    assert signal.compressions.mean() > 1.8
+
+
+def test_the_first_portion_costs_the_uniform_code() -> None:
+    data = _data((10, 5, 5))
+    found = online_codelength(np.zeros((10, 3), dtype=np.float32), data, 1.0, (0,))
+    assert found.bits == (10.0,)  # fewer sentences than the first portion: all uniform
+
+
+def test_bootstrap_means_are_those_of_resampling() -> None:
+    values = (RNG.random((3, 200)) < np.array([[0.9], [0.6], [0.5]])).astype(np.float32)
+    means = resampled_means(values, seed=0, sample="x")
+    assert means.shape == (3, 1000)
+    np.testing.assert_allclose(means.mean(1), values.mean(1), atol=0.01)
+    np.testing.assert_allclose(means.std(1), values.std(1) / 200**0.5, rtol=0.15)
+    assert (means == resampled_means(values, seed=0, sample="x")).all()
+
+
+def test_a_clear_best_layer_is_sure_and_a_tie_is_not() -> None:
+    clear = (RNG.random((4, 300)) < np.array([[0.5], [0.5], [0.9], [0.5]])).astype(np.float32)
+    found = best_layer(clear, clear, seed=0, sample="x")
+    assert (found.layer, found.low, found.high, found.share) == (2, 2, 2, 1.0)
+    alike = (RNG.random((4, 300)) < 0.7).astype(np.float32)
+    unsure = best_layer(alike, clear, seed=0, sample="x")
+    assert unsure.low < unsure.high
+    assert unsure.share < 1.0
+    assert unsure.accuracy.low <= unsure.accuracy.value <= unsure.accuracy.high
+    assert (unsure.test_layer, unsure.test_accuracy) == (2, pytest.approx(clear[2].mean()))
+
+
+def test_surface_baselines() -> None:
+    data = _data()
+    share = max((data.test.labels == label).mean() for label in "01")
+    assert majority(data).mean() in (pytest.approx(share), pytest.approx(1 - share))
+    assert 0.3 < length(data).mean() < 0.7
+    for baseline in (tfidf_words, tfidf_chars, tfidf_bpe):  # the word gives the label away
+        assert baseline(data).mean() > 0.95
+
+
+def test_counted_terms_tell_many_classes_apart() -> None:
+    # Each class is a small share of few long texts: at a loose tolerance a joint fit ends before it begins.
+    rng = np.random.default_rng(1)
+    names, fillers = [f"имя{n}" for n in range(120)], [f"слово{n}" for n in range(300)]
+
+    def split(each: int) -> Split:
+        labels = np.repeat(np.array(names), each)
+        texts = tuple(" ".join([*rng.choice(fillers, 6), label, *rng.choice(fillers, 6)]) for label in labels)
+        return Split(texts, labels)
+
+    data = TaskData(TASKS["word_content"], split(8), split(2), split(2), "hash")
+    assert majority(data).mean() < 0.02
+    assert tfidf_chars(data).mean() > 0.9

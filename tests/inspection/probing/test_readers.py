@@ -1,0 +1,88 @@
+"""Probing files: the stated policy on everything the format leaves open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slonik.core.errors import SlonikError
+from slonik.inspection.probing.published import published_records
+from slonik.inspection.probing.readers import find_file, read_task
+from slonik.inspection.probing.tasks import TASKS
+
+TASK = TASKS["gapping"]
+GOOD = "tr\t0\tПервое предложение .\ntr\t1\tВторое предложение .\n\nva\t0\tТретье .\nte\t1\tЧетвёртое .\n"
+
+
+def _file(folder: Path, text: str) -> Path:
+    path = folder / TASK.file
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_rows_go_to_their_subsets(tmp_path: Path) -> None:
+    data = read_task(_file(tmp_path, GOOD), TASK)
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [2, 1, 1]
+    assert data.classes == ["0", "1"]
+    assert data.texts[-1] == "Четвёртое ."
+    assert any("one or two training sentences" in note for note in data.notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("tr\t0\n", "line 1: 2 columns"),
+        ("train\t0\tтекст\n", "subset 'train'"),
+        ("tr\t\tтекст\n", "an empty label"),
+        (GOOD.replace("te\t1", "va\t1"), "has no te rows"),
+        ("tr\t1\tа б\ntr\t1\tв г\nva\t1\tд\nte\t1\tе\n", "every tr row .* has the label '1'"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(SlonikError, match=says):
+        read_task(_file(tmp_path, text), TASK)
+
+
+def test_validation_is_taken_from_training_where_there_is_none(tmp_path: Path) -> None:
+    rows = [f"tr\t{number % 2}\tПредложение номер {number}" for number in range(60)] + ["te\t2\tДругой класс"]
+    data = read_task(_file(tmp_path, "\n".join(rows)), TASK)
+    assert 2 <= len(data.validation) <= 20
+    assert len(data.train) + len(data.validation) == 60
+    assert not set(data.train.texts) & set(data.validation.texts)
+    assert any("serve as validation" in note for note in data.notes)
+    assert any("count as errors: '2' 1" in note for note in data.notes)
+
+
+def test_a_limit_keeps_proportions(tmp_path: Path) -> None:
+    rows = [
+        f"{subset}\t{n % 2}\tТекст {subset} {n}"
+        for subset, size in (("tr", 60), ("va", 20), ("te", 20))
+        for n in range(size)
+    ]
+    path = _file(tmp_path, "\n".join(rows))
+    data = read_task(path, TASK, limit=50)
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [30, 10, 10]
+    assert data.texts == read_task(path, TASK, limit=50).texts
+    assert find_file(TASK, tmp_path) == path
+    assert find_file(TASKS["sent_len"], tmp_path) is None
+
+
+def test_published_figures_stand_beside_original_files_alone(tmp_path: Path) -> None:
+    task = TASKS["ngram_shift"]
+    path = tmp_path / task.file
+    path.write_text(GOOD, encoding="utf-8")
+    found = {record.model: record for record in published_records([read_task(path, task)])}
+    assert found["XLM-R (published)"].value == 0.869
+    assert found["XLM-R (published)"].detail["layer"] == 9
+    (tmp_path / "manifest.json").write_text("{}", encoding="utf-8")
+    assert published_records([read_task(path, task)]) == []
+
+
+@pytest.mark.shared_data
+def test_the_original_file(shared_data: Path) -> None:
+    path = find_file(TASK, shared_data)
+    assert path is not None
+    data = read_task(path, TASK)
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [3116, 824, 370]
+    assert data.notes == ()

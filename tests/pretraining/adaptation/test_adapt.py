@@ -1,0 +1,202 @@
+"""Adaptation on tiny checkpoints: measured before and after, settings survive, other vocabularies, bad input."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from slonik.cli import adapt as adapt_command
+from slonik.core.config import build_config
+from slonik.core.errors import SlonikError
+from slonik.core.passport import Passport
+from slonik.core.records import read_records
+from slonik.models import load
+from slonik.models.language_model import load_language_model
+from slonik.pretraining.adaptation.adapt import Adaptation, run_adapt
+from slonik.pretraining.adaptation.config import AdaptConfig
+from slonik.pretraining.bits_per_byte import BitsPerByte, masked_words
+from slonik.text.tokenizers.families import family
+from slonik.text.tokenizers.files import write_tokenizer_folder
+from tests import tiny
+
+
+def _corpora(folder: Path) -> tuple[Path, Path]:
+    draw = random.Random(0)
+    domain, general = folder / "domain.txt", folder / "general.txt"
+    lines = [f"Сервер {draw.choice(tiny.TEXTS)} {draw.choice(tiny.TEXTS)}" for _ in range(200)]
+    domain.write_text("\n".join(lines), encoding="utf-8")
+    (folder / "domain.ranges.tsv").write_text("source\tfirst_line\tlast_line\nold\t1\t120\nnew\t121\t200\n")
+    general.write_text("\n".join(f"{draw.choice(tiny.TEXTS)} Да, {n}." for n in range(200)), encoding="utf-8")
+    return domain, general
+
+
+def _adapt(folder: Path, model: Path, out: str = "out", **fields: Any) -> Adaptation:
+    domain, general = _corpora(folder)
+    values: dict[str, Any] = {
+        "model": str(model), "out": str(folder / out), "max_length": 40,
+        "corpus": {"files": [str(domain)], "held_out_share": 0.3},
+        "general": {"files": [str(general)], "held_out_share": 0.3},
+        "train": {"max_steps": 8, "batch_tokens": 400, "learning_rate": 3e-3, "evaluations": 1, "precision": "fp32"},
+    }  # fmt: skip
+    return run_adapt(build_config(AdaptConfig, values | fields))
+
+
+def _values(found: Adaptation, metric: str = "bits_per_byte") -> dict[tuple[str, str], float]:
+    return {(r.task, r.variant): float(r.value or 0) for r in found.records if r.metric == metric}
+
+
+def test_encoder_without_a_head_is_adapted_and_stays_a_sentence_encoder(tmp_path: Path) -> None:
+    model = tiny.checkpoint(tmp_path / "model", "bert", pooling="cls")
+    found = _adapt(tmp_path, model, apart=["old"], head={"compare": True})
+    bits = _values(found)
+    stages = {"before", "after", "head_not_first"}
+    assert {task for task, _ in bits} == {"domain", "domain_rest", "domain_old", "general"}
+    assert {stage for _, stage in bits} == stages
+    assert bits["domain", "after"] < bits["domain", "before"]
+    change = _values(found, "change")
+    assert change["domain", "after"] == pytest.approx(bits["domain", "after"] / bits["domain", "before"] - 1)
+    assert all(r.low <= r.value <= r.high for r in found.records)
+    assert "| domain | after |" in found.table
+    encoder = load(found.out)
+    assert encoder.sentence == load(model).sentence
+    assert np.isfinite(encoder.encode(tiny.TEXTS)).all()
+    passport = Passport.read(found.out)
+    assert passport.lineage[-1].command == "adapt" and len(passport.records) == len(found.records)
+    assert load_language_model(found.out, "mlm").has_head
+    assert len(list((tmp_path / "out.steps").rglob("tensorboard/events.out.*"))) == 3  # head, body, both together
+
+
+def test_same_call_after_a_crash_gives_the_same_model(tmp_path: Path) -> None:
+    model = tiny.checkpoint(tmp_path / "model", "xlm-roberta")
+    first = _adapt(tmp_path, model)
+    for path in first.out.iterdir():
+        path.unlink() if path.is_file() else [inner.unlink() for inner in path.iterdir()] and path.rmdir()
+    body = next((tmp_path / "out.steps").glob("body-*[!d]"))
+    (body / "step.json").unlink()  # as if it had been killed before the stage was whole
+    second = _adapt(tmp_path, model)
+    hashes = [record.hashes["weights"] for found in (first, second) for record in found.records[:1]]
+    assert hashes[0] == hashes[1]
+
+
+def test_decoder_is_adapted_by_its_next_word(tmp_path: Path) -> None:
+    found = _adapt(tmp_path, tiny.checkpoint(tmp_path / "model", "gpt2"), objective="clm")
+    bits = _values(found)
+    assert bits["domain", "after"] < bits["domain", "before"]
+    assert load_language_model(found.out, "clm").has_head
+
+
+def test_without_a_general_corpus_the_head_learns_on_the_domain(tmp_path: Path) -> None:
+    found = _adapt(tmp_path, tiny.checkpoint(tmp_path / "model", "modernbert"), general=None)
+    assert {task for task, _ in _values(found)} == {"domain"}
+
+
+def test_new_words_become_pieces(tmp_path: Path) -> None:
+    model = tiny.checkpoint(tmp_path / "model", "bert")
+    found = _adapt(tmp_path, model, vocabulary={"new_words": 4, "min_frequency": 5})
+    before, after = load(model).tokenizer, load(found.out).tokenizer
+    added = sorted(set(after.get_vocab()) - set(before.get_vocab()))
+    assert 1 <= len(added) <= 4 and all(len(before.encode(word).ids) > 3 for word in added)
+    assert load(found.out).model.config.vocab_size == after.get_vocab_size()
+
+
+def test_a_new_tokenizer_replaces_the_old_one(tmp_path: Path) -> None:
+    write_tokenizer_folder(tiny.tokenizer("wordpiece", 300), family("bert"), tmp_path / "new")
+    found = _adapt(
+        tmp_path, tiny.checkpoint(tmp_path / "model", "deberta-v2"), vocabulary={"tokenizer": str(tmp_path / "new")}
+    )
+    adapted = load(found.out)
+    assert adapted.tokenizer.to_str() == tiny.tokenizer("wordpiece", 300).to_str()
+    assert adapted.model.config.pad_token_id == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"max_length": 100}, "longer than the 64 positions"),
+        ({"objective": "clm"}, "is an encoder .bert.: adapt it with --objective mlm"),
+        ({"corpus": {"files": ["none.txt"]}}, "corpus not found"),
+        ({"corpus": {"files": []}}, "at least one corpus file"),
+        ({"vocabulary": {"new_words": 2, "min_frequency": 10**6}}, "no word that occurs"),
+        ({"vocabulary": {"new_words": 2, "tokenizer": "x"}}, "cannot be combined"),
+        ({"train": {"stepz": 1}}, "stepz"),
+        ({"format": 2}, "this slonik reads recipes of format 1"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_writes_no_checkpoint(
+    tmp_path: Path, fields: dict[str, Any], sentence: str
+) -> None:
+    model = tiny.checkpoint(tmp_path / "model", "bert")
+    with pytest.raises(SlonikError, match=sentence):
+        _adapt(tmp_path, model, **fields)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tokenizer_without_a_mask_token_is_named(tmp_path: Path) -> None:
+    model = tiny.checkpoint(tmp_path / "model", "bert")
+    file = model / "tokenizer.json"
+    file.write_text(file.read_text(encoding="utf-8").replace("[MASK]", "[HOLE]"), encoding="utf-8")
+    (model / "tokenizer_config.json").write_text("{}")
+    with pytest.raises(SlonikError, match="no mask token"):
+        _adapt(tmp_path, model)
+
+
+def test_out_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").write_text("x")
+    with pytest.raises(SlonikError, match="is there already"):
+        _adapt(tmp_path, tiny.checkpoint(tmp_path / "model", "bert"))
+
+
+def test_masked_words_are_fixed_and_their_bytes_are_those_of_the_words(tmp_path: Path) -> None:
+    text = "Программа не может открыть файл config.json, потому что его нет."
+    chosen = masked_words(text, 0.5)
+    assert chosen == masked_words(text, 0.5) and 2 <= len(chosen) <= 10
+    measure = BitsPerByte([text, "Да.", "!!!"])
+    sizes = []
+    for family_name in ("bert", "xlm-roberta", "roberta"):
+        language = load_language_model(tiny.checkpoint(tmp_path / family_name, family_name), "mlm")
+        sizes.append(measure.measure(language, "mlm").bytes.tolist())
+    expected = sum(len(text[start:end].encode()) for start, end in masked_words(text))
+    assert sizes == [[expected, 4, 0]] * 3
+
+
+def test_uniform_guesses_cost_log_of_the_vocabulary(tmp_path: Path) -> None:
+    language = load_language_model(tiny.checkpoint(tmp_path / "model", "gpt2"), "clm")
+    language.model.get_output_embeddings().weight.data.zero_()
+    text = tiny.TEXTS[3]
+    found = BitsPerByte([text]).measure(language, "clm")
+    tokens = len(language.tokenizer.encode(text, add_special_tokens=False).ids)
+    assert found.bytes[0] == len(text.encode())
+    assert found.bits[0] == pytest.approx(tokens * np.log2(language.model.config.vocab_size), rel=1e-5)
+
+
+def test_command_writes_records_and_shows_the_table(tmp_path: Path) -> None:
+    model = tiny.checkpoint(tmp_path / "model", "bert")
+    domain, general = _corpora(tmp_path)
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    adapt_command.register(app)
+    arguments = ["adapt", str(model), "--corpus", str(domain), "--general", str(general), "--objective", "mlm"]
+    arguments += ["--out", str(tmp_path / "out"), "--steps", "2", "--json", str(tmp_path / "r.json")]
+    arguments += ["--set", "max_length=32", "--set", "train.batch_tokens=256", "--set", "corpus.held_out_share=0.3"]
+    arguments += ["--set", "general.held_out_share=0.3"]
+    shown = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert shown.exit_code == 0 and "bits per byte" in shown.stdout
+    records = read_records(tmp_path / "r.json")
+    assert {record.suite for record in records} == {"adapt"}
+    assert json.loads((tmp_path / "r.json").read_text())[0]["model"] == "out"
+
+
+def test_a_source_that_is_not_there_is_named_before_training(tmp_path: Path) -> None:
+    with pytest.raises(
+        SlonikError, match=r"unknown source of held-out documents \(--apart\) 'odl'; did you mean 'old'"
+    ):
+        _adapt(tmp_path, tiny.checkpoint(tmp_path / "model", "bert"), apart=["odl"])
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,240 @@
+"""Pretraining recipes: every family end to end, going on after a crash, refusals before any work, published sizes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoTokenizer
+
+import slonik
+from slonik.core.config import read_config
+from slonik.core.errors import SlonikError
+from slonik.core.passport import Passport
+from slonik.models.text_generator import load_generator
+from slonik.pretraining.config import PretrainConfig
+from slonik.pretraining.costs import run_costs
+from slonik.pretraining.data import wanted_sentinels
+from slonik.pretraining.held_out import HeldOut
+from slonik.pretraining.pretrain import run_pretrain
+from slonik.train.metrics_log import read_metrics
+from tests.finetuning import corpus as toy_corpus
+
+ROOT = Path(__file__).resolve().parents[3]
+RECIPES = ROOT / "recipes" / "pretrain"
+FAMILIES = ("bert", "roberta", "deberta", "modernbert", "gpt2", "t5", "fred_t5", "ltg_bert")
+_SMALL: dict[str, Any] = {
+    "tokenizer.vocab_size": 400, "model.hidden": 32, "length": 48, "batch_tokens": 480, "train.max_steps": 6,
+    "train.evaluate_every_steps": 3, "train.log_every_steps": 1, "corpus.held_out_share": 0.1, "corpus.border": 3,
+    "held_out.new_tokens": 3, "train.save_every_minutes": 0.0,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """320 sentences in a mixed order: three in a row are a document of its own."""
+    torch.set_num_threads(1)
+    path = tmp_path_factory.mktemp("corpus") / "ru.txt"
+    lines = [russian for _, russian in toy_corpus.pairs()]
+    random.Random(0).shuffle(lines)
+    path.write_text("".join(f"{line.capitalize()}.\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def _recipe(name: str, texts: Path, out: Path, **fields: Any) -> PretrainConfig:
+    values = {"corpus.files": [str(texts)], "out": str(out), **_SMALL, **fields}
+    return read_config(PretrainConfig, RECIPES / f"{name}.yaml", values)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_trains_from_a_text_file_to_a_checkpoint(family: str, texts: Path, tmp_path: Path) -> None:
+    config = _recipe(f"{family}_tiny", texts, tmp_path / "model")
+    found = run_pretrain(config)
+    lines = read_metrics(found.out / "metrics.jsonl")
+    steps = [line for line in lines if "loss" in line]
+    assert [line["step"] for line in steps] == list(range(1, 7))
+    assert 0 < steps[-1]["flops_utilisation"] < 1.5 and steps[-1]["memory_gib"] > 0
+    bits = [line["evaluation"]["bits_per_byte"] for line in lines if "evaluation" in line]
+    assert len(bits) == 3 and bits[-1] < bits[0]
+    record = found.records[0]
+    # The checkpoint holds the weights of the best evaluation, and is measured from what was written.
+    assert record.metric == "bits_per_byte" and record.value == pytest.approx(min(bits), rel=1e-3)
+    assert record.low is not None and record.high is not None and record.low < record.value < record.high
+    passport = Passport.read(found.out)
+    assert passport.lineage[-1].command == "pretrain" and passport.records == tuple(found.records)
+    assert AutoTokenizer.from_pretrained(found.out)("Слон видит дом.").input_ids
+    assert list((tmp_path / "model.steps").rglob("tensorboard/events.out.*"))
+    if family in ("gpt2", "t5", "fred_t5"):
+        assert len(load_generator(found.out).complete(["Слон"])) == 1
+        pieces = len(AutoTokenizer.from_pretrained(found.out))
+        assert AutoConfig.from_pretrained(found.out).vocab_size == pieces
+    else:
+        assert slonik.load(found.out).encode(["Слон видит дом."]).shape == (1, 32)
+    if family == "gpt2":
+        assert [len(line["samples"]) for line in lines if "samples" in line] == [2, 2, 2]
+
+
+class Crash(Exception):
+    """Stands for a power cut."""
+
+
+def test_the_same_call_after_a_crash_goes_on_to_the_same_checkpoint(
+    texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    whole = run_pretrain(_recipe("bert_tiny", texts, tmp_path / "whole"), said.append)
+    assert any("times to be merged" in line for line in said)
+    calls = iter(range(1, 100))
+    measure = HeldOut.measure
+
+    def crashing(self: HeldOut, model: Any) -> Any:
+        if next(calls) == 2:
+            raise Crash
+        return measure(self, model)
+
+    config = _recipe("bert_tiny", texts, tmp_path / "crashed")
+    with monkeypatch.context() as patch:
+        patch.setattr(HeldOut, "measure", crashing)
+        with pytest.raises(Crash):
+            run_pretrain(config)
+    assert not (tmp_path / "crashed").exists()
+    found = run_pretrain(config)
+    first, second = (load_file(run.out / "model.safetensors") for run in (whole, found))
+    assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+    again = run_pretrain(config)
+    assert again.records == found.records
+
+
+def test_a_finished_checkpoint_is_not_overwritten_by_another_recipe(texts: Path, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(SlonikError, match="was not made by this recipe"):
+        run_pretrain(_recipe("bert_tiny", texts, tmp_path / "model"))
+    assert (tmp_path / "model" / "notes.txt").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "sentence"),
+    [
+        ("bert_tiny", {"version": 2}, "this slonik reads recipes of version 1"),
+        ("bert_tiny", {"length": 999}, "sequences of 999 tokens are longer than the model's max_length of 128"),
+        ("bert_tiny", {"batch_tokens": 47}, "batches of 47 tokens have no room for a sequence of 48"),
+        ("bert_tiny", {"objective": "clm"}, "a bert is trained with objective mlm or nsp, not clm"),
+        ("bert_tiny", {"format": "blocks"}, "objective nsp does not go with format blocks"),
+        ("gpt2_tiny", {"train.optimiser": "lamb"}, "optimizer"),
+        ("t5_tiny", {"denoisers": []}, "denoisers need at least one with a weight above 0"),
+        ("t5_tiny", {"denoisers": [{"weight": 0}]}, "denoisers need at least one with a weight above 0"),
+        ("gpt2_tiny", {"train.sharding": "full", "train.optimizer": "muon"}, "sharding full goes with optimizer adamw"),
+    ],
+)
+def test_fields_that_do_not_go_together_are_refused(
+    name: str, fields: dict[str, Any], sentence: str, texts: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(SlonikError, match=sentence):
+        _recipe(name, texts, tmp_path, **fields)
+
+
+def test_bad_corpora_and_tokenizers_end_in_a_sentence_before_training(texts: Path, tmp_path: Path) -> None:
+    english, short, empty = tmp_path / "en.txt", tmp_path / "short.txt", tmp_path / "empty.txt"
+    late = tmp_path / "late.txt"
+    late.write_bytes(texts.read_bytes() + "Слон по-старому.\n".encode("cp1251"))
+    english.write_text("The elephant walks through the forest.\n" * 40, encoding="utf-8")
+    short.write_text("".join(f"Слон номер {number}.\n" for number in range(30)), encoding="utf-8")
+    empty.write_text("", encoding="utf-8")
+    cases: list[tuple[str, Path, dict[str, Any], str]] = [
+        ("roberta_tiny", empty, {}, "empty"),
+        ("roberta_tiny", english, {}, "another language"),
+        ("roberta_tiny", late, {}, "late.txt, line 321: not UTF-8"),
+        ("roberta_tiny", tmp_path / "missing.txt", {}, "missing.txt"),
+        ("bert_tiny", short, {"corpus.border": 100, "corpus.held_out_share": 0.0}, "held-out|too short"),
+        ("t5_tiny", texts, {"tokenizer.sentinels": 2, "length": 100}, "spans .* need as many sentinels"),
+    ]
+    before_work = ("late.txt", "as many sentinels")
+    for name, path, fields, sentence in cases:
+        config = _recipe(name, path, tmp_path / "out", **fields)
+        said: list[str] = []
+        with pytest.raises(SlonikError, match=sentence):
+            run_pretrain(config, said.append)
+        assert not (tmp_path / "out").exists()
+        assert not (said and any(part in sentence for part in before_work))
+    with pytest.raises(SlonikError, match="no corpus given"):
+        run_pretrain(_recipe("bert_tiny", texts, tmp_path / "out", **{"corpus.files": []}))
+
+
+def test_a_tokenizer_of_another_family_is_named(texts: Path, tmp_path: Path) -> None:
+    decoder = run_pretrain(_recipe("gpt2_tiny", texts, tmp_path / "gpt2", **{"train.max_steps": 1})).out
+    config = _recipe("roberta_tiny", texts, tmp_path / "out", **{"tokenizer.given": str(decoder)})
+    with pytest.raises(SlonikError, match="the tokenizer has no mask token"):
+        run_pretrain(config)
+
+
+def test_every_recipe_is_valid_and_can_be_counted() -> None:
+    names = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+    assert {f"{family}_{scale}" for family in FAMILIES for scale in ("tiny", "small", "paper")} <= set(names)
+    for name in names:
+        config = read_config(PretrainConfig, RECIPES / f"{name}.yaml")
+        assert config.out == name
+        costs = run_costs(config, processes=8)
+        assert costs.flops_per_step > 0 and costs.tokens_per_step == config.batch_tokens * config.train.accumulate * 8
+
+
+def test_a_mixture_gets_as_many_sentinels_as_its_denoisers_need() -> None:
+    for name, wanted in (("t5_tiny", 100), ("fred_t5_tiny", 127)):
+        fields = {"length": 512, "model.max_length": 512}
+        given = read_config(PretrainConfig, RECIPES / f"{name}.yaml", fields)
+        free = given.tokenizer.model_copy(update={"sentinels": None})
+        assert wanted_sentinels(given.model_copy(update={"tokenizer": free})) == wanted
+    with pytest.raises(SlonikError, match=r"127 spans per text .* tokenizer.sentinels is 100"):
+        run_costs(given)
+
+
+PUBLISHED = [  # processes, parameters in millions, tokens of text in all in billions
+    ("bert_paper", 8, 178.9, 131.0),
+    ("roberta_paper", 64, 355.4, 2097.0),
+    ("deberta_paper", 64, 184.0, 524.0),
+    ("modernbert_paper", 8, 149.6, 1700.0),
+    ("gpt2_paper", 8, 354.8, 1311.0),
+    ("t5_paper", 8, 247.6, 76.2),  # 2^20 steps of 128 inputs, each made of 568 tokens
+    ("fred_t5_paper", 112, 1740.0, 1500.0),
+    ("fred_t5_large_paper", 112, 820.0, 1500.0),
+    ("ltg_bert_paper", 8, 98.5, 131.0),
+]
+
+
+@pytest.mark.parametrize(("name", "processes", "millions", "billions"), PUBLISHED)
+def test_paper_recipes_have_the_published_sizes(name: str, processes: int, millions: float, billions: float) -> None:
+    config = read_config(PretrainConfig, RECIPES / f"{name}.yaml")
+    costs = run_costs(config, processes=processes)
+    assert costs.model.parameters / 1e6 == pytest.approx(millions, rel=0.02)
+    assert costs.steps is not None
+    assert costs.tokens_per_step * costs.steps / 1e9 == pytest.approx(billions, rel=0.06)
+
+
+def test_two_processes_train_the_recipe_and_one_writes(texts: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "slonik"]
+    command += ["pretrain", str(RECIPES / "roberta_tiny.yaml"), "--corpus", str(texts), "--out", str(tmp_path / "two")]
+    fields = _SMALL | {"train.precision": "fp32", "model.dropout": 0.0, "train.device": "cpu"}
+    for name, value in fields.items():
+        command += ["--set", f"{name}={value}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, "--json", str(tmp_path / "two.json")], cwd=ROOT, env=environment, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    fields |= {"train.accumulate": 2}
+    one = run_pretrain(_recipe("roberta_tiny", texts, tmp_path / "one", **fields))
+    losses = [
+        [line["loss"] for line in read_metrics(folder / "metrics.jsonl") if "loss" in line]
+        for folder in (tmp_path / "two", one.out)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert json.loads((tmp_path / "two.json").read_text(encoding="utf-8"))[0]["metric"] == "bits_per_byte"

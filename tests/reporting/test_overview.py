@@ -1,0 +1,143 @@
+"""Many models on one page: trade-offs, discs, PNG files, Markdown, model cards, the command."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from slonik.cli.main import build_app, main
+from slonik.core.passport import Passport, Step
+from slonik.core.records import Record, write_records
+from slonik.reporting.collect import Results
+from slonik.reporting.markdown import to_markdown
+from slonik.reporting.model_card import model_card
+from slonik.reporting.overview import overview, overview_plots, overview_tables, write_plots
+from slonik.reporting.table import Cell, Table, row
+from slonik.reporting.trade_offs import fitness, morocco_points, trade_offs
+from slonik.text.sentence_config import SentenceConfig
+from tests.reporting.records import differences, published, record, resources, scores
+
+
+def everything() -> list[Record]:
+    small = [one.model_copy(update={"model": "small"}) for one in scores("s", 1)]
+    found = [*scores("teacher", 0), *small, *differences("small", "teacher")]
+    found += [*resources("teacher", 1.0), *resources("small", 0.3), *resources("small", 0.1, engine="onnx-int8")]
+    for model, score in (("rubert", 0.52), ("rugpt", 0.44)):
+        found.append(record("score", score, suite="russian_superglue", variant="", model=model, metric="score"))
+        for task, rps in (("terra", 300.0), ("rwsd", 100.0), ("rucos", 9.0), ("parus", 900.0)):
+            found.append(record(task, rps, suite="morocco", variant="", model=model, metric="rps"))
+            found.append(record(task, 2.4, suite="morocco", variant="", model=model, metric="gpu_ram"))
+    return found
+
+
+def test_trade_offs_join_scores_and_costs_per_engine() -> None:
+    found = {trade.cost: trade for trade in trade_offs(everything())}
+    speed = {point.label: point for point in found["ms per text"].points}
+    assert set(speed) == {"teacher [torch]", "small [torch]", "small [onnx-int8]"}
+    assert {label for label, point in speed.items() if point.front} == {"teacher [torch]", "small [onnx-int8]"}
+    assert speed["small [torch]"].y == pytest.approx(0.78)
+
+
+def test_discs_leave_out_tasks_of_another_scale() -> None:
+    points = {point.label: point for point in morocco_points(everything())}
+    assert points["rubert"].x == pytest.approx(200.0)
+    assert (points["rubert"].y, points["rubert"].area) == (0.52, 2.4)
+
+
+def test_fitness_is_the_remembered_formula() -> None:
+    assert fitness(0.5, 200, 2.0) == pytest.approx(math.log(50))
+    assert fitness(0.5, 1, 2.0) == 1.0
+    assert fitness(0.0, 1, 2.0) == 1.0
+
+
+def test_page_and_pictures(tmp_path: Path) -> None:
+    results = Results(everything(), [Passport(name="small", lineage=(Step(command="compress"),))])
+    text = overview(results, title="<b>", path=tmp_path / "page.html")
+    assert "&lt;b&gt;" in text and "<b></h1>" not in text
+    assert text.count("<svg") == len(overview_plots(results)) >= 4
+    files = write_plots(results, tmp_path / "plots")
+    assert {path.name for path in files} >= {"morocco_discs.png", "discs.png", "speed.png"}
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in files)
+    assert [table.title for table in overview_tables(results)][-1] == "Score against cost"
+
+
+def test_speeds_of_two_machines_stand_in_two_tables() -> None:
+    records = [*resources("a", 1.0), *resources("b", 1.0, machine="another")]
+    titles = [table.title for table in overview_tables(Results(records))]
+    assert titles == ["Speed and memory", "Speed and memory"]
+
+
+def test_markdown_is_escaped() -> None:
+    table = Table("a|b", ("model", "x_y"), (row("*m*|", [Cell("1", "[0, 2]", "best")]),), ("note",))
+    assert to_markdown(table).splitlines() == [
+        r"### a\|b", "", r"| model | x\_y |", "|---|---:|", r"| \*m\*\| | **1** \[0, 2\] |", "", "note",
+    ]  # fmt: skip
+
+
+def test_model_card_tells_shape_use_figures_and_lineage(tmp_path: Path) -> None:
+    passport = Passport(name="small", origin="org/teacher").with_step(Step(command="compress", license="MIT", seed=3))
+    passport = passport.with_records([*scores("small", 1), *resources("small", 0.2)])
+    sentence = SentenceConfig(prefixes={"query": "query: "}, default_prefix="query", max_length=512)
+    facts = {"parameters": 20_800_000, "embedding_parameters": 14_600_000, "bytes": 83_200_000, "layers": 4}
+    text = model_card(
+        passport, facts, sentence, loader="stock AutoModel.from_pretrained", commands=["slonik compress"],
+        limits=["It knows no | emoji."], folder=tmp_path,
+    )  # fmt: skip
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == text
+    front = yaml.safe_load(text.split("---")[1])
+    assert (front["license"], front["base_model"], front["language"]) == ("mit", "org/teacher", ["ru"])
+    for words in ("20.8", "SentenceTransformer('small')", "0.8100", "compress", "It knows no \\| emoji.", "'query: '"):
+        assert words in text, words
+
+
+def test_model_card_without_measurements_claims_nothing() -> None:
+    text = model_card(Passport(name="small"), {}, SentenceConfig())
+    assert "Nothing yet" in text and "license" not in text.split("---")[1] and "No licence is recorded" in text
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(build_app(), ["report", *arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.output
+
+
+def test_command_writes_page_markdown_plots_and_records(tmp_path: Path) -> None:
+    file = tmp_path / "r.json"
+    write_records(file, everything())
+    outputs = [tmp_path / name for name in ("r.html", "r.md", "plots", "all.json")]
+    options = ["--html", "--markdown", "--plots", "--json"]
+    code, text = run(str(file), *(str(part) for pair in zip(options, outputs, strict=True) for part in pair))
+    assert code == 0
+    assert "encodechka, compatible" in text and "rubert-tiny2" in text and "Score against cost" in text
+    assert all(path.exists() for path in outputs)
+    assert "cointegrated/rubert-tiny2" in outputs[1].read_text(encoding="utf-8")
+
+
+def test_command_leaves_out_published_rows_on_request(tmp_path: Path) -> None:
+    file = tmp_path / "r.json"
+    write_records(file, [*scores("m", 0)])
+    assert "rubert-tiny2" not in run(str(file), "--no-published")[1]
+
+
+def test_command_ends_with_a_sentence_and_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [tmp_path / name for name in ("a.json", "b.json")]
+    for file, digit in zip(files, "12", strict=True):
+        write_records(file, [record("sts", 0.5, model=digit, hashes={"data": digit})])
+    with pytest.raises(SystemExit) as ended:
+        main(["report", *map(str, files)])
+    assert ended.value.code == 2
+    assert "different data" in capsys.readouterr().err
+    write_records(files[0], [])
+    with pytest.raises(SystemExit) as ended:
+        main(["report", str(files[0])])
+    assert ended.value.code == 2 and "nothing has been measured" in capsys.readouterr().err
+
+
+def test_published_rows_never_enter_rankings_or_fronts() -> None:
+    records = [*everything(), *published()]
+    assert all("rubert-tiny2" not in point.label for trade in trade_offs(records) for point in trade.points)

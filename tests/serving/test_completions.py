@@ -1,0 +1,149 @@
+"""POST /v1/completions and /gpt3/predict, on a decoder that writes its prompt's words back."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import socket
+
+import httpx2
+import pytest
+from openai import BadRequestError, OpenAI
+
+from tests.serving.conftest import Serve
+from tests.serving.models import EchoDecoder, ToyEncoder
+from tests.serving.test_queue import metric, until
+
+
+def ask(client: httpx2.Client, **fields: object) -> httpx2.Response:
+    return client.post("/v1/completions", json={"model": "echo", "prompt": "раз два три", **fields})
+
+
+def test_a_continuation(client: httpx2.Client) -> None:
+    answer = ask(client, max_tokens=4).json()
+    assert answer["object"] == "text_completion" and answer["model"] == "echo"
+    assert answer["choices"] == [{"index": 0, "text": " раз два три раз", "finish_reason": "length", "logprobs": None}]
+    assert answer["usage"] == {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
+
+
+def test_stop_texts_and_echo(client: httpx2.Client) -> None:
+    [choice] = ask(client, max_tokens=9, stop="ри", echo=True).json()["choices"]
+    assert (choice["text"], choice["finish_reason"]) == ("раз два три раз два т", "stop")
+    [choice] = ask(client, max_tokens=9, stop=["нет", " два"]).json()["choices"]
+    assert (choice["text"], choice["finish_reason"]) == (" раз", "stop")
+
+
+def test_the_context_ends_a_continuation(client: httpx2.Client) -> None:
+    answer = ask(client, max_tokens=4096).json()
+    assert answer["choices"][0]["finish_reason"] == "length"
+    assert answer["usage"]["total_tokens"] == 100
+
+
+def test_several_prompts_keep_their_order(client: httpx2.Client) -> None:
+    answer = ask(client, prompt=["раз", "два три"], max_tokens=2).json()
+    assert [choice["text"] for choice in answer["choices"]] == [" раз раз", " два три"]
+    assert answer["usage"]["completion_tokens"] == 4
+
+
+def test_a_stream_sends_the_same_text_in_pieces(client: httpx2.Client) -> None:
+    fields = {"prompt": ["раз два", "три"], "max_tokens": 3, "stream": True, "stream_options": {"include_usage": True}}
+    answer = ask(client, **fields)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    lines = [line.removeprefix("data: ") for line in answer.text.split("\n\n") if line]
+    assert lines.pop() == "[DONE]"
+    pieces = [json.loads(line) for line in lines]
+    assert pieces[-1]["usage"]["completion_tokens"] == 6 and pieces[-1]["choices"] == []
+    texts = {0: "", 1: ""}
+    for piece in pieces[:-1]:
+        texts[piece["choices"][0]["index"]] += piece["choices"][0]["text"]
+    assert texts == {0: " раз два раз", 1: " три три три"}
+    assert len({piece["id"] for piece in pieces}) == 1
+
+
+def test_the_official_client(server: str) -> None:
+    with OpenAI(base_url=f"{server}/v1", api_key="none", max_retries=0) as client:
+        whole = client.completions.create(model="echo", prompt="а б", max_tokens=3, temperature=0)
+        assert whole.choices[0].text == " а б а"
+        stream = client.completions.create(model="echo", prompt="а б", max_tokens=3, stream=True)
+        assert "".join(piece.choices[0].text for piece in stream) == " а б а"
+        with pytest.raises(BadRequestError, match="the prompt has 101 tokens"):
+            client.completions.create(model="echo", prompt="а " * 101, stream=True)
+
+
+def test_gpt3_predict_returns_the_text_with_its_continuation(client: httpx2.Client) -> None:
+    answer = client.post("/gpt3/predict", json={"text": "раз два"})
+    assert answer.status_code == 200
+    assert set(answer.json()) == {"predictions"}
+    assert answer.json()["predictions"].startswith("раз два раз два")
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "words"),
+    [
+        ({"prompt": ""}, 400, "prompt"),
+        ({"prompt": []}, 400, "prompt"),
+        ({"prompt": 5}, 400, "prompt"),
+        ({"prompt": "слово " * 100}, 400, "the prompt has 100 tokens"),
+        ({"model": "toy"}, 404, "/v1/embeddings"),
+        ({"model": "ecco"}, 404, "did you mean 'echo'"),
+        ({"max_tokens": 0}, 400, "max_tokens"),
+        ({"temperature": 3}, 400, "temperature"),
+        ({"n": 2}, 400, "'n' is 2"),
+        ({"stream_options": {"usage": True}, "stream": True}, 400, "unknown field"),
+        ({"seed": 1}, 400, "unknown field 'seed'"),
+        ({"prompt": "яд"}, 500, "failed on this input"),
+        ({"prompt": "яд", "stream": True}, 500, "failed on this input"),
+    ],
+)
+def test_wrong_requests_get_one_sentence(
+    client: httpx2.Client, fields: dict[str, object], status: int, words: str
+) -> None:
+    answer = ask(client, **fields)
+    assert answer.status_code == status
+    message = answer.json()["error"]["message"]
+    assert words in message and "\n" not in message
+
+
+def test_without_a_decoder_the_routes_say_so(serve: Serve) -> None:
+    client = serve(ToyEncoder())
+    for path, body in (
+        ("/v1/completions", {"model": "gpt", "prompt": "да"}),
+        ("/gpt3/predict", {"text": "да"}),
+    ):
+        answer = client.post(path, json=body)
+        assert answer.status_code == 404
+        assert "no decoder is served" in answer.json()["error"]["message"]
+
+
+def test_a_full_queue_answers_429(serve: Serve) -> None:
+    decoder = EchoDecoder()
+    decoder.open.clear()
+    client = serve(decoder, max_queue=1)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ask, client)
+        until(lambda: metric(client, "slonik_requests_running") == 2)  # with this one
+        until(lambda: metric(client, 'slonik_queue_depth{model="echo"}') == 0)
+        second = pool.submit(ask, client)
+        until(lambda: metric(client, 'slonik_queue_depth{model="echo"}') == 1)
+        refused = ask(client)
+        assert refused.status_code == 429 and int(refused.headers["Retry-After"]) >= 1
+        decoder.open.set()
+        assert first.result().status_code == second.result().status_code == 200
+
+
+def test_writing_stops_when_the_reader_hangs_up(serve: Serve) -> None:
+    decoder = EchoDecoder()
+    decoder.open.clear()
+    client = serve(decoder)
+    for stream in ("true", "false"):
+        body = f'{{"model": "echo", "prompt": "да", "max_tokens": 90, "stream": {stream}}}'.encode()
+        head = (
+            f"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        )
+        with socket.create_connection((client.base_url.host, client.base_url.port)) as gone:
+            gone.sendall(head.encode() + b"\r\n\r\n" + body)
+            until(lambda: metric(client, "slonik_requests_running") == 2)
+        until(lambda: metric(client, "slonik_requests_running") == 1)
+    decoder.open.set()
+    assert ask(client, max_tokens=2).status_code == 200
+    assert decoder.written < 90

@@ -1,0 +1,36 @@
+"""Stop texts: the output does not depend on how the text came in pieces."""
+
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slonik.serving.stopping import Until
+
+LETTERS = st.text("аб.", max_size=30)
+STOPS = st.lists(st.text("аб.", min_size=1, max_size=4), max_size=4)
+
+
+@given(text=LETTERS, cuts=st.lists(st.integers(0, 30)), stops=STOPS)
+def test_pieces_do_not_matter(text: str, cuts: list[int], stops: list[str]) -> None:
+    places = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
+    pieces = [text[start:end] for start, end in itertools.pairwise(places)]
+    whole = Until(iter(text), stops)
+    cut = Until(iter(pieces), stops)
+    expected = "".join(whole)
+    assert "".join(cut) == expected
+    assert cut.stopped == whole.stopped == any(stop in text for stop in stops)
+    assert text.startswith(expected)
+    assert not any(stop in expected for stop in stops)
+
+
+def test_a_stop_text_divided_between_pieces_is_held_back() -> None:
+    until = Until(iter(["один", " ко", "не", "ц", " два"]), ["конец"])
+    assert "".join(until) == "один "
+    assert until.stopped and until.read == 4
+
+
+def test_without_stops_every_piece_passes_at_once() -> None:
+    assert list(Until(iter(["а", "", "б"]), [])) == ["а", "", "б"]

@@ -1,0 +1,85 @@
+"""Reading scores as spans: offsets, confidence, the rules, long and odd texts."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from slonik.data.annotations.document import Tagger
+from slonik.tagging.models import neural_tagger
+from slonik.tagging.models.neural_tagger import NeuralTagger
+from tests.tagging.models.toys import LABELS, bilstm, documents
+
+
+def eager_tagger(*, crf: bool = False) -> NeuralTagger:
+    """A tagger that finds many spans: random weights, O made unlikely."""
+    tagger = bilstm(crf=crf)
+    with torch.no_grad():
+        tagger.model.get_submodule("head.output").weight.mul_(20)  # type: ignore[operator, union-attr]
+        tagger.model.get_submodule("head.output").bias[0] = -3  # type: ignore[index, union-attr]
+    return tagger
+
+
+TEXTS = [one.text for one in documents()]
+
+
+@pytest.mark.parametrize("crf", [False, True])
+def test_spans_are_sorted_disjoint_whole_words_with_confidence(crf: bool) -> None:
+    tagger = eager_tagger(crf=crf)
+    assert isinstance(tagger, Tagger)
+    found = tagger.tag(TEXTS)
+    assert sum(map(len, found)) > 10
+    for text, spans in zip(TEXTS, found, strict=True):
+        words = tagger.features.split(text)
+        starts, ends = {start for start, _ in words}, {end for _, end in words}
+        for before, after in itertools.pairwise(spans):
+            assert before.end <= after.start
+        for span in spans:
+            assert span.start in starts and span.end in ends and span.label in LABELS.classes
+            assert span.confidence is not None and 0 <= span.confidence <= 1
+
+
+def test_without_transition_scores_the_quick_reading_is_the_viterbi_one() -> None:
+    tagger = eager_tagger()
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        emissions = rng.standard_normal((9, len(LABELS))).astype(np.float32)
+        assert np.array_equal(tagger._best(emissions), tagger.chain.decode(emissions))
+
+
+def test_a_long_text_in_segments_keeps_its_offsets(monkeypatch: pytest.MonkeyPatch) -> None:
+    tagger = eager_tagger()
+    text = "\n".join(TEXTS * 3)
+    monkeypatch.setattr(neural_tagger, "SEGMENT_CHARACTERS", 120)
+    monkeypatch.setattr(neural_tagger, "_GROUP_CHARACTERS", 300)
+    spans = tagger.tag([text, "", TEXTS[0]])
+    assert spans[1] == []
+    assert spans[0] == sorted(spans[0]) and spans[0][-1].end > 120 * 3
+    words = {offsets for part in _words(tagger, text) for offsets in part}
+    assert all(any(span.start == start for start, _ in words) for span in spans[0])
+
+
+def _words(tagger: NeuralTagger, text: str) -> list[list[tuple[int, int]]]:
+    return [tagger.features.split(text)]
+
+
+def test_texts_without_words_have_no_spans() -> None:
+    assert eager_tagger().tag(["", " \n\t", "\u200b"]) == [[], [], []]
+
+
+def test_a_lexicon_that_grew_is_emptied_but_for_pinned_forms(monkeypatch: pytest.MonkeyPatch) -> None:
+    from slonik.tagging.models import word_features
+
+    tagger = eager_tagger()
+    features = tagger.features
+    first = tagger.tag(TEXTS[:2])
+    features.pin()  # type: ignore[attr-defined]
+    kept = len(features._rows)  # type: ignore[attr-defined]
+    monkeypatch.setattr(word_features, "_LARGEST_LEXICON", 5)
+    tagger.tag(TEXTS[2:])
+    features.forget()
+    assert len(features._rows) == len(features._forms) == kept  # type: ignore[attr-defined]
+    assert tagger.tag(TEXTS[:2]) == first

@@ -1,0 +1,39 @@
+"""Pooling, length and prefixes survive the folder, in the files that sentence-transformers reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from slonik.core.errors import SlonikError
+from slonik.text.sentence_config import SentenceConfig
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "pooler"])
+@pytest.mark.parametrize("normalize", [True, False])
+def test_round_trip(tmp_path: Path, pooling: str, normalize: bool) -> None:
+    config = SentenceConfig(
+        pooling=pooling,  # type: ignore[arg-type]
+        normalize=normalize,
+        max_length=128,
+        prefixes={"query": "query: "},
+        default_prefix="query",
+    )
+    config.write(tmp_path, 32)
+    assert SentenceConfig.read(tmp_path) == config
+
+
+def test_defaults_and_prefixes(tmp_path: Path) -> None:
+    plain = SentenceConfig.read(tmp_path)
+    assert (plain.pooling, plain.normalize, plain.prefix(None)) == ("mean", True, "")
+    e5 = SentenceConfig(prefixes={"query": "query: "}, default_prefix="query")
+    assert (e5.prefix(None), e5.prefix(""), e5.prefix("x ")) == ("query: ", "", "x ")
+
+
+def test_an_unknown_pooling_is_named(tmp_path: Path) -> None:
+    SentenceConfig().write(tmp_path, 8)
+    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_lasttoken": True}))
+    with pytest.raises(SlonikError, match="pooling that is not supported"):
+        SentenceConfig.read(tmp_path)

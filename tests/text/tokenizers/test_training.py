@@ -1,0 +1,136 @@
+"""Training: all kinds and families give standard tokenizers that other clients load."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from slonik.core.errors import SlonikError
+from slonik.text.tokenizers.families import FAMILIES, FRED_T5_PREFIXES
+from slonik.text.tokenizers.fertility import measure_fit
+from slonik.text.tokenizers.files import open_tokenizer, write_tokenizer_folder
+from slonik.text.tokenizers.training import TrainConfig, Trained, default_min_frequency, train
+from slonik.text.tokenizers.word_counts import count_words
+from tests.tiny.texts import PAIRS, TEXTS
+
+CORPUS = TEXTS + [text for pair in PAIRS for text in pair]
+KINDS = ("wordpiece", "bpe", "unigram")
+
+
+def _train(kind: str, size: int = 450, **fields: object) -> Trained:
+    return train(TrainConfig(kind=kind, vocab_size=size, **fields), CORPUS)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_vocabulary_has_the_asked_size_and_decodes_its_corpus(kind: str) -> None:
+    trained = _train(kind, min_frequency=1 if kind != "unigram" else None)
+    tokenizer = trained.tokenizer
+    assert tokenizer.get_vocab_size() <= 450
+    assert kind == "unigram" or tokenizer.get_vocab_size() == 450
+    assert measure_fit(tokenizer, CORPUS).unknown_rate == 0
+    for text in CORPUS:
+        decoded = tokenizer.decode(tokenizer.encode(text).ids)
+        if kind == "wordpiece":  # which forgets the spaces around punctuation
+            assert decoded.replace(" ", "") == text.replace(" ", "")
+        else:
+            assert decoded == text
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "bpe"])
+def test_training_gives_the_same_tokenizer_again(kind: str) -> None:
+    assert _train(kind).tokenizer.to_str() == _train(kind).tokenizer.to_str()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_case_is_forgotten_and_accents_are_not(kind: str) -> None:
+    tokenizer = _train(kind, lowercase=True).tokenizer
+    assert tokenizer.encode("МЁД И ЙОД").ids == tokenizer.encode("мёд и йод").ids
+    assert tokenizer.encode("мёд йод").ids != tokenizer.encode("мед иод").ids
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_family_finds_its_special_tokens(kind: str, name: str, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    trained = _train(kind, 600, family=name, extra_specials=("[X1]",))
+    write_tokenizer_folder(trained.tokenizer, trained.specials, tmp_path, max_length=77)
+    loaded = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert loaded.model_max_length == 77
+    for role, token in FAMILIES[name].roles.items():
+        assert getattr(loaded, role) == token
+    for text in CORPUS[:5]:
+        ids = loaded(text)["input_ids"]
+        assert ids == open_tokenizer(tmp_path).encode(text).ids
+        assert "[X1]" not in loaded.decode(ids) and loaded.unk_token_id not in ids
+    first = [trained.tokenizer.id_to_token(number) for number in range(len(trained.specials.first))]
+    assert first == trained.specials.first and "[X1]" in first
+    assert trained.tokenizer.encode("слон [X1]").tokens.count("[X1]") == 1
+    if "token_type_ids" in loaded.model_input_names:
+        assert set(loaded("слон", "мышь")["token_type_ids"]) == {0, 1}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sentinels_count_down_to_the_end_of_the_vocabulary(kind: str) -> None:
+    trained = _train(kind, 600, family="fred-t5", sentinels=7)
+    size = trained.tokenizer.get_vocab_size()
+    assert [trained.tokenizer.token_to_id(f"<extra_id_{number}>") for number in range(7)] == [
+        size - 1 - number for number in range(7)
+    ]
+    assert all(trained.tokenizer.token_to_id(prefix) is not None for prefix in FRED_T5_PREFIXES)
+    text = "<SC3> слон <extra_id_0> мышь"
+    tokens = trained.tokenizer.encode(text).tokens
+    assert tokens[0] == "<SC3>" and "<extra_id_0>" in tokens and tokens[-1] == "</s>"
+
+
+def test_a_rare_character_becomes_unknown_and_a_common_one_does_not() -> None:
+    corpus = ["слон и мышь"] * 50 + ["слон ☃"]
+    config = TrainConfig(kind="wordpiece", vocab_size=100, alphabet=9, min_frequency=1)
+    tokenizer = train(config, corpus).tokenizer
+    assert tokenizer.encode("слон ☃").tokens == ["[CLS]", "слон", "[UNK]", "[SEP]"]
+    # letters may stand where the corpus had none
+    assert "[UNK]" not in tokenizer.encode("ысм").tokens
+
+
+def test_the_default_minimum_frequency_grows_and_is_told() -> None:
+    frequencies = [default_min_frequency(words, 30_000) for words in (1, 10**4, 10**6, 10**7, 10**9)]
+    assert frequencies[:2] == [2, 2] and frequencies == sorted(frequencies) and frequencies[-1] > frequencies[-2] > 2
+    lines: list[str] = []
+    train(TrainConfig(kind="wordpiece", vocab_size=5_000), CORPUS, log=lines.append)
+    assert "a pair must occur 2 times" in lines[1]
+    assert "fewer than the 5,000 asked for" in lines[-1]
+
+
+def test_a_default_frequency_is_lowered_until_the_vocabulary_is_full_and_a_given_one_is_kept_to() -> None:
+    corpus = [text for number, text in enumerate(CORPUS, 1) for _ in range(number)]
+    default = train(TrainConfig(kind="wordpiece", vocab_size=1_300), corpus)
+    given = train(TrainConfig(kind="wordpiece", vocab_size=1_300, min_frequency=400), corpus)
+    assert default.tokenizer.get_vocab_size() == 1_300 > given.tokenizer.get_vocab_size()
+    assert default.words is not None and default.min_frequency is not None
+    assert default.min_frequency < default_min_frequency(default.words, 1_300)
+    assert given.min_frequency == 400
+
+
+def test_huge_vocabularies_of_words_are_counted_in_bounded_memory() -> None:
+    pipeline = _train("wordpiece").tokenizer
+    texts = [f"частое слово редкое{number}" for number in range(400)]
+    counts = count_words(pipeline, texts, max_words=100)
+    assert len(counts) <= 100 and counts["частое"] == counts["слово"] == 400
+    assert len(count_words(pipeline, texts)) == 402
+    assert count_words(pipeline, []) == Counter()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bad_wishes_are_refused_in_one_sentence(kind: str) -> None:
+    with pytest.raises(SlonikError, match="the corpus is empty"):
+        train(TrainConfig(kind=kind), [])  # type: ignore[arg-type]
+    with pytest.raises(SlonikError, match="allow more pieces"):
+        _train(kind, 10, family="t5")
+    if kind != "bpe":  # whose pieces are bytes
+        with pytest.raises(SlonikError, match="allow more"):
+            _train(kind, 120, family="t5")
+    with pytest.raises(SlonikError, match=r"unknown model family 'brt'.*did you mean"):
+        _train(kind, family="brt")
+    with pytest.raises(SlonikError, match="bert has no sentinels"):
+        _train(kind, family="bert", sentinels=3)
