@@ -28,7 +28,7 @@ from slonik.pretraining.pretrain import run_pretrain
 from slonik.train.metrics_log import read_metrics
 from tests.finetuning import corpus as toy_corpus
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "recipes" / "pretrain"
 FAMILIES = ("bert", "roberta", "deberta", "modernbert", "gpt2", "t5", "fred_t5", "ltg_bert")
 _SMALL: dict[str, Any] = {

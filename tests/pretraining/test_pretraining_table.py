@@ -10,7 +10,7 @@ from pathlib import Path
 
 from slonik.models.fresh import FAMILIES
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs" / "pretraining.md"
 _ROW = re.compile(
     r"^\| (?P<family>[^|]+) \| (?P<what>[^|]+) \| `(?P<file>[^`:]+):(?P<line>\d+)` \| `(?P<code>[^`]+)` \|$"

@@ -20,7 +20,7 @@ AVERAGE = "mean_s5"
 
 
 def encodechka_judge(data: Path) -> Callable[[Path], list[Record]]:
-    """A judge for `slonik.export.export`: records of every file in a folder, paired differences to fp32 included.
+    """A judge for `slonik.exporting.export`: records of every file in a folder, paired differences to fp32 included.
 
     Args:
         data: the data folder, with encodechka/ in it.

@@ -29,7 +29,7 @@ _BATCHES = (1, 4)
 @cache
 def floors() -> dict[str, dict[str, float]]:
     """The floors by precision: `max_difference` (fp32), `mean_cosine` and `min_cosine` (the others)."""
-    content = resources.files("slonik.export").joinpath("floors.json").read_text(encoding="utf-8")
+    content = resources.files("slonik.exporting").joinpath("floors.json").read_text(encoding="utf-8")
     loaded: dict[str, dict[str, float]] = json.loads(content)
     return loaded
 

@@ -15,7 +15,7 @@ _CALIBRATION_TEXTS = 96
 
 @cache
 def _sentences() -> tuple[str, ...]:
-    content = resources.files("slonik.export").joinpath("russian_texts.txt").read_text(encoding="utf-8")
+    content = resources.files("slonik.exporting").joinpath("russian_texts.txt").read_text(encoding="utf-8")
     return tuple(line for line in content.splitlines() if line)
 
 

@@ -2,7 +2,7 @@
 
 A piece that such a student knows keeps the student's row, one that it does not starts as the teacher's row, moved by
 how far the student's rows have moved from the teacher's on average.
-Does not: build vocabularies (see `slonik.tokenizers`), or invent rows for pieces that nobody has (see
+Does not: build vocabularies (see `slonik.text.tokenizers`), or invent rows for pieces that nobody has (see
 `vocabulary_change`). V pieces, D dimensions.
 """
 

@@ -1,7 +1,7 @@
 """An encoder with a head for one task, as a module to train and as a folder on disk.
 
 The folder is an ordinary encoder checkpoint, which `slonik.load` and `AutoModel` still read, plus `task.json` and
-`head.safetensors`. Turning texts into token fields is `text_pairs`' business, losses are in `slonik.objectives`.
+`head.safetensors`. Turning texts into token fields is `text_pairs`' business, losses are in `slonik.train.objectives`.
 
 Shapes: B examples, R inputs of one example (two texts apart, or candidates), T tokens, D dimensions.
 """

@@ -2,7 +2,7 @@
 
 What is drawn for a prompt depends on the seed, the prompt and its number alone, not on what else is in the batch
 (but for the last digits of the arithmetic). `slonik generate` and the server both write with it; requests and stop
-texts are `slonik.serve`'s, how a token is drawn is in `sampling`. B prompts of a batch, T tokens, V pieces.
+texts are `slonik.serving`'s, how a token is drawn is in `sampling`. B prompts of a batch, T tokens, V pieces.
 """
 
 from __future__ import annotations

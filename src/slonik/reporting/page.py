@@ -32,7 +32,7 @@ def page(title: str, *, eyebrow: str, lead: Sequence[str], blocks: Iterable[str]
         lead: sentences under the title.
         blocks: HTML made by the functions below.
     """
-    style = resources.files("slonik.report").joinpath("page.css").read_text(encoding="utf-8")
+    style = resources.files("slonik.reporting").joinpath("page.css").read_text(encoding="utf-8")
     sentences = "".join(f'<p class="lead">{escape(sentence)}</p>' for sentence in lead)
     return (
         f'<!DOCTYPE html>\n<html lang="{escape(language, quote=True)}">\n<head>\n<meta charset="utf-8">\n'

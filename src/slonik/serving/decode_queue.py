@@ -16,7 +16,7 @@ from slonik.serving.metrics import ModelMetrics
 from slonik.serving.stopping import Until
 from slonik.serving.work_queue import WorkQueue, hand_over
 
-_log = logging.getLogger("slonik.serve")
+_log = logging.getLogger("slonik.serving")
 
 
 @dataclass(frozen=True)

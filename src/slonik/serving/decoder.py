@@ -1,7 +1,7 @@
 """A decoder from a checkpoint folder, behind the Generator protocol: what `slonik generate` writes with, served.
 
 How text is written is `slonik.models.text_generator`'s business; this is only its face towards the queue. Needs the
-extra `train`; `slonik.serve` itself stays without torch, since the writer is imported only when a decoder is served.
+extra `train`; `slonik.serving` itself stays without torch, since the writer is imported only when a decoder is served.
 """
 
 from __future__ import annotations

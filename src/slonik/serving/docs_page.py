@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse
 def docs_router() -> APIRouter:
     """The page, which is no part of the API itself."""
     router = APIRouter()
-    page = (resources.files("slonik.serve") / "docs_page.html").read_text(encoding="utf-8")
+    page = (resources.files("slonik.serving") / "docs_page.html").read_text(encoding="utf-8")
 
     @router.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:

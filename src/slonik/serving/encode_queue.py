@@ -23,7 +23,7 @@ from slonik.serving.jobs import Job, LongText, Texts, Unit
 from slonik.serving.metrics import ModelMetrics
 from slonik.serving.work_queue import WorkQueue, hand_over
 
-_log = logging.getLogger("slonik.serve")
+_log = logging.getLogger("slonik.serving")
 
 _WINDOW_BATCHES = 2  # tokenised texts kept ready, in batches: enough to find like lengths, few enough to be fair
 _CHARACTERS_PER_TOKEN = 4  # about, in Russian: how many texts to tokenise for a window

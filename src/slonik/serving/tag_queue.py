@@ -17,7 +17,7 @@ from slonik.serving.errors import ApiError
 from slonik.serving.metrics import ModelMetrics
 from slonik.serving.work_queue import WorkQueue, hand_over
 
-_log = logging.getLogger("slonik.serve")
+_log = logging.getLogger("slonik.serving")
 
 _BATCH_TEXTS = 32
 _BATCH_CHARACTERS = 16_384

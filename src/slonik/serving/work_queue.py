@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 from slonik.serving.errors import queue_full
 from slonik.serving.metrics import ModelMetrics
 
-_log = logging.getLogger("slonik.serve")
+_log = logging.getLogger("slonik.serving")
 
 _LONGEST_RETRY_SECONDS = 60
 
