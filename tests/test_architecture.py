@@ -1,137 +1,187 @@
-"""The import rules of docs/design.md, and the size limits of files and functions, read from the source."""
+"""The floors of docs/design.md, the absence of import cycles, and docstrings that lead somewhere, read from the source.
+
+Every import counts: those inside functions and under TYPE_CHECKING too, and `from package import name` is the module
+`package.name` where there is one. Nothing counts lines.
+"""
 
 from __future__ import annotations
 
 import ast
+import importlib
+import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[1] / "src" / "slonik"
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src" / "slonik"
 
-# Package -> what it may import of slonik, as in the layout table of docs/design.md.
-ALLOWED: dict[str, set[str]] = {
+# From the ground up: a room imports from those before it. What is listed behind a room are the only ones it may use.
+FLOORS = (
+    "core", "text", "data", "reporting", "runtime", "models", "train", "exporting", "evaluation", "compression",
+    "pretraining", "finetuning", "inspection", "tagging", "serving",
+)  # fmt: skip
+ONLY: dict[str, set[str]] = {
     "core": set(),
-    "data": {"core"},
-    "tokenizers": {"core", "data"},
-    "runtime": {"core"},
-    "models": {"core"},
-    "objectives": {"core"},
-    "train": {"core", "data"},
-    "compress": {"core", "models"},
-    "export": {"core", "models", "runtime"},
-    "evaluate": {"core", "data", "runtime"},
-    "analyze": {"core", "data", "models", "objectives", "compress"},
-    "report": {"core"},
-    "serve": {"core", "runtime"},
-    "recipes": {
-        "core", "data", "tokenizers", "runtime", "models", "objectives", "train", "compress", "export", "evaluate",
-        "analyze", "report",
-    },
-}  # fmt: skip
-# Fine-tuning alone may reach into training; decoders and taggers are served through models.
-ALLOWED_FOR: dict[str, set[str]] = {
-    "evaluate/finetune": {"models", "objectives", "train"},
-    "serve/decoder": {"models"},
-    "serve/tagger": {"models"},
-    # Taggers speak of spans, words and tags, which belong to the annotation formats.
-    "models/tagging": {"data"},
+    "text": {"core"},
+    "data": {"core", "text"},
+    "reporting": {"core", "text"},
+    "runtime": {"core", "text"},
+    "models": {"core", "text", "data", "runtime"},
+    "train": {"core", "text", "data", "models"},
+    "serving": {"core", "text", "runtime"},
 }
-# The worker processes of `slonik bench` open contenders through the public door, as a user would.
-OPENS_MODELS_BY_NAME = {"evaluate"}
-TORCH_FREE = {"core", "data", "runtime", "report", "serve", "cli"}
-LONGEST_FILE_LINES = 400
-LONGEST_FUNCTION_LINES = 60
+TORCH_FREE = {"core", "text", "data", "reporting", "runtime", "serving", "cli"}
+HEAVY = {"torch", "transformers"}
 
 
-def _modules() -> list[Path]:
-    return sorted(SOURCE.rglob("*.py"))
+@cache
+def _modules() -> dict[str, Path]:
+    """Dotted name -> file, packages by their own name."""
+    found = {}
+    for path in sorted(SOURCE.rglob("*.py")):
+        parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
 
 
-def _imports(tree: ast.AST) -> list[str]:
-    names: list[str] = []
-    for node in ast.walk(tree):
+@cache
+def _tree(name: str) -> ast.Module:
+    return ast.parse(_modules()[name].read_text(encoding="utf-8"))
+
+
+@cache
+def _imports(name: str) -> frozenset[str]:
+    """Modules of slonik, and top-level names of others, that a module imports anywhere in it."""
+    known, found = _modules(), set()
+    for node in ast.walk(_tree(name)):
         if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            targets = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name} has a relative import"
             whole = [f"{node.module}.{alias.name}" for alias in node.names]
-            names += whole if node.module == "slonik" else [node.module]
-    return names
-
-
-@pytest.mark.parametrize("package", sorted(ALLOWED))
-def test_package_imports_only_what_the_design_allows(package: str) -> None:
-    wrong = []
-    for path in (SOURCE / package).rglob("*.py"):
-        place = path.relative_to(SOURCE).with_suffix("").as_posix()
-        allowed = ALLOWED[package] | {package}
-        for prefix, extra in ALLOWED_FOR.items():
-            if place.startswith(prefix):
-                allowed |= extra
-        for name in _imports(ast.parse(path.read_text(encoding="utf-8"))):
-            parts = name.split(".")
-            if name == "slonik.load" and package in OPENS_MODELS_BY_NAME:
-                continue
-            if parts[0] == "slonik" and len(parts) > 1 and parts[1] not in allowed:
-                wrong.append(f"{place} imports {name}")
-    assert wrong == []
-
-
-def test_torch_free_packages_do_not_import_torch() -> None:
-    wrong = []
-    for path in _modules():
-        place = path.relative_to(SOURCE)
-        if place.parts[0] not in TORCH_FREE and len(place.parts) > 1:
+            targets = [target if target in known else str(node.module) for target in whole]
+        else:
             continue
-        for name in _imports(ast.parse(path.read_text(encoding="utf-8"))):
-            if name.split(".")[0] in ("torch", "transformers"):
-                wrong.append(f"{place} imports {name}")
+        found |= {target if target in known else target.split(".")[0] for target in targets}
+    return frozenset(found - {name})
+
+
+def _room(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+@pytest.mark.parametrize("room", FLOORS)
+def test_a_room_imports_from_floors_below_it_only(room: str) -> None:
+    allowed = ONLY.get(room, set(FLOORS[: FLOORS.index(room)])) | {room}
+    wrong = [
+        f"{name} imports {target}"
+        for name in _modules()
+        if _room(name) == room
+        for target in _imports(name)
+        if target.split(".")[0] == "slonik" and _room(target) not in allowed
+    ]
     assert wrong == []
 
 
-def test_no_module_of_slonik_is_in_an_import_cycle() -> None:
-    graph: dict[str, set[str]] = {}
-    for path in _modules():
-        name = "slonik." + path.relative_to(SOURCE).with_suffix("").as_posix().replace("/", ".")
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        top_level = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-        graph[name] = {target for node in top_level for target in _imports(node) if target.startswith("slonik.")}
+def test_every_folder_is_a_room_of_the_design() -> None:
+    folders = {path.name for path in SOURCE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders == {*FLOORS, "cli"}
+
+
+def test_torch_free_rooms_do_not_import_torch() -> None:
+    wrong = [
+        f"{name} imports {target}"
+        for name in _modules()
+        if _room(name) in TORCH_FREE or "." not in name.removeprefix("slonik.")
+        for target in _imports(name) & HEAVY
+    ]
+    assert wrong == []
+
+
+def test_no_module_is_in_an_import_cycle() -> None:
     done: set[str] = set()
 
     def visit(name: str, trail: tuple[str, ...]) -> None:
-        assert name not in trail, " -> ".join((*trail, name))
+        assert name not in trail, " -> ".join((*trail[trail.index(name) :], name))
         if name not in done:
-            for target in graph.get(name, ()):
+            for target in sorted(_imports(name) & _modules().keys()):
                 visit(target, (*trail, name))
             done.add(name)
 
-    for name in graph:
+    for name in _modules():
         visit(name, ())
 
 
-def test_files_and_functions_stay_short() -> None:
+def _public(tree: ast.Module) -> list[ast.FunctionDef | ast.ClassDef]:
+    return [
+        node
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+    ]
+
+
+def test_every_module_and_public_name_says_what_it_does() -> None:
+    """A docstring that only repeats the name says nothing."""
     wrong = []
-    for path in _modules():
-        text = path.read_text(encoding="utf-8")
-        lines = text.count("\n")
-        if lines > LONGEST_FILE_LINES:
-            wrong.append(f"{path.name}: {lines} lines")
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                length = (node.end_lineno or node.lineno) - node.lineno + 1
-                if length > LONGEST_FUNCTION_LINES:
-                    wrong.append(f"{path.name}: {node.name} has {length} lines")
+    for name in _modules():
+        tree = _tree(name)
+        texts: list[tuple[str, str | None]] = [(name, ast.get_docstring(tree))]
+        texts += [(f"{name}.{node.name}", ast.get_docstring(node)) for node in _public(tree)]
+        for place, text in texts:
+            if place == "slonik.__main__":
+                continue
+            words = re.findall(r"\w+", (text or "").lower())
+            if len(words) < 3:
+                wrong.append(f"{place}: {text!r}")
     assert wrong == []
 
 
-def test_every_public_name_and_module_has_a_docstring() -> None:
-    wrong = []
-    for path in _modules():
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        if not ast.get_docstring(tree) and path.name != "__main__.py":
-            wrong.append(f"{path.relative_to(SOURCE)}: module")
-        for node in tree.body:
-            public = isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
-            if public and not ast.get_docstring(node):
-                wrong.append(f"{path.relative_to(SOURCE)}: {node.name}")
+def _named_modules(text: str) -> set[str]:
+    """Dotted names of slonik in back quotes, and paths below src/slonik."""
+    dotted = set(re.findall(r"`(slonik(?:\.\w+)+)", text))
+    paths = re.findall(r"src/slonik/([\w/]+)(\.py)?", text)
+    return dotted | {"slonik." + path.strip("/").replace("/", ".") for path, _ in paths}
+
+
+def _exists(name: str) -> bool:
+    """Whether `name` is a module, or an attribute (of an attribute) of one."""
+    if name in _modules() or (SOURCE.parent / Path(*name.split("."))).is_dir():
+        return True
+    parts = name.split(".")
+    for cut in range(len(parts) - 1, 0, -1):
+        module = ".".join(parts[:cut])
+        if module in _modules():
+            value = importlib.import_module(module)
+            for attribute in parts[cut:]:
+                if not hasattr(value, attribute):
+                    return False
+                value = getattr(value, attribute)
+            return True
+    return False
+
+
+def _docstrings(name: str) -> str:
+    nodes = (n for n in ast.walk(_tree(name)) if isinstance(n, ast.Module | ast.ClassDef | ast.FunctionDef))
+    return "\n".join(ast.get_docstring(node) or "" for node in nodes)
+
+
+def test_modules_named_in_docstrings_exist() -> None:
+    wrong = [
+        f"{name}: {named}" for name in _modules() for named in _named_modules(_docstrings(name)) if not _exists(named)
+    ]
+    assert wrong == []
+
+
+def _pages() -> list[Path]:
+    """Readme, guides and design; the log and the changelog tell of the past, names included."""
+    found = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    return sorted(path for path in found if path.name not in ("log.md", "CHANGELOG.md"))
+
+
+@pytest.mark.parametrize("page", _pages(), ids=lambda path: path.name)
+def test_modules_named_in_docs_exist(page: Path) -> None:
+    wrong = [named for named in _named_modules(page.read_text(encoding="utf-8")) if not _exists(named)]
     assert wrong == []
