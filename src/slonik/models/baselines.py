@@ -7,7 +7,6 @@ HashingVectorizer with its defaults and N features (the published encodechka row
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slonik.core.errors import MissingExtra, SlonikError
+from slonik.core.errors import MissingExtra
 from slonik.core.hashing import sha256_file, sha256_json
 from slonik.core.protocols import Encoder, FloatArray
-
-_NAVEC_FILE = "navec_news_v1_1B_250K_300d_100q.tar"
+from slonik.data.natasha_package import NAVEC, natasha_file
 
 
 class HashingEncoder:
@@ -121,21 +119,8 @@ class NavecEncoder:
 
 
 def navec_path() -> Path:
-    """The file of navec vectors in the installed natasha.
-
-    Raises:
-        MissingExtra: a package is missing.
-        SlonikError: natasha has another layout.
-    """
-    for package in ("natasha", "navec", "razdel"):
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtra("the baseline navec", "embedded", package)
-    spec = importlib.util.find_spec("natasha")
-    folder = Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else Path()
-    path = folder / "data" / "emb" / _NAVEC_FILE
-    if not path.is_file():
-        raise SlonikError(f"the installed natasha has no {_NAVEC_FILE}: install natasha==1.6.0")
-    return path
+    """The file of navec vectors in the installed natasha; raises as `natasha_file`."""
+    return natasha_file(NAVEC, "the baseline navec")
 
 
 _CHARACTERS: dict[str, Any] = {"analyzer": "char", "ngram_range": (2, 6)}

@@ -1,4 +1,4 @@
-"""Russian text to sentences with morphology, syntax and lemmas, by slovnet and pymorphy2 (natasha carries both).
+"""Russian text to sentences with morphology, syntax and lemmas, by slovnet (models that natasha carries) and pymorphy3.
 
 The models were trained on news and their labels are automatic: `noise` estimates how often they are wrong. Only
 annotation happens here; about 600 sentences a second on one core, in the memory of one chunk.
@@ -6,39 +6,41 @@ annotation happens here; about 600 sentences a second on one core, in the memory
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
 from slonik.core.errors import MissingExtra
 from slonik.data.conllu import Sentence, Unit, Word
+from slonik.data.natasha_package import MORPHOLOGY, NAVEC, SYNTAX, natasha_file
 
 NAME = "slovnet news v1"
 _CHUNK = 256
 _LONGEST_WORDS = 60  # longer sentences make no task, and cost the most
-# pymorphy2's tags of parts of speech that differ from the universal ones slovnet gives
+# pymorphy3's tags of parts of speech that differ from the universal ones slovnet gives
 _POS = {"VERB": {"VERB", "INFN", "GRND", "PRTF", "PRTS"}, "AUX": {"VERB", "INFN"}, "ADJ": {"ADJF", "ADJS"},
         "NOUN": {"NOUN"}, "PROPN": {"NOUN"}, "ADV": {"ADVB", "PRED"}}  # fmt: skip
 
 
 class Annotator:
-    """slovnet's morphology and syntax with pymorphy2's lemmas.
+    """slovnet's morphology and syntax with pymorphy3's lemmas.
 
     Raises:
-        MissingExtra: natasha is not installed.
+        MissingExtra, SlonikError: as `natasha_file`.
     """
 
     name = NAME
 
     def __init__(self) -> None:
-        natasha = _natasha()
-        embedding = natasha.NewsEmbedding()
-        self._morph = natasha.NewsMorphTagger(embedding)
-        self._syntax = natasha.NewsSyntaxParser(embedding)
+        paths = [natasha_file(name, "annotating Russian text") for name in (NAVEC, MORPHOLOGY, SYNTAX)]
+        from navec import Navec
+        from slovnet import Morph, Syntax
+
+        embedding = Navec.load(paths[0])
+        self._morph, self._syntax = Morph.load(paths[1]), Syntax.load(paths[2])
+        self._morph.navec(embedding)
+        self._syntax.navec(embedding)
         self._lemma = _lemmatizer()
 
     def sentences(self, texts: Iterable[str]) -> Iterator[Sentence]:
@@ -84,35 +86,13 @@ def _units(text: str, tokens: Sequence[Any]) -> tuple[Unit, ...]:
     )
 
 
-def _natasha() -> Any:
-    try:
-        return importlib.import_module("natasha")
-    except ModuleNotFoundError:
-        raise MissingExtra("annotating Russian text", "embedded", "natasha") from None
-
-
-@contextmanager
-def _old_inspect() -> Iterator[None]:
-    """pymorphy2 0.9 asks for `inspect.getargspec`, which Python 3.11 no longer has, while it is being built."""
-    module: Any = inspect
-    if hasattr(module, "getargspec"):
-        yield
-        return
-    module.getargspec = lambda function: inspect.getfullargspec(function)[:4]
-    try:
-        yield
-    finally:
-        del module.getargspec
-
-
 def _lemmatizer() -> Callable[[str, str], str]:
     """(form, universal part of speech) -> lemma."""
     try:
-        pymorphy2, dictionary = (importlib.import_module(name) for name in ("pymorphy2", "pymorphy2_dicts_ru"))
+        from pymorphy3 import MorphAnalyzer
     except ModuleNotFoundError:
-        raise MissingExtra("annotating Russian text", "embedded", "pymorphy2") from None
-    with _old_inspect():
-        analyzer = pymorphy2.MorphAnalyzer(path=dictionary.get_path())
+        raise MissingExtra("annotating Russian text", "embedded", "pymorphy3") from None
+    analyzer = MorphAnalyzer(lang="ru")
 
     @lru_cache(maxsize=100_000)
     def lemma(form: str, pos: str) -> str:
