@@ -49,7 +49,7 @@ def head_view(
         if layer.ndim != 3 or layer.shape[1:] != (len(tokens), len(tokens)):
             raise SlonikError(f"attention of shape {layer.shape} does not fit {len(tokens)} tokens")
     content = {"tokens": list(tokens), "layers": [_packed(layer) for layer in attentions]}
-    script = resources.files("slonik.reporting").joinpath("head_view.js").read_text(encoding="utf-8")
+    script = resources.files("slonik.inspection.report").joinpath("head_view.js").read_text(encoding="utf-8")
     style = resources.files("slonik.reporting").joinpath("page.css").read_text(encoding="utf-8") + _STYLE
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
