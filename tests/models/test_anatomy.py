@@ -10,7 +10,8 @@ from torch import nn
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, T5EncoderModel
 
 from slonik.core.errors import SlonikError
-from slonik.models.anatomy import anatomy_of, dissect, family_of, linear_sizes, stream_norms
+from slonik.models.anatomy import anatomy_of, dissect, linear_sizes, stream_norms
+from slonik.models.kinds import family_of
 from tests.tiny.models import FAMILIES, config, model
 
 

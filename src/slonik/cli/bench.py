@@ -79,13 +79,9 @@ def models(
 
 def _folder_of(model: str) -> Path | None:
     """The checkpoint folder of MODEL; None for what is no checkpoint."""
-    from slonik.models import checkpoint_files, names
+    from slonik.models.kinds import is_checkpoint, resolve
 
-    if Path(model).is_dir():
-        return Path(model)
-    if model in names.BASELINE_NAMES or model == names.UNIVERSAL_SENTENCE_ENCODER:
-        return None
-    return checkpoint_files.resolve(model)
+    return resolve(model) if is_checkpoint(model) else None
 
 
 def _sizes(text: str) -> tuple[int, ...]:
@@ -102,7 +98,7 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 def _show_bench(records: list[Record], warnings: list[str]) -> None:
     from slonik.reporting.resources import headlines, resources_tables
-    from slonik.reporting.terminal import print_table
+    from slonik.reporting.table import print_table
 
     for line in headlines(records):
         typer.echo(line)
@@ -163,8 +159,8 @@ def morocco_run(
 
 
 def _show_morocco(records: list[Record]) -> None:
-    from slonik.reporting.morocco import morocco_table, warnings_of
-    from slonik.reporting.terminal import print_table
+    from slonik.reporting.resources import morocco_table, warnings_of
+    from slonik.reporting.table import print_table
 
     print_table(morocco_table(records))
     for sentence in warnings_of(records):

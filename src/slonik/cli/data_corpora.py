@@ -18,10 +18,10 @@ def convert_corpus(sources: Sequence[str], out: Path, options: Mapping[str, Any]
     Raises:
         SlonikError: no tokenizer was named; what `prepare_corpus` raises.
     """
-    from slonik.core.atomic import write_json
     from slonik.core.config import read_config
     from slonik.core.errors import SlonikError
-    from slonik.models.checkpoint_files import resolve
+    from slonik.core.files import write_json
+    from slonik.models.kinds import resolve
     from slonik.pretraining.corpus_shards import CorpusSettings, prepare_corpus
     from slonik.text.tokenizing import load_tokenizer
 

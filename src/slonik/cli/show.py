@@ -23,7 +23,7 @@ def show(
     """Passport of a checkpoint: lineage, shape, size, everything measured, which loader it needs."""
     from rich.console import Console
 
-    from slonik.core.atomic import write_json
+    from slonik.core.files import write_json
 
     content = _content(checkpoint)
     console = Console()
@@ -40,11 +40,10 @@ def show(
 
 
 def _content(checkpoint: str) -> dict[str, Any]:
-    from slonik.models import checkpoint_files, folder_facts, names
+    from slonik.models import folder_facts, kinds
 
-    bare = checkpoint in names.BASELINE_NAMES or checkpoint == names.UNIVERSAL_SENTENCE_ENCODER
-    if not bare or Path(checkpoint).is_dir():
-        return folder_facts.folder_facts(checkpoint_files.resolve(checkpoint))
+    if kinds.is_checkpoint(checkpoint):
+        return folder_facts.folder_facts(kinds.resolve(checkpoint))
     from slonik.models import load_any
 
     passport = {"name": checkpoint, "origin": "", "lineage": [], "records": []}

@@ -20,7 +20,8 @@ from slonik.compression.gates import Gates
 from slonik.compression.plan import Plan, weights_hash, whole
 from slonik.core.errors import SlonikError
 from slonik.models import slim
-from slonik.models.anatomy import Body, ParameterAxes, dissect, family_of
+from slonik.models.anatomy import Body, ParameterAxes, dissect
+from slonik.models.kinds import family_of
 
 
 def apply(model: PreTrainedModel, plan: Plan, *, check_parent: bool = True) -> PreTrainedModel:

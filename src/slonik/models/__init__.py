@@ -1,7 +1,7 @@
 """Models: load, save, describe, encode. The torch-free encoder is in `slonik.runtime`.
 
-The names below are imported when first used, so that reading the files of a checkpoint (`checkpoint_files`,
-`describe`, `names`) works without torch.
+The names below are imported when first used, so that reading the files of a checkpoint (`kinds`,
+`checkpoint_files`, `describe`) works without torch.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from slonik.models.checkpoint_files import resolve
     from slonik.models.encoder import TorchEncoder
+    from slonik.models.kinds import resolve
     from slonik.models.loading import load, load_any, load_transformer, save
 
 __all__ = ["TorchEncoder", "load", "load_any", "load_transformer", "resolve", "save"]
@@ -21,7 +21,7 @@ _HOMES = {
     "load": "loading",
     "load_any": "loading",
     "load_transformer": "loading",
-    "resolve": "checkpoint_files",
+    "resolve": "kinds",
     "save": "loading",
 }
 

@@ -19,8 +19,7 @@ from transformers.pytorch_utils import Conv1D
 
 from slonik.core.errors import SlonikError
 from slonik.models.families import FAMILIES, Anatomy, Axes, Rules
-
-SLIM_PREFIX = "slonik_"
+from slonik.models.kinds import family_of
 
 
 @dataclass(frozen=True)
@@ -126,11 +125,6 @@ class Body:
             axes = _match(self.anatomy.layer_axes, layer.group(2), name)
             return ParameterAxes(name, int(layer.group(1)), True, axes)
         return ParameterAxes(name, None, True, _match(self.anatomy.base_axes, inside, name))
-
-
-def family_of(model_type: str) -> str:
-    """The stock family of a model type; our uneven-shape types are named after theirs."""
-    return model_type.removeprefix(SLIM_PREFIX).replace("_", "-") if model_type.startswith(SLIM_PREFIX) else model_type
 
 
 def anatomy_of(model: PreTrainedModel) -> Anatomy:

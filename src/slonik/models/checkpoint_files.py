@@ -1,6 +1,7 @@
-"""The files of a checkpoint before any of them is loaded: where they are, whether they are whole, what is in them.
+"""The files of a checkpoint before any of them is loaded: whether they are whole, and what is in them.
 
-Reads headers and bytes only; needs neither torch nor transformers. Building a model is `load`'s.
+Reads headers and bytes only; needs neither torch nor transformers. What they make up is in
+`kinds`, building a model is `load`'s.
 """
 
 from __future__ import annotations
@@ -13,14 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slonik.core.errors import MissingExtra, SlonikError
-from slonik.core.lookup import unknown_name
-from slonik.models import embedded
-from slonik.models.names import BASELINE_NAMES, ENCODER_NAMES
+from slonik.core.errors import SlonikError
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-_PATTERNS = ("*.json", "*.json.gz", "*.safetensors", "*.txt", "*.model", "1_Pooling/*", "*.py")
 _READ = 1 << 24
 ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 
@@ -47,29 +44,6 @@ class TensorInfo:
     def bytes(self) -> int:
         """How many bytes they take."""
         return self.count * ITEM_BYTES.get(self.dtype, 1)
-
-
-def resolve(model: str | Path) -> Path:
-    """The local folder of `model`: itself, the cache of an embedded model, or a snapshot from the hub.
-
-    Raises:
-        SlonikError: there is none and none can be fetched.
-    """
-    name = str(model)
-    if name.startswith(embedded.PREFIX):
-        return embedded.materialise(name.removeprefix(embedded.PREFIX))
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder
-    if folder.is_file():
-        raise SlonikError(
-            f"{folder} is a file: pass the checkpoint folder that holds it (`slonik report` reads files of results)"
-        )
-    if name in BASELINE_NAMES:
-        raise SlonikError(
-            f"{name} is a baseline, which has no weights to work on: it can be measured and compared with"
-        )
-    return hub_folder(name)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -156,39 +130,6 @@ def hash_tensors(tensors: Iterable[tuple[str, str, tuple[int, ...], Iterable[byt
 def hash_weights(tensors: dict[str, TensorInfo]) -> str:
     """`hash_tensors` of what `read_tensors` found."""
     return hash_tensors((name, info.dtype, info.shape, _chunks(info)) for name, info in tensors.items())
-
-
-def hub_folder(name: str) -> Path:
-    """A local snapshot of the hub model `name`: config, safetensors, tokenizer, sentence files.
-
-    Raises:
-        SlonikError: the name cannot be a hub id, the hub is out of reach, or it has no such model.
-        MissingExtra: huggingface_hub is not installed.
-    """
-    if name.count("/") > 1 or name.startswith((".", "/", "~")):
-        raise SlonikError(f"there is no folder {name}: pass a checkpoint folder, a hub id, or embedded:NAME")
-    try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
-    except ModuleNotFoundError as error:
-        raise MissingExtra(f"fetching {name} from the hub (there is no such folder)", "train", error.name) from None
-    try:
-        return Path(snapshot_download(name, allow_patterns=list(_PATTERNS)))
-    except HFValidationError:
-        raise SlonikError(f"there is no folder {name}, and it cannot be a hub id{_hint(name)}") from None
-    except RepositoryNotFoundError:
-        raise SlonikError(
-            f"there is no folder {name}, and the hub has no model of that name (or it is private){_hint(name)}"
-        ) from None
-    except Exception as error:  # offline, refused, timed out: many classes, none of them ours to mend
-        raise SlonikError(
-            f"there is no folder {name}, and the hub cannot be reached ({type(error).__name__}): copy the checkpoint "
-            f"to a folder and pass that, or use embedded:multilingual-e5-small{_hint(name)}"
-        ) from None
-
-
-def _hint(name: str) -> str:
-    return "" if "/" in name else f"; {unknown_name(name, ENCODER_NAMES, 'baseline or embedded model')}"
 
 
 def _read_header(path: Path) -> dict[str, TensorInfo]:

@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from slonik.models.checkpoint_files import TensorInfo
+from slonik.models.kinds import family_of
 
 TEXT_TOKENS = 32  # the length that `flops_per_text` is given for
 
@@ -159,15 +160,9 @@ def _first(config: Mapping[str, Any], *keys: str) -> int | None:
     return next((config[key] for key in keys if isinstance(config.get(key), int)), None)
 
 
-def _family(config: Mapping[str, Any]) -> str:
-    """The stock model type, also of our uneven variant of it ("slonik_deberta_v2" is "deberta-v2")."""
-    name = str(config.get("model_type"))
-    return name.removeprefix("slonik_").replace("_", "-") if name.startswith("slonik_") else name
-
-
 def _window(config: Mapping[str, Any], layer: int, tokens: int) -> int:
     """Attended positions per token in `layer`."""
-    if _family(config) != "modernbert":
+    if family_of(str(config.get("model_type"))) != "modernbert":
         return tokens
     kinds = config.get("layer_types")
     if kinds:
@@ -179,10 +174,10 @@ def _window(config: Mapping[str, Any], layer: int, tokens: int) -> int:
 
 def _deberta_flops(config: Mapping[str, Any], widths: list[int], tokens: int) -> int:
     hidden = int(config.get("hidden_size", 0))
-    if _family(config) == "ltg_bert":
+    if family_of(str(config.get("model_type"))) == "ltg_bert":
         table = 2 * int(config.get("position_bucket_size", 32)) - 1
         return sum(2 * (2 * table * hidden * width + 2 * tokens * table * width) for width in widths)
-    if not (_family(config) == "deberta-v2" and config.get("relative_attention")):
+    if not (family_of(str(config.get("model_type"))) == "deberta-v2" and config.get("relative_attention")):
         return 0
     span = int(config.get("position_buckets", -1))
     if span <= 0:

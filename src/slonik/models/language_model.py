@@ -16,11 +16,12 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-from slonik.core.atomic import new_folder
 from slonik.core.errors import SlonikError
+from slonik.core.files import new_folder
 from slonik.core.passport import Passport
-from slonik.models.checkpoint_files import hash_tensors, read_config_json, read_tensors, resolve
+from slonik.models.checkpoint_files import hash_tensors, read_config_json, read_tensors
 from slonik.models.encoder import STORED_NAMES, TorchEncoder, position_limit, tensor_bytes
+from slonik.models.kinds import resolve
 from slonik.models.loading import load_transformer, quiet_transformers, register_slim
 from slonik.text.sentence_config import SentenceConfig
 from slonik.text.tokenizing import load_tokenizer, read_special_names, write_tokenizer

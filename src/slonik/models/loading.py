@@ -15,14 +15,14 @@ import torch
 from transformers import AutoModel, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from slonik.core.atomic import new_folder
-from slonik.core.errors import SlonikError
-from slonik.core.lookup import lookup
+from slonik.core.errors import SlonikError, lookup
+from slonik.core.files import new_folder
 from slonik.core.passport import Passport
 from slonik.core.protocols import Encoder
-from slonik.models.checkpoint_files import read_config_json, read_tensors, resolve
+from slonik.models.checkpoint_files import read_config_json, read_tensors
 from slonik.models.device import chosen_device
 from slonik.models.encoder import TorchEncoder
+from slonik.models.kinds import resolve
 from slonik.models.names import BASELINE_NAMES, UNIVERSAL_SENTENCE_ENCODER
 from slonik.text.sentence_config import SentenceConfig
 from slonik.text.tokenizing import load_tokenizer, read_special_names, write_tokenizer

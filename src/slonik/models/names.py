@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from slonik.models.embedded import CHECKPOINTS, ENCODER_ONLY, PREFIX
-
+EMBEDDED_PREFIX = "embedded:"
 BASELINE_NAMES = ("hashing_300", "hashing_1000", "hashing_300_char", "hashing_1000_char", "navec")
-UNIVERSAL_SENTENCE_ENCODER = PREFIX + ENCODER_ONLY
-ENCODER_NAMES = (*BASELINE_NAMES, *(PREFIX + name for name in CHECKPOINTS), UNIVERSAL_SENTENCE_ENCODER)
+EMBEDDED_CHECKPOINTS = ("multilingual-e5-small", "all-minilm-l6-v2")
+UNIVERSAL_SENTENCE_ENCODER = EMBEDDED_PREFIX + "use-multilingual-3"
+"""Runs in its own package and is no checkpoint."""
+ENCODER_NAMES = (
+    *BASELINE_NAMES, *(EMBEDDED_PREFIX + name for name in EMBEDDED_CHECKPOINTS), UNIVERSAL_SENTENCE_ENCODER,
+)  # fmt: skip

@@ -22,7 +22,7 @@ from transformers import (
 
 from slonik.core.errors import SlonikError
 from slonik.models import modeling_slonik
-from slonik.models.anatomy import SLIM_PREFIX
+from slonik.models.kinds import SLIM_PREFIX
 
 _AUTO: dict[str, Any] = {
     "AutoModel": AutoModel,

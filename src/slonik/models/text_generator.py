@@ -17,9 +17,10 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel
 
 from slonik.core.errors import SlonikError
-from slonik.core.seeds import derive_seed
-from slonik.models.checkpoint_files import read_config_json, read_tensors, resolve
+from slonik.core.hashing import derive_seed
+from slonik.models.checkpoint_files import read_config_json, read_tensors
 from slonik.models.device import chosen_device
+from slonik.models.kinds import resolve
 from slonik.models.loading import quiet_transformers
 from slonik.models.sampling import SamplingConfig, draw, token_probabilities
 from slonik.text.tokenizing import load_tokenizer, template_of

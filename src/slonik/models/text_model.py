@@ -20,11 +20,12 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel
 
-from slonik.core.atomic import new_folder
 from slonik.core.errors import SlonikError
+from slonik.core.files import new_folder
 from slonik.core.passport import Passport
-from slonik.models.checkpoint_files import hash_tensors, read_config_json, read_tensors, resolve
+from slonik.models.checkpoint_files import hash_tensors, read_config_json, read_tensors
 from slonik.models.encoder import STORED_NAMES, tensor_bytes
+from slonik.models.kinds import resolve
 from slonik.models.loading import quiet_transformers
 from slonik.models.task_config import TaskConfig
 from slonik.text.batching import token_budget_batches

@@ -20,8 +20,8 @@ from slonik.data.readers import check_files, corpus_files
 from slonik.data.sampling import is_held_out
 from slonik.data.sequence_formats import Specials, TokenSequences
 from slonik.data.token_corpus import TokenCorpus
-from slonik.models.checkpoint_files import resolve
 from slonik.models.fresh import TokenIds
+from slonik.models.kinds import resolve
 from slonik.pretraining.config import PretrainConfig
 from slonik.pretraining.corpus_shards import CorpusSettings
 from slonik.pretraining.denoisers import PRESETS, Denoiser, DenoiserMixture, sentinels_needed

@@ -9,15 +9,15 @@ from pathlib import Path
 from pydantic import Field
 from tokenizers import Tokenizer
 
-from slonik.core.atomic import new_folder
 from slonik.core.config import Config
 from slonik.core.errors import SlonikError
+from slonik.core.files import new_folder
 from slonik.core.hashing import sha256_file
 from slonik.core.passport import Passport, Step
 from slonik.core.records import Record
 from slonik.data.readers import corpus_files, read_texts
 from slonik.data.sampling import Sample, sample, set_aside
-from slonik.models.checkpoint_files import resolve
+from slonik.models.kinds import resolve
 from slonik.text.tokenizers.fertility import Fit, fit_records, measure_fit
 from slonik.text.tokenizers.files import open_tokenizer, write_tokenizer_folder
 from slonik.text.tokenizers.training import TrainConfig, Trained, train

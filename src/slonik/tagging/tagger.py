@@ -16,9 +16,10 @@ from typing import Any
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport, Step
 from slonik.core.records import Record
-from slonik.core.steps import Steps
+from slonik.core.run import Steps
 from slonik.data.annotations.document import Document
-from slonik.models.checkpoint_files import hash_weights, read_tensors, resolve
+from slonik.models.checkpoint_files import hash_weights, read_tensors
+from slonik.models.kinds import resolve
 from slonik.tagging.config import System, TaggerRecipe
 from slonik.tagging.data import Collection, hold_out, read_collection
 from slonik.tagging.evaluation.run import score

@@ -10,16 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 from types import ModuleType
 
-from slonik.core.atomic import new_folder
-from slonik.core.errors import SlonikError
-from slonik.core.lookup import lookup
+from slonik.core.errors import SlonikError, lookup
+from slonik.core.files import new_folder
 from slonik.core.paths import cache_dir
 from slonik.core.progress import progress_bar
 from slonik.models.embedded import all_minilm_l6_v2, multilingual_e5_small
-
-PREFIX = "embedded:"
-# Runs in its own package and is no checkpoint: see `use_multilingual_3` and `slonik.models.load_any`.
-ENCODER_ONLY = "use-multilingual-3"
+from slonik.models.names import EMBEDDED_PREFIX, UNIVERSAL_SENTENCE_ENCODER
 
 # Each has NAME, PACKAGE, FORMAT, package_version() and build(folder).
 CHECKPOINTS: dict[str, ModuleType] = {
@@ -35,16 +31,17 @@ def materialise(name: str) -> Path:
         MissingExtra: its package is not installed.
         SlonikError: no such embedded model, or the cache folder cannot be written.
     """
-    if name == ENCODER_ONLY:
+    called = EMBEDDED_PREFIX + name
+    if called == UNIVERSAL_SENTENCE_ENCODER:
         raise SlonikError(
-            f"{PREFIX}{name} encodes but is no transformer checkpoint: it can be evaluated and can teach, but not be "
-            f"cut, trained or exported; use {PREFIX}{multilingual_e5_small.NAME} for that"
+            f"{called} encodes but is no transformer checkpoint: it can be evaluated and can teach, but not be "
+            f"cut, trained or exported; use {EMBEDDED_PREFIX}{multilingual_e5_small.NAME} for that"
         )
     module = lookup(name, CHECKPOINTS, "embedded model")
     folder = cache_dir() / "embedded" / f"{name}-{module.PACKAGE}-{module.package_version()}-v{module.FORMAT}"
     if (folder / "config.json").is_file():
         return folder
-    with progress_bar(f"unpacking {PREFIX}{name}"):
+    with progress_bar(f"unpacking {called}"):
         try:
             with new_folder(folder) as unfinished:
                 module.build(unfinished)

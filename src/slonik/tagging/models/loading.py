@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from slonik.core.errors import SlonikError
-from slonik.core.lookup import lookup
+from slonik.core.errors import SlonikError, lookup
 from slonik.data.annotations.document import Tagger
-from slonik.models.checkpoint_files import read_json, resolve
+from slonik.models.checkpoint_files import read_json
+from slonik.models.kinds import resolve
 from slonik.models.task_config import FILE_NAME as TASK_FILE
 
 _TAGGER_FILE = "tagger.json"
