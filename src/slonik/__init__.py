@@ -28,8 +28,9 @@ def load(model: str | Path, *, backend: Literal["torch", "onnx"] | None = None, 
     Raises:
         SlonikError: there is no such model, or it is broken; the sentence says which file.
     """
-    exported = (Path(model) / "onnx").is_dir()
-    if backend == "onnx" or (backend is None and exported):
+    from slonik.models.kinds import is_exported
+
+    if backend == "onnx" or (backend is None and is_exported(model)):
         from slonik import runtime
 
         return runtime.load(model, **options)

@@ -17,7 +17,7 @@ from slonik.cli.russian_superglue import russian_superglue
 if TYPE_CHECKING:
     from slonik.core.protocols import Encoder
     from slonik.core.records import Record
-    from slonik.evaluation.encodechka import Evaluation, tables
+    from slonik.evaluation.encodechka import Evaluation
 
 _MODELS = typer.Argument(help="Folders, hub ids, embedded:NAME, or bare names of baselines (hashing_300, navec).")
 _DATA_DIR = typer.Option(None, help="Data folder (default: $SLONIK_DATA, or the user's cache folder).")
@@ -81,8 +81,9 @@ def encodechka(
 def _load(model: str, options: dict[str, Any]) -> Encoder:
     import slonik
     from slonik.core.errors import SlonikError
+    from slonik.models.kinds import is_exported
 
-    if options and (Path(model) / "onnx").is_dir():
+    if options and is_exported(model):
         names = ", ".join(f"--{name.replace('_', '-')}" for name in options)
         raise SlonikError(f"{model} is an exported folder, run by onnxruntime: leave out {names}")
     encoder = slonik.load(model, **options)
@@ -129,17 +130,10 @@ def _stamp(model: str, records: Sequence[Record]) -> None:
 
 def _show(evaluations: Sequence[Evaluation], differences: Sequence[Record]) -> None:
     from slonik.evaluation.encodechka import tables
+    from slonik.reporting.table import print_table
 
     for evaluation in evaluations:
-        _print(tables.per_model(evaluation))
+        print_table(tables.per_model(evaluation))
     if differences:
-        _print(tables.differences(differences))
-    _print(tables.leaderboard(evaluations))
-
-
-def _print(found: tables.Table) -> None:
-    from slonik.reporting.table import Cell, Row, Table
-    from slonik.reporting.terminal import print_table
-
-    rows = tuple(Row(tuple(Cell(*cell) for cell in line.cells), published=line.published) for line in found.rows)
-    print_table(Table(found.title, found.header, rows, (found.note,)))
+        print_table(tables.differences(differences))
+    print_table(tables.leaderboard(evaluations))

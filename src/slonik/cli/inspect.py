@@ -67,9 +67,9 @@ def inspect(
 def _load(model: str, device: str | None, trust_remote_code: bool) -> TorchEncoder:
     from slonik.core.errors import SlonikError
     from slonik.models import load
-    from slonik.models.names import BASELINE_NAMES, UNIVERSAL_SENTENCE_ENCODER
+    from slonik.models.kinds import is_checkpoint
 
-    if model in (*BASELINE_NAMES, UNIVERSAL_SENTENCE_ENCODER) and not Path(model).is_dir():
+    if not is_checkpoint(model):
         raise SlonikError(f"{model} is no transformer: it has no layers and heads to look into")
     return load(model, device=device, trust_remote_code=trust_remote_code)
 
@@ -124,10 +124,10 @@ def _write(
     encoder: TorchEncoder, model: str, records: list[Record], text: str | None, prefix: str | None,
     json_file: Path | None, html: Path | None, png: Path | None,
 ) -> None:  # fmt: skip
-    from slonik.core.atomic import write_bytes, write_text
+    from slonik.core.files import write_bytes, write_text
     from slonik.core.records import write_records
     from slonik.inspection.report.inspection import inspection_page, inspection_plots, inspection_tables
-    from slonik.reporting.terminal import print_table
+    from slonik.reporting.table import print_table
 
     for table in inspection_tables(records):
         print_table(table)

@@ -1,5 +1,11 @@
 """From a torch encoder to an fp32 ONNX graph with two outputs. Optimising and quantising it come after.
 
+Attention becomes one node for every family that goes through transformers' attention interface: `onnx_attention`
+stands in for sdpa while a model is being exported, and instead of a dozen primitive operators leaves one
+`com.microsoft::MultiHeadAttention`, which onnxruntime runs as a single kernel. The mask is a float bias (B, 1, T, T)
+computed once per forward pass; on this kernel a bias is as fast as no mask at all, while its padding-mask input costs
+a conversion in every layer. Such a graph cannot be run in torch: parity is checked on files.
+
 Shapes: B texts, T tokens, D dimensions; both B and T are dynamic.
 """
 
@@ -9,19 +15,56 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import onnx
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import AttentionInterface, PreTrainedModel
+from transformers.masking_utils import AttentionMaskInterface, bidirectional_mask_function, eager_mask
 
-from slonik.exporting.fused_attention import exporting
+from slonik.core.errors import SlonikError
+from slonik.models.kinds import FAMILIES, family_of
 from slonik.models.pooling import pool
 from slonik.text.sentence_config import SentenceConfig
 
 INPUTS = ("input_ids", "attention_mask")
 OUTPUTS = ("last_hidden_state", "sentence_embedding")
 _EXAMPLE = (3, 7)  # neither 1, nor equal to each other or to any size of a model
+_ATTENTION = "slonik_onnx"  # the name of our attention in transformers' interface
+TRIED = (
+    "albert", "bert", "camembert", "deberta", "deberta-v2", "distilbert", "electra", "eurobert", "modernbert", "mpnet",
+    "nomic_bert", "roberta", "xlm-roberta", "mt5", "t5", "umt5", "gpt2",
+)  # fmt: skip
+"""Families whose export was tried; another one gets a sentence, not an attempt."""
+
+
+def part_to_export(model: PreTrainedModel, name: str) -> PreTrainedModel:
+    """The module whose last hidden states are exported: the model, or the encoder half of a T5.
+
+    A GPT-2 is exported as a reader of text (hidden states under its causal mask); generating needs a cache of keys
+    and values, which these files do not have.
+
+    Raises:
+        SlonikError: the family is not known to export.
+    """
+    family = family_of(str(model.config.model_type))
+    if family not in TRIED:
+        raise SlonikError(
+            f"{name} is of the family {family!r}, which cannot be exported to ONNX: known are {', '.join(TRIED)}"
+        )
+    part: PreTrainedModel = model.get_encoder() if FAMILIES[family] == "encoder-decoder" else model
+    return part
+
+
+def limits_of(family: str) -> tuple[str, ...]:
+    """What an exported model of this family cannot do, said to the user with the result."""
+    stack = FAMILIES.get(family_of(family))
+    if stack == "decoder":
+        return ("the files give hidden states and sentence vectors; slonik generate writes text with the original",)
+    if stack == "encoder-decoder":
+        return ("the files hold the encoder half alone; slonik generate writes text with the original",)
+    return ()
 
 
 class SentenceGraph(torch.nn.Module):
@@ -46,7 +89,7 @@ def to_onnx(graph: SentenceGraph, max_length: int, *, fused: bool = True) -> onn
     """Export `graph` with dynamic batch and length (at most `max_length` tokens).
 
     Args:
-        fused: let the model's attention become fused nodes where its family allows (see `fused_attention`), and fold
+        fused: let the model's attention become fused nodes where its family allows (see `onnx_attention`), and fold
             token types into positions; without it the graph is what torch makes of the stock code.
     """
     attention = exporting(graph.model) if fused else nullcontext()
@@ -118,3 +161,80 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
         for name, before in levels.items():
             logging.getLogger(name).setLevel(before)
+
+
+def onnx_attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """One MultiHeadAttention node for query, key and value (B, H, T, d); gives (B, T, H, d).
+
+    Args:
+        module: unused; the interface passes the layer.
+        attention_mask: additive bias (B or 1, 1 or H, T, T), or None.
+        scaling: factor of the scores; None = 1/sqrt(d).
+        kwargs: `position_bias`, an additive bias of T5's kind; the rest is unused.
+    """
+    batch, heads, length, size = query.shape
+    bias = kwargs.get("position_bias")
+    if bias is None:
+        bias = attention_mask
+    elif attention_mask is not None:
+        bias = bias + attention_mask
+    mixed: Tensor = torch.onnx.ops.symbolic(
+        "com.microsoft::MultiHeadAttention",
+        [_rows(query), _rows(key), _rows(value), None, None, bias],
+        {"num_heads": heads, "scale": float(scaling if scaling is not None else size**-0.5)},
+        dtype=query.dtype,
+        shape=(batch, length, heads * size),
+        version=1,
+    )
+    return mixed.reshape(batch, length, heads, size), None
+
+
+def bias_mask(
+    batch_size: int,
+    q_length: int,
+    kv_length: int,
+    attention_mask: Tensor | None = None,
+    mask_function: Any = None,
+    dtype: torch.dtype = torch.float32,
+    **kwargs: Any,
+) -> Tensor | None:
+    """Additive mask (B, 1, T, T); the common two-sided case in five operators instead of twenty."""
+    plain = mask_function is bidirectional_mask_function and not kwargs.get("use_vmap")
+    if plain and attention_mask is not None and attention_mask.dim() == 2:
+        away = (attention_mask.to(dtype) - 1.0) * -torch.finfo(dtype).min
+        return away[:, None, None, :].expand(-1, 1, q_length, -1)
+    return eager_mask(
+        batch_size=batch_size,
+        q_length=q_length,
+        kv_length=kv_length,
+        attention_mask=attention_mask,
+        mask_function=mask_function,
+        dtype=dtype,
+        **kwargs,
+    )
+
+
+def _rows(tensor: Tensor) -> Tensor:
+    batch, heads, length, size = tensor.shape
+    return tensor.transpose(1, 2).reshape(batch, length, heads * size)
+
+
+@contextmanager
+def exporting(model: PreTrainedModel) -> Iterator[None]:
+    """Switch `model` to `onnx_attention` inside the block; a family that cannot be switched runs its eager code."""
+    AttentionInterface.register(_ATTENTION, onnx_attention)
+    AttentionMaskInterface.register(_ATTENTION, bias_mask)
+    before = model.config._attn_implementation
+    try:
+        model.set_attn_implementation(_ATTENTION if getattr(model, "_supports_sdpa", False) else "eager")
+        yield
+    finally:
+        model.set_attn_implementation(before)

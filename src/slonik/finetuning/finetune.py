@@ -13,16 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from slonik import models
-from slonik.compression.pipeline.compress import Announce, work_folder
-from slonik.core.errors import SlonikError
+from slonik.compression.result import Announce, work_folder
+from slonik.core.errors import SlonikError, lookup
 from slonik.core.hashing import sha256_json
-from slonik.core.lookup import lookup
 from slonik.core.passport import Step
 from slonik.core.records import Record, write_records
-from slonik.core.steps import Steps
+from slonik.core.run import Steps
 from slonik.evaluation.russian_superglue.tasks import TASKS
 from slonik.finetuning.config import FinetuneRecipe
-from slonik.finetuning.course import CourseResult, Run, run_course, trained_model
 from slonik.finetuning.superglue import (
     DIAGNOSED_BY,
     DIAGNOSTIC,
@@ -34,13 +32,13 @@ from slonik.finetuning.superglue import (
     trained_tasks,
     write_all,
 )
-from slonik.models.checkpoint_files import read_config_json
+from slonik.finetuning.training import CourseResult, Run, run_course, trained_model
 from slonik.models.encoder import TorchEncoder
+from slonik.models.kinds import kind_of
 from slonik.models.task_model import save_task_model
 
 RESULTS = "results.json"
 PREDICTIONS = "predictions"
-TEXT_FAMILIES = ("t5", "mt5", "umt5", "gpt2", "gpt_neo", "gptj", "gpt_neox", "llama", "mistral", "qwen2", "qwen3")
 
 
 @dataclass(frozen=True)
@@ -68,8 +66,7 @@ def run_finetune(recipe: FinetuneRecipe, announce: Announce = lambda line: None)
     for task in recipe.tasks:
         lookup(task, TASKS, "task")
     steps = Steps(work_folder(out), announce)
-    source = models.resolve(recipe.model)
-    if read_config_json(source).get("model_type") in TEXT_FAMILIES:
+    if kind_of(recipe.model).writes:
         from slonik.finetuning.text import run_text
 
         return run_text(recipe, steps)

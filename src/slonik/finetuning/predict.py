@@ -10,9 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from slonik import models
-from slonik.core.errors import SlonikError
-from slonik.core.lookup import lookup, unknown_name
+from slonik.core.errors import SlonikError, lookup, unknown_name
 from slonik.evaluation.russian_superglue.baselines import BASELINES, fit
 from slonik.evaluation.russian_superglue.examples import Example, items_hash
 from slonik.evaluation.russian_superglue.parts import Part, find_part
@@ -20,6 +18,7 @@ from slonik.evaluation.russian_superglue.predictions import Prediction
 from slonik.evaluation.russian_superglue.readers import parse_row, read_examples
 from slonik.evaluation.russian_superglue.submission import official_rows
 from slonik.evaluation.russian_superglue.tasks import TASKS
+from slonik.models.kinds import kind_of
 from slonik.models.task_config import FILE_NAME, TaskConfig
 
 Row = Mapping[str, Any]
@@ -74,13 +73,13 @@ def open_predictor(
 
 def _as_it_is(task: str, model: str, batch_size: int) -> Predictor:
     from slonik.finetuning.answering import words_answerer
-    from slonik.models.text_model import answers_in_words, load_text_model
+    from slonik.models.text_model import load_text_model
 
-    found = models.resolve(model)
-    if not answers_in_words(found):
+    kind = kind_of(model)
+    if not kind.writes:
         how = f"slonik finetune {model} --task {task}"
         raise SlonikError(f"{model} is an encoder without a head for {task}: make one with `{how}`")
-    answerer = words_answerer(load_text_model(found), lookup(task, TASKS, "task").id, None, batch_size)
+    answerer = words_answerer(load_text_model(model), lookup(task, TASKS, "task").id, None, batch_size)
     return OfficialPredictor(task, answerer)
 
 

@@ -23,6 +23,7 @@ from slonik.core.passport import Passport, Step
 from slonik.data.annotations.document import Document
 from slonik.data.annotations.training_texts import write_training_texts
 from slonik.finetuning.train import prepared, train_config
+from slonik.models.kinds import kind_of
 from slonik.models.task_config import TaskConfig
 from slonik.models.task_model import TaskModel, new_task_model, save_task_model
 from slonik.tagging.config import Lesson, System
@@ -94,9 +95,9 @@ def new_tagger(
         return new_bilstm(labels, sizes, features, seed=seed, name=system.name)
     assert system.model is not None
     tuning = system.full_tuning()
-    encoder = models.load(system.model)
-    if getattr(encoder.model.config, "is_encoder_decoder", False):
+    if kind_of(system.model).stack == "encoder-decoder":
         raise SlonikError(f"{system.model} is an encoder with a decoder (T5): a tagger needs an encoder alone")
+    encoder = models.load(system.model)
     states = int(encoder.model.config.num_hidden_layers) + 1 if system.all_layers else 0
     head = {"crf": system.crf, "layers": states, **tuning.head, "names": system.names}
     config = TaskConfig(
@@ -211,7 +212,7 @@ def open_neural(folder: str | Path) -> NeuralTagger:
 
 
 def _collate(tagger: NeuralTagger) -> Callable[[Sequence[Example]], Batch]:
-    pad = tagger.model.encoder._pad if isinstance(tagger.model, TaskModel) else 0
+    pad = tagger.model.encoder.pad_id if isinstance(tagger.model, TaskModel) else 0
     padded = PadFields({"input_ids": pad, "tags": NO_LABEL})
 
     def collate(examples: Sequence[Example]) -> Batch:
