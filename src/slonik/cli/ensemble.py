@@ -54,8 +54,7 @@ def ensemble(
 
 def _show(ensembles: Mapping[str, TaskEnsemble], records: list) -> None:  # type: ignore[type-arg]
     from slonik.reporting.scores import difference_tables, score_tables
-    from slonik.reporting.table import Cell, Row, Table
-    from slonik.reporting.terminal import print_table
+    from slonik.reporting.table import Cell, Row, Table, print_table
 
     for task, one in ensembles.items():
         names = [f"{number + 1}: {name}" for number, name in enumerate(one.members)]

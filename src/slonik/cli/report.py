@@ -30,16 +30,13 @@ def report(
 
     Reads result files and passports only. Figures of the same task on different data are refused.
     """
-    from slonik.core.atomic import write_text
     from slonik.core.errors import SlonikError
+    from slonik.core.files import write_text
     from slonik.core.records import write_records
     from slonik.evaluation.seed_order import seed_orders
-    from slonik.reporting.collect import collect
-    from slonik.reporting.markdown import to_markdown
-    from slonik.reporting.morocco import warnings_of
-    from slonik.reporting.overview import overview, overview_tables, write_plots
-    from slonik.reporting.resources import headlines
-    from slonik.reporting.terminal import print_table
+    from slonik.reporting.overview import collect, overview, overview_tables, write_plots
+    from slonik.reporting.resources import headlines, warnings_of
+    from slonik.reporting.table import print_table, to_markdown
 
     found = collect(results, suites=suite or ())
     if not found.records:
@@ -73,7 +70,7 @@ def report(
 def _published(records: list[Record]) -> list[Record]:
     """Published rows of the suites that are in `records`, for the tasks that were measured."""
     from slonik.core.records import Record
-    from slonik.evaluation.encodechka.published import PUBLISHED
+    from slonik.evaluation.encodechka.tasks import PUBLISHED
     from slonik.evaluation.russian_superglue.published import published_records
 
     boards = published_records() if any(record.suite == "russian_superglue" for record in records) else []

@@ -157,12 +157,9 @@ def _show(
     published: bool,
 ) -> None:  # fmt: skip
     from slonik.evaluation.russian_superglue import describe
-    from slonik.evaluation.russian_superglue.category_tables import category_tables
     from slonik.evaluation.russian_superglue.published import published_records
-    from slonik.reporting.leaderboard import rank_tables
-    from slonik.reporting.scores import difference_tables, score_tables
-    from slonik.reporting.table import Cell, Row, Table
-    from slonik.reporting.terminal import print_table
+    from slonik.reporting.scores import category_tables, difference_tables, rank_tables, score_tables
+    from slonik.reporting.table import Cell, Row, Table, print_table
 
     rows = tuple(Row(tuple(Cell(text) for text in line)) for line in describe.lines(list(parts.values())))
     print_table(Table("What is measured on", describe.COLUMNS, rows))

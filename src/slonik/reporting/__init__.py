@@ -1,5 +1,5 @@
 """Tables, plots, pages and model cards from result records. Reads result files only: it runs and loads no model.
 
-Public functions live in their own modules and are imported from there: `compression.compression` (the report of
-one compression), `collect.collect` (result files and run folders), `model_card.model_card`.
+`table` is the one table type and `formatting` how values are written; `scores` and `resources` make tables of records,
+`trade_offs` and `plots` pictures, `page` and `model_card` documents, `overview` what `slonik report` shows.
 """

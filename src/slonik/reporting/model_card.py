@@ -6,20 +6,19 @@ and which command makes it again. What is not known is not claimed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from slonik.core.atomic import write_text
-from slonik.core.passport import Passport
-from slonik.reporting.figures import count, size
-from slonik.reporting.lineage import lineage_table
-from slonik.reporting.markdown import escape, to_markdown
+from slonik.core.files import write_text
+from slonik.core.passport import Passport, Step
+from slonik.reporting.formatting import count, duration, size
 from slonik.reporting.resources import resources_tables
 from slonik.reporting.scores import difference_tables, score_tables
-from slonik.reporting.table import Cell, Table, row
+from slonik.reporting.table import Table, escape_markdown, to_markdown
 from slonik.text.sentence_config import SentenceConfig
 
 FILE_NAME = "README.md"
@@ -51,14 +50,14 @@ def model_card(
     licence = license_name or next((s.license for s in reversed(passport.lineage) if s.license), None)
     parts = [
         _front_matter(passport, licence),
-        f"# {escape(passport.name)}\n",
+        f"# {escape_markdown(passport.name)}\n",
         _about(passport, licence),
         to_markdown(_shape(facts, sentence, loader), heading="##"),
         _usage(passport, sentence, loader),
         _measured(passport),
         to_markdown(lineage_table(passport.lineage), heading="##") if passport.lineage else "",
         _block("Do it again", "\n".join(commands), "sh") if commands else "",
-        "## Limits\n\n" + "".join(f"- {escape(limit)}\n" for limit in limits) if limits else "",
+        "## Limits\n\n" + "".join(f"- {escape_markdown(limit)}\n" for limit in limits) if limits else "",
     ]
     text = "\n".join(part for part in parts if part)
     if folder is not None:
@@ -83,15 +82,15 @@ def _front_matter(passport: Passport, licence: str | None) -> str:
 def _about(passport: Passport, licence: str | None) -> str:
     # A path of the machine that made it says nothing to a reader; the folder's name does.
     parent = Path(passport.origin).name if passport.origin.startswith(("/", ".")) else passport.origin
-    origin = f", made from {escape(parent)}" if parent and parent != passport.name else ""
+    origin = f", made from {escape_markdown(parent)}" if parent and parent != passport.name else ""
     licences = sorted({step.license for step in passport.lineage if step.license})
-    known = f" Licences that its lineage names: {escape(', '.join(licences))}." if licences else ""
+    known = f" Licences that its lineage names: {escape_markdown(', '.join(licences))}." if licences else ""
     unknown = "" if licence else " No licence is recorded for the weights: find out before you share it."
     return f"A Russian sentence encoder{origin}, by slonik.{known}{unknown}\n"
 
 
 def _shape(facts: Mapping[str, Any], sentence: SentenceConfig, loader: str) -> Table:
-    rows = []
+    lines: list[tuple[str, str]] = []
     for key, name, write in (
         ("parameters", "parameters", count),
         ("embedding_parameters", "in embeddings", count),
@@ -102,20 +101,20 @@ def _shape(facts: Mapping[str, Any], sentence: SentenceConfig, loader: str) -> T
         ("hidden", "hidden size", str),
         ("heads", "heads", str),
         ("ffn", "feed-forward size", str),
-        ("vocab", "pieces in the vocabulary", "{:,}".format),
+        ("vocab", "tokens in the vocabulary", "{:,}".format),
         ("dimension", "dimensions of a vector", str),
     ):
         if facts.get(key) is not None:
-            rows.append(row(name, [Cell(write(facts[key]))]))  # type: ignore[operator]
+            lines.append((name, write(facts[key])))  # type: ignore[operator]
     prefixes = ", ".join(f"{name}: {text!r}" for name, text in sentence.prefixes.items()) or "none"
     default = f", used by default: {sentence.default_prefix}" if sentence.default_prefix else ""
-    rows += [
-        row("pooling", [Cell(sentence.pooling + (", normalised" if sentence.normalize else ""))]),
-        row("tokens per text, at most", [Cell(str(sentence.max_length))]),
-        row("prefixes", [Cell(prefixes + default)]),
-        row("loads with", [Cell(loader)]),
+    lines += [
+        ("pooling", sentence.pooling + (", normalised" if sentence.normalize else "")),
+        ("tokens per text, at most", str(sentence.max_length)),
+        ("prefixes", prefixes + default),
+        ("loads with", loader),
     ]
-    return Table("What it is", ("", ""), tuple(rows))
+    return Table.of("What it is", ("", ""), lines)
 
 
 def _usage(passport: Passport, sentence: SentenceConfig, loader: str) -> str:
@@ -147,16 +146,21 @@ def _measured(passport: Passport) -> str:
 
 
 def _block(title: str, text: str, language: str) -> str:
-    fence = "`" * max(3, max((len(run) + 1 for run in _backticks(text)), default=0))
+    fence = "`" * max(3, max((len(run) + 1 for run in re.findall("`+", text)), default=0))
     return f"## {title}\n\n{fence}{language}\n{text}\n{fence}\n"
 
 
-def _backticks(text: str) -> list[str]:
-    runs, current = [], ""
-    for letter in text + " ":
-        if letter == "`":
-            current += letter
-        elif current:
-            runs.append(current)
-            current = ""
-    return runs
+def lineage_table(steps: Iterable[Step]) -> Table:
+    """What was run, oldest first, with which seed and inputs; hashes are cut to twelve digits."""
+    lines = [
+        (
+            step.command,
+            ", ".join(f"{name} {value[:12]}" for name, value in step.inputs.items()) or "–",
+            step.seed,
+            None if step.seconds is None else duration(step.seconds),
+            step.license or "–",
+            step.version,
+        )
+        for step in steps
+    ]
+    return Table.of("Lineage", ("step", "inputs", "seed", "time", "licence", "slonik"), lines)

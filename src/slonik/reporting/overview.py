@@ -1,25 +1,136 @@
-"""Everything that was measured on several models, as tables for the terminal and as one HTML page."""
+"""What `slonik report` reads, result files and run folders, and shows: tables for the terminal, and one HTML page.
+
+A result file is a list of records (`--json`). A run folder is read through its `passport.json`, and through the
+`records.json` of a compression where there is one. What cannot be compared is refused. No weights, corpora or
+benchmark data are opened.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from slonik.compression.report.compression import drawn
-from slonik.core.atomic import write_bytes, write_text
-from slonik.core.records import Record
-from slonik.evaluation.russian_superglue.category_tables import category_tables
+from slonik.core.errors import SlonikError
+from slonik.core.files import write_bytes, write_text
+from slonik.core.passport import FILE_NAME as PASSPORT_FILE
+from slonik.core.passport import Passport
+from slonik.core.records import Record, merge_records, read_records
 from slonik.reporting import page, plots
-from slonik.reporting.canvas import Plot
-from slonik.reporting.collect import Results
-from slonik.reporting.figures import write
-from slonik.reporting.leaderboard import order_tables, rank_tables
-from slonik.reporting.lineage import lineage_table
-from slonik.reporting.morocco import morocco_table, warnings_of
-from slonik.reporting.resources import contender, headlines, resources_tables
-from slonik.reporting.scores import SHOWN_WHOLE, difference_tables, is_difference, is_published, score_tables
+from slonik.reporting.formatting import write
+from slonik.reporting.model_card import lineage_table
+from slonik.reporting.plots import Plot, drawn
+from slonik.reporting.resources import headlines, morocco_table, resources_tables, system_name, warnings_of
+from slonik.reporting.scores import (
+    SHOWN_WHOLE,
+    category_tables,
+    difference_tables,
+    is_difference,
+    is_published,
+    order_tables,
+    rank_tables,
+    score_tables,
+)
 from slonik.reporting.table import Table
 from slonik.reporting.trade_offs import TradeOff, disc_points, morocco_points, pareto_table, trade_offs
+
+RECORDS_FILE = "records.json"
+# Hashes that belong to the model; every other hash describes the task and must agree between models.
+MODEL_HASHES = frozenset({"weights", "model", "tokenizer", "checkpoint", "code"})
+
+
+@dataclass
+class Results:
+    """Everything that was read.
+
+    Attributes:
+        records: everything measured, a later file's replacing an earlier one's where the key is the same.
+        passports: of the run folders, in the order given.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    passports: list[Passport] = field(default_factory=list)
+
+
+def collect(paths: Sequence[str | Path], *, suites: Sequence[str] = ()) -> Results:
+    """Read result files and run folders.
+
+    Args:
+        suites: take records of these only; none named = all.
+
+    Raises:
+        SlonikError: a path that is neither, a broken file, or records that cannot stand in one table.
+    """
+    results = Results()
+    sources: list[tuple[str, list[Record]]] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            passport, records = _read_folder(path)
+            if passport is not None:
+                results.passports.append(passport)
+            sources.append((str(path), records))
+        else:
+            sources.append((str(path), read_records(path)))
+    if suites:
+        wanted = {name.replace("-", "_") for name in suites}
+        sources = [(where, [record for record in records if record.suite in wanted]) for where, records in sources]
+    check_comparable(sources)
+    for _, records in sources:
+        results.records = list(merge_records(results.records, records))
+    return results
+
+
+def _read_folder(folder: Path) -> tuple[Passport | None, list[Record]]:
+    has_passport, has_records = (folder / PASSPORT_FILE).is_file(), (folder / RECORDS_FILE).is_file()
+    if not has_passport and not has_records:
+        raise SlonikError(
+            f"{folder} holds neither {PASSPORT_FILE} nor {RECORDS_FILE}: give a checkpoint or --json files"
+        )
+    passport = Passport.read(folder) if has_passport else None
+    records = list(passport.records) if passport else []
+    if has_records:
+        records = list(merge_records(records, read_records(folder / RECORDS_FILE)))
+    return passport, records
+
+
+def check_comparable(sources: Iterable[tuple[str, Sequence[Record]]]) -> None:
+    """Check that the same task means the same everywhere, and the same name the same model.
+
+    Args:
+        sources: (where from, records).
+
+    Raises:
+        SlonikError: two records of one task with different hashes of data or protocol; or two records of one
+            model on one task with different hashes of the weights.
+    """
+    seen: dict[tuple[object, ...], tuple[str, str]] = {}
+    for where, records in sources:
+        for record in records:
+            if record.detail.get("published"):
+                continue
+            for name, value in record.hashes.items():
+                about_model = name in MODEL_HASHES
+                # Every engine of a speed measurement runs the same texts, so its variant does not part them.
+                place: tuple[object, ...] = (record.suite, record.task, record.layer, name)
+                if about_model:
+                    place = ("model", record.model, name)
+                elif record.suite != "resources":
+                    place = (*place, record.variant, record.metric)
+                known, first = seen.setdefault(place, (value, where))
+                if known == value:
+                    continue
+                if about_model:
+                    raise SlonikError(
+                        f"two different models are called {record.model!r} ({name} {known[:12]} in {first}, "
+                        f"{value[:12]} in {where}): measure one of them again under another name"
+                    )
+                task = f"{record.suite} {record.task}" + (f" ({record.variant})" if record.variant else "")
+                raise SlonikError(
+                    f"{task} was measured on different {name} ({known[:12]} in {first}, {value[:12]} in {where}): "
+                    "such scores do not belong in one table; measure both again the same way, or choose others "
+                    "with --suite"
+                )
+
 
 _MAIN_COSTS = ("ms per text", "bytes on disk")
 
@@ -78,12 +189,12 @@ def overview(results: Results, *, title: str = "Results", path: str | Path | Non
     drawings = overview_plots(results)
     own = [record for record in results.records if not is_published(record)]
     names = list(dict.fromkeys(record.model for record in own if not is_difference(record)))
-    lead = [f"{len(own)} figures of {len(names)} model{'s' if len(names) != 1 else ''}: {', '.join(names)}."]
+    lead = [f"{len(own)} measurements of {len(names)} model{'s' if len(names) != 1 else ''}: {', '.join(names)}."]
     blocks = [
         page.section("Side by side", *(page.paragraph(line) for line in headlines(results.records))),
         *(page.section(table.title, page.table(table)) for table in overview_tables(results)),
         page.split(*(page.section(plot_title(name), page.figure(plot)) for name, plot in drawings.items())),
-        _doubts(results.records),
+        _warnings(results.records),
         *(
             page.section(f"Lineage of {passport.name}", page.table(lineage_table(passport.lineage)))
             for passport in results.passports
@@ -130,13 +241,13 @@ def _speed_bars(records: Sequence[Record]) -> list[plots.Bar]:
     machines = {(r.detail.get("machine"), r.detail.get("threads")) for r in found}
     if len(found) < 2 or len(machines) > 1:
         return []
-    return [plots.Bar(contender(r), float(r.value or 0), r.low, r.high) for r in found]
+    return [plots.Bar(system_name(r), float(r.value or 0), r.low, r.high) for r in found]
 
 
 def _gib(value: float) -> str:
     return f"{value:.1f}gb" if value >= 0.1 else f"{1024 * value:.0f}mb"
 
 
-def _doubts(records: Sequence[Record]) -> str:
+def _warnings(records: Sequence[Record]) -> str:
     sentences = warnings_of(records)
-    return page.section("Doubts", *(page.paragraph(sentence) for sentence in sentences)) if sentences else ""
+    return page.section("Warnings", *(page.paragraph(sentence) for sentence in sentences)) if sentences else ""

@@ -9,7 +9,7 @@ from html import escape
 from importlib import resources
 
 from slonik.core.version import __version__
-from slonik.reporting.canvas import Plot
+from slonik.reporting.plots import Plot
 from slonik.reporting.table import Cell, Table
 
 # The page may load nothing, not even by mistake.
@@ -18,7 +18,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 @dataclass(frozen=True)
 class Tile:
-    """One headline figure: what it is, its value, and a line under it."""
+    """One headline number: what it is, its value, and a line under it."""
 
     name: str
     value: str
@@ -47,7 +47,7 @@ def page(title: str, *, eyebrow: str, lead: Sequence[str], blocks: Iterable[str]
 
 
 def tiles(items: Sequence[Tile]) -> str:
-    """Headline figures in a grid."""
+    """Headline numbers in a grid."""
     cells = "".join(
         f'<div class="tile"><span>{escape(item.name)}</span><b>{escape(item.value)}</b>'
         f"<span>{escape(item.below)}</span></div>"
@@ -96,7 +96,7 @@ def table(content: Table, *, titled: bool = False) -> str:
     heads = "".join(f'<th scope="col">{_breakable(name)}</th>' for name in content.columns)
     rows = []
     for row in content.rows:
-        kind = ' class="published"' if row.published else ""
+        kind = ' class="published"' if row.published else ' class="baseline"' if row.baseline else ""
         rows.append(f"<tr{kind}>{''.join(_cell(cell) for cell in row.cells)}</tr>")
     notes = "".join(paragraph(note, note=True) for note in content.notes)
     title = f"<h2>{escape(content.title)}</h2>" if titled else ""

@@ -1,13 +1,128 @@
-"""The report's plots: MOROCCO's discs, Pareto front, before and after, curves, bars. Nothing is computed here."""
+"""Plots: MOROCCO's discs, Pareto front, before and after, curves, bars; as PNG and as SVG. Nothing is computed here.
+
+The PNG has light colours. The colours of the SVG are the page's CSS variables: it follows the reader's light or dark
+theme, uses the page's font, and has ids of its own, so that several can stand in one page. Needs matplotlib (the
+`evaluate` extra).
+"""
 
 from __future__ import annotations
 
+import importlib.util
+import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from html import escape
 from typing import Any
 
-from slonik.compression.report.curve import CurvePoint
-from slonik.reporting.canvas import Colours, Plot
+from slonik.core.errors import MissingExtra
+from slonik.core.hashing import sha256_bytes
+
+WIDTH = 4.6  # inches; small, so that letters stay readable on a phone
+
+
+@dataclass(frozen=True)
+class Colours:
+    """The colours of one drawing; `series` in the order in which they are used."""
+
+    ink: str
+    muted: str
+    grid: str
+    surface: str
+    series: tuple[str, ...]
+
+
+_LIGHT = Colours("#1c2330", "#667085", "#e3e7ee", "#ffffff", ("#2563c9", "#d9622b", "#1a8a6a", "#8a4fc4", "#b3891a"))
+# Stand-ins that are replaced by CSS variables in the SVG.
+_THEMED = Colours("#010101", "#010102", "#010103", "#010104", tuple(f"#0102{index:02x}" for index in range(5)))
+_VARIABLES = {
+    _THEMED.ink: "var(--ink)", _THEMED.muted: "var(--muted)", _THEMED.grid: "var(--grid)",
+    _THEMED.surface: "var(--surface)", **{colour: f"var(--s{i + 1})" for i, colour in enumerate(_THEMED.series)},
+}  # fmt: skip
+
+
+Draw = Callable[[Any, Colours], None]
+
+
+class Plot:
+    """A drawing that is rendered when its PNG or SVG is asked for.
+
+    Args:
+        draw: draws on matplotlib axes with the given colours.
+        alt: what is shown, in words.
+        height: in inches.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+
+    def __init__(self, draw: Draw, alt: str, height: float) -> None:
+        if importlib.util.find_spec("matplotlib") is None:
+            raise MissingExtra("drawing plots", "evaluate", "matplotlib")
+        self.alt = alt
+        self._draw = draw
+        self._height = height
+
+    @cached_property
+    def png(self) -> bytes:
+        """For files: light colours, 200 dots per inch."""
+        return _render(self._draw, self._height, _LIGHT, "png")
+
+    @cached_property
+    def svg(self) -> str:
+        """For a page: colours are CSS variables."""
+        return _themed(_render(self._draw, self._height, _THEMED, "svg"), self.alt)
+
+
+def drawn(draw: Callable[[], Plot]) -> Plot | None:
+    """A plot, or None where matplotlib is not installed: a report without pictures is still a report."""
+    try:
+        return draw()
+    except MissingExtra:
+        return None
+
+
+def _render(draw: Draw, height: float, colours: Colours, kind: str) -> bytes:
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    salt = sha256_bytes(repr((height, kind)).encode())[:8]
+    # A name is not a formula, whatever dollar signs it has.
+    settings: dict[Any, Any] = {
+        "svg.fonttype": "none", "svg.hashsalt": salt, "font.size": 8.5, "axes.unicode_minus": True,
+        "text.parse_math": False,
+    }  # fmt: skip
+    with matplotlib.rc_context(settings):
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        figure.patch.set_alpha(0.0 if kind == "svg" else 1.0)
+        figure.patch.set_facecolor(colours.surface)
+        axes = figure.subplots()
+        axes.set_facecolor("none")
+        draw(axes, colours)
+        stream = io.BytesIO()
+        # No dates: the same values give the same file.
+        metadata = {"Date": None} if kind == "svg" else {"Software": None}
+        figure.savefig(stream, format=kind, dpi=200, metadata=metadata)
+    return stream.getvalue()
+
+
+def _themed(svg: bytes, alt: str) -> str:
+    """The SVG element alone, with CSS variables for colours, the page's font, and names of its own for its parts."""
+    text = svg.decode("utf-8")
+    text = text[text.index("<svg") :]
+    for colour, variable in _VARIABLES.items():
+        text = text.replace(colour, variable)
+    text = re.sub(r"font: ((?:\w+ )*[\d.]+px) [^;\"]*", r"font: \1 var(--font)", text)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    own = sha256_bytes(text.encode())[:8]
+    text = re.sub(r'\bid="([^"]+)"', rf'id="p{own}-\1"', text)
+    text = re.sub(r'(xlink:href|href)="#([^"]+)"', rf'\1="#p{own}-\2"', text)
+    text = re.sub(r"url\(#([^)]+)\)", rf"url(#p{own}-\1)", text)
+    head, rest = text.split(">", 1)
+    head = re.sub(r'\s(?:width|height)="[^"]*"', "", head)
+    return f'{head} role="img" aria-label="{escape(alt, quote=True)}">{rest}'
+
 
 _MOROCCO_AREA = 200  # points squared per GiB, as in the original
 
@@ -32,7 +147,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Bar:
-    """One figure with its interval."""
+    """One value with its interval."""
 
     label: str
     value: float
@@ -84,7 +199,7 @@ def pareto(points: Sequence[Point], *, x_label: str, y_label: str, less_x_is_bet
 
 
 def before_after(rows: Mapping[str, tuple[Bar, Bar]], *, labels: tuple[str, str]) -> Plot:
-    """Two figures per task with their intervals, one line per task."""
+    """Two values per task with their intervals, one line per task."""
 
     def draw(axes: Any, colours: Colours) -> None:
         for place, pair in enumerate(reversed(list(rows.values()))):
@@ -100,22 +215,21 @@ def before_after(rows: Mapping[str, tuple[Bar, Bar]], *, labels: tuple[str, str]
     return Plot(draw, f"scores of {labels[0]} and {labels[1]} on {', '.join(rows)}", 0.9 + 0.34 * len(rows))
 
 
-def curve(points: Sequence[CurvePoint], *, x_label: str, figures: Sequence[str]) -> Plot:
-    """Held-out figures during training."""
+def curve(series: Mapping[str, Sequence[tuple[float, float]]], *, x_label: str) -> Plot:
+    """Values during training: name -> (x, y) of each evaluation; as many series as there are colours."""
 
     def draw(axes: Any, colours: Colours) -> None:
-        names = list(figures)[: len(colours.series)]
-        for name, colour in zip(names, colours.series, strict=False):
-            known = [(point.compute, point.figures[name]) for point in points if name in point.figures]
-            axes.plot(*zip(*known, strict=True), color=colour, lw=1.8, marker="o", ms=2.8)
+        shown = list(zip(series, colours.series, strict=False))
+        for name, colour in shown:
+            axes.plot(*zip(*series[name], strict=True), color=colour, lw=1.8, marker="o", ms=2.8)
         _axes(axes, colours, x_label, "")
-        _legend(axes, colours, list(zip(names, colours.series, strict=False)))
+        _legend(axes, colours, shown)
 
-    return Plot(draw, f"{', '.join(figures)} against {x_label}", 3.0)
+    return Plot(draw, f"{', '.join(series)} against {x_label}", 3.0)
 
 
 def bars(rows: Sequence[Bar], *, x_label: str, write: Callable[[float], str]) -> Plot:
-    """Horizontal bars with their intervals and figures."""
+    """Horizontal bars with their intervals and values."""
 
     def draw(axes: Any, colours: Colours) -> None:
         for place, bar in enumerate(reversed(rows)):

@@ -1,12 +1,15 @@
-"""Speed, memory and size of contenders as a table, with the ratios to one of them as the headline."""
+"""Speed, memory and size: systems side by side with the ratios to one of them, and MOROCCO's measurements.
+
+A system is a model with the engine that runs it. Reads records only.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 from slonik.core.records import Record
-from slonik.reporting.figures import cell, interval, times, write
-from slonik.reporting.table import ABSENT, Cell, Table, row
+from slonik.reporting.formatting import cell, difference_cell, interval, times
+from slonik.reporting.table import Content, Table
 
 SUITE = "resources"
 # (task, metric) -> heading.
@@ -22,7 +25,7 @@ COLUMNS: dict[tuple[str, str], str] = {
     ("size", "bytes"): "on disk",
 }
 _SAME = 0.005  # ratios nearer to 1 than this go without saying
-_FASTER = "times faster"
+_RATIO = ("batch_1", "ratio")
 # Better, worse, and what is said where the interval holds 1.
 _WORDS = {
     "batch_1": ("faster at batch 1", "slower at batch 1", "the speed at batch 1"),
@@ -36,8 +39,8 @@ _UNSURE = "no sure difference"
 _RUNS_FOR_95 = 6
 
 
-def contender(record: Record) -> str:
-    """Name of the contender: "model [engine]", or one of them where they are the same."""
+def system_name(record: Record) -> str:
+    """Name of a system: "model [engine]", or one of them where they are the same."""
     return record.model if record.variant in ("", record.model) else f"{record.model} [{record.variant}]"
 
 
@@ -52,28 +55,21 @@ def resources_tables(records: Iterable[Record]) -> list[Table]:
 
 
 def _table(records: Sequence[Record], machine: str, threads: str) -> Table:
-    figures = {(contender(record), record.task, record.metric): record for record in records}
-    names = list(dict.fromkeys(contender(record) for record in records))
-    columns = {key: heading for key, heading in COLUMNS.items() if any((name, *key) in figures for name in names)}
-    ratios = any((name, "batch_1", "ratio") in figures for name in names)
-    rows = []
-    for name in names:
-        cells = [cell(figures.get((name, *key))) for key in columns]
-        if ratios:
-            cells.insert(0, _ratio_cell(figures.get((name, "batch_1", "ratio"))))
-        rows.append(row(name, cells))
-    headings = ("model [engine]", *([_FASTER] if ratios else []), *columns.values())
-    return Table("Speed and memory", headings, tuple(rows), tuple(_notes(records, machine, threads)))
+    found = {(system_name(record), record.task, record.metric): record for record in records}
+    names = list(dict.fromkeys(name for name, *_ in found))
+    headings = {_RATIO: "times faster"} | COLUMNS
+    columns = {key: words for key, words in headings.items() if any((name, *key) in found for name in names)}
 
+    def content(name: str, key: tuple[str, str]) -> Content:
+        record = found.get((name, *key))
+        if key != _RATIO:
+            return cell(record)
+        return difference_cell(record, zero=1) if record is not None else "1×"
 
-def _ratio_cell(record: Record | None) -> Cell:
-    if record is None:
-        return Cell("1×")
-    found = cell(record)
-    if record.low is None or record.high is None:
-        return found
-    mark = "better" if record.low > 1 else "worse" if record.high < 1 else ""
-    return Cell(found.text, found.spread, mark)  # type: ignore[arg-type]
+    notes = _notes(records, machine, threads)
+    return Table.grid(
+        "Speed and memory", "model [engine]", {name: name for name in names}, columns, content, notes=notes
+    )
 
 
 def _notes(records: Sequence[Record], machine: str, threads: str) -> list[str]:
@@ -87,25 +83,25 @@ def _notes(records: Sequence[Record], machine: str, threads: str) -> list[str]:
         over = (
             f"median of {rounds} rounds with its {level(rounds)} interval" if rounds > 1 else "one round, no interval"
         )
-        notes.append(f"{latency.n} texts one by one, {over}; texts/s at each contender's best batch size")
+        notes.append(f"{latency.n} texts one by one, {over}; texts/s at each system's best batch size")
     if machine:
         notes.append(f"{threads} thread{'' if threads == '1' else 's'} on {machine}")
     return notes
 
 
 def headlines(records: Iterable[Record]) -> list[str]:
-    """One sentence per contender that was compared: how many times faster, leaner, smaller it is."""
+    """One sentence per system that was compared: how many times faster, leaner, smaller it is."""
     found: dict[tuple[str, str], list[str]] = {}
     closeness: dict[str, str] = {}
     for record in records:
         if record.suite != SUITE or record.value is None:
             continue
         if record.metric == "cosine":
-            closeness[contender(record)] = f"cosine {record.value:.4f} to it"
+            closeness[system_name(record)] = f"cosine {record.value:.4f} to it"
         if record.metric != "ratio" or record.task not in _WORDS:
             continue
         if phrase := _phrase(record):
-            found.setdefault((contender(record), str(record.detail.get("against"))), []).append(phrase)
+            found.setdefault((system_name(record), str(record.detail.get("against"))), []).append(phrase)
     return [
         f"{name} against {against}: {'; '.join([*phrases, *([closeness[name]] if name in closeness else [])])}"
         for (name, against), phrases in found.items()
@@ -136,12 +132,33 @@ def level(runs: int) -> str:
     return f"{0.95 if runs >= _RUNS_FOR_95 else 1 - 2 ** (1 - runs):.0%}".replace("%", " %")
 
 
-def figure_of(records: Iterable[Record], task: str, metric: str) -> Cell:
-    """The cell of the first record of this task and metric; a dash where there is none."""
-    found = next((record for record in records if (record.task, record.metric) == (task, metric)), None)
-    return cell(found) if found is not None else ABSENT
+MOROCCO = "morocco"
+_MOROCCO_COLUMNS = {"init_time": "init, s", "rps": "records/s", "gpu_ram": "GPU memory, GiB", "ram": "memory, GiB"}
 
 
-def written(record: Record) -> str:
-    """A record's figure as text."""
-    return "–" if record.value is None else write(record.metric, record.value)
+def morocco_table(records: Iterable[Record]) -> Table:
+    """One row per model and task; medians with their 95 % intervals over runs."""
+    found = {(record.model, record.task, record.metric): record for record in records if record.suite == MOROCCO}
+    fewest = min((one.n for one in found.values() if one.low is not None and one.n), default=0)
+    spread = f"median over runs and its {level(fewest)} interval" if fewest else "median over runs"
+    return Table.grid(
+        "MOROCCO",
+        ("model", "task"),
+        {place: place for place in sorted({(model, task) for model, task, _ in found})},
+        _MOROCCO_COLUMNS,
+        lambda place, metric: cell(found.get((*place, metric))),
+        notes=[f"{spread}; init and memory from runs on one record, by the published rule"],
+    )
+
+
+def warnings_of(records: Sequence[Record]) -> list[str]:
+    """What is doubtful or missing, one sentence each, with the model and task it is about."""
+    found = []
+    for record in records:
+        where = " ".join(part for part in (record.model, record.task, record.metric) if part)
+        warnings = list(record.detail.get("warnings", []))
+        if record.value is None and record.detail.get("reason") not in warnings:
+            warnings.append(record.detail.get("reason", "no figure"))
+        if record.metric != "gpu_ram" or record.value is not None:  # without a GPU there is nothing to warn of
+            found += [f"{where}: {warning}" for warning in warnings]
+    return found

@@ -1,15 +1,20 @@
-"""A table as data: what the terminal, Markdown and HTML renderers all draw.
+"""The one table type: finished text in cells, an interval beside each figure, drawn on a terminal and as Markdown.
 
-Cells are finished text; a cell that is a figure has its interval beside it. Nothing is computed here.
+`Table.of` takes lines as they are; `Table.grid` asks for the cell of each row and column. Tables of result records are
+made by `scores.record_table`, cells of figures by `formatting`, the HTML of a table by `page.table`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import sys
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import IO, Any, Literal, TypeVar
 
-Mark = Literal["", "best", "better", "worse", "doubt", "absent"]
+Mark = Literal["", "best", "better", "worse", "warning", "absent"]
+R = TypeVar("R")
+C = TypeVar("C")
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,7 @@ class Cell:
         text: the figure or the words.
         spread: its interval, e.g. "[.81, .83]"; drawn smaller.
         mark: "best" (on the Pareto front, or first), "better" / "worse" (a difference whose interval excludes 0),
-            "doubt" (a figure with a warning), "absent".
+            "warning" (a figure with a warning), "absent".
     """
 
     text: str
@@ -33,14 +38,17 @@ class Cell:
 
 
 ABSENT = Cell("–", mark="absent")
+Content = Cell | str | int | None
+"""What stands for a cell: text and whole numbers are written as they are, None is a dash."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row; `published` rows were not measured here."""
+    """One row; `published` rows were not measured here, `baseline` rows are there to compare with."""
 
     cells: tuple[Cell, ...]
     published: bool = False
+    baseline: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,120 @@ class Table:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
 
+    @classmethod
+    def of(
+        cls, title: str, columns: Sequence[str], lines: Iterable[Sequence[Content]], notes: Iterable[str] = ()
+    ) -> Table:
+        """A table of lines that are finished: one content per column."""
+        rows = tuple(Row(tuple(_cell(content) for content in line)) for line in lines)
+        return cls(title, tuple(columns), rows, tuple(notes))
 
-def row(name: str, cells: Sequence[Cell], *, published: bool = False) -> Row:
-    """A row that starts with its name."""
-    return Row((Cell(name), *cells), published)
+    @classmethod
+    def grid(
+        cls,
+        title: str,
+        corner: str | Sequence[str],
+        rows: Mapping[R, str | Sequence[str]],
+        columns: Mapping[C, str],
+        cell: Callable[[R, C], Content],
+        *,
+        notes: Iterable[str] = (),
+        published: Container[R] = (),
+        baselines: Container[R] = (),
+    ) -> Table:
+        """A table with a row per key of `rows` and a column per key of `columns`.
+
+        Args:
+            corner: heading of the column that names the rows; several where the names have several parts.
+            rows, columns: key -> what is written for it.
+            cell: what stands in a row and column, both by their keys; None where there is nothing.
+            published, baselines: rows to be marked as such.
+        """
+        corners, names = _parts(corner), {key: _parts(name) for key, name in rows.items()}
+        lines = tuple(
+            Row(
+                (*map(Cell, name), *(_cell(cell(key, column)) for column in columns)),
+                published=key in published,
+                baseline=key in baselines,
+            )
+            for key, name in names.items()
+        )
+        return cls(title, (*corners, *columns.values()), lines, tuple(notes))
+
+
+def _parts(name: str | Sequence[str]) -> tuple[str, ...]:
+    return (name,) if isinstance(name, str) else tuple(name)
+
+
+def _cell(content: Content) -> Cell:
+    if content is None:
+        return ABSENT
+    return content if isinstance(content, Cell) else Cell(str(content))
+
+
+# On a terminal.
+
+_STYLES = {"": "", "best": "bold", "better": "green", "worse": "red", "warning": "yellow", "absent": "dim"}
+_WIDEST = 400  # columns where the output goes to a file or a pipe
+
+
+def print_table(table: Table, stream: IO[str] | None = None) -> None:
+    """Write `table` to `stream` (default: standard output), notes under it; as wide as it is where that is a file."""
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    target = stream if stream is not None else sys.stdout
+    console = Console(file=target, highlight=False, width=None if target.isatty() else _WIDEST)
+    drawn = RichTable(title=Text(table.title), title_justify="left", title_style="bold", header_style="bold")
+    for index, heading in enumerate(table.columns):
+        drawn.add_column(Text(heading), justify="left" if index == 0 else "right", overflow="fold")
+    for row in table.rows:
+        style = "dim italic" if row.published else "dim" if row.baseline else ""
+        drawn.add_row(*(_terminal_text(cell) for cell in row.cells), style=style)
+    console.print(drawn)
+    for note in table.notes:
+        console.print(Text(note, style="dim"))
+
+
+def _terminal_text(cell: Cell) -> Any:
+    from rich.text import Text
+
+    text = Text(cell.text + (" !" if cell.mark == "warning" else ""), style=_STYLES[cell.mark])
+    if cell.spread:
+        text.append(f" {cell.spread}", style="dim")
+    return text
+
+
+# As GitHub Markdown.
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
+
+
+def to_markdown(table: Table, *, heading: str = "###") -> str:
+    """`table` with its title as a heading and its notes below; text is escaped."""
+    lines = [f"{heading} {escape_markdown(table.title)}", ""] if table.title else []
+    lines.append("| " + " | ".join(escape_markdown(name) for name in table.columns) + " |")
+    lines.append("|" + "|".join("---" if index == 0 else "---:" for index in range(len(table.columns))) + "|")
+    for row in table.rows:
+        cells = [_markdown_cell(cell) for cell in row.cells]
+        if row.published:
+            cells[0] = f"*{cells[0]}*"
+        lines.append("| " + " | ".join(cells) + " |")
+    for note in table.notes:
+        lines += ["", escape_markdown(note)]
+    return "\n".join(lines) + "\n"
+
+
+def escape_markdown(text: str) -> str:
+    """`text` so that Markdown shows it as it is, on one line."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = escape_markdown(cell.text)
+    if cell.mark == "best":
+        text = f"**{text}**"
+    if cell.mark == "warning":
+        text += " (!)"
+    return f"{text} {escape_markdown(cell.spread)}".strip()

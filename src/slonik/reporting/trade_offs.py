@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from statistics import mean, median
 
 from slonik.core.records import Record
-from slonik.reporting.figures import write
-from slonik.reporting.pareto import pareto_front
+from slonik.reporting.formatting import write
 from slonik.reporting.plots import Point
-from slonik.reporting.resources import contender
+from slonik.reporting.resources import system_name
 from slonik.reporting.scores import AVERAGES, is_difference, is_published, title_of
-from slonik.reporting.table import Cell, Table, row
+from slonik.reporting.table import Cell, Content, Table
 
 # Tasks on another scale (reading comprehension) or too quick to time: left out of the mean speed, as in the original.
 NOT_IN_MEAN_SPEED = frozenset({"muserc", "rucos", "parus"})
@@ -38,7 +37,7 @@ class TradeOff:
     Attributes:
         cost, score: names for the axes.
         less_is_better: of the cost.
-        metric: of the cost, for writing its figures.
+        metric: of the cost, for writing its values.
     """
 
     cost: str
@@ -72,7 +71,7 @@ def trade_offs(records: Sequence[Record]) -> list[TradeOff]:
     result = []
     for score_name, by_model in main_scores(records).items():
         for key, (cost_name, less_is_better) in COSTS.items():
-            costs = {contender(r): r for r in own if (r.task, r.metric) == key and r.model in by_model}
+            costs = {system_name(r): r for r in own if (r.task, r.metric) == key and r.model in by_model}
             points = [
                 Point(name, float(cost.value or 0), float(by_model[cost.model].value or 0))
                 for name, cost in costs.items()
@@ -86,23 +85,28 @@ def trade_offs(records: Sequence[Record]) -> list[TradeOff]:
 
 
 def pareto_table(found: Sequence[TradeOff]) -> Table:
-    """Which contenders are on the front of which trade-off: bold where no other is better on both."""
-    names = list(dict.fromkeys(point.label for trade in found for point in trade.points))
-    rows = []
-    for name in names:
-        cells = []
-        for trade in found:
-            point = next((p for p in trade.points if p.label == name), None)
-            text = "–" if point is None else f"{write('score', point.y)} at {write(trade.metric, point.x)}"
-            cells.append(Cell(text, mark="best" if point is not None and point.front else ""))
-        rows.append(row(name, cells))
+    """Which systems are on the front of which trade-off: bold where no other is better on both."""
+    points = {(point.label, number): point for number, trade in enumerate(found) for point in trade.points}
     several = len({trade.score for trade in found}) > 1
-    headings = (
+
+    def content(name: str, number: int) -> Content:
+        point = points.get((name, number))
+        if point is None:
+            return None
+        text = f"{write('score', point.y)} at {write(found[number].metric, point.x)}"
+        return Cell(text, mark="best" if point.front else "")
+
+    return Table.grid(
+        "Score against cost",
         "model [engine]",
-        *(f"{trade.score if several else trade.score.split(': ')[-1]} against {trade.cost}" for trade in found),
+        {label: label for trade in found for label in (point.label for point in trade.points)},
+        {
+            number: f"{trade.score if several else trade.score.split(': ')[-1]} against {trade.cost}"
+            for number, trade in enumerate(found)
+        },
+        content,
+        notes=["bold: on the Pareto front, no other is at least as good on both and better on one"],
     )
-    note = "bold: on the Pareto front, no other is at least as good on both and better on one"
-    return Table("Score against cost", headings, tuple(rows), (note,))
 
 
 def morocco_points(records: Sequence[Record]) -> list[Point]:
@@ -128,22 +132,15 @@ def morocco_points(records: Sequence[Record]) -> list[Point]:
 
 def disc_points(records: Sequence[Record]) -> tuple[str, list[Point]]:
     """The same picture for encoders: the score's name; texts per second, the average, and peak memory in GiB."""
+    memory = {system_name(r): r.value for r in records if (r.task, r.metric) == ("memory", "peak_bytes")}
+    rates = [r for r in records if (r.task, r.metric) == ("best_batch", "texts_per_second")]
     for score_name, by_model in main_scores(records).items():
         points = []
-        for record in records:
-            if (record.task, record.metric) != ("best_batch", "texts_per_second") or record.model not in by_model:
-                continue
-            memory = next(
-                (
-                    other.value
-                    for other in records
-                    if (other.task, other.metric) == ("memory", "peak_bytes") and contender(other) == contender(record)
-                ),
-                None,
-            )
-            if record.value and memory:
-                score = by_model[record.model].value or 0
-                points.append(Point(contender(record), record.value, score, area=memory / 2**30))
+        for record in rates:
+            name = system_name(record)
+            gib = (memory.get(name) or 0) / 2**30
+            if record.value and gib and record.model in by_model:
+                points.append(Point(name, record.value, by_model[record.model].value or 0, area=gib))
         if len(points) >= 2:
             return score_name, points
     return "", []
@@ -156,3 +153,15 @@ def fitness(score: float, rps: float, gib: float) -> float:
     score a fraction, memory in GiB.
     """
     return max(1.0, math.log(score * rps / gib)) if min(score, rps, gib) > 0 else 1.0
+
+
+def pareto_front(points: Sequence[tuple[float, float]], *, less_is_better: tuple[bool, bool]) -> list[bool]:
+    """For each point, whether no other point is at least as good on both criteria and better on one.
+
+    Args:
+        points: (first, second) of each model.
+        less_is_better: for each criterion; False = more is better.
+    """
+    signs = [-1.0 if less else 1.0 for less in less_is_better]
+    good = [(signs[0] * first, signs[1] * second) for first, second in points]
+    return [not any(other[0] >= own[0] and other[1] >= own[1] and other != own for other in good) for own in good]

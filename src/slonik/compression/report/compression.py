@@ -10,28 +10,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slonik.compression.report.before_after import (
+from slonik.compression.report.curve import CurvePoint, forecast
+from slonik.compression.report.tables import (
     COSTS,
     Names,
+    Stage,
     cost_table,
     find_score,
     is_own_score,
     main_difference,
     quality_tables,
     resource_value,
+    stages_table,
     verdict,
     vocabulary_table,
 )
-from slonik.compression.report.curve import CurvePoint, forecast
-from slonik.compression.report.stages import Stage, stages_table
-from slonik.core.atomic import write_text
-from slonik.core.errors import MissingExtra
+from slonik.core.files import write_text
 from slonik.core.passport import Step
 from slonik.core.records import Record
 from slonik.reporting import page, plots
-from slonik.reporting.canvas import Plot
-from slonik.reporting.figures import count, duration, share, significant, size
-from slonik.reporting.lineage import lineage_table
+from slonik.reporting.formatting import count, duration, share, significant, size
+from slonik.reporting.model_card import lineage_table
 from slonik.reporting.scores import title_of
 from slonik.reporting.table import Table
 
@@ -163,7 +162,7 @@ def _score_plot(table: Table, before: Sequence[Record], after: Sequence[Record],
             )
     if len(pairs) < 2:
         return ""
-    return page.figure(drawn(lambda: plots.before_after(pairs, labels=(facts.before, facts.after))))
+    return page.figure(plots.drawn(lambda: plots.before_after(pairs, labels=(facts.before, facts.after))))
 
 
 def _training(facts: CompressionFacts) -> str:
@@ -173,8 +172,8 @@ def _training(facts: CompressionFacts) -> str:
     names.sort(key=lambda name: name != facts.chosen_by)
     points = facts.curve
     unit, scale = ("minutes", 60.0) if facts.curve_unit == "seconds" else (facts.curve_unit, 1.0)
-    shown = [CurvePoint(point.compute / scale, point.figures) for point in points]
-    drawing = drawn(lambda: plots.curve(shown, x_label=f"training compute, {unit}", figures=names))
+    shown = {name: [(p.compute / scale, p.figures[name]) for p in points if name in p.figures] for name in names}
+    drawing = plots.drawn(lambda: plots.curve(shown, x_label=f"training compute, {unit}"))
     words = forecast(points, facts.chosen_by, facts.curve_unit) if facts.chosen_by in names else ""
     if facts.seconds:
         spent = ", ".join(f"{name} {duration(seconds)}" for name, seconds in facts.seconds.items())
@@ -187,12 +186,3 @@ def _vocabulary(facts: CompressionFacts) -> str:
     if not facts.trimming:
         return ""
     return page.section("Vocabulary", page.table(vocabulary_table(facts.trimming)))
-
-
-def drawn(draw: Any) -> Plot | None:
-    """A plot, or None where matplotlib is not installed: a report without pictures is still a report."""
-    try:
-        plot: Plot = draw()
-    except MissingExtra:
-        return None
-    return plot

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slonik.reporting.figures import count, duration, significant
+from slonik.reporting.formatting import count, duration, significant
 
 _FEWEST = 4
 _FLAT = 0.02  # exponent

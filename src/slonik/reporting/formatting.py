@@ -1,12 +1,13 @@
-"""How figures are written: scores with four digits, times and rates with three significant ones, bytes in MB.
+"""How values of metrics are written: scores with four digits, times and rates with three significant ones, bytes in MB.
 
-Every figure carries its interval where there is one, in the same unit.
+Every value carries its interval where there is one, in the same unit; cells of records are made here and nowhere else.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from slonik.core.records import Record
@@ -112,7 +113,7 @@ def write(metric: str, value: float) -> str:
 
 
 def interval(metric: str, low: float | None, high: float | None) -> str:
-    """The interval in brackets, "" where there is none."""
+    """The interval in brackets, "" where there is none; that of a score with three digits."""
     if low is None or high is None:
         return ""
     if metric not in WRITTEN:
@@ -120,11 +121,27 @@ def interval(metric: str, low: float | None, high: float | None) -> str:
     return f"[{write(metric, low)}, {write(metric, high)}]"
 
 
+def number_cell(metric: str, value: float | None, low: float | None = None, high: float | None = None) -> Cell:
+    """The cell of a value that is no record: value and interval as `metric` is written; a dash for None."""
+    return ABSENT if value is None else Cell(write(metric, value), interval(metric, low, high))
+
+
 def cell(record: Record | None) -> Cell:
-    """The cell of one record: figure and interval; a dash where there is no figure."""
+    """The cell of one record: value and interval; a dash where there is none; published values as they were printed."""
     if record is None or record.value is None:
         return ABSENT
     if record.detail.get("published"):
         return Cell(f"{record.value:.3f}")
-    mark = "doubt" if record.detail.get("warnings") else ""
-    return Cell(write(record.metric, record.value), interval(record.metric, record.low, record.high), mark)  # type: ignore[arg-type]
+    found = number_cell(record.metric, record.value, record.low, record.high)
+    return replace(found, mark="warning") if record.detail.get("warnings") else found
+
+
+def difference_cell(record: Record | None, zero: float = 0.0) -> Cell:
+    """A paired difference, marked better or worse where its interval leaves out `zero` (1 for a ratio)."""
+    if record is None or record.value is None:
+        return ABSENT
+    metric = record.metric if record.metric in WRITTEN else "difference"
+    found = number_cell(metric, record.value, record.low, record.high)
+    if record.low is None or record.high is None:
+        return found
+    return replace(found, mark="better" if record.low > zero else "worse" if record.high < zero else "")

@@ -11,19 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from slonik.core.records import Record
-from slonik.reporting.figures import cell, percent, share, signed, significant
+from slonik.reporting.formatting import cell, count, difference_cell, percent, share, signed, significant, size
 from slonik.reporting.scores import (
     AVERAGES,
     NOT_SCORES,
     columns_of,
-    difference_cell,
     heading,
     is_difference,
     is_fraction,
     is_published,
     title_of,
 )
-from slonik.reporting.table import ABSENT, Cell, Table, row
+from slonik.reporting.table import ABSENT, Cell, Table
 
 # (task, metric) of suite `resources` -> (name, whether less is better).
 COSTS: dict[tuple[str, str], tuple[str, bool]] = {
@@ -79,7 +78,7 @@ def cost_table(before: Sequence[Record], after: Sequence[Record], names: Names) 
             better = new.value < old.value if less_is_better else new.value > old.value
             same = share(old.value, new.value) == "same"
             gain = Cell(share(old.value, new.value), mark="" if same else "better" if better else "worse")
-        rows.append(row(name, [cell(old), cell(new), gain]))
+        rows.append((name, cell(old), cell(new), gain))
     measured = _resource(after, ("batch_1", "ms_per_text"))
     notes = []
     if measured is not None:
@@ -94,7 +93,7 @@ def cost_table(before: Sequence[Record], after: Sequence[Record], names: Names) 
         notes.append(
             f"FLOPs of the encoder on a text of {flops.detail['tokens']} tokens; the time beside it is measured"
         )
-    return Table("Size, speed and memory", ("", names.before, names.after, "change"), tuple(rows), tuple(notes))
+    return Table.of("Size, speed and memory", ("", names.before, names.after, "change"), rows, notes)
 
 
 def quality_tables(
@@ -112,20 +111,16 @@ def vocabulary_table(trimming: Mapping[str, Any]) -> Table:
         texts, before, after = cut["texts"], cut["tokens_before"], cut["tokens_after"]
         if not texts or not before:
             continue
-        rows.append(
-            row(
-                f"{name} ({texts:,} texts)",
-                [
-                    Cell(percent(cut["identical"] / texts)),
-                    Cell(f"{signed(100 * (after / before - 1), 2)} %"),
-                    Cell(percent(cut["unknown_before"] / before)),
-                    Cell(percent(cut["unknown_after"] / max(1, after))),
-                ],
-            )
-        )
+        rows.append((
+            f"{name} ({texts:,} texts)",
+            percent(cut["identical"] / texts),
+            f"{signed(100 * (after / before - 1), 2)} %",
+            percent(cut["unknown_before"] / before),
+            percent(cut["unknown_after"] / max(1, after)),
+        ))  # fmt: skip
     columns = ("held-out texts", "cut as before", "tokens", "<unk> before", "<unk> after")
     pieces = f"{trimming.get('pieces_before', 0):,} pieces before, {trimming.get('pieces_after', 0):,} after"
-    return Table("Vocabulary", columns, tuple(rows), (pieces,))
+    return Table.of("Vocabulary", columns, rows, (pieces,))
 
 
 def is_own_score(record: Record) -> bool:
@@ -155,12 +150,12 @@ def _quality(
         old, new = (find_score(records, suite, variant, key) for records in (before, after))
         cells = [cell(old), cell(new), _difference(old, new, differences)]
         cells += [cell(next((r for r in others if r.model == name and r.task == key[0]), None)) for name in peers]
-        rows.append(row(heading(key, keys), cells))
+        rows.append((heading(key, keys), *cells))
     notes = ["after minus before; 95 % intervals; coloured where a paired interval leaves out 0"]
     if peers:
         notes.append(f"{', '.join(peers)}: published, not measured here")
     headings = ("task", names.before, names.after, "difference", *(f"{name} (published)" for name in peers))
-    return Table(title_of(suite, variant), headings, tuple(rows), tuple(notes))
+    return Table.of(title_of(suite, variant), headings, rows, notes)
 
 
 def _difference(old: Record | None, new: Record | None, differences: Sequence[Record]) -> Cell:
@@ -207,3 +202,48 @@ def main_difference(
             name = f"{average} ({new.suite}{f', {new.variant}' if new.variant else ''})"
             return name, found.text, found.spread, old.value, new.value
     return None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A model on the way.
+
+    Attributes:
+        name: what was done so far.
+        parameters: how many; None for a file whose numbers are not counted.
+        bytes: of its weights on disk.
+        records: scores of it, the same tasks for every stage.
+    """
+
+    name: str
+    parameters: int | None
+    bytes: int
+    records: Sequence[Record] = ()
+
+
+def stages_table(stages: Sequence[Stage]) -> Table:
+    """A row per stage; bytes beside those of the first, agreement with it, and the average of the benchmark."""
+    if len(stages) < 2:
+        return Table("Step by step", ("",), ())
+    averages = [task for task in reversed(AVERAGES) if any(_find(stage, task) for stage in stages)][:1]
+    first = stages[0]
+    rows = []
+    for stage in stages:
+        rows.append([
+            stage.name,
+            count(stage.parameters) if stage.parameters else None,
+            size(stage.bytes),
+            share(first.bytes, stage.bytes) if stage is not first else None,
+            cell(_find(stage, "held_out")),
+            *(cell(_find(stage, task)) for task in averages),
+        ])  # fmt: skip
+    headings = ("", "parameters", "bytes", "bytes against the original", "agreement", *averages)
+    notes = ("agreement: mean centred cosine to the original's vectors on held-out sentences; 95 % intervals",)
+    return Table.of("Step by step", headings, rows, notes)
+
+
+def _find(stage: Stage, task: str) -> Record | None:
+    wanted = [r for r in stage.records if r.task == task and r.layer is None]
+    if task == "held_out":
+        return next((r for r in wanted if r.metric == "agreement"), None)
+    return next((r for r in wanted if r.variant == "compatible"), next(iter(wanted), None))
