@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from transformers import BertConfig, BertModel
 
-from slonik.compression.objectives.distillation import Distillation, DistillationTerms
+from slonik.compression.objective import Distillation, DistillationTerms
 from slonik.data.readers import read_texts
 from slonik.models.pooling import mean_pool
 from slonik.train import loop

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from slonik.compression.surgery import apply
-from slonik.train.attention import fast_attention
+from slonik.train.kernels import fast_attention
 from tests.compression.families import some_plan, tiny
 
 CPU = torch.device("cpu")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from slonik.train.compiling import compiled_layers, repeated_blocks
-from slonik.train.metrics_log import read_metrics
+from slonik.train.kernels import compiled_layers, repeated_blocks
+from slonik.train.run_log import read_metrics
 from tests.train import toy, toy_processes
 
 

@@ -20,12 +20,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from slonik.compression.objectives.distillation import Distillation, DistillationTerms
+from slonik.compression.objective import Distillation, DistillationTerms
 from slonik.core.errors import SlonikError
 from slonik.train.loop import run
-from slonik.train.metrics_log import read_metrics
-from slonik.train.objectives.loss import Batch, Loss
-from slonik.train.protocols import IntArray
+from slonik.train.protocols import Batch, IntArray, Loss
+from slonik.train.run_log import read_metrics
 from tests.train import toy
 
 ROOT = Path(__file__).resolve().parents[2]

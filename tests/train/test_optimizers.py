@@ -7,12 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from slonik.core.errors import SlonikError
-from slonik.train.embedding_tables import EmbeddingTables
-from slonik.train.lamb import Lamb
-from slonik.train.lazy_rows import LazyRowAdamW
-from slonik.train.loss_scaling import LossScaling
-from slonik.train.optimizers import Optimizers
-from slonik.train.parameter_groups import hidden_matrices, layer_scales
+from slonik.train.adam_variants import Lamb, LazyRowAdamW
+from slonik.train.optimizers import EmbeddingTables, Optimizers, hidden_matrices, layer_scales
 from tests.train import toy
 
 ROWS = 5000
@@ -209,15 +205,3 @@ def test_layer_decay_lowers_the_rate_towards_the_embeddings() -> None:
     for name, parameter in model.named_parameters():
         moved = float((before[name] - parameter).detach().mean())
         assert moved == pytest.approx(1e-3 * expected[name], rel=1e-2), name
-
-
-def test_loss_scaling_halves_at_an_overflow_and_doubles_after_good_steps() -> None:
-    scaling = LossScaling(True)
-    start = scaling.factor
-    assert not scaling.accepts(float("inf"), 1) and scaling.factor == start / 2
-    again = LossScaling(True, scaling.state)
-    assert all(again.accepts(1.0, step) for step in range(2000)) and again.factor == start
-    with pytest.raises(SlonikError, match="overflow fp16 at step 7"):
-        while True:
-            again.accepts(float("nan"), 7)
-    assert LossScaling(False).accepts(float("inf"), 1) and LossScaling(False).state == {}

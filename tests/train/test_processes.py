@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from slonik.core.errors import SlonikError
-from slonik.train.metrics_log import read_metrics
+from slonik.train.run_log import read_metrics
 from tests.train import toy_processes
 
 ROOT = Path(__file__).resolve().parents[2]

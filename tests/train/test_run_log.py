@@ -11,13 +11,11 @@ import torch
 
 from slonik.core.errors import SlonikError
 from slonik.train import run_log
-from slonik.train.device_rates import DeviceRates, peak_flops
-from slonik.train.disjoint import check_disjoint
+from slonik.train.feed import check_disjoint
 from slonik.train.loop import run
-from slonik.train.metrics_log import read_metrics
 from slonik.train.processes import Processes
-from slonik.train.step_record import StepRecord
-from slonik.train.trackers import Trackers
+from slonik.train.run_log import DeviceRates, Trackers, peak_flops, read_metrics
+from slonik.train.run_state import StepRecord
 from tests.train import toy_processes
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from slonik.core.config import build_config
 from slonik.core.errors import SlonikError
-from slonik.train.schedule import Schedule, learning_rate_ratio
+from slonik.train.optimizers import Schedule, learning_rate_ratio
 from slonik.train.train_config import TrainConfig
 
 

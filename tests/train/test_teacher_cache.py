@@ -13,11 +13,10 @@ import pytest
 from slonik.core.errors import SlonikError
 from slonik.core.protocols import FloatArray
 from slonik.train import teacher_cache
-from slonik.train.metrics_log import MetricsLog, read_metrics
-from slonik.train.ragged import Ragged
+from slonik.train.ragged import Ragged, tokenized
 from slonik.train.row_file import RowFile
+from slonik.train.run_log import MetricsLog, read_metrics
 from slonik.train.teacher_cache import cached_token_states, teacher_vectors
-from slonik.train.tokens import tokenized
 
 TEXTS = [f"текст {'а' * (number % 7)} {number}" for number in range(50)]
 

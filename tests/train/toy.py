@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from slonik.compression.objectives.distillation import Distillation, DistillationTerms
+from slonik.compression.objective import Distillation, DistillationTerms
 from slonik.train.columns import PartnerRows, Rows
 from slonik.train.loop import OnBest, run
 from slonik.train.ragged import Ragged

@@ -16,9 +16,8 @@ from torch import Tensor, nn
 
 from slonik.core.errors import SlonikError
 from slonik.train.loop import run
-from slonik.train.objectives.loss import Batch, Loss
 from slonik.train.processes import leave
-from slonik.train.protocols import IntArray
+from slonik.train.protocols import Batch, IntArray, Loss
 from slonik.train.run_state import RunSummary
 from slonik.train.train_config import TrainConfig
 

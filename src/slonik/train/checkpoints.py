@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from slonik.core import atomic
+from slonik.core import files
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_file
 
@@ -78,7 +78,7 @@ class Checkpoints:
 
     def _write(self, name: str, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> Path:
         target = self._folder / name
-        with atomic.new_folder(target, overwrite=True) as temporary:
+        with files.new_folder(target, overwrite=True) as temporary:
             for part, named in tensors.items():
                 _save_tensors(temporary / f"{part}.safetensors", named, target)
             text = json.dumps(state, ensure_ascii=False, indent=1)

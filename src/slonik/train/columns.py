@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from slonik.text.batching import pad_arrays
 from slonik.train.protocols import IntArray
 from slonik.train.ragged import Ragged
 
@@ -91,8 +92,4 @@ class TokenRows:
     def take(self, texts: IntArray) -> Tensor:
         """(B, longest T, D), zeros after the end of a text."""
         rows = [self._states[text] for text in texts]
-        longest = max(len(row) for row in rows)
-        padded = np.zeros((len(rows), longest, *rows[0].shape[1:]), dtype=rows[0].dtype)
-        for index, row in enumerate(rows):
-            padded[index, : len(row)] = row
-        return torch.from_numpy(padded)
+        return torch.from_numpy(pad_arrays(rows))

@@ -15,9 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from slonik.core.errors import SlonikError
-from slonik.core.hashing import sha256_json
-from slonik.core.seeds import derive_seed
-from slonik.text.batching import token_budget_batches
+from slonik.core.hashing import derive_seed, sha256_json
+from slonik.text.batching import pad_fields, token_budget_batches
 from slonik.train.protocols import Batch, IntArray
 
 Fields: TypeAlias = Mapping[str, NDArray[Any]]
@@ -94,17 +93,7 @@ class PadFields:
 
     def __call__(self, examples: Sequence[Fields]) -> Batch:
         """Tensors (B, ...) of every field; integers become int64, floats float32, truth values bool."""
-        return {name: torch.from_numpy(self._stack(name, examples)) for name in examples[0]}
-
-    def _stack(self, name: str, examples: Sequence[Fields]) -> NDArray[Any]:
-        arrays = [np.asarray(example[name]) for example in examples]
-        shape = tuple(max(sizes) for sizes in zip(*(array.shape for array in arrays), strict=True))
-        kind: type = {"f": np.float32, "b": np.bool_}.get(arrays[0].dtype.kind, np.int64)
-        stacked = np.full((len(arrays), *shape), self._fill.get(name, 0), dtype=kind)
-        for place, array in enumerate(arrays):
-            where: Any = (place, *(slice(size) for size in array.shape))
-            stacked[where] = array
-        return stacked
+        return {name: torch.from_numpy(array) for name, array in pad_fields(examples, self._fill).items()}
 
 
 def hash_examples(examples: Sequence[Fields]) -> str:

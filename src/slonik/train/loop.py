@@ -9,6 +9,7 @@ of one process with `accumulate` W x A.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,26 +19,18 @@ import torch
 from torch import Tensor, nn
 
 from slonik.core.errors import SlonikError
+from slonik.core.hashing import derive_seed
 from slonik.core.progress import Bar, progress_bar
-from slonik.core.seeds import derive_seed
-from slonik.train.attention import fast_attention
 from slonik.train.checkpoints import Checkpoint, Checkpoints, load_weights, read_checkpoint
-from slonik.train.compiling import compiled_layers
-from slonik.train.disjoint import check_disjoint
-from slonik.train.divergence import DivergenceGuard
-from slonik.train.embedding_tables import EmbeddingTables
-from slonik.train.feed import Feed
-from slonik.train.interruption import Interruption
-from slonik.train.loss_scaling import LossScaling
-from slonik.train.optimizers import Optimizers
-from slonik.train.processes import Processes
-from slonik.train.protocols import Batch, Loader, LossLike, Objective
+from slonik.train.feed import Feed, check_disjoint
+from slonik.train.guards import DivergenceGuard, Interruption, check_scale, loss_scaler
+from slonik.train.kernels import compiled_layers, fast_attention
+from slonik.train.optimizers import EmbeddingTables, Optimizers, learning_rate_ratio
+from slonik.train.processes import Processes, Wrapped, load_parts, whole_state
+from slonik.train.protocols import Batch, Loader, Loss, Objective
 from slonik.train.run_log import RunLog
-from slonik.train.run_state import Best, RunState, RunSummary, check_identity
-from slonik.train.schedule import learning_rate_ratio
-from slonik.train.step_record import StepRecord
+from slonik.train.run_state import Best, RunState, RunSummary, StepRecord, check_identity
 from slonik.train.train_config import TrainConfig
-from slonik.train.wrapping import Wrapped, load_parts, whole_state
 
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 OnBest = Callable[[nn.Module, int, Mapping[str, float]], None]
@@ -131,7 +124,7 @@ class _Run:
             self.optimizers.load_tensors(found.tensors["optimizer"])
         self.resumed_from = self.state.step
         self.guard = DivergenceGuard(config.explosion_factor, self.state.guard)
-        self.scaling = LossScaling(config.precision == "fp16", self.state.scaling)
+        self.scaler = loss_scaler(self.device, enabled=config.precision == "fp16", saved=self.state.scaling)
         self.unsettled: list[StepRecord] = []
         self.parts: list[str] = []
         self.log = RunLog(self.processes, folder, config, self.state.step, flops_per_token)
@@ -186,26 +179,25 @@ class _Run:
             with self.wrapped.gradients(averaged=number == config.accumulate - 1):
                 total, loss = self._loss(on_device)
                 # Means over unequal batches are weighted by their items; one batch needs no weight.
-                factor = self.scaling.factor * (1.0 if one_batch else loss.weight)
-                self.processes.accelerator.backward(total * factor if factor != 1.0 else total)
+                self.processes.accelerator.backward(self.scaler.scale(total if one_batch else total * loss.weight))
             record.add_loss(loss.total.detach(), loss.parts, loss.weight)
         if world > 1:
             self._merge(record)
-        # The processes' gradients are averaged already: their sum is `world` times that.
-        shrink = self.scaling.factor * (1.0 if one_batch else record.weight / world)
-        if not one_batch or shrink != 1.0:
-            self.optimizers.scale_gradients(1.0 / shrink)
+        self.scaler.unscale_(self.optimizers)  # type: ignore[arg-type] (several as one)
+        if not one_batch:  # the processes' gradients are averaged already: their sum is `world` times that
+            self.optimizers.scale_gradients(world / record.weight)
         record.norm = self.optimizers.clip(config.clip_norm)
-        record.skipped = config.precision == "fp16" and not self.scaling.accepts(float(record.norm), record.step)
+        record.skipped = self.scaler.is_enabled() and not math.isfinite(record.norm)
         self.unsettled.append(record)
         state.step = record.step
         state.epoch, state.index = feed.position
         if self.device.type == "cpu":
             self._settle()  # before the update: a loss that is no number must not reach the weights
+        self.scaler.step(self.optimizers)  # type: ignore[arg-type] (leaves a step out that overflowed)
+        self.scaler.update()
         if record.skipped:
             self.optimizers.forget()
-        else:
-            self.optimizers.step()
+            check_scale(self.scaler, record.step)
         return record
 
     def _merge(self, record: StepRecord) -> None:
@@ -214,8 +206,8 @@ class _Run:
             self.parts = sorted({name for names in self.processes.gather(record.names) for name in names})
         record.merge(self.processes.sum, self.parts, self.device)
 
-    def _loss(self, batch: Batch) -> tuple[Tensor, LossLike]:
-        def work() -> tuple[Tensor, LossLike]:
+    def _loss(self, batch: Batch) -> tuple[Tensor, Loss]:
+        def work() -> tuple[Tensor, Loss]:
             with self._autocast():
                 loss = self.objective.loss(self.model, batch)
             return loss.total, loss
@@ -286,7 +278,7 @@ class _Run:
     def _save(self) -> None:
         self._settle()
         self.state.seconds, self.state.guard = self._seconds(), self.guard.state
-        self.state.scaling = self.scaling.state
+        self.state.scaling = self.scaler.state_dict()
         main = self.processes.main
         tensors = {name: whole_state(module.state_dict(), keep=main) for name, module in self.modules.items()}
         tensors["optimizer"] = whole_state(self.optimizers.tensors(), keep=main)

@@ -1,23 +1,27 @@
-"""Which parameters are trained, by which optimizer, and their state as plain named tensors."""
+"""Which parameters are trained, by which optimizer, at which rate, and the optimizers' state as plain named tensors.
+
+Parameters are told apart by names and shapes: decayed or not, deep or shallow, matrix or table.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from slonik.core.errors import SlonikError
-from slonik.train.embedding_tables import EmbeddingTables
-from slonik.train.lamb import Lamb
-from slonik.train.lazy_rows import LazyRowAdamW
-from slonik.train.parameter_groups import hidden_matrices, parameter_groups
-from slonik.train.train_config import TrainConfig
-from slonik.train.wrapping import local, part_of
+from slonik.train.adam_variants import Lamb, LazyRowAdamW
+from slonik.train.processes import local, part_of
+from slonik.train.train_config import Schedule, TrainConfig
 
 _ADAFACTOR_EPSILON = (1e-15, 1e-3)  # torch squares the first: 1e-30, as in Shazeer and Stern 2018
+_LARGE_TABLE_ROWS = 4096
+_LAYER = re.compile(r"(?:^|\.)(?:layer|layers|block|blocks|h)\.(\d+)\.")
+_EMBEDDING = re.compile(r"(?:^|\.)(?:embeddings?|relative_embedding|shared|wte|wpe|embed_tokens)(?:\.|$)")
 
 
 class Optimizers:
@@ -57,6 +61,11 @@ class Optimizers:
             if (chosen := _of_kind(groups, kind, kinds))
         }
 
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Those of all optimizers: what torch's GradScaler looks through."""
+        return [group for optimizer in self._optimizers.values() for group in optimizer.param_groups]
+
     def set_ratio(self, ratio: float) -> float:
         """Set every learning rate to `ratio` times its peak; returns the rate where no layer decay applies."""
         for optimizer in self._optimizers.values():
@@ -88,7 +97,7 @@ class Optimizers:
                 continue
             if parameter.grad.is_sparse and not parameter.grad.is_coalesced():
                 parameter.grad = parameter.grad.coalesce()
-            gradients.append(parameter.grad._values() if parameter.grad.is_sparse else local(parameter.grad))
+            gradients.append(parameter.grad.values() if parameter.grad.is_sparse else local(parameter.grad))
         return gradients
 
     def step(self) -> None:
@@ -129,6 +138,15 @@ class Optimizers:
             optimizer.state[parameter][key] = part_of(value, parameter) if away else value
 
 
+def _trained_parameters(modules: Mapping[str, nn.Module]) -> dict[str, nn.Parameter]:
+    return {
+        f"{prefix}.{name}": parameter
+        for prefix, module in modules.items()
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad
+    }
+
+
 def _of_kind(groups: Sequence[Mapping[str, Any]], kind: str, kinds: Mapping[int, str]) -> list[dict[str, Any]]:
     """The part of each group that `kind` trains; empty groups are left out."""
     found = [{**group, "params": [p for p in group["params"] if kinds[id(p)] == kind]} for group in groups]
@@ -150,15 +168,132 @@ def _optimizer(kind: str, groups: list[dict[str, Any]], config: TrainConfig) -> 
     return torch.optim.AdamW(groups, lr=rate, betas=betas, eps=epsilon, fused=True)
 
 
-def _trained_parameters(modules: Mapping[str, nn.Module]) -> dict[str, nn.Parameter]:
-    return {
-        f"{prefix}.{name}": parameter
-        for prefix, module in modules.items()
-        for name, parameter in module.named_parameters()
-        if parameter.requires_grad
-    }
+def learning_rate_ratio(progress: float, schedule: Schedule, warmup: float, final: float) -> float:
+    """Share of the peak learning rate: a pure function of progress, so that nothing has to be saved.
+
+    Args:
+        progress: share of the run done, 0 to 1.
+        schedule: after the warm-up, fall as half a cosine or a line from 1 to `final`, or stay at 1.
+        warmup: share of the run with a linear rise from 0.
+        final: the value at progress 1.
+    """
+    if progress < warmup:
+        return progress / warmup
+    if schedule == "constant":
+        return 1.0
+    done = min(1.0, (progress - warmup) / (1.0 - warmup))
+    fall = done if schedule == "linear" else (1.0 - math.cos(math.pi * done)) / 2.0
+    return 1.0 - (1.0 - final) * fall
 
 
-def trained_count(parameters: Sequence[Tensor]) -> int:
-    """How many numbers are trained."""
-    return sum(math.prod(parameter.shape) for parameter in parameters)
+def parameter_groups(
+    named: Mapping[str, nn.Parameter], weight_decay: float, layer_decay: float = 1.0
+) -> list[dict[str, Any]]:
+    """Groups for a torch optimizer: matrices with `weight_decay`, vectors (biases, norms) without.
+
+    Args:
+        named: name -> parameter to train; all of them in one go, for the layers are counted here.
+        weight_decay: of parameters with two axes or more.
+        layer_decay: see `layer_scales`.
+
+    Returns:
+        Groups with `params`, `weight_decay`, and `scale`: the factor of the learning rate in this group.
+    """
+    scales = layer_scales(named, layer_decay)
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in named.items():
+        groups.setdefault((scales[name], parameter.dim() >= 2), []).append(parameter)
+    ordered = sorted(groups.items(), key=lambda item: (not item[0][1], -item[0][0]))
+    return [
+        {"params": parameters, "weight_decay": weight_decay if matrices else 0.0, "scale": scale}
+        for (scale, matrices), parameters in ordered
+    ]
+
+
+def layer_scales(names: Iterable[str], layer_decay: float) -> dict[str, float]:
+    """Factor of the learning rate by parameter name: 1 for a head, `layer_decay` less for each layer further down.
+
+    With L layers: heads, poolers and final norms 1, the top layer d, the lowest d^L, embeddings d^(L + 1)
+    (ELECTRA, appendix B; layer-wise learning rate decay). Layers are found by the usual names
+    (`encoder.layer.3.`, `layers.3.`, `h.3.`, `block.3.`); both stacks of an encoder-decoder count from their own
+    bottom.
+    """
+    names = list(names)
+    if layer_decay == 1.0:
+        return dict.fromkeys(names, 1.0)
+    places = {name: int(found[1]) for name in names if (found := _LAYER.search(name))}
+    layers = max(places.values(), default=-1) + 1
+    scales = {}
+    for name in names:
+        if name in places:
+            scales[name] = layer_decay ** (layers - places[name])
+        else:
+            scales[name] = layer_decay ** (layers + 1) if _EMBEDDING.search(name) else 1.0
+    return scales
+
+
+def hidden_matrices(modules: Mapping[str, nn.Module]) -> set[int]:
+    """Ids of the weights that Muon is meant for: two-axis weights of linear layers, output vocabularies excluded.
+
+    Tables, tied heads, vectors and free-standing parameters (relative positions) stay with AdamW, as its author says.
+    """
+    apart: set[int] = set()
+    found: set[int] = set()
+    for module in modules.values():
+        output = getattr(module, "get_output_embeddings", lambda: None)()
+        if isinstance(weight := getattr(output, "weight", None), Tensor):
+            apart.add(id(weight))
+        for part in module.modules():
+            weight = getattr(part, "weight", None)
+            if isinstance(part, nn.Embedding):
+                apart.add(id(weight))
+            elif isinstance(weight, nn.Parameter) and weight.dim() == 2:
+                found.add(id(weight))
+    return found - apart
+
+
+class EmbeddingTables:
+    """The large tables of the trained modules, switched to the kind of gradient that the configuration asks for.
+
+    Row-wise training goes with adamw and muon in one process; adafactor, lamb and several processes train every row.
+
+    Args:
+        modules: name -> module.
+        config: `embeddings` and `optimizer`.
+        world: number of processes.
+
+    Attributes:
+        by_rows: ids of the weights that have sparse gradients.
+    """
+
+    def __init__(self, modules: Mapping[str, nn.Module], config: TrainConfig, world: int = 1) -> None:
+        tables = _large_tables(modules)
+        self._as_found = [(table, table.sparse, table.weight.requires_grad) for table in tables]
+        sparse = config.embeddings == "lazy" and config.optimizer in ("adamw", "muon") and world == 1
+        for table in tables:
+            if config.embeddings == "frozen":
+                table.weight.requires_grad_(False)
+            else:
+                table.sparse = sparse
+        self.by_rows = {id(table.weight) for table in tables} if sparse else set()
+
+    def release(self) -> None:
+        """Leave the tables as they were found: dense gradients for whoever uses the model next."""
+        for table, sparse, trained in self._as_found:
+            table.sparse = sparse
+            table.weight.requires_grad_(trained)
+
+
+def _large_tables(modules: Mapping[str, nn.Module]) -> list[nn.Embedding]:
+    """Embedding tables that are worth treating apart: large, and not shared with another module (a tied head)."""
+    uses: dict[int, int] = {}
+    for module in modules.values():
+        for part in module.modules():
+            for parameter in part.parameters(recurse=False):
+                uses[id(parameter)] = uses.get(id(parameter), 0) + 1
+    return [
+        part
+        for module in modules.values()
+        for part in module.modules()
+        if isinstance(part, nn.Embedding) and part.num_embeddings >= _LARGE_TABLE_ROWS and uses[id(part.weight)] == 1
+    ]

@@ -1,8 +1,9 @@
-"""What the loop asks of an objective, of its loss and of a loader; any object with these methods will do."""
+"""What the loop asks of an objective and of a loader (any object with these methods will do), and what a loss is."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -10,33 +11,46 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 Batch: TypeAlias = dict[str, Tensor]
+"""Named tensors of one batch; the first axis of each is the texts."""
 IntArray: TypeAlias = NDArray[np.int64]
 
 
-class LossLike(Protocol):
-    """A loss: `total` to descend, a mean over `weight` items; `parts` for the log."""
+@dataclass(frozen=True)
+class Loss:
+    """The loss of one batch.
 
-    @property
-    def total(self) -> Tensor:
-        """() with gradient."""
-        ...
+    Attributes:
+        total: () the number to descend, a mean over `weight` items.
+        parts: unweighted terms by name, () each, detached: for the log.
+        weight: how many items (texts, masked tokens) `total` is a mean of. Accumulated batches and processes
+            are averaged with these weights, so that two batches of 4 give the gradient of one batch of 8.
+    """
 
-    @property
-    def parts(self) -> Mapping[str, Tensor]:
-        """Named () tensors, detached."""
-        ...
+    total: Tensor
+    parts: dict[str, Tensor]
+    weight: float = 1.0
 
-    @property
-    def weight(self) -> float:
-        """Items that `total` is a mean of."""
-        ...
+
+def weighted_sum(terms: Mapping[str, tuple[float, Tensor]], weight: float = 1.0) -> Loss:
+    """`Loss` of named (coefficient, term) pairs.
+
+    Raises:
+        ValueError: no terms.
+    """
+    if not terms:
+        raise ValueError("a loss needs at least one term")
+    totals = [coefficient * term for coefficient, term in terms.values()]
+    total = totals[0]
+    for value in totals[1:]:
+        total = total + value
+    return Loss(total, {name: term.detach() for name, (_, term) in terms.items()}, weight)
 
 
 class Objective(Protocol):
     """What a model is trained for. If it is an `nn.Module`, its own parameters are trained and saved along."""
 
-    def loss(self, model: nn.Module, batch: Batch) -> LossLike:
-        """Score the model on a batch."""
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        """Score the model on a batch: what to descend, and its parts for the log."""
         ...
 
 

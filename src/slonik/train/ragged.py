@@ -6,16 +6,19 @@ Used for token ids (tokenise once, read millions of times) and for teacher state
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from slonik.core import atomic
+from slonik.core import files
 from slonik.core.errors import SlonikError, disk_error
+from slonik.core.hashing import sha256_json, sha256_texts
 from slonik.core.progress import progress_bar
+
+_CHUNK_TEXTS = 4096
 
 
 class Ragged(Sequence[NDArray[Any]]):
@@ -70,6 +73,29 @@ class Ragged(Sequence[NDArray[Any]]):
         return cls(values, offsets, facts["key"])
 
 
+def tokenized(
+    tokenize: Callable[[Sequence[str]], Sequence[Sequence[int]]],
+    texts: Sequence[str],
+    folder: Path,
+    *,
+    identity: object,
+) -> Ragged:
+    """Token ids of `texts`, from the cache where they are there.
+
+    Args:
+        tokenize: texts -> ids with specials, cut to the longest length.
+        folder: cache of all corpora; each (tokenizer, texts) has a folder in it.
+        identity: JSON value of all that decides the ids apart from the texts: hash of the tokenizer, prefix, length.
+    """
+    key = sha256_json({"identity": identity, "texts": sha256_texts(texts)})
+
+    def chunks() -> Iterator[Sequence[Sequence[int]]]:
+        for start in range(0, len(texts), _CHUNK_TEXTS):
+            yield tokenize(texts[start : start + _CHUNK_TEXTS])
+
+    return write_ragged(folder / key[:24], chunks(), key=key, total=len(texts), description="tokens")
+
+
 def write_ragged(
     folder: Path, chunks: Iterable[Sequence[Sequence[int]]], *, key: str, total: int, description: str
 ) -> Ragged:
@@ -91,7 +117,7 @@ def write_ragged(
             raise SlonikError(f"the cache {folder} was made from other inputs: remove it or choose another folder")
         return rows
     lengths: list[int] = []
-    with atomic.new_folder(folder) as temporary, progress_bar(description, total) as bar:
+    with files.new_folder(folder) as temporary, progress_bar(description, total) as bar:
         raw = temporary / "values.raw"
         try:
             with open(raw, "wb") as stream:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from slonik.core import atomic
+from slonik.core import files
 from slonik.core.errors import SlonikError, disk_error
 
 
@@ -91,7 +91,7 @@ class RowFile:
         except OSError as error:
             raise disk_error(error, self._folder) from error
         self.done += len(rows)
-        atomic.write_json(self._folder / "rows.json", self._facts(self.done))
+        files.write_json(self._folder / "rows.json", self._facts(self.done))
 
     def array(self) -> NDArray[Any]:
         """The complete array, memory-mapped.

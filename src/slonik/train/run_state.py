@@ -1,13 +1,18 @@
-"""Where a run stands, apart from tensors: what a checkpoint keeps as JSON and what `run` returns."""
+"""Where a run stands, apart from tensors: what a checkpoint keeps as JSON, what `run` returns, what a step leaves."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from slonik.core.errors import SlonikError
+
+_NOTHING = 1e-9  # a batch in which nothing was masked has no items, and no gradient either
 
 
 @dataclass(frozen=True)
@@ -100,3 +105,91 @@ def _different(name: str, old: object, new: object, folder: Path) -> SlonikError
         f"the unfinished run in {folder} was started with {name} = {old!r}, this one has {new!r}: "
         "run the same command as before, or choose another folder (or remove that one) to start anew"
     )
+
+
+class StepRecord:
+    """What one optimizer step leaves for the log and the divergence guard, without waiting for the device.
+
+    Summed over its batches and, after `merge`, over the processes.
+
+    Args:
+        step: number of the step, from 1.
+        learning_rate: used in it.
+        started: seconds of the run when it began.
+    """
+
+    def __init__(self, step: int, learning_rate: float, started: float) -> None:
+        self.step, self.learning_rate, self.started = step, learning_rate, started
+        self.norm: Tensor = torch.zeros(())
+        self.skipped = False  # its gradients overflowed fp16
+        self._texts = self._tokens = 0
+        self._weight = 0.0
+        self._places: list[str] = []
+        self._totals: dict[str, Tensor] = {}
+        self._merged: Tensor | None = None
+
+    def add_data(self, place: str, texts: int, tokens: int) -> None:
+        """Count a batch that stands at `place`."""
+        self._places.append(place)
+        self._texts += texts
+        self._tokens += tokens
+
+    def add_loss(self, total: Tensor, parts: Mapping[str, Tensor], weight: float) -> None:
+        """Add the loss of a batch, a mean over `weight` items."""
+        self._weight += weight
+        named = {"loss": total, **{f"loss.{name}": part for name, part in parts.items()}}
+        for name, value in named.items():
+            added = value.detach().float() * weight
+            self._totals[name] = self._totals[name] + added if name in self._totals else added
+
+    @property
+    def names(self) -> list[str]:
+        """The loss and its parts."""
+        return sorted(self._totals)
+
+    def merge(self, add_up: Callable[[Tensor], Tensor], names: Sequence[str], device: torch.device) -> None:
+        """Add up with the other processes' records of this step.
+
+        Args:
+            add_up: the sum of a tensor over the processes.
+            names: the loss and its parts, the same everywhere; a process without one of them (a batch in which nothing
+                was masked has no accuracy) adds nothing to it.
+            device: where the losses are.
+        """
+        nothing = torch.zeros((), dtype=torch.float64, device=device)
+        counts = torch.tensor([self._weight, self._texts, self._tokens], dtype=torch.float64, device=device)
+        totals = torch.stack([self._totals[name].double() if name in self._totals else nothing for name in names])
+        merged = add_up(torch.cat([counts, totals]))
+        self._merged = merged
+        self._totals = {name: merged[3 + place] for place, name in enumerate(names)}
+
+    @property
+    def weight(self) -> float | Tensor:
+        """Items of the step, never quite 0; a tensor on the device after `merge`."""
+        return max(self._weight, _NOTHING) if self._merged is None else self._merged[0].clamp(min=_NOTHING)
+
+    @property
+    def texts(self) -> int:
+        """Texts of the step; waits for the device after `merge`."""
+        return self._texts if self._merged is None else int(self._merged[1])
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the step; waits for the device after `merge`."""
+        return self._tokens if self._merged is None else int(self._merged[2])
+
+    @property
+    def where(self) -> str:
+        """The batches that this process read."""
+        return "; ".join(self._places)
+
+    def loss(self) -> float:
+        """Mean loss per item."""
+        return float(self._totals["loss"]) / float(self.weight)
+
+    def figures(self) -> dict[str, Any]:
+        """Values for the metrics log."""
+        means = {name: float(total) / float(self.weight) for name, total in self._totals.items()}
+        rate = {"learning_rate": self.learning_rate, "gradient_norm": float(self.norm)}
+        skipped = {"skipped": True} if self.skipped else {}
+        return {"step": self.step, **means, **rate, **skipped, "tokens": self.tokens}

@@ -11,11 +11,9 @@ import numpy as np
 import torch
 
 from slonik.core.errors import SlonikError
-from slonik.core.hashing import sha256_json
-from slonik.core.seeds import derive_seed
+from slonik.core.hashing import derive_seed, sha256_json
 from slonik.data.sequence_formats import TokenSequences
-from slonik.text.batching import token_budget_batches
-from slonik.text.packing import pack_best_fit
+from slonik.text.batching import pack_best_fit, token_budget_batches
 from slonik.train.protocols import Batch, Corruption, IntArray
 
 _POOL_ROWS = 1024

@@ -12,8 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from slonik.core.errors import SlonikError
-from slonik.core.hashing import sha256_bytes, sha256_json
-from slonik.core.seeds import derive_seed
+from slonik.core.hashing import derive_seed, sha256_bytes, sha256_json
 from slonik.text.batching import token_budget_batches
 from slonik.train.columns import Column
 from slonik.train.groups import Groups

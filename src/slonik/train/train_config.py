@@ -7,7 +7,9 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from slonik.core.config import Config
-from slonik.train.trackers import TrackerName
+
+Schedule = Literal["cosine", "linear", "constant"]
+TrackerName = Literal["tensorboard", "mlflow", "clearml", "wandb", "trackio"]
 
 
 class TrainConfig(Config):
@@ -24,7 +26,7 @@ class TrainConfig(Config):
     learning_rate: float = Field(3e-4, gt=0)
     layer_decay: float = Field(1.0, gt=0, le=1)
     """Each layer further from the head learns at this share of the rate of the one above it; 1 = all alike."""
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    schedule: Schedule = "cosine"
     warmup_ratio: float = Field(0.06, ge=0, lt=1)
     """Share of the run in which the learning rate rises linearly from 0."""
     final_ratio: float = Field(0.0, ge=0, le=1)

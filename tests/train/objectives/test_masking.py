@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from slonik.core.errors import SlonikError
-from slonik.text.tokenizers.pieces import Pieces
+from slonik.text.tokenizers.token_facts import TokenFacts
 from slonik.train.objectives.masking import IGNORED, Unit, mask_tokens
 from slonik.train.objectives.mlm import MaskedLanguageModel, MaskingConfig
 from tests.train.objectives import vocabulary
@@ -116,7 +116,7 @@ def test_dynamic_masks_differ_and_static_ones_repeat() -> None:
 
 def test_vocabulary_without_a_mask_token_is_refused_before_any_work() -> None:
     facts = vocabulary.pieces()
-    without = Pieces(special=facts.special, starts_word=facts.starts_word, bytes=facts.bytes, pad=1)
+    without = TokenFacts(special=facts.special, starts_word=facts.starts_word, bytes=facts.bytes, pad=1)
     with pytest.raises(SlonikError, match="no mask token"):
         MaskedLanguageModel(without)
 

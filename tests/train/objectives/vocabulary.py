@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, PreTrainedModel
 
-from slonik.text.tokenizers.pieces import Pieces
+from slonik.text.tokenizers.token_facts import TokenFacts
 from tests import tiny
 
 BOS, PAD, EOS, UNK, MASK = range(5)
@@ -13,7 +13,7 @@ SIZE = 500
 PREFIXES = ("<LM>", "<SC1>", "<SC2>", "<SC3>", "<SC4>", "<SC5>", "<SC6>", "[R]", "[S]", "[X]")
 
 
-def pieces(sentinels: int = 100) -> Pieces:
+def pieces(sentinels: int = 100) -> TokenFacts:
     """Ids 0-4 specials, 5-14 prefixes, then words (every third piece continues one); sentinels last, 0 on top."""
     special = np.zeros(SIZE, dtype=np.bool_)
     special[: 5 + len(PREFIXES)] = True
@@ -21,7 +21,7 @@ def pieces(sentinels: int = 100) -> Pieces:
     starts = np.arange(SIZE) % 3 != 2
     named = {"<s>": BOS, "</s>": EOS, "<mask>": MASK} | {name: 5 + index for index, name in enumerate(PREFIXES)}
     marks = tuple(SIZE - 1 - number for number in range(sentinels))
-    return Pieces(
+    return TokenFacts(
         special=special, starts_word=starts, bytes=np.where(special, 0, 4), pad=PAD, mask=MASK, bos=BOS, eos=EOS,
         cls=BOS, sep=EOS, sentinels=marks, named=named,
     )  # fmt: skip

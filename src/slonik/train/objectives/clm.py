@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-from slonik.text.tokenizers.pieces import Pieces
-from slonik.train.objectives.loss import Batch, Loss
+from slonik.models.padding import pad
+from slonik.text.tokenizers.token_facts import TokenFacts
 from slonik.train.objectives.masking import IGNORED
 from slonik.train.objectives.packed import model_inputs, pack_rows
-from slonik.train.objectives.padding import pad
+from slonik.train.protocols import Batch, Loss
 
 
 class CausalLanguageModel:
@@ -29,7 +29,7 @@ class CausalLanguageModel:
         pack_to: put several texts into rows of this many tokens; None pads.
     """
 
-    def __init__(self, pieces: Pieces, *, pack_to: int | None = None) -> None:
+    def __init__(self, pieces: TokenFacts, *, pack_to: int | None = None) -> None:
         self.pieces, self.pack_to = pieces, pack_to
 
     def corrupt(self, ids: Sequence[NDArray[np.integer]], rng: np.random.Generator) -> Batch:

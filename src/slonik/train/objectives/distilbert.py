@@ -22,11 +22,11 @@ from torch import Tensor, nn
 
 from slonik.core.config import Config
 from slonik.core.errors import SlonikError
-from slonik.train.objectives.loss import Batch, Loss, weighted_sum
 from slonik.train.objectives.masking import IGNORED
 from slonik.train.objectives.mlm import MaskedLanguageModel
 from slonik.train.objectives.packed import model_inputs
 from slonik.train.objectives.vocabulary_head import encoder_of, vocabulary_head
+from slonik.train.protocols import Batch, Loss, weighted_sum
 
 
 class DistilBertTerms(Config):

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from slonik.text.tokenizers.pieces import Pieces
+from slonik.text.tokenizers.token_facts import TokenFacts
 
 Unit = Literal["token", "word", "span"]
 IGNORED = -100
@@ -39,7 +39,7 @@ class Masked:
 def mask_tokens(
     ids: NDArray[np.int64],
     starts: NDArray[np.int64],
-    pieces: Pieces,
+    pieces: TokenFacts,
     rng: np.random.Generator,
     *,
     unit: Unit = "token",
@@ -70,7 +70,7 @@ def mask_tokens(
     return _replace(ids, group, pieces, rng, mask_share, random_share)
 
 
-def _word_numbers(ids: NDArray[np.int64], starts: NDArray[np.int64], pieces: Pieces) -> NDArray[np.int64]:
+def _word_numbers(ids: NDArray[np.int64], starts: NDArray[np.int64], pieces: TokenFacts) -> NDArray[np.int64]:
     """(N,) number of the word that each token belongs to; specials are words of their own."""
     special = pieces.special[ids]
     begins = pieces.starts_word[ids] | special
@@ -109,7 +109,7 @@ def _spans(
 def _replace(
     ids: NDArray[np.int64],
     group: NDArray[np.int64],
-    pieces: Pieces,
+    pieces: TokenFacts,
     rng: np.random.Generator,
     mask_share: float,
     random_share: float,

@@ -18,12 +18,12 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from slonik.core.config import Config
-from slonik.text.tokenizers.pieces import Pieces
-from slonik.train.objectives.loss import Batch, Loss
+from slonik.models.padding import pad
+from slonik.text.tokenizers.token_facts import TokenFacts
 from slonik.train.objectives.masking import IGNORED, Unit, mask_tokens
 from slonik.train.objectives.packed import model_inputs, pack_rows
-from slonik.train.objectives.padding import pad
 from slonik.train.objectives.vocabulary_head import encoder_of, vocabulary_head
+from slonik.train.protocols import Batch, Loss
 
 
 class MaskingConfig(Config):
@@ -58,7 +58,9 @@ class MaskedLanguageModel:
         SlonikError: the vocabulary has no mask token.
     """
 
-    def __init__(self, pieces: Pieces, masking: MaskingConfig = MaskingConfig(), *, pack_to: int | None = None) -> None:
+    def __init__(
+        self, pieces: TokenFacts, masking: MaskingConfig = MaskingConfig(), *, pack_to: int | None = None
+    ) -> None:
         pieces.need("mask", "masked-language modelling")
         self.pieces, self.masking, self.pack_to = pieces, masking, pack_to
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from slonik.core.errors import SlonikError
-from slonik.text.packing import pack_in_order
-from slonik.train.objectives.loss import Batch
+from slonik.text.batching import pack_in_order
+from slonik.train.protocols import Batch
 
 _CAN_PACK = ("bert", "roberta", "xlm-roberta", "distilbert", "modernbert", "gpt2")
 
