@@ -20,7 +20,7 @@ import torch
 
 import slonik
 from slonik.exporting import export
-from slonik.exporting.texts import parity_texts
+from slonik.exporting.parity import parity_texts
 
 Encode = Callable[[str], np.ndarray]
 _BLOCK = 20  # texts that an engine encodes before the next one has its turn

@@ -27,9 +27,8 @@ import slonik
 from runtime_speed import measure
 from slonik.exporting.fusions import drop_reshapes, keep_layer_norm, merge_projections, optimise, unfold_gemm
 from slonik.exporting.graph import Graph
-from slonik.exporting.int8 import quantise
-from slonik.exporting.ranges import observe
-from slonik.exporting.texts import calibration_texts, parity_texts
+from slonik.exporting.parity import calibration_texts, parity_texts
+from slonik.exporting.precision import input_ranges, quantise
 from slonik.exporting.torch_graph import SentenceGraph, to_onnx
 
 Run = Callable[[str], np.ndarray]
@@ -73,18 +72,18 @@ def without(pass_name: str, model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def variants(model: str, folder: Path) -> dict[str, Run]:
-    """All contenders by name, torch first."""
+    """All systems by name, torch first."""
     encoder = slonik.load(model, backend="torch", device="cpu")
     graph = SentenceGraph(encoder.model, encoder.sentence).eval()  # type: ignore[attr-defined]
     length = encoder.max_length  # type: ignore[attr-defined]
     raw = to_onnx(graph, length)
     ours = optimise(copied(raw))
     rows = encoder.tokenize(calibration_texts())  # type: ignore[attr-defined]
-    ranges = observe(ours, rows)
+    ranges = input_ranges(ours, rows)
 
     def int8(source: onnx.ModelProto, scheme: str = "dynamic", cap: float = 0.99) -> onnx.ModelProto:
         edited = copied(source)
-        seen = ranges if source is ours else observe(source, rows[:8]) if cap < 1 else {}
+        seen = ranges if source is ours else input_ranges(source, rows[:8]) if cap < 1 else {}
         quantise(edited, scheme, seen, cap=cap)  # type: ignore[arg-type]
         return edited
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,7 +122,7 @@ def test_the_cache_tells_weights_prefixes_and_lengths_apart(data: Path, tmp_path
     assert evaluate(other, data, **run).encoded > 0
     assert evaluate(encoder, data, prefix="q: ", **run).encoded > 0
     shorter = copy.copy(encoder)
-    shorter.sentence = encoder.sentence.model_copy(update={"prefixes": {"q": "p: "}, "default_prefix": "q"})
+    shorter.sentence = replace(encoder.sentence, prefixes={"q": "p: "}, default_prefix="q")
     assert evaluate(shorter, data, tasks=["sts"]).encoded > 0
     assert evaluate(encoder, data, **run).encoded == 0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slonik.evaluation.encodechka.cache import EmbeddingCache, prune
+from slonik.evaluation.encodechka.embeddings import EmbeddingCache, prune
 
 
 def _rows(count: int, start: float = 0) -> np.ndarray:

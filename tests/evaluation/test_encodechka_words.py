@@ -12,8 +12,7 @@ from sklearn.metrics import f1_score
 
 from slonik.core.protocols import FloatArray, TokenVectors
 from slonik.evaluation.encodechka.readers import Document
-from slonik.evaluation.encodechka.tagging import per_label_f1, tally
-from slonik.evaluation.encodechka.words import WordVectors, label_words, split_words
+from slonik.evaluation.encodechka.words import WordVectors, label_words, per_label_f1, split_words, tally
 from slonik.evaluation.statistics import MacroF1, value_of
 from slonik.models import load
 from tests import tiny

@@ -9,7 +9,7 @@ import pytest
 
 from slonik import runtime
 from slonik.core.errors import SlonikError
-from slonik.evaluation.export_judgement import encodechka_judge
+from slonik.evaluation.encodechka.comparison import export_judge
 from slonik.exporting import export
 from slonik.exporting.run import FILES
 from tests.evaluation.encodechka_data import write_data
@@ -20,7 +20,7 @@ pytest.importorskip("sklearn")
 
 def test_every_file_is_scored_and_compared_with_fp32(tmp_path: Path) -> None:
     folder, _ = exported("bert")
-    records = encodechka_judge(write_data(tmp_path))(folder)
+    records = export_judge(write_data(tmp_path))(folder)
     means = {(r.model, r.variant): r.value for r in records if r.task == "mean_s5" and r.metric == "mean"}
     assert {model for model, _ in means} == {"fp32", "int8"}
     for record in (r for r in records if r.task == "mean_s5" and r.metric == "difference"):
@@ -46,8 +46,8 @@ def test_a_file_that_loses_more_than_the_floor_is_refused_and_nothing_is_written
     class Runtime:
         load = staticmethod(spoiled)
 
-    monkeypatch.setattr("slonik.evaluation.export_judgement.runtime", Runtime)
-    judge = encodechka_judge(write_data(tmp_path / "data"))
+    monkeypatch.setattr("slonik.evaluation.encodechka.comparison.runtime", Runtime)
+    judge = export_judge(write_data(tmp_path / "data"))
     with pytest.raises(SlonikError, match=r"int8 loses .* over the floor of 0\.005"):
         export(checkpoint("bert"), tmp_path / "out", measure_speed=False, judge=judge)
     assert not (tmp_path / "out").exists()
@@ -56,4 +56,4 @@ def test_a_file_that_loses_more_than_the_floor_is_refused_and_nothing_is_written
 def test_missing_data_is_named(tmp_path: Path) -> None:
     folder, _ = exported("bert")
     with pytest.raises(SlonikError, match="mean_s5 needs all of sts, pi"):
-        encodechka_judge(write_data(tmp_path, leave_out=("stsb_dev.csv",)))(folder)
+        export_judge(write_data(tmp_path, leave_out=("stsb_dev.csv",)))(folder)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from slonik.core.records import Record
 from slonik.evaluation.seed_order import seed_orders
-from slonik.reporting.leaderboard import order_tables
-from slonik.reporting.scores import difference_tables, score_tables
+from slonik.reporting.scores import difference_tables, order_tables, score_tables
 
 
 def _record(model: str, seeds: dict[str, float], data: str = "d") -> Record:

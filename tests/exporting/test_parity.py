@@ -7,8 +7,8 @@ import pytest
 
 from slonik.core.errors import SlonikError
 from slonik.exporting import parity
-from slonik.exporting.speed import Speed
-from slonik.exporting.texts import calibration_texts, parity_texts
+from slonik.exporting.parity import calibration_texts, parity_texts
+from slonik.exporting.report import Speed
 
 
 def test_batches_have_three_lengths_two_sizes_and_padding() -> None:
@@ -23,7 +23,7 @@ def test_a_short_model_gets_batches_that_fit() -> None:
     assert {ids.shape[1] for ids, _ in parity.batches_of([[5, 6, 7]], 16, pad=1)} == {4, 8, 16}
 
 
-def test_floor_messages_name_the_figures_and_what_to_try() -> None:
+def test_floor_messages_name_the_cosines_and_what_to_try() -> None:
     with pytest.raises(SlonikError, match=r"0\.9000.*--int8 static"):
         parity.check_agreement("m", "dynamic", parity.Agreement(0.9, 0.8, 0.7, 500))
     with pytest.raises(SlonikError, match=r"differs from torch by 0\.01"):

@@ -10,9 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from slonik.exporting.fusions import keep_layer_norm, merge_projections, unfold_gemm
 from slonik.exporting.graph import Graph
-from slonik.exporting.int8 import per_channel, quantise
-from slonik.exporting.ranges import Range
-from slonik.exporting.tables import by_rows, quantise_tables
+from slonik.exporting.precision import Range, by_rows, per_channel, quantise, quantise_tables
 
 _RNG = np.random.default_rng(0)
 

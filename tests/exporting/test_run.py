@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from transformers import AutoModel
 
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
-from slonik.core.version import __version__
 from slonik.exporting import export, parity
 from slonik.runtime.session import open_session, read_metadata
 from slonik.text.sentence_config import SentenceConfig
@@ -90,9 +88,9 @@ def test_passport_grows_by_a_step_with_the_calibration_hash_and_the_measurements
     passport = Passport.read(folder)
     assert passport.lineage[-1].command == "export"
     assert len(passport.lineage[-1].inputs["calibration"]) == 64
-    figures = {(record.task, record.metric): record.value for record in passport.records}
-    assert figures["fp32", "max_difference"] < 1e-4
-    assert figures["int8", "mean_cosine"] > 0.99
+    metrics = {(record.task, record.metric): record.value for record in passport.records}
+    assert metrics["fp32", "max_difference"] < 1e-4
+    assert metrics["int8", "mean_cosine"] > 0.99
 
 
 def test_metadata_names_precision_length_and_facts() -> None:
@@ -137,9 +135,8 @@ def test_a_file_under_its_floor_is_refused_and_nothing_is_written(
 
 @pytest.mark.parametrize(("family", "hidden_of"), [("gpt2", lambda m: m), ("t5", lambda m: m.get_encoder())])
 def test_gpt2_and_the_encoder_half_of_t5_export_their_hidden_states(family: str, hidden_of: object) -> None:
-    from slonik.exporting.families import limits_of, part_to_export
     from slonik.exporting.fusions import optimise
-    from slonik.exporting.torch_graph import SentenceGraph, to_onnx
+    from slonik.exporting.torch_graph import SentenceGraph, limits_of, part_to_export, to_onnx
 
     model = tiny.model(family)
     graph = SentenceGraph(part_to_export(model, family), SentenceConfig())
@@ -158,25 +155,3 @@ def test_unknown_family_is_one_clear_sentence(tmp_path: Path) -> None:
     with pytest.raises(SlonikError):
         export(folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_dockerfile_serves_the_folder_as_an_ordinary_user() -> None:
-    folder, _ = exported("bert")
-    lines = (folder / "Dockerfile").read_text().splitlines()
-    instructions = [line.split()[0] for line in lines if line and not line.startswith(("#", " "))]
-    assert instructions[0] == "FROM"
-    assert not any(":latest" in line for line in lines)
-    assert "USER" in instructions
-    assert instructions.index("USER") < instructions.index("CMD")
-    assert '"serve"' in lines[-1]
-
-
-def test_dockerfile_installs_a_wheel_that_lies_in_the_folder_and_needs_none() -> None:
-    folder, _ = exported("bert")
-    lines = (folder / "Dockerfile").read_text().splitlines()
-    copied = next(line.split()[1:] for line in lines if line.startswith("COPY tokenizer.json"))
-    install = next(line for line in lines if line.startswith("RUN pip install"))
-    assert (folder / copied[0]).is_file()  # COPY fails where none of its sources is there
-    assert fnmatch(f"slonik-{__version__}-py3-none-any.whl", copied[1])
-    assert f"--find-links {copied[2].rstrip('/')} " in install and f"slonik[serve]=={__version__}" in install
-    assert not any(fnmatch(copied[1], pattern) for pattern in (folder / ".dockerignore").read_text().split())

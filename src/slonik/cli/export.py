@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from slonik.core.records import Record
     from slonik.exporting import ExportReport
-    from slonik.exporting.speed import Speed
+    from slonik.exporting.report import Speed
 
 
 def register(app: typer.Typer) -> None:
@@ -64,9 +64,9 @@ def _judge(data_dir: Path | None) -> Callable[[Path], list[Record]] | None:
 
     if data_dir is None:
         return None
-    from slonik.evaluation.export_judgement import encodechka_judge
+    from slonik.evaluation.encodechka.comparison import export_judge
 
-    return encodechka_judge(data_folder(data_dir))
+    return export_judge(data_folder(data_dir))
 
 
 def _texts(path: Path) -> list[str]:

@@ -18,7 +18,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from slonik.core.seeds import derive_seed
+from slonik.core.hashing import derive_seed
 
 Array: TypeAlias = NDArray[np.float64]
 

@@ -1,6 +1,6 @@
 """A thin editor over an ONNX graph: find by constant inputs, rewire, insert, tidy.
 
-Knows nothing about transformers; the passes in `fusions`, `int8` and `tables` are written with it.
+Knows nothing about transformers; the passes in `fusions` and `precision` are written with it.
 """
 
 from __future__ import annotations
@@ -161,6 +161,13 @@ class Graph:
                 raise ValueError(f"no producer for the inputs of {later[0].name}: {list(later[0].input)}")
             waiting = later
         return ordered
+
+
+def copied(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy that can be edited without touching `model`."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return copy
 
 
 def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:

@@ -2,11 +2,15 @@
 
 fp32: the largest difference at three lengths and two batch sizes. Reduced precision: cosines of sentence vectors
 on 500 texts, one text at a time. How the same file does on encodechka is the evaluation's to say.
+
+The texts are Russian ones of our own, known by their hash, so that an export is repeatable; those for calibration and
+those for parity share no sentence: what quantisation was tuned on does not judge it.
 """
 
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -24,6 +28,8 @@ Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
 _SHORT, _MIDDLE = 4, 29
 _LONGEST = 256  # tokens; longer comparisons cost seconds and find nothing new
 _BATCHES = (1, 4)
+_PARITY_TEXTS = 500
+_CALIBRATION_TEXTS = 96
 
 
 @cache
@@ -159,3 +165,31 @@ def check_agreement(name: str, precision: str, found: Agreement) -> None:
         f"{found.min_cosine:.4f} on {found.texts} texts, under the floor of {floor['mean_cosine']} and "
         f"{floor['min_cosine']}: nothing is written; {other.get(precision, 'leave --fp16 out')}"
     )
+
+
+@cache
+def _sentences() -> tuple[str, ...]:
+    content = resources.files("slonik.exporting").joinpath("russian_texts.txt").read_text(encoding="utf-8")
+    return tuple(line for line in content.splitlines() if line)
+
+
+def calibration_texts() -> list[str]:
+    """Texts that activation ranges are taken from: every other sentence, and some of them joined into longer texts."""
+    return _with_longer(_sentences()[0::2], _CALIBRATION_TEXTS)
+
+
+def parity_texts() -> list[str]:
+    """500 texts that int8 is judged on: the other sentences, alone and joined by two to five."""
+    return _with_longer(_sentences()[1::2], _PARITY_TEXTS)
+
+
+def _with_longer(sentences: tuple[str, ...], count: int) -> list[str]:
+    random_state = random.Random(0)
+    texts = list(sentences)
+    seen = set(texts)
+    while len(texts) < count:
+        text = " ".join(random_state.sample(sentences, random_state.choice((2, 2, 2, 3, 3, 5))))
+        if text not in seen:
+            seen.add(text)
+            texts.append(text)
+    return texts

@@ -9,7 +9,6 @@ The folder appears whole or not at all, and only when every file in it holds its
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,30 +18,24 @@ from typing import Any, Literal
 import onnx
 import onnxruntime
 
-from slonik.core.atomic import new_folder
 from slonik.core.errors import SlonikError
+from slonik.core.files import new_folder
 from slonik.core.hashing import sha256_file, sha256_texts
 from slonik.core.passport import Step
 from slonik.core.records import Record
 from slonik.exporting import parity
-from slonik.exporting.dockerfile import write_dockerfile
-from slonik.exporting.families import limits_of, part_to_export
+from slonik.exporting.companions import write_companions, write_dockerfile
 from slonik.exporting.fusions import optimise
-from slonik.exporting.half import to_half
-from slonik.exporting.int8 import quantise
-from slonik.exporting.portable import portable
-from slonik.exporting.ranges import observe
-from slonik.exporting.report import ExportReport
-from slonik.exporting.speed import measure
-from slonik.exporting.texts import calibration_texts, parity_texts
-from slonik.exporting.torch_graph import SentenceGraph, to_onnx
+from slonik.exporting.graph import copied
+from slonik.exporting.parity import calibration_texts, parity_texts
+from slonik.exporting.precision import input_ranges, quantise, to_half
+from slonik.exporting.report import ExportReport, time_files
+from slonik.exporting.torch_graph import SentenceGraph, limits_of, part_to_export, to_onnx
 from slonik.models import TorchEncoder, load
 from slonik.runtime.session import METADATA_KEY, open_session
-from slonik.text.token_ids import pad_id
 
 Int8 = Literal["dynamic", "static", "none"]
 FILES = {"fp32": "model.onnx", "int8": "model_quantized.onnx", "fp16": "model_fp16.onnx"}
-_COPIED = ("config.json", "tokenizer_config.json", "special_tokens_map.json")
 _PROTOBUF_LIMIT = 1_900_000_000  # bytes; larger files keep their weights in a second file
 
 
@@ -92,7 +85,7 @@ def export(
             work.int8()
         if fp16:
             work.fp16()
-        _write_companions(loaded, unfinished)
+        write_companions(loaded, unfinished)
         judged = tuple(judge(unfinished)) if judge is not None else ()
         report = work.report(Path(out), measure_speed, judged)
         if docker:
@@ -124,9 +117,7 @@ class _Work:
         """Write the fp32 file and hold it to torch."""
         self.model = optimise(to_onnx(self.graph, self.encoder.max_length))
         self._write(self.model, "fp32", "fp32")
-        assert self.encoder.source is not None
-        pad = pad_id(self.encoder.source, self.encoder.tokenizer)
-        batches = parity.batches_of(self.rows, self.encoder.max_length, pad)
+        batches = parity.batches_of(self.rows, self.encoder.max_length, self.encoder.pad_id)
         self.difference = parity.difference_to_torch(self.sessions["fp32"], self.graph, batches)
         parity.check_difference(self.encoder.name, self.difference)
         self.vectors = parity.vectors_of(self.sessions["fp32"], self.rows)
@@ -134,9 +125,9 @@ class _Work:
     def int8(self) -> None:
         """Write the int8 file and hold it to fp32."""
         assert self.scheme != "none"
-        ranges = observe(self.model, self.encoder.tokenize(self.corpus))
+        ranges = input_ranges(self.model, self.encoder.tokenize(self.corpus))
         self.hashes["calibration"] = sha256_texts(self.corpus)
-        quantised = _copy(self.model)
+        quantised = copied(self.model)
         self.counts = quantise(quantised, self.scheme, ranges)
         self._write(quantised, "int8", self.scheme)
         self._agree("int8", self.scheme)
@@ -148,7 +139,7 @@ class _Work:
 
     def report(self, folder: Path, measure_speed: bool, judged: tuple[Record, ...]) -> ExportReport:
         """Measure speed if asked, and gather everything."""
-        speed = measure(self.sessions, self.graph, self.rows) if measure_speed else None
+        speed = time_files(self.sessions, self.graph, self.rows) if measure_speed else None
         return ExportReport(
             folder, self.sizes, self.difference, self.agreement, speed, counts=self.counts, hashes=self.hashes,
             limits=limits_of(str(self.encoder.model.config.model_type)), judged=judged, scheme=self.scheme,
@@ -176,22 +167,6 @@ class _Work:
 
 def _plain(value: Any) -> bool:
     return isinstance(value, str | int | float | bool | list | tuple | None)
-
-
-def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
-    copied = onnx.ModelProto()
-    copied.CopyFrom(model)
-    return copied
-
-
-def _write_companions(encoder: TorchEncoder, folder: Path) -> None:
-    """The files beside the graphs: configuration, tokenizer, sentence-transformers files."""
-    assert encoder.source is not None
-    for name in _COPIED:
-        if (encoder.source / name).is_file():
-            shutil.copyfile(encoder.source / name, folder / name)
-    portable(encoder.tokenizer).save(str(folder / "tokenizer.json"), pretty=False)
-    encoder.sentence.write(folder, encoder.dimension)
 
 
 def _write_passport(work: _Work, report: ExportReport, folder: Path, seconds: float) -> None:

@@ -4,10 +4,9 @@
 scikit-learn, scipy and razdel (the extra `evaluate`); no torch.
 """
 
-from slonik.evaluation.encodechka.compare import compare
-from slonik.evaluation.encodechka.published import PUBLISHED, PublishedRow
+from slonik.evaluation.encodechka.comparison import compare
 from slonik.evaluation.encodechka.run import Evaluation, evaluate
-from slonik.evaluation.encodechka.tasks import AVERAGES, SUITE, TASKS, VARIANTS, Task
+from slonik.evaluation.encodechka.tasks import AVERAGES, PUBLISHED, SUITE, TASKS, VARIANTS, PublishedRow, Task
 
 __all__ = [
     "AVERAGES",

@@ -8,16 +8,25 @@ cache as they are done, so that an interrupted run goes on. Nothing here knows a
 from __future__ import annotations
 
 import copy
+import hashlib
+import io
+import os
+import shutil
 import time
+import uuid
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from slonik.core.hashing import sha256_bytes
+from slonik.core.errors import SlonikError
+from slonik.core.files import write_bytes, write_json
+from slonik.core.hashing import sha256_bytes, sha256_json
 from slonik.core.progress import progress_bar
 from slonik.core.protocols import Encoder, FloatArray, PoolingEncoder
-from slonik.evaluation.encodechka.cache import EmbeddingCache
 from slonik.evaluation.encodechka.tasks import MAX_LENGTH
 
 DEFAULT = "default"
@@ -32,7 +41,7 @@ def limited(encoder: Encoder, max_length: int) -> Encoder:
     if sentence is None or not hasattr(sentence, "max_length"):
         return encoder
     other = copy.copy(encoder)
-    other.sentence = sentence.model_copy(update={"max_length": max_length})  # type: ignore[attr-defined]
+    other.sentence = replace(sentence, max_length=max_length)  # type: ignore[attr-defined]
     if hasattr(other, "long_texts"):
         other.long_texts = "truncate"
     return other
@@ -194,3 +203,104 @@ def _chunks(texts: list[str]) -> Iterable[list[str]]:
         size += len(text)
     if chunk:
         yield chunk
+
+
+FORMAT = 1
+LARGEST_BYTES = 6 << 30
+_KEY_BYTES = 16
+
+
+def text_key(text: str) -> bytes:
+    """What a text is filed under."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:_KEY_BYTES]
+
+
+class EmbeddingCache:
+    """Vectors of texts under one identity.
+
+    Args:
+        root: the folder of all identities.
+        identity: what the vectors depend on besides the text; JSON values only.
+    """
+
+    def __init__(self, root: Path, identity: Mapping[str, Any]) -> None:
+        self._root = root
+        self._folder = root / sha256_json({"format": FORMAT, **identity})[:32]
+        self._identity = dict(identity)
+        self._shards: list[dict[str, FloatArray]] = []
+        self._places: dict[bytes, tuple[int, int, int]] = {}
+        if self._folder.is_dir():
+            os.utime(self._folder)  # in use: the last to be dropped
+            for path in sorted(self._folder.glob("*.npz")):
+                self._read(path)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __contains__(self, text: str) -> bool:
+        return text_key(text) in self._places
+
+    def find(self, text: str) -> dict[str, FloatArray] | None:
+        """Kind -> vectors (rows, D) of a text: one row for a sentence, one per word for a document."""
+        place = self._places.get(text_key(text))
+        if place is None:
+            return None
+        shard, start, end = place
+        return {kind: matrix[start:end] for kind, matrix in self._shards[shard].items()}
+
+    def add(self, texts: Sequence[str], lengths: Sequence[int], kinds: Mapping[str, FloatArray]) -> None:
+        """File the vectors of `texts` and write them to disk as one shard.
+
+        Args:
+            lengths: rows of each text.
+            kinds: kind -> (sum of lengths, D) vectors, text after text.
+
+        Raises:
+            SlonikError: the disk is full or not writable.
+        """
+        keys = np.frombuffer(b"".join(text_key(text) for text in texts), np.uint8).reshape(-1, _KEY_BYTES)
+        content = {f"kind_{kind}": matrix for kind, matrix in kinds.items()}
+        stream = io.BytesIO()
+        np.savez(stream, keys=keys, lengths=np.asarray(lengths, dtype=np.int64), **content)  # type: ignore[arg-type]
+        if not self._folder.exists():
+            write_json(self._folder / "identity.json", self._identity)
+        write_bytes(self._folder / f"{uuid.uuid4().hex}.npz", stream.getvalue())
+        self._file(keys, np.asarray(lengths, dtype=np.int64), dict(kinds))
+
+    def _read(self, path: Path) -> None:
+        try:
+            with np.load(path, allow_pickle=False) as content:
+                kinds = {name.removeprefix("kind_"): content[name] for name in content if name.startswith("kind_")}
+                keys, lengths = content["keys"], content["lengths"]
+            if any(len(matrix) != int(lengths.sum()) for matrix in kinds.values()) or len(keys) != len(lengths):
+                raise ValueError("lengths do not add up")
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            path.unlink(missing_ok=True)
+            return
+        self._file(keys, lengths, kinds)
+
+    def _file(self, keys: Any, lengths: Any, kinds: dict[str, FloatArray]) -> None:
+        ends = np.cumsum(lengths)
+        shard = len(self._shards)
+        self._shards.append(kinds)
+        for key, length, end in zip(keys, lengths, ends, strict=True):
+            self._places[key.tobytes()] = (shard, int(end - length), int(end))
+
+
+def prune(root: Path, *, largest: int = LARGEST_BYTES) -> None:
+    """Drop the identities unused for longest until the cache fits `largest` bytes.
+
+    Raises:
+        SlonikError: a folder cannot be removed.
+    """
+    if not root.is_dir():
+        return
+    folders = sorted((path for path in root.iterdir() if path.is_dir()), key=lambda path: -path.stat().st_mtime)
+    total = 0
+    for folder in folders:
+        total += sum(path.stat().st_size for path in folder.glob("*"))
+        if total > largest:
+            try:
+                shutil.rmtree(folder)
+            except OSError as error:
+                raise SlonikError(f"cannot remove {folder} from the embedding cache: {error.strerror}") from None

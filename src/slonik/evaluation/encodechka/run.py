@@ -15,23 +15,30 @@ from typing import Any
 
 import numpy as np
 
-from slonik.core.errors import SlonikError
+from slonik.core.errors import SlonikError, lookup
 from slonik.core.hashing import sha256_json
-from slonik.core.lookup import lookup
 from slonik.core.paths import cache_dir
 from slonik.core.protocols import Encoder, TokenEncoder
 from slonik.core.records import Record
 from slonik.data import fetch as data
-from slonik.evaluation.encodechka.cache import EmbeddingCache, prune
-from slonik.evaluation.encodechka.classification import score_classification
-from slonik.evaluation.encodechka.embeddings import SentenceVectors, content_hashes, identity, limited
-from slonik.evaluation.encodechka.pairs import score_correlation, score_inference
+from slonik.evaluation.encodechka.embeddings import (
+    EmbeddingCache,
+    SentenceVectors,
+    content_hashes,
+    identity,
+    limited,
+    prune,
+)
 from slonik.evaluation.encodechka.readers import numbers, read_documents, read_labelled, read_pairs, read_sentences
-from slonik.evaluation.encodechka.score import Score
-from slonik.evaluation.encodechka.speed import score_speed
-from slonik.evaluation.encodechka.tagging import score_words
+from slonik.evaluation.encodechka.scoring import (
+    Score,
+    score_classification,
+    score_correlation,
+    score_inference,
+    score_speed,
+)
 from slonik.evaluation.encodechka.tasks import AVERAGES, MAX_LENGTH, PROTOCOL, SUITE, TASKS, VARIANTS, Task
-from slonik.evaluation.encodechka.words import WordVectors, longest
+from slonik.evaluation.encodechka.words import WordVectors, longest, score_words
 from slonik.evaluation.statistics import Array, Interval, interval, mean_over_tasks, replicates
 
 
@@ -49,7 +56,7 @@ class Evaluation:
 
     Attributes:
         model: its name.
-        measured: (variant, task or average) -> figure.
+        measured: (variant, task or average) -> what was measured.
         missing: task -> files that are not there.
         notes: sentences for the user (a data file with another hash).
         embedding_seconds: encoding of sentences and words; 0 for what came from the cache.
@@ -226,7 +233,7 @@ class _Run:
         self._count(vectors)
 
     def averages(self) -> None:
-        """Means over tasks, each task's replicates being those of its own figure."""
+        """Means over tasks, each task's replicates being its own."""
         measured = self.evaluation.measured
         for variant in self.variants:
             for name, tasks in AVERAGES.items():

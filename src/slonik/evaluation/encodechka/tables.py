@@ -1,99 +1,73 @@
-"""encodechka's tables as plain text cells: per model with intervals, differences, and beside published rows.
+"""encodechka's tables: per model with intervals, differences, and beside published rows.
 
-A cell that was not measured is empty, never zero. Drawing is the caller's business.
+A cell that was not measured is empty, never zero.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from slonik.core.records import Record
-from slonik.evaluation.encodechka.published import PUBLISHED
 from slonik.evaluation.encodechka.run import Evaluation
-from slonik.evaluation.encodechka.tasks import AVERAGES, TASKS
+from slonik.evaluation.encodechka.tasks import AVERAGES, PUBLISHED, TASKS
+from slonik.reporting.table import Cell, Row, Table
 
 _COLUMNS = tuple(task for task in (*TASKS, *AVERAGES) if task != "speed")
 
 
-@dataclass(frozen=True)
-class Line:
-    """One row: text cells, each with its interval ("" where there is none)."""
-
-    cells: tuple[tuple[str, str], ...]
-    published: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """Cells of a table; the first column names the row."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[Line, ...]
-    note: str = ""
-
-
 def per_model(evaluation: Evaluation) -> Table:
-    """Every task of one model: figure and 95 % interval under both variants, and the pooling that was taken."""
+    """Every task of one model: value and 95 % interval under both variants, and the pooling that was taken."""
     variants = list(dict.fromkeys(variant for variant, _ in evaluation.measured))
-    rows = []
+    lines = []
     for task in (*TASKS, *AVERAGES):
-        records = [evaluation.measured.get((variant, task)) for variant in variants]
-        if any(records):
-            cells = [part for found in records for part in _cells(found.record if found else None)]
-            rows.append(Line(((_name(task), ""), *cells)))
-    header = ("task", *(part for variant in variants for part in (f"{variant} [95 %]", "taken")))
-    return Table(f"{evaluation.model}: encodechka", header, tuple(rows), "speed: ms per text, on this machine now")
+        found = [evaluation.measured.get((variant, task)) for variant in variants]
+        if any(found):
+            lines.append([_name(task), *(cell for one in found for cell in _cells(one.record if one else None))])
+    columns = ("task", *(part for variant in variants for part in (f"{variant} [95 %]", "taken")))
+    return Table.of(f"{evaluation.model}: encodechka", columns, lines, ("speed: ms per text, on this machine now",))
 
 
 def leaderboard(evaluations: Sequence[Evaluation]) -> Table:
-    """Measured rows above published ones; published figures are the greatest over poolings on the test set."""
+    """Measured rows above published ones; published values are the greatest over poolings on the test set."""
     rows = []
     for evaluation in evaluations:
         for variant in dict.fromkeys(variant for variant, _ in evaluation.measured):
             found = [evaluation.measured.get((variant, task)) for task in _COLUMNS]
             cells = [_three(item.record.value) if item else "" for item in found]
-            rows.append(_line(evaluation.model, variant, *cells))
+            rows.append(Row(tuple(map(Cell, (evaluation.model, variant, *cells)))))
     for row in PUBLISHED:
         cells = [_published(row.scores.get(task), row.source) for task in _COLUMNS]
-        rows.append(_line(row.model, "not measured here", *cells, published=True))
-    header = ("model", "variant", *(_name(task) for task in _COLUMNS))
+        rows.append(Row(tuple(map(Cell, (row.model, "not measured here", *cells))), published=True))
+    columns = ("model", "variant", *(_name(task) for task in _COLUMNS))
     note = "not measured here: published figures (leaderboard, model cards); they compare with `compatible`"
-    return Table("beside published models", header, tuple(rows), note)
+    return Table("beside published models", columns, tuple(rows), (note,))
 
 
 def differences(records: Sequence[Record]) -> Table:
     """Paired differences with interval and p-value."""
-    rows = [
-        Line(
-            (
-                (record.model, ""),
-                (record.variant, ""),
-                (_name(record.task), ""),
-                (f"{record.value:+.4f}", f"[{record.low:+.4f}, {record.high:+.4f}]"),
-                (f"{record.detail['p_value']:.3f}", ""),
-            )
-        )
+    lines = [
+        [
+            record.model,
+            record.variant,
+            _name(record.task),
+            Cell(f"{record.value:+.4f}", f"[{record.low:+.4f}, {record.high:+.4f}]"),
+            f"{record.detail['p_value']:.3f}",
+        ]
         for record in records
         if record.value is not None
     ]
     note = "paired bootstrap over test items; averages over all their tasks at once"
-    return Table("differences", ("models", "variant", "task", "difference [95 %]", "p"), tuple(rows), note)
+    return Table.of("differences", ("models", "variant", "task", "difference [95 %]", "p"), lines, (note,))
 
 
-def _line(*cells: str, published: bool = False) -> Line:
-    return Line(tuple((cell, "") for cell in cells), published)
-
-
-def _cells(record: Record | None) -> tuple[tuple[str, str], ...]:
-    """Figure with interval, and what it was taken from."""
+def _cells(record: Record | None) -> tuple[Cell, Cell]:
+    """Value with interval, and what it was taken from."""
     if record is None or record.value is None:
-        return ("", ""), ("", "")
+        return Cell(""), Cell("")
     taken = "/".join(str(record.detail[part]) for part in ("pooling", "classifier") if part in record.detail)
     form = "{:.2f}" if record.task == "speed" else "{:.4f}"
     spread = f"[{form.format(record.low)}, {form.format(record.high)}]"
-    return (form.format(record.value), spread), (taken, "")
+    return Cell(form.format(record.value), spread), Cell(taken)
 
 
 def _three(value: float | None) -> str:

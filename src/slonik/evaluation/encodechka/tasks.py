@@ -1,4 +1,4 @@
-"""The eleven tasks of encodechka as literals: files, columns, metric. No code of a task lives here.
+"""The eleven tasks of encodechka as literals (files, columns, metric), and published rows. No task is scored here.
 
 encodechka measures how well an encoder turns short Russian texts into vectors, without training the encoder:
 eight sentence tasks (S), two word tasks (W), and speed. Source: https://github.com/avidale/encodechka (MIT), at the
@@ -8,7 +8,9 @@ after that change. A published task is never edited here: a change would be a ne
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 SUITE = "encodechka"
@@ -27,9 +29,9 @@ class Task:
         id: lower-case name used in records.
         about: one line for people.
         kind: which scorer it takes.
-        metric: name of the figure.
+        metric: its name in records.
         train: file with the training part, None where there is none.
-        test: file with the test part; figures on one test file are resampled together.
+        test: file with the test part; values on one test file are resampled together.
         columns: names of the text column(s) of the test file.
         train_columns: names of the text column(s) of the training file, where they differ.
         target: column of the label or score.
@@ -125,7 +127,7 @@ _ALL = (
     ),
     Task(
         "icx",
-        "the same intents learnt from English requests",
+        "the same intents, trained on English requests",
         "accuracy",
         "accuracy",
         "intents_test.csv",
@@ -148,3 +150,54 @@ AVERAGES: dict[str, tuple[str, ...]] = {
     "mean_s5": ("sts", "pi", "ti", "ic", "icx"),
     "mean_sw": ("sts", "pi", "nli", "sa", "ti", "ia", "ic", "icx", "ne1", "ne2"),
 }
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """Values of one model as other people published them, for tables; they are never measured here.
+
+    Two-digit values are the leaderboard's (README of https://github.com/avidale/encodechka), three-digit ones are from
+    the model cards of https://huggingface.co/sergeyzh/rubert-tiny-turbo and LaBSE-ru-turbo. Those who published them
+    took the maximum over poolings on the test set, so they compare with the variant `compatible`. CPU times are of
+    one laptop and compare with nothing measured here. The source project accepts a pruned model that is close to
+    LaBSE-en-ru and above rubert-tiny2.
+
+    Attributes:
+        model: its name on the hub.
+        scores: task or average -> fraction; what was not published is absent.
+        source: where they were read.
+    """
+
+    model: str
+    scores: Mapping[str, float]
+    source: str
+
+
+_PUBLISHED_TASKS = ("sts", "pi", "nli", "sa", "ti", "ia", "ic", "icx", "ne1", "ne2", "mean_s", "mean_sw")
+_LEADERBOARD = "encodechka leaderboard"
+_CARD = "model card of sergeyzh/rubert-tiny-turbo"
+
+
+def _published_row(model: str, source: str, *values: float | None) -> PublishedRow:
+    scores = {task: value for task, value in zip(_PUBLISHED_TASKS, values, strict=True) if value is not None}
+    return PublishedRow(model, MappingProxyType(scores), source)
+
+
+# fmt: off
+PUBLISHED: tuple[PublishedRow, ...] = (
+    _published_row("sentence-transformers/LaBSE", _LEADERBOARD,
+         .79, .66, .43, .76, .95, .77, .79, .76, .35, .41, .739, .667),
+    _published_row("cointegrated/LaBSE-en-ru", _LEADERBOARD,
+         .79, .66, .43, .76, .95, .77, .79, .77, .35, .42, .739, .668),
+    _published_row("cointegrated/rubert-tiny2", _CARD,
+         .750, .651, .417, .737, .937, .746, .757, .638, .360, .386, .704, .638),
+    _published_row("sergeyzh/rubert-tiny-turbo", _CARD,
+         .828, .722, .476, .787, .955, .757, .780, .685, .305, None, .749, .667),
+    _published_row("intfloat/multilingual-e5-small", _CARD,
+         .822, .714, .457, .758, .957, .761, .779, .691, .234, .275, .742, .645),
+    _published_row("hashing_300", _LEADERBOARD,
+         .61, .48, .40, .64, .71, .54, .50, .05, .02, .02, .491, .397),
+    _published_row("hashing_1000", _LEADERBOARD,
+         .63, .49, .39, .66, .77, .55, .57, .05, .02, .04, .513, .416),
+)
+# fmt: on

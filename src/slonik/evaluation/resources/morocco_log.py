@@ -19,8 +19,8 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-from slonik.core.atomic import write_text
 from slonik.core.errors import SlonikError
+from slonik.core.files import write_text
 
 RUN_FILE = "run.json"  # beside our own logs: what they are of
 _NAME = re.compile(r"(\d+)_(\d+)_(\d+)\.jsonl")

@@ -26,8 +26,8 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import IO, Any
 
-from slonik.core.atomic import write_json
 from slonik.core.errors import SlonikError
+from slonik.core.files import write_json
 from slonik.core.hashing import sha256_file
 from slonik.core.progress import progress_bar
 from slonik.evaluation.resources.machine import describe_machine

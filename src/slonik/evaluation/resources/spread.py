@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from slonik.core.seeds import derive_seed
+from slonik.core.hashing import derive_seed
 
 RESAMPLES = 2000
 

@@ -13,8 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from slonik.core.errors import SlonikError
-from slonik.core.lookup import lookup
+from slonik.core.errors import SlonikError, lookup
 from slonik.core.records import Record
 from slonik.evaluation.russian_superglue import baselines
 from slonik.evaluation.russian_superglue.examples import Example, items_hash

@@ -12,8 +12,7 @@ import string
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from slonik.core.errors import SlonikError
-from slonik.core.lookup import lookup
+from slonik.core.errors import SlonikError, lookup
 from slonik.evaluation.russian_superglue.examples import Example
 from slonik.evaluation.russian_superglue.labels import label_name, label_names
 from slonik.evaluation.russian_superglue.predictions import Prediction, aligned

@@ -12,9 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slonik.core.errors import SlonikError
+from slonik.core.errors import SlonikError, lookup
 from slonik.core.hashing import sha256_file, sha256_json
-from slonik.core.lookup import lookup
 from slonik.evaluation.russian_superglue.baselines import Answerer
 from slonik.evaluation.russian_superglue.examples import Example, items_hash
 from slonik.evaluation.russian_superglue.predictions import Prediction

@@ -16,9 +16,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from slonik.core.atomic import write_json, write_text
-from slonik.core.errors import SlonikError
-from slonik.core.lookup import lookup
+from slonik.core.errors import SlonikError, lookup
+from slonik.core.files import write_json, write_text
 from slonik.evaluation.russian_superglue.examples import Example, Idx, items_hash
 from slonik.evaluation.russian_superglue.labels import label_name, label_names, parse_label
 from slonik.evaluation.russian_superglue.readers import read_rows

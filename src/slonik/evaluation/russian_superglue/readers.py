@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from slonik.core.errors import SlonikError
-from slonik.core.lookup import lookup
+from slonik.core.errors import SlonikError, lookup
 from slonik.evaluation.russian_superglue.examples import Example
 from slonik.evaluation.russian_superglue.labels import parse_label
 from slonik.evaluation.russian_superglue.tasks import SUITE, TASKS, VERSION, Task

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slonik.core.errors import SlonikError
-from slonik.core.seeds import derive_seed
+from slonik.core.hashing import derive_seed
 
 _STEPS = 1000  # points at which the two quantile functions are compared
 _FEWEST_SEEDS = 2

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from slonik.core.errors import SlonikError
+from slonik.core.errors import SlonikError, lookup
 from slonik.core.hashing import sha256_texts
-from slonik.core.lookup import lookup
 from slonik.evaluation.russian_superglue.examples import Example
 from slonik.evaluation.russian_superglue.labels import label_name
 from slonik.evaluation.russian_superglue.tasks import TASKS

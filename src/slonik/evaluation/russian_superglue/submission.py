@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slonik.core.atomic import write_bytes
 from slonik.core.errors import SlonikError
+from slonik.core.files import write_bytes
 from slonik.evaluation.russian_superglue.examples import Example
 from slonik.evaluation.russian_superglue.labels import parse_label
 from slonik.evaluation.russian_superglue.predictions import Prediction, aligned, parse_probabilities

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from slonik.core.lookup import lookup
+from slonik.core.errors import lookup
 from slonik.evaluation.russian_superglue.baselines.answerer import Answerer
 from slonik.evaluation.russian_superglue.baselines.heuristic import fit_heuristic_majority
 from slonik.evaluation.russian_superglue.baselines.majority import fit_majority

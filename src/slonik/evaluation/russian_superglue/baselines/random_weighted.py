@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
-from slonik.core.seeds import derive_seed
+from slonik.core.hashing import derive_seed
 from slonik.evaluation.russian_superglue.baselines.answerer import Answerer
 from slonik.evaluation.russian_superglue.baselines.majority import label_shares, mentions
 from slonik.evaluation.russian_superglue.examples import Example

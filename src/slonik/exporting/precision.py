@@ -1,9 +1,15 @@
-"""Constant matrices in int8: one scale per output channel for weights, one per tensor for activations.
+"""An fp32 graph in reduced precision: int8 ("dynamic" or "static") and fp16.
+
+In int8 go the constant matrices, with one scale per output channel for weights and one per tensor for activations,
+and the embedding tables, with one scale per row.
 
 "dynamic" measures each activation's range while it runs; "static" takes it from calibration texts. In both, input
 channels that are far larger than the rest are first divided down (and the matrix multiplied up): in post-norm
 encoders one neuron may reach 32 where the others stay under 6, and would take the resolution from all of them.
 Attention itself, norms and activation functions stay in fp32.
+
+In fp16 go weights and sums; inputs and outputs stay as they were. It is for accelerators and for disk: processors
+without fp16 units run it slower, and the export says so when measured.
 
 Sources: onnxruntime's contrib operators DynamicQuantizeMatMul and MatMulIntegerToFloat; the division of channels is
 that of SmoothQuant (Xiao et al., 2023) with a cap in place of its exponent.
@@ -11,17 +17,19 @@ that of SmoothQuant (Xiao et al., 2023) with a cap in place of its exponent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import onnx
+import onnxruntime
 from numpy.typing import NDArray
+from onnx import TensorProto
 
 from slonik.exporting.fusions import bias_of
-from slonik.exporting.graph import MICROSOFT, Graph
-from slonik.exporting.ranges import Range
-from slonik.exporting.tables import quantise_tables
+from slonik.exporting.graph import MICROSOFT, Graph, copied
 
 Scheme = Literal["dynamic", "static"]
 CAP = 0.99  # channels above this quantile of magnitudes are divided down to it
@@ -29,6 +37,47 @@ CAP = 0.99  # channels above this quantile of magnitudes are divided down to it
 WORTH_DIVIDING = 4.0
 _SMALLEST_MATRIX = 256
 _Quantised = tuple[str, str, str]  # names of codes, scale, zero point
+SMALLEST_TABLE = 1 << 18  # values; below this the three extra nodes cost more than the bytes are worth
+
+
+@dataclass(frozen=True)
+class Range:
+    """Lowest and highest value of each channel (K,) of one tensor, zero included."""
+
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+
+    @property
+    def magnitude(self) -> NDArray[np.float32]:
+        """Largest absolute value of each channel (K,)."""
+        return np.maximum(-self.low, self.high)
+
+
+def input_ranges(model: onnx.ModelProto, rows: Iterable[list[int]]) -> dict[str, Range]:
+    """Ranges of the inputs of all constant matrices over `rows` of token ids, one text at a time (no padding)."""
+    graph = Graph(copied(model))
+    names = sorted({node.input[0] for node in graph.of_type("MatMul") if graph.constant(node.input[1]) is not None})
+    watched = graph.finish()
+    watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        watched.SerializeToString(), providers=["CPUExecutionProvider"], sess_options=options
+    )
+    found: dict[str, Range] = {}
+    for row in rows:
+        ids = np.array([row], dtype=np.int64)
+        values = session.run(names, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+        for name, value in zip(names, values, strict=True):
+            flat = np.asarray(value).reshape(-1, value.shape[-1])
+            low, high = np.minimum(flat.min(axis=0), 0), np.maximum(flat.max(axis=0), 0)
+            before = found.get(name)
+            found[name] = Range(low, high) if before is None else _union(before, low, high)
+    return found
+
+
+def _union(before: Range, low: NDArray[np.float32], high: NDArray[np.float32]) -> Range:
+    return Range(np.minimum(before.low, low), np.maximum(before.high, high))
 
 
 def quantise(
@@ -37,7 +86,7 @@ def quantise(
     """Turn matrices and tables of `model` into int8, in place.
 
     Args:
-        ranges: of every matrix input, from `ranges.observe` on this same graph; "static" needs all of them.
+        ranges: of every matrix input, from `input_ranges` on this same graph; "static" needs all of them.
         cap: quantile for dividing channels down; 1.0 switches that off.
 
     Returns:
@@ -132,3 +181,52 @@ def _replace(
     else:
         inputs = [shared[0], code_name, shared[1], scale_name, shared[2], "", bias_name]
         graph.add("MatMulIntegerToFloat", inputs, [output], domain=MICROSOFT)
+
+
+def quantise_tables(graph: Graph, *, smallest: int = SMALLEST_TABLE) -> int:
+    """Replace every Gather from a large constant float table (V, D); returns how many were replaced.
+
+    A table row is read as it is, so each token keeps its own resolution; one scale for the whole table, as the stock
+    tool does it, would give rare tokens a handful of levels.
+
+    Gather(table, ids) becomes Cast(Gather(int8 table, ids)) * Gather(scales (V, 1), ids).
+    """
+    replaced = 0
+    for node in graph.of_type("Gather"):
+        table = graph.constant(node.input[0])
+        first_axis = all(item.i == 0 for item in node.attribute if item.name == "axis")
+        if table is None or table.dtype != np.float32 or table.ndim != 2 or table.size < smallest or not first_axis:
+            continue
+        codes, scales = by_rows(table)
+        _replace_table(graph, node, codes, scales)
+        replaced += 1
+    return replaced
+
+
+def by_rows(table: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Codes (V, D) and scales (V, 1) with `codes * scales` within half a step of `table`; a zero row stays zero."""
+    scales = np.abs(table).max(axis=1, keepdims=True).astype(np.float32) / np.float32(127)
+    steps = np.where(scales > 0, scales, np.float32(1))
+    codes = np.rint(table / steps).astype(np.int8)
+    return codes, scales
+
+
+def _replace_table(graph: Graph, node: onnx.NodeProto, codes: NDArray[np.int8], scales: NDArray[np.float32]) -> None:
+    name, ids = node.input[0], node.input[1]
+    graph.remove(node)
+    taken = graph.unique(f"{name}_codes_taken")
+    cast = graph.unique(f"{name}_codes_float")
+    factor = graph.unique(f"{name}_scales_taken")
+    graph.add("Gather", [graph.add_constant(f"{name}_codes", codes), ids], [taken], axis=0)
+    graph.add("Cast", [taken], [cast], to=TensorProto.FLOAT)
+    graph.add("Gather", [graph.add_constant(f"{name}_scales", scales), ids], [factor], axis=0)
+    graph.add("Mul", [cast, factor], [node.output[0]])
+
+
+def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of `model` in fp16; the two outputs stay float32."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    logging.getLogger("onnxruntime.transformers").setLevel(logging.ERROR)
+    half: onnx.ModelProto = convert_float_to_float16(copied(model), keep_io_types=True, disable_shape_infer=False)
+    return half

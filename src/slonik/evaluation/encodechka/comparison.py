@@ -1,0 +1,111 @@
+"""Paired differences between encoders that were scored on the same items, task by task and over all tasks at once.
+
+The bootstrap drew the same items for every encoder, so replicates subtract. A difference is a record of its own,
+under the model name "B - A" and the metric "difference": nobody can take it for a score of B.
+
+`export_judge` holds exported files to their fp32 file that way: export itself judges by cosines of 500 texts alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from slonik import runtime
+from slonik.core.errors import SlonikError
+from slonik.core.records import Record
+from slonik.evaluation.encodechka.run import Evaluation, evaluate
+from slonik.evaluation.encodechka.tasks import AVERAGES, SUITE
+from slonik.evaluation.statistics import paired_difference
+
+_JUDGED_BY = "mean_s5"
+
+
+def compare(evaluations: Sequence[Evaluation]) -> list[Record]:
+    """Every later encoder minus the first, for each task and average that both have.
+
+    Returns:
+        Records with the difference as `value`, its 95 % interval, and in `detail` the two models and the two-sided
+        bootstrap p-value.
+    """
+    records = []
+    for other in evaluations[1:]:
+        first = evaluations[0]
+        for key, measured in other.measured.items():
+            if key not in first.measured or first.measured[key].record.hashes["data"] != measured.record.hashes["data"]:
+                continue
+            base = first.measured[key]
+            before, after = base.record.value, measured.record.value
+            if before is None or after is None or base.values.shape != measured.values.shape:
+                continue
+            found = paired_difference(before, base.values, after, measured.values)
+            records.append(
+                Record(
+                    suite=SUITE,
+                    task=key[1],
+                    variant=key[0],
+                    model=f"{other.model} - {first.model}",
+                    metric="difference",
+                    value=found.interval.value,
+                    low=found.interval.low,
+                    high=found.interval.high,
+                    n=measured.record.n,
+                    seed=measured.record.seed,
+                    detail={
+                        "model": other.model,
+                        "against": first.model,
+                        "of": measured.record.metric,
+                        "p_value": found.p_value,
+                        "paired": True,
+                    },
+                    hashes={"data": measured.record.hashes["data"]},
+                )
+            )
+    return records
+
+
+def export_judge(data: Path) -> Callable[[Path], list[Record]]:
+    """A judge for `slonik.exporting.export`: records of every file in a folder, paired differences to fp32 included.
+
+    The floor is `encodechka.mean_s5_drop` of the exporting room's `floors.json`: the loss in the mean of the five
+    tasks with public data, in either variant of the protocol.
+
+    Args:
+        data: the data folder, with encodechka/ in it.
+
+    The judge raises SlonikError when data of the five tasks is missing, or when a file loses more than the floor.
+    """
+    from slonik.exporting.parity import floors  # torch: only those who export have it
+    from slonik.exporting.run import FILES
+
+    floor = floors()["encodechka"][f"{_JUDGED_BY}_drop"]
+
+    def judge(folder: Path) -> list[Record]:
+        names = [name for name, file in FILES.items() if (folder / "onnx" / file).is_file()]
+        found = []
+        for name in names:
+            encoder = runtime.load(folder, file=FILES[name], threads=1)
+            encoder.name = name
+            one = evaluate(encoder, data, tasks=AVERAGES[_JUDGED_BY], use_cache=False)
+            if one.missing:
+                raise SlonikError(
+                    f"{_JUDGED_BY} needs all of {', '.join(AVERAGES[_JUDGED_BY])}, and {data / 'encodechka'} lacks "
+                    f"{', '.join(one.missing)}: run slonik fetch encodechka --data-dir {data}, or leave --data-dir out"
+                )
+            found.append(one)
+        differences = compare(found)
+        for record in differences:
+            _hold(record, floor)
+        return [record for one in found for record in one.records] + differences
+
+    return judge
+
+
+def _hold(record: Record, floor: float) -> None:
+    if record.task != _JUDGED_BY or record.value is None or record.value >= -floor:
+        return
+    raise SlonikError(
+        f"{record.detail['model']} loses {-record.value:.4f} of {_JUDGED_BY} ({record.variant}) against fp32 on "
+        f"encodechka [{record.low:.4f}, {record.high:.4f}], over the floor of {floor}: "
+        "nothing is written; try another --int8"
+    )
