@@ -9,12 +9,10 @@ import numpy as np
 import pytest
 
 from slonik.compression import criteria
-from slonik.compression.budget import Budget, rounded
-from slonik.compression.choose import choose
-from slonik.compression.costs import Costs, counted_costs
-from slonik.compression.scores import Scores
+from slonik.compression.choose import Budget, choose, rounded
+from slonik.compression.criteria import Scores
 from slonik.compression.search import Options, search
-from slonik.compression.shape import shape_of
+from slonik.compression.shape import Costs, counted_costs, shape_of
 from slonik.compression.surgery import apply
 from slonik.core.config import build_config
 from slonik.core.errors import SlonikError

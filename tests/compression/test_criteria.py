@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from slonik.compression import criteria
-from slonik.compression.criteria.gradients import LossFunction
+from slonik.compression.criteria import LossFunction
 from slonik.compression.gates import Gates, gated, open_gates
 from slonik.core.errors import SlonikError
 from slonik.models.anatomy import dissect, stream_norms

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from slonik.compression import criteria
-from slonik.compression.budget import Budget
-from slonik.compression.choose import choose
+from slonik.compression.choose import Budget, choose
 from slonik.compression.latency import LatencyTable, measure, time_text
 from slonik.compression.shape import shape_of
 from slonik.compression.surgery import apply

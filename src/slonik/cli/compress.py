@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from slonik.compression.pipeline.config import CompressConfig
+    from slonik.compression.config import CompressConfig
 
 
 def register(app: typer.Typer) -> None:
@@ -76,7 +76,7 @@ def compress(
 def _config(
     recipe: Path | None, fields: dict[str, Any], pairs: list[str], *, whole_vocabulary: bool, untrained: bool
 ) -> CompressConfig:
-    from slonik.compression.pipeline.config import CompressConfig
+    from slonik.compression.config import CompressConfig
     from slonik.core.config import parse_overrides, read_config
 
     config = read_config(CompressConfig, recipe, fields | parse_overrides(pairs))
@@ -99,9 +99,9 @@ def demo(
     """
     from rich.console import Console
 
-    from slonik.compression.pipeline.demo import demo as run_demo
-    from slonik.compression.pipeline.demo import demo_config
-    from slonik.compression.pipeline.report import print_report, usage
+    from slonik.compression.demo import demo as run_demo
+    from slonik.compression.demo import demo_config
+    from slonik.compression.report.write import print_report, usage
 
     notes = Console(stderr=True)
     made = run_demo(out, announce=lambda line: notes.print(line, highlight=False), steps=steps)
@@ -112,8 +112,8 @@ def demo(
 def _run(config: CompressConfig, json_file: Path | None) -> None:
     from rich.console import Console
 
-    from slonik.compression.pipeline.compress import compress as run_recipe
-    from slonik.compression.pipeline.report import print_report
+    from slonik.compression.compress import compress as run_recipe
+    from slonik.compression.report.write import print_report
     from slonik.core.records import write_records
 
     notes = Console(stderr=True)

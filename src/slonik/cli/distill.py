@@ -37,7 +37,7 @@ def distill(
     """
     from rich.console import Console
 
-    from slonik.compression.pipeline.distill import DistillRecipe, run_distill
+    from slonik.compression.distill import DistillRecipe, run_distill
     from slonik.core.config import parse_overrides, read_config
 
     fields = {

@@ -96,7 +96,7 @@ def trim(
 
         slonik tokenizer trim MODEL --corpus texts/ --scripts ru,en --min-count 2 --max-pieces 35000 --out small
     """
-    from slonik.compression.pipeline.trim_checkpoint import TrimCheckpointConfig, trim_checkpoint
+    from slonik.compression.trim import TrimCheckpointConfig, trim_checkpoint
     from slonik.core.config import read_config
     from slonik.core.records import write_records
 

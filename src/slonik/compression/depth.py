@@ -27,10 +27,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from slonik.compression.criteria.gradients import Batch, scoring
+from slonik.compression.criteria import Batch, FloatVector, scoring
 from slonik.compression.gates import Gates, gated
 from slonik.compression.replay import Replay
-from slonik.compression.scores import FloatVector
 from slonik.core.errors import SlonikError
 from slonik.core.progress import Bar, progress_bar
 from slonik.models.anatomy import Body, dissect

@@ -24,12 +24,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from slonik.compression.costs import Costs
 from slonik.compression.plan import Plan, whole
-from slonik.compression.shape import ModelShape
+from slonik.compression.shape import Costs, ModelShape
 from slonik.compression.surgery import apply
-from slonik.core.atomic import write_json
 from slonik.core.config import Config
+from slonik.core.files import write_json
 from slonik.core.hashing import sha256_json
 from slonik.core.paths import cache_dir
 from slonik.core.progress import track

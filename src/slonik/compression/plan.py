@@ -14,9 +14,9 @@ import torch
 from pydantic import Field, ValidationError, model_validator
 from transformers import PreTrainedModel
 
-from slonik.core.atomic import write_json
 from slonik.core.config import Config
 from slonik.core.errors import SlonikError
+from slonik.core.files import write_json
 from slonik.models.anatomy import dissect
 from slonik.models.checkpoint_files import hash_tensors
 from slonik.models.encoder import STORED_NAMES

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from slonik.compression.criteria.gradients import Batch, scoring
+from slonik.compression.criteria import Batch, scoring
 from slonik.compression.plan import Plan
 from slonik.compression.replay import Replay
 from slonik.core.errors import SlonikError

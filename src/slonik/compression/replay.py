@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slonik.compression.criteria.gradients import Batch, scoring
+from slonik.compression.criteria import Batch, scoring
 from slonik.models.anatomy import Body
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from slonik.compression.costs import Costs
+from slonik.compression.shape import Costs
 from slonik.core.errors import SlonikError
 
 _BINS = 2000

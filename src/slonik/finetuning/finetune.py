@@ -66,7 +66,7 @@ def run_finetune(recipe: FinetuneRecipe, announce: Announce = lambda line: None)
     for task in recipe.tasks:
         lookup(task, TASKS, "task")
     steps = Steps(work_folder(out), announce)
-    if kind_of(recipe.model).writes:
+    if kind_of(recipe.model).in_words:
         from slonik.finetuning.text import run_text
 
         return run_text(recipe, steps)

@@ -18,15 +18,14 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from slonik.core.seeds import derive_seed
+from slonik.core.hashing import derive_seed
 from slonik.models.language_model import Kind, LanguageModel
+from slonik.models.padding import pad
 from slonik.text.batching import token_budget_batches
-from slonik.text.tokenizers.pieces import Pieces
-from slonik.text.tokenizers.pieces_of import pieces_of
+from slonik.text.tokenizers.token_facts import TokenFacts, token_facts
 from slonik.text.tokenizing import template_of
 from slonik.train.objectives.masking import IGNORED
 from slonik.train.objectives.packed import model_inputs
-from slonik.train.objectives.padding import pad
 from slonik.train.objectives.vocabulary_head import encoder_of, vocabulary_head
 
 MASK_RATE = 0.15
@@ -90,7 +89,7 @@ class BitsPerByte:
 
     def measure(self, language: LanguageModel, kind: Kind) -> TextBits:
         """Bits and bytes of each text; the model is left in eval mode."""
-        pieces = pieces_of(language.tokenizer, language.names)
+        pieces = token_facts(language.tokenizer, language.names)
         rows = [self._masked(text, language, pieces) if kind == "mlm" else self._causal(text, language, pieces)
                 for text in self._texts]  # fmt: skip
         model = language.model.eval()
@@ -102,7 +101,7 @@ class BitsPerByte:
             bits[part] = _bits(model, batch, causal=kind == "clm")
         return TextBits(bits, np.asarray([row[2] for row in rows], dtype=np.float64))
 
-    def _masked(self, text: str, language: LanguageModel, pieces: Pieces) -> tuple[Any, Any, int]:
+    def _masked(self, text: str, language: LanguageModel, pieces: TokenFacts) -> tuple[Any, Any, int]:
         """(ids, labels, bytes of the masked words)."""
         template = template_of(language.tokenizer)
         encoding = language.tokenizer.encode(text, add_special_tokens=False)
@@ -123,7 +122,7 @@ class BitsPerByte:
         none = [np.full(len(part), IGNORED, dtype=np.int64) for part in (head, tail)]
         return np.concatenate([head, ids, tail]), np.concatenate([none[0], labels, none[1]]), total
 
-    def _causal(self, text: str, language: LanguageModel, pieces: Pieces) -> tuple[Any, Any, int]:
+    def _causal(self, text: str, language: LanguageModel, pieces: TokenFacts) -> tuple[Any, Any, int]:
         """(ids, next ids, bytes); the text begins after the begin (or end) token."""
         encoding = language.tokenizer.encode(text, add_special_tokens=False)
         ids = encoding.ids[: self._max_length - 1]

@@ -8,8 +8,8 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from slonik.core.atomic import new_folder
 from slonik.core.errors import SlonikError
+from slonik.core.files import new_folder
 from slonik.core.hashing import sha256_json
 from slonik.core.passport import Passport
 from slonik.models.checkpoint_files import read_tensors

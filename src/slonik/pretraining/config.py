@@ -12,8 +12,7 @@ from slonik.models.fresh.shape import FamilyName, Shape
 from slonik.pretraining.corpus_shards import CorpusSettings
 from slonik.text.tokenizers.training import Kind
 from slonik.train.objectives.mlm import MaskingConfig
-from slonik.train.trackers import TrackerName
-from slonik.train.train_config import TrainConfig
+from slonik.train.train_config import TrackerName, TrainConfig
 
 VERSION = 1
 ObjectiveName = Literal["mlm", "nsp", "clm", "denoising"]

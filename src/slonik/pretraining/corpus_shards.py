@@ -17,7 +17,7 @@ from typing import Any, Literal
 from pydantic import Field
 from tokenizers import Tokenizer
 
-from slonik.core import atomic
+from slonik.core import files
 from slonik.core.config import Config
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_bytes, sha256_file, sha256_json
@@ -113,7 +113,8 @@ def _fill(writer: ShardWriter, settings: CorpusSettings, tokenizer: Tokenizer, f
 
     def flush() -> None:
         lines = [(number, text.split("\n")) for number, text in batch]
-        ids = iter(content_ids(tokenizer, [line for _, parts in lines for line in parts]))
+        flat = [line for _, parts in lines for line in parts]
+        ids = iter(content_ids(tokenizer, flat))
         for number, parts in lines:
             sentences = [next(ids) for _ in parts]
             writer.add(sentences, source_items=number)
@@ -135,7 +136,7 @@ def _fill(writer: ShardWriter, settings: CorpusSettings, tokenizer: Tokenizer, f
     counts["tokens"] = writer.tokens
     # The texts first: a folder that calls itself complete has them.
     rows = [json.dumps({"text": text, "source": source}, ensure_ascii=False) for text, source in held_out.items()]
-    atomic.write_text(folder / _HELD_OUT, "".join(row + "\n" for row in rows))
+    files.write_text(folder / _HELD_OUT, "".join(row + "\n" for row in rows))
     writer.finish(dict(counts))
 
 

@@ -28,13 +28,11 @@ from slonik.pretraining.denoisers import PRESETS, Denoiser, DenoiserMixture, sen
 from slonik.pretraining.nsp import NextSentencePrediction
 from slonik.pretraining.span_corruption import SpanNoise
 from slonik.text.tokenizers.families import DEFAULT_SENTINELS
-from slonik.text.tokenizers.files import write_tokenizer_folder
-from slonik.text.tokenizers.pieces import Pieces
-from slonik.text.tokenizers.pieces_of import pieces_of
+from slonik.text.tokenizers.token_facts import TokenFacts, token_facts
 from slonik.text.tokenizers.training import Log
 from slonik.text.tokenizers.training import TrainConfig as TokenizerTraining
 from slonik.text.tokenizers.training import train as train_tokenizer
-from slonik.text.tokenizing import load_tokenizer, read_special_names, template_of
+from slonik.text.tokenizing import load_tokenizer, special_names, template_of, write_tokenizer
 from slonik.train.objectives.clm import CausalLanguageModel
 from slonik.train.objectives.mlm import MaskedLanguageModel
 from slonik.train.objectives.packed import can_pack
@@ -52,7 +50,7 @@ class Vocabulary:
 
     tokenizer: Tokenizer
     names: dict[str, str]
-    pieces: Pieces
+    pieces: TokenFacts
 
     @classmethod
     def open(cls, folder: Path) -> Vocabulary:
@@ -61,8 +59,8 @@ class Vocabulary:
         Raises:
             SlonikError: no tokenizer there.
         """
-        tokenizer, names = load_tokenizer(folder), read_special_names(folder)
-        return cls(tokenizer, names, pieces_of(tokenizer, names))
+        tokenizer, names = load_tokenizer(folder), special_names(folder)
+        return cls(tokenizer, names, token_facts(tokenizer, names))
 
     @property
     def ids(self) -> TokenIds:
@@ -113,7 +111,10 @@ def make_tokenizer(config: PretrainConfig, folder: Path, log: Log = lambda line:
         extra_specials=_special_tokens(config),
     )  # fmt: skip
     trained = train_tokenizer(training, _training_texts(config.corpus), log=log)
-    write_tokenizer_folder(trained.tokenizer, trained.specials, folder, max_length=config.model.max_length)
+    specials = trained.specials
+    write_tokenizer(
+        trained.tokenizer, folder, names=specials.roles, types=specials.type_ids, max_length=config.model.max_length
+    )
     return {"pieces": trained.tokenizer.get_vocab_size(), "min_frequency": trained.min_frequency}
 
 
@@ -164,7 +165,7 @@ def pack_length(config: PretrainConfig, model: PreTrainedModel) -> int | None:
     return config.length if packs else None
 
 
-def objective_of(config: PretrainConfig, pieces: Pieces, pack_to: int | None) -> TextObjective:
+def objective_of(config: PretrainConfig, pieces: TokenFacts, pack_to: int | None) -> TextObjective:
     """What the model is trained for.
 
     Raises:

@@ -24,8 +24,8 @@ from slonik.pretraining.span_corruption import (
     denoising_loss,
     too_few_sentinels,
 )
-from slonik.text.tokenizers.pieces import Pieces
-from slonik.train.objectives.loss import Batch, Loss
+from slonik.text.tokenizers.token_facts import TokenFacts
+from slonik.train.protocols import Batch, Loss
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class DenoiserMixture:
         SlonikError: an empty mixture, a weight below 0, a prefix or sentinels that the vocabulary lacks.
     """
 
-    def __init__(self, pieces: Pieces, denoisers: Sequence[Denoiser] = FRED_T5, *, input_length: int = 512) -> None:
+    def __init__(self, pieces: TokenFacts, denoisers: Sequence[Denoiser] = FRED_T5, *, input_length: int = 512) -> None:
         if not denoisers or min(each.weight for each in denoisers) < 0 or not sum(each.weight for each in denoisers):
             raise SlonikError("a mixture of denoisers needs at least one, with weights of 0 or more that are not all 0")
         self.pieces, self.denoisers = pieces, tuple(denoisers)

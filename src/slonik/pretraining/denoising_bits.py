@@ -16,12 +16,12 @@ import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
 
-from slonik.core.seeds import derive_seed
+from slonik.core.hashing import derive_seed
 from slonik.pretraining.bits_per_byte import TextBits
 from slonik.pretraining.denoisers import Denoiser
 from slonik.pretraining.span_corruption import SpanNoise, corrupt_text, denoising_batch
 from slonik.text.batching import token_budget_batches
-from slonik.text.tokenizers.pieces import Pieces
+from slonik.text.tokenizers.token_facts import TokenFacts
 from slonik.text.tokenizing import content_ids
 from slonik.train.objectives.masking import IGNORED
 
@@ -46,7 +46,7 @@ class DenoisingBits:
         self,
         texts: Sequence[str],
         tokenizer: Tokenizer,
-        pieces: Pieces,
+        pieces: TokenFacts,
         denoisers: Sequence[Denoiser],
         *,
         max_length: int = 128,
@@ -57,7 +57,7 @@ class DenoisingBits:
         front = np.asarray([pieces.need_named(prefixes[0])] if prefixes else [], dtype=np.int64)
         nothing = np.asarray([end], dtype=np.int64)
         self._examples = []
-        for row in content_ids(tokenizer, texts):
+        for row in content_ids(tokenizer, texts, threads=torch.get_num_threads()):
             text = np.asarray(row[: max_length - 2], dtype=np.int64)
             if len(text) < 2:
                 self._examples.append((nothing, nothing))

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from slonik.core.errors import SlonikError
-from slonik.text.tokenizers.pieces import Pieces
-from slonik.train.objectives.loss import Batch, Loss
+from slonik.text.batching import pad_arrays
+from slonik.text.tokenizers.token_facts import TokenFacts
 from slonik.train.objectives.masking import IGNORED
 from slonik.train.objectives.mlm import MaskedLanguageModel, MaskingConfig, masked_loss
 from slonik.train.objectives.packed import model_inputs
 from slonik.train.objectives.vocabulary_head import encoder_of
+from slonik.train.protocols import Batch, Loss
 
 
 class NextSentencePrediction:
@@ -36,7 +37,7 @@ class NextSentencePrediction:
         SlonikError: the vocabulary lacks the mask or the separator token.
     """
 
-    def __init__(self, pieces: Pieces, masking: MaskingConfig = MaskingConfig()) -> None:
+    def __init__(self, pieces: TokenFacts, masking: MaskingConfig = MaskingConfig()) -> None:
         self._words = MaskedLanguageModel(pieces, masking)
         self.pieces = pieces
         self._separator = pieces.need("sep", "next-sentence prediction")
@@ -52,11 +53,7 @@ class NextSentencePrediction:
             first = int(separators[0]) if len(separators) else len(row)
             types.append((np.arange(len(row)) > first).astype(np.int64))
         batch = self._words.corrupt(ids, rng)
-        width = batch["input_ids"].shape[1]
-        padded = np.zeros((len(types), width), dtype=np.int64)
-        for row, kind in zip(padded, types, strict=True):
-            row[: len(kind)] = kind
-        return batch | {"token_type_ids": torch.from_numpy(padded)}
+        return batch | {"token_type_ids": torch.from_numpy(pad_arrays(types))}
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """Cross-entropy of the masked words plus cross-entropy of the pair; `weight` counts masked tokens.

@@ -13,14 +13,13 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from slonik.compression.pipeline.compress import Announce, work_folder
+from slonik.compression.result import Announce, work_folder
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_bytes, sha256_json
 from slonik.core.passport import Passport, Step
 from slonik.core.records import Record
-from slonik.core.steps import Steps
-from slonik.evaluation.ratios import Ratio
-from slonik.evaluation.statistics import interval, replicates, value_of
+from slonik.core.run import Steps
+from slonik.evaluation.statistics import Ratio, interval, replicates, value_of
 from slonik.models.fresh import build
 from slonik.models.sampling import SamplingConfig
 from slonik.models.text_generator import TextGenerator

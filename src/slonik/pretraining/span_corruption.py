@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from slonik.core.errors import SlonikError
-from slonik.text.tokenizers.pieces import Pieces
-from slonik.train.objectives.loss import Batch, Loss
+from slonik.models.padding import pad
+from slonik.text.tokenizers.token_facts import TokenFacts
 from slonik.train.objectives.masking import IGNORED
-from slonik.train.objectives.padding import pad
+from slonik.train.protocols import Batch, Loss
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class SpanCorruption:
         SlonikError: no end token, or fewer sentinels than a full input has spans.
     """
 
-    def __init__(self, pieces: Pieces, noise: SpanNoise = SpanNoise(), *, input_length: int = 512) -> None:
+    def __init__(self, pieces: TokenFacts, noise: SpanNoise = SpanNoise(), *, input_length: int = 512) -> None:
         self.pieces, self.noise = pieces, noise
         self._end = pieces.need("eos", "span corruption")
         self.text_length = noise.raw_length(input_length)

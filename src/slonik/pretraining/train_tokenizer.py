@@ -19,8 +19,8 @@ from slonik.data.readers import corpus_files, read_texts
 from slonik.data.sampling import Sample, sample, set_aside
 from slonik.models.kinds import resolve
 from slonik.text.tokenizers.fertility import Fit, fit_records, measure_fit
-from slonik.text.tokenizers.files import open_tokenizer, write_tokenizer_folder
 from slonik.text.tokenizers.training import TrainConfig, Trained, train
+from slonik.text.tokenizing import load_tokenizer, write_tokenizer
 
 #: Texts of each kind that tokenizers are measured on, at most.
 MEASURED_TEXTS = 5_000
@@ -84,7 +84,10 @@ def train_tokenizer(
     records = fit_records(fits)
     own = [record for record in records if record.model == recipe.out]
     with new_folder(out, overwrite=recipe.overwrite) as folder:
-        write_tokenizer_folder(trained.tokenizer, trained.specials, folder, max_length=recipe.max_length)
+        specials = trained.specials
+        write_tokenizer(
+            trained.tokenizer, folder, names=specials.roles, types=specials.type_ids, max_length=recipe.max_length
+        )
         Passport(name=out.name).with_step(step).with_records(own).write(folder)
     return trained, fits, records
 
@@ -92,4 +95,4 @@ def train_tokenizer(
 def _open(name: str) -> Tokenizer:
     """A tokenizer by the path of its file, or as part of a model."""
     path = Path(name)
-    return open_tokenizer(path if path.is_file() else resolve(name))
+    return load_tokenizer(path if path.is_file() else resolve(name))

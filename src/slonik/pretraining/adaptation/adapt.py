@@ -20,14 +20,14 @@ from typing import Any
 
 from torch import nn
 
-from slonik.compression.pipeline.compress import Announce, work_folder
-from slonik.core import atomic
+from slonik.compression.result import Announce, work_folder
+from slonik.core import files
 from slonik.core.config import build_config
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_bytes
 from slonik.core.passport import Step
 from slonik.core.records import Record
-from slonik.core.steps import Steps
+from slonik.core.run import Steps
 from slonik.models.language_model import (
     Kind,
     LanguageModel,
@@ -43,7 +43,7 @@ from slonik.pretraining.adaptation.report import adapt_records, markdown_table
 from slonik.pretraining.adaptation.teacher import shortened, taught, teacher_of
 from slonik.pretraining.adaptation.vocabulary import changed_vocabulary
 from slonik.pretraining.bits_per_byte import TextBits
-from slonik.text.tokenizers.pieces_of import pieces_of
+from slonik.text.tokenizers.token_facts import token_facts
 from slonik.train.loop import run
 from slonik.train.objectives.clm import CausalLanguageModel
 from slonik.train.objectives.mlm import MaskedLanguageModel
@@ -83,7 +83,7 @@ def run_adapt(config: AdaptConfig, announce: Announce = lambda line: None) -> Ad
             f"sequences of {config.max_length} tokens are longer than the {language.max_length} positions of "
             f"{config.model}: lower max_length"
         )
-    pieces = pieces_of(language.tokenizer, language.names)
+    pieces = token_facts(language.tokenizer, language.names)
     pieces.need("mask" if config.objective == "mlm" else "eos", f"the objective {config.objective}")
     if config.objective == "denoising":
         denoising_of(config, pieces)
@@ -128,7 +128,7 @@ class _Adapting:
         denoising = config.objective == "denoising"
         self.parent = language.weights_hash() if denoising else language.encoder().weights_hash()
         self.language = language = shortened(config, language)
-        self.pieces = pieces_of(language.tokenizer, language.names)
+        self.pieces = token_facts(language.tokenizer, language.names)
         self.pack = config.max_length if can_pack(language.model) else None
         domain = training_sequences(config, texts.domain, language.tokenizer, self.pieces)
         tokens = int(domain.lengths(0).sum())
@@ -174,7 +174,7 @@ class _Adapting:
             found = self._train(name, language, body, scratch)
             save_language_model(language, folder / "model")
             log = scratch / "metrics.jsonl"
-            atomic.write_text(folder / "metrics.jsonl", log.read_text(encoding="utf-8"))
+            files.write_text(folder / "metrics.jsonl", log.read_text(encoding="utf-8"))
             if (curves := scratch / "tensorboard").is_dir():
                 shutil.copytree(curves, folder / "tensorboard")
             return found

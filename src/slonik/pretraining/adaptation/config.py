@@ -6,12 +6,11 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from slonik.core.config import Config
-from slonik.core.recipe_format import FORMAT, RecipeFormat
+from slonik.core.config import FORMAT, Config, RecipeFormat
 from slonik.pretraining.corpus_shards import CorpusSettings
 from slonik.train.objectives.distilbert import DistilBertTerms
 from slonik.train.objectives.mlm import MaskingConfig
-from slonik.train.trackers import TrackerName
+from slonik.train.train_config import TrackerName
 
 
 class AdaptTraining(Config):

@@ -8,16 +8,15 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from slonik.core.errors import SlonikError
-from slonik.core.lookup import unknown_name
-from slonik.core.seeds import derive_seed
+from slonik.core.errors import SlonikError, unknown_name
+from slonik.core.hashing import derive_seed
 from slonik.data.documents import CorpusDocument
 from slonik.data.sequence_formats import Specials, TokenSequences
 from slonik.data.token_corpus import TokenCorpus
 from slonik.pretraining.adaptation.config import AdaptConfig
 from slonik.pretraining.adaptation.denoising import denoising_of
 from slonik.pretraining.corpus_shards import CorpusSettings, corpus_key, prepare_corpus
-from slonik.text.tokenizers.pieces import Pieces
+from slonik.text.tokenizers.token_facts import TokenFacts
 from slonik.text.tokenizing import template_of
 
 
@@ -71,7 +70,7 @@ def adapt_texts(config: AdaptConfig, tokenizer: Tokenizer, folder: Path) -> Adap
 
 
 def training_sequences(
-    config: AdaptConfig, corpus: TokenCorpus, tokenizer: Tokenizer, pieces: Pieces
+    config: AdaptConfig, corpus: TokenCorpus, tokenizer: Tokenizer, pieces: TokenFacts
 ) -> TokenSequences:
     """The corpus cut at document borders into sequences of at most `config.max_length` tokens.
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from slonik.core.errors import SlonikError
 from slonik.pretraining.adaptation.config import AdaptConfig
 from slonik.pretraining.denoisers import PRESETS, Denoiser, DenoiserMixture, sentinels_needed
-from slonik.text.tokenizers.pieces import Pieces
+from slonik.text.tokenizers.token_facts import TokenFacts
 
 
-def denoisers_of(config: AdaptConfig, pieces: Pieces) -> tuple[Denoiser, ...]:
+def denoisers_of(config: AdaptConfig, pieces: TokenFacts) -> tuple[Denoiser, ...]:
     """The mixture that the recipe names, or that the tokenizer has the prefixes of."""
     if config.denoisers is not None:
         return PRESETS[config.denoisers]
@@ -22,7 +22,7 @@ def denoisers_of(config: AdaptConfig, pieces: Pieces) -> tuple[Denoiser, ...]:
     return PRESETS["t5"]
 
 
-def denoising_of(config: AdaptConfig, pieces: Pieces) -> DenoiserMixture:
+def denoising_of(config: AdaptConfig, pieces: TokenFacts) -> DenoiserMixture:
     """The objective.
 
     Raises:

@@ -9,7 +9,7 @@ from slonik.pretraining.adaptation.config import AdaptConfig
 from slonik.pretraining.adaptation.denoising import denoisers_of
 from slonik.pretraining.bits_per_byte import BitsPerByte, TextBits
 from slonik.pretraining.denoising_bits import DenoisingBits
-from slonik.text.tokenizers.pieces_of import pieces_of
+from slonik.text.tokenizers.token_facts import token_facts
 
 
 class HeldOutBits:
@@ -28,7 +28,7 @@ class HeldOutBits:
         assert config.objective is not None
         if config.objective != "denoising":
             return BitsPerByte(self._texts, max_length=config.max_length).measure(language, config.objective)
-        pieces = pieces_of(language.tokenizer, language.names)
+        pieces = token_facts(language.tokenizer, language.names)
         denoisers, length = denoisers_of(config, pieces), config.max_length
         measure = DenoisingBits(self._texts, language.tokenizer, pieces, denoisers, max_length=length)
         return measure.measure(language.model)

@@ -8,8 +8,7 @@ import numpy as np
 
 from slonik.core.records import Record
 from slonik.data.documents import CorpusDocument
-from slonik.evaluation.ratios import Ratio, RelativeChange
-from slonik.evaluation.statistics import Statistic, interval, replicates, value_of
+from slonik.evaluation.statistics import Ratio, RelativeChange, Statistic, interval, replicates, value_of
 from slonik.pretraining.bits_per_byte import TextBits
 
 SUITE = "adapt"

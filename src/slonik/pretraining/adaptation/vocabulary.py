@@ -12,8 +12,8 @@ from slonik.models.language_model import LanguageModel
 from slonik.models.vocabulary_change import change_vocabulary
 from slonik.pretraining.adaptation.config import AdaptConfig
 from slonik.text.tokenizers.extension import ChangedVocabulary, add_words, frequent_words, replace_tokenizer
-from slonik.text.tokenizers.pieces_of import pieces_of
-from slonik.text.tokenizing import load_tokenizer, read_special_names
+from slonik.text.tokenizers.token_facts import token_facts
+from slonik.text.tokenizing import load_tokenizer, special_names
 
 _ROLES = ("pad", "bos", "eos", "cls", "sep", "mask")
 
@@ -30,14 +30,14 @@ def changed_vocabulary(config: AdaptConfig, language: LanguageModel) -> Language
         changed = _with_words(config, language)
     elif wanted.tokenizer is not None:
         folder = Path(wanted.tokenizer)
-        names = read_special_names(folder)
+        names = special_names(folder)
         new = load_tokenizer(folder)
-        pieces_of(new, names).need("mask", "masked-language modelling")
+        token_facts(new, names).need("mask", "masked-language modelling")
         roles = {f"{role}_token": (language.names.get(f"{role}_token"), names.get(f"{role}_token")) for role in _ROLES}
         changed = replace_tokenizer(language.tokenizer, new, roles)
     else:
         return language
-    pieces = pieces_of(changed.tokenizer, names)
+    pieces = token_facts(changed.tokenizer, names)
     special = {f"{role}_token_id": getattr(pieces, role) for role in ("pad", "bos", "eos", "cls", "sep")}
     present = {name: value for name, value in special.items() if getattr(language.model.config, name, None) is not None}
     change_vocabulary(language.model, changed.sources, present)

@@ -12,7 +12,7 @@ import numpy as np
 
 from slonik.core.records import Record
 from slonik.pretraining.repetition.runs import RunPlan
-from slonik.reporting.canvas import Colours, Plot
+from slonik.reporting.plots import Colours, Plot
 
 SUITE = "repetition"
 # Two-sided 95 % quantiles of Student's t by number of seeds.

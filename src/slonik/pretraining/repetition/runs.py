@@ -16,18 +16,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from slonik.core.seeds import derive_seed
+from slonik.core.hashing import derive_seed
 from slonik.data.sequence_formats import Specials, TokenSequences
 from slonik.data.token_corpus import TokenCorpus
 from slonik.models.fresh import build
 from slonik.models.fresh.shape import Shape, TokenIds
 from slonik.pretraining.denoisers import FRED_T5, PRESETS, DenoiserMixture
 from slonik.pretraining.repetition.config import ObjectiveName, RepetitionConfig
-from slonik.text.tokenizers.pieces import Pieces
+from slonik.text.tokenizers.token_facts import TokenFacts
 from slonik.train.loop import run
-from slonik.train.metrics_log import read_metrics
 from slonik.train.objectives.mlm import MaskedLanguageModel
 from slonik.train.protocols import Batch
+from slonik.train.run_log import read_metrics
 from slonik.train.sequence_loader import SequenceLoader
 from slonik.train.switching_loader import SwitchingLoader
 from slonik.train.train_config import TrainConfig
@@ -62,7 +62,12 @@ def plans(config: RepetitionConfig) -> list[RunPlan]:
 
 
 def train_run(
-    plan: RunPlan, config: RepetitionConfig, corpus: TokenCorpus, held_out: TokenCorpus, pieces: Pieces, folder: Path
+    plan: RunPlan,
+    config: RepetitionConfig,
+    corpus: TokenCorpus,
+    held_out: TokenCorpus,
+    pieces: TokenFacts,
+    folder: Path,
 ) -> dict[str, Any]:
     """Train, and return the curves.
 
@@ -117,14 +122,14 @@ def part_of(corpus: TokenCorpus, part: int, seed: int) -> TokenCorpus:
     return corpus.subset(order[:count].tolist(), key=f"{corpus.key} 1/{part} seed {seed}")
 
 
-def _objective(name: ObjectiveName, config: RepetitionConfig, pieces: Pieces) -> Goal:
+def _objective(name: ObjectiveName, config: RepetitionConfig, pieces: TokenFacts) -> Goal:
     if name == "mlm":
         return MaskedLanguageModel(pieces)
     preset = FRED_T5 if name == "fred-t5" else PRESETS[name]
     return DenoiserMixture(pieces, preset, input_length=config.length)
 
 
-def _sequences(corpus: TokenCorpus, goal: Goal, config: RepetitionConfig, pieces: Pieces) -> TokenSequences:
+def _sequences(corpus: TokenCorpus, goal: Goal, config: RepetitionConfig, pieces: TokenFacts) -> TokenSequences:
     """Full blocks, documents parted by the end token; as long as the objective wants them."""
     end = (pieces.need("eos", "the study"),)
     if isinstance(goal, MaskedLanguageModel):
@@ -143,7 +148,7 @@ def _shape(name: ObjectiveName, config: RepetitionConfig) -> Shape:
     return Shape(family="bert" if name == "mlm" else "fred-t5", max_length=2 * config.length, **sizes)
 
 
-def _token_ids(pieces: Pieces) -> TokenIds:
+def _token_ids(pieces: TokenFacts) -> TokenIds:
     roles = {role: getattr(pieces, role) for role in ("bos", "eos", "cls", "sep", "mask")}
     return TokenIds(size=pieces.size, pad=pieces.pad, **roles)
 

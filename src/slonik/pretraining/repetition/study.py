@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slonik.compression.pipeline.compress import Announce
-from slonik.core import atomic
+from slonik.compression.result import Announce
+from slonik.core import files
 from slonik.core.errors import SlonikError
 from slonik.core.records import Record, write_records
-from slonik.core.steps import Steps
+from slonik.core.run import Steps
 from slonik.data.documents import read_documents
 from slonik.pretraining.corpus_shards import PreparedCorpus, corpus_key, prepare_corpus, tokenised
 from slonik.pretraining.data import check_corpus
@@ -27,11 +27,10 @@ from slonik.pretraining.repetition.config import RepetitionConfig
 from slonik.pretraining.repetition.report import curves_plot, markdown_table, study_records
 from slonik.pretraining.repetition.runs import RunPlan, plans, train_run
 from slonik.text.tokenizers.families import DEFAULT_SENTINELS
-from slonik.text.tokenizers.files import write_tokenizer_folder
-from slonik.text.tokenizers.pieces_of import pieces_of
+from slonik.text.tokenizers.token_facts import token_facts
 from slonik.text.tokenizers.training import TrainConfig as TokenizerConfig
 from slonik.text.tokenizers.training import train as train_tokenizer
-from slonik.text.tokenizing import load_tokenizer
+from slonik.text.tokenizing import load_tokenizer, write_tokenizer
 
 _TOKENIZER_DOCUMENTS = 20_000
 
@@ -58,7 +57,7 @@ def run_study(config: RepetitionConfig, announce: Announce = lambda line: None) 
     asked["sentinels"] = _sentinels(config)
     found = steps.run("tokenizer", asked, "training the tokenizer", lambda folder: _tokenizer(config, folder))
     tokenizer = load_tokenizer(found.folder / "tokenizer")
-    pieces = pieces_of(tokenizer)
+    pieces = token_facts(tokenizer)
     key = corpus_key(config.corpus, tokenizer)
     corpus = prepare_corpus(config.corpus, tokenizer, out / "runs" / f"corpus-{key[:12]}")
     _check_size(config, corpus)
@@ -86,7 +85,8 @@ def _tokenizer(config: RepetitionConfig, folder: Path) -> Mapping[str, Any]:
     documents = read_documents(config.corpus.files, column=config.corpus.column, border=config.corpus.border)
     texts = (document.text for document, _ in zip(documents, range(_TOKENIZER_DOCUMENTS), strict=False))
     trained = train_tokenizer(settings, texts)
-    write_tokenizer_folder(trained.tokenizer, trained.specials, folder / "tokenizer")
+    specials = trained.specials
+    write_tokenizer(trained.tokenizer, folder / "tokenizer", names=specials.roles, types=specials.type_ids)
     return {"pieces": trained.tokenizer.get_vocab_size()}
 
 
@@ -116,7 +116,7 @@ def _written(curves: Mapping[RunPlan, Mapping[str, Any]], config: RepetitionConf
     records = study_records(curves, steps=config.steps)
     table = markdown_table(records)
     write_records(out / "records.json", records)
-    atomic.write_text(out / "table.md", table)
+    files.write_text(out / "table.md", table)
     for objective in config.objectives:
-        atomic.write_bytes(out / f"{objective}.png", curves_plot(curves, objective).png)
+        files.write_bytes(out / f"{objective}.png", curves_plot(curves, objective).png)
     return Study(out, records, table)

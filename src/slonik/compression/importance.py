@@ -1,0 +1,149 @@
+"""What the importance of heads, neurons and dimensions is taken of: batches of texts and a loss without labels.
+
+`pairs`: closeness of translations (the way of prune_labse_en_ru); `movement`: how far sentence vectors move (with the
+Fisher criterion, its exact measure); `original`: distance to the original's vectors; `mlm`: masked words.
+Does not: compute scores (see `criteria`) or cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from slonik.compression.config import PruneConfig
+from slonik.compression.corpus import CorpusSample
+from slonik.compression.criteria import Batch, LossFunction
+from slonik.core.errors import SlonikError
+from slonik.core.hashing import derive_seed
+from slonik.models.encoder import TorchEncoder
+from slonik.models.language_model import load_language_model
+from slonik.models.padding import pad
+from slonik.models.pooling import pool
+from slonik.models.shared_vocabulary import matching_ids
+from slonik.text.tokenizers.token_facts import token_facts
+from slonik.train.objectives.closeness import pair_closeness_loss, probe_loss, teacher_distance_loss
+from slonik.train.objectives.masking import IGNORED, mask_tokens
+from slonik.train.objectives.vocabulary_head import vocabulary_head
+
+_BATCH_TEXTS = 16
+_MASK_RATE = 0.15
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Batches to score on, and the loss in the first round and in later ones, when something has been cut."""
+
+    batches: Sequence[Batch]
+    first: LossFunction
+    later: LossFunction
+
+
+def importance(
+    teacher: TorchEncoder, student: TorchEncoder, config: PruneConfig, sample: CorpusSample, seed: int
+) -> Importance:
+    """The batches and loss that `config.loss` names; None means pairs where there are any, else movement.
+
+    Raises:
+        SlonikError: pairs without pairs, masked words without a language-model head.
+    """
+    kind = config.loss or ("pairs" if sample.pairs else "movement")
+    made: Mapping[str, Callable[[], Importance]] = {
+        "pairs": lambda: _pairs(student, sample, config),
+        "movement": lambda: _movement(student, sample, config, seed),
+        "original": lambda: _original(student, sample, config, seed),
+        "mlm": lambda: _mlm(teacher, student, sample, config, seed),
+    }
+    return made[kind]()
+
+
+def text_batches(student: TorchEncoder, texts: Sequence[str]) -> list[dict[str, Tensor]]:
+    """Padded batches with the model's own prefix, in the order of the texts."""
+    rows = student.tokenize(texts, None, 64)
+    return [pad(rows[start : start + _BATCH_TEXTS], student.pad_id) for start in range(0, len(rows), _BATCH_TEXTS)]
+
+
+def pooling_of(student: TorchEncoder) -> Callable[[Tensor, Tensor], Tensor]:
+    """How the student's sentence vector is made of token states."""
+    kind = "cls" if student.sentence.pooling == "cls" else "mean"
+
+    def pooling(hidden: Tensor, mask: Tensor) -> Tensor:
+        return pool(hidden, mask, kind)
+
+    return pooling
+
+
+def _pairs(student: TorchEncoder, sample: CorpusSample, config: PruneConfig) -> Importance:
+    if not sample.pairs:
+        raise SlonikError("prune.loss is 'pairs' and there are no translation pairs: give --pairs, or take 'movement'")
+    russian = text_batches(student, [pair[1] for pair in sample.pairs[: config.texts]])
+    english = text_batches(student, [pair[0] for pair in sample.pairs[: config.texts]])
+    batches = [
+        left | {f"pair_{name}": value for name, value in right.items()}
+        for left, right in zip(russian, english, strict=True)
+    ]
+    loss = pair_closeness_loss(pooling_of(student))
+    return Importance(batches, loss, loss)
+
+
+def _movement(student: TorchEncoder, sample: CorpusSample, config: PruneConfig, seed: int) -> Importance:
+    loss = probe_loss(pooling_of(student), seed=seed)
+    return Importance(text_batches(student, sample.texts[: config.texts]), loss, loss)
+
+
+def _original(student: TorchEncoder, sample: CorpusSample, config: PruneConfig, seed: int) -> Importance:
+    """At the original itself the distance has no gradient, so the first round asks how far vectors move."""
+    batches = text_batches(student, sample.texts[: config.texts])
+    pooling = pooling_of(student)
+    with torch.inference_mode():
+        targets = [
+            pooling(student.model(**{k: v.to(student.device) for k, v in batch.items()})[0], batch["attention_mask"])
+            for batch in batches
+        ]
+    known = [batch | {"teacher": target.clone()} for batch, target in zip(batches, targets, strict=True)]
+    return Importance(known, probe_loss(pooling, seed=seed), teacher_distance_loss(pooling))
+
+
+def _mlm(
+    teacher: TorchEncoder, student: TorchEncoder, sample: CorpusSample, config: PruneConfig, seed: int
+) -> Importance:
+    """Cross-entropy of masked words through the original's own head, which counts in the original's ids."""
+    if config.hidden < 1:
+        raise SlonikError("prune.loss 'mlm' cannot score hidden dimensions: the head needs them all; take 'movement'")
+    language = load_language_model(teacher.source or teacher.name, "mlm")
+    if not language.has_head:
+        raise SlonikError(
+            f"prune.loss is 'mlm' and {teacher.name} has no language-model head: train one with slonik adapt, or take "
+            "'pairs' or 'movement'"
+        )
+    head = vocabulary_head(language.model)
+    to_teacher = torch.from_numpy(matching_ids(student, teacher))
+    pieces = token_facts(student.tokenizer)
+    pieces.need("mask", "prune.loss 'mlm'")
+    rng = np.random.default_rng(derive_seed(seed, "importance mask"))
+    batches = [_masked(batch, pieces, to_teacher, rng) for batch in text_batches(student, sample.texts[: config.texts])]
+
+    def loss(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
+        hidden = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])[0]
+        asked = batch["labels"] != IGNORED
+        entropy = F.cross_entropy(head(hidden[asked]), batch["labels"][asked], reduction="none")
+        examples = asked.nonzero()[:, 0]
+        sums = hidden.new_zeros(len(hidden)).index_add(0, examples, entropy)
+        return sums / asked.sum(1).clamp_min(1)
+
+    return Importance(batches, loss, loss)
+
+
+def _masked(batch: dict[str, Tensor], pieces: Any, to_teacher: Tensor, rng: np.random.Generator) -> dict[str, Tensor]:
+    ids, labels = batch["input_ids"].clone(), torch.full_like(batch["input_ids"], IGNORED)
+    for row, length in enumerate(batch["attention_mask"].sum(1).tolist()):
+        found = mask_tokens(ids[row, :length].numpy(), np.zeros(1, dtype=np.int64), pieces, rng, rate=_MASK_RATE)
+        ids[row, :length] = torch.from_numpy(found.ids)
+        asked = torch.from_numpy(found.labels)
+        labels[row, :length] = torch.where(asked == IGNORED, asked, to_teacher[asked.clamp_min(0)])
+    return {"input_ids": ids, "attention_mask": batch["attention_mask"], "labels": labels}

@@ -1,1 +1,0 @@
-"""Distillation: the terms that make a small encoder agree with a large one."""

@@ -1,0 +1,101 @@
+"""A cut student learns from its original, and one that does not fit is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from slonik import models
+from slonik.compression.config import CorpusConfig, DistillConfig
+from slonik.compression.distill import DistillRecipe, run_distill
+from slonik.compression.plan import keep_layers, whole
+from slonik.compression.surgery import apply
+from slonik.core.errors import SlonikError
+from slonik.core.passport import Passport
+from slonik.models.encoder import TorchEncoder
+from slonik.models.shared_vocabulary import matching_ids
+from tests import tiny
+from tests.finetuning import corpus
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("distill")
+    teacher = models.load(tiny.checkpoint(folder / "teacher", "bert", layers=3))
+    cut = apply(teacher.model, keep_layers(whole(teacher.model), [0, 2]))
+    models.save(TorchEncoder(cut, teacher.tokenizer, teacher.sentence, source=teacher.source), folder / "student")
+    tiny.checkpoint(folder / "other", "xlm-roberta")
+    corpus.write(folder)
+    return folder
+
+
+def test_the_student_gets_closer(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLONIK_CACHE", str(place / "cache"))
+    config = DistillRecipe(
+        model=str(place / "student"),
+        teacher=str(place / "teacher"),
+        out=str(place / "better"),
+        corpus=CorpusConfig(texts=(str(place / "ru.txt"),), held_out_texts=40, held_out_share=0.2),
+        distill=DistillConfig(max_steps=16, batch_tokens=512, precision="fp32", evaluations=2),
+    )
+    found = run_distill(config)
+    lines = [json.loads(line) for line in (place / "better" / "metrics.jsonl").read_text().splitlines()]
+    before = next(line["evaluation"] for line in lines if "evaluation" in line)
+    assert found["held_out"]["agreement"] > before["agreement"]
+    passport = Passport.read(place / "better")
+    assert passport.lineage[-1].command == "distill"
+    assert {record.suite for record in passport.records} == {"agreement"}
+
+
+def test_a_further_teacher_is_heard_and_near_pairs_choose_too(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLONIK_CACHE", str(place / "cache"))
+    settings = {
+        "max_steps": 10,
+        "batch_tokens": 512,
+        "precision": "fp32",
+        "evaluations": 2,
+        "teachers": ["hashing_300"],
+    }
+    config = DistillRecipe(
+        model=str(place / "student"),
+        teacher=str(place / "teacher"),
+        out=str(place / "two-teachers"),
+        corpus=CorpusConfig(texts=(str(place / "ru.txt"),), held_out_texts=40, held_out_share=0.2, near_pairs=20),
+        distill=DistillConfig.model_validate(settings),
+    )
+    found = run_distill(config)
+    lines = [json.loads(line) for line in (place / "two-teachers" / "metrics.jsonl").read_text().splitlines()]
+    looks = [line["evaluation"] for line in lines if "evaluation" in line]
+    for look in looks:
+        assert look["choice"] == pytest.approx((look["agreement"] + look["near"]) / 2)
+    assert found["held_out"]["choice"] == max(look["choice"] for look in looks)
+    assert any(name.endswith(".teacher2") for line in lines for name in line)
+
+
+def test_a_student_that_is_its_teacher_has_nothing_to_learn(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLONIK_CACHE", str(place / "cache"))
+    losses = {}
+    for dropout in (False, True):
+        out = place / f"same-{dropout}"
+        settings = {"max_steps": 10, "batch_tokens": 512, "precision": "fp32", "evaluations": 1, "learning_rate": 1e-9}
+        config = DistillRecipe(
+            model=str(place / "teacher"),
+            teacher=str(place / "teacher"),
+            out=str(out),
+            corpus=CorpusConfig(texts=(str(place / "ru.txt"),), held_out_texts=40, held_out_share=0.2),
+            distill=DistillConfig.model_validate(settings | ({"dropout": True} if dropout else {})),
+        )
+        run_distill(config)
+        lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        losses[dropout] = next(line["loss.hidden"] for line in lines if "loss.hidden" in line)
+    assert losses[False] < 1e-3 < 0.01 < losses[True]
+
+
+def test_ids_are_matched_by_piece(place: Path) -> None:
+    student, teacher = models.load(place / "student"), models.load(place / "teacher")
+    assert np.array_equal(matching_ids(student, teacher), np.arange(teacher.tokenizer.get_vocab_size()))
+    with pytest.raises(SlonikError, match="not in the vocabulary"):
+        matching_ids(models.load(place / "other"), teacher)
