@@ -16,7 +16,7 @@ def test_an_exact_power_law_is_found() -> None:
     assert law is not None
     assert law.exponent == pytest.approx(0.5)
     assert law.error == pytest.approx(0, abs=1e-9)
-    gap = 1 - points(0.5)[-1].figures["agreement"]
+    gap = 1 - points(0.5)[-1].metrics["agreement"]
     assert law.compute_for(gap / 2) == pytest.approx(4 * 720)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from slonik.compression.report.compression import CompressionFacts, compression, compression_tables
 from slonik.compression.report.curve import CurvePoint
+from slonik.compression.report.page import CompressionFacts, compression_page, compression_tables
 from slonik.core.passport import Step
 from slonik.reporting import plots
 from tests.reporting.records import differences, published, resources, scores
@@ -72,7 +72,7 @@ def facts(**more: object) -> CompressionFacts:
 def html(**more: object) -> str:
     before = [*scores("teacher", 0), *resources("teacher", 1.0)]
     after = [*scores(NASTY, 1), *resources(NASTY, 0.2)]
-    return compression(before, after, facts(**more), differences=differences(NASTY, "teacher"))
+    return compression_page(before, after, facts(**more), differences=differences(NASTY, "teacher"))
 
 
 def test_page_is_whole_and_loads_and_runs_nothing() -> None:
@@ -105,8 +105,8 @@ def test_page_tells_what_was_gained_and_what_it_cost() -> None:
 def test_same_records_same_page(tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     records = scores("a", 0), scores("b", 1)
-    text = compression(*records, facts(), path=path)
-    assert path.read_text(encoding="utf-8") == text == compression(*records, facts())
+    text = compression_page(*records, facts(), path=path)
+    assert path.read_text(encoding="utf-8") == text == compression_page(*records, facts())
 
 
 def test_tables_for_the_terminal_have_the_same_figures() -> None:
@@ -136,5 +136,5 @@ def test_page_without_matplotlib_is_still_a_page(monkeypatch: pytest.MonkeyPatch
 
 
 def test_nothing_measured_is_no_crash() -> None:
-    text = compression([], [], CompressionFacts("a", "b"))
+    text = compression_page([], [], CompressionFacts("a", "b"))
     assert "No figure became smaller" in text

@@ -28,11 +28,11 @@ class CurvePoint:
 
     Attributes:
         compute: what was spent up to there: seconds, texts, tokens or FLOPs, one unit for the whole curve.
-        figures: name -> value in 0..1, e.g. {"agreement": .97}.
+        metrics: name -> value in 0..1, e.g. {"agreement": .97}.
     """
 
     compute: float
-    figures: Mapping[str, float]
+    metrics: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ class PowerLaw:
         return (self.scale / gap) ** (1 / self.exponent) if self.exponent > 0 else math.inf
 
 
-def fit(points: Sequence[CurvePoint], figure: str) -> PowerLaw | None:
-    """The power law of 1 - figure over the later half of the curve; None where there are too few points."""
+def fit(points: Sequence[CurvePoint], metric: str) -> PowerLaw | None:
+    """The power law of 1 - metric over the later half of the curve; None where there are too few points."""
     known = [
-        (point.compute, 1 - point.figures[figure])
+        (point.compute, 1 - point.metrics[metric])
         for point in points
-        if point.compute > 0 and figure in point.figures and 0 < 1 - point.figures[figure] < 1
+        if point.compute > 0 and metric in point.metrics and 0 < 1 - point.metrics[metric] < 1
     ]
     later = known[len(known) // 2 :] if len(known) >= 2 * _FEWEST else known
     if len(later) < _FEWEST or len({spent for spent, _ in later}) < 2:
@@ -68,14 +68,14 @@ def fit(points: Sequence[CurvePoint], figure: str) -> PowerLaw | None:
     return PowerLaw(float(10**intercept), float(-slope), error)
 
 
-def forecast(points: Sequence[CurvePoint], figure: str, unit: str) -> str:
+def forecast(points: Sequence[CurvePoint], metric: str, unit: str) -> str:
     """What the curve says the rest would cost, in one or two sentences."""
-    law = fit(points, figure)
+    law = fit(points, metric)
     if law is None:
-        return f"Too few evaluations of {figure} to say what more training would bring."
+        return f"Too few evaluations of {metric} to say what more training would bring."
     last = points[-1]
-    gap = 1 - last.figures[figure]
-    start = f"{figure} ended at {last.figures[figure]:.4f} after {_amount(last.compute, unit)}."
+    gap = 1 - last.metrics[metric]
+    start = f"{metric} ended at {last.metrics[metric]:.4f} after {_amount(last.compute, unit)}."
     half = law.compute_for(gap / 2)
     times = half / last.compute
     if law.exponent < _FLAT or times > _HOPELESS:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from slonik.compression.config import CompressConfig
-from slonik.compression.report.compression import CompressionFacts, compression, compression_tables
 from slonik.compression.report.curve import CurvePoint
+from slonik.compression.report.page import CompressionFacts, compression_page, compression_tables
 from slonik.compression.result import Compression
 from slonik.core.passport import Passport
 from slonik.core.records import Record
@@ -26,7 +26,7 @@ REPORT_NAME = "report.html"
 def write_report(config: CompressConfig, made: Compression, folder: Path) -> Path:
     """Write `report.html` and the model card (README.md) into `folder`, which holds the whole checkpoint."""
     path = folder / REPORT_NAME
-    compression(made.before, made.after, facts(config, made), differences=made.differences, path=path)
+    compression_page(made.before, made.after, facts(config, made), differences=made.differences, path=path)
     found = folder_facts(folder)
     model_card(
         Passport.read(folder), found["facts"], SentenceConfig.read(folder), loader=found["loader"],
@@ -109,7 +109,7 @@ def _curve(made: Compression) -> list[CurvePoint]:
     if not path or not Path(path).exists():
         return []
     lines = [line for line in read_metrics(Path(path)) if "evaluation" in line]
-    return [CurvePoint(compute=line["seconds"], figures=line["evaluation"]) for line in lines]
+    return [CurvePoint(compute=line["seconds"], metrics=line["evaluation"]) for line in lines]
 
 
 def _published(made: Compression) -> list[Record]:

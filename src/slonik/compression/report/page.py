@@ -1,6 +1,6 @@
 """The report of one compression: what was gained, what it cost, how it was done; as tables and as one HTML page.
 
-Reads records and plain facts only; the tables are those of `before_after`.
+Reads records and plain facts only; the tables are those of `tables`, the forecast that of `curve`.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class CompressionFacts:
         lineage: steps of the new model's passport, oldest first.
         seconds: step of the recipe -> how long it took.
         trimming: the trimmer's report as plain data (pieces_before, pieces_after, held_out, ...).
-        curve: held-out figures during training.
+        curve: held-out metrics during training.
         curve_unit: unit of their compute: seconds, texts, tokens or FLOPs.
-        chosen_by: the held-out figure that chose the checkpoint.
+        chosen_by: the held-out metric that chose the checkpoint.
         commands: lines that do it all again.
         usage: a few lines of Python or shell that use the result.
         notes: sentences for the reader (what was not reached, what to mind).
@@ -76,7 +76,7 @@ class CompressionFacts:
         return Names(self.before, self.after, self.published)
 
 
-def compression(
+def compression_page(
     before: Sequence[Record],
     after: Sequence[Record],
     facts: CompressionFacts,
@@ -168,11 +168,11 @@ def _score_plot(table: Table, before: Sequence[Record], after: Sequence[Record],
 def _training(facts: CompressionFacts) -> str:
     if not facts.curve:
         return ""
-    names = [name for name in facts.curve[-1].figures if 0 <= facts.curve[-1].figures[name] <= 1]
+    names = [name for name in facts.curve[-1].metrics if 0 <= facts.curve[-1].metrics[name] <= 1]
     names.sort(key=lambda name: name != facts.chosen_by)
     points = facts.curve
     unit, scale = ("minutes", 60.0) if facts.curve_unit == "seconds" else (facts.curve_unit, 1.0)
-    shown = {name: [(p.compute / scale, p.figures[name]) for p in points if name in p.figures] for name in names}
+    shown = {name: [(p.compute / scale, p.metrics[name]) for p in points if name in p.metrics] for name in names}
     drawing = plots.drawn(lambda: plots.curve(shown, x_label=f"training compute, {unit}"))
     words = forecast(points, facts.chosen_by, facts.curve_unit) if facts.chosen_by in names else ""
     if facts.seconds:
