@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from slonik.core.cache import cache_entries, clear_cache
 from slonik.core.errors import SlonikError
+from slonik.core.paths import cache_entries, clear_cache
 
 
 @pytest.fixture

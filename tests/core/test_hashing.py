@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from slonik.core.hashing import sha256_json, sha256_texts
-from slonik.core.seeds import derive_seed
+from slonik.core.hashing import derive_seed, sha256_json, sha256_texts
 
 
 def test_order_of_keys_does_not_matter_and_borders_of_texts_do() -> None:

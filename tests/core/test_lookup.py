@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slonik.core.errors import SlonikError
-from slonik.core.lookup import lookup
+from slonik.core.errors import SlonikError, lookup
 
 
 def test_did_you_mean() -> None:

@@ -8,12 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
-from slonik.core.errors import SlonikError
-from slonik.core.lookup import unknown_name
+from slonik.core.errors import SlonikError, unknown_name
+
+FORMAT = 1
+
+
+def _is_ours(value: int) -> int:
+    if value != FORMAT:
+        raise ValueError(
+            f"this slonik reads recipes of format {FORMAT}: use the slonik that the recipe was written for, or "
+            "write it anew"
+        )
+    return value
+
+
+RecipeFormat = Annotated[int, AfterValidator(_is_ours)]
+"""A field of a recipe's config; its default is `FORMAT`."""
 
 
 class Config(BaseModel):

@@ -7,7 +7,10 @@ exits with code 2. Programming errors are ordinary Python exceptions and keep th
 
 from __future__ import annotations
 
+import difflib
 import errno
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 
 class SlonikError(Exception):
@@ -41,3 +44,28 @@ def disk_error(error: OSError, path: object) -> SlonikError:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return SlonikError(f"cannot write {path}: permission denied; choose another folder")
     return SlonikError(f"cannot write {path}: {error.strerror or error}")
+
+
+T = TypeVar("T")
+
+
+def lookup(name: str, options: Mapping[str, T], what: str) -> T:
+    """`options[name]`.
+
+    Args:
+        what: what is being looked up, for the sentence: "task", "embedded model".
+
+    Raises:
+        SlonikError: no such name; close names, then all names, are listed.
+    """
+    if name in options:
+        return options[name]
+    raise SlonikError(unknown_name(name, options, what))
+
+
+def unknown_name(name: str, options: Iterable[str], what: str) -> str:
+    """The sentence that says that `name` is none of `options`."""
+    names = sorted(options)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"unknown {what} {name!r}{hint} (known: {', '.join(names)})"

@@ -40,3 +40,9 @@ def sha256_json(content: Any) -> str:
     return sha256_bytes(
         json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str).encode("utf-8")
     )
+
+
+def derive_seed(seed: int, *names: object) -> int:
+    """A 63-bit seed that depends on `seed` and every name, equal on every machine."""
+    text = "\x1f".join([str(seed), *(str(name) for name in names)])
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:8], "little") >> 1

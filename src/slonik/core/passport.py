@@ -14,8 +14,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from slonik.core.atomic import write_json
 from slonik.core.errors import SlonikError
+from slonik.core.files import write_json
 from slonik.core.records import Record, merge_records
 from slonik.core.version import __version__
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from slonik.core.atomic import new_folder, write_json, write_text
 from slonik.core.errors import SlonikError
+from slonik.core.files import new_folder, write_json, write_text
 
 
 def test_a_failed_folder_leaves_the_old_one_and_no_trace(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_file_where_a_folder_should_be_is_one_sentence(tmp_path: Path) -> None
 def test_what_a_killed_process_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
     killed = (
         "import os, pathlib, signal\n"
-        "from slonik.core.atomic import new_folder\n"
+        "from slonik.core.files import new_folder\n"
         "with new_folder(pathlib.Path(os.environ['TARGET'])) as folder:\n"
         "    (folder / 'large.bin').write_bytes(b'x' * 1000)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
