@@ -1,4 +1,4 @@
-"""Bootstrap statistics against scipy and scikit-learn, on real resamples with ties."""
+"""Bootstrap statistics against scipy and scikit-learn, on real resamples with ties; intervals of few repeated runs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from sklearn.metrics import f1_score, roc_auc_score
 from slonik.evaluation.statistics import (
     MacroF1,
     Mean,
+    Ratio,
+    RelativeChange,
     RocAuc,
     Spearman,
-    bootstrap,
     interval,
+    interval_of,
     mean_over_tasks,
+    median_interval,
     paired_difference,
+    quartiles,
     replicates,
     value_of,
 )
@@ -87,7 +91,9 @@ def test_interval_of_a_mean_has_the_width_of_theory(rng: np.random.Generator) ->
 def test_plain_bootstrap_agrees_with_the_statistic(rng: np.random.Generator) -> None:
     x = rng.normal(size=300)
     y = x + rng.normal(size=300)
-    plain = bootstrap(lambda a, b: float(spearmanr(a, b).statistic), x, y, resamples=400)
+    drawn = (rng.integers(0, 300, size=300) for _ in range(400))
+    values = np.array([spearmanr(x[rows], y[rows]).statistic for rows in drawn])
+    plain = interval(float(spearmanr(x, y).statistic), values)
     fast = interval(value_of(Spearman(x, y)), replicates(Spearman(x, y), seed=1, sample="s"))
     assert plain.value == pytest.approx(fast.value, abs=1e-12)
     assert plain.low == pytest.approx(fast.low, abs=0.02)
@@ -125,3 +131,48 @@ def test_mean_over_tasks_averages_replicates() -> None:
 def test_unequal_numbers_of_replicates_cannot_be_paired() -> None:
     with pytest.raises(ValueError, match="paired"):
         paired_difference(0.1, np.zeros(3), 0.2, np.zeros(4))
+
+
+def test_ratio_of_sums_by_hand() -> None:
+    ratio = Ratio([1.0, 2.0, 6.0], [1, 2, 3])
+    assert value_of(ratio) == 9 / 6
+    assert ratio.resampled(np.array([[2.0, 1.0, 0.0], [0.0, 0.0, 3.0], [0.0, 0.0, 0.0]])).tolist()[:2] == [1.0, 2.0]
+    assert np.isnan(ratio.resampled(np.zeros((1, 3)))[0])
+
+
+def test_change_is_paired() -> None:
+    rng = np.random.default_rng(0)
+    before = rng.uniform(10, 1000, size=200)
+    found = interval(-0.1, replicates(RelativeChange(before * 0.9, before), seed=0, sample="x"))
+    assert value_of(RelativeChange(before * 0.9, before)) == pytest.approx(-0.1)
+    assert found.high - found.low < 1e-9
+
+
+def test_interval_holds_the_median_and_stays_within_the_runs() -> None:
+    runs = [3.0, 1.0, 2.0, 10.0, 2.5]
+    low, high = median_interval(runs) or (0, 0)
+    assert min(runs) <= low <= np.median(runs) <= high <= max(runs)
+
+
+def test_same_runs_same_interval_and_equal_runs_no_width() -> None:
+    assert median_interval([1.0, 5.0, 2.0]) == median_interval([1.0, 5.0, 2.0])
+    assert median_interval([2.0, 2.0, 2.0]) == (2.0, 2.0)
+
+
+def test_one_run_has_no_interval() -> None:
+    assert median_interval([4.0]) is None
+
+
+def test_groups_are_resampled_each_by_itself() -> None:
+    first = [1.0, 10.0, 100.0, 5.0]
+    second = [2 * value for value in first]
+
+    def ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return b.sum(axis=1) / a.sum(axis=1)
+
+    low, high = interval_of(ratio, first, second) or (0, 0)
+    assert high - low > 1
+
+
+def test_quartiles_are_numpy_s() -> None:
+    assert quartiles([1, 2, 3, 4]) == (1.75, 3.25)

@@ -33,7 +33,7 @@ def report(
     from slonik.core.errors import SlonikError
     from slonik.core.files import write_text
     from slonik.core.records import write_records
-    from slonik.evaluation.seed_order import seed_orders
+    from slonik.evaluation.comparison import seed_orders
     from slonik.reporting.overview import collect, overview, overview_tables, write_plots
     from slonik.reporting.resources import headlines, warnings_of
     from slonik.reporting.table import print_table, to_markdown

@@ -1,4 +1,4 @@
-"""How well a student agrees with its teacher on held-out texts: the figures that choose checkpoints and settings.
+"""How well a student agrees with its teacher on held-out texts: the metrics that choose checkpoints and settings.
 
 Everything is computed from two arrays of vectors of the same texts; no benchmark is touched. Shapes: N texts,
 D dimensions; P translation pairs.
@@ -32,14 +32,14 @@ def agreement(student: FloatArray, teacher: FloatArray) -> dict[str, float]:
         neighbours: share of the teacher's 10 nearest neighbours that are the student's too.
     """
     student, teacher = unit(student), unit(teacher)
-    figures = {
+    metrics = {
         "similarity": _similarity_correlation(student, teacher),
         "neighbours": float(neighbour_overlap(student, teacher).mean()),
     }
     if student.shape[1] == teacher.shape[1]:
-        figures["agreement"] = float(centred_cosines(student, teacher).mean())
-        figures["cosine"] = float((student * teacher).sum(1).mean())
-    return figures
+        metrics["agreement"] = float(centred_cosines(student, teacher).mean())
+        metrics["cosine"] = float((student * teacher).sum(1).mean())
+    return metrics
 
 
 def centred_cosines(student: FloatArray, teacher: FloatArray) -> FloatArray:

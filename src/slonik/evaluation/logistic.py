@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 Matrix = NDArray[np.float32]
 Vector = NDArray[np.float64]
@@ -215,17 +215,3 @@ class _Problem:
         scale[:, :-1] = 1.0 / np.sqrt(squares + self.penalty)
         scale[:, -1] = 1.0 / np.sqrt(intercepts + _LEAST_CURVATURE)
         return scale
-
-
-def loss_of(model: LogisticModel, features: ArrayLike, labels: Sequence[str], *, c: float = 1.0) -> float:
-    """The objective at a model's coefficients, in float64: what `fit_logistic` minimises."""
-    table = np.asarray(features, dtype=np.float64)
-    targets = np.searchsorted(model.classes, np.asarray(labels))
-    scores = table @ np.asarray(model.weights, dtype=np.float64).T + model.intercepts
-    if len(model.classes) == 2:
-        margin = np.where(targets == 1, scores[:, 0], -scores[:, 0])
-        value = np.logaddexp(0.0, -margin).mean()
-    else:
-        scores -= scores.max(axis=1, keepdims=True)
-        value = (np.log(np.exp(scores).sum(axis=1)) - scores[np.arange(len(targets)), targets]).mean()
-    return float(value + (np.asarray(model.weights) ** 2).sum() / (2 * c * len(table)))

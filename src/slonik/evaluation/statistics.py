@@ -1,10 +1,14 @@
-"""How sure a figure is: bootstrap intervals, and paired bootstrap of the difference of two models.
+"""How sure a value is: bootstrap intervals, and paired bootstrap of the difference of two models.
 
 A `Statistic` knows its items and gives its value for any multiset of them, so a resample is a row of counts
 (how often each item was drawn) and a thousand resamples are one matrix product or one cumulative sum; nothing is
 sorted again. Two models scored on the same items with the same seed meet the same counts, therefore their
 replicates subtract: that is the paired bootstrap, and it works for means over tasks too. Ranks, AUC and F1 follow
-scipy and scikit-learn, ties included. No significance stars are given out here.
+scipy and scikit-learn, ties included.
+
+Repeated timings are few (five, often) and skewed by whatever else the machine does, hence medians and resampling of
+runs (`median_interval`), never a standard deviation. No significance stars are given out here; other tests of two
+models are in `comparison`.
 
 Sources: Efron & Tibshirani 1993 (percentile interval); Dror et al. 2018 (paired tests in NLP).
 """
@@ -23,23 +27,24 @@ from slonik.core.hashing import derive_seed
 Array: TypeAlias = NDArray[np.float64]
 
 RESAMPLES = 1000
-CONFIDENCE = 0.95
+_RUN_RESAMPLES = 2000  # of repeated timings
+_ENDS = (2.5, 97.5)  # percentiles of the 95 % interval
 _BLOCK_CELLS = 1 << 21  # counts held at once: 16 MiB of float64
 
 
 class Statistic(Protocol):
-    """A figure over `n` items that can be computed for any multiset of them."""
+    """A metric over `n` items that can be computed for any multiset of them."""
 
     n: int
 
     def resampled(self, counts: Array) -> Array:
-        """One value per row of `counts` (B, n); NaN where a row leaves the figure undefined."""
+        """One value per row of `counts` (B, n); NaN where a row leaves it undefined."""
         ...
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with the ends of its interval."""
+    """A value with the ends of its interval."""
 
     value: float
     low: float
@@ -127,6 +132,32 @@ class MacroF1:
         return f1.mean(axis=1)
 
 
+class Ratio:
+    """sum of `numerators` / sum of `denominators`, (n,) each: bits per byte. Both are resampled together."""
+
+    def __init__(self, numerators: ArrayLike, denominators: ArrayLike) -> None:
+        self._above = np.asarray(numerators, dtype=np.float64)
+        self._below = np.asarray(denominators, dtype=np.float64)
+        self.n = len(self._above)
+
+    def resampled(self, counts: Array) -> Array:
+        """(B,) for counts (B, n)."""
+        below = counts @ self._below
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(below > 0, (counts @ self._above) / below, np.nan)
+
+
+class RelativeChange(Ratio):
+    """sum of `after` / sum of `before` - 1: -.1 is a fall by 10 %. The texts are the same, so this is paired."""
+
+    def __init__(self, after: ArrayLike, before: ArrayLike) -> None:
+        super().__init__(after, before)
+
+    def resampled(self, counts: Array) -> Array:
+        """(B,) for counts (B, n)."""
+        return super().resampled(counts) - 1.0
+
+
 @dataclass(frozen=True)
 class _Groups:
     """Items sorted by value, equal values forming a group."""
@@ -153,15 +184,15 @@ class _Groups:
 
 
 def value_of(statistic: Statistic) -> float:
-    """The figure on the items as they are."""
+    """The metric on the items as they are."""
     return float(statistic.resampled(np.ones((1, statistic.n)))[0])
 
 
 def replicates(statistic: Statistic, *, seed: int, sample: str, resamples: int = RESAMPLES) -> Array:
-    """Values of the figure on `resamples` bootstrap resamples.
+    """Values of the metric on `resamples` bootstrap resamples.
 
     Args:
-        seed, sample: decide which items are drawn. Figures on the same items share `sample`, so that they are
+        seed, sample: decide which items are drawn. Metrics over the same items share `sample`, so that they are
             resampled together: two models on one task, or two tasks with one set of test texts.
 
     Returns:
@@ -179,31 +210,13 @@ def replicates(statistic: Statistic, *, seed: int, sample: str, resamples: int =
     return np.concatenate(blocks)
 
 
-def interval(value: float, values: Array, *, confidence: float = CONFIDENCE) -> Interval:
-    """The percentile interval of replicates `values` around `value`; undefined replicates are left out."""
-    tail = 50 * (1 - confidence)
+def interval(value: float, values: Array) -> Interval:
+    """The 95 % percentile interval of replicates `values` around `value`; undefined replicates are left out."""
     known = values[np.isfinite(values)]
     if len(known) == 0:
         return Interval(value, value, value)
-    low, high = np.percentile(known, [tail, 100 - tail])
+    low, high = np.percentile(known, _ENDS)
     return Interval(value, float(low), float(high))
-
-
-def bootstrap(metric: Callable[..., float], *columns: ArrayLike, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
-    """Interval of any function of items by plain resampling; slower than a `Statistic`, for figures without one.
-
-    Args:
-        metric: takes the resampled columns, gives one number.
-        columns: arrays with one entry per item, resampled together.
-    """
-    arrays = [np.asarray(column) for column in columns]
-    n = len(arrays[0])
-    rng = np.random.default_rng(derive_seed(seed, "bootstrap", n))
-    values = np.empty(resamples)
-    for index in range(resamples):
-        drawn = rng.integers(0, n, size=n)
-        values[index] = metric(*(array[drawn] for array in arrays))
-    return interval(float(metric(*arrays)), values)
 
 
 def mean_over_tasks(values: Mapping[str, Array], tasks: Sequence[str]) -> Array:
@@ -213,7 +226,7 @@ def mean_over_tasks(values: Mapping[str, Array], tasks: Sequence[str]) -> Array:
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference: figure of the second minus figure of the first.
+    """A paired difference: the second minus the first.
 
     Attributes:
         interval: the difference and its interval.
@@ -225,7 +238,7 @@ class Difference:
 
 
 def paired_difference(first: float, first_values: Array, second: float, second_values: Array) -> Difference:
-    """Difference of two figures from replicates drawn with the same seed and sample.
+    """Difference of two values from replicates drawn with the same seed and sample.
 
     Raises:
         ValueError: the replicates differ in number, so they cannot be paired.
@@ -237,3 +250,40 @@ def paired_difference(first: float, first_values: Array, second: float, second_v
     # One is added to both counts: a finite number of resamples never proves p = 0 (Davison & Hinkley 1997).
     tails = [(1 + int((known <= 0).sum())) / (len(known) + 1), (1 + int((known >= 0).sum())) / (len(known) + 1)]
     return Difference(interval(second - first, values), min(1.0, 2 * min(tails)))
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float]:
+    """The 25th and the 75th percentile (linear interpolation)."""
+    low, high = np.percentile(np.asarray(values, dtype=np.float64), [25, 75])
+    return float(low), float(high)
+
+
+def interval_of(
+    statistic: Callable[..., NDArray[np.float64]], *groups: Sequence[float], seed: int = 0
+) -> tuple[float, float] | None:
+    """The 95 % percentile interval of a statistic of one or more groups of runs, each resampled by itself.
+
+    Args:
+        statistic: takes one (resamples, runs) array per group, gives (resamples,) values.
+        groups: the runs of each group.
+
+    Returns:
+        The ends; None where a group has fewer than two runs or no resample gives a finite value.
+    """
+    arrays = [np.asarray(group, dtype=np.float64) for group in groups]
+    if min(len(array) for array in arrays) < 2:
+        return None
+    rng = np.random.default_rng(derive_seed(seed, "spread", *(len(array) for array in arrays)))
+    drawn = [array[rng.integers(0, len(array), size=(_RUN_RESAMPLES, len(array)))] for array in arrays]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = statistic(*drawn)
+    known = values[np.isfinite(values)]
+    if len(known) == 0:
+        return None
+    low, high = np.percentile(known, _ENDS)
+    return float(low), float(high)
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % interval of the median of `values`."""
+    return interval_of(lambda rows: np.median(rows, axis=1), values)

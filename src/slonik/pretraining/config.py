@@ -9,9 +9,9 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from slonik.core.config import Config
 from slonik.data.sequence_formats import Format
 from slonik.models.fresh.shape import FamilyName, Shape
-from slonik.pretraining.corpus_shards import CorpusSettings
+from slonik.pretraining.corpus import CorpusSettings
+from slonik.pretraining.objectives import MaskingConfig
 from slonik.text.tokenizers.training import Kind
-from slonik.train.objectives.mlm import MaskingConfig
 from slonik.train.train_config import TrackerName, TrainConfig
 
 VERSION = 1

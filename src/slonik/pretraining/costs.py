@@ -8,8 +8,8 @@ from typing import Any
 from slonik.core.records import Record
 from slonik.models.fresh import TokenIds, build
 from slonik.models.fresh.costs import Costs, TextSize, costs
+from slonik.pretraining.batches import Vocabulary, denoisers_of, given_tokenizer, objective_of, wanted_sentinels
 from slonik.pretraining.config import PretrainConfig
-from slonik.pretraining.data import Vocabulary, denoisers_of, given_tokenizer, objective_of, wanted_sentinels
 
 SUITE = "pretrain"
 _A100_FLOPS = 312e12

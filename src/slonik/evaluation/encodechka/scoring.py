@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from slonik.core.progress import progress_bar
 from slonik.core.protocols import FloatArray
-from slonik.evaluation.encodechka.embeddings import SentenceVectors, normalised
+from slonik.evaluation.agreement import unit
+from slonik.evaluation.encodechka.embeddings import SentenceVectors
 from slonik.evaluation.encodechka.readers import Labelled, Pairs
 from slonik.evaluation.encodechka.tasks import Task
 from slonik.evaluation.logistic import fit_logistic
@@ -105,7 +106,7 @@ def products(pairs: Pairs, vectors: SentenceVectors, variant: str, *, cosine: bo
     """Dot product of each pair's vectors (N,), or their cosine."""
     first, second = vectors.get(pairs.first, variant), vectors.get(pairs.second, variant)
     if cosine:
-        first, second = normalised(first), normalised(second)
+        first, second = unit(first), unit(second)
     return np.asarray(np.sum(first * second, axis=1), dtype=np.float32)
 
 

@@ -25,7 +25,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_json
 from slonik.core.records import Record
 from slonik.evaluation.resources.morocco_log import RUN_FILE, Log, find_logs, read_log
-from slonik.evaluation.resources.spread import median_interval, quartiles
+from slonik.evaluation.statistics import median_interval, quartiles
 
 SUITE = "morocco"
 SMALL = (1, 1)  # (input size, batch size)

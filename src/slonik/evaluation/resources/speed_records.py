@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from slonik.core.records import Record
-from slonik.evaluation.resources.spread import interval_of, median_interval, quartiles
+from slonik.evaluation.statistics import interval_of, median_interval, quartiles
 
 SUITE = "resources"
 _SIZE_METRICS = ("parameters", "embedding_parameters", "encoder_parameters", "flops_per_text")

@@ -14,11 +14,11 @@ import numpy as np
 
 from slonik.core.hashing import sha256_json
 from slonik.core.records import Record
+from slonik.evaluation.comparison import mcnemar
 from slonik.evaluation.russian_superglue.categories import by_category
 from slonik.evaluation.russian_superglue.metrics import hits_of, statistics_of
 from slonik.evaluation.russian_superglue.parts import Part
 from slonik.evaluation.russian_superglue.predictions import Prediction
-from slonik.evaluation.russian_superglue.significance import mcnemar
 from slonik.evaluation.russian_superglue.tallies import Mean
 from slonik.evaluation.russian_superglue.tasks import PROTOCOL, SCORE, SUITE, TASKS
 from slonik.evaluation.statistics import Array, interval, paired_difference, replicates

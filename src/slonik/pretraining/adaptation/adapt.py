@@ -36,20 +36,18 @@ from slonik.models.language_model import (
     save_language_model,
 )
 from slonik.pretraining.adaptation.config import AdaptConfig
-from slonik.pretraining.adaptation.corpus import AdaptTexts, adapt_texts, training_sequences
+from slonik.pretraining.adaptation.data import AdaptTexts, adapt_texts, changed_vocabulary, training_sequences
 from slonik.pretraining.adaptation.denoising import denoisers_of, denoising_of
+from slonik.pretraining.adaptation.distilbert import shortened, taught, teacher_of
 from slonik.pretraining.adaptation.held_out import HeldOutBits
 from slonik.pretraining.adaptation.report import adapt_records, markdown_table
-from slonik.pretraining.adaptation.teacher import shortened, taught, teacher_of
-from slonik.pretraining.adaptation.vocabulary import changed_vocabulary
 from slonik.pretraining.bits_per_byte import TextBits
+from slonik.pretraining.objectives import CausalLanguageModel, MaskedLanguageModel
+from slonik.pretraining.packed import can_pack
+from slonik.pretraining.sequence_loader import sequence_loader
 from slonik.text.tokenizers.token_facts import token_facts
 from slonik.train.loop import run
-from slonik.train.objectives.clm import CausalLanguageModel
-from slonik.train.objectives.mlm import MaskedLanguageModel
-from slonik.train.objectives.packed import can_pack
 from slonik.train.protocols import TextObjective
-from slonik.train.sequence_loader import SequenceLoader
 from slonik.train.train_config import TrainConfig
 
 
@@ -180,7 +178,7 @@ class _Adapting:
             return found
 
         title = "training the head, body frozen" if not body else f"adapting on the domain ({config.objective})"
-        result = self.steps.run(name, inputs, f"{title}, {self._steps_of(body):,} steps", work)
+        result = self.steps.step(name, inputs, f"{title}, {self._steps_of(body):,} steps", work)
         if not result.fresh:
             language.model = load_language_model(result.folder / "model", _kind(config)).model
         language.has_head = True
@@ -208,7 +206,7 @@ class _Adapting:
         corpus = self.texts.domain if body else self.texts.general
         sequences = training_sequences(config, corpus, language.tokenizer, self.pieces)
         objective = self._objective(language, body)
-        loader = SequenceLoader(
+        loader = sequence_loader(
             sequences, objective, batch_tokens=config.train.batch_tokens, pack_to=self.pack, seed=config.seed
         )
         choosing = HeldOutBits(config, self.texts.choosing)
@@ -267,7 +265,7 @@ class _Adapting:
             found = {name: measure.measure(language) for name, measure in self.measures.items()}
             return {name: bits.as_lists() for name, bits in found.items()}
 
-        result = self.steps.run(f"measure_{stage}", inputs, f"measuring {stage}", work)
+        result = self.steps.step(f"measure_{stage}", inputs, f"measuring {stage}", work)
         return {name: TextBits.from_lists(lists) for name, lists in result.summary.items()}
 
     def _save(self, out: Path, records: list[Record]) -> None:

@@ -7,9 +7,9 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from slonik.core.config import FORMAT, Config, RecipeFormat
-from slonik.pretraining.corpus_shards import CorpusSettings
-from slonik.train.objectives.distilbert import DistilBertTerms
-from slonik.train.objectives.mlm import MaskingConfig
+from slonik.pretraining.adaptation.distilbert import DistilBertTerms
+from slonik.pretraining.corpus import CorpusSettings
+from slonik.pretraining.objectives import MaskingConfig
 from slonik.train.train_config import TrackerName
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from slonik.core.errors import SlonikError
 from slonik.pretraining.adaptation.config import AdaptConfig
-from slonik.pretraining.denoisers import PRESETS, Denoiser, DenoiserMixture, sentinels_needed
+from slonik.pretraining.denoising import PRESETS, Denoiser, DenoiserMixture, sentinels_needed
 from slonik.text.tokenizers.token_facts import TokenFacts
 
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from slonik.models.language_model import LanguageModel
 from slonik.pretraining.adaptation.config import AdaptConfig
 from slonik.pretraining.adaptation.denoising import denoisers_of
-from slonik.pretraining.bits_per_byte import BitsPerByte, TextBits
-from slonik.pretraining.denoising_bits import DenoisingBits
+from slonik.pretraining.bits_per_byte import BitsPerByte, DenoisingBits, TextBits
 from slonik.text.tokenizers.token_facts import token_facts
 
 

@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from slonik.core.config import FORMAT, Config, RecipeFormat
-from slonik.pretraining.corpus_shards import CorpusSettings
+from slonik.pretraining.corpus import CorpusSettings
 
 ObjectiveName = Literal["mlm", "t5", "fred-t5"]
 

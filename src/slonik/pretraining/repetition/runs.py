@@ -7,7 +7,7 @@ and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,20 +16,20 @@ import numpy as np
 import torch
 from torch import nn
 
-from slonik.core.hashing import derive_seed
+from slonik.core.hashing import derive_seed, sha256_json
 from slonik.data.sequence_formats import Specials, TokenSequences
 from slonik.data.token_corpus import TokenCorpus
 from slonik.models.fresh import build
 from slonik.models.fresh.shape import Shape, TokenIds
-from slonik.pretraining.denoisers import FRED_T5, PRESETS, DenoiserMixture
+from slonik.pretraining.denoising import FRED_T5, PRESETS, DenoiserMixture
+from slonik.pretraining.objectives import MaskedLanguageModel
 from slonik.pretraining.repetition.config import ObjectiveName, RepetitionConfig
+from slonik.pretraining.sequence_loader import sequence_loader
 from slonik.text.tokenizers.token_facts import TokenFacts
+from slonik.train.loaders import BatchLoader
 from slonik.train.loop import run
-from slonik.train.objectives.mlm import MaskedLanguageModel
-from slonik.train.protocols import Batch
+from slonik.train.protocols import Batch, IntArray, Loader
 from slonik.train.run_log import read_metrics
-from slonik.train.sequence_loader import SequenceLoader
-from slonik.train.switching_loader import SwitchingLoader
 from slonik.train.train_config import TrainConfig
 
 Goal = MaskedLanguageModel | DenoiserMixture
@@ -138,8 +138,8 @@ def _sequences(corpus: TokenCorpus, goal: Goal, config: RepetitionConfig, pieces
     return TokenSequences(corpus, "blocks", goal.text_length, Specials(separator=end), min_tokens=2)
 
 
-def _loader(sequences: TokenSequences, goal: Goal, config: RepetitionConfig, seed: int) -> SequenceLoader:
-    return SequenceLoader(sequences, goal, batch_tokens=config.batch_tokens, seed=seed)
+def _loader(sequences: TokenSequences, goal: Goal, config: RepetitionConfig, seed: int) -> BatchLoader:
+    return sequence_loader(sequences, goal, batch_tokens=config.batch_tokens, seed=seed)
 
 
 def _shape(name: ObjectiveName, config: RepetitionConfig) -> Shape:
@@ -188,3 +188,48 @@ def _train_config(config: RepetitionConfig, seed: int) -> TrainConfig:
         explosion_factor=100.0,
         embeddings="dense",
     )
+
+
+class SwitchingLoader:
+    """Batches of several loaders one after another.
+
+    Args:
+        parts: (loader, how many batches of it), in order; a loader starts anew where its epoch ends.
+    """
+
+    def __init__(self, parts: Sequence[tuple[Loader, int]]) -> None:
+        self._parts = list(parts)
+        self._places: list[tuple[int, int, int]] = []  # (part, epoch, index) of each batch
+        self._texts: list[IntArray] = []
+        for part, (loader, batches) in enumerate(self._parts):
+            for (epoch, index, texts), _ in zip(_endless(loader), range(batches), strict=False):
+                self._places.append((part, epoch, index))
+                self._texts.append(texts)
+        self.fingerprint = sha256_json([[loader.fingerprint, batches] for loader, batches in self._parts])
+
+    def plan(self, epoch: int) -> list[IntArray]:
+        """The texts of every batch; the same in every epoch of the whole."""
+        del epoch
+        return self._texts
+
+    def batch(self, epoch: int, index: int, texts: IntArray) -> Batch:
+        """The batch of the loader whose turn it is."""
+        del epoch
+        part, own_epoch, own_index = self._places[index]
+        return self._parts[part][0].batch(own_epoch, own_index, texts)
+
+    @property
+    def epochs(self) -> list[int]:
+        """How many passes (begun) each loader makes."""
+        return [
+            1 + max((epoch for part, epoch, _ in self._places if part == number), default=-1)
+            for number in range(len(self._parts))
+        ]
+
+
+def _endless(loader: Loader) -> Iterator[tuple[int, int, IntArray]]:
+    epoch = 0
+    while True:
+        for index, texts in enumerate(loader.plan(epoch)):
+            yield epoch, index, texts
+        epoch += 1

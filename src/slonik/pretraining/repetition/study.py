@@ -9,10 +9,12 @@ skipped when it is done.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from slonik.compression.result import Announce
 from slonik.core import files
@@ -20,12 +22,12 @@ from slonik.core.errors import SlonikError
 from slonik.core.records import Record, write_records
 from slonik.core.run import Steps
 from slonik.data.documents import read_documents
-from slonik.pretraining.corpus_shards import PreparedCorpus, corpus_key, prepare_corpus, tokenised
-from slonik.pretraining.data import check_corpus
-from slonik.pretraining.denoisers import FRED_T5, sentinels_needed
+from slonik.pretraining.batches import check_corpus
+from slonik.pretraining.corpus import PreparedCorpus, corpus_key, prepare_corpus, tokenised
+from slonik.pretraining.denoising import FRED_T5, sentinels_needed
 from slonik.pretraining.repetition.config import RepetitionConfig
-from slonik.pretraining.repetition.report import curves_plot, markdown_table, study_records
 from slonik.pretraining.repetition.runs import RunPlan, plans, train_run
+from slonik.reporting.plots import Colours, Plot
 from slonik.text.tokenizers.families import DEFAULT_SENTINELS
 from slonik.text.tokenizers.token_facts import token_facts
 from slonik.text.tokenizers.training import TrainConfig as TokenizerConfig
@@ -55,7 +57,7 @@ def run_study(config: RepetitionConfig, announce: Announce = lambda line: None) 
     steps = Steps(out / "runs", announce)
     asked = {"corpus": config.corpus.model_dump(mode="json"), "vocab_size": config.vocab_size}
     asked["sentinels"] = _sentinels(config)
-    found = steps.run("tokenizer", asked, "training the tokenizer", lambda folder: _tokenizer(config, folder))
+    found = steps.step("tokenizer", asked, "training the tokenizer", lambda folder: _tokenizer(config, folder))
     tokenizer = load_tokenizer(found.folder / "tokenizer")
     pieces = token_facts(tokenizer)
     key = corpus_key(config.corpus, tokenizer)
@@ -72,7 +74,7 @@ def run_study(config: RepetitionConfig, announce: Announce = lambda line: None) 
             del folder
             return train_run(plan, config, corpus.train, held_out, pieces, scratch)
 
-        curves[plan] = steps.run(plan.name, inputs, f"run {number} of {len(todo)}: {plan.name}", work).summary
+        curves[plan] = steps.step(plan.name, inputs, f"run {number} of {len(todo)}: {plan.name}", work).summary
     return _written(curves, config, out)
 
 
@@ -120,3 +122,127 @@ def _written(curves: Mapping[RunPlan, Mapping[str, Any]], config: RepetitionConf
     for objective in config.objectives:
         files.write_bytes(out / f"{objective}.png", curves_plot(curves, objective).png)
     return Study(out, records, table)
+
+
+SUITE = "repetition"
+# Two-sided 95 % quantiles of Student's t by number of seeds.
+_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
+_JUMP_STEPS = 20
+Curves = Mapping[RunPlan, Mapping[str, Any]]
+
+
+def condition(plan: RunPlan) -> str:
+    """`1`, `1/4`, ..., or `1/64 then all`."""
+    part = "1" if plan.part == 1 else f"1/{plan.part}"
+    return f"{part} then all" if plan.then_all else part
+
+
+def study_records(curves: Curves, *, steps: int) -> list[Record]:
+    """For each objective and condition, over seeds: losses at the end, their gap, and the rise against all data.
+
+    task = the objective, variant = the condition; metrics `held_out_loss`, `train_loss` (on the fixed sample of the
+    training corpus), `gap`, `rise` (held-out loss minus that of the whole corpus with the same seed), and for the
+    schedule `jump` (of the training loss at the switch) and `held_out_jump` (held-out loss at the end minus that at the
+    switch). Nats per predicted token.
+    """
+    groups: dict[tuple[str, str], list[RunPlan]] = {}
+    for plan in curves:
+        groups.setdefault((plan.objective, condition(plan)), []).append(plan)
+    records = []
+    for (objective, name), members in groups.items():
+        figures: dict[str, list[float]] = {}
+        for plan in members:
+            for metric, value in _figures(plan, curves).items():
+                figures.setdefault(metric, []).append(value)
+        some = curves[members[0]]
+        detail = {"seeds": [plan.seed for plan in members], "steps": steps, "passes": some["passes"]}
+        detail |= {"unique_tokens": some["unique_tokens"], "parameters": some["parameters"]}
+        for metric, values in figures.items():
+            low, high = seed_interval(values)
+            records.append(
+                Record(
+                    suite=SUITE, task=objective, variant=name, model=f"{objective} {name}", metric=metric,
+                    value=float(np.mean(values)), low=low, high=high, n=len(values),
+                    detail=detail | {"values": [round(value, 5) for value in values]},
+                )
+            )  # fmt: skip
+    return records
+
+
+def seed_interval(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Ends of the 95 % t interval of the mean over seeds; None for one seed."""
+    if len(values) < 2:
+        return None, None
+    mean, deviation = float(np.mean(values)), float(np.std(values, ddof=1))
+    half = _T.get(len(values), 1.96) * deviation / len(values) ** 0.5
+    return mean - half, mean + half
+
+
+def _figures(plan: RunPlan, curves: Curves) -> dict[str, float]:
+    run = curves[plan]
+    _, held_out, train = run["evaluations"][-1]
+    figures = {"held_out_loss": held_out, "train_loss": train, "gap": held_out - train}
+    whole = RunPlan(plan.objective, 1, plan.seed)
+    if whole in curves and plan != whole:
+        figures["rise"] = held_out - curves[whole]["evaluations"][-1][1]
+    if run["switch"] is not None:
+        losses = {int(step): loss for step, loss in run["train"]}
+        before = [losses[step] for step in range(run["switch"] - _JUMP_STEPS + 1, run["switch"] + 1) if step in losses]
+        after = [losses[step] for step in range(run["switch"] + 1, run["switch"] + _JUMP_STEPS + 1) if step in losses]
+        figures["jump"] = float(np.mean(after) - np.mean(before))
+        at = [(step, loss) for step, loss, _ in run["evaluations"]]
+        last = max((item for item in at if item[0] <= run["switch"]), default=at[0])
+        figures["held_out_jump"] = at[-1][1] - last[1]
+    return figures
+
+
+def markdown_table(records: Sequence[Record]) -> str:
+    """One row per objective and condition."""
+    head = "| objective | corpus | unique tokens | passes | held-out loss | rise against all | gap to training | jump |"
+    lines = [head, "|" + "---|" * 8]
+    found = {(record.task, record.variant, record.metric): record for record in records}
+    for objective, name in dict.fromkeys((record.task, record.variant) for record in records):
+        held = found[objective, name, "held_out_loss"]
+        cells = [objective, name, f"{held.detail['unique_tokens']:,}", str(held.detail["passes"])]
+        for metric in ("held_out_loss", "rise", "gap", "jump"):
+            record = found.get((objective, name, metric))
+            cells.append("" if record is None else _cell(record, signed=metric in ("rise", "jump")))
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(record: Record, *, signed: bool) -> str:
+    sign = "+" if signed else ""
+    text = f"{record.value:{sign}.3f}"
+    if record.low is None or record.high is None:
+        return text
+    return f"{text} ± {(record.high - record.low) / 2:.3f}"
+
+
+def curves_plot(curves: Curves, objective: str) -> Plot:
+    """Held-out loss (lines) and loss on the training corpus (dotted) by step, mean over seeds; one colour a size."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for plan, run in curves.items():
+        if plan.objective == objective:
+            groups.setdefault(condition(plan), []).append(run)
+
+    def draw(axes: Any, colours: Colours) -> None:
+        switches = set()
+        for index, (name, runs) in enumerate(groups.items()):
+            colour = colours.series[index % len(colours.series)] if "then" not in name else colours.ink
+            points = np.mean([run["evaluations"] for run in runs], axis=0)
+            axes.plot(points[:, 0], points[:, 1], color=colour, lw=1.6, label=name)
+            axes.plot(points[:, 0], points[:, 2], color=colour, lw=1.0, ls=":")
+            switches |= {run["switch"] for run in runs if run["switch"] is not None}
+        for step in switches:
+            axes.axvline(step, color=colours.muted, lw=0.8, ls="--")
+        axes.set_title(objective, color=colours.ink, fontsize=9, loc="left")
+        axes.set_xlabel("step", color=colours.muted)
+        axes.set_ylabel("nats per predicted token", color=colours.muted)
+        axes.tick_params(colors=colours.muted)
+        axes.grid(color=colours.grid, lw=0.6)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        axes.legend(frameon=False, fontsize=7, ncols=2, labelcolor=colours.ink)
+
+    return Plot(draw, f"{objective}: held-out loss (lines) and loss on the training corpus (dotted) by step", 3.4)

@@ -23,21 +23,19 @@ from slonik.data.token_corpus import TokenCorpus
 from slonik.models.fresh import TokenIds
 from slonik.models.kinds import resolve
 from slonik.pretraining.config import PretrainConfig
-from slonik.pretraining.corpus_shards import CorpusSettings
-from slonik.pretraining.denoisers import PRESETS, Denoiser, DenoiserMixture, sentinels_needed
-from slonik.pretraining.nsp import NextSentencePrediction
-from slonik.pretraining.span_corruption import SpanNoise
+from slonik.pretraining.corpus import CorpusSettings
+from slonik.pretraining.denoising import PRESETS, Denoiser, DenoiserMixture, SpanNoise, sentinels_needed
+from slonik.pretraining.objectives import CausalLanguageModel, MaskedLanguageModel, NextSentencePrediction
+from slonik.pretraining.packed import can_pack
+from slonik.pretraining.sequence_loader import sequence_loader
 from slonik.text.tokenizers.families import DEFAULT_SENTINELS
 from slonik.text.tokenizers.token_facts import TokenFacts, token_facts
 from slonik.text.tokenizers.training import Log
 from slonik.text.tokenizers.training import TrainConfig as TokenizerTraining
 from slonik.text.tokenizers.training import train as train_tokenizer
 from slonik.text.tokenizing import load_tokenizer, special_names, template_of, write_tokenizer
-from slonik.train.objectives.clm import CausalLanguageModel
-from slonik.train.objectives.mlm import MaskedLanguageModel
-from slonik.train.objectives.packed import can_pack
+from slonik.train.loaders import BatchLoader
 from slonik.train.protocols import TextObjective
-from slonik.train.sequence_loader import SequenceLoader
 
 
 @dataclass(frozen=True)
@@ -210,12 +208,12 @@ def _specials_around(config: PretrainConfig, vocabulary: Vocabulary) -> Specials
 
 def loader_of(
     config: PretrainConfig, sequences: TokenSequences, objective: TextObjective, pack_to: int | None
-) -> SequenceLoader:
+) -> BatchLoader:
     """Batches for the loop.
 
     Raises:
         SlonikError: a batch has no room for one sequence.
     """
-    return SequenceLoader(
+    return sequence_loader(
         sequences, objective, batch_tokens=config.batch_tokens, pack_to=pack_to, seed=config.seed
     )  # fmt: skip

@@ -2,23 +2,28 @@
 
 McNemar's exact test for right and wrong answers (Dietterich 1998; Dror et al. 2018 name it for accuracy), and
 almost stochastic order for scores over seeds (del Barrio et al. 2018; Dror et al. 2019), with the bootstrap of
-Ulmer et al. 2022 (deep-significance). The bootstrap of a difference of figures is in `evaluate.statistics`.
+Ulmer et al. 2022 (deep-significance). The bootstrap of a difference is in `slonik.evaluation.statistics`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import derive_seed
+from slonik.core.records import Record
+from slonik.evaluation.statistics import RESAMPLES
 
 _STEPS = 1000  # points at which the two quantile functions are compared
 _FEWEST_SEEDS = 2
+_FEWEST_SEEDS_IN_RECORDS = 3  # with two, the order of two samples says next to nothing
 
 
 @dataclass(frozen=True)
@@ -68,17 +73,16 @@ class StochasticOrder:
         return self.epsilon_min < 0.5
 
 
-def almost_stochastic_order(
-    first: Sequence[float], second: Sequence[float], *, confidence: float = 0.95, resamples: int = 1000, seed: int = 0
-) -> StochasticOrder:
+def almost_stochastic_order(first: Sequence[float], second: Sequence[float], *, seed: int = 0) -> StochasticOrder:
     """Almost stochastic order of two samples of scores, one per seed; more is better.
 
     The violation ratio is int_V (Qa - Qb)^2 dt / int (Qa - Qb)^2 dt over quantiles t, V where Qa(t) < Qb(t); its
-    bound subtracts the normal quantile times the bootstrap deviation of the scaled ratio (Dror et al. 2019, eq. 5-8).
+    95 % bound subtracts the normal quantile times the bootstrap deviation of the scaled ratio (Dror et al. 2019,
+    eq. 5-8).
 
     Args:
         first, second: scores of A and B over their seeds.
-        confidence: of the bound.
+        seed: of the bootstrap.
 
     Raises:
         SlonikError: fewer than two scores on a side.
@@ -89,9 +93,9 @@ def almost_stochastic_order(
     violation = _violation(a, b)
     rng = np.random.default_rng(derive_seed(seed, "aso", len(a), len(b)))
     scale = math.sqrt(len(a) * len(b) / (len(a) + len(b)))
-    drawn = [_violation(_quantiles_drawn(a, rng), _quantiles_drawn(b, rng)) for _ in range(resamples)]
+    drawn = [_violation(_quantiles_drawn(a, rng), _quantiles_drawn(b, rng)) for _ in range(RESAMPLES)]
     deviation = float(np.std(scale * (np.asarray(drawn) - violation)))
-    bound = violation - deviation / scale * _normal_quantile(1 - confidence)
+    bound = violation - deviation / scale * NormalDist().inv_cdf(0.05)
     return StochasticOrder(violation, min(1.0, max(0.0, bound)))
 
 
@@ -115,7 +119,35 @@ def _quantiles_drawn(ordered: NDArray[np.float64], rng: np.random.Generator) -> 
     return np.sort(_quantile(ordered, rng.uniform(size=len(ordered))))
 
 
-def _normal_quantile(share: float) -> float:
-    from statistics import NormalDist
+def seed_orders(records: Iterable[Record]) -> list[Record]:
+    """One record per ordered pair of models, task and metric: epsilon_min, the bound of the violation of "A over B".
 
-    return NormalDist().inv_cdf(share)
+    A record over seeds keeps the value of each seed in its `detail` under "seeds"; two models on the same data are
+    then two samples of scores.
+
+    Returns:
+        Records with the metric "aso"; below 0.5 the first model is almost stochastically greater. Pairs on other
+        data, or with fewer than three seeds on a side, are left out.
+    """
+    groups: dict[tuple[str, ...], list[Record]] = {}
+    for record in records:
+        seeds = record.detail.get("seeds")
+        if isinstance(seeds, Mapping) and len(seeds) >= _FEWEST_SEEDS_IN_RECORDS and record.layer is None:
+            key = (record.suite, record.task, record.variant, record.metric, record.hashes.get("data", ""))
+            groups.setdefault(key, []).append(record)
+    return [_order(first, second) for found in groups.values() for first, second in permutations(found, 2)]
+
+
+def _order(first: Record, second: Record) -> Record:
+    own, other = (list(map(float, record.detail["seeds"].values())) for record in (first, second))
+    found = almost_stochastic_order(own, other)
+    return Record(
+        suite=first.suite, task=first.task, variant=first.variant, model=f"{first.model} over {second.model}",
+        metric="aso" if first.metric in ("accuracy", "mean", "matthews") else f"{first.metric}_aso",
+        value=found.epsilon_min, n=min(len(own), len(other)),
+        detail={
+            "model": first.model, "against": second.model, "of": first.metric, "violation": found.violation,
+            "dominant": found.is_dominant, "seeds_of_both": [len(own), len(other)],
+        },
+        hashes={"data": first.hashes.get("data", "")},
+    )  # fmt: skip

@@ -1,0 +1,118 @@
+"""Several documents in one row, none of which sees another: rows without padding, and the attention that goes with it.
+
+Source: Krell et al., "Efficient Sequence Packing without Cross-contamination" (2021). Positions start anew in each
+document and attention is block-diagonal, so the loss of a packed batch is that of the padded one. Works for BERT,
+RoBERTa, XLM-RoBERTa, DistilBERT, ModernBERT and GPT-2; DeBERTa's stock class multiplies embeddings by its mask and
+takes no blocks. Shapes: B rows, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from slonik.core.errors import SlonikError
+from slonik.text.batching import pack_in_order
+from slonik.train.protocols import Batch
+
+_CAN_PACK = ("bert", "roberta", "xlm-roberta", "distilbert", "modernbert", "gpt2")
+
+
+def can_pack(model: nn.Module) -> bool:
+    """Whether rows of several documents may be given to `model`."""
+    return _family(model) in _CAN_PACK or bool(getattr(model, "takes_blocks", False))
+
+
+def pack_rows(
+    columns: Mapping[str, Sequence[NDArray[np.integer]]], fill: Mapping[str, int], length: int
+) -> dict[str, Tensor]:
+    """Put texts into rows of at most `length` tokens, in their order.
+
+    Args:
+        columns: name -> R arrays; the arrays of one text are equally long. The first decides the lengths.
+        fill: name -> what stands after the last text of a row.
+        length: tokens of a row; a batch is as wide as its longest row.
+
+    Returns:
+        The columns (B, T) int64; `attention_mask`, 1 for real tokens; `segments`, the number of the text within its
+        row from 1, 0 for padding; `position_ids`, from 0 in each text.
+
+    Raises:
+        SlonikError: a text is longer than a row.
+    """
+    first = next(iter(columns.values()))
+    lengths = [len(text) for text in first]
+    if max(lengths, default=0) > length:
+        raise SlonikError(f"a text of {max(lengths)} tokens does not fit into rows of {length}: cut texts first")
+    rows = pack_in_order(lengths, length)
+    width = max((sum(lengths[text] for text in row) for row in rows), default=0)
+    names = (*columns, "segments", "position_ids")
+    made = {name: np.full((len(rows), width), fill.get(name, 0), dtype=np.int64) for name in names}
+    for number, row in enumerate(rows):
+        place = 0
+        for segment, text in enumerate(row, start=1):
+            span = slice(place, place + lengths[text])
+            for name, texts in columns.items():
+                made[name][number, span] = texts[text]
+            made["segments"][number, span] = segment
+            made["position_ids"][number, span] = np.arange(lengths[text])
+            place += lengths[text]
+    made["attention_mask"] = (made["segments"] > 0).astype(np.int64)
+    return {name: torch.from_numpy(array) for name, array in made.items()}
+
+
+def model_inputs(model: nn.Module, batch: Batch, *, causal: bool = False) -> dict[str, Any]:
+    """The keyword arguments of a model's forward pass for `batch`, packed or not.
+
+    Args:
+        causal: whether a token sees only what stands before it.
+
+    Raises:
+        SlonikError: the batch is packed and the model takes no blocks.
+    """
+    inputs: dict[str, Any] = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+    if "token_type_ids" in batch:
+        inputs["token_type_ids"] = batch["token_type_ids"]
+    if "segments" not in batch:
+        return inputs
+    if not can_pack(model):
+        raise SlonikError(f"{_family(model)} takes no packed rows: switch packing off")
+    inputs["position_ids"] = batch["position_ids"] + _position_offset(model)
+    inputs["attention_mask"] = _block_mask(model, batch["segments"], causal=causal)
+    return inputs
+
+
+def _block_mask(model: nn.Module, segments: Tensor, *, causal: bool) -> Any:
+    """(B, 1, T, T): True where a token may look, or 0 and a large negative number for the eager attention."""
+    config = getattr(model, "config", None)
+    may = segments[:, None, :, None] == segments[:, None, None, :]
+    if causal:
+        may = may & torch.ones(may.shape[-2:], dtype=torch.bool, device=may.device).tril()
+    eager = getattr(config, "_attn_implementation", "sdpa") == "eager"
+    if _family(model) == "modernbert":
+        index = torch.arange(segments.shape[1], device=segments.device)
+        # The stock class looks so many tokens to either side.
+        near = (index[:, None] - index[None, :]).abs() <= int(getattr(config, "sliding_window", 0))
+        return {"full_attention": _as_bias(may, eager), "sliding_attention": _as_bias(may & near, eager)}
+    return _as_bias(may, eager)
+
+
+def _as_bias(may: Tensor, eager: bool) -> Tensor:
+    return torch.zeros(may.shape, device=may.device).masked_fill(~may, torch.finfo(torch.float32).min) if eager else may
+
+
+def _position_offset(model: nn.Module) -> int:
+    """RoBERTa numbers positions from its padding id + 1."""
+    base = getattr(model, "base_model", model)
+    table = getattr(getattr(base, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    return 0 if padding is None else int(padding) + 1
+
+
+def _family(model: nn.Module) -> str:
+    return str(getattr(getattr(model, "config", None), "model_type", type(model).__name__))
