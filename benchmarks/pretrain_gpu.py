@@ -5,7 +5,7 @@
 
 Random tokens of the recipes' sizes (recipes/pretrain/*_paper.yaml, or another --scale), so no corpus is needed; the
 shape, the masks, the optimizer and the loop are those of `slonik pretrain`. Each model runs plain and with compiled
-layers. The first steps do not count. The peak is the data sheet's (see slonik.train.device_rates). Aim: 50 % of it for
+layers. The first steps do not count. The peak is the data sheet's (see slonik.train.run_log). Aim: 50 % of it for
 BERT-base.
 """
 
@@ -24,14 +24,14 @@ from slonik.core.records import Record, write_records
 from slonik.data.sequence_formats import Specials, TokenSequences
 from slonik.data.token_corpus import TokenCorpus
 from slonik.models.fresh import TokenIds, build
+from slonik.pretraining.batches import objective_of, pack_length
 from slonik.pretraining.config import PretrainConfig
 from slonik.pretraining.costs import run_costs
-from slonik.pretraining.data import objective_of, pack_length
-from slonik.text.tokenizers.pieces import Pieces
+from slonik.pretraining.sequence_loader import sequence_loader
+from slonik.text.tokenizers.token_facts import TokenFacts
 from slonik.train.loop import run
-from slonik.train.metrics_log import read_metrics
 from slonik.train.processes import Processes
-from slonik.train.sequence_loader import SequenceLoader
+from slonik.train.run_log import read_metrics
 from slonik.train.train_config import TrainConfig
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes" / "pretrain"
@@ -46,13 +46,13 @@ def recipe_of(name: str, scale: str, batch_tokens: int) -> PretrainConfig:
     return read_config(PretrainConfig, RECIPES / f"{name}_{scale}.yaml", values)
 
 
-def random_pieces(size: int, config: PretrainConfig) -> Pieces:
+def random_pieces(size: int, config: PretrainConfig) -> TokenFacts:
     """A vocabulary whose first ids are special tokens."""
     special = np.zeros(size, dtype=np.bool_)
     special[:SPECIAL_IDS] = True
     prefixes = ("<LM>", "<SC1>", "<SC2>", "<SC3>", "<SC4>", "<SC5>", "<SC6>")
     named = {prefix: 10 + number for number, prefix in enumerate(prefixes)}
-    return Pieces(
+    return TokenFacts(
         special=special, starts_word=np.ones(size, dtype=np.bool_), bytes=np.full(size, 5, dtype=np.int64), pad=0,
         mask=4, bos=1, eos=2, cls=2, sep=3, sentinels=tuple(range(20, SPECIAL_IDS)), named=named,
     )  # fmt: skip
@@ -78,7 +78,7 @@ def measure(name: str, options: argparse.Namespace, *, compiled: bool) -> dict[s
     length = getattr(objective, "text_length", config.length)
     total = (options.warm + options.steps) * options.batch_tokens * 2
     sequences = TokenSequences(random_corpus(size, total), config.format, length, specials)
-    loader = SequenceLoader(sequences, objective, batch_tokens=config.batch_tokens, pack_to=pack_to)
+    loader = sequence_loader(sequences, objective, batch_tokens=config.batch_tokens, pack_to=pack_to)
     train = TrainConfig.model_validate(
         {"max_steps": options.warm + options.steps, "precision": "bf16", "compile": compiled, "embeddings": "dense",
          "optimizer": config.train.optimizer, "learning_rate": 1e-4, "save_every_minutes": 1e9,

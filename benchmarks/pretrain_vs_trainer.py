@@ -42,14 +42,14 @@ from slonik.data.documents import read_documents
 from slonik.data.sequence_formats import Specials, TokenSequences
 from slonik.models.fresh import TokenIds, build
 from slonik.pretraining.config import PretrainConfig
-from slonik.pretraining.corpus_shards import tokenised
-from slonik.text.tokenizers.pieces_of import pieces_of
+from slonik.pretraining.corpus import tokenised
+from slonik.pretraining.objectives import MaskedLanguageModel
+from slonik.pretraining.sequence_loader import sequence_loader
+from slonik.text.tokenizers.token_facts import token_facts
 from slonik.text.tokenizers.training import TrainConfig as TokenizerTraining
 from slonik.text.tokenizers.training import train as train_tokenizer
 from slonik.text.tokenizing import template_of
 from slonik.train.loop import run
-from slonik.train.objectives.mlm import MaskedLanguageModel
-from slonik.train.sequence_loader import SequenceLoader
 from slonik.train.train_config import TrainConfig
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "pretrain" / "bert_tiny.yaml"
@@ -108,13 +108,13 @@ class _Counting(MaskedLanguageModel):
 def measure_slonik(setting: Setting) -> tuple[float, float]:
     """Speed of our loop."""
     clock = Clock()
-    pieces = pieces_of(setting.tokenizer)
+    pieces = token_facts(setting.tokenizer)
     objective = _Counting(pieces, pack_to=setting.length)
     objective.clock = clock
     template = template_of(setting.tokenizer)
     corpus = tokenised(setting.texts, setting.tokenizer)
     sequences = TokenSequences(corpus, "documents", setting.length, Specials(template.head, template.tail))
-    loader = SequenceLoader(
+    loader = sequence_loader(
         sequences, objective, batch_tokens=setting.length * setting.rows, pack_to=setting.length, seed=0
     )
     total = setting.warm + setting.steps

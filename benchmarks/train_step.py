@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -28,22 +29,12 @@ from slonik.compression.objective import Distillation, DistillationTerms
 from slonik.data.readers import read_texts
 from slonik.models.pooling import mean_pool
 from slonik.train import loop
-from slonik.train.columns import Rows
-from slonik.train.protocols import IntArray
+from slonik.train.loaders import Rows, text_loader
 from slonik.train.ragged import Ragged
-from slonik.train.text_loader import TextLoader
 from slonik.train.train_config import TrainConfig
 
+unsorted = partial(text_loader, pool=1)  # batches of texts as they come, as most training loops cut them
 WIDTH, PIECES, TEXTS = 384, 37_835, 40_000
-
-
-class Unsorted(TextLoader):
-    """Batches of texts as they come, as most training loops cut them."""
-
-    def plan(self, epoch: int) -> list[IntArray]:
-        """Random texts, whatever their lengths."""
-        order = np.random.default_rng(epoch).permutation(len(self._ids)).astype(np.int64)
-        return [order[start : start + self._max_texts] for start in range(0, len(order), self._max_texts)]
 
 
 @contextmanager
@@ -53,20 +44,20 @@ def fused_attention() -> Iterator[None]:
         yield
 
 
-def contenders() -> list[tuple[str, dict[str, Any], type[TextLoader], Callable[[], Any]]]:
+def contenders() -> list[tuple[str, dict[str, Any], Callable[..., BatchLoader], Callable[[], Any]]]:
     """(name, fields of the configuration, loader, context); each changes one thing of the row before it."""
     return [
         (
             "fp32, dense embeddings, unsorted batches",
             {"precision": "fp32", "embeddings": "dense"},
-            Unsorted,
+            unsorted,
             nullcontext,
         ),
-        ("+ batches of like lengths", {"precision": "fp32", "embeddings": "dense"}, TextLoader, nullcontext),
-        ("+ bf16 autocast", {"embeddings": "dense"}, TextLoader, fused_attention),
-        ("+ plain attention", {"embeddings": "dense"}, TextLoader, nullcontext),
-        ("+ lazy embedding rows (default)", {}, TextLoader, nullcontext),
-        ("frozen embeddings instead", {"embeddings": "frozen"}, TextLoader, nullcontext),
+        ("+ batches of like lengths", {"precision": "fp32", "embeddings": "dense"}, text_loader, nullcontext),
+        ("+ bf16 autocast", {"embeddings": "dense"}, text_loader, fused_attention),
+        ("+ plain attention", {"embeddings": "dense"}, text_loader, nullcontext),
+        ("+ lazy embedding rows (default)", {}, text_loader, nullcontext),
+        ("frozen embeddings instead", {"embeddings": "frozen"}, text_loader, nullcontext),
     ]
 
 
@@ -83,7 +74,7 @@ def corpus(path: Path | None) -> Ragged:
 
 
 def measure(
-    ids: Ragged, arguments: argparse.Namespace, fields: dict[str, Any], loader: type[TextLoader], context: Any
+    ids: Ragged, arguments: argparse.Namespace, fields: dict[str, Any], loader: Callable[..., BatchLoader], context: Any
 ) -> dict[str, float]:
     """Train some steps after three of warm-up; figures per step and per token."""
     shape = {"hidden_size": WIDTH, "num_attention_heads": 12, "intermediate_size": 4 * WIDTH, "vocab_size": PIECES}

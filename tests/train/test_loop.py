@@ -355,15 +355,10 @@ def test_heads_of_the_objective_are_trained_saved_and_restored(tmp_path: Path) -
         teachers = {"teacher": 32, "again": 32}
         return Distillation(DistillationTerms(), pool=toy.mean_pool, pad_id=1, dimension=32, teachers=teachers)
 
-    def batches(objective: Distillation) -> Any:
-        loader = toy.loader(objective)
-        loader._columns["again"] = loader._columns["teacher"]
-        return loader
-
     first = goal()
     before = {name: tensor.clone() for name, tensor in first.state_dict().items()}
-    run(toy.student(), first, batches(first), toy.config(), tmp_path)
+    run(toy.student(), first, toy.loader(first, further=("again",)), toy.config(), tmp_path)
     assert not _same(before, first.state_dict())
     second = goal()
-    run(toy.student(), second, batches(second), toy.config(), tmp_path)
+    run(toy.student(), second, toy.loader(second, further=("again",)), toy.config(), tmp_path)
     assert _same(first.state_dict(), second.state_dict())

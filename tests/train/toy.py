@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from slonik.compression.objective import Distillation, DistillationTerms
-from slonik.train.columns import PartnerRows, Rows
+from slonik.train.loaders import PartnerRows, Rows, text_loader
 from slonik.train.loop import OnBest, run
 from slonik.train.ragged import Ragged
 from slonik.train.run_state import RunSummary
-from slonik.train.text_loader import TextLoader
 from slonik.train.train_config import TrainConfig
 from tests import tiny
 
@@ -50,13 +49,19 @@ def texts(vocab_size: int = 500) -> Ragged:
     return Ragged.of(rows, key="toy")
 
 
-def loader(objective: Distillation, **options: int) -> TextLoader:
-    """Batches of 8 with random teacher vectors; every third text has a translation."""
+def columns() -> dict[str, Column]:
+    """Random teacher vectors; every third text has a translation."""
     rng = np.random.default_rng(2)
     vectors = rng.standard_normal((TEXTS, DIMENSION)).astype(np.float16)
     partners = np.where(np.arange(TEXTS) % 3 == 0, np.arange(TEXTS)[::-1], -1).astype(np.int64)
-    columns = {"teacher": Rows(vectors), "teacher_partner": PartnerRows(vectors, partners)}
-    return TextLoader(texts(), objective, columns=columns, **{"max_texts": 8, **options})
+    return {"teacher": Rows(vectors), "teacher_partner": PartnerRows(vectors, partners)}
+
+
+def loader(objective: Distillation, *, further: Sequence[str] = (), **options: int) -> BatchLoader:
+    """Batches of 8 with their columns; `further` names more teachers, which say what the first one says."""
+    named = columns()
+    named |= dict.fromkeys(further, named["teacher"])
+    return text_loader(texts(), objective, columns=named, **{"max_texts": 8, **options})
 
 
 def objective() -> Distillation:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from slonik.core.errors import SlonikError
+from slonik.pretraining.objectives import MaskedLanguageModel, MaskingConfig
 from slonik.text.tokenizers.token_facts import TokenFacts
 from slonik.train.objectives.masking import IGNORED, Unit, mask_tokens
-from slonik.train.objectives.mlm import MaskedLanguageModel, MaskingConfig
-from tests.train.objectives import vocabulary
+from tests.pretraining import vocabulary
 
 UNITS: tuple[Unit, ...] = ("token", "word", "span")
 

@@ -8,11 +8,11 @@ import pytest
 from slonik.core.errors import SlonikError
 from slonik.data.sequence_formats import Format, Specials, TokenSequences
 from slonik.data.token_corpus import TokenCorpus
-from slonik.pretraining.nsp import NextSentencePrediction
-from slonik.train.objectives.mlm import MaskedLanguageModel
-from slonik.train.sequence_loader import SequenceLoader
-from slonik.train.switching_loader import SwitchingLoader
-from tests.train.objectives import vocabulary
+from slonik.pretraining.objectives import MaskedLanguageModel, NextSentencePrediction
+from slonik.pretraining.repetition.runs import SwitchingLoader
+from slonik.pretraining.sequence_loader import sequence_loader
+from slonik.train.loaders import BatchLoader
+from tests.pretraining import vocabulary
 
 
 def _corpus(seed: int = 0, documents: int = 60) -> TokenCorpus:
@@ -25,14 +25,14 @@ def _corpus(seed: int = 0, documents: int = 60) -> TokenCorpus:
     return TokenCorpus.of(made, key=f"toy {seed}")
 
 
-def _loader(form: Format = "documents", *, pack: bool = False, seed: int = 0, **options: int) -> SequenceLoader:
+def _loader(form: Format = "documents", *, pack: bool = False, seed: int = 0, **options: int) -> BatchLoader:
     specials = Specials((0,), (2,), (2,), (2,))
     sequences = TokenSequences(_corpus(**options), form, 32, specials)
     pairs = form.endswith("pair")
     goal = NextSentencePrediction(vocabulary.pieces()) if pairs else MaskedLanguageModel(
         vocabulary.pieces(), pack_to=32 if pack else None
     )  # fmt: skip
-    return SequenceLoader(sequences, goal, batch_tokens=256, pack_to=32 if pack else None, seed=seed)
+    return sequence_loader(sequences, goal, batch_tokens=256, pack_to=32 if pack else None, seed=seed)
 
 
 @pytest.mark.parametrize("pack", [False, True])
@@ -76,9 +76,9 @@ def test_what_does_not_fit_is_refused() -> None:
     sequences = TokenSequences(_corpus(), "documents", 32)
     goal = MaskedLanguageModel(vocabulary.pieces())
     with pytest.raises(SlonikError, match="do not fit into rows of 16"):
-        SequenceLoader(sequences, goal, batch_tokens=64, pack_to=16)
+        sequence_loader(sequences, goal, batch_tokens=64, pack_to=16)
     with pytest.raises(SlonikError, match="batches of 20 tokens"):
-        SequenceLoader(sequences, goal, batch_tokens=20)
+        sequence_loader(sequences, goal, batch_tokens=20)
 
 
 def test_switching_reads_the_first_corpus_again_and_again_and_then_the_second() -> None:

@@ -1,4 +1,4 @@
-"""Batches: every text once an epoch, the same whatever was read before, columns in the rows they belong to."""
+"""Batches: every item once an epoch, the same whatever was read before, within budget, columns where they belong."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import pytest
 import torch
 
 from slonik.core.errors import SlonikError
-from slonik.train.columns import Concatenated, PartnerRows, Rows, TokenRows
 from slonik.train.feed import Feed
+from slonik.train.loaders import PartnerRows, Rows, TokenRows, text_loader
 from slonik.train.ragged import Ragged
-from slonik.train.text_loader import TextLoader
 from tests.train import toy
 
 
-def _loader(**options: int) -> TextLoader:
+def _loader(**options: int) -> BatchLoader:
     return toy.loader(toy.objective(), **options)
 
 
@@ -39,7 +38,7 @@ def test_batches_keep_to_the_budget_with_little_padding() -> None:
     rng = np.random.default_rng(0)
     lengths = rng.integers(3, 60, size=5000)
     ids = Ragged.of([[5] * length for length in lengths])
-    loader = TextLoader(ids, toy.objective(), max_texts=64, max_tokens=1024)
+    loader = text_loader(ids, toy.objective(), max_texts=64, max_tokens=1024)
     padded = real = 0
     for texts in loader.plan(0):
         longest = int(lengths[texts].max())
@@ -50,25 +49,14 @@ def test_batches_keep_to_the_budget_with_little_padding() -> None:
 
 def test_columns_follow_their_texts() -> None:
     loader = _loader()
-    vectors = loader._columns["teacher"].take(np.arange(toy.TEXTS))
+    ids, vectors = toy.texts(), toy.columns()["teacher"].take(np.arange(toy.TEXTS))
     texts = loader.plan(0)[2]
     batch = loader.batch(0, 2, texts)
     assert torch.equal(batch["teacher"], vectors[torch.from_numpy(texts)])
     for row, text in enumerate(texts):
         expected = vectors[toy.TEXTS - 1 - text] if text % 3 == 0 else torch.zeros(toy.DIMENSION)
         assert torch.equal(batch["teacher_partner"][row].float(), expected.float())
-        assert batch["input_ids"][row][batch["attention_mask"][row].bool()].tolist() == loader._ids[text].tolist()
-
-
-def test_concatenated_teachers_have_the_mean_cosine() -> None:
-    rng = np.random.default_rng(0)
-    first, second = rng.standard_normal((4, 3)), rng.standard_normal((4, 5))
-    joined = Concatenated([first, second]).take(np.array([0, 1])).numpy()
-
-    def cosine(array: np.ndarray) -> float:
-        return float(array[0] @ array[1] / np.linalg.norm(array[0]) / np.linalg.norm(array[1]))
-
-    assert cosine(joined) == pytest.approx((cosine(first) + cosine(second)) / 2, abs=1e-6)
+        assert batch["input_ids"][row][batch["attention_mask"][row].bool()].tolist() == ids[text].tolist()
 
 
 def test_token_rows_are_padded_to_the_longest() -> None:
@@ -114,12 +102,12 @@ def test_processes_read_disjoint_batches() -> None:
 
 def test_an_empty_corpus_is_refused() -> None:
     with pytest.raises(SlonikError, match="corpus is empty"):
-        TextLoader(Ragged.of([]), toy.objective())
+        text_loader(Ragged.of([]), toy.objective())
 
 
 def test_fingerprint_knows_texts_columns_and_budget() -> None:
     prints = {_loader().fingerprint, _loader(max_texts=4).fingerprint, _loader(seed=3).fingerprint}
-    other = TextLoader(toy.texts(), toy.objective(), max_texts=8).fingerprint
+    other = text_loader(toy.texts(), toy.objective(), max_texts=8).fingerprint
     assert len({*prints, other}) == 4 and _loader().fingerprint in prints
 
 
@@ -128,7 +116,7 @@ def test_groups_share_a_batch_and_the_budget_is_kept() -> None:
     lengths = rng.integers(3, 60, size=3000)
     groups = np.full(3000, -1)
     groups[1000:2000] = rng.permutation(np.repeat(np.arange(500), 2))
-    loader = TextLoader(
+    loader = text_loader(
         Ragged.of([[5] * n for n in lengths]), toy.objective(), max_texts=64, max_tokens=512, groups=groups
     )
     plan = loader.plan(0)
@@ -141,5 +129,53 @@ def test_groups_share_a_batch_and_the_budget_is_kept() -> None:
         assert len(batch) <= 64 and len(batch) * int(lengths[batch].max()) <= 512
     assert (
         loader.fingerprint
-        != TextLoader(Ragged.of([[5] * n for n in lengths]), toy.objective(), max_texts=64).fingerprint
+        != text_loader(Ragged.of([[5] * n for n in lengths]), toy.objective(), max_texts=64).fingerprint
     )
+
+
+def made(count: int = 37) -> list[dict[str, np.ndarray]]:
+    rng = np.random.default_rng(1)
+    return [
+        {"input_ids": rng.integers(5, 90, size=int(rng.integers(1, 30))), "label": np.asarray(n, dtype=np.int64)}
+        for n in range(count)
+    ]
+
+
+def test_every_example_comes_once_an_epoch_within_the_budget() -> None:
+    examples = made()
+    loader = example_loader(examples, PadFields(), max_texts=6, max_tokens=64, seed=4)
+    for epoch in range(3):
+        plan = loader.plan(epoch)
+        assert sorted(np.concatenate(plan).tolist()) == list(range(len(examples)))
+        for texts in plan:
+            assert len(texts) <= 6
+            assert len(texts) * max(examples[n]["input_ids"].size for n in texts) <= 64
+    assert [p.tolist() for p in loader.plan(1)] == [
+        p.tolist() for p in example_loader(examples, PadFields(), max_texts=6, max_tokens=64, seed=4).plan(1)
+    ]
+    assert [p.tolist() for p in loader.plan(1)] != [p.tolist() for p in loader.plan(2)]
+
+
+def test_fields_are_padded_at_the_end_of_every_axis() -> None:
+    examples = [
+        {"input_ids": np.array([[7, 8], [9, 1]]), "label": np.array([1.0, 0.0]), "candidates": np.array([True, True])},
+        {"input_ids": np.array([[5, 5, 5]]), "label": np.array([1.0]), "candidates": np.array([True])},
+    ]
+    batch = PadFields({"input_ids": 1})(examples)
+    assert batch["input_ids"].tolist() == [[[7, 8, 1], [9, 1, 1]], [[5, 5, 5], [1, 1, 1]]]
+    assert batch["label"].tolist() == [[1.0, 0.0], [1.0, 0.0]]
+    assert batch["candidates"].tolist() == [[True, True], [True, False]]
+
+
+def test_the_fingerprint_sees_every_value() -> None:
+    prints = set()
+    for change in range(4):
+        examples = made()
+        if change == 1:
+            examples[30]["label"] = np.asarray(99, dtype=np.int64)
+        if change == 2:
+            examples[3]["input_ids"][0] += 1
+        prints.add(example_loader(examples, PadFields(), seed=1 if change == 3 else 0).fingerprint)
+    assert len(prints) == 4
+    with pytest.raises(SlonikError, match="no training examples"):
+        example_loader([], PadFields())
