@@ -20,6 +20,7 @@ from slonik.compression.config import CompressConfig, CorpusConfig, DistillConfi
 from slonik.compression.result import Compression, work_folder
 from slonik.core.errors import MissingExtra
 from slonik.core.files import write_text
+from slonik.core.run import Steps
 from slonik.data.catalogues import read_catalogue
 from slonik.data.sampling import normalised
 
@@ -75,7 +76,7 @@ def demo(out: Path, announce: Callable[[str], None] = lambda line: None, *, step
 
 
 def _corpus_folder(out: Path) -> Path:
-    return work_folder(out) / "demo-corpus"
+    return Steps(work_folder(out)).folder / "demo-corpus"
 
 
 def _line(text: str) -> str:
