@@ -29,7 +29,7 @@ from slonik.compression.objective import Distillation, DistillationTerms
 from slonik.data.readers import read_texts
 from slonik.models.pooling import mean_pool
 from slonik.train import loop
-from slonik.train.loaders import Rows, text_loader
+from slonik.train.loaders import BatchLoader, Rows, text_loader
 from slonik.train.ragged import Ragged
 from slonik.train.train_config import TrainConfig
 

@@ -10,7 +10,7 @@ import torch
 
 from slonik.core.errors import SlonikError
 from slonik.train.feed import Feed
-from slonik.train.loaders import PartnerRows, Rows, TokenRows, text_loader
+from slonik.train.loaders import BatchLoader, PadFields, PartnerRows, Rows, TokenRows, example_loader, text_loader
 from slonik.train.ragged import Ragged
 from tests.train import toy
 

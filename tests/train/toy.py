@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from slonik.compression.objective import Distillation, DistillationTerms
-from slonik.train.loaders import PartnerRows, Rows, text_loader
+from slonik.train.loaders import BatchLoader, Column, PartnerRows, Rows, text_loader
 from slonik.train.loop import OnBest, run
 from slonik.train.ragged import Ragged
 from slonik.train.run_state import RunSummary
