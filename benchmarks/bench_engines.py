@@ -12,9 +12,9 @@ import argparse
 from pathlib import Path
 
 from slonik.core.records import write_records
-from slonik.evaluation.resources.contenders import choose_contenders
+from slonik.evaluation.resources.engines import choose_systems
 from slonik.evaluation.resources.machine import machine_line
-from slonik.evaluation.resources.sample_texts import bench_texts
+from slonik.evaluation.resources.measure import bench_texts
 from slonik.evaluation.resources.side_by_side import BenchPlan, side_by_side
 from slonik.models.kinds import resolve
 from slonik.reporting.resources import headlines, resources_tables
@@ -34,10 +34,10 @@ def main() -> None:
     parser.add_argument("--limit", type=int)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    contenders, absent = choose_contenders([options.checkpoint, str(options.exported)], PEERS, resolve)
-    reference = next(one.label for one in contenders if one.engine == "torch")
+    systems, absent = choose_systems([options.checkpoint, str(options.exported)], PEERS, resolve)
+    reference = next(one.label for one in systems if one.engine == "torch")
     texts = tuple(bench_texts(None, options.data_dir, options.limit))
-    result = side_by_side(contenders, BenchPlan(texts, options.threads, options.rounds, reference=reference))
+    result = side_by_side(systems, BenchPlan(texts, options.threads, options.rounds, reference=reference))
     print(machine_line(result.machine), *result.warnings, sep="\n")
     print(*headlines(result.records), sep="\n")
     for table in resources_tables(result.records):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from slonik.evaluation.resources.morocco_score import score
+from slonik.evaluation.resources.morocco import score
 
 # Records per second of RuBERT in the framework's README.
 FRAMEWORK = {"danetqa": 113.0, "terra": 276.5, "rwsd": 98.6, "russe": 209.7, "rucos": 8.9}

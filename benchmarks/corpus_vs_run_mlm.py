@@ -3,7 +3,7 @@
     pip install datasets
     python benchmarks/corpus_vs_run_mlm.py texts.txt --tokenizer e5-ru --json benchmarks/corpus_vs_run_mlm.json
 
-Each contender runs in a process of its own on the same file with the same tokenizer and one thread, from text to
+Each system runs in a process of its own on the same file with the same tokenizer and one thread, from text to
 sequences of 128 tokens that a training loop can read, and then reads all of them once. Counted are processor seconds
 (the machine may be busy) and the peak of resident memory. run_mlm concatenates texts across documents; slonik keeps
 documents apart, leaves out equal ones and sets 2 % aside unless told otherwise (`slonik_plain` does none of this).
@@ -54,8 +54,8 @@ def run_mlm(texts: Path, tokenizer: Path, work: Path) -> int:
 def slonik(texts: Path, tokenizer: Path, work: Path, duplicates: str = "exact", share: float = 0.02) -> int:
     """Prepared shards and packed rows; returns tokens read."""
     from slonik.data.sequence_formats import Specials, TokenSequences
-    from slonik.pretraining.corpus_shards import CorpusSettings, prepare_corpus
-    from slonik.text.packing import pack_best_fit
+    from slonik.pretraining.corpus import CorpusSettings, prepare_corpus
+    from slonik.text.batching import pack_best_fit
     from slonik.text.tokenizing import load_tokenizer, template_of
 
     tok = load_tokenizer(tokenizer)
@@ -69,7 +69,7 @@ def slonik(texts: Path, tokenizer: Path, work: Path, duplicates: str = "exact", 
     return sum(len(sequences.row(0, number)) for number in range(len(lengths)))
 
 
-CONTENDERS: dict[str, Callable[[Path, Path, Path], int]] = {
+SYSTEMS: dict[str, Callable[[Path, Path, Path], int]] = {
     "run_mlm": run_mlm,
     "slonik": slonik,
     "slonik_near": lambda texts, tokenizer, work: slonik(texts, tokenizer, work, "near"),
@@ -78,7 +78,7 @@ CONTENDERS: dict[str, Callable[[Path, Path, Path], int]] = {
 
 
 def measure(name: str, texts: Path, tokenizer: Path) -> dict[str, float]:
-    """One contender in this process: its seconds without the start of the interpreter, and its peak of memory."""
+    """One system in this process: its seconds without the start of the interpreter, and its peak of memory."""
     with tempfile.TemporaryDirectory() as folder:
         import torch  # both need it; its import is not preprocessing
         import transformers
@@ -86,7 +86,7 @@ def measure(name: str, texts: Path, tokenizer: Path) -> dict[str, float]:
         del transformers
         torch.set_num_threads(1)
         cpu, wall = time.process_time(), time.perf_counter()
-        tokens = CONTENDERS[name](texts, tokenizer, Path(folder))
+        tokens = SYSTEMS[name](texts, tokenizer, Path(folder))
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {"tokens": tokens, "cpu_seconds": cpu, "wall_seconds": wall, "peak_bytes": peak}
@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--grow", action="store_true")
-    parser.add_argument("--only", choices=list(CONTENDERS))
+    parser.add_argument("--only", choices=list(SYSTEMS))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if options.only:
@@ -127,7 +127,7 @@ def main() -> None:
         return
     records = []
     for _ in range(options.rounds):
-        for name in CONTENDERS:
+        for name in SYSTEMS:
             found = in_a_process(name, options.texts, options.tokenizer)
             _show(name, found)
             records += [_record(name, metric, value) for metric, value in found.items()]

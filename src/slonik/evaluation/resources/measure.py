@@ -1,6 +1,6 @@
-"""Speed, memory and size of an encoder that is loaded already.
+"""Speed, memory and size of an encoder that is loaded already, and the texts that speed is measured on.
 
-For the recipe's before and after, where both are timed the same way one after the other in this process. Peak memory
+For the before and after of a recipe, where both are timed the same way one after the other in this process. Peak memory
 cannot be told apart here from what else the process holds, so an encoder with a folder is loaded once more in a
 process of its own for that. Peers are measured by `side_by_side`.
 """
@@ -10,15 +10,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
 from typing import Any
 
+from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_json, sha256_texts
 from slonik.core.progress import progress_bar
 from slonik.core.protocols import Encoder
 from slonik.core.records import Record
-from slonik.evaluation.resources.contenders import Contender
+from slonik.data.readers import read_texts
+from slonik.evaluation.resources.engines import System
 from slonik.evaluation.resources.machine import describe_machine, machine_line
-from slonik.evaluation.resources.memory import peak_bytes, reset_peak
 from slonik.evaluation.resources.speed_records import (
     Subject,
     latency_records,
@@ -27,13 +30,14 @@ from slonik.evaluation.resources.speed_records import (
     size_records,
     start_record,
 )
-from slonik.evaluation.resources.worker import time_each, time_singles
+from slonik.evaluation.resources.worker import peak_bytes, reset_peak, time_each, time_singles
 from slonik.evaluation.resources.worker_process import WorkerFailed, WorkerProcess
 
 BATCHES = (8, 32, 128)
 _SMALL_PARAMETERS = 1_000_000
 _PATIENCE = 600.0  # seconds that the process of its own may take for one pass
 PROTOCOL = {"version": 1, "ms_per_text": "median over rounds of the mean over texts", "clock": "perf_counter"}
+_ENCODECHKA_FILE = Path("encodechka") / "sentences_sample.txt"
 
 
 def measure(
@@ -101,9 +105,9 @@ def _memory_records(
         apart = int(encoder.describe().get("parameters") or 0) > _SMALL_PARAMETERS
     if folder is None or not apart:
         return [memory_record(subject, peak_bytes(), {"whole_process": True, "since_reset": fresh})]
-    contender = Contender(subject.model, str(folder), subject.engine)
+    system = System(subject.model, str(folder), subject.engine)
     try:
-        with WorkerProcess(contender, int(subject.conditions["threads"]), texts[0], _PATIENCE) as worker:
+        with WorkerProcess(system, int(subject.conditions["threads"]), texts[0], _PATIENCE) as worker:
             worker.ask({"do": "singles", "texts": texts})
             worker.ask({"do": "batches", "texts": filled(texts, best), "size": best})
             peak = int(worker.ask({"do": "memory"})["peak_bytes"])
@@ -143,3 +147,44 @@ def _torch_threads(threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def own_sentences() -> list[str]:
+    """The hundred sentences that come with the package.
+
+    They were written for this project (from a two-word request to a long newspaper sentence, 68 characters on
+    average) and may be used freely.
+    """
+    text = resources.files("slonik.evaluation.resources").joinpath("ru_sentences.txt").read_text(encoding="utf-8")
+    return text.splitlines()
+
+
+def bench_texts(file: Path | None = None, data_dir: Path | None = None, limit: int | None = None) -> list[str]:
+    """Texts to measure on: a file, encodechka's three hundred, or our own hundred Russian sentences.
+
+    Which texts were used is part of every record, by hash.
+
+    Args:
+        file: any corpus file; it wins over the others.
+        data_dir: the data folder, for encodechka's sentences.
+        limit: take the first so many.
+
+    Raises:
+        SlonikError: the file is not there, holds no text, or the data folder lacks encodechka's sentences.
+    """
+    if file is not None:
+        texts = []
+        for text in read_texts(file):
+            texts.append(text)
+            if limit is not None and len(texts) >= limit:
+                break
+    elif data_dir is not None:
+        path = data_dir / _ENCODECHKA_FILE
+        if not path.is_file():
+            raise SlonikError(f"there is no {path}: run slonik fetch encodechka --data-dir {data_dir}, or give --texts")
+        texts = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    else:
+        texts = own_sentences()
+    if not texts:
+        raise SlonikError(f"{file or data_dir} holds no text to measure on")
+    return texts[:limit] if limit is not None else texts

@@ -1,8 +1,8 @@
-"""Several contenders measured side by side: each in a process of its own, all in turn, round after round.
+"""Several systems measured side by side: each in a process of its own, all in turn, round after round.
 
-All processes stay open; in each round every contender runs the same texts before the next round begins, and the
+All processes stay open; in each round every system runs the same texts before the next round begins, and the
 order moves on by one, so that whatever else the machine does meets all of them. The first pass of each is not
-counted. Cold starts are further processes that end after their first text. A contender that fails or hangs is
+counted. Cold starts are further processes that end after their first text. A system that fails or hangs is
 reported and left out; the others go on.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 from slonik.core.errors import SlonikError
 from slonik.core.progress import Bar, progress_bar
 from slonik.core.records import Record
-from slonik.evaluation.resources.contenders import Absentee, Contender
+from slonik.evaluation.resources.engines import Absentee, System
 from slonik.evaluation.resources.machine import busy_warning, describe_machine, machine_line
 from slonik.evaluation.resources.measure import BATCHES, filled, speed_hashes
 from slonik.evaluation.resources.speed_records import (
@@ -40,12 +40,12 @@ class BenchPlan:
 
     Attributes:
         texts: what is encoded.
-        threads: of every contender.
+        threads: of every system.
         rounds: counted passes at batch 1 and at the best batch.
         cold_starts: processes started for the cold start, the measured one included.
-        batches: sizes of which each contender's fastest is taken.
+        batches: sizes of which each system's fastest is taken.
         timeout: seconds that one pass may take.
-        reference: label, engine or model of the contender that ratios refer to; None = the first.
+        reference: label, engine or model of the system that ratios refer to; None = the first.
     """
 
     texts: tuple[str, ...]
@@ -59,7 +59,7 @@ class BenchPlan:
 
 @dataclass
 class BenchResult:
-    """Records of all contenders, who could not take part, the machine, and doubts about the whole."""
+    """Records of all systems, who could not take part, the machine, and warnings about the whole."""
 
     records: list[Record] = field(default_factory=list)
     absent: list[Absentee] = field(default_factory=list)
@@ -69,7 +69,7 @@ class BenchResult:
 
 @dataclass
 class _Entry:
-    contender: Contender
+    system: System
     worker: WorkerProcess
     starts: list[float] = field(default_factory=list)
     singles: list[list[float]] = field(default_factory=list)
@@ -84,21 +84,21 @@ class _Entry:
         return max(self.tried, key=lambda size: self.tried[size])
 
 
-def side_by_side(contenders: Sequence[Contender], plan: BenchPlan) -> BenchResult:
-    """Measure all contenders; records are as in `speed_records`, plus task batch_1 metric `cosine` to the reference.
+def side_by_side(systems: Sequence[System], plan: BenchPlan) -> BenchResult:
+    """Measure all systems; records are as in `speed_records`, plus task batch_1 metric `cosine` to the reference.
 
-    Ratios refer to the first contender where the reference failed, with a warning.
+    Ratios refer to the first system where the reference failed, with a warning.
 
     Raises:
-        SlonikError: the reference is none of the contenders (before any work), or none of them could be measured.
+        SlonikError: the reference is none of the systems (before any work), or none of them could be measured.
     """
-    _check_reference(contenders, plan.reference)
+    _check_reference(systems, plan.reference)
     result = BenchResult(machine=describe_machine())
     if warning := busy_warning(result.machine):
         result.warnings.append(warning)
-    steps = len(contenders) * (plan.cold_starts + 2 * plan.rounds + len(plan.batches) + 2)
+    steps = len(systems) * (plan.cold_starts + 2 * plan.rounds + len(plan.batches) + 2)
     with ExitStack() as stack, progress_bar("measuring", steps) as bar:
-        entries = _start_all(contenders, plan, result, stack, bar)
+        entries = _start_all(systems, plan, result, stack, bar)
         _in_turn(entries, result, bar, lambda entry: _warm_up(entry, plan))
         for number in range(plan.rounds):
             _in_turn(_rotated(entries, number), result, bar, lambda entry: _single_pass(entry, plan))
@@ -110,53 +110,53 @@ def side_by_side(contenders: Sequence[Contender], plan: BenchPlan) -> BenchResul
     entries = [entry for entry in entries if not entry.worker.failed]
     if not entries:
         reasons = "; ".join(f"{absentee.label}: {absentee.reason}" for absentee in result.absent)
-        raise SlonikError(f"no contender could be measured{f' ({reasons})' if reasons else ''}")
-    reference = next((entry for entry in entries if _is_called(entry.contender, plan.reference)), entries[0])
-    if not _is_called(reference.contender, plan.reference):
+        raise SlonikError(f"no system could be measured{f' ({reasons})' if reasons else ''}")
+    reference = next((entry for entry in entries if _is_called(entry.system, plan.reference)), entries[0])
+    if not _is_called(reference.system, plan.reference):
         result.warnings.append(
-            f"the reference {plan.reference} could not be measured: ratios refer to {reference.contender.label}"
+            f"the reference {plan.reference} could not be measured: ratios refer to {reference.system.label}"
         )
     result.records = _records(entries, reference, plan, result.machine)
     return result
 
 
-def _is_called(contender: Contender, name: str | None) -> bool:
-    return name is None or name in (contender.label, contender.engine, contender.model)
+def _is_called(system: System, name: str | None) -> bool:
+    return name is None or name in (system.label, system.engine, system.model)
 
 
-def _check_reference(contenders: Sequence[Contender], name: str | None) -> None:
-    if contenders and not any(_is_called(contender, name) for contender in contenders):
-        labels = ", ".join(contender.label for contender in contenders)
+def _check_reference(systems: Sequence[System], name: str | None) -> None:
+    if systems and not any(_is_called(system, name) for system in systems):
+        labels = ", ".join(system.label for system in systems)
         raise SlonikError(f"the reference {name!r} is none of those to be measured: {labels}")
 
 
 def _start_all(
-    contenders: Sequence[Contender], plan: BenchPlan, result: BenchResult, stack: ExitStack, bar: Bar
+    systems: Sequence[System], plan: BenchPlan, result: BenchResult, stack: ExitStack, bar: Bar
 ) -> list[_Entry]:
     entries = []
-    for contender in contenders:
+    for system in systems:
         try:
-            worker = stack.enter_context(WorkerProcess(contender, plan.threads, plan.texts[0], plan.timeout))
-            entries.append(_Entry(contender, worker, [worker.start_seconds]))
+            worker = stack.enter_context(WorkerProcess(system, plan.threads, plan.texts[0], plan.timeout))
+            entries.append(_Entry(system, worker, [worker.start_seconds]))
         except WorkerFailed as error:
-            result.absent.append(Absentee(contender.label, str(error)))
-        bar.advance(now=contender.label)
+            result.absent.append(Absentee(system.label, str(error)))
+        bar.advance(now=system.label)
     for _ in range(plan.cold_starts - 1):
         _in_turn(entries, result, bar, lambda entry: _cold_start(entry, plan))
     return entries
 
 
 def _in_turn(entries: list[_Entry], result: BenchResult, bar: Bar, act: Callable[[_Entry], None]) -> None:
-    """Let each contender that has not failed act."""
+    """Let each system that has not failed act."""
     for entry in entries:
         if entry.worker.failed:
             continue
-        bar.advance(now=entry.contender.label)
+        bar.advance(now=entry.system.label)
         try:
             act(entry)
         except WorkerFailed as error:
             entry.worker.failed = True
-            result.absent.append(Absentee(entry.contender.label, str(error)))
+            result.absent.append(Absentee(entry.system.label, str(error)))
 
 
 def _rotated(entries: list[_Entry], number: int) -> list[_Entry]:
@@ -165,7 +165,7 @@ def _rotated(entries: list[_Entry], number: int) -> list[_Entry]:
 
 
 def _cold_start(entry: _Entry, plan: BenchPlan) -> None:
-    with WorkerProcess(entry.contender, plan.threads, plan.texts[0], plan.timeout) as worker:
+    with WorkerProcess(entry.system, plan.threads, plan.texts[0], plan.timeout) as worker:
         entry.starts.append(worker.start_seconds)
 
 
@@ -199,15 +199,15 @@ def _finish(entry: _Entry, plan: BenchPlan) -> None:
 
 
 def _records(entries: Sequence[_Entry], reference: _Entry, plan: BenchPlan, machine: dict[str, Any]) -> list[Record]:
-    label = reference.contender.label
-    own = {entry.contender: _own_records(entry, plan, machine) for entry in entries}
+    label = reference.system.label
+    own = {entry.system: _own_records(entry, plan, machine) for entry in entries}
     found = []
     for entry in entries:
         subject = _subject(entry, plan, machine)
-        found += own[entry.contender]
+        found += own[entry.system]
         if entry is reference:
             continue
-        found += ratio_records(subject, own[entry.contender], own[reference.contender], label)
+        found += ratio_records(subject, own[entry.system], own[reference.system], label)
         if entry.vectors.shape == reference.vectors.shape:
             cosine = _cosine(entry.vectors, reference.vectors)
             detail = {"against": label, "least": float(cosine.min())}
@@ -217,7 +217,7 @@ def _records(entries: Sequence[_Entry], reference: _Entry, plan: BenchPlan, mach
 
 def _subject(entry: _Entry, plan: BenchPlan, machine: dict[str, Any]) -> Subject:
     conditions = {"threads": plan.threads, "machine": machine_line(machine)}
-    return Subject(entry.contender.model, entry.contender.engine, conditions, speed_hashes(plan.texts))
+    return Subject(entry.system.model, entry.system.engine, conditions, speed_hashes(plan.texts))
 
 
 def _own_records(entry: _Entry, plan: BenchPlan, machine: dict[str, Any]) -> list[Record]:

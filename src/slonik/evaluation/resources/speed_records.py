@@ -10,7 +10,7 @@ Task and metric names, suite `resources`, variant = the engine:
     memory       peak_bytes
     size         bytes, parameters, embedding_parameters, encoder_parameters, flops_per_text
 
-Intervals are bootstrap intervals over rounds. `ratio` records say how many times better a contender is than the
+Intervals are bootstrap intervals over rounds. `ratio` records say how many times better a system is than the
 reference named in `detail["against"]`, always larger = better (`cpu_ratio`: of processor time); where both were
 timed in the same rounds the ratio is taken round by round.
 """
@@ -35,12 +35,12 @@ _ENOUGH_FOR_P99 = 100
 
 @dataclass(frozen=True)
 class Subject:
-    """Whose figures these are, and under which conditions.
+    """Whose records these are, and under which conditions.
 
     Attributes:
         model, engine: become `model` and `variant` of the records.
         conditions: threads, machine and the like, put into every record's detail.
-        hashes: of the texts and of the protocol; figures with other hashes are not comparable.
+        hashes: of the texts and of the protocol; values with other hashes are not comparable.
     """
 
     model: str
@@ -130,7 +130,7 @@ def size_records(subject: Subject, facts: Mapping[str, Any], on_disk: int | None
 
 
 def ratio_records(subject: Subject, own: Sequence[Record], reference: Sequence[Record], label: str) -> list[Record]:
-    """How many times better `own` is than `reference` (called `label`), for every figure that both have."""
+    """How many times better `own` is than `reference` (called `label`), for every metric that both have."""
     wanted = ("ms_per_text", "cpu_ms_per_text", "texts_per_second", "seconds", "peak_bytes", "bytes")
     theirs = {record.metric: record for record in reference if record.metric in wanted}
     found = []

@@ -1,9 +1,9 @@
-"""The measuring process: `python -m slonik.evaluation.resources.worker SPEC`, one contender, told what to do by lines.
+"""The measuring process: `python -m slonik.evaluation.resources.worker SPEC`, one system, told what to do by lines.
 
 SPEC is JSON: engine, source, threads. One JSON object a line goes each way; the parent's are {"do": ...}. The
-contender is opened and has encoded one text before the first answer, so that the time to it is the cold start.
+system is opened and has encoded one text before the first answer, so that the time to it is the cold start.
 Whatever libraries print goes to standard error. Timings are taken here, around `encode` alone, with garbage
-collection held off.
+collection held off, and the most memory that the process has held is read from the system's own account.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import IO, Any
 
-from slonik.evaluation.resources.engines import Encode, bytes_on_disk, open_engine
-from slonik.evaluation.resources.memory import peak_bytes
+from slonik.evaluation.resources.engines import ENGINES, Encode, bytes_on_disk
+
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
 
 
 def main() -> None:
-    """Open the contender, then answer until standard input ends."""
+    """Open the system, then answer until standard input ends."""
     answers = _claim_stdout()
     spec = json.loads(sys.argv[1])
-    opened = open_engine(spec["engine"], spec["source"], spec["threads"])
+    opened = ENGINES[spec["engine"]].open(spec["source"], spec["threads"])
     first = opened.encode([spec["first_text"]])
     facts = {"dimension": int(first.shape[-1]), "bytes": bytes_on_disk(opened.files), "facts": opened.facts}
     _say(answers, facts)
@@ -87,6 +90,33 @@ def _claim_stdout() -> IO[str]:
 def _say(stream: IO[str], content: dict[str, Any]) -> None:
     stream.write(json.dumps(content, default=str) + "\n")
     stream.flush()
+
+
+def peak_bytes() -> int:
+    """Peak resident bytes since the program started, or since `reset_peak` where that works.
+
+    Linux's own high-water mark is read where there is one: `ru_maxrss` survives exec, so a small process started
+    by a large one would report the large one's memory.
+    """
+    try:
+        for line in _STATUS.read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def reset_peak() -> bool:
+    """Forget the peak so far; False where the system does not allow it."""
+    try:
+        _CLEAR.write_text("5", encoding="ascii")
+    except OSError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

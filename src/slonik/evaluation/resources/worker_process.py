@@ -14,17 +14,17 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from slonik.evaluation.resources.contenders import Contender
+from slonik.evaluation.resources.engines import System
 
 _END_AFTER = 5.0
 
 
 class WorkerFailed(Exception):
-    """A contender could not start, failed, or did not answer in time; the message is for people."""
+    """A system could not start, failed, or did not answer in time; the message is for people."""
 
 
 class WorkerProcess:
-    """One contender in a process of its own; a context manager that ends it.
+    """One system in a process of its own; a context manager that ends it.
 
     Args:
         first_text: encoded before the first answer.
@@ -39,12 +39,12 @@ class WorkerProcess:
         WorkerFailed: it did not get as far as its first vector.
     """
 
-    def __init__(self, contender: Contender, threads: int, first_text: str, timeout: float) -> None:
+    def __init__(self, system: System, threads: int, first_text: str, timeout: float) -> None:
         self._timeout = timeout
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
         self._answers: queue.Queue[bytes | None] = queue.Queue()
         self.failed = False
-        spec = contender.as_dict() | {"threads": threads, "first_text": first_text}
+        spec = system.as_dict() | {"threads": threads, "first_text": first_text}
         command = [sys.executable, "-m", "slonik.evaluation.resources.worker", json.dumps(spec)]
         environment = {**os.environ, **thread_environment(threads)}
         start = time.perf_counter()
@@ -124,7 +124,7 @@ class WorkerProcess:
 def thread_environment(threads: int) -> Mapping[str, str]:
     """Environment that holds every known library of a new process to so many threads.
 
-    Threads that wait sleep instead of spinning, so that idle contenders leave the processor alone.
+    Threads that wait sleep instead of spinning, so that idle systems leave the processor alone.
     """
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS", "NUMEXPR_NUM_THREADS")
     fixed = {"TOKENIZERS_PARALLELISM": "false", "OMP_WAIT_POLICY": "PASSIVE"}

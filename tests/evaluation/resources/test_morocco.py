@@ -9,8 +9,7 @@ import pytest
 
 from slonik.core.errors import SlonikError
 from slonik.core.records import Record
-from slonik.evaluation.resources.morocco_log import Sample, log_name, read_log, write_log
-from slonik.evaluation.resources.morocco_score import score
+from slonik.evaluation.resources.morocco import Sample, log_name, read_log, score, write_log
 
 GIB = 2**30
 

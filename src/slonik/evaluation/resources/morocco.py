@@ -1,4 +1,8 @@
-"""Initialisation time, records per second and memory of a model from MOROCCO logs, by the published rule.
+"""MOROCCO's logs, read and written, and what follows from them by the published rule: start, speed and memory.
+
+LOGDIR/MODEL/TASK/SIZE_BATCH_NN.jsonl holds the samples of run NN on SIZE input records in batches of BATCH: one JSON
+object a line, about three a second. A sample has `timestamp` (seconds), `cpu_usage` (1.0 = one core), `ram` (bytes),
+`gpu_usage` (fraction) and `gpu_ram` (bytes), each but the first null where it was not seen.
 
     init_time = median over runs on one record of (last - first timestamp)
     gpu_ram   = median over those runs of the greatest gpu_ram: the model's size, not the peak of a big batch
@@ -8,23 +12,27 @@
 and intervals are ours, and so is the flag on a run whose time without initialisation is under ten sampling
 periods, since the quotient then measures the sampling. The interval of rps takes init_time as given.
 
-Source: RussianNLP/MOROCCO, bench/main.py (rule) and bench/README.md (1 record in batches of 1, 2000 in batches
-of 32, five runs each).
+Source: RussianNLP/MOROCCO, bench/main.py (format and rule) and bench/README.md (1 record in batches of 1, 2000 in
+batches of 32, five runs each). Commands are run and watched by `morocco_run`.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from slonik.core.errors import SlonikError
+from slonik.core.files import write_text
 from slonik.core.hashing import sha256_json
 from slonik.core.records import Record
-from slonik.evaluation.resources.morocco_log import RUN_FILE, Log, find_logs, read_log
 from slonik.evaluation.statistics import median_interval, quartiles
 
 SUITE = "morocco"
@@ -39,6 +47,135 @@ _RULE = {
     "rps": "median over big runs of input_size / (time - init_time)",
 }
 
+RUN_FILE = "run.json"  # beside our own logs: what they are of
+_NAME = re.compile(r"(\d+)_(\d+)_(\d+)\.jsonl")
+_FIELDS = ("timestamp", "cpu_usage", "ram", "gpu_usage", "gpu_ram")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What was seen at one moment of a run; None = not seen."""
+
+    timestamp: float
+    cpu_usage: float | None = None
+    ram: float | None = None
+    gpu_usage: float | None = None
+    gpu_ram: float | None = None
+
+
+@dataclass(frozen=True)
+class Log:
+    """The samples of one run.
+
+    Attributes:
+        model, task: names of the two folders above the file.
+        input_size, batch_size, repeat: from the file's name.
+        samples: in order of time, at least one.
+    """
+
+    path: Path
+    model: str
+    task: str
+    input_size: int
+    batch_size: int
+    repeat: int
+    samples: tuple[Sample, ...]
+
+    @property
+    def total_time(self) -> float:
+        """Seconds from the first sample to the last."""
+        return self.samples[-1].timestamp - self.samples[0].timestamp
+
+    @property
+    def period(self) -> float:
+        """Median seconds between samples; 0 where there is one sample only."""
+        moments = [sample.timestamp for sample in self.samples]
+        return median(after - before for before, after in pairwise(moments)) if moments[1:] else 0
+
+    def peak(self, field: str) -> float | None:
+        """The greatest value of `ram` or `gpu_ram`; None where it was never seen."""
+        seen = [value for sample in self.samples if (value := getattr(sample, field)) is not None]
+        return max(seen, default=None)
+
+
+def log_name(input_size: int, batch_size: int, repeat: int) -> str:
+    """The file name of a run, e.g. 2000_32_01.jsonl."""
+    return f"{input_size}_{batch_size}_{repeat:02d}.jsonl"
+
+
+def write_log(path: str | Path, samples: Iterable[Sample]) -> None:
+    """Write the samples of one finished run, atomically."""
+    write_text(path, "".join(json.dumps(asdict(sample)) + "\n" for sample in samples))
+
+
+def find_logs(folder: str | Path, wanted: Iterable[tuple[int, int]]) -> list[Path]:
+    """Log files below `folder` whose (input size, batch size) is one of `wanted`, sorted.
+
+    Raises:
+        SlonikError: no such folder, or no such log in it.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise SlonikError(f"there is no folder {root}: give the folder that holds MODEL/TASK/SIZE_BATCH_NN.jsonl")
+    sizes = set(wanted)
+    names = {path: match for path in sorted(root.rglob("*.jsonl")) if (match := _NAME.fullmatch(path.name))}
+    found = [path for path, match in names.items() if (int(match[1]), int(match[2])) in sizes]
+    if not found:
+        patterns = " or ".join(f"{size}_{batch}_NN.jsonl" for size, batch in sorted(sizes))
+        there = f" ({len(names)} logs of other sizes are there)" if names else ""
+        raise SlonikError(f"no log {patterns} below {root}{there}: expected MODEL/TASK/SIZE_BATCH_NN.jsonl")
+    return found
+
+
+def read_log(path: str | Path) -> Log:
+    """Read one log file.
+
+    Raises:
+        SlonikError: an empty file, a line that is not a sample, or a clock that goes back; the line is named.
+    """
+    place = Path(path).resolve()
+    match = _NAME.fullmatch(place.name)
+    if match is None:
+        raise SlonikError(f"{path} is not named SIZE_BATCH_NN.jsonl, so its input size is unknown")
+    try:
+        lines = place.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SlonikError(f"{path} is not a readable log: {error}") from None
+    samples: list[Sample] = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        sample = _sample(line, f"line {number} of {path}")
+        if samples and sample.timestamp < samples[-1].timestamp:
+            raise SlonikError(f"line {number} of {path}: the clock goes back, so no time can be told; run it again")
+        samples.append(sample)
+    if not samples:
+        raise SlonikError(f"{path} holds no sample: remove it, or run it again")
+    size, batch, repeat = (int(part) for part in match.groups())
+    return Log(Path(path), place.parent.parent.name, place.parent.name, size, batch, repeat, tuple(samples))
+
+
+def _sample(line: str, where: str) -> Sample:
+    try:
+        content = json.loads(line)
+    except json.JSONDecodeError:
+        shown = line if len(line) <= 40 else line[:40] + "..."
+        raise SlonikError(f"{where} is not JSON ({shown!r}): remove the log, or run it again") from None
+    if not isinstance(content, dict) or "timestamp" not in content:
+        raise SlonikError(f"{where} is not a sample: an object with {', '.join(_FIELDS)} is expected")
+    moment = _number(content["timestamp"], "timestamp", where)
+    if moment is None:
+        raise SlonikError(f"{where} has no timestamp: a number of seconds is expected")
+    return Sample(moment, **{field: _number(content.get(field), field, where) for field in _FIELDS[1:]})
+
+
+def _number(value: object, field: str, where: str) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise SlonikError(f"{where}: {field} is {value!r}, a number of at least 0 is expected")
+    return value
+
 
 def score(folder: str | Path, *, big: tuple[int, int] | None = None) -> list[Record]:
     """Records of every MODEL/TASK below `folder`: metrics init_time (s), gpu_ram and ram (GiB), rps.
@@ -49,8 +186,8 @@ def score(folder: str | Path, *, big: tuple[int, int] | None = None) -> list[Rec
             published 2000 in batches of 32 where there is none.
 
     Returns:
-        Sorted by model and task. A figure that the logs cannot give has value None and the reason in
-        `detail["reason"]`; doubts about a figure are sentences in `detail["warnings"]`.
+        Sorted by model and task. A value that the logs cannot give has value None and the reason in
+        `detail["reason"]`; warnings about a value are sentences in `detail["warnings"]`.
 
     Raises:
         SlonikError: no such logs, or a broken one.
@@ -94,7 +231,7 @@ def _score_task(logs: Sequence[Log], big: tuple[int, int]) -> list[Record]:
 
 def _record(log: Log, metric: str, value: float | None, ends: tuple[float, float] | None, detail: Any) -> Record:
     low, high = ends if ends and value is not None else (None, None)
-    # The rule's hash, so that figures of another rule are never put in one table with these.
+    # The rule's hash, so that values of another rule are never put in one table with these.
     hashes = {"protocol": sha256_json(_RULE)}
     runs = detail.get("runs")
     return Record(
@@ -136,7 +273,7 @@ def _rate(log: Log, small: Sequence[Log], big: Sequence[Log], size: tuple[int, i
     ends = median_interval(rates) if max(rates) < float("inf") else None
     detail = _spread([rate for rate in rates if rate != float("inf")])
     detail |= {"input_size": size[0], "batch_size": size[1], "seconds": sum(run.total_time for run in big)}
-    if warnings := _doubts(left, big):
+    if warnings := _warnings(left, big):
         detail["warnings"] = warnings
     return _record(log, "rps", median(rates), ends, detail)
 
@@ -146,7 +283,7 @@ def _spread(values: Sequence[float]) -> dict[str, Any]:
     return {"q25": low, "q75": high, "runs": [round(value, 6) for value in values]}
 
 
-def _doubts(left: Sequence[float], big: Sequence[Log]) -> list[str]:
+def _warnings(left: Sequence[float], big: Sequence[Log]) -> list[str]:
     """Sentences about big runs that are too short to trust, or far from the others."""
     found = []
     short = [
