@@ -26,10 +26,10 @@ def commands(command: Command, trail: str = "slonik") -> dict[str, Command]:
 
 
 def listing() -> str:
-    """One line per command: its arguments and options in their order."""
+    """One line per command, and per group with options of its own: arguments and options in their order."""
     lines = []
     for name, command in sorted(commands(typer.main.get_command(build_app())).items()):
-        if getattr(command, "commands", None):
+        if getattr(command, "commands", None) and not command.params:
             continue
         parts = [max(p.opts, key=len) if p.param_type_name == "option" else str(p.name).upper() for p in command.params]
         lines.append(" ".join([name, *parts]))

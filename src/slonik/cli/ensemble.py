@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from slonik.cli.common import DataDir, JsonFile, print_tables, save_records, split_names
+
 if TYPE_CHECKING:
-    from slonik.finetuning.ensemble import TaskEnsemble
+    from slonik.core.records import Record
+    from slonik.finetuning.ensembles.runs import TaskEnsemble
 
 
 def register(app: typer.Typer) -> None:
@@ -23,13 +26,13 @@ def ensemble(
         "left, or files of `slonik predict` called after their task (TERRa.jsonl).",
         metavar="RESULTS...",
     ),
-    data_dir: Path | None = typer.Option(None, help="Data folder (default: $SLONIK_DATA, or the user's cache folder)."),
+    data_dir: DataDir = None,
     out: Path | None = typer.Option(None, help="Write the predictions of the ensemble to this new folder."),
     method: str = typer.Option(
         "best", help="mean, weighted, vote, greedy (selection with replacement), stacking, single, or best of these."
     ),
     tasks: str | None = typer.Option(None, help="Comma-separated task ids (default: all that two runs answer)."),
-    json_file: Path | None = typer.Option(None, "--json", help="Write result records to this file."),
+    json_file: JsonFile = None,
     seed: int = typer.Option(0, help="Seed of the nested split and of the bootstrap."),
 ) -> None:
     """Combine runs by every method, measured by a nested split of the labelled items, and write the chosen one.
@@ -37,32 +40,28 @@ def ensemble(
     Example: slonik ensemble runs/terra/predictions runs/other/predictions --data-dir data --out runs/ensemble
     """
     from slonik.core.paths import data_dir as data_folder
-    from slonik.core.records import write_records
-    from slonik.finetuning.ensemble import combine_runs, ensemble_records, read_runs, write_ensemble
+    from slonik.finetuning.ensembles.runs import combine_runs, ensemble_records, read_runs, write_ensemble
 
-    chosen = [name.strip().lower() for name in tasks.split(",") if name.strip()] if tasks else None
     folder = data_folder(data_dir)
-    found = combine_runs(read_runs(results, folder), folder, method=method, tasks=chosen, seed=seed)
+    found = combine_runs(read_runs(results, folder), folder, method=method, tasks=split_names(tasks), seed=seed)
     records = ensemble_records(found, seed=seed)
     _show(found, records)
     if out is not None:
         write_ensemble(out, found, f"ensemble: {method}")
         typer.echo(f"predictions: {out} (slonik evaluate russian-superglue {out} scores and packs them)")
-    if json_file is not None:
-        write_records(json_file, records)
+    save_records(json_file, records)
 
 
-def _show(ensembles: Mapping[str, TaskEnsemble], records: list) -> None:  # type: ignore[type-arg]
+def _show(ensembles: Mapping[str, TaskEnsemble], records: Sequence[Record]) -> None:
     from slonik.reporting.scores import difference_tables, score_tables
-    from slonik.reporting.table import Cell, Row, Table, print_table
+    from slonik.reporting.table import Table
 
     for task, one in ensembles.items():
         names = [f"{number + 1}: {name}" for number, name in enumerate(one.members)]
         columns = (f"{task}: share answered differently", *(str(number + 1) for number in range(len(names))), "weight")
-        rows = tuple(
-            Row((Cell(name), *(Cell(f"{value:.3f}") for value in shares), Cell(f"{weight:.3f}")))
+        lines = [
+            (name, *(f"{value:.3f}" for value in (*shares, weight)))
             for name, shares, weight in zip(names, one.disagreement, one.combiner.weights, strict=True)
-        )
-        print_table(Table(f"{task}: {one.combiner.method}", columns, rows))
-    for table in (*score_tables(records), *difference_tables(records)):
-        print_table(table)
+        ]
+        print_tables([Table.of(f"{task}: {one.combiner.method}", columns, lines)])
+    print_tables([*score_tables(records), *difference_tables(records)])

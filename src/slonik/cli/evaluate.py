@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from slonik.cli.common import (
+    DataDir,
+    Device,
+    JsonFile,
+    StampPassport,
+    TrustRemoteCode,
+    add_to_passport,
+    announce_task,
+    given,
+    print_tables,
+    save_records,
+    split_names,
+    warn,
+)
 from slonik.cli.ner import ner
 from slonik.cli.probing import probing
 from slonik.cli.russian_superglue import russian_superglue
@@ -18,10 +30,6 @@ if TYPE_CHECKING:
     from slonik.core.protocols import Encoder
     from slonik.core.records import Record
     from slonik.evaluation.encodechka import Evaluation
-
-_MODELS = typer.Argument(help="Folders, hub ids, embedded:NAME, or bare names of baselines (hashing_300, navec).")
-_DATA_DIR = typer.Option(None, help="Data folder (default: $SLONIK_DATA, or the user's cache folder).")
-_JSON = typer.Option(None, "--json", help="Write result records to this file.")
 
 
 def register(app: typer.Typer) -> None:
@@ -35,47 +43,47 @@ def register(app: typer.Typer) -> None:
 
 
 def encodechka(
-    models: list[str] = _MODELS,
-    data_dir: Path | None = _DATA_DIR,
+    models: list[str] = typer.Argument(
+        help="Folders, hub ids, embedded:NAME, or bare names of baselines (hashing_300, navec)."
+    ),
+    data_dir: DataDir = None,
     prefix: str | None = typer.Option(
         None, help="Text before every input (default: the model's own for sentences, none in the word tasks)."
     ),
-    json_file: Path | None = _JSON,
+    json_file: JsonFile = None,
     tasks: str | None = typer.Option(None, help="Comma-separated: sts,pi,nli,sa,ti,ia,ic,icx,ne1,ne2,speed."),
     variant: list[str] | None = typer.Option(None, help="compatible or fixed; may be repeated (default: both)."),
     dtype: str | None = typer.Option(None, help="float32 (default), bfloat16, float16; autocast: bf16 products alone."),
-    device: str | None = typer.Option(None, help="cpu, cuda, cuda:1 (default: a GPU if there is one)."),
+    device: Device = None,
     seed: int = typer.Option(0, help="Seed of the bootstrap."),
     cache: bool = typer.Option(True, help="Keep embeddings, and reuse those of the same weights and text."),
-    passport: bool = typer.Option(True, help="Add the records to the passport of a MODEL that is a folder."),
-    trust_remote_code: bool = typer.Option(False, help="Run Python code that comes with a checkpoint."),
+    passport: StampPassport = True,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Ten tasks and speed for sentence encoders, as published (compatible) and mended (fixed), with intervals."""
     from slonik.core.paths import data_dir as data_folder
-    from slonik.core.records import write_records
     from slonik.evaluation.encodechka import VARIANTS, compare, evaluate
 
-    options = {"dtype": dtype, "device": device, "trust_remote_code": trust_remote_code or None}
+    options = given({"dtype": dtype, "device": device, "trust_remote_code": trust_remote_code or None})
     evaluations = []
     for model in dict.fromkeys(models):
         evaluation = evaluate(
-            _load(model, {name: value for name, value in options.items() if value is not None}),
+            _load(model, options),
             data_folder(data_dir),
-            tasks=_split(tasks),
-            variants=[part for given in variant or VARIANTS for part in given.split(",")],
+            tasks=split_names(tasks),
+            variants=[part for names in variant or VARIANTS for part in names.split(",")],
             prefix=prefix,
             use_cache=cache,
             seed=seed,
-            on_task=partial(_say_task, model),
+            on_task=partial(announce_task, model),
         )
         _tell(evaluation)
         evaluations.append(evaluation)
         if passport:
-            _stamp(model, evaluation.records)
+            add_to_passport(model, evaluation.records)
     differences = compare(evaluations)
     _show(evaluations, differences)
-    if json_file is not None:
-        write_records(json_file, [*(r for e in evaluations for r in e.records), *differences])
+    save_records(json_file, [*(r for e in evaluations for r in e.records), *differences])
 
 
 def _load(model: str, options: dict[str, Any]) -> Encoder:
@@ -91,18 +99,8 @@ def _load(model: str, options: dict[str, Any]) -> Encoder:
     return encoder
 
 
-def _say_task(model: str, task: str) -> None:
-    if sys.stderr.isatty():
-        typer.echo(f"{model}: {task}", err=True)
-
-
-def _split(names: str | None) -> list[str] | None:
-    return [name.strip().lower() for name in names.split(",") if name.strip()] if names else None
-
-
 def _tell(evaluation: Evaluation) -> None:
-    for note in evaluation.notes:
-        typer.echo(f"warning: {note}", err=True)
+    warn(evaluation.notes)
     if evaluation.missing:
         names = "; ".join(f"{task} ({', '.join(files)})" for task, files in evaluation.missing.items())
         typer.echo(
@@ -115,25 +113,9 @@ def _tell(evaluation: Evaluation) -> None:
     )
 
 
-def _stamp(model: str, records: Sequence[Record]) -> None:
-    from slonik.core.errors import SlonikError
-    from slonik.core.passport import Passport
-
-    folder = Path(model)
-    if not folder.is_dir():
-        return
-    try:
-        Passport.read(folder).with_records(records).write(folder)
-    except SlonikError as error:
-        typer.echo(f"warning: the passport was not written: {error}", err=True)
-
-
 def _show(evaluations: Sequence[Evaluation], differences: Sequence[Record]) -> None:
     from slonik.evaluation.encodechka import tables
-    from slonik.reporting.table import print_table
 
-    for evaluation in evaluations:
-        print_table(tables.per_model(evaluation))
-    if differences:
-        print_table(tables.differences(differences))
-    print_table(tables.leaderboard(evaluations))
+    print_tables(tables.per_model(evaluation) for evaluation in evaluations)
+    print_tables([tables.differences(differences)] if differences else [])
+    print_tables([tables.leaderboard(evaluations)])

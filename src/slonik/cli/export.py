@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+
+from slonik.cli.common import JsonFile, print_tables, save_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from slonik.core.records import Record
     from slonik.exporting import ExportReport
-    from slonik.exporting.report import Speed
+    from slonik.reporting.table import Table
 
 
 def register(app: typer.Typer) -> None:
@@ -31,11 +32,10 @@ def export(
     data_dir: Path | None = typer.Option(None, help="Hold the files to fp32 on encodechka too (minutes)."),
     measure: bool = typer.Option(True, help="Time torch and the files side by side."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace the folder if it is there."),
-    json_file: Path | None = typer.Option(None, "--json", help="Write result records to this file."),
+    json_file: JsonFile = None,
 ) -> None:
     """Export to ONNX: fp32 and int8, held to what torch gives; nothing is called faster before it was measured."""
     from slonik.core.errors import SlonikError
-    from slonik.core.records import write_records
     from slonik.exporting import export as run
 
     if int8 not in ("dynamic", "static", "none"):
@@ -52,8 +52,7 @@ def export(
         overwrite=overwrite,
     )
     _show(report, docker=docker)
-    if json_file is not None:
-        write_records(json_file, report.records(checkpoint))
+    save_records(json_file, report.records(checkpoint))
 
 
 _MOST_CALIBRATION_TEXTS = 256
@@ -78,21 +77,35 @@ def _texts(path: Path) -> list[str]:
     return list(islice(read_texts(path), _MOST_CALIBRATION_TEXTS))
 
 
-def _milliseconds(speed: Speed, name: str) -> str:
-    low, high = speed.spread(name)
-    return f"{speed.milliseconds[name]:.2f} [{low:.2f}, {high:.2f}]"
-
-
 def _show(report: ExportReport, *, docker: bool = False) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    print_tables([_table(report)])
+    for sentence in report.speed_sentences():
+        typer.echo(sentence)
+    if report.speed:
+        typer.echo(f"(one text at a time, one thread, {report.speed.texts} texts)")
+    for record in report.judged:
+        if record.metric == "difference" and record.task == "mean_s5":
+            typer.echo(
+                f"encodechka {record.task} ({record.variant}), {record.model}: {record.value:+.4f} "
+                f"[{record.low:+.4f}, {record.high:+.4f}]"
+            )
+    for sentence in report.limits:
+        typer.echo(sentence)
+    if docker:
+        typer.echo(f"serve it in a container: the first lines of {report.folder / 'Dockerfile'} say how")
+    typer.echo(f"use it: slonik.load({str(report.folder)!r}).encode([...])")
 
-    table = Table(title=f"exported to {report.folder}", title_justify="left")
-    for name in ("file", "MB", "agreement", "ms per text"):
-        table.add_column(name, justify="left" if name in ("file", "agreement") else "right")
-    speed = {name: _milliseconds(report.speed, name) for name in report.speed.by_round} if report.speed else {}
-    if "torch" in speed:
-        table.add_row("torch", "", "", speed["torch"])
+
+def _table(report: ExportReport) -> Table:
+    from slonik.reporting.table import Cell, Content, Table
+
+    def speed(name: str) -> Content:
+        if report.speed is None or name not in report.speed.by_round:
+            return ""
+        low, high = report.speed.spread(name)
+        return Cell(f"{report.speed.milliseconds[name]:.2f}", f"[{low:.2f}, {high:.2f}]")
+
+    lines: list[tuple[Content, ...]] = [("torch", "", "", speed("torch"))] if speed("torch") else []
     for name, size in report.sizes.items():
         agreed = report.agreement.get(name)
         parity = (
@@ -100,22 +113,5 @@ def _show(report: ExportReport, *, docker: bool = False) -> None:
             if agreed
             else f"largest difference to torch {report.difference.largest:.1e}"
         )
-        table.add_row(name, f"{size / 1e6:.1f}", parity, speed.get(name, ""))
-    console = Console(file=sys.stdout)
-    console.print(table)
-    for sentence in report.speed_sentences():
-        console.print(sentence, highlight=False)
-    if report.speed:
-        console.print(f"(one text at a time, one thread, {report.speed.texts} texts)", highlight=False)
-    for record in report.judged:
-        if record.metric == "difference" and record.task == "mean_s5":
-            console.print(
-                f"encodechka {record.task} ({record.variant}), {record.model}: {record.value:+.4f} "
-                f"[{record.low:+.4f}, {record.high:+.4f}]", highlight=False, markup=False,
-            )  # fmt: skip
-    for sentence in report.limits:
-        console.print(sentence, highlight=False)
-    if docker:
-        where = report.folder / "Dockerfile"
-        console.print(f"serve it in a container: the first lines of {where} say how", highlight=False, markup=False)
-    console.print(f"use it: slonik.load({str(report.folder)!r}).encode([...])", highlight=False, markup=False)
+        lines.append((name, f"{size / 1e6:.1f}", parity, speed(name)))
+    return Table.of(f"exported to {report.folder}", ("file", "MB", "agreement", "ms per text"), lines)

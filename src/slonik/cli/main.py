@@ -13,6 +13,8 @@ from collections.abc import Sequence
 
 import typer
 
+from slonik.cli.common import set_quiet
+from slonik.core import progress
 from slonik.core.errors import MissingExtra, SlonikError
 from slonik.core.version import __version__
 
@@ -100,8 +102,11 @@ def _options(
     version: bool = typer.Option(
         False, "--version", help="Print the version and exit.", is_eager=True, callback=_print_version
     ),
+    quiet: bool = typer.Option(False, "--quiet", help="Say nothing about progress; warnings and results stay."),
 ) -> None:
     """Options before the command; `--version` acts in its callback."""
+    set_quiet(quiet)
+    context.with_resource(progress.shown("off" if quiet else "auto"))
     announced = os.environ.get("WORLD_SIZE", "1")
     if announced.isdigit() and int(announced) > 1 and context.invoked_subcommand in _TRAIN_IN_ONE:
         raise SlonikError(

@@ -8,6 +8,17 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from slonik.cli.common import (
+    Device,
+    JsonFile,
+    StampPassport,
+    TrustRemoteCode,
+    add_to_passport,
+    announce,
+    print_tables,
+    save_records,
+)
+
 if TYPE_CHECKING:
     from slonik.core.records import Record
     from slonik.data.annotations.document import Document
@@ -23,21 +34,19 @@ def ner(
     data: Path | None = typer.Option(None, help="Your own annotations: BRAT, CoNLL, JSONL, Parquet (instead)."),
     kind: str | None = typer.Option(None, "--from", help="Format of --data: brat, conll, jsonl, hf (default: guess)."),
     mapping: Path | None = typer.Option(None, help="Recipe whose `mapping` merges and drops labels of --data."),
-    json_file: Path | None = typer.Option(None, "--json", help="Write result records to this file."),
+    json_file: JsonFile = None,
     html: Path | None = typer.Option(None, help="Write a page with tables and every mistake in context."),
     seen: bool = typer.Option(False, help="Score texts too that the tagger was trained on (left out otherwise)."),
-    device: str | None = typer.Option(None, help="cpu, cuda, cuda:1 (default: a GPU if there is one)."),
+    device: Device = None,
     seed: int = typer.Option(0, help="Seed of the bootstrap."),
-    passport: bool = typer.Option(True, help="Add the records to the passport of a MODEL that is a folder."),
-    trust_remote_code: bool = typer.Option(False, help="Run Python code that comes with a checkpoint."),
+    passport: StampPassport = True,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Score trained taggers on annotated texts, whole documents, exact spans.
 
     Example: slonik evaluate ner my-crf my-bilstm --data annotations/ --json ner.json --html errors.html
     """
     from slonik.core.progress import progress_bar
-    from slonik.core.records import write_records
-    from slonik.reporting.terminal import print_table
     from slonik.tagging.evaluation import compare, evaluate
     from slonik.tagging.evaluation.tasks import published_records
     from slonik.tagging.models import load_tagger
@@ -55,14 +64,12 @@ def ner(
         for note in evaluations[-1].notes:
             typer.echo(f"note: {model}: {note}", err=True)
         if passport:
-            _stamp(model, evaluations[-1].records)
+            add_to_passport(model, evaluations[-1].records)
     records = [record for one in evaluations for record in one.records] + compare(evaluations)
     published = published_records(material.known) if material.known else []
     caution = material.known.caution if material.known else ""
-    for table in ner_tables([*records, *published], caution=caution):
-        print_table(table)
-    if json_file is not None:
-        write_records(json_file, records)
+    print_tables(ner_tables([*records, *published], caution=caution))
+    save_records(json_file, records)
     if html is not None:
         _write_page(html, [*records, *published], evaluations, caution)
 
@@ -96,7 +103,7 @@ def _read(data_dir: Path | None, data: Path | None, kind: str | None, mapping: P
     counts = Counts()
     documents = _flat(data, kind, labels, counts)
     spans = sum(len(document.spans) for document in documents)
-    typer.echo(f"{data}: {len(documents):,} documents, {spans:,} spans", err=True)
+    announce(f"{data}: {len(documents):,} documents, {spans:,} spans")
     tell_counts(counts)
     name = data.resolve().name if data.is_dir() else data.name.partition(".")[0]
     return _Material(documents, known.id if known else name.lower(), known)
@@ -133,23 +140,11 @@ def _unseen(documents: list[Document], model: str, seen: bool) -> tuple[list[Doc
     return fresh, (f"{met} texts that it was trained on are left out; --seen scores them too",)
 
 
-def _stamp(model: str, records: tuple[Record, ...]) -> None:
-    from slonik.core.errors import SlonikError
-    from slonik.core.passport import Passport
-
-    if not Path(model).is_dir():
-        return
-    try:
-        Passport.read(model).with_records(records).write(model)
-    except SlonikError as error:
-        typer.echo(f"warning: the passport was not written: {error}", err=True)
-
-
 def _write_page(path: Path, records: list[Record], evaluations: list[Evaluation], caution: str) -> None:
-    from slonik.core.atomic import write_text
+    from slonik.core.files import write_text
     from slonik.tagging.report.ner_errors import error_page
 
     errors = {one.model: one.errors() for one in evaluations}
     task = evaluations[0].task
     write_text(path, error_page(records, errors, title=f"Named entities: {task}", caution=caution))
-    typer.echo(f"page -> {path}", err=True)
+    announce(f"page -> {path}")

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from slonik.cli.common import (
+    Device,
+    JsonFile,
+    TrustRemoteCode,
+    add_to_passport,
+    announce_task,
+    given,
+    print_tables,
+    save_records,
+    split_names,
+)
 
 if TYPE_CHECKING:
     from slonik.core.records import Record
@@ -23,13 +35,13 @@ def probing(
     seeds: int = typer.Option(3, help="Seeds of control labels, networks and description lengths."),
     control: bool = typer.Option(True, help="Probe control tasks too, for selectivity."),
     baselines: bool = typer.Option(True, help="Majority, length, TF-IDF, BPE and word vectors beside the models."),
-    json_file: Path | None = typer.Option(None, "--json", help="Write result records to this file."),
+    json_file: JsonFile = None,
     html: Path | None = typer.Option(None, help="Write a page with tables and heat maps to this file."),
     dtype: str | None = typer.Option(None, help="float32 (default), bfloat16, float16 or autocast."),
-    device: str | None = typer.Option(None, help="cpu, cuda, cuda:1 (default: a GPU if there is one)."),
+    device: Device = None,
     cache: bool = typer.Option(True, help="Keep vectors of all layers on disk, and reuse them."),
     passport: bool = typer.Option(True, help="Add the best-layer records to the passport of a MODEL that is a folder."),
-    trust_remote_code: bool = typer.Option(False, help="Run Python code that comes with a checkpoint."),
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Probe every layer on RuSentEval's tasks: accuracy, best layer and how sure it is, selectivity, baselines.
 
@@ -40,58 +52,39 @@ def probing(
     from slonik.inspection.probing import Options, baseline_records, compare, probe, published_records, read_tasks
     from slonik.inspection.probing.baselines import NAMES
 
-    found, missing = read_tasks(data_folder(data_dir), _split(tasks), limit=limit)
+    found, missing = read_tasks(data_folder(data_dir), split_names(tasks), limit=limit)
     for note in [note for data in found for note in data.notes]:
         typer.echo(f"note: {note}", err=True)
     options = Options(
-        probes=tuple(_split(probes) or ()), poolings=tuple(_split(poolings) or ()), seeds=tuple(range(seeds)),
+        probes=tuple(split_names(probes) or ()), poolings=tuple(split_names(poolings) or ()), seeds=tuple(range(seeds)),
         prefix=prefix, limit=limit, control=control, use_cache=cache,
     )  # fmt: skip
-    loading: dict[str, Any] = {"dtype": dtype, "device": device, "trust_remote_code": trust_remote_code or None}
+    loading: dict[str, Any] = given({"dtype": dtype, "device": device, "trust_remote_code": trust_remote_code or None})
     done = []
     for model in (name for name in dict.fromkeys(models) if name not in NAMES):  # those are in the table anyway
-        encoder = slonik.load(model, **{name: value for name, value in loading.items() if value is not None})
+        encoder = slonik.load(model, **loading)
         encoder.name = model
-        done.append(probe(encoder, found, options, lambda task, model=model: _say(model, task)))  # type: ignore[misc]
+        done.append(probe(encoder, found, options, partial(announce_task, model)))
         typer.echo(
             f"{model}: vectors {done[-1].encoding_seconds:.1f} s ({done[-1].encoded} texts encoded, "
             f"{done[-1].reused} from the cache), probes {done[-1].probing_seconds:.1f} s"
         )
         if passport:
-            _stamp(model, [record for record in done[-1].records if record.layer is None])
+            add_to_passport(model, [record for record in done[-1].records if record.layer is None])
     records = [record for probing in done for record in probing.records] + compare(done)
     if baselines:
-        records += baseline_records(found, lambda task: _say("baselines", task))
+        records += baseline_records(found, partial(announce_task, "baselines"))
     records += published_records(found)
     _write(records, missing, json_file, html)
 
 
 def _write(records: list[Record], missing: list[str], json_file: Path | None, html: Path | None) -> None:
-    from slonik.core.atomic import write_text
-    from slonik.core.records import write_records
+    from slonik.core.files import write_text
     from slonik.inspection.report.probing import probing_page, probing_tables
-    from slonik.reporting.terminal import print_table
 
-    for table in probing_tables(records):
-        print_table(table)
+    print_tables(probing_tables(records))
     if missing:
         typer.echo(f"not probed, as their files are not there: {', '.join(missing)} (`slonik fetch rusenteval`)")
-    if json_file is not None:
-        write_records(json_file, records)
+    save_records(json_file, records)
     if html is not None:
         write_text(html, probing_page(records))
-
-
-def _split(names: str | None) -> list[str] | None:
-    return [name.strip().lower() for name in names.split(",") if name.strip()] if names else None
-
-
-def _say(model: str, task: str) -> None:
-    if sys.stderr.isatty():
-        typer.echo(f"{model}: {task}", err=True)
-
-
-def _stamp(model: str, records: list[Any]) -> None:
-    from slonik.cli.evaluate import _stamp as stamp
-
-    stamp(model, records)

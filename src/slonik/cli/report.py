@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from slonik.cli.common import JsonFile, print_tables, save_records, warn
+
 if TYPE_CHECKING:
     from slonik.core.records import Record
 
@@ -21,7 +23,7 @@ def report(
     html: Path | None = typer.Option(None, help="Write one self-contained page.", metavar="FILE"),
     markdown: Path | None = typer.Option(None, help="Write the tables as Markdown.", metavar="FILE"),
     plots: Path | None = typer.Option(None, help="Write the plots as PNG files into this folder.", metavar="DIR"),
-    json_file: Path | None = typer.Option(None, "--json", help="Write all records to one file.", metavar="FILE"),
+    json_file: JsonFile = None,
     suite: list[str] | None = typer.Option(None, help="Only this suite, e.g. encodechka; may be repeated."),
     title: str = typer.Option("Results", help="The page's title."),
     published: bool = typer.Option(True, help="Add published rows, marked as not measured here."),
@@ -32,11 +34,10 @@ def report(
     """
     from slonik.core.errors import SlonikError
     from slonik.core.files import write_text
-    from slonik.core.records import write_records
     from slonik.evaluation.comparison import seed_orders
     from slonik.reporting.overview import collect, overview, overview_tables, write_plots
     from slonik.reporting.resources import headlines, warnings_of
-    from slonik.reporting.table import print_table, to_markdown
+    from slonik.reporting.table import to_markdown
 
     found = collect(results, suites=suite or ())
     if not found.records:
@@ -50,10 +51,8 @@ def report(
     for line in headlines(found.records):
         typer.echo(line)
     tables = overview_tables(found)
-    for table in tables:
-        print_table(table)
-    for sentence in warnings_of(own):
-        typer.echo(f"warning: {sentence}", err=True)
+    print_tables(tables)
+    warn(warnings_of(own))
     if html is not None:
         overview(found, title=title, path=html)
         typer.echo(f"page: {html}")
@@ -63,8 +62,7 @@ def report(
     if plots is not None:
         for path in write_plots(found, plots):
             typer.echo(f"plot: {path}")
-    if json_file is not None:
-        write_records(json_file, own)
+    save_records(json_file, own)
 
 
 def _published(records: list[Record]) -> list[Record]:

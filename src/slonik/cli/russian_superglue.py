@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+
+from slonik.cli.common import (
+    DataDir,
+    JsonFile,
+    add_to_passport,
+    announce_task,
+    print_tables,
+    save_records,
+    split_names,
+    warn,
+)
 
 if TYPE_CHECKING:
     from slonik.core.records import Record
@@ -21,8 +31,8 @@ def russian_superglue(
         help="Baselines (majority, random_weighted, heuristic_majority, tfidf), task-model folders made by `slonik "
         "finetune`, folders of predictions, or submission zips."
     ),
-    data_dir: Path | None = typer.Option(None, help="Data folder (default: $SLONIK_DATA, or the user's cache folder)."),
-    json_file: Path | None = typer.Option(None, "--json", help="Write result records to this file."),
+    data_dir: DataDir = None,
+    json_file: JsonFile = None,
     tasks: str | None = typer.Option(
         None, help="Comma-separated: terra,rcb,parus,muserc,rucos,russe,rwsd,danetqa,lidirus."
     ),
@@ -39,7 +49,6 @@ def russian_superglue(
     Example: slonik evaluate russian-superglue majority tfidf runs/terra --data-dir data --json found.json
     """
     from slonik.core.paths import data_dir as data_folder
-    from slonik.core.records import write_records
     from slonik.evaluation.russian_superglue.contenders import find_contender
 
     folder = data_folder(data_dir)
@@ -58,8 +67,7 @@ def russian_superglue(
     if passport:
         for contender, evaluation in zip(contenders, found, strict=True):
             _stamp(contender.folder, evaluation.records)
-    if json_file is not None:
-        write_records(json_file, [*records, *differences])
+    save_records(json_file, [*records, *differences])
 
 
 def _model_answer(folder: Path, part: Part) -> list[object]:
@@ -81,15 +89,14 @@ def _parts(
 ) -> tuple[dict[str, Part], dict[str, str]]:
     from slonik.evaluation.russian_superglue.contenders import choose_parts
 
-    chosen = [name.strip().lower() for name in tasks.split(",") if name.strip()] if tasks else None
-    return choose_parts(contenders, folder, tasks=chosen, split=split)
+    return choose_parts(contenders, folder, tasks=split_names(tasks), split=split)
 
 
 def _run(contender: Contender, parts: Mapping[str, Part], seed: int) -> Evaluation:
     from slonik.evaluation.russian_superglue.evaluation import evaluate
 
     own = {task: part for task, part in parts.items() if contender.answers(task)}
-    _say(f"{contender.name}: {', '.join(own)}")
+    announce_task(contender.name, ", ".join(own))
     return evaluate(contender.name, contender.answer, own, seed=seed, weights=contender.weights)
 
 
@@ -104,11 +111,11 @@ def _baselines(found: Sequence[Evaluation], parts: Mapping[str, Part], seed: int
     beside = []
     for name in baselines.BASELINES:
         if name not in named:
-            _say(f"{name}: {', '.join(answered)}")
+            announce_task(name, ", ".join(answered))
         try:
             beside.append(named.get(name) or evaluate(name, baseline(name, seed=seed), answered, seed=seed))
         except MissingExtra as error:
-            typer.echo(f"warning: without the baseline {name}: {error}", err=True)
+            warn(f"without the baseline {name}: {error}")
     return beside
 
 
@@ -159,37 +166,24 @@ def _show(
     from slonik.evaluation.russian_superglue import describe
     from slonik.evaluation.russian_superglue.published import published_records
     from slonik.reporting.scores import category_tables, difference_tables, rank_tables, score_tables
-    from slonik.reporting.table import Cell, Row, Table, print_table
+    from slonik.reporting.table import Table
 
-    rows = tuple(Row(tuple(Cell(text) for text in line)) for line in describe.lines(list(parts.values())))
-    print_table(Table("What is measured on", describe.COLUMNS, rows))
-    for note in describe.notes(list(parts.values())):
-        typer.echo(f"warning: {note}", err=True)
+    print_tables([Table.of("What is measured on", describe.COLUMNS, describe.lines(list(parts.values())))])
+    warn(describe.notes(list(parts.values())))
     if missing:
         names = "; ".join(f"{task} ({files})" for task, files in missing.items())
         typer.echo(f"not scored, as their labelled files are not there: {names}. There is no nine-task score without.")
     beside = published_records() if published else []
-    for table in (
+    print_tables([
         *score_tables([*records, *beside]),
         *difference_tables(differences),
         *category_tables(records),
         *rank_tables(records),
-    ):
-        print_table(table)
+    ])  # fmt: skip
 
 
 def _stamp(folder: Path | None, records: Sequence[Record]) -> None:
-    from slonik.core.errors import SlonikError
-    from slonik.core.passport import FILE_NAME, Passport
+    from slonik.core.passport import FILE_NAME
 
-    if folder is None or not (folder / FILE_NAME).is_file() or not records:
-        return
-    try:
-        Passport.read(folder).with_records(records).write(folder)
-    except SlonikError as error:
-        typer.echo(f"warning: the passport was not written: {error}", err=True)
-
-
-def _say(line: str) -> None:
-    if sys.stderr.isatty():
-        typer.echo(line, err=True)
+    if folder is not None and (folder / FILE_NAME).is_file():  # a folder of predictions is no checkpoint
+        add_to_passport(folder, records)

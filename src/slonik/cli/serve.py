@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
+
+from slonik.cli.common import warn
 
 if TYPE_CHECKING:
     from slonik.serving import ServedModel
@@ -46,7 +48,7 @@ def serve(
         names = ", ".join(model.id for model in served)
         typer.echo(f"serving {names} at {url}/v1 (docs: {url}/docs); stop with Ctrl-C", err=True)
         if api_key is None and host not in ("127.0.0.1", "localhost", "::1"):
-            typer.echo("warning: open to the network without a key: set SLONIK_API_KEY", err=True)
+            warn("open to the network without a key: set SLONIK_API_KEY")
 
     server.run(served, settings, tell)
 
@@ -54,16 +56,20 @@ def serve(
 def _load(model: str) -> ServedModel:
     """The model to serve; its id is the folder's name, or the name as it was given."""
     from slonik import load
+    from slonik.models.kinds import kind_of
     from slonik.serving import ServedModel
-    from slonik.serving.decoder import is_decoder, load_decoder
-    from slonik.serving.tagger import is_tagger, open_tagger
 
-    folder = Path(model)
+    folder, kind = Path(model), kind_of(model)
     name = folder.resolve().name if folder.is_dir() else model
-    if is_decoder(folder):
-        return ServedModel(name, load_decoder(folder), aliases=(model,))
-    if is_tagger(folder):
-        return ServedModel(name, open_tagger(folder), aliases=(model,))
+    if kind.name == "tagger":
+        from slonik.tagging.models import load_tagger
+
+        return ServedModel(name, load_tagger(model), aliases=(model,))
+    if kind.stack == "decoder" and kind.writes:
+        from slonik.models import load_generator
+
+        writer = load_generator(model, dtype="auto")
+        writer.name = name  # clients are told it; they need not know the path
+        return ServedModel(name, writer, aliases=(model,))
     # Texts of many clients run side by side, each on one processor: that is faster than one text on all of them.
-    options: dict[str, Any] = {"threads": 1} if (folder / "onnx").is_dir() else {}
-    return ServedModel(name, load(model, **options), aliases=(model,))
+    return ServedModel(name, load(model, **({"threads": 1} if kind.exported else {})), aliases=(model,))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import typer
 
+from slonik.cli.common import JsonFile, Overrides, announce, read_fields, save_records
 from slonik.cli.study_ner import ner
 
 
@@ -29,8 +30,8 @@ def repetition(
     recipe: Path = typer.Argument(help="YAML file: corpus, sizes, objectives, seeds (recipes/repetition_tiny.yaml)."),
     corpus: list[str] = typer.Option([], help="Text files instead of the recipe's."),
     out: Path | None = typer.Option(None, help="Folder for runs, table and plots, instead of the recipe's."),
-    set_: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Override any field of the recipe."),
-    json_file: Path | None = typer.Option(None, "--json", help="Write result records to this file.", metavar="FILE"),
+    set_: Overrides = [],  # noqa: B006
+    json_file: JsonFile = None,
 ) -> None:
     """Spend one budget of tokens on a whole corpus, or on a small part of it again and again.
 
@@ -40,18 +41,11 @@ def repetition(
 
         slonik study repetition recipes/repetition_tiny.yaml --corpus ru.txt.gz --out repetition
     """
-    from rich.console import Console
-
-    from slonik.core.config import parse_overrides, read_config
-    from slonik.core.records import write_records
     from slonik.pretraining.repetition.config import RepetitionConfig
     from slonik.pretraining.repetition.study import run_study
 
     fields = {"corpus.files": corpus or None, "out": str(out) if out is not None else None}
-    notes = Console(stderr=True)
-    config = read_config(RepetitionConfig, recipe, fields | parse_overrides(set_))
-    found = run_study(config, announce=lambda line: notes.print(line, highlight=False))
+    found = run_study(read_fields(RepetitionConfig, recipe, fields, set_), announce=announce)
     typer.echo(found.table)
-    if json_file is not None:
-        write_records(json_file, found.records)
+    save_records(json_file, found.records)
     typer.echo(f"table, plots and runs: {found.out}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from slonik.core.errors import SlonikError
@@ -161,7 +162,7 @@ def overview_plots(results: Results) -> dict[str, Plot]:
     for trade in trade_offs(records):
         if trade.cost in _MAIN_COSTS:
             name = f"pareto_{trade.score.split(': ')[-1]}_against_{trade.cost.replace(' ', '_')}"
-            found.setdefault(name, drawn(lambda trade=trade: _pareto(trade)))
+            found.setdefault(name, drawn(partial(_pareto, trade)))
     if points := morocco_points(records):
         found["morocco_discs"] = drawn(
             lambda: plots.discs(

@@ -1,0 +1,125 @@
+"""What the commands share: option types, lists by commas, recipes, words on standard error, records and tables.
+
+Results go to standard output; what is said about the work goes to standard error. `--quiet` silences the words about
+progress, never warnings. Everything heavy is imported when it is used.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from slonik.core.records import Record
+    from slonik.reporting.table import Table
+
+C = TypeVar("C", bound="BaseModel")
+
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write result records to this file.", metavar="FILE")]
+Overrides = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override any field of the recipe.")]
+DataDir = Annotated[Path | None, typer.Option(help="Data folder (default: $SLONIK_DATA, or the user's cache folder).")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 (default: a GPU if there is one).")]
+StampPassport = Annotated[bool, typer.Option(help="Add the records to the passport of a MODEL that is a folder.")]
+TrustRemoteCode = Annotated[bool, typer.Option(help="Run Python code that comes with a checkpoint.")]
+
+_quiet = False
+
+
+def set_quiet(quiet: bool) -> None:
+    """Whether words about progress are left out from here on."""
+    global _quiet
+    _quiet = quiet
+
+
+def announce(line: str) -> None:
+    """Say on standard error what has begun or was found; a call of the library takes this as its `announce`."""
+    if _quiet:
+        return
+    from rich.console import Console
+
+    Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def announce_task(model: str, task: str) -> None:
+    """Say on standard error which task a model is at, where somebody sits before it; a log does not need every one."""
+    if sys.stderr.isatty() and not _quiet:
+        typer.echo(f"{model}: {task}", err=True)
+
+
+def warn(sentences: str | Iterable[str]) -> None:
+    """Warnings on standard error, `--quiet` or not."""
+    for sentence in [sentences] if isinstance(sentences, str) else sentences:
+        typer.echo(f"warning: {sentence}", err=True)
+
+
+def split_names(names: str | None) -> list[str] | None:
+    """Lower-case names of a list by commas; None for an option that was not given or names none."""
+    return [name.strip().lower() for name in names.split(",") if name.strip()] or None if names else None
+
+
+def split_numbers(text: str, option: str, *, least: int) -> list[int]:
+    """Whole numbers of a list by commas.
+
+    Raises:
+        SlonikError: something else, or a number below `least`.
+    """
+    from slonik.core.errors import SlonikError
+
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < least:
+        raise SlonikError(f"{option} is {text!r}: give whole numbers of at least {least} by commas, e.g. 8,32,128")
+    return numbers
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that the user gave: those that are not None."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def read_fields(cls: type[C], recipe: Path | None, fields: Mapping[Any, Any], overrides: Sequence[str]) -> C:
+    """The configuration of a recipe: its file, options over it, `--set` over both.
+
+    Raises:
+        SlonikError: a field that does not exist or has a wrong value, a broken recipe.
+    """
+    from slonik.core.config import parse_overrides, read_config
+
+    return read_config(cls, recipe, {**fields, **parse_overrides(overrides)})
+
+
+def save_records(path: Path | None, records: Iterable[Record]) -> None:
+    """Write the records of `--json`, where it was given."""
+    from slonik.core.records import write_records
+
+    if path is not None:
+        write_records(path, records)
+
+
+def add_to_passport(folder: str | Path | None, records: Sequence[Record]) -> None:
+    """Keep what was measured in the passport of the model; nothing happens where the model is no folder."""
+    from slonik.core.errors import SlonikError
+    from slonik.core.passport import Passport
+
+    if folder is None or not Path(folder).is_dir() or not records:
+        return
+    try:
+        Passport.read(folder).with_records(records).write(folder)
+    except SlonikError as error:
+        warn(f"the passport was not written: {error}")
+
+
+def print_tables(tables: Iterable[Table]) -> None:
+    """Draw tables on standard output."""
+    from slonik.reporting.table import print_table
+
+    for table in tables:
+        print_table(table)
