@@ -178,6 +178,9 @@ class Oracle:
     def describe(self) -> dict[str, object]:
         return {"weights_hash": "oracle"}
 
+    def identity(self) -> str:
+        return self.name
+
 
 class Constant(Oracle):
     """Says the same of every text."""

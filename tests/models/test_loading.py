@@ -100,7 +100,7 @@ def test_weights_of_another_shape(folder: Path) -> None:
 
 def test_tokenizer_that_does_not_fit(folder: Path) -> None:
     tiny.tokenizer("unigram", 700).save(str(folder / "tokenizer.json"))
-    broken(folder, "pieces but the embedding table has 500 rows")
+    broken(folder, "tokens but the embedding table has 500 rows")
 
 
 def test_damaged_or_missing_tokenizer(folder: Path) -> None:

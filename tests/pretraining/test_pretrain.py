@@ -19,13 +19,13 @@ import slonik
 from slonik.core.config import read_config
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
-from slonik.models.text_generator import load_generator
+from slonik.models.generation import load_generator
+from slonik.pretraining.bits_per_byte import HeldOutBits
 from slonik.pretraining.config import PretrainConfig
 from slonik.pretraining.costs import run_costs
-from slonik.pretraining.data import wanted_sentinels
-from slonik.pretraining.held_out import HeldOut
 from slonik.pretraining.pretrain import run_pretrain
-from slonik.train.metrics_log import read_metrics
+from slonik.pretraining.tokenizer import wanted_sentinels
+from slonik.train.run_log import read_metrics
 from tests.finetuning import corpus as toy_corpus
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,16 +93,16 @@ def test_the_same_call_after_a_crash_goes_on_to_the_same_checkpoint(
     whole = run_pretrain(_recipe("bert_tiny", texts, tmp_path / "whole"), said.append)
     assert any("times to be merged" in line for line in said)
     calls = iter(range(1, 100))
-    measure = HeldOut.measure
+    measure = HeldOutBits.measure
 
-    def crashing(self: HeldOut, model: Any) -> Any:
+    def crashing(self: HeldOutBits, *arguments: Any) -> Any:
         if next(calls) == 2:
             raise Crash
-        return measure(self, model)
+        return measure(self, *arguments)
 
     config = _recipe("bert_tiny", texts, tmp_path / "crashed")
     with monkeypatch.context() as patch:
-        patch.setattr(HeldOut, "measure", crashing)
+        patch.setattr(HeldOutBits, "measure", crashing)
         with pytest.raises(Crash):
             run_pretrain(config)
     assert not (tmp_path / "crashed").exists()

@@ -6,6 +6,7 @@ import copy
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,6 @@ import slonik
 from slonik import models
 from slonik.core.errors import SlonikError
 from slonik.core.protocols import Encoder, PoolingEncoder, TokenEncoder
-from slonik.runtime.sentence import SentenceSettings
-from slonik.text.sentence_config import SentenceConfig
 from tests import tiny
 from tests.exporting.exported import checkpoint, exported
 
@@ -81,9 +80,9 @@ def test_long_texts_are_averaged_over_windows_by_tokens(folder: Path, torch_enco
 
 def test_a_shorter_limit_on_a_copy_is_obeyed(folder: Path, torch_encoder: models.TorchEncoder) -> None:
     encoder = copy.copy(slonik.load(folder, file="model.onnx", threads=1, long_texts="truncate"))
-    encoder.sentence = encoder.sentence.model_copy(update={"max_length": 16})  # type: ignore[attr-defined]
+    encoder.sentence = replace(encoder.sentence, max_length=16)  # type: ignore[attr-defined]
     other = copy.copy(torch_encoder)
-    other.sentence = other.sentence.model_copy(update={"max_length": 16})
+    other.sentence = replace(other.sentence, max_length=16)
     assert np.abs(encoder.encode(TEXTS) - other.encode(TEXTS)).max() < 1e-5
 
 
@@ -143,18 +142,6 @@ def test_torch_is_not_imported(folder: Path) -> None:
         "assert not {'torch', 'transformers', 'pydantic', 'onnx'} & set(sys.modules), 'heavy import'"
     )
     subprocess.run([sys.executable, "-c", program, str(folder)], check=True, timeout=60)
-
-
-def test_settings_read_the_files_as_the_core_class_does(tmp_path: Path) -> None:
-    configs = [
-        SentenceConfig(),
-        SentenceConfig(pooling="cls", normalize=False, max_length=77),
-        SentenceConfig(pooling="pooler", prefixes={"query": "q: "}, default_prefix="query"),
-    ]
-    for number, config in enumerate(configs):
-        config.write(tmp_path / str(number), 8)
-        assert SentenceSettings.read(tmp_path / str(number)).model_dump() == config.model_dump()
-    assert SentenceSettings.read(tmp_path / "none").model_dump() == SentenceConfig().model_dump()
 
 
 @pytest.mark.parametrize(

@@ -37,3 +37,20 @@ def test_an_unknown_pooling_is_named(tmp_path: Path) -> None:
     (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_lasttoken": True}))
     with pytest.raises(SlonikError, match="pooling that is not supported"):
         SentenceConfig.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("sentence_bert_config.json", '{"max_seq_length": "long"}', "max_seq_length .* is 'long': use a whole number"),
+        ("sentence_bert_config.json", '{"max_seq_length": 0.5}', "max_seq_length"),
+        ("modules.json", "{}", "holds no JSON list"),
+        ("config_sentence_transformers.json", "[1]", "holds no JSON object"),
+        ("1_Pooling/config.json", "{", "not readable JSON"),
+    ],
+)
+def test_a_broken_file_is_one_sentence(tmp_path: Path, name: str, content: str, sentence: str) -> None:
+    SentenceConfig().write(tmp_path, 8)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(SlonikError, match=sentence):
+        SentenceConfig.read(tmp_path)

@@ -36,12 +36,11 @@ from slonik.evaluation.agreement import agreement, near_correlation, translation
 from slonik.models.encoder import TorchEncoder
 from slonik.models.pooling import pool
 from slonik.models.shared_vocabulary import matching_ids
-from slonik.train.columns import Column, PartnerRows, Rows, TokenRows
+from slonik.train.loaders import Column, PartnerRows, Rows, TokenRows, text_loader
 from slonik.train.loop import run
 from slonik.train.ragged import Ragged
 from slonik.train.run_state import RunSummary
 from slonik.train.teacher_cache import teacher_vectors
-from slonik.train.text_loader import TextLoader
 from slonik.train.train_config import TrainConfig
 
 
@@ -76,7 +75,7 @@ def train_student(
         dimension=student.dimension,
         teachers=targets.dimensions,
     )
-    loader = TextLoader(
+    loader = text_loader(
         targets.ids,
         objective,
         max_texts=512,
@@ -236,7 +235,7 @@ def run_distill(config: DistillRecipe, announce: Announce = lambda line: None) -
     token_ids = matching_ids(student, teacher)
     steps = Steps(work_folder(out), announce)
     inputs: dict[str, Any] = {"corpus": config.corpus.model_dump(mode="json"), "seed": config.seed}
-    drawn = steps.run("corpus", inputs, "sampling the corpus", lambda to: draw(config.corpus, config.seed, to))
+    drawn = steps.step("corpus", inputs, "sampling the corpus", lambda to: draw(config.corpus, config.seed, to))
     sample = read_sample(drawn.folder)
     inputs = {"sample": drawn.summary["hash"], "distill": config.distill.model_dump(mode="json"), "seed": config.seed}
     inputs |= {"teacher": teacher.weights_hash(), "student": student.weights_hash()}
@@ -260,6 +259,6 @@ def run_distill(config: DistillRecipe, announce: Announce = lambda line: None) -
         shutil.copy(found.metrics, folder / "checkpoint" / "metrics.jsonl")
         return summary
 
-    result = steps.run("distill", inputs, "distilling", work)
+    result = steps.step("distill", inputs, "distilling", work)
     shutil.copytree(result.folder / "checkpoint", out, dirs_exist_ok=True)
     return result.summary

@@ -123,10 +123,10 @@ def _mlm(
         )
     head = vocabulary_head(language.model)
     to_teacher = torch.from_numpy(matching_ids(student, teacher))
-    pieces = token_facts(student.tokenizer)
-    pieces.need("mask", "prune.loss 'mlm'")
+    facts = token_facts(student.tokenizer)
+    facts.need("mask", "prune.loss 'mlm'")
     rng = np.random.default_rng(derive_seed(seed, "importance mask"))
-    batches = [_masked(batch, pieces, to_teacher, rng) for batch in text_batches(student, sample.texts[: config.texts])]
+    batches = [_masked(batch, facts, to_teacher, rng) for batch in text_batches(student, sample.texts[: config.texts])]
 
     def loss(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
         hidden = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])[0]
@@ -139,10 +139,10 @@ def _mlm(
     return Importance(batches, loss, loss)
 
 
-def _masked(batch: dict[str, Tensor], pieces: Any, to_teacher: Tensor, rng: np.random.Generator) -> dict[str, Tensor]:
+def _masked(batch: dict[str, Tensor], facts: Any, to_teacher: Tensor, rng: np.random.Generator) -> dict[str, Tensor]:
     ids, labels = batch["input_ids"].clone(), torch.full_like(batch["input_ids"], IGNORED)
     for row, length in enumerate(batch["attention_mask"].sum(1).tolist()):
-        found = mask_tokens(ids[row, :length].numpy(), np.zeros(1, dtype=np.int64), pieces, rng, rate=_MASK_RATE)
+        found = mask_tokens(ids[row, :length].numpy(), np.zeros(1, dtype=np.int64), facts, rng, rate=_MASK_RATE)
         ids[row, :length] = torch.from_numpy(found.ids)
         asked = torch.from_numpy(found.labels)
         labels[row, :length] = torch.where(asked == IGNORED, asked, to_teacher[asked.clamp_min(0)])

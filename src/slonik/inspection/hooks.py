@@ -21,7 +21,8 @@ from transformers import PreTrainedModel
 from slonik.core.errors import SlonikError
 from slonik.models.anatomy import LayerParts, dissect
 from slonik.models.encoder import TorchEncoder
-from slonik.models.layers import pad_rows, reading_part
+from slonik.models.layers import reading_part
+from slonik.models.padding import pad
 
 
 @dataclass(frozen=True)
@@ -112,11 +113,10 @@ def batches(
     encoder: TorchEncoder, texts: Sequence[str], size: int, prefix: str | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Padded ids and masks of `texts` in their order, `size` texts at a time; None = the encoder's own prefix."""
-    padding = int(getattr(encoder.model.config, "pad_token_id", None) or 0)
     rows = encoder.tokenize(texts, prefix)
     for start in range(0, len(rows), size):
-        ids, mask = pad_rows(rows[start : start + size], padding)
-        yield ids.to(encoder.device), mask.to(encoder.device)
+        inputs = pad(rows[start : start + size], encoder.pad_id, device=encoder.device)
+        yield inputs["input_ids"], inputs["attention_mask"]
 
 
 def _keeper(

@@ -20,7 +20,6 @@ from slonik.data.conllu import Sentence, join_units
 from slonik.inspection.hooks import look_inside
 from slonik.inspection.probing_tasks.noise import wilson
 from slonik.models.encoder import TorchEncoder
-from slonik.models.layers import pad_rows
 from slonik.text.tokenizing import template_of
 
 _OFFSETS = tuple(offset for offset in range(-4, 5) if offset)
@@ -110,8 +109,8 @@ def _word_attention(
     owners = _owners(sentence, len(prefix), encoding.offsets)
     if len(set(owners) - {-1}) != len(sentence.units):
         return None
-    ids_tensor, mask = pad_rows([ids], 0)
-    inside = look_inside(encoder.model, ids_tensor.to(encoder.device), mask.to(encoder.device))
+    row = torch.tensor([ids], device=encoder.device)
+    inside = look_inside(encoder.model, row, torch.ones_like(row))
     inner = slice(len(template.head), len(template.head) + len(owners))
     weights = torch.cat([layer[0] for layer in inside.attentions])[:, inner, inner].double().cpu().numpy()
     member = np.zeros((len(owners), len(sentence.units)))

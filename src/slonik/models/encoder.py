@@ -10,6 +10,7 @@ Shapes: N texts, B texts of a batch, T tokens, D dimensions.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,33 +22,23 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from slonik.core.errors import SlonikError
+from slonik.core.hashing import sha256_json
 from slonik.core.passport import Passport
 from slonik.core.progress import progress_bar
 from slonik.core.protocols import FloatArray, TokenVectors
-from slonik.models.checkpoint_files import TensorInfo, hash_tensors
 from slonik.models.describe import describe_tensors
+from slonik.models.padding import pad
 from slonik.models.pooling import pool
-from slonik.text import tokenizing
-from slonik.text.batching import token_budget_batches, windows
+from slonik.models.state import config_facts, state_hash, stored_tensors
+from slonik.text.batching import token_budget_batches
 from slonik.text.sentence_config import SentenceConfig
+from slonik.text.tokenizing import TextRows, check_vocabulary, content_ids, pad_id
 
 LongTexts = Literal["truncate", "windows"]
 # Batches of this many tokens keep a small model's activations near the CPU caches; more is slower there.
 CPU_BATCH_TOKENS = 2048
 GPU_BATCH_TOKENS = 65536
 _BATCHES_WORTH_A_BAR = 50
-STORED_NAMES = {
-    torch.float64: "F64",
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.int64: "I64",
-    torch.int32: "I32",
-    torch.int16: "I16",
-    torch.int8: "I8",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
-}
 
 
 class TorchEncoder:
@@ -65,6 +56,7 @@ class TorchEncoder:
         autocast: compute matrix products in this type while the weights stay as they are; None = off.
         dimension: D of the vectors.
         poolings: what `encode_poolings` can give: "pooler" only where the weights hold one.
+        pad_id: id of the padding token.
     """
 
     def __init__(
@@ -93,9 +85,9 @@ class TorchEncoder:
         self.poolings: tuple[str, ...] = ("cls", "mean")
         if getattr(model, "pooler", None) is not None:
             self.poolings = ("cls", "mean", "pooler")
-        tokenizing.check_vocabulary(tokenizer, embedding_rows(model), name)
-        self._template = tokenizing.template_of(tokenizer)
-        self._pad = _pad_id(model, tokenizer)
+        check_vocabulary(tokenizer, embedding_rows(model), name)
+        self.pad_id = pad_id(tokenizer, config_id=getattr(model.config, "pad_token_id", None))
+        self._rows_of = TextRows(tokenizer, self.pad_id)
 
     @property
     def device(self) -> torch.device:
@@ -111,11 +103,8 @@ class TorchEncoder:
         self, texts: Sequence[str], prefix: str | None = None, max_length: int | None = None
     ) -> list[list[int]]:
         """Token ids of each text, specials included, cut at `max_length` (the last special is kept)."""
-        if isinstance(texts, str):
-            raise TypeError("texts is one string; pass a list of texts")
-        room = max(1, (max_length or self.max_length) - self._template.size)
-        head, tail = list(self._template.head), list(self._template.tail)
-        return [[*head, *ids[:room], *tail] or [self._pad] for ids in self._content(texts, prefix)]
+        threads = torch.get_num_threads()
+        return self._rows_of.rows(self._prefixed(texts, prefix), max_length or self.max_length, threads=threads)
 
     def encode(self, texts: Sequence[str], *, prefix: str | None = None) -> FloatArray:
         """Sentence vectors (N, D) as the checkpoint's configuration says; `prefix` None = its default."""
@@ -150,12 +139,14 @@ class TorchEncoder:
         Offsets are character offsets into the text without the prefix; a piece's own leading space is not in its
         span, so `text[start:end]` is what the piece stands for. Long texts are cut at max_length.
         """
-        rows, offsets, special = self._rows_with_offsets(texts, prefix)
+        _refuse_one_string(texts)
+        read = [self._rows_of.with_offsets(text, prefix, self.max_length) for text in texts]
+        rows = [ids for ids, _, _ in read]
         found: list[TokenVectors | None] = [None] * len(texts)
         for batch, hidden, _, _ in self._passes(rows):
             for place, index in enumerate(batch):
                 vectors = hidden[place, : len(rows[index])].float().cpu().numpy()
-                found[index] = TokenVectors(vectors, offsets[index], special[index])
+                found[index] = TokenVectors(vectors, *read[index][1:])
         return [vectors for vectors in found if vectors is not None]
 
     def encode_layers(
@@ -168,68 +159,35 @@ class TorchEncoder:
 
     def weights_hash(self) -> str:
         """sha256 over names, types, shapes and values of all weights, whatever file they came from."""
-        return hash_tensors(
-            (name, STORED_NAMES[tensor.dtype], tuple(tensor.shape), tensor_bytes(tensor))
-            for name, tensor in self.model.state_dict().items()
-        )
+        return state_hash(self.model)
 
-    def tensors(self) -> dict[str, TensorInfo]:
-        """Name -> stored type and shape of every weight, as `slonik.models.describe` reads them."""
-        state = self.model.state_dict()
-        return {name: TensorInfo(STORED_NAMES[tensor.dtype], tuple(tensor.shape)) for name, tensor in state.items()}
+    def identity(self) -> str:
+        """sha256 of everything that decides the vectors: weights, config, tokenizer, sentence settings, long texts."""
+        parts: dict[str, Any] = {"weights": self.weights_hash(), "config": config_facts(self.model)}
+        parts |= {"tokenizer": self.tokenizer.to_str(), "sentence": asdict(self.sentence)}
+        parts |= {"long_texts": self.long_texts, "autocast": str(self.autocast), "pad_id": self.pad_id}
+        return sha256_json(parts)
 
     def describe(self) -> dict[str, Any]:
         """Facts: parameters, bytes, shape, FLOPs, poolings, hash of the weights (see `slonik.models.describe`)."""
-        facts = describe_tensors(self.model.config.to_dict(), self.tensors())
+        facts = describe_tensors(self.model.config.to_dict(), stored_tensors(self.model))
         facts |= {"name": self.name, "dimension": self.dimension, "max_length": self.max_length}
         facts |= {"pooling": self.sentence.pooling, "normalize": self.sentence.normalize, "poolings": self.poolings}
         facts |= {"prefixes": dict(self.sentence.prefixes), "default_prefix": self.sentence.default_prefix}
         facts |= {"pieces": self.tokenizer.get_vocab_size(), "weights_hash": self.weights_hash()}
         return facts
 
-    def _content(self, texts: Sequence[str], prefix: str | None) -> list[list[int]]:
+    def _prefixed(self, texts: Sequence[str], prefix: str | None) -> Sequence[str]:
+        _refuse_one_string(texts)
         start = self.sentence.prefix(prefix)
-        return tokenizing.content_ids(self.tokenizer, [start + text for text in texts] if start else texts)
+        return [start + text for text in texts] if start else texts
 
     def _rows(
         self, texts: Sequence[str], prefix: str | None
     ) -> tuple[list[list[int]], NDArray[np.int64], NDArray[np.float32]]:
-        """Rows of ids, the text that each row belongs to, and its weight in that text's vector."""
-        if self.long_texts == "truncate":
-            rows = self.tokenize(texts, prefix)
-            return rows, np.arange(len(rows)), np.ones(len(rows), dtype=np.float32)
-        if isinstance(texts, str):
-            raise TypeError("texts is one string; pass a list of texts")
-        room = max(1, self.max_length - self._template.size)
-        head, tail = list(self._template.head), list(self._template.tail)
-        rows, owners, weights = [], [], []
-        for owner, ids in enumerate(self._content(texts, prefix)):
-            for start, end in windows(len(ids), room):
-                rows.append([*head, *ids[start:end], *tail] or [self._pad])
-                owners.append(owner)
-                weights.append((end - start) / len(ids) if ids else 1.0)
-        return rows, np.array(owners, dtype=np.int64), np.array(weights, dtype=np.float32)
-
-    def _rows_with_offsets(
-        self, texts: Sequence[str], prefix: str
-    ) -> tuple[list[list[int]], list[NDArray[np.int64]], list[NDArray[np.bool_]]]:
-        if isinstance(texts, str):
-            raise TypeError("texts is one string; pass a list of texts")
-        room = max(1, self.max_length - self._template.size)
-        head, tail = self._template.head, self._template.tail
-        rows, offsets, special = [], [], []
-        for text in texts:
-            encoding = self.tokenizer.encode(prefix + text, add_special_tokens=False)
-            spans = [_span(text, start - len(prefix), end - len(prefix)) for start, end in encoding.offsets[:room]]
-            outside = [end <= len(prefix) and bool(prefix) for _, end in encoding.offsets[:room]]
-            rows.append([*head, *encoding.ids[:room], *tail] or [self._pad])
-            blanks = [(0, 0)] * (1 if not rows[-1] else 0)
-            all_spans = [(0, 0)] * len(head) + spans + [(0, 0)] * len(tail) + blanks
-            flags = [True] * len(head) + outside + [True] * len(tail)
-            missing = len(rows[-1]) - len(all_spans)  # a text without any token is one padding token
-            offsets.append(np.array(all_spans + [(0, 0)] * missing, dtype=np.int64).reshape(-1, 2))
-            special.append(np.array(flags + [True] * missing, dtype=np.bool_))
-        return rows, offsets, special
+        """Rows of ids, the text that each row belongs to, and its share of that text."""
+        contents = content_ids(self.tokenizer, self._prefixed(texts, prefix), threads=torch.get_num_threads())
+        return self._rows_of.windows(contents, self.max_length, first_only=self.long_texts == "truncate")
 
     def _passes(self, rows: list[list[int]]) -> Iterator[tuple[NDArray[np.int64], Tensor, Tensor, Tensor | None]]:
         """Run the model over `rows`; yields (row indices, hidden (B, T, D), mask (B, T), pooler output or None)."""
@@ -245,18 +203,11 @@ class TorchEncoder:
     def _forward(
         self, rows: list[list[int]], batch: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], Tensor, Tensor, Tensor | None]:
-        longest = max(len(rows[index]) for index in batch)
-        ids = np.full((len(batch), longest), self._pad, dtype=np.int64)
-        mask = np.zeros((len(batch), longest), dtype=np.int64)
-        for place, index in enumerate(batch):
-            row = rows[index]
-            ids[place, : len(row)] = row
-            mask[place, : len(row)] = 1
-        mask_tensor = torch.from_numpy(mask).to(self.device)
+        inputs = pad([rows[index] for index in batch], self.pad_id, device=self.device)
         mixed = torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None)
         with torch.inference_mode(), mixed:
-            output = self.model(input_ids=torch.from_numpy(ids).to(self.device), attention_mask=mask_tensor)
-        return batch, output.last_hidden_state, mask_tensor, getattr(output, "pooler_output", None)
+            output = self.model(**inputs)
+        return batch, output.last_hidden_state, inputs["attention_mask"], getattr(output, "pooler_output", None)
 
 
 def embedding_rows(model: PreTrainedModel) -> int:
@@ -280,30 +231,6 @@ def position_limit(model: PreTrainedModel) -> int:
     return rows - table.padding_idx - 1 if table.padding_idx is not None else rows
 
 
-def tensor_bytes(tensor: Tensor) -> list[memoryview]:
-    """The values of a tensor as bytes, for hashing."""
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return [flat.view(torch.uint8).numpy().data] if flat.numel() else []
-
-
-def _pad_id(model: PreTrainedModel, tokenizer: Tokenizer) -> int:
-    """The id to pad with: the model's own, because RoBERTa-like classes count positions by it."""
-    named = getattr(model.config, "pad_token_id", None)
-    if named is not None:
-        return int(named)
-    for token in ("<pad>", "[PAD]"):
-        if (found := tokenizer.token_to_id(token)) is not None:
-            return int(found)
-    return 0
-
-
-def _span(text: str, start: int, end: int) -> tuple[int, int]:
-    """A piece's span inside `text` without surrounding spaces; (0, 0) for one that lies in the prefix."""
-    start, end = max(start, 0), max(end, 0)
-    if end == 0:
-        return 0, 0
-    while start < end and text[start].isspace():
-        start += 1
-    while end > start and text[end - 1].isspace():
-        end -= 1
-    return start, end
+def _refuse_one_string(texts: Sequence[str]) -> None:
+    if isinstance(texts, str):
+        raise TypeError("texts is one string; pass a list of texts")

@@ -6,6 +6,7 @@ as far as its files go.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def folder_facts(folder: Path) -> dict[str, Any]:
         "folder": folder.name,
         "loader": loader,
         "facts": facts,
-        "sentence": sentence.model_dump() if (folder / "modules.json").exists() else None,
+        "sentence": asdict(sentence) if (folder / "modules.json").exists() else None,
         "files": files,
         "disk_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
         "passport": Passport.read(folder).model_dump(mode="json"),

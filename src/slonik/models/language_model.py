@@ -2,42 +2,40 @@
 
 `models.load` gives encoders without heads; training on words needs the head, and a checkpoint that comes out must
 still load as the sentence encoder that it was. A head that is missing is attached: tied to the embeddings, its
-transform freshly initialised. Knows stock Transformers classes and own ones that are registered with it.
+transform freshly initialised. Knows stock Transformers classes and own ones that are registered with it. Writing with
+it is `generation`'s.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, PreTrainedModel
-from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from slonik.core.errors import SlonikError
 from slonik.core.files import new_folder
+from slonik.core.hashing import sha256_json
 from slonik.core.passport import Passport
-from slonik.models.checkpoint_files import hash_tensors, read_config_json, read_tensors
-from slonik.models.encoder import STORED_NAMES, TorchEncoder, position_limit, tensor_bytes
-from slonik.models.kinds import resolve
-from slonik.models.loading import load_transformer, quiet_transformers, register_slim
+from slonik.models.checkpoint_files import read_config_json, read_tensors
+from slonik.models.encoder import TorchEncoder, config_facts, position_limit, state_hash
+from slonik.models.kinds import Kind, Stack, kind_of
+from slonik.models.loading import load_transformer, quiet_transformers, read_passport, register_own
+from slonik.models.task_config import TaskConfig
 from slonik.text.sentence_config import SentenceConfig
-from slonik.text.tokenizing import load_tokenizer, read_special_names, write_tokenizer
+from slonik.text.tokenizing import load_tokenizer, special_names, write_tokenizer
 
-Kind = Literal["mlm", "clm", "denoising"]
+Objective = Literal["mlm", "clm", "denoising"]
+NATURAL: dict[Stack, Objective] = {"encoder": "mlm", "decoder": "clm", "encoder-decoder": "denoising"}
+"""What the language model of each stack is trained for."""
 _CLASSES: dict[str, Any] = {
     "mlm": AutoModelForMaskedLM,
     "clm": AutoModelForCausalLM,
     "denoising": AutoModelForSeq2SeqLM,
 }
-_WHAT = {
-    "mlm": "a masked-language model",
-    "clm": "a causal language model",
-    "denoising": "an encoder-decoder",
-}
-_ONLY_DECODERS = ("gpt2", "gpt_neo", "gpt_neox", "llama", "qwen2", "qwen3", "gemma", "mistral", "opt")
 
 
 @dataclass
@@ -63,9 +61,14 @@ class LanguageModel:
     has_head: bool
 
     @property
+    def two_stacks(self) -> bool:
+        """Whether it is an encoder-decoder."""
+        return bool(getattr(self.model.config, "is_encoder_decoder", False))
+
+    @property
     def max_length(self) -> int:
         """The most tokens of a text; of an encoder-decoder with relative positions, what its config names."""
-        if _is_encoder_decoder(self.model):
+        if self.two_stacks:
             named = getattr(self.model.config, "n_positions", None) or self.sentence.max_length
             return min(int(named), position_limit(self.body))
         return min(self.sentence.max_length, position_limit(self.body))
@@ -78,99 +81,108 @@ class LanguageModel:
         return base
 
     def weights_hash(self) -> str:
-        """sha256 over the weights, head included; a table shared within an encoder-decoder counts once."""
-        state = dict(self.model.state_dict())
-        if _is_encoder_decoder(self.model):
-            shared: dict[int, str] = {}
-            state = {name: part for name, part in state.items() if shared.setdefault(part.data_ptr(), name) == name}
-        return hash_tensors(
-            (name, STORED_NAMES[tensor.dtype], tuple(tensor.shape), tensor_bytes(tensor))
-            for name, tensor in state.items()
-        )
+        """sha256 over the weights, head included; one that stands under several names counts once."""
+        return state_hash(self.model)
+
+    def identity(self) -> str:
+        """sha256 of everything that decides what it computes: weights, config, tokenizer, sentence settings."""
+        parts = {"weights": self.weights_hash(), "config": config_facts(self.model), "names": self.names}
+        return sha256_json({**parts, "tokenizer": self.tokenizer.to_str(), "sentence": asdict(self.sentence)})
 
     def encoder(self) -> TorchEncoder:
         """The sentence encoder inside; shares the weights."""
         return TorchEncoder(self.body, self.tokenizer, self.sentence, self.passport, name=self.name)
 
 
-def load_language_model(model: str | Path, kind: Kind, *, seed: int = 0) -> LanguageModel:
-    """The model of a checkpoint with its head for `kind`.
+def load_language_model(
+    model: str | Path,
+    objective: Objective | None = None,
+    *,
+    seed: int = 0,
+    dtype: str = "float32",
+    trust_remote_code: bool = False,
+) -> LanguageModel:
+    """The model of a checkpoint with its head, on the CPU, in eval mode.
 
     Args:
+        objective: what the head is for; None = what the model is for.
         seed: of a head that has to be attached.
+        dtype: of the weights; "auto" = as they are stored.
+        trust_remote_code: run Python code that comes with the checkpoint.
 
     Raises:
         SlonikError: no such checkpoint, a broken one, or a family without such a head.
     """
-    folder = resolve(model)
-    config = read_config_json(folder)
-    family = str(config["model_type"])
-    natural = _natural(config)
-    if natural is not None and kind != natural:
+    kind = kind_of(model)
+    natural = natural_objective(kind)
+    if objective is not None and objective != natural:
         # Of an encoder, Transformers would make a decoder where every word looks at the next one.
-        what = {"mlm": "an encoder", "clm": "a decoder", "denoising": "an encoder-decoder"}[natural]
-        raise SlonikError(f"{model} is {what} ({family}): adapt it with --objective {natural}")
-    register_slim(config)
-    body = load_transformer(folder)  # checks weights and config, keeps a pooler
+        raise SlonikError(f"{model} is {kind}: adapt it with --objective {natural}")
+    assert kind.folder is not None
+    folder, config = kind.folder, read_config_json(kind.folder)
+    read_tensors(folder)
+    register_own(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        made, missing = _with_head(folder, kind, family)
-    prefix = made.base_model_prefix
-    if getattr(body, "pooler", None) is not None:
-        made.base_model.pooler = body.pooler  # the class with a head has none; sentence vectors may use it
-    head = [name for name in missing if not name.startswith(f"{prefix}.")]
-    if head and kind != "mlm":
-        raise SlonikError(f"the weights of {model} have no language-model head that is its own ({head[0]} is missing)")
-    passport = Passport.read(folder)
-    if not (folder / "passport.json").exists():
-        passport = Passport(name=str(model), origin=str(model))
+        made, missing = _with_head(folder, kind, natural, dtype, trust_remote_code)
+    head = [name for name in missing if not name.startswith(f"{made.base_model_prefix}.")]
+    if natural == "mlm":
+        body = load_transformer(folder, trust_remote_code=trust_remote_code)  # checks weights and config
+        if getattr(body, "pooler", None) is not None:
+            made.base_model.pooler = body.pooler  # the class with a head has none; sentence vectors may use it
+    elif missing:
+        load_transformer(folder, trust_remote_code=trust_remote_code)  # says where the body lacks something
+        raise SlonikError(f"the weights of {model} have no language-model head of its own ({missing[0]} is missing)")
     return LanguageModel(
-        made.eval(), load_tokenizer(folder), read_special_names(folder), SentenceConfig.read(folder), passport,
-        str(model), has_head=not head,
+        made.eval(), load_tokenizer(folder), special_names(folder), SentenceConfig.read(folder),
+        read_passport(folder, str(model)), str(model), has_head=not head,
     )  # fmt: skip
 
 
-def _is_encoder_decoder(model: PreTrainedModel) -> bool:
-    return bool(getattr(model.config, "is_encoder_decoder", False))
-
-
-def natural_kind(model: str | Path) -> Kind:
+def natural_objective(model: str | Path | Kind) -> Objective:
     """What the language model of a checkpoint is trained for: encoders mlm, decoders clm, encoder-decoders denoising.
 
     Raises:
-        SlonikError: no such checkpoint, or a broken one.
+        SlonikError: no such checkpoint, a broken one, or one without a transformer.
     """
-    return _natural(read_config_json(resolve(model))) or "mlm"
+    kind = model if isinstance(model, Kind) else kind_of(model)
+    if kind.stack is None or kind.folder is None:
+        raise SlonikError(f"{kind.given} is {kind}: it has no language-model head")
+    return NATURAL[kind.stack]
 
 
-def _natural(config: dict[str, Any]) -> Kind | None:
-    """None for families that are not known."""
-    family = config["model_type"]
-    if config.get("is_encoder_decoder"):
-        return "denoising"
-    if family in _ONLY_DECODERS:
-        return "clm"
-    return "mlm" if family in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not config.get("is_decoder") else None
-
-
-def _with_head(folder: Path, kind: Kind, family: str) -> tuple[PreTrainedModel, list[str]]:
+def _with_head(
+    folder: Path, kind: Kind, objective: Objective, dtype: str, trust_remote_code: bool
+) -> tuple[PreTrainedModel, list[str]]:
     """The stock class with its head, and the weights that the files do not hold."""
     try:
         with quiet_transformers():
-            model, info = _CLASSES[kind].from_pretrained(
-                folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
-            )
+            model, info = _CLASSES[objective].from_pretrained(
+                folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True,
+                trust_remote_code=trust_remote_code,
+            )  # fmt: skip
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise SlonikError(f"a model of the family {family} cannot be trained as {_WHAT[kind]} ({reason})") from None
+        reason = " ".join(str(error).split())[:300]
+        raise SlonikError(f"cannot load the model in {folder} with the head of {kind}: {reason}") from None
     return model, sorted(info["missing_keys"])
 
 
-def save_language_model(language: LanguageModel, folder: str | Path, *, overwrite: bool = False) -> Path:
+def save_language_model(
+    language: LanguageModel,
+    folder: str | Path,
+    *,
+    task: TaskConfig | None = None,
+    passport: Passport | None = None,
+    overwrite: bool = False,
+) -> Path:
     """Write model, head, tokenizer, sentence settings and passport, atomically.
 
     The folder loads as a sentence encoder (`slonik.load`, AutoModel) and with its head (AutoModelForMaskedLM ...); an
-    encoder-decoder gets no sentence settings.
+    encoder-decoder, and a model that answers a task in words, get no sentence settings.
+
+    Args:
+        task: what the model was fine-tuned for: `task.json` is written beside it.
+        passport: None = the language model's own.
 
     Raises:
         SlonikError: the folder is not empty (and not `overwrite`), or the disk is full.
@@ -185,8 +197,10 @@ def save_language_model(language: LanguageModel, folder: str | Path, *, overwrit
             max_length=language.max_length,
             types=int(getattr(language.model.config, "type_vocab_size", 0) or 0) > 1,
         )
-        if not _is_encoder_decoder(language.model):
+        if task is not None:
+            task.write(unfinished)
+        elif not language.two_stacks:
             language.sentence.write(unfinished, int(language.model.config.hidden_size))
-        language.passport.write(unfinished)
+        (passport or language.passport).write(unfinished)
         read_tensors(unfinished)
     return target

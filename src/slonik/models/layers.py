@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 
 from slonik.core.errors import SlonikError
 from slonik.core.progress import progress_bar
+from slonik.models.padding import pad
 from slonik.models.pooling import mean_pool
 from slonik.text.batching import token_budget_batches
 
@@ -31,17 +32,6 @@ LAYER_POOLINGS = ("mean", "cls", "last")
 def reading_part(model: PreTrainedModel) -> Any:
     """The module that turns token ids into hidden states: the encoder of an encoder-decoder, else the model itself."""
     return model.get_encoder() if getattr(model.config, "is_encoder_decoder", False) else model
-
-
-def pad_rows(rows: Sequence[Sequence[int]], padding: int) -> tuple[Tensor, Tensor]:
-    """Token ids padded on the right, and their mask: (B, T), (B, T)."""
-    longest = max(map(len, rows))
-    ids = np.full((len(rows), longest), padding, dtype=np.int64)
-    mask = np.zeros((len(rows), longest), dtype=np.int64)
-    for place, row in enumerate(rows):
-        ids[place, : len(row)] = row
-        mask[place, : len(row)] = 1
-    return torch.from_numpy(ids), torch.from_numpy(mask)
 
 
 def pool_layer(hidden: Tensor, mask: Tensor, kind: str) -> Tensor:
@@ -67,14 +57,14 @@ def layer_vectors(
     """
     part = reading_part(encoder.model)
     rows = encoder.tokenize(texts, prefix)
-    padding = int(getattr(encoder.model.config, "pad_token_id", None) or 0)
     found: dict[str, NDArray[np.float16]] = {}
     batches = token_budget_batches([len(row) for row in rows], encoder.batch_tokens)
     mixed = torch.autocast(encoder.device.type, dtype=encoder.autocast, enabled=encoder.autocast is not None)
     with progress_bar(f"layers of {encoder.name}", total=len(rows)) as bar, torch.inference_mode(), mixed:
         for batch in batches:
-            ids, mask = (tensor.to(encoder.device) for tensor in pad_rows([rows[i] for i in batch], padding))
-            states = part(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
+            inputs = pad([rows[index] for index in batch], encoder.pad_id, device=encoder.device)
+            mask = inputs["attention_mask"]
+            states = part(**inputs, output_hidden_states=True).hidden_states
             if not states:
                 raise SlonikError(f"{encoder.name} gives no hidden states: its class does not support them")
             for kind in poolings:

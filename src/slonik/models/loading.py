@@ -22,10 +22,10 @@ from slonik.core.protocols import Encoder
 from slonik.models.checkpoint_files import read_config_json, read_tensors
 from slonik.models.device import chosen_device
 from slonik.models.encoder import TorchEncoder
-from slonik.models.kinds import resolve
-from slonik.models.names import BASELINE_NAMES, UNIVERSAL_SENTENCE_ENCODER
+from slonik.models.kinds import is_checkpoint, resolve
+from slonik.models.names import UNIVERSAL_SENTENCE_ENCODER
 from slonik.text.sentence_config import SentenceConfig
-from slonik.text.tokenizing import load_tokenizer, read_special_names, write_tokenizer
+from slonik.text.tokenizing import load_tokenizer, special_names, write_tokenizer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 AUTOCAST = "autocast"
@@ -58,16 +58,12 @@ def load(
     mixed = dtype == AUTOCAST
     transformer = load_transformer(folder, dtype=dtype, trust_remote_code=trust_remote_code)
     transformer.to(place)  # type: ignore[arg-type]
-    name = str(model)
-    passport = Passport.read(folder)
-    if not (folder / "passport.json").exists():
-        passport = Passport(name=name, origin=name)
     return TorchEncoder(
         transformer,
         load_tokenizer(folder),
         SentenceConfig.read(folder),
-        passport,
-        name=name,
+        read_passport(folder, str(model)),
+        name=str(model),
         source=folder,
         autocast=torch.bfloat16 if mixed else None,
     )
@@ -80,17 +76,16 @@ def load_any(
     dtype: str | torch.dtype | None = None,
     trust_remote_code: bool = False,
 ) -> Encoder:
-    """`load`, and also encoders that are no transformers: bare baseline names and embedded:use-multilingual-3."""
-    name = str(model)
-    if name in BASELINE_NAMES and not Path(name).is_dir():
-        from slonik.models.baselines import BASELINES
-
-        return BASELINES[name]()
-    if name == UNIVERSAL_SENTENCE_ENCODER:
+    """`load`, and also encoders that are no checkpoint: bare baseline names and embedded:use-multilingual-3."""
+    if is_checkpoint(model):
+        return load(model, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
+    if str(model) == UNIVERSAL_SENTENCE_ENCODER:
         from slonik.models.embedded.use_multilingual_3 import UniversalSentenceEncoder
 
         return UniversalSentenceEncoder()
-    return load(model, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
+    from slonik.models.baselines import BASELINES
+
+    return BASELINES[str(model)]()
 
 
 def save(
@@ -107,7 +102,7 @@ def save(
         write_tokenizer(
             encoder.tokenizer,
             unfinished,
-            names=read_special_names(encoder.source) or _guess_special_names(encoder),
+            names=special_names(encoder.source) or _guess_special_names(encoder),
             max_length=encoder.max_length,
             types=int(getattr(encoder.model.config, "type_vocab_size", 0) or 0) > 1,
         )
@@ -128,7 +123,7 @@ def load_transformer(
     """
     config = read_config_json(folder)
     read_tensors(folder)
-    register_slim(config)
+    register_own(config)
     kind = (
         lookup(dtype, {**DTYPES, AUTOCAST: torch.float32}, "dtype")
         if isinstance(dtype, str)
@@ -157,7 +152,13 @@ def load_transformer(
     return result
 
 
-def register_slim(config: dict[str, Any]) -> None:
+def read_passport(folder: Path, name: str) -> Passport:
+    """The passport of a checkpoint; one without begins its lineage with what the user called it."""
+    known = (folder / "passport.json").exists()
+    return Passport.read(folder) if known else Passport(name=name, origin=name)
+
+
+def register_own(config: dict[str, Any]) -> None:
     """Make our own model classes known to transformers when `config` names one, so that no flag is needed."""
     if str(config.get("model_type", "")).startswith("slonik"):
         from slonik.models import slim

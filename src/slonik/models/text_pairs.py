@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from slonik.text.tokenizing import Template, template_of
+from slonik.text.batching import pad_fields
+from slonik.text.tokenizing import Template, encode, pad_id, template_of, without_spaces
 
 Fields = dict[str, NDArray[Any]]
 
@@ -129,6 +130,7 @@ class PairTokenizer:
     def __init__(self, tokenizer: Tokenizer, max_length: int) -> None:
         self._tokenizer = tokenizer
         self._template = pair_template(tokenizer)
+        self.pad_id = pad_id(tokenizer)
         self._max_length = max_length
 
     def row(self, texts: Sequence[str], spans: Sequence[TextSpan] = ()) -> Row:
@@ -139,7 +141,7 @@ class PairTokenizer:
         """
         if not 1 <= len(texts) <= 2:
             raise ValueError(f"a row holds one text or two, not {len(texts)}")
-        pieces = [_pieces(self._tokenizer, text) for text in texts]
+        pieces = [_tokens(self._tokenizer, text) for text in texts]
         template = self._template
         specials = template.size if len(texts) == 2 else template.single.size
         rooms = _rooms([len(ids) for ids, _ in pieces], max(1, self._max_length - specials))
@@ -166,19 +168,12 @@ class PairTokenizer:
             self.row(texts, [span for span in example.spans if span.row == number])
             for number, texts in enumerate(example.rows)
         ]
-        longest = max(len(row.ids) for row in rows)
-        shape = (len(rows), longest)
-        found: Fields = {
-            name: np.zeros(shape, dtype=np.int64)
-            for name in ("input_ids", "attention_mask", "token_type_ids", "segments")
-        }
-        found["input_ids"] += self.pad_id
-        for number, row in enumerate(rows):
-            size = len(row.ids)
-            found["input_ids"][number, :size] = row.ids
-            found["attention_mask"][number, :size] = 1
-            found["token_type_ids"][number, :size] = row.types
-            found["segments"][number, :size] = row.segments
+        parts = [
+            {"input_ids": row.ids, "attention_mask": np.ones_like(row.ids), "token_type_ids": row.types,
+             "segments": row.segments}
+            for row in rows
+        ]  # fmt: skip
+        found: Fields = pad_fields(parts, {"input_ids": self.pad_id})
         if len(rows) == 1:
             found = {name: array[0] for name, array in found.items()}
         else:
@@ -188,30 +183,11 @@ class PairTokenizer:
             found["spans"] = np.array(spans, dtype=np.int64)
         return found
 
-    @property
-    def pad_id(self) -> int:
-        """The id to pad with; its value never reaches a result, but RoBERTa-like classes count positions by it."""
-        for token in ("<pad>", "[PAD]"):
-            if (found := self._tokenizer.token_to_id(token)) is not None:
-                return int(found)
-        return 0
 
-
-def _pieces(tokenizer: Tokenizer, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-    """Ids and offsets of a text without specials; a piece's leading space is not in its span."""
-    try:
-        encoding = tokenizer.encode(text, add_special_tokens=False)
-    except (TypeError, UnicodeEncodeError):  # a lone surrogate: one character each way, offsets stay right
-        encoding = tokenizer.encode(text.encode("utf-8", "replace").decode("utf-8"), add_special_tokens=False)
-    return encoding.ids, [_stripped(text, start, end) for start, end in encoding.offsets]
-
-
-def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
-    while start < end and text[start].isspace():
-        start += 1
-    while end > start and text[end - 1].isspace():
-        end -= 1
-    return start, end
+def _tokens(tokenizer: Tokenizer, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+    """Ids and offsets of a text without specials; a token's leading space is not in its span."""
+    encoding = encode(tokenizer, text)
+    return encoding.ids, [without_spaces(text, start, end) for start, end in encoding.offsets]
 
 
 def _rooms(lengths: Sequence[int], room: int) -> list[int]:

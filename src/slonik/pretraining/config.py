@@ -10,6 +10,7 @@ from slonik.core.config import Config
 from slonik.data.sequence_formats import Format
 from slonik.models.fresh.shape import FamilyName, Shape
 from slonik.pretraining.corpus import CorpusSettings
+from slonik.pretraining.denoising import PRESETS, Denoiser, SpanNoise
 from slonik.pretraining.objectives import MaskingConfig
 from slonik.text.tokenizers.training import Kind
 from slonik.train.train_config import TrackerName, TrainConfig
@@ -105,6 +106,15 @@ class PretrainConfig(Config):
     train: PretrainTraining
     held_out: HeldOutSettings = HeldOutSettings()
     seed: int = Field(0, ge=0)
+
+    @property
+    def mixture(self) -> tuple[Denoiser, ...]:
+        """The denoisers that `denoisers` names or spells out."""
+        if isinstance(self.denoisers, str):
+            return PRESETS[self.denoisers]
+        return tuple(
+            Denoiser(each.prefix, SpanNoise(each.rate, each.mean_span), each.weight) for each in self.denoisers
+        )
 
     @field_validator("version")
     @classmethod

@@ -75,6 +75,27 @@ class PreparedCorpus:
     summary: dict[str, Any]
 
 
+def check_corpus(settings: CorpusSettings) -> dict[str, str]:
+    """Look at the corpus before any work is done.
+
+    Returns:
+        File name -> SHA-256.
+
+    Raises:
+        SlonikError: no files, an empty or unreadable one, or another language.
+    """
+    if not settings.files:
+        raise SlonikError("no corpus given: name its files by --corpus FILE, or as corpus.files in the recipe")
+    documents = read_documents(settings.files, column=settings.column, border=settings.border)
+    if settings.language != "any":
+        next(iter(guard_language(documents, settings.language)))
+    local = [name for name in settings.files if not name.startswith(PREFIX)]
+    if local:
+        check_files(local)
+    hashes = {str(path): sha256_file(path) for path in (corpus_files(local) if local else [])}
+    return hashes | {name: name for name in settings.files if name.startswith(PREFIX)}
+
+
 def corpus_key(settings: CorpusSettings, tokenizer: Tokenizer) -> str:
     """Hash of everything that decides the tokens: contents of files, settings, tokenizer."""
     hashes = []
@@ -96,7 +117,7 @@ def prepare_corpus(settings: CorpusSettings, tokenizer: Tokenizer, folder: Path)
         MissingExtra: a filter's package is not installed.
     """
     key = corpus_key(settings, tokenizer)
-    ids = 1 + max(tokenizer.get_vocab().values(), default=0)  # more than there are pieces where ids have holes
+    ids = 1 + max(tokenizer.get_vocab().values(), default=0)  # more than there are tokens where ids have holes
     writer = ShardWriter(folder, key=key, vocabulary=ids, shard_tokens=settings.shard_tokens)
     if not writer.complete:
         _fill(writer, settings, tokenizer, folder)

@@ -8,8 +8,9 @@ from typing import Any
 from slonik.core.records import Record
 from slonik.models.fresh import TokenIds, build
 from slonik.models.fresh.costs import Costs, TextSize, costs
-from slonik.pretraining.batches import Vocabulary, denoisers_of, given_tokenizer, objective_of, wanted_sentinels
+from slonik.pretraining.batches import objective_of
 from slonik.pretraining.config import PretrainConfig
+from slonik.pretraining.tokenizer import Vocabulary, given_tokenizer, wanted_sentinels
 
 SUITE = "pretrain"
 _A100_FLOPS = 312e12
@@ -51,7 +52,7 @@ class RunCosts:
         return self.model.memory
 
     def lines(self) -> list[tuple[str, str]]:
-        """(what, figure) for people."""
+        """(what, value) for people."""
         model = self.model
         rows = [
             ("parameters", f"{model.parameters / 1e6:,.1f} M, {model.in_embeddings / 1e6:,.1f} M of them embeddings"),
@@ -76,7 +77,7 @@ class RunCosts:
 
     def records(self, name: str) -> list[Record]:
         """The same as records of the task `dry_run`."""
-        figures: dict[str, float | None] = {
+        metrics: dict[str, float | None] = {
             "parameters": self.model.parameters,
             "embedding_parameters": self.model.in_embeddings,
             "memory_bytes": self.memory_per_process,
@@ -84,10 +85,10 @@ class RunCosts:
             "flops_per_step": self.flops_per_step,
         }
         if self.steps is not None:
-            figures |= {"tokens": self.tokens_per_step * self.steps, "flops": self.flops_per_step * self.steps}
+            metrics |= {"tokens": self.tokens_per_step * self.steps, "flops": self.flops_per_step * self.steps}
         return [
             Record(suite=SUITE, task="dry_run", model=name, metric=metric, value=value)
-            for metric, value in figures.items()
+            for metric, value in metrics.items()
         ]
 
 
@@ -120,7 +121,7 @@ def text_size(config: PretrainConfig) -> TextSize:
         return TextSize(config.length, config.length - 1)
     if config.objective != "denoising":
         return TextSize(config.length, config.masking.rate * config.length)
-    mixture = denoisers_of(config)
+    mixture = config.mixture
     total = sum(each.weight for each in mixture)
     targets = read = 0.0
     for each in mixture:
@@ -137,7 +138,7 @@ def _ids(config: PretrainConfig) -> TokenIds:
         wanted_sentinels(config)
         return _ids_by_size(config)
     vocabulary = Vocabulary.open(given)
-    objective_of(config, vocabulary.pieces, None)
+    objective_of(config, vocabulary.facts, None)
     return vocabulary.ids
 
 

@@ -1,11 +1,17 @@
-"""T5's span corruption: spans of the text are replaced by sentinels, and the decoder writes them out.
+"""Span corruption: spans of the text are replaced by sentinels, and the decoder writes them out.
 
-Source: Raffel et al., "Exploring the Limits of Transfer Learning" (T5, 2020), section 3.1.4, and the authors' code
-(`random_spans_noise_mask`, `random_spans_helper`). For a text of L tokens, round(L r) are noise in
+Source of the noise: Raffel et al., "Exploring the Limits of Transfer Learning" (T5, 2020), section 3.1.4, and the
+authors' code (`random_spans_noise_mask`, `random_spans_helper`). For a text of L tokens, round(L r) are noise in
 max(1, round(noise / mu)) spans; the lengths of noise and of kept spans are uniform among all divisions into that many
 parts; the text begins with a kept span. Input: kept spans with a sentinel in place of each noise span, then the end
 token. Target: each sentinel followed by what it stands for, then the end token. Sentinels are counted from
 `<extra_id_0>` in the order of the text.
+
+A mixture of denoisers draws one of several kinds of noise for each text, each announced by its own prefix token, the
+first of the input. Source: Zmitrovich et al., "A Family of Pretrained Transformer Language Models for Russian" (2023),
+section on FRED-T5: <LM> (mu = L/4, r = .25), <SC1> (3, .15), <SC2> (8, .15), <SC3> (64, .15), <SC4> (3, .5),
+<SC5> (8, .5), <SC6> (64, .5). The idea and the preset `ul2`: Tay et al., "UL2" (2022), section 3.1, with the mode
+tokens [R], [S], [X]. T5's own noise is the mixture of one denoiser without a prefix.
 """
 
 from __future__ import annotations
@@ -27,7 +33,7 @@ from slonik.train.protocols import Batch, Loss
 
 @dataclass(frozen=True)
 class SpanNoise:
-    """How much of a text is noise, and in how long pieces.
+    """How much of a text is noise, and in how long spans.
 
     Attributes:
         rate: r, share of noise tokens.
@@ -118,45 +124,6 @@ def denoising_loss(model: nn.Module, batch: Batch) -> Loss:
     return Loss(output.loss, {"denoising": output.loss.detach()}, float((batch["labels"] != IGNORED).sum()))
 
 
-class SpanCorruption:
-    """The objective with one kind of noise, T5's own.
-
-    Args:
-        pieces: the vocabulary.
-        noise: how much, in how long spans.
-        input_length: tokens of a full input.
-
-    Attributes:
-        text_length: tokens of text, without specials, that make a full input; longer texts are cut into such.
-
-    Raises:
-        SlonikError: no end token, or fewer sentinels than a full input has spans.
-    """
-
-    def __init__(self, pieces: TokenFacts, noise: SpanNoise = SpanNoise(), *, input_length: int = 512) -> None:
-        self.pieces, self.noise = pieces, noise
-        self._end = pieces.need("eos", "span corruption")
-        self.text_length = noise.raw_length(input_length)
-        spans = noise.counts(self.text_length)[1]
-        if spans > len(pieces.sentinels):
-            raise SlonikError(too_few_sentinels(spans, len(pieces.sentinels)))
-
-    def corrupt(self, ids: Sequence[NDArray[np.integer]], rng: np.random.Generator) -> Batch:
-        """Texts without specials to inputs and targets; texts shorter than two tokens are left out."""
-        examples = []
-        for text in ids:
-            for start in range(0, len(text), self.text_length):
-                part = text[start : start + self.text_length]
-                if len(part) >= 2:
-                    mask = self.noise.mask(len(part), rng)
-                    examples.append(corrupt_text(part, mask, self.pieces.sentinels, self._end))
-        return denoising_batch(examples, self.pieces.pad)
-
-    def loss(self, model: nn.Module, batch: Batch) -> Loss:
-        """Mean cross-entropy in nats over the target tokens."""
-        return denoising_loss(model, batch)
-
-
 @dataclass(frozen=True)
 class Denoiser:
     """One kind of noise under one prefix.
@@ -215,7 +182,7 @@ class DenoiserMixture:
     """The objective: each text gets one denoiser, drawn by weight, and as much text as fills its input.
 
     Args:
-        pieces: the vocabulary.
+        facts: of the vocabulary.
         denoisers: the mixture.
         input_length: tokens of a full input, prefix, sentinels and end token included.
 
@@ -227,18 +194,18 @@ class DenoiserMixture:
         SlonikError: an empty mixture, a weight below 0, a prefix or sentinels that the vocabulary lacks.
     """
 
-    def __init__(self, pieces: TokenFacts, denoisers: Sequence[Denoiser] = FRED_T5, *, input_length: int = 512) -> None:
+    def __init__(self, facts: TokenFacts, denoisers: Sequence[Denoiser] = FRED_T5, *, input_length: int = 512) -> None:
         if not denoisers or min(each.weight for each in denoisers) < 0 or not sum(each.weight for each in denoisers):
             raise SlonikError("a mixture of denoisers needs at least one, with weights of 0 or more that are not all 0")
-        self.pieces, self.denoisers = pieces, tuple(denoisers)
-        self._end = pieces.need("eos", "denoising")
-        self._prefixes = [None if each.prefix is None else pieces.need_named(each.prefix) for each in denoisers]
+        self.facts, self.denoisers = facts, tuple(denoisers)
+        self._end = facts.need("eos", "denoising")
+        self._prefixes = [None if each.prefix is None else facts.need_named(each.prefix) for each in denoisers]
         self._shares = np.array([each.weight for each in denoisers]) / sum(each.weight for each in denoisers)
         self._lengths = [each.noise.raw_length(input_length - (each.prefix is not None)) for each in denoisers]
         self.text_length = max(self._lengths)
         spans = sentinels_needed(denoisers, input_length)
-        if spans > len(pieces.sentinels):
-            raise SlonikError(too_few_sentinels(spans, len(pieces.sentinels)))
+        if spans > len(facts.sentinels):
+            raise SlonikError(too_few_sentinels(spans, len(facts.sentinels)))
 
     def corrupt(self, ids: Sequence[NDArray[np.integer]], rng: np.random.Generator) -> Batch:
         """Texts without specials to inputs and targets, and `denoiser` (B,): which one each row got."""
@@ -251,14 +218,14 @@ class DenoiserMixture:
                 start += len(part)
                 examples.append(self._example(part, kind, rng))
                 drawn.append(kind)
-        batch = denoising_batch(examples, self.pieces.pad)
+        batch = denoising_batch(examples, self.facts.pad)
         return batch | {"denoiser": torch.tensor(drawn, dtype=torch.int64)}
 
     def _example(
         self, text: NDArray[np.integer], kind: int, rng: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         mask = self.denoisers[kind].noise.mask(len(text), rng)
-        inputs, target = corrupt_text(text, mask, self.pieces.sentinels, self._end)
+        inputs, target = corrupt_text(text, mask, self.facts.sentinels, self._end)
         prefix = self._prefixes[kind]
         return (inputs if prefix is None else np.concatenate([[prefix], inputs])), target
 

@@ -1,8 +1,8 @@
-"""Masked-language modelling: hide some tokens, guess them from the rest.
+"""What encoders and decoders are pretrained for: masked words, next sentences beside them, the next word.
 
-Source: Devlin et al., "BERT" (2019), section 3.1; dynamic masking (a new mask each time a text is read) from Liu et
-al., "RoBERTa" (2019), section 4.1, where BERT's own way, `copies` fixed masks per text, is the static one. How tokens
-are chosen is in `masking`. The vocabulary head runs at masked positions only. Shapes: B rows, T tokens, M masked ones.
+Texts come with their special tokens and leave as padded or packed rows; the vocabulary head runs only where something
+is asked. How masked tokens are chosen is in `slonik.train.objectives.masking`, corrupted spans are in `denoising`.
+Shapes: B rows, T tokens, M masked ones, V vocabulary.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class MaskingConfig(Config):
     """How much is masked, and how."""
 
     unit: Unit = "token"
-    """token, word (all pieces of a word together) or span (LTG-BERT)."""
+    """token, word (all tokens of a word together) or span (LTG-BERT)."""
     rate: float = Field(0.15, gt=0, lt=1)
     mask_share: float = Field(0.8, ge=0, le=1)
     """Of the chosen tokens: replaced by the mask token."""
@@ -50,10 +50,13 @@ class MaskingConfig(Config):
 
 
 class MaskedLanguageModel:
-    """The objective.
+    """Masked-language modelling: hide some tokens, guess them from the rest.
+
+    Source: Devlin et al., "BERT" (2019), section 3.1; dynamic masking (a new mask each time a text is read) from Liu et
+    al., "RoBERTa" (2019), section 4.1, where BERT's own way, `copies` fixed masks per text, is the static one.
 
     Args:
-        pieces: the vocabulary.
+        facts: of the vocabulary.
         masking: how much, and how.
         pack_to: put several texts into rows of this many tokens that do not see one another; None pads.
 
@@ -62,10 +65,10 @@ class MaskedLanguageModel:
     """
 
     def __init__(
-        self, pieces: TokenFacts, masking: MaskingConfig = MaskingConfig(), *, pack_to: int | None = None
+        self, facts: TokenFacts, masking: MaskingConfig = MaskingConfig(), *, pack_to: int | None = None
     ) -> None:
-        pieces.need("mask", "masked-language modelling")
-        self.pieces, self.masking, self.pack_to = pieces, masking, pack_to
+        facts.need("mask", "masked-language modelling")
+        self.facts, self.masking, self.pack_to = facts, masking, pack_to
 
     def corrupt(self, ids: Sequence[NDArray[np.integer]], rng: np.random.Generator) -> Batch:
         """Mask texts (specials included) and put them into rows.
@@ -79,9 +82,9 @@ class MaskedLanguageModel:
         else:
             inputs, labels = self._static(ids, rng, self.masking.copies)
         if self.pack_to is not None:
-            fill = {"input_ids": self.pieces.pad, "labels": IGNORED}
+            fill = {"input_ids": self.facts.pad, "labels": IGNORED}
             return pack_rows({"input_ids": inputs, "labels": labels}, fill, self.pack_to)
-        return pad(inputs, self.pieces.pad) | {"labels": pad(labels, IGNORED)["input_ids"]}
+        return pad(inputs, self.facts.pad) | {"labels": pad(labels, IGNORED)["input_ids"]}
 
     def mask(
         self, ids: Sequence[NDArray[np.integer]], rng: np.random.Generator
@@ -92,7 +95,7 @@ class MaskedLanguageModel:
         starts = ends - np.asarray(lengths, dtype=np.int64)
         flat = np.concatenate(ids).astype(np.int64) if len(ids) else np.zeros(0, np.int64)
         options = self.masking.model_dump(exclude={"copies"})
-        masked = mask_tokens(flat, starts, self.pieces, rng, **options)
+        masked = mask_tokens(flat, starts, self.facts, rng, **options)
         cuts = ends[:-1]
         return np.split(masked.ids, cuts), np.split(masked.labels, cuts)
 
@@ -130,23 +133,26 @@ def masked_loss(model: nn.Module, hidden: Tensor, labels: Tensor) -> Loss:
 
 
 class CausalLanguageModel:
-    """The objective.
+    """Causal language modelling: guess each token from those before it.
+
+    Source: Radford et al., "Language Models are Unsupervised Multitask Learners" (GPT-2, 2019). Texts come with their
+    own begin and end tokens; packed texts do not see one another.
 
     Args:
-        pieces: the vocabulary.
+        facts: of the vocabulary.
         pack_to: put several texts into rows of this many tokens; None pads.
     """
 
-    def __init__(self, pieces: TokenFacts, *, pack_to: int | None = None) -> None:
-        self.pieces, self.pack_to = pieces, pack_to
+    def __init__(self, facts: TokenFacts, *, pack_to: int | None = None) -> None:
+        self.facts, self.pack_to = facts, pack_to
 
     def corrupt(self, ids: Sequence[NDArray[np.integer]], rng: np.random.Generator) -> Batch:
         """Rows of texts; `labels` (B, T) is the *next* token of the same text, -100 after its last. Draws nothing."""
         following = [np.append(text[1:], IGNORED).astype(np.int64) for text in ids]
         if self.pack_to is not None:
-            fill = {"input_ids": self.pieces.pad, "labels": IGNORED}
+            fill = {"input_ids": self.facts.pad, "labels": IGNORED}
             return pack_rows({"input_ids": ids, "labels": following}, fill, self.pack_to)
-        return pad(ids, self.pieces.pad) | {"labels": pad(following, IGNORED)["input_ids"]}
+        return pad(ids, self.facts.pad) | {"labels": pad(following, IGNORED)["input_ids"]}
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """Mean cross-entropy in nats over all tokens but the first of each text."""
@@ -159,20 +165,24 @@ class CausalLanguageModel:
 
 
 class NextSentencePrediction:
-    """Masked words and next sentence: the loss is the sum of both means, as in BERT.
+    """Masked words and next sentence: does the second segment follow the first? The loss is the sum of both means.
+
+    Source: Devlin et al., "BERT" (2019), section 3.1: half of the pairs are neighbours, half take the second segment
+    from another document. Pairs are made by `slonik.data.sequence_formats`; this adds the second loss. Label 0 =
+    follows, 1 = does not, as in Transformers' BertForPreTraining.
 
     Args:
-        pieces: the vocabulary; rows are `[CLS] A [SEP] B [SEP]`.
+        facts: of the vocabulary; rows are `[CLS] A [SEP] B [SEP]`.
         masking: how words are masked.
 
     Raises:
         SlonikError: the vocabulary lacks the mask or the separator token.
     """
 
-    def __init__(self, pieces: TokenFacts, masking: MaskingConfig = MaskingConfig()) -> None:
-        self._words = MaskedLanguageModel(pieces, masking)
-        self.pieces = pieces
-        self._separator = pieces.need("sep", "next-sentence prediction")
+    def __init__(self, facts: TokenFacts, masking: MaskingConfig = MaskingConfig()) -> None:
+        self._words = MaskedLanguageModel(facts, masking)
+        self.facts = facts
+        self._separator = facts.need("sep", "next-sentence prediction")
 
     def corrupt(self, ids: Sequence[NDArray[np.integer]], rng: np.random.Generator) -> Batch:
         """As `MaskedLanguageModel.corrupt`, with token_type_ids (B, T): 1 after the first separator, 0 on padding.

@@ -25,31 +25,25 @@ from slonik.core.run import Steps
 from slonik.evaluation.statistics import Ratio, interval, replicates, value_of
 from slonik.models.checkpoint_files import read_tensors
 from slonik.models.fresh import build
+from slonik.models.generation import TextGenerator
 from slonik.models.loading import quiet_transformers
 from slonik.models.sampling import SamplingConfig
-from slonik.models.text_generator import TextGenerator
-from slonik.pretraining.batches import (
-    Vocabulary,
-    check_corpus,
-    given_tokenizer,
-    loader_of,
-    make_tokenizer,
-    objective_of,
-    pack_length,
-    sequences_of,
-    wanted_sentinels,
-)
-from slonik.pretraining.bits_per_byte import TextBits
+from slonik.pretraining.batches import loader_of, objective_of, pack_length, sequences_of
+from slonik.pretraining.bits_per_byte import HeldOutBits, TextBits
 from slonik.pretraining.config import PretrainConfig
-from slonik.pretraining.corpus import PreparedCorpus, corpus_key, prepare_corpus
+from slonik.pretraining.corpus import PreparedCorpus, check_corpus, corpus_key, prepare_corpus
 from slonik.pretraining.costs import SUITE, run_costs
-from slonik.pretraining.held_out import HeldOut
+from slonik.pretraining.tokenizer import Vocabulary, given_tokenizer, make_tokenizer, wanted_sentinels
 from slonik.text.sentence_config import SentenceConfig
 from slonik.text.tokenizing import write_tokenizer
 from slonik.train.checkpoints import load_weights, read_checkpoint
 from slonik.train.loop import Sample, run
 from slonik.train.processes import Processes
 from slonik.train.run_state import RunSummary
+
+COMMAND = "pretrain"
+_RECIPE = "recipe"
+_WRITERS = ("gpt2", "t5", "fred-t5")
 
 T = TypeVar("T")
 
@@ -93,7 +87,7 @@ class _Pretraining:
         self.vocabulary = Vocabulary.open(self._tokenizer_folder())
         self.model = build(config.model, self.vocabulary.ids, seed=config.seed)
         self.pack_to = pack_length(config, self.model)
-        self.objective = objective_of(config, self.vocabulary.pieces, self.pack_to)
+        self.objective = objective_of(config, self.vocabulary.facts, self.pack_to)
         corpus = self._corpus()
         texts = [document.text for document in corpus.held_out][: config.held_out.documents]
         if len(texts) < 2:
@@ -101,7 +95,9 @@ class _Pretraining:
                 f"the corpus leaves {len(texts)} held-out documents, at least 2 are needed to measure on: give more "
                 "documents, or raise corpus.held_out_share"
             )
-        self.held_out = HeldOut(config, self.vocabulary, texts)
+        objective = "mlm" if config.objective == "nsp" else config.objective
+        denoisers = config.mixture if objective == "denoising" else ()
+        self.held_out = HeldOutBits(texts, objective, max_length=config.length, denoisers=denoisers)
         sequences = sequences_of(config, corpus.train, self.vocabulary, self.objective)
         self.loader = loader_of(config, sequences, self.objective, self.pack_to)
         steps.announce(f"{corpus.train.token_count:,} tokens in {len(sequences.table(0)):,} sequences")
@@ -115,7 +111,7 @@ class _Pretraining:
         self.steps.announce(f"training {costs.model.parameters / 1e6:,.1f} M parameters in {scratch}")
         summary = run(
             self.model, self.objective, self.loader, config.train.model_copy(update={"seed": config.seed}), scratch,
-            evaluate=self.held_out, sample=self._sampler(), flops_per_token=costs.flops_per_token,
+            evaluate=self._evaluate, sample=self._sampler(), flops_per_token=costs.flops_per_token,
             identity={"recipe": sha256_json(decides)},
         )  # fmt: skip
         result = self._write(summary, out) if processes.main else Pretrained(out, [], {})
@@ -150,6 +146,12 @@ class _Pretraining:
         self.processes.wait()
         return work() if found is None else found
 
+    def _measure(self, model: nn.Module) -> TextBits:
+        return self.held_out.measure(model, self.vocabulary.tokenizer, self.vocabulary.facts)
+
+    def _evaluate(self, model: nn.Module) -> dict[str, float]:
+        return {"bits_per_byte": self._measure(model).per_byte}
+
     def _sampler(self) -> Sample | None:
         settings = self.config.held_out
         if not settings.prompts or self.config.objective not in ("clm", "denoising"):
@@ -169,7 +171,7 @@ class _Pretraining:
         model = build(config.model, self.vocabulary.ids, seed=config.seed)
         load_weights(model, read_checkpoint(folder).tensors["model"], folder)
         model.to(self.processes.device)  # type: ignore[arg-type]
-        records = _records(self.held_out.measure(model), out.name, config.seed)
+        records = _records(self._measure(model), out.name, config.seed)
         figures = {
             "steps": summary.step, "tokens": summary.tokens, "loss": round(summary.loss, 4),
             "best_step": summary.best.step if summary.best else summary.step, "processes": self.processes.world,
@@ -193,11 +195,6 @@ def _records(bits: TextBits, name: str, seed: int) -> list[Record]:
             high=found.high, n=len(bits.bits), seed=seed,
         )
     ]  # fmt: skip
-
-
-COMMAND = "pretrain"
-_RECIPE = "recipe"
-_WRITERS = ("gpt2", "t5", "fred-t5")
 
 
 def recipe_hash(config: PretrainConfig) -> str:

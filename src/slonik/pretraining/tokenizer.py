@@ -1,10 +1,12 @@
-"""Train a tokenizer on a corpus, write it as a folder, and measure it beside others on kinds of text."""
+"""Tokenizers trained on a corpus: `slonik tokenizer train`, and the vocabulary of a pretraining run."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 from tokenizers import Tokenizer
@@ -15,12 +17,20 @@ from slonik.core.files import new_folder
 from slonik.core.hashing import sha256_file
 from slonik.core.passport import Passport, Step
 from slonik.core.records import Record
+from slonik.data.cleaning import normalise_text
+from slonik.data.documents import read_documents
 from slonik.data.readers import corpus_files, read_texts
-from slonik.data.sampling import Sample, sample, set_aside
+from slonik.data.sampling import Sample, is_held_out, sample, set_aside
+from slonik.models.fresh import TokenIds
 from slonik.models.kinds import resolve
+from slonik.pretraining.config import PretrainConfig
+from slonik.pretraining.corpus import CorpusSettings
+from slonik.pretraining.denoising import sentinels_needed
+from slonik.text.tokenizers.families import DEFAULT_SENTINELS
 from slonik.text.tokenizers.fertility import Fit, fit_records, measure_fit
-from slonik.text.tokenizers.training import TrainConfig, Trained, train
-from slonik.text.tokenizing import load_tokenizer, write_tokenizer
+from slonik.text.tokenizers.token_facts import TokenFacts, token_facts
+from slonik.text.tokenizers.training import Log, TrainConfig, Trained, train
+from slonik.text.tokenizing import load_tokenizer, special_names, write_tokenizer
 
 #: Texts of each kind that tokenizers are measured on, at most.
 MEASURED_TEXTS = 5_000
@@ -56,7 +66,7 @@ def train_tokenizer(
 ) -> tuple[Trained, dict[str, dict[str, Fit]], list[Record]]:
     """Train, measure, write; returns the tokenizer, its and the others' fit to each kind of text, and records.
 
-    Everything that can be wrong with the wishes is found before training starts.
+    Everything that can be wrong with the recipe is found before training starts.
     Raises SlonikError for that, for an empty corpus, and for what `training.train` raises.
     """
     out = Path(recipe.out)
@@ -96,3 +106,94 @@ def _open(name: str) -> Tokenizer:
     """A tokenizer by the path of its file, or as part of a model."""
     path = Path(name)
     return load_tokenizer(path if path.is_file() else resolve(name))
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A tokenizer and what others must know of it.
+
+    Attributes:
+        tokenizer: the raw one. names: special tokens by role. facts: of its ids.
+    """
+
+    tokenizer: Tokenizer
+    names: dict[str, str]
+    facts: TokenFacts
+
+    @classmethod
+    def open(cls, folder: Path) -> Vocabulary:
+        """The vocabulary of a folder.
+
+        Raises:
+            SlonikError: no tokenizer there.
+        """
+        tokenizer, names = load_tokenizer(folder), special_names(folder)
+        return cls(tokenizer, names, token_facts(tokenizer, names))
+
+    @property
+    def ids(self) -> TokenIds:
+        """What a model's config says of it."""
+        known = self.facts
+        return TokenIds(known.size, known.pad, known.bos, known.eos, known.cls, known.sep, known.mask)
+
+
+def given_tokenizer(config: PretrainConfig) -> Path | None:
+    """The folder of the tokenizer that the recipe names; None = one is to be trained."""
+    return resolve(config.tokenizer.given) if config.tokenizer.given else None
+
+
+def make_tokenizer(config: PretrainConfig, folder: Path, log: Log = lambda line: None) -> Mapping[str, Any]:
+    """Train the recipe's tokenizer on its corpus, held-out documents left out, and write it into `folder`.
+
+    Args:
+        log: is told what `tokenizers.training.train` decided.
+
+    Raises:
+        SlonikError: what `tokenizers.training.train` raises.
+    """
+    wanted = config.tokenizer
+    training = TrainConfig(
+        kind=wanted.kind, vocab_size=wanted.vocab_size, min_frequency=wanted.min_frequency,
+        lowercase=wanted.lowercase, family=config.model.family, sentinels=wanted_sentinels(config),
+        extra_specials=_special_tokens(config),
+    )  # fmt: skip
+    trained = train(training, _training_texts(config.corpus), log=log)
+    specials = trained.specials
+    write_tokenizer(
+        trained.tokenizer, folder, names=specials.roles, types=specials.type_ids, max_length=config.model.max_length
+    )
+    return {"pieces": trained.tokenizer.get_vocab_size(), "min_frequency": trained.min_frequency}
+
+
+def wanted_sentinels(config: PretrainConfig) -> int | None:
+    """Sentinels of the tokenizer to train: the recipe's; else T5's 100, or more where the denoisers need more.
+
+    Raises:
+        SlonikError: the recipe's are fewer than a text has spans.
+    """
+    given = config.tokenizer.sentinels
+    if config.objective != "denoising":
+        return given
+    needed = sentinels_needed(config.mixture, config.length)
+    if given is not None and given < needed:
+        raise SlonikError(
+            f"{needed} spans per text need as many sentinels, and tokenizer.sentinels is {given}: raise it or leave "
+            "it out, or give shorter inputs or longer spans"
+        )
+    return given or max(DEFAULT_SENTINELS, needed)
+
+
+def _special_tokens(config: PretrainConfig) -> tuple[str, ...]:
+    """The recipe's own, and prefixes that the family does not bring."""
+    prefixes = [each.prefix for each in config.mixture if each.prefix] if config.objective == "denoising" else []
+    known = TrainConfig(kind=config.tokenizer.kind, family=config.model.family).specials().first
+    wanted = dict.fromkeys((*prefixes, *config.tokenizer.special_tokens))
+    return tuple(token for token in wanted if token not in known)
+
+
+def _training_texts(settings: CorpusSettings) -> Iterator[str]:
+    documents = read_documents(settings.files, column=settings.column, border=settings.border)
+    for document in documents:
+        text = normalise_text(document.text)
+        if text and not is_held_out(text, settings.held_out_share):
+            yield text

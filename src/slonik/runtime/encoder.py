@@ -12,6 +12,7 @@ Shapes: N texts, B texts of a batch, T tokens, D dimensions.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -21,14 +22,14 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from slonik.core.errors import SlonikError
+from slonik.core.hashing import sha256_file, sha256_json, sha256_texts
 from slonik.core.progress import progress_bar
 from slonik.core.protocols import FloatArray, TokenVectors
-from slonik.runtime.buffers import Buffers
 from slonik.runtime.parallel import in_threads
-from slonik.runtime.sentence import SentenceSettings
 from slonik.runtime.session import available_threads, choose_file, open_session, read_metadata
-from slonik.text import token_ids as tokenizing
-from slonik.text.batching import token_budget_batches, windows
+from slonik.text.batching import pad_ids, token_budget_batches
+from slonik.text.sentence_config import SentenceConfig
+from slonik.text.tokenizing import TextRows, load_tokenizer, pad_id, read_object
 
 T = TypeVar("T")
 LongTexts = Literal["windows", "truncate"]
@@ -66,8 +67,8 @@ def load(
     )  # before the tokenizer, which then reuses what reading the file freed
     return OnnxEncoder(
         session,
-        tokenizing.load_tokenizer(root),
-        SentenceSettings.read(root),
+        load_tokenizer(root),
+        SentenceConfig.read(root),
         name=str(folder),
         source=root,
         file=path,
@@ -89,13 +90,14 @@ class OnnxEncoder:
         long_texts: "windows" or "truncate".
         batch_tokens: tokens of one padded batch, where texts are run together.
         dimension: D of the vectors.
+        pad_id: id of the padding token.
     """
 
     def __init__(
         self,
         session: onnxruntime.InferenceSession,
         tokenizer: Tokenizer,
-        sentence: SentenceSettings,
+        sentence: SentenceConfig,
         *,
         name: str,
         source: Path,
@@ -114,14 +116,13 @@ class OnnxEncoder:
         self.long_texts: LongTexts = long_texts
         self.batch_tokens = batch_tokens
         self.metadata = read_metadata(session)
-        self._template = tokenizing.Template.of(tokenizer)
-        self._pad = tokenizing.pad_id(source, tokenizer)
+        self.pad_id = pad_id(tokenizer, config_id=read_object(source / "config.json").get("pad_token_id"))
+        self._rows = TextRows(tokenizer, self.pad_id)
         self._inputs = {item.name for item in session.get_inputs()}
         outputs = {item.name: item for item in session.get_outputs()}
         self._hidden = next(iter(outputs))
         self._has_vectors = "sentence_embedding" in outputs
         self.dimension = int(outputs[self._hidden].shape[-1])
-        self._buffers = Buffers(self._pad)
 
     @property
     def poolings(self) -> tuple[str, ...]:
@@ -184,7 +185,7 @@ class OnnxEncoder:
         _refuse_one_string(texts)
         rows, offsets, special = [], [], []
         for text in texts:
-            ids, spans, flags = self._spans(text, prefix)
+            ids, spans, flags = self._rows.with_offsets(text, prefix, self.max_length)
             rows.append(ids)
             offsets.append(spans)
             special.append(flags)
@@ -201,19 +202,14 @@ class OnnxEncoder:
         """Token ids of each text, specials included, cut at `max_length` unless `whole`."""
         _refuse_one_string(texts)
         start = self.sentence.prefix(prefix)
-        content = tokenizing.content_ids(
-            self.tokenizer, [start + text for text in texts] if start else texts, threads=self.threads
-        )
-        room = None if whole else max(1, (max_length or self.max_length) - self._template.size)
-        head, tail = self._template.head, self._template.tail
-        return [[*head, *ids[:room], *tail] or [self._pad] for ids in content]
+        length = None if whole else max_length or self.max_length
+        return self._rows.rows([start + text for text in texts] if start else texts, length, threads=self.threads)
 
     def describe(self) -> dict[str, Any]:
         """Facts: what the exporter wrote about the model, the file, its bytes, precision and poolings."""
-        files = [self.file, *sorted(self.file.parent.glob(f"{self.file.name}[._]data*"))]
         facts: dict[str, Any] = dict(self.metadata.get("facts", {}))
         facts |= {"name": self.name, "dimension": self.dimension, "max_length": self.max_length}
-        facts |= {"file": self.file.name, "bytes": sum(path.stat().st_size for path in files)}
+        facts |= {"file": self.file.name, "bytes": sum(path.stat().st_size for path in self._files())}
         facts |= {"precision": self.metadata.get("precision", "unknown"), "threads": self.threads}
         facts |= {"pooling": self.sentence.pooling, "normalize": self.sentence.normalize, "poolings": self.poolings}
         facts |= {"prefixes": dict(self.sentence.prefixes), "default_prefix": self.sentence.default_prefix}
@@ -222,14 +218,23 @@ class OnnxEncoder:
 
     def weights_hash(self) -> str:
         """sha256 of the ONNX file (and of its external data)."""
-        from slonik.core.hashing import sha256_file, sha256_texts
-
-        files = [self.file, *sorted(self.file.parent.glob(f"{self.file.name}[._]data*"))]
+        files = self._files()
         return sha256_file(files[0]) if len(files) == 1 else sha256_texts(sha256_file(path) for path in files)
+
+    def identity(self) -> str:
+        """sha256 of everything that decides the vectors: files, tokenizer, sentence settings, long texts."""
+        parts = {"weights": self.weights_hash(), "tokenizer": self.tokenizer.to_str(), "pad_id": self.pad_id}
+        return sha256_json({**parts, "sentence": asdict(self.sentence), "long_texts": self.long_texts})
+
+    def _files(self) -> list[Path]:
+        """The ONNX file, and those of its external data."""
+        return [self.file, *sorted(self.file.parent.glob(f"{self.file.name}[._]data*"))]
 
     def _pooled(self, ids: Sequence[Sequence[int]], poolings: Sequence[str]) -> dict[str, FloatArray]:
         """Raw pooled vectors, windows of long texts averaged by token count."""
-        rows, owners, shares = self._windows(ids)
+        head, tail = len(self._rows.template.head), len(self._rows.template.tail)
+        contents = [row[head : len(row) - tail] for row in ids]
+        rows, owners, shares = self._rows.windows(contents, self.max_length, first_only=self.long_texts == "truncate")
         totals = {kind: np.zeros((len(ids), self.dimension), dtype=np.float32) for kind in poolings}
         names = [self._hidden] + (["sentence_embedding"] if "pooler" in poolings else [])
 
@@ -241,60 +246,22 @@ class OnnxEncoder:
                 np.add.at(totals[kind], owners[batch], vectors[kind] * shares[batch, None])
         return totals
 
-    def _windows(
-        self, ids: Sequence[Sequence[int]]
-    ) -> tuple[list[Sequence[int]], NDArray[np.int64], NDArray[np.float32]]:
-        """Rows that fit, the text that each row belongs to, and its share of that text."""
-        head, tail = self._template.head, self._template.tail
-        room = max(1, self.max_length - self._template.size)
-        rows: list[Sequence[int]] = []
-        owners: list[int] = []
-        shares: list[float] = []
-        for owner, row in enumerate(ids):
-            content = row[len(head) : len(row) - len(tail)]
-            cuts = windows(len(content), room) if len(row) > self.max_length else []
-            if not cuts:
-                rows.append(row)
-                owners.append(owner)
-                shares.append(1.0)
-                continue
-            for start, end in cuts if self.long_texts == "windows" else [(0, room)]:
-                rows.append([*head, *content[start:end], *tail])
-                owners.append(owner)
-                shares.append((end - start) / len(content) if self.long_texts == "windows" else 1.0)
-        return rows, np.array(owners, dtype=np.int64), np.array(shares, dtype=np.float32)
-
-    def _spans(self, text: str, prefix: str) -> tuple[list[int], NDArray[np.int64], NDArray[np.bool_]]:
-        room = max(1, self.max_length - self._template.size)
-        head, tail = self._template.head, self._template.tail
-        encoding = tokenizing.encode(self.tokenizer, prefix + text)
-        marks = encoding.offsets[:room]
-        spans = [tokenizing.span(text, start - len(prefix), end - len(prefix)) for start, end in marks]
-        outside = [bool(prefix) and end <= len(prefix) for _, end in marks]
-        ids = [*head, *encoding.ids[:room], *tail] or [self._pad]
-        ends = [(0, 0)] * max(len(tail), len(ids) - len(head) - len(spans))
-        offsets = np.array([(0, 0)] * len(head) + spans + ends, dtype=np.int64).reshape(-1, 2)
-        return ids, offsets, np.array([True] * len(head) + outside + [True] * len(ends), dtype=np.bool_)
-
     def _passes(
         self,
         rows: Sequence[Sequence[int]],
         names: list[str],
         take: Callable[[list[NDArray[Any]], NDArray[np.int64]], T],
     ) -> Iterator[tuple[NDArray[np.int64], T]]:
-        """Run the session over `rows`; yields row indices and take(the named outputs, mask (B, T)) of each batch.
-
-        `take` runs in the thread of the batch, while its mask is valid.
-        """
+        """Run the session over `rows`; yields row indices and take(the named outputs, mask (B, T)) of each batch."""
         batches = token_budget_batches(
             [len(row) for row in rows], self.batch_tokens, max_texts=1 if self.alone else _MOST_TEXTS
         )
 
         def run(batch: NDArray[np.int64]) -> T:
-            ids, mask = self._buffers.fill(rows, batch)
+            ids, mask = pad_ids([rows[index] for index in batch], self.pad_id)
             feed = {"input_ids": ids, "attention_mask": mask}
             if "token_type_ids" in self._inputs:
-                feed["token_type_ids"] = self._buffers.zeros(ids.shape)
+                feed["token_type_ids"] = np.zeros_like(ids)
             return take(self.session.run(names, feed), mask)
 
         results = in_threads(run, batches, self.threads if len(batches) > self.threads else 1)

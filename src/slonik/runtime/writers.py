@@ -14,9 +14,8 @@ from typing import Any, BinaryIO, Protocol, TextIO
 
 import numpy as np
 
-from slonik.core.atomic import sweep, temporary_beside
-from slonik.core.errors import MissingExtra, SlonikError, disk_error
-from slonik.core.lookup import lookup
+from slonik.core.errors import MissingExtra, SlonikError, disk_error, lookup
+from slonik.core.files import sweep, temporary_beside
 from slonik.core.protocols import FloatArray
 
 _NPY_HEADER_BYTES = 128

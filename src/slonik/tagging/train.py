@@ -37,7 +37,7 @@ from slonik.tagging.models.word_features import WordFeatures, frequent_character
 from slonik.tagging.models.word_table import navec_table
 from slonik.tagging.objective import NO_LABEL, TaggingObjective
 from slonik.tagging.teacher import soft_labels
-from slonik.train.example_loader import ExampleLoader, PadFields
+from slonik.train.loaders import PadFields, example_loader
 from slonik.train.loop import run
 from slonik.train.protocols import Batch
 from slonik.train.run_state import RunSummary
@@ -122,7 +122,7 @@ def train_tagger(
     examples = training_examples(tagger, system.lesson, material)
     if isinstance(tagger.features, WordFeatures):
         tagger.features.pin()
-    loader = ExampleLoader(
+    loader = example_loader(
         examples, _collate(tagger), max_texts=tuning.batch_texts, max_tokens=tuning.batch_tokens, seed=seed
     )
     lesson = system.lesson

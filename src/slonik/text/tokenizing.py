@@ -1,25 +1,38 @@
-"""Texts to token ids with the raw `tokenizers` library, and the tokenizer files of a checkpoint.
+"""Texts to token ids with the raw `tokenizers` library: a folder's tokenizer, its special tokens, rows for a model.
 
-No Hugging Face wrapper stands in the hot path: it costs three times the tokenisation itself. Truncation is done
-here on lists of ids, because the library's own truncation is a mutable setting of the shared tokenizer.
+No Hugging Face wrapper stands in the hot path: it costs three times the tokenisation itself. Truncation is done here on
+lists of ids, because the library's own truncation is a mutable setting of the shared tokenizer. Needs no torch; how
+rows become arrays is `batching`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from slonik.core.atomic import write_json
 from slonik.core.errors import SlonikError
-from slonik.models.checkpoint_files import read_json
+from slonik.core.files import write_json, write_text
+from slonik.text.batching import windows
 
+#: The usual spellings of special tokens by their role, the likeliest first.
+USUAL_NAMES: dict[str, tuple[str, ...]] = {
+    "pad": ("<pad>", "[PAD]", "<|pad|>", "<|padding|>"),
+    "mask": ("<mask>", "[MASK]"),
+    "bos": ("<s>", "[CLS]", "<|endoftext|>"),
+    "eos": ("</s>", "[SEP]", "<|endoftext|>"),
+    "cls": ("[CLS]", "<s>"),
+    "sep": ("[SEP]", "</s>"),
+    "unk": ("<unk>", "[UNK]"),
+}
 _OLDER_FILES = ("vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spm.model", "spiece.model", "tokenizer.model")
-_SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+_BATCH = 32  # from here on the library's own threads are worth their start
 
 
 @dataclass(frozen=True)
@@ -44,21 +57,63 @@ def template_of(tokenizer: Tokenizer) -> Template:
     return Template(tuple(encoding.ids[: inside[0]]), tuple(encoding.ids[inside[-1] + 1 :]))
 
 
-def content_ids(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+def load_tokenizer(place: Path) -> Tokenizer:
+    """The raw tokenizer of a folder or of a tokenizer.json, its own padding and truncation switched off.
+
+    In a folder without tokenizer.json the older files (vocab.txt, SentencePiece) are converted by transformers.
+
+    Raises:
+        SlonikError: there is no tokenizer, or it is damaged.
+    """
+    path = place / "tokenizer.json" if place.is_dir() else place
+    if path.is_file():
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the Rust library raises plain Exception
+            raise SlonikError(f"{path} is damaged ({error}): fetch, save or export the checkpoint again") from None
+    elif place.is_dir():
+        tokenizer = _convert_tokenizer(place)
+    else:
+        raise SlonikError(f"there is no tokenizer {place}: give a folder that holds a tokenizer.json")
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def _convert_tokenizer(folder: Path) -> Tokenizer:
+    if not any((folder / name).is_file() for name in _OLDER_FILES):
+        # transformers would make an empty tokenizer of nothing
+        raise SlonikError(
+            f"{folder} has no tokenizer.json (nor {', '.join(_OLDER_FILES)}): copy it from the checkpoint, or fetch "
+            "the checkpoint again"
+        )
+    try:
+        from transformers import AutoTokenizer
+
+        wrapper = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        raw = wrapper.backend_tokenizer
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise SlonikError(f"{folder} has no tokenizer.json, and none can be made of its files: {reason}") from None
+    return Tokenizer.from_str(raw.to_str())
+
+
+def content_ids(tokenizer: Tokenizer, texts: Sequence[str], *, threads: int | None = None) -> list[list[int]]:
     """Ids of each text without specials, not truncated.
 
-    One torch thread means one thread here too: the library would otherwise take every core.
+    Args:
+        threads: 1 keeps to the caller's thread; with more, or None, the library takes as many as it likes.
     """
-    if len(texts) == 1 or torch.get_num_threads() == 1:
-        return [_encode(tokenizer, text).ids for text in texts]
+    if threads == 1 or len(texts) < _BATCH:
+        return [encode(tokenizer, text).ids for text in texts]
     try:
-        batch = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
     except (TypeError, UnicodeEncodeError):  # a lone surrogate somewhere: find it text by text
-        batch = [_encode(tokenizer, text) for text in texts]
-    return [encoding.ids for encoding in batch]
+        return [encode(tokenizer, text).ids for text in texts]
 
 
-def _encode(tokenizer: Tokenizer, text: str) -> Encoding:
+def encode(tokenizer: Tokenizer, text: str) -> Encoding:
+    """One text without specials; lone surrogates become question marks, so offsets stay right."""
     try:
         return tokenizer.encode(text, add_special_tokens=False)
     except (TypeError, UnicodeEncodeError):
@@ -67,25 +122,146 @@ def _encode(tokenizer: Tokenizer, text: str) -> Encoding:
         return tokenizer.encode(text.encode("utf-8", "replace").decode("utf-8"), add_special_tokens=False)
 
 
-def load_tokenizer(folder: Path) -> Tokenizer:
-    """The raw tokenizer of a checkpoint folder, its own padding and truncation switched off.
+def without_spaces(text: str, start: int, end: int) -> tuple[int, int]:
+    """A token's span inside `text` without surrounding spaces; (0, 0) for one that lies before the text."""
+    start, end = max(start, 0), max(end, 0)
+    if end == 0:
+        return 0, 0
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    return start, end
 
-    Without tokenizer.json the older files (vocab.txt, SentencePiece) are converted by transformers.
+
+class TextRows:
+    """Rows of ids as a model reads them: specials around each text, cut to a length or into windows.
+
+    A text without any token and a template without specials give one padding token: a model must be given something.
+
+    Args:
+        tokenizer: raw; it must neither pad nor truncate.
+        pad_id: as the function `pad_id` says.
+
+    Attributes:
+        template: the specials around one text.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, pad_id: int) -> None:
+        self.tokenizer, self.pad_id = tokenizer, pad_id
+        self.template = template_of(tokenizer)
+
+    def rows(self, texts: Sequence[str], max_length: int | None, *, threads: int | None) -> list[list[int]]:
+        """Ids of each text, specials included, cut at `max_length` (the last special is kept); None = whole."""
+        room = None if max_length is None else self._room(max_length)
+        return [self._row(ids[:room]) for ids in content_ids(self.tokenizer, texts, threads=threads)]
+
+    def windows(
+        self, contents: Iterable[Sequence[int]], max_length: int, *, first_only: bool = False
+    ) -> tuple[list[list[int]], NDArray[np.int64], NDArray[np.float32]]:
+        """Rows of at most `max_length` ids that cover each text.
+
+        Args:
+            contents: ids of each text without specials.
+            first_only: keep a text's first window alone, as if that were all of it.
+
+        Returns:
+            The R rows, the text that each belongs to (R,), and its share of that text's tokens (R,).
+        """
+        room = self._room(max_length)
+        rows: list[list[int]] = []
+        owners, shares = [], []
+        for owner, ids in enumerate(contents):
+            for start, end in [(0, min(room, len(ids)))] if first_only else windows(len(ids), room):
+                rows.append(self._row(ids[start:end]))
+                owners.append(owner)
+                shares.append((end - start) / len(ids) if len(ids) and not first_only else 1.0)
+        return rows, np.array(owners, dtype=np.int64), np.array(shares, dtype=np.float32)
+
+    def with_offsets(
+        self, text: str, prefix: str, max_length: int
+    ) -> tuple[list[int], NDArray[np.int64], NDArray[np.bool_]]:
+        """The row of `prefix + text`, cut at `max_length`, and where its tokens stand in the text.
+
+        Returns:
+            T ids, offsets (T, 2) in characters of the text without surrounding spaces, and (T,) whether a token is a
+            special one or of the prefix; both of these have the offsets (0, 0).
+        """
+        encoding = encode(self.tokenizer, prefix + text)
+        marks = encoding.offsets[: self._room(max_length)]
+        ids = self._row(encoding.ids[: len(marks)])
+        offsets = np.zeros((len(ids), 2), dtype=np.int64)
+        special = np.ones(len(ids), dtype=np.bool_)
+        for place, (start, end) in enumerate(marks, start=len(self.template.head)):
+            offsets[place] = without_spaces(text, start - len(prefix), end - len(prefix))
+            special[place] = bool(prefix) and end <= len(prefix)
+        return ids, offsets, special
+
+    def _room(self, max_length: int) -> int:
+        return max(1, max_length - self.template.size)
+
+    def _row(self, ids: Sequence[int]) -> list[int]:
+        return [*self.template.head, *ids, *self.template.tail] or [self.pad_id]
+
+
+def special_id(tokenizer: Tokenizer, role: str, names: Mapping[str, str] | None = None) -> int | None:
+    """The id of the special token with a role, None where the vocabulary has none.
+
+    Args:
+        role: a key of USUAL_NAMES.
+        names: tokens by role ("pad_token" -> "<pad>"), as `special_names` gives them: looked for before the usual ones.
+    """
+    for token in ((names or {}).get(f"{role}_token"), *USUAL_NAMES[role]):
+        if token is not None and (found := tokenizer.token_to_id(token)) is not None:
+            return int(found)
+    return None
+
+
+def pad_id(tokenizer: Tokenizer, *, config_id: int | None = None, names: Mapping[str, str] | None = None) -> int:
+    """The id to pad with, 0 where nothing says one: its value never reaches a result, as padding is masked.
+
+    Args:
+        config_id: `pad_token_id` of the model's config. It comes first, because RoBERTa-like models count positions
+            by it.
+        names: as in `special_id`.
+    """
+    if config_id is not None and config_id >= 0:
+        return int(config_id)
+    return special_id(tokenizer, "pad", names) or 0
+
+
+def special_names(folder: Path | None) -> dict[str, str]:
+    """Names of special tokens ("pad_token" -> "<pad>") from tokenizer_config.json; empty where there is none.
 
     Raises:
-        SlonikError: there is no tokenizer, or it is damaged.
+        SlonikError: a file is damaged.
     """
-    path = folder / "tokenizer.json"
-    if path.is_file():
-        try:
-            tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # the Rust library raises plain Exception
-            raise SlonikError(f"{path} is damaged ({error}): fetch or save the checkpoint again") from None
-    else:
-        tokenizer = _convert_tokenizer(folder)
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return tokenizer
+    names: dict[str, str] = {}
+    for file in ("special_tokens_map.json", "tokenizer_config.json"):
+        content = read_object(folder / file) if folder is not None else {}
+        for role in USUAL_NAMES:
+            value = content.get(f"{role}_token")
+            value = value.get("content") if isinstance(value, dict) else value
+            if isinstance(value, str):
+                names[f"{role}_token"] = value
+    return names
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file, empty where there is no file.
+
+    Raises:
+        SlonikError: the file is damaged.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise SlonikError(f"{path} is not readable JSON ({error}): fetch or export the checkpoint again") from None
+    if not isinstance(content, dict):
+        raise SlonikError(f"{path} holds no JSON object: fetch or export the checkpoint again")
+    return content
 
 
 def check_vocabulary(tokenizer: Tokenizer, rows: int, where: str) -> None:
@@ -97,52 +273,24 @@ def check_vocabulary(tokenizer: Tokenizer, rows: int, where: str) -> None:
     size = tokenizer.get_vocab_size()
     if size > rows or tokenizer.id_to_token(rows) is not None:
         raise SlonikError(
-            f"the tokenizer of {where} has {size} pieces but the embedding table has {rows} rows: "
+            f"the tokenizer of {where} has {size} tokens but the embedding table has {rows} rows: "
             "they do not belong together; use the tokenizer.json that was saved with these weights"
         )
 
 
-def read_special_names(folder: Path | None) -> dict[str, str]:
-    """Names of special tokens ("pad_token" -> "<pad>") from tokenizer_config.json; empty where there is none."""
-    names: dict[str, str] = {}
-    for file in ("special_tokens_map.json", "tokenizer_config.json"):
-        if folder is None or not (folder / file).is_file():
-            continue
-        content = read_json(folder / file)
-        for key in _SPECIAL_NAMES:
-            value = content.get(key)
-            value = value.get("content") if isinstance(value, dict) else value
-            if isinstance(value, str):
-                names[key] = value
-    return names
-
-
-def write_tokenizer(tokenizer: Tokenizer, folder: Path, *, names: dict[str, str], max_length: int, types: bool) -> None:
-    """Write tokenizer.json, and a tokenizer_config.json that plain AutoTokenizer reads.
+def write_tokenizer(
+    tokenizer: Tokenizer, folder: Path, *, names: Mapping[str, str], max_length: int = 512, types: bool = False
+) -> None:
+    """Write tokenizer.json, and a tokenizer_config.json that plain AutoTokenizer reads, into a folder that is there.
 
     Args:
         names: special tokens by role; those that the vocabulary lacks are left out.
         max_length: tokens per text.
         types: whether the model takes token type ids.
     """
-    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
-    inputs = ["input_ids", "token_type_ids", "attention_mask"] if types else ["input_ids", "attention_mask"]
+    write_text(folder / "tokenizer.json", tokenizer.to_str(pretty=False))
     content: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": max_length}
-    content["model_input_names"] = inputs
+    content["model_input_names"] = ["input_ids", *["token_type_ids"] * types, "attention_mask"]
+    content["clean_up_tokenization_spaces"] = False  # the raw tokenizer cleans nothing up either
     content |= {role: token for role, token in names.items() if tokenizer.token_to_id(token) is not None}
     write_json(folder / "tokenizer_config.json", content)
-
-
-def _convert_tokenizer(folder: Path) -> Tokenizer:
-    from transformers import AutoTokenizer
-
-    if not any((folder / name).is_file() for name in _OLDER_FILES):
-        # transformers would make an empty tokenizer of nothing
-        raise SlonikError(f"{folder} has no tokenizer.json (nor {', '.join(_OLDER_FILES)}): fetch the checkpoint again")
-    try:
-        wrapper = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        raw = wrapper.backend_tokenizer
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise SlonikError(f"{folder} has no tokenizer.json, and none can be made of its files: {reason}") from None
-    return Tokenizer.from_str(raw.to_str())

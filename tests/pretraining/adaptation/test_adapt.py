@@ -18,12 +18,13 @@ from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.core.records import read_records
 from slonik.models import load
-from slonik.models.language_model import load_language_model
+from slonik.models.language_model import LanguageModel, load_language_model
 from slonik.pretraining.adaptation.adapt import Adaptation, run_adapt
 from slonik.pretraining.adaptation.config import AdaptConfig
-from slonik.pretraining.bits_per_byte import BitsPerByte, masked_words
+from slonik.pretraining.bits_per_byte import HeldOutBits, TextBits, masked_words
 from slonik.text.tokenizers.families import family
-from slonik.text.tokenizers.files import write_tokenizer_folder
+from slonik.text.tokenizers.token_facts import token_facts
+from slonik.text.tokenizing import write_tokenizer
 from tests import tiny
 
 
@@ -107,7 +108,7 @@ def test_new_words_become_pieces(tmp_path: Path) -> None:
 
 
 def test_a_new_tokenizer_replaces_the_old_one(tmp_path: Path) -> None:
-    write_tokenizer_folder(tiny.tokenizer("wordpiece", 300), family("bert"), tmp_path / "new")
+    write_tokenizer(tiny.tokenizer("wordpiece", 300), tmp_path / "new", names=family("bert").roles, types=True)
     found = _adapt(
         tmp_path, tiny.checkpoint(tmp_path / "model", "deberta-v2"), vocabulary={"tokenizer": str(tmp_path / "new")}
     )
@@ -154,15 +155,19 @@ def test_out_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
         _adapt(tmp_path, tiny.checkpoint(tmp_path / "model", "bert"))
 
 
+def _bits(measure: HeldOutBits, language: LanguageModel) -> TextBits:
+    return measure.measure(language.model, language.tokenizer, token_facts(language.tokenizer, language.names))
+
+
 def test_masked_words_are_fixed_and_their_bytes_are_those_of_the_words(tmp_path: Path) -> None:
     text = "Программа не может открыть файл config.json, потому что его нет."
     chosen = masked_words(text, 0.5)
     assert chosen == masked_words(text, 0.5) and 2 <= len(chosen) <= 10
-    measure = BitsPerByte([text, "Да.", "!!!"])
+    measure = HeldOutBits([text, "Да.", "!!!"], "mlm")
     sizes = []
     for family_name in ("bert", "xlm-roberta", "roberta"):
         language = load_language_model(tiny.checkpoint(tmp_path / family_name, family_name), "mlm")
-        sizes.append(measure.measure(language, "mlm").bytes.tolist())
+        sizes.append(_bits(measure, language).bytes.tolist())
     expected = sum(len(text[start:end].encode()) for start, end in masked_words(text))
     assert sizes == [[expected, 4, 0]] * 3
 
@@ -171,7 +176,7 @@ def test_uniform_guesses_cost_log_of_the_vocabulary(tmp_path: Path) -> None:
     language = load_language_model(tiny.checkpoint(tmp_path / "model", "gpt2"), "clm")
     language.model.get_output_embeddings().weight.data.zero_()
     text = tiny.TEXTS[3]
-    found = BitsPerByte([text]).measure(language, "clm")
+    found = _bits(HeldOutBits([text], "clm"), language)
     tokens = len(language.tokenizer.encode(text, add_special_tokens=False).ids)
     assert found.bytes[0] == len(text.encode())
     assert found.bits[0] == pytest.approx(tokens * np.log2(language.model.config.vocab_size), rel=1e-5)

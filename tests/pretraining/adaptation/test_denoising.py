@@ -15,17 +15,16 @@ from slonik.core.config import build_config
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.models.fresh import Shape, build
+from slonik.models.generation import load_generator
 from slonik.models.language_model import load_language_model
-from slonik.models.text_generator import load_generator
 from slonik.pretraining.adaptation.adapt import Adaptation, run_adapt
 from slonik.pretraining.adaptation.config import AdaptConfig
-from slonik.pretraining.adaptation.denoising import denoisers_of
-from slonik.pretraining.data import Vocabulary
-from slonik.pretraining.denoisers import FRED_T5, PRESETS, DenoiserMixture
-from slonik.text.tokenizers.files import write_tokenizer_folder
-from slonik.text.tokenizers.pieces_of import pieces_of
+from slonik.pretraining.adaptation.objective import denoisers_of
+from slonik.pretraining.denoising import FRED_T5, PRESETS, DenoiserMixture
+from slonik.pretraining.tokenizer import Vocabulary
+from slonik.text.tokenizers.token_facts import token_facts
 from slonik.text.tokenizers.training import TrainConfig, train
-from slonik.text.tokenizing import load_tokenizer
+from slonik.text.tokenizing import load_tokenizer, write_tokenizer
 from tests import tiny
 
 FAMILIES = ("t5", "fred-t5")
@@ -48,7 +47,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _model(folder: Path, family: Any, *, sentinels: int) -> Path:
     trained = train(TrainConfig(kind="bpe", vocab_size=600, family=family, sentinels=sentinels), tiny.TEXTS)
-    write_tokenizer_folder(trained.tokenizer, trained.specials, folder, max_length=64)
+    specials = trained.specials
+    write_tokenizer(trained.tokenizer, folder, names=specials.roles, types=specials.type_ids, max_length=64)
     shape = Shape(family=family, layers=2, hidden=32, heads=2, ffn=64, max_length=64, dropout=0.1)
     build(shape, Vocabulary.open(folder).ids, seed=1).save_pretrained(folder)
     return folder
@@ -110,7 +110,7 @@ def test_the_mixture_is_that_of_the_tokenizer(place: Path) -> None:
     found = {}
     for family in FAMILIES:
         config = AdaptConfig(model="m", out="o", corpus={"files": ["x"]})  # type: ignore[arg-type]
-        pieces = pieces_of(load_tokenizer(place / family))
+        pieces = token_facts(load_tokenizer(place / family))
         found[family] = denoisers_of(config, pieces)
         assert denoisers_of(config.model_copy(update={"denoisers": "t5"}), pieces) == PRESETS["t5"]
     assert found == {"t5": PRESETS["t5"], "fred-t5": FRED_T5}

@@ -14,9 +14,8 @@ from slonik.core.errors import SlonikError
 from slonik.core.records import read_records
 from slonik.data.token_corpus import TokenCorpus
 from slonik.pretraining.repetition.config import RepetitionConfig
-from slonik.pretraining.repetition.report import seed_interval
 from slonik.pretraining.repetition.runs import part_of, plans
-from slonik.pretraining.repetition.study import run_study
+from slonik.pretraining.repetition.study import run_study, seed_interval
 from tests import tiny
 
 RECIPES = Path(__file__).resolve().parents[3] / "recipes"

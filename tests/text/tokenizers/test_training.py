@@ -10,9 +10,9 @@ import pytest
 from slonik.core.errors import SlonikError
 from slonik.text.tokenizers.families import FAMILIES, FRED_T5_PREFIXES
 from slonik.text.tokenizers.fertility import measure_fit
-from slonik.text.tokenizers.files import open_tokenizer, write_tokenizer_folder
 from slonik.text.tokenizers.training import TrainConfig, Trained, default_min_frequency, train
 from slonik.text.tokenizers.word_counts import count_words
+from slonik.text.tokenizing import load_tokenizer, write_tokenizer
 from tests.tiny.texts import PAIRS, TEXTS
 
 CORPUS = TEXTS + [text for pair in PAIRS for text in pair]
@@ -55,14 +55,15 @@ def test_case_is_forgotten_and_accents_are_not(kind: str) -> None:
 def test_every_family_finds_its_special_tokens(kind: str, name: str, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     trained = _train(kind, 600, family=name, extra_specials=("[X1]",))
-    write_tokenizer_folder(trained.tokenizer, trained.specials, tmp_path, max_length=77)
+    specials = trained.specials
+    write_tokenizer(trained.tokenizer, tmp_path, names=specials.roles, types=specials.type_ids, max_length=77)
     loaded = transformers.AutoTokenizer.from_pretrained(tmp_path)
     assert loaded.model_max_length == 77
     for role, token in FAMILIES[name].roles.items():
         assert getattr(loaded, role) == token
     for text in CORPUS[:5]:
         ids = loaded(text)["input_ids"]
-        assert ids == open_tokenizer(tmp_path).encode(text).ids
+        assert ids == load_tokenizer(tmp_path).encode(text).ids
         assert "[X1]" not in loaded.decode(ids) and loaded.unk_token_id not in ids
     first = [trained.tokenizer.id_to_token(number) for number in range(len(trained.specials.first))]
     assert first == trained.specials.first and "[X1]" in first

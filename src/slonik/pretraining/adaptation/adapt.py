@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import math
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,25 +29,21 @@ from slonik.core.passport import Step
 from slonik.core.records import Record
 from slonik.core.run import Steps
 from slonik.models.language_model import (
-    Kind,
     LanguageModel,
+    Objective,
     load_language_model,
-    natural_kind,
+    natural_objective,
     save_language_model,
 )
 from slonik.pretraining.adaptation.config import AdaptConfig
 from slonik.pretraining.adaptation.data import AdaptTexts, adapt_texts, changed_vocabulary, training_sequences
-from slonik.pretraining.adaptation.denoising import denoisers_of, denoising_of
-from slonik.pretraining.adaptation.distilbert import shortened, taught, teacher_of
-from slonik.pretraining.adaptation.held_out import HeldOutBits
+from slonik.pretraining.adaptation.objective import denoisers_of, denoising_of, objective_of, shortened, teacher_of
 from slonik.pretraining.adaptation.report import adapt_records, markdown_table
-from slonik.pretraining.bits_per_byte import TextBits
-from slonik.pretraining.objectives import CausalLanguageModel, MaskedLanguageModel
+from slonik.pretraining.bits_per_byte import HeldOutBits, TextBits
 from slonik.pretraining.packed import can_pack
 from slonik.pretraining.sequence_loader import sequence_loader
 from slonik.text.tokenizers.token_facts import token_facts
 from slonik.train.loop import run
-from slonik.train.protocols import TextObjective
 from slonik.train.train_config import TrainConfig
 
 
@@ -81,10 +77,10 @@ def run_adapt(config: AdaptConfig, announce: Announce = lambda line: None) -> Ad
             f"sequences of {config.max_length} tokens are longer than the {language.max_length} positions of "
             f"{config.model}: lower max_length"
         )
-    pieces = token_facts(language.tokenizer, language.names)
-    pieces.need("mask" if config.objective == "mlm" else "eos", f"the objective {config.objective}")
+    facts = token_facts(language.tokenizer, language.names)
+    facts.need("mask" if config.objective == "mlm" else "eos", f"the objective {config.objective}")
     if config.objective == "denoising":
-        denoising_of(config, pieces)
+        denoising_of(config, facts)
     steps = Steps(work_folder(out), announce)
     language = changed_vocabulary(config, language)
     teacher = teacher_of(config, language)
@@ -100,11 +96,11 @@ def with_objective(config: AdaptConfig) -> AdaptConfig:
     """
     if config.objective is not None:
         return config
-    found = natural_kind(config.model)
+    found = natural_objective(config.model)
     return build_config(AdaptConfig, config.model_dump() | {"objective": found}, source=f"adapting {config.model}")
 
 
-def _kind(config: AdaptConfig) -> Kind:
+def _kind(config: AdaptConfig) -> Objective:
     assert config.objective is not None
     return config.objective
 
@@ -126,15 +122,16 @@ class _Adapting:
         denoising = config.objective == "denoising"
         self.parent = language.weights_hash() if denoising else language.encoder().weights_hash()
         self.language = language = shortened(config, language)
-        self.pieces = token_facts(language.tokenizer, language.names)
+        self.facts = token_facts(language.tokenizer, language.names)
         self.pack = config.max_length if can_pack(language.model) else None
-        domain = training_sequences(config, texts.domain, language.tokenizer, self.pieces)
+        domain = training_sequences(config, texts.domain, language.tokenizer, self.facts)
         tokens = int(domain.lengths(0).sum())
         per_epoch = max(1, math.ceil(tokens / config.train.batch_tokens))
         self.max_steps = config.train.max_steps or max(1, round(config.train.epochs * per_epoch))
-        self.measures = {"domain": HeldOutBits(config, [document.text for document in texts.domain_held])}
-        if texts.general_held:
-            self.measures["general"] = HeldOutBits(config, [document.text for document in texts.general_held])
+        held = {"domain": texts.domain_held, "general": texts.general_held}
+        self.measures = {
+            name: self._held_out([document.text for document in some]) for name, some in held.items() if some
+        }
 
     def finish(self, out: Path) -> Adaptation:
         """Run the stages, write the checkpoint and the report."""
@@ -196,7 +193,7 @@ class _Adapting:
         asked["head"].pop("compare")
         asked["steps"] = self.max_steps
         if config.objective == "denoising":
-            asked["denoisers"] = [asdict(each) for each in denoisers_of(config, self.pieces)]
+            asked["denoisers"] = [asdict(each) for each in denoisers_of(config, self.facts)]
         if self.teacher is not None:
             asked |= {"teacher": self.teacher.weights_hash(), "distilbert": config.distilbert.model_dump(mode="json")}
         return asked | {"texts": self.texts.key, "start": language.weights_hash(), "stage": name}
@@ -204,16 +201,17 @@ class _Adapting:
     def _train(self, name: str, language: LanguageModel, body: bool, folder: Path) -> dict[str, Any]:
         config, model = self.config, language.model
         corpus = self.texts.domain if body else self.texts.general
-        sequences = training_sequences(config, corpus, language.tokenizer, self.pieces)
-        objective = self._objective(language, body)
+        sequences = training_sequences(config, corpus, language.tokenizer, self.facts)
+        teacher = self.teacher if body else None
+        objective = objective_of(config, self.facts, self.pack, language, teacher)
         loader = sequence_loader(
             sequences, objective, batch_tokens=config.train.batch_tokens, pack_to=self.pack, seed=config.seed
         )
-        choosing = HeldOutBits(config, self.texts.choosing)
+        choosing = self._held_out(self.texts.choosing)
 
         def evaluate(current: nn.Module) -> dict[str, float]:
             del current  # the language model wraps the very model that is trained
-            return {"bits_per_byte": choosing.measure(language).per_byte}
+            return {"bits_per_byte": self._bits(choosing, language).per_byte}
 
         trained = _only_head_trains(model) if not body else _all_but_pooler_train(model)
         try:
@@ -227,13 +225,13 @@ class _Adapting:
         best = summary.best.figures if summary.best else {}
         return {"steps": summary.step, "tokens": summary.tokens, "seconds": round(summary.seconds, 1), "best": best}
 
-    def _objective(self, language: LanguageModel, body: bool) -> TextObjective:
-        if self.config.objective == "clm":
-            return CausalLanguageModel(self.pieces, pack_to=self.pack)
-        if self.config.objective == "denoising":
-            return denoising_of(self.config, self.pieces)
-        words = MaskedLanguageModel(self.pieces, self.config.masking, pack_to=self.pack)
-        return words if self.teacher is None or not body else taught(words, language, self.teacher, self.config)
+    def _held_out(self, texts: Sequence[str]) -> HeldOutBits:
+        config = self.config
+        denoisers = denoisers_of(config, self.facts) if config.objective == "denoising" else ()
+        return HeldOutBits(texts, _kind(config), max_length=config.max_length, denoisers=denoisers)
+
+    def _bits(self, measure: HeldOutBits, language: LanguageModel) -> TextBits:
+        return measure.measure(language.model, language.tokenizer, token_facts(language.tokenizer, language.names))
 
     def _train_config(self, body: bool) -> TrainConfig:
         train, steps = self.config.train, self._steps_of(body)
@@ -258,11 +256,11 @@ class _Adapting:
         inputs = {"weights": language.weights_hash(), "texts": self.texts.key, "length": self.config.max_length}
         inputs |= {"documents": self.config.measured_documents, "objective": self.config.objective}
         if self.config.objective == "denoising":
-            inputs["denoisers"] = [asdict(each) for each in denoisers_of(self.config, self.pieces)]
+            inputs["denoisers"] = [asdict(each) for each in denoisers_of(self.config, self.facts)]
 
         def work(folder: Path) -> Mapping[str, Any]:
             del folder
-            found = {name: measure.measure(language) for name, measure in self.measures.items()}
+            found = {name: self._bits(measure, language) for name, measure in self.measures.items()}
             return {name: bits.as_lists() for name, bits in found.items()}
 
         result = self.steps.step(f"measure_{stage}", inputs, f"measuring {stage}", work)

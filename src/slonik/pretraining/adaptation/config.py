@@ -45,13 +45,13 @@ class HeadTraining(Config):
 
 
 class VocabularyChange(Config):
-    """New pieces; at most one of the two."""
+    """New tokens; at most one of the two."""
 
     new_words: int = Field(0, ge=0)
-    """So many whole words of the domain become pieces, those that save the most tokens."""
+    """So many whole words of the domain become tokens, those that save the most tokens."""
     min_frequency: int = Field(10, ge=1)
     tokenizer: str | None = None
-    """Folder with a new tokenizer: each of its pieces starts as the mean of its old pieces."""
+    """Folder with a new tokenizer: each of its tokens starts as the mean of its old ones."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -84,7 +84,7 @@ class AdaptConfig(Config):
     every: int | None = Field(None, ge=2)
     """Keep the first of every so many layers: 2 makes DistilBERT's student."""
     teacher: str | None = None
-    """A masked-language model with its head whose guesses are learnt beside the words; often `model` itself."""
+    """A masked-language model with its head whose guesses are learned beside the words; often `model` itself."""
     distilbert: DistilBertTerms = DistilBertTerms()
     """Weights of the words, of the teacher's guesses and of its states."""
     train: AdaptTraining = AdaptTraining()
@@ -111,5 +111,5 @@ class AdaptConfig(Config):
         if self.teacher and self.objective in ("clm", "denoising"):
             raise ValueError("a teacher is for masked-language models: its guesses are for masked words")
         if self.teacher and (self.vocabulary.tokenizer or self.vocabulary.new_words):
-            raise ValueError("a teacher does not know the pieces of a new vocabulary: adapt first, then teach")
+            raise ValueError("a teacher does not know the tokens of a new vocabulary: adapt first, then teach")
         return self

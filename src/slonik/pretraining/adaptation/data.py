@@ -1,4 +1,4 @@
-"""The texts of an adaptation: training tokens of domain and general corpora, and held-out texts to measure on."""
+"""The data of an adaptation: the vocabulary, training tokens of domain and general corpora, held-out texts."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ from slonik.data.token_corpus import TokenCorpus
 from slonik.models.language_model import LanguageModel
 from slonik.models.vocabulary_change import change_vocabulary
 from slonik.pretraining.adaptation.config import AdaptConfig
-from slonik.pretraining.adaptation.denoising import denoising_of
+from slonik.pretraining.adaptation.objective import denoising_of
 from slonik.pretraining.corpus import CorpusSettings, corpus_key, prepare_corpus
 from slonik.text.tokenizers.extension import ChangedVocabulary, add_words, frequent_words, replace_tokenizer
 from slonik.text.tokenizers.token_facts import TokenFacts, token_facts
 from slonik.text.tokenizing import load_tokenizer, special_names, template_of
+
+_ROLES = ("pad", "bos", "eos", "cls", "sep", "mask")
 
 
 @dataclass(frozen=True)
@@ -75,21 +77,21 @@ def adapt_texts(config: AdaptConfig, tokenizer: Tokenizer, folder: Path) -> Adap
 
 
 def training_sequences(
-    config: AdaptConfig, corpus: TokenCorpus, tokenizer: Tokenizer, pieces: TokenFacts
+    config: AdaptConfig, corpus: TokenCorpus, tokenizer: Tokenizer, facts: TokenFacts
 ) -> TokenSequences:
     """The corpus cut at document borders into sequences of at most `config.max_length` tokens.
 
     For denoising: without specials, of at most as many tokens as a full input of `max_length` is made of.
     """
     if config.objective == "denoising":
-        length = denoising_of(config, pieces).text_length
+        length = denoising_of(config, facts).text_length
         return TokenSequences(corpus, "documents", length, Specials(), seed=config.seed)
     if config.objective == "mlm":
         template = template_of(tokenizer)
         specials = Specials(template.head, template.tail)
     else:
-        end = pieces.need("eos", "a causal language model")
-        specials = Specials((pieces.bos if pieces.bos is not None else end,), (end,))
+        end = facts.need("eos", "a causal language model")
+        specials = Specials((facts.bos if facts.bos is not None else end,), (end,))
     return TokenSequences(corpus, "documents", config.max_length, specials, seed=config.seed)
 
 
@@ -103,14 +105,11 @@ def _drawn(documents: Sequence[CorpusDocument], size: int) -> list[CorpusDocumen
     return ordered[:size]
 
 
-_ROLES = ("pad", "bos", "eos", "cls", "sep", "mask")
-
-
 def changed_vocabulary(config: AdaptConfig, language: LanguageModel) -> LanguageModel:
     """`language` with the vocabulary that `config.vocabulary` asks for; itself where it asks for none.
 
     Raises:
-        SlonikError: no word of the domain is worth a piece, or the new tokenizer lacks what the objective needs.
+        SlonikError: no word of the domain is worth a token, or the new tokenizer lacks what the objective needs.
     """
     wanted = config.vocabulary
     names = language.names
@@ -125,8 +124,8 @@ def changed_vocabulary(config: AdaptConfig, language: LanguageModel) -> Language
         changed = replace_tokenizer(language.tokenizer, new, roles)
     else:
         return language
-    pieces = token_facts(changed.tokenizer, names)
-    special = {f"{role}_token_id": getattr(pieces, role) for role in ("pad", "bos", "eos", "cls", "sep")}
+    facts = token_facts(changed.tokenizer, names)
+    special = {f"{role}_token_id": getattr(facts, role) for role in ("pad", "bos", "eos", "cls", "sep")}
     present = {name: value for name, value in special.items() if getattr(language.model.config, name, None) is not None}
     change_vocabulary(language.model, changed.sources, present)
     language.tokenizer, language.names = changed.tokenizer, names
@@ -141,7 +140,7 @@ def _with_words(config: AdaptConfig, language: LanguageModel) -> ChangedVocabula
     words = frequent_words(language.tokenizer, texts, count, min_frequency=least)
     if not words:
         raise SlonikError(
-            f"no word that occurs {least} times or more is cut into several pieces: lower vocabulary.min_frequency or "
+            f"no word that occurs {least} times or more is cut into several tokens: lower vocabulary.min_frequency or "
             "leave the vocabulary as it is"
         )
     return add_words(language.tokenizer, words)

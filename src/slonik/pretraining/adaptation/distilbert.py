@@ -1,12 +1,14 @@
-"""DistilBERT's triple loss: the masked words, the teacher's guesses for them, and the direction of its states.
+"""DistilBERT: a student with every second layer of its teacher, and the triple loss that it is trained with.
+
+The loss: the masked words, the teacher's guesses for them, and the direction of its states.
 
     alpha * CE(y, student at T = 1) + beta * T^2 * CE(teacher at T, student at T) + gamma * (1 - cos(h_s, h_t))
 
-Source: Sanh et al., "DistilBERT" (2019), section 2, and its training code (T = 2; weights 2, 5 and 1). The first two
-terms are taken at masked positions, the third at every real token of the last layer. Works when teacher and student
-share the vocabulary, and after a vocabulary trim: the teacher reads its own ids of the same pieces, and its
-probabilities are *restricted to the pieces that the student has and renormalised* (what the teacher gave to dropped
-pieces is shared out in proportion). Shapes: B rows, T tokens, M masked ones, D dimensions.
+Source: Sanh et al., "DistilBERT" (2019), sections 2 and 3, and its training code (T = 2; weights 2, 5 and 1). The
+first two terms are taken at masked positions, the third at every real token of the last layer. Works when teacher and
+student share the vocabulary, and after a vocabulary trim: the teacher reads its own ids of the same tokens, and its
+probabilities are *restricted to the tokens that the student has and renormalised* (what the teacher gave to dropped
+tokens is shared out in proportion). Shapes: B rows, T tokens, M masked ones, D dimensions.
 """
 
 from __future__ import annotations
@@ -28,9 +30,6 @@ from slonik.compression.plan import keep_layers, whole
 from slonik.compression.surgery import apply
 from slonik.core.config import Config
 from slonik.core.errors import SlonikError
-from slonik.models.language_model import LanguageModel, load_language_model
-from slonik.models.shared_vocabulary import matching_ids
-from slonik.pretraining.adaptation.config import AdaptConfig
 from slonik.pretraining.objectives import MaskedLanguageModel
 from slonik.pretraining.packed import model_inputs
 from slonik.train.objectives.masking import IGNORED
@@ -108,7 +107,7 @@ class DistilBert:
         return weighted_sum(parts, weight=float(where.sum()))
 
     def _teach(self, batch: Batch, where: Tensor) -> tuple[Tensor, Tensor]:
-        """The teacher's last states (B, T, D) and its logits (M, V) for the student's pieces."""
+        """The teacher's last states (B, T, D) and its logits (M, V) for the student's tokens."""
         device = batch["input_ids"].device
         if next(self._teacher.parameters()).device != device:
             self._teacher.to(device)
@@ -124,6 +123,9 @@ class DistilBert:
 
 def student_of(teacher: PreTrainedModel, *, every: int = 2) -> PreTrainedModel:
     """A new model with layers 0, `every`, 2 `every`, ... of `teacher`, which is left as it is.
+
+    Embeddings and head come along. Source: "DistilBERT", section 2: "initializing the student from the teacher by
+    taking one layer out of two".
 
     Raises:
         SlonikError: `every` is below 2, or the family cannot be cut.
@@ -150,40 +152,3 @@ def _without_pooler(model: PreTrainedModel) -> Iterator[Any]:
     finally:
         if pooler is not None:
             body.pooler = pooler
-
-
-def teacher_of(config: AdaptConfig, student: LanguageModel) -> LanguageModel | None:
-    """The recipe's teacher with its head.
-
-    Raises:
-        SlonikError: no such model, one without a language-model head, of another width, or that lacks pieces of the
-            student's.
-    """
-    if config.teacher is None:
-        return None
-    teacher = load_language_model(config.teacher, "mlm", seed=config.seed)
-    matching_ids(student.encoder(), teacher.encoder())
-    if not teacher.has_head:
-        raise SlonikError(
-            f"the teacher {config.teacher} has no language-model head, so it guesses no words: give it one with "
-            f"slonik adapt {config.teacher} --corpus FILE --out FOLDER"
-        )
-    return teacher
-
-
-def shortened(config: AdaptConfig, language: LanguageModel) -> LanguageModel:
-    """The model with the layers that the recipe keeps; itself where all stay."""
-    if config.every is None:
-        return language
-    student = copy.copy(language)
-    student.model = student_of(language.model, every=config.every)
-    return student
-
-
-def taught(
-    words: MaskedLanguageModel, student: LanguageModel, teacher: LanguageModel, config: AdaptConfig
-) -> DistilBert:
-    """The objective of a student with this teacher, which `teacher_of` has looked at."""
-    ids = matching_ids(student.encoder(), teacher.encoder())
-    same = len(ids) == teacher.tokenizer.get_vocab_size() and bool((ids == np.arange(len(ids))).all())
-    return DistilBert(words, teacher.model, config.distilbert, teacher_ids=None if same else torch.from_numpy(ids))

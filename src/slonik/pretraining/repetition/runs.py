@@ -66,7 +66,7 @@ def train_run(
     config: RepetitionConfig,
     corpus: TokenCorpus,
     held_out: TokenCorpus,
-    pieces: TokenFacts,
+    facts: TokenFacts,
     folder: Path,
 ) -> dict[str, Any]:
     """Train, and return the curves.
@@ -75,20 +75,20 @@ def train_run(
         `train`: (step, loss of the batch) of every step; `evaluations`: (step, held-out loss, loss on the training
         corpus) in nats per predicted token; unique tokens and passes over them.
     """
-    goal = _objective(plan.objective, config, pieces)
+    goal = _objective(plan.objective, config, facts)
     small = part_of(corpus, plan.part, plan.seed)
-    sequences = _sequences(small, goal, config, pieces)
+    sequences = _sequences(small, goal, config, facts)
     first = config.steps
     if plan.then_all and config.schedule is not None:
         first = round(config.steps * config.schedule.switch)
     parts = [(_loader(sequences, goal, config, plan.seed), first)]
     if first < config.steps:
-        whole = _sequences(corpus, goal, config, pieces)
+        whole = _sequences(corpus, goal, config, facts)
         parts.append((_loader(whole, goal, config, plan.seed), config.steps - first))
     loader = SwitchingLoader(parts)
-    model = build(_shape(plan.objective, config), _token_ids(pieces), seed=plan.seed)
+    model = build(_shape(plan.objective, config), _token_ids(facts), seed=plan.seed)
     samples = {
-        "held_out": _fixed(_sequences(held_out, goal, config, pieces), goal, config),
+        "held_out": _fixed(_sequences(held_out, goal, config, facts), goal, config),
         "train_sample": _fixed(sequences, goal, config),
     }
 
@@ -122,18 +122,18 @@ def part_of(corpus: TokenCorpus, part: int, seed: int) -> TokenCorpus:
     return corpus.subset(order[:count].tolist(), key=f"{corpus.key} 1/{part} seed {seed}")
 
 
-def _objective(name: ObjectiveName, config: RepetitionConfig, pieces: TokenFacts) -> Goal:
+def _objective(name: ObjectiveName, config: RepetitionConfig, facts: TokenFacts) -> Goal:
     if name == "mlm":
-        return MaskedLanguageModel(pieces)
+        return MaskedLanguageModel(facts)
     preset = FRED_T5 if name == "fred-t5" else PRESETS[name]
-    return DenoiserMixture(pieces, preset, input_length=config.length)
+    return DenoiserMixture(facts, preset, input_length=config.length)
 
 
-def _sequences(corpus: TokenCorpus, goal: Goal, config: RepetitionConfig, pieces: TokenFacts) -> TokenSequences:
+def _sequences(corpus: TokenCorpus, goal: Goal, config: RepetitionConfig, facts: TokenFacts) -> TokenSequences:
     """Full blocks, documents parted by the end token; as long as the objective wants them."""
-    end = (pieces.need("eos", "the study"),)
+    end = (facts.need("eos", "the study"),)
     if isinstance(goal, MaskedLanguageModel):
-        specials = Specials((pieces.need("bos", "masked-language modelling"),), end, separator=end)
+        specials = Specials((facts.need("bos", "masked-language modelling"),), end, separator=end)
         return TokenSequences(corpus, "blocks", config.length, specials, min_tokens=2)
     return TokenSequences(corpus, "blocks", goal.text_length, Specials(separator=end), min_tokens=2)
 
@@ -148,9 +148,9 @@ def _shape(name: ObjectiveName, config: RepetitionConfig) -> Shape:
     return Shape(family="bert" if name == "mlm" else "fred-t5", max_length=2 * config.length, **sizes)
 
 
-def _token_ids(pieces: TokenFacts) -> TokenIds:
-    roles = {role: getattr(pieces, role) for role in ("bos", "eos", "cls", "sep", "mask")}
-    return TokenIds(size=pieces.size, pad=pieces.pad, **roles)
+def _token_ids(facts: TokenFacts) -> TokenIds:
+    roles = {role: getattr(facts, role) for role in ("bos", "eos", "cls", "sep", "mask")}
+    return TokenIds(size=facts.size, pad=facts.pad, **roles)
 
 
 def _fixed(sequences: TokenSequences, goal: Goal, config: RepetitionConfig) -> list[Batch]:
@@ -191,7 +191,10 @@ def _train_config(config: RepetitionConfig, seed: int) -> TrainConfig:
 
 
 class SwitchingLoader:
-    """Batches of several loaders one after another.
+    """Batches of several loaders one after another: a schedule of corpora as one stream.
+
+    FRED-T5 saw a small part of its corpus for two thirds of the steps and everything afterwards; this is that schedule.
+    Each loader goes through its own epochs; the whole run is one epoch of the stream, so positions can be resumed.
 
     Args:
         parts: (loader, how many batches of it), in order; a loader starts anew where its epoch ends.

@@ -4,7 +4,7 @@ FRED-T5 saw 3.5 GB of its 300 GB more than 200 times and did not over-fit; T5's 
 3.5.2) found harm from 64 repeats on, with one denoiser. Here the same budget of tokens is spent on the whole corpus,
 or on 1/4, 1/16, 1/64, 1/256 of it repeated, by masked words, by T5's single denoiser and by FRED-T5's seven; and once
 by the source's own schedule: a small part for two thirds of the steps, then everything. Each run is resumable, and
-skipped when it is done.
+skipped when it is done. Intervals are over seeds (Student's t): with two seeds they are wide, and say so.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.records import Record, write_records
 from slonik.core.run import Steps
 from slonik.data.documents import read_documents
-from slonik.pretraining.batches import check_corpus
-from slonik.pretraining.corpus import PreparedCorpus, corpus_key, prepare_corpus, tokenised
+from slonik.pretraining.corpus import PreparedCorpus, check_corpus, corpus_key, prepare_corpus, tokenised
 from slonik.pretraining.denoising import FRED_T5, sentinels_needed
 from slonik.pretraining.repetition.config import RepetitionConfig
 from slonik.pretraining.repetition.runs import RunPlan, plans, train_run
@@ -35,6 +34,11 @@ from slonik.text.tokenizers.training import train as train_tokenizer
 from slonik.text.tokenizing import load_tokenizer, write_tokenizer
 
 _TOKENIZER_DOCUMENTS = 20_000
+SUITE = "repetition"
+# Two-sided 95 % quantiles of Student's t by number of seeds.
+_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
+_JUMP_STEPS = 20
+Curves = Mapping[RunPlan, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ def run_study(config: RepetitionConfig, announce: Announce = lambda line: None) 
     asked["sentinels"] = _sentinels(config)
     found = steps.step("tokenizer", asked, "training the tokenizer", lambda folder: _tokenizer(config, folder))
     tokenizer = load_tokenizer(found.folder / "tokenizer")
-    pieces = token_facts(tokenizer)
+    facts = token_facts(tokenizer)
     key = corpus_key(config.corpus, tokenizer)
     corpus = prepare_corpus(config.corpus, tokenizer, out / "runs" / f"corpus-{key[:12]}")
     _check_size(config, corpus)
@@ -72,7 +76,7 @@ def run_study(config: RepetitionConfig, announce: Announce = lambda line: None) 
 
         def work(folder: Path, plan: RunPlan = plan, scratch: Path = scratch) -> Mapping[str, Any]:
             del folder
-            return train_run(plan, config, corpus.train, held_out, pieces, scratch)
+            return train_run(plan, config, corpus.train, held_out, facts, scratch)
 
         curves[plan] = steps.step(plan.name, inputs, f"run {number} of {len(todo)}: {plan.name}", work).summary
     return _written(curves, config, out)
@@ -124,13 +128,6 @@ def _written(curves: Mapping[RunPlan, Mapping[str, Any]], config: RepetitionConf
     return Study(out, records, table)
 
 
-SUITE = "repetition"
-# Two-sided 95 % quantiles of Student's t by number of seeds.
-_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
-_JUMP_STEPS = 20
-Curves = Mapping[RunPlan, Mapping[str, Any]]
-
-
 def condition(plan: RunPlan) -> str:
     """`1`, `1/4`, ..., or `1/64 then all`."""
     part = "1" if plan.part == 1 else f"1/{plan.part}"
@@ -150,14 +147,14 @@ def study_records(curves: Curves, *, steps: int) -> list[Record]:
         groups.setdefault((plan.objective, condition(plan)), []).append(plan)
     records = []
     for (objective, name), members in groups.items():
-        figures: dict[str, list[float]] = {}
+        metrics: dict[str, list[float]] = {}
         for plan in members:
-            for metric, value in _figures(plan, curves).items():
-                figures.setdefault(metric, []).append(value)
+            for metric, value in _metrics(plan, curves).items():
+                metrics.setdefault(metric, []).append(value)
         some = curves[members[0]]
         detail = {"seeds": [plan.seed for plan in members], "steps": steps, "passes": some["passes"]}
         detail |= {"unique_tokens": some["unique_tokens"], "parameters": some["parameters"]}
-        for metric, values in figures.items():
+        for metric, values in metrics.items():
             low, high = seed_interval(values)
             records.append(
                 Record(
@@ -178,22 +175,22 @@ def seed_interval(values: Sequence[float]) -> tuple[float | None, float | None]:
     return mean - half, mean + half
 
 
-def _figures(plan: RunPlan, curves: Curves) -> dict[str, float]:
+def _metrics(plan: RunPlan, curves: Curves) -> dict[str, float]:
     run = curves[plan]
     _, held_out, train = run["evaluations"][-1]
-    figures = {"held_out_loss": held_out, "train_loss": train, "gap": held_out - train}
+    metrics = {"held_out_loss": held_out, "train_loss": train, "gap": held_out - train}
     whole = RunPlan(plan.objective, 1, plan.seed)
     if whole in curves and plan != whole:
-        figures["rise"] = held_out - curves[whole]["evaluations"][-1][1]
+        metrics["rise"] = held_out - curves[whole]["evaluations"][-1][1]
     if run["switch"] is not None:
         losses = {int(step): loss for step, loss in run["train"]}
         before = [losses[step] for step in range(run["switch"] - _JUMP_STEPS + 1, run["switch"] + 1) if step in losses]
         after = [losses[step] for step in range(run["switch"] + 1, run["switch"] + _JUMP_STEPS + 1) if step in losses]
-        figures["jump"] = float(np.mean(after) - np.mean(before))
+        metrics["jump"] = float(np.mean(after) - np.mean(before))
         at = [(step, loss) for step, loss, _ in run["evaluations"]]
         last = max((item for item in at if item[0] <= run["switch"]), default=at[0])
-        figures["held_out_jump"] = at[-1][1] - last[1]
-    return figures
+        metrics["held_out_jump"] = at[-1][1] - last[1]
+    return metrics
 
 
 def markdown_table(records: Sequence[Record]) -> str:

@@ -27,7 +27,7 @@ from slonik.tagging.models.bio import BioLabels
 from slonik.tagging.models.name_list import NameList
 from slonik.tagging.models.one_label import one_label
 from slonik.tagging.models.windows import Window, segments
-from slonik.text.batching import token_budget_batches
+from slonik.text.batching import pad_arrays, token_budget_batches
 
 SEGMENT_CHARACTERS = 20_000
 _GROUP_CHARACTERS = 200_000
@@ -186,7 +186,8 @@ class NeuralTagger:
         return found
 
     def _batch(self, windows: Sequence[Window]) -> dict[str, Tensor]:
-        fields = {name: pad_rows([window.fields[name] for window in windows]) for name in windows[0].fields}
+        padded = {name: pad_arrays([window.fields[name] for window in windows]) for name in windows[0].fields}
+        fields = {name: torch.from_numpy(array) for name, array in padded.items()}
         device = next(self.model.parameters()).device
         return {name: tensor.to(device) for name, tensor in self.features.add_forms(fields).items()}
 
@@ -221,19 +222,9 @@ class NeuralTagger:
         found: list[NDArray[np.float32]] = [np.zeros(scores.values.shape, np.float32) for scores in group]
         for batch in token_budget_batches([len(scores.words) for scores in group], _CHAIN_WORDS):
             values = [group[index].values for index in batch]
-            emissions = pad_rows(values)
+            emissions = torch.from_numpy(pad_arrays(values))
             mask = torch.arange(emissions.shape[1]) < torch.tensor([len(rows) for rows in values])[:, None]
             marginals = self.chain.marginals(emissions, mask).numpy()
             for row, index in enumerate(batch):
                 found[index] = marginals[row, : len(group[index].words)]
         return found
-
-
-def pad_rows(arrays: Sequence[NDArray[Any]]) -> Tensor:
-    """(N, longest, ...) of arrays that differ in their first axis; zeros at the end; integers become int64."""
-    longest = max(len(array) for array in arrays)
-    kind = np.dtype(np.int64) if arrays[0].dtype.kind == "i" else arrays[0].dtype
-    stacked = np.zeros((len(arrays), longest, *arrays[0].shape[1:]), dtype=kind)
-    for place, array in enumerate(arrays):
-        stacked[place, : len(array)] = array
-    return torch.from_numpy(stacked)

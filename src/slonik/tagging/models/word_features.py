@@ -20,6 +20,7 @@ from slonik.data.annotations.words import Offsets, tokenize
 from slonik.tagging.models.name_list import NameList
 from slonik.tagging.models.windows import Window, shares
 from slonik.tagging.models.word_table import WordTable
+from slonik.text.batching import pad_arrays
 
 LONGEST_WORD = 24
 _TAIL = 8  # letters kept from the end of a longer word
@@ -107,15 +108,12 @@ class WordFeatures:
         """
         distinct, places = np.unique(batch["input_ids"].numpy(), return_inverse=True)
         rows = [self._rows[number] for number in distinct] or [(self.table.unknown, _UNKNOWN, [_UNKNOWN])]
-        characters = np.zeros((len(rows), max(len(row[2]) for row in rows)), dtype=np.int64)
-        for place, (_, _, signs) in enumerate(rows):
-            characters[place, : len(signs)] = signs
         return {
             **batch,
             "input_ids": torch.from_numpy(places.reshape(batch["input_ids"].shape).astype(np.int64)),
             "form_table": torch.tensor([row[0] for row in rows]),
             "form_word": torch.tensor([row[1] for row in rows]),
-            "form_characters": torch.from_numpy(characters),
+            "form_characters": torch.from_numpy(pad_arrays([row[2] for row in rows], dtype=np.int64)),
         }
 
     def pin(self) -> None:

@@ -10,8 +10,7 @@ import unicodedata
 from collections.abc import Iterable
 from functools import cache
 
-from slonik.core.errors import SlonikError
-from slonik.core.lookup import unknown_name
+from slonik.core.errors import SlonikError, unknown_name
 
 COMMON = "common"
 MIXED = "mixed"

@@ -15,11 +15,11 @@ from typing import Any, Literal
 from tokenizers import Tokenizer
 
 from slonik.core.errors import SlonikError
+from slonik.text.tokenizing import USUAL_NAMES
 
 Kind = Literal["unigram", "wordpiece", "bpe"]
 _KINDS: dict[str, Kind] = {"Unigram": "unigram", "WordPiece": "wordpiece", "BPE": "bpe"}
 _BYTE_FALLBACK = re.compile(r"<0x[0-9A-F]{2}>")
-_PAD_NAMES = frozenset(("<pad>", "[PAD]", "<|pad|>", "<|padding|>"))
 
 
 def byte_alphabet() -> dict[str, int]:
@@ -88,7 +88,7 @@ class Vocabulary:
     @property
     def padding(self) -> int | None:
         """The id of the padding token, if there is one: position ids of the RoBERTa family depend on it."""
-        return next((i for i in self.specials if self.pieces[i] in _PAD_NAMES), None)
+        return next((i for i in self.specials if self.pieces[i] in USUAL_NAMES["pad"]), None)
 
     def is_byte(self, token_id: int) -> bool:
         """Whether a piece stands for one byte, the last resort for characters that the vocabulary lacks."""

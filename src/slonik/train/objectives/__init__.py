@@ -1,5 +1,5 @@
-"""What a model is trained for: `loss(model, batch)` scores it; on bare texts `corrupt(ids, rng)` makes the batch.
+"""What objectives and scores of several rooms are made of: masking, a model's vocabulary head, losses per example.
 
-One file per term. The terms are pure functions of tensors; the classes put them together. Nothing here reads
-a corpus, steps an optimizer or knows which model family it is given.
+Pure functions of arrays and tensors: nothing here reads a corpus, steps an optimizer or knows what a model is for. The
+objectives themselves lie in the rooms that train with them.
 """

@@ -1,12 +1,12 @@
 """Losses without labels, one number per example: what importance scores are taken of.
 
-They train nothing by themselves (the averages that students descend are in `vector_distance`); each returns the loss of
-every example apart, because importance is averaged per example. Shapes: B examples, T tokens, D dimensions, P probes.
+They train nothing by themselves; each returns the loss of every example apart, because importance is averaged per
+example. Shapes: B examples, T tokens, D dimensions, P probes.
 
-Which to use: `pair_closeness_loss` where there are translation pairs; `mlm_loss` where the model has a language-model
-head; `probe_loss` with the Fisher criterion where there is text alone. `teacher_distance_loss` measures how far a model
-has moved from the original's vectors. At the original itself it is smallest, so its gradient, and with it every score,
-is zero: it is meant for a model that has been cut already (the later steps of iterative pruning).
+Which to use: `pair_closeness_loss` where there are translation pairs; `probe_loss` with the Fisher criterion where
+there is text alone. `teacher_distance_loss` measures how far a model has moved from the original's vectors. At the
+original itself it is smallest, so its gradient, and with it every score, is zero: it is meant for a model that has been
+cut already (the later steps of iterative pruning).
 """
 
 from __future__ import annotations
@@ -70,21 +70,6 @@ def probe_loss(pool: Pool, *, probes: int = 4, seed: int = 0, center: Tensor | N
             vectors = F.normalize(vectors - center.to(vectors), dim=-1)
         directions = _directions(batch, probes, vectors.shape[-1], seed).to(vectors)
         return (directions * vectors[None]).sum(-1)
-
-    return loss
-
-
-def mlm_loss() -> ExampleLoss:
-    """Mean cross-entropy over an example's masked tokens; the batch holds `labels` (B, T), -100 elsewhere.
-
-    The model must have a language-model head (its first output is logits).
-    """
-
-    def loss(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
-        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])[0]
-        labels = batch["labels"]
-        entropy = F.cross_entropy(logits.transpose(1, 2), labels, ignore_index=-100, reduction="none")  # (B, T)
-        return entropy.sum(-1) / (labels != -100).sum(-1).clamp_min(1)
 
     return loss
 

@@ -39,7 +39,7 @@ class Masked:
 def mask_tokens(
     ids: NDArray[np.int64],
     starts: NDArray[np.int64],
-    pieces: TokenFacts,
+    vocabulary: TokenFacts,
     rng: np.random.Generator,
     *,
     unit: Unit = "token",
@@ -52,28 +52,29 @@ def mask_tokens(
     Args:
         ids: (N,) tokens of all texts one after another, specials included.
         starts: (R,) where each text begins.
+        vocabulary: which ids are special, begin a word, or may stand in for another.
         rate: share of the tokens that are no specials.
         mask_share, random_share: of the chosen ones; the rest stays as it is.
 
     Returns:
         At least one token is chosen, where there is one that may be.
     """
-    free = ~pieces.special[ids]
+    free = ~vocabulary.special[ids]
     if unit == "span":
         group = _spans(free, starts, rate, rng)
     else:
-        units = _word_numbers(ids, starts, pieces) if unit == "word" else np.arange(len(ids))
+        units = _word_numbers(ids, starts, vocabulary) if unit == "word" else np.arange(len(ids))
         chosen = (rng.random(int(units[-1]) + 1 if len(units) else 0) < rate)[units] & free
         group = np.where(chosen, np.arange(len(ids)), -1)
     if free.any() and not (group >= 0).any():
         group[rng.choice(np.flatnonzero(free))] = 0
-    return _replace(ids, group, pieces, rng, mask_share, random_share)
+    return _replace(ids, group, vocabulary, rng, mask_share, random_share)
 
 
-def _word_numbers(ids: NDArray[np.int64], starts: NDArray[np.int64], pieces: TokenFacts) -> NDArray[np.int64]:
+def _word_numbers(ids: NDArray[np.int64], starts: NDArray[np.int64], vocabulary: TokenFacts) -> NDArray[np.int64]:
     """(N,) number of the word that each token belongs to; specials are words of their own."""
-    special = pieces.special[ids]
-    begins = pieces.starts_word[ids] | special
+    special = vocabulary.special[ids]
+    begins = vocabulary.starts_word[ids] | special
     begins[1:] |= special[:-1]
     begins[starts[starts < len(ids)]] = True
     return np.cumsum(begins) - 1
@@ -109,7 +110,7 @@ def _spans(
 def _replace(
     ids: NDArray[np.int64],
     group: NDArray[np.int64],
-    pieces: TokenFacts,
+    vocabulary: TokenFacts,
     rng: np.random.Generator,
     mask_share: float,
     random_share: float,
@@ -121,7 +122,7 @@ def _replace(
     inputs = ids.astype(np.int64, copy=True)
     if len(where):
         draws = rng.random(int(group.max()) + 1)[group[where]]
-        inputs[where[draws < mask_share]] = pieces.need("mask", "masking")
+        inputs[where[draws < mask_share]] = vocabulary.need("mask", "masking")
         random = where[(draws >= mask_share) & (draws < mask_share + random_share)]
-        inputs[random] = rng.choice(pieces.ordinary, size=len(random))
+        inputs[random] = rng.choice(vocabulary.ordinary, size=len(random))
     return Masked(inputs, labels)

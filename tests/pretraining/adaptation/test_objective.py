@@ -1,4 +1,4 @@
-"""A student with every second layer is taught by its own origin, also after its vocabulary was cut."""
+"""A student with every second layer learns from its own origin, also after its vocabulary was cut."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from slonik import models
-from slonik.compression.pipeline.trimming import apply_trim, plan_by_rules
+from slonik.compression.trim import apply_trim, plan_by_rules
 from slonik.core.config import build_config
 from slonik.core.errors import SlonikError
 from slonik.models.language_model import load_language_model
@@ -56,7 +56,7 @@ def test_the_student_has_half_the_layers_and_comes_near_its_teacher(place: Path)
     assert "| domain | teacher |" in found.table
 
 
-def test_a_student_with_a_part_of_the_vocabulary_is_taught(place: Path) -> None:
+def test_a_student_with_a_part_of_the_vocabulary_learns(place: Path) -> None:
     whole = models.load(place / "teacher")
     models.save(
         apply_trim(whole, plan_by_rules(whole, TrimRules(mode="counts", min_count=1), tiny.TEXTS[:8])),

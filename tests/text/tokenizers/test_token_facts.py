@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slonik.core.errors import SlonikError
-from slonik.text.tokenizers.pieces_of import pieces_of
+from slonik.text.tokenizers.token_facts import token_facts
 from slonik.text.tokenizers.training import TrainConfig, train
 from tests import tiny
 
@@ -13,7 +13,7 @@ from tests import tiny
 @pytest.mark.parametrize("kind", tiny.TOKENIZER_KINDS)
 def test_bytes_and_word_starts_are_those_of_the_text(kind: str) -> None:
     tokenizer = tiny.tokenizer(kind)
-    pieces = pieces_of(tokenizer)
+    pieces = token_facts(tokenizer)
     assert pieces.size == tokenizer.get_vocab_size()
     assert pieces.special[:5].all() and not pieces.special[5:].any()
     assert (pieces.cls, pieces.pad, pieces.sep, pieces.mask) == (0, 1, 2, 4)
@@ -28,7 +28,7 @@ def test_bytes_and_word_starts_are_those_of_the_text(kind: str) -> None:
 
 def test_sentinels_are_counted_from_number_zero_and_prefixes_are_found() -> None:
     trained = train(TrainConfig(kind="bpe", vocab_size=600, family="fred-t5", sentinels=12), tiny.TEXTS)
-    pieces = pieces_of(trained.tokenizer)
+    pieces = token_facts(trained.tokenizer)
     size = trained.tokenizer.get_vocab_size()
     assert pieces.sentinels == tuple(size - 1 - number for number in range(12))
     assert pieces.need_named("<SC6>") == trained.tokenizer.token_to_id("<SC6>")
@@ -42,12 +42,12 @@ def test_sentinels_are_counted_from_number_zero_and_prefixes_are_found() -> None
 def test_sentinels_that_are_no_special_tokens_are_found_and_are_no_text(mark: str) -> None:
     tokenizer = tiny.tokenizer("unigram")
     tokenizer.add_tokens([f"{mark}<extra_id_{number}>" for number in (1, 0)])
-    pieces = pieces_of(tokenizer)
+    pieces = token_facts(tokenizer)
     size = tokenizer.get_vocab_size()
     assert pieces.sentinels == (size - 1, size - 2)
     assert pieces.special[-2:].all() and not pieces.bytes[-2:].any()
 
 
 def test_rows_beyond_the_vocabulary_are_special() -> None:
-    pieces = pieces_of(tiny.tokenizer("bpe"), rows=600)
+    pieces = token_facts(tiny.tokenizer("bpe"), rows=600)
     assert pieces.size == 600 and pieces.special[tiny.tokenizer("bpe").get_vocab_size() :].all()

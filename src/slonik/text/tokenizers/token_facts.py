@@ -1,0 +1,153 @@
+"""What an objective must know of a vocabulary: which ids are special, where words begin, what stands for what.
+
+Plain arrays, read off a tokenizer once: objectives never see a tokenizer. V is the size of the vocabulary.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from slonik.core.errors import SlonikError
+from slonik.text.tokenizers.vocabulary import Vocabulary, byte_alphabet, read_vocabulary
+from slonik.text.tokenizing import pad_id, special_id
+
+_SENTINEL = re.compile(r"▁?<extra_id_(\d+)>")
+_ROLES = ("mask", "bos", "eos", "cls", "sep")
+
+
+@dataclass(frozen=True)
+class TokenFacts:
+    """Facts about the ids of one vocabulary.
+
+    Attributes:
+        special: (V,) True for ids that are no text: never masked, never put in as a random word.
+        starts_word: (V,) True for tokens that begin a word or are no word (punctuation).
+        bytes: (V,) UTF-8 bytes of the text that a token stands for, its leading space included; 0 for specials.
+        pad: id of padding.
+        mask, bos, eos, cls, sep: ids, None where the vocabulary has no such token.
+        sentinels: ids of `<extra_id_0>`, `<extra_id_1>`, ... in this order.
+        named: every special token by its text: prefixes of denoisers are found here.
+    """
+
+    special: NDArray[np.bool_]
+    starts_word: NDArray[np.bool_]
+    bytes: NDArray[np.int64]
+    pad: int
+    mask: int | None = None
+    bos: int | None = None
+    eos: int | None = None
+    cls: int | None = None
+    sep: int | None = None
+    sentinels: tuple[int, ...] = ()
+    named: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """V."""
+        return len(self.special)
+
+    @property
+    def ordinary(self) -> NDArray[np.int64]:
+        """Ids that are text, ascending: random words are drawn from these."""
+        return np.flatnonzero(~self.special)
+
+    def need(self, role: str, purpose: str) -> int:
+        """The id of the special token `role` (an attribute above).
+
+        Raises:
+            SlonikError: the vocabulary has none.
+        """
+        found = getattr(self, role)
+        if found is None:
+            raise SlonikError(
+                f"the tokenizer has no {role} token, and {purpose} needs one: train a tokenizer for this family "
+                "(slonik tokenizer train --family ...)"
+            )
+        return int(found)
+
+    def need_named(self, token: str) -> int:
+        """The id of the special token with the text `token`.
+
+        Raises:
+            SlonikError: the vocabulary has none.
+        """
+        if token not in self.named:
+            raise SlonikError(
+                f"the tokenizer has no special token {token!r}: train it with --special '{token}', or with the "
+                "--family whose denoisers these are (fred-t5, ul2)"
+            )
+        return self.named[token]
+
+
+def token_facts(tokenizer: Tokenizer, names: Mapping[str, str] | None = None, *, rows: int | None = None) -> TokenFacts:
+    """The facts of `tokenizer`.
+
+    Args:
+        names: special tokens by role ("pad_token" -> "<pad>"), as tokenizer_config.json has them; the usual names
+            are looked for where a role is missing.
+        rows: rows of the model's embedding table, where it has more than there are tokens; the rest is special.
+    """
+    vocabulary = read_vocabulary(tokenizer)
+    size = max(max(vocabulary.pieces) + 1, rows or 0)
+    special = np.ones(size, dtype=np.bool_)
+    special[list(vocabulary.pieces)] = False
+    special[list(vocabulary.specials)] = True
+    # Words added to the vocabulary stand beside the special tokens in the file, and are text.
+    words = [token["id"] for token in vocabulary.json["added_tokens"] if not token["special"]]
+    special[words] = False
+    sentinels = _sentinels(vocabulary)
+    special[sentinels] = True
+    begins, sizes = np.ones(size, dtype=np.bool_), np.zeros(size, dtype=np.int64)
+    for number, piece in vocabulary.pieces.items():
+        if not special[number]:
+            begins[number], sizes[number] = _begins_and_bytes(piece, number, vocabulary)
+    named = {vocabulary.pieces[number]: number for number in vocabulary.specials}
+    return TokenFacts(
+        special=special,
+        starts_word=begins,
+        bytes=sizes,
+        pad=pad_id(tokenizer, names=names),
+        sentinels=tuple(sentinels),
+        named=named,
+        **{role: special_id(tokenizer, role, names) for role in _ROLES},
+    )
+
+
+def _sentinels(vocabulary: Vocabulary) -> list[int]:
+    """Ids of `<extra_id_0>`, `<extra_id_1>`, ...: added tokens, special or not, or pieces proper (mT5's)."""
+    found: dict[int, int] = {}
+    for number, piece in vocabulary.pieces.items():
+        if "<extra_id_" in piece and (match := _SENTINEL.fullmatch(piece)):
+            order = int(match[1])
+            if order not in found or number in vocabulary.specials:
+                found[order] = number
+    return [found[order] for order in sorted(found)]
+
+
+def _begins_and_bytes(piece: str, number: int, vocabulary: Vocabulary) -> tuple[bool, int]:
+    """Whether a piece begins a word (or is none), and its UTF-8 bytes with the leading space."""
+    if number in vocabulary.outside:
+        return True, len(piece.encode()) + 1
+    if vocabulary.byte_level:
+        letters = byte_alphabet()
+        content = bytes(letters[letter] for letter in piece if letter in letters)
+        text = content.decode("utf-8", "ignore")
+        return content.startswith(b" ") or bool(text and not _has_letter(text)), len(content)
+    if vocabulary.is_byte(number):
+        return False, 1
+    if vocabulary.prefix:
+        inside = piece.startswith(vocabulary.prefix)
+        text = piece.removeprefix(vocabulary.prefix)
+        return not inside, len(text.encode()) + (not inside and _has_letter(text))
+    text = piece.replace("▁", " ")
+    return text.startswith(" ") or not _has_letter(text), len(text.encode())
+
+
+def _has_letter(text: str) -> bool:
+    return any(letter.isalnum() for letter in text)
