@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
-from slonik.core.config import Config, parse_overrides, read_config
+from slonik.core.config import Config, fields_of, parse_overrides, read_config
 from slonik.core.errors import SlonikError
 
 
@@ -74,3 +74,18 @@ def test_an_override_that_is_not_yaml_is_one_sentence(pair: str) -> None:
     with pytest.raises(SlonikError, match=r"the value of --set .* is not valid YAML: ") as caught:
         parse_overrides([pair])
     assert "\n" not in str(caught.value)
+
+
+def test_fields_stand_for_their_names_and_a_wrong_one_is_found_at_once() -> None:
+    at = fields_of(Outer)
+    maybe = fields_of(Inner, at.maybe)
+    options = {at.model: "a", at.inner.epochs: 3, maybe.epochs: 2, at.steps: None}
+    config = read_config(Outer, None, options)
+    assert (config.model, config.inner.epochs, config.maybe, config.steps) == ("a", 3, Inner(epochs=2), 7)
+    assert read_config(Outer, None, options | parse_overrides(["inner.epochs=5"])).inner.epochs == 5
+    assert [str(name) for name in options] == ["model", "inner.epochs", "maybe.epochs", "steps"]
+    with pytest.raises(AttributeError, match=r"unknown field 'inner.epoch'; did you mean 'inner.epochs'"):
+        at.inner.epoch  # type: ignore[attr-defined]  # noqa: B018
+    for wrong in (at.inner.epochs, "maybe"):
+        with pytest.raises(TypeError, match="no field that holds a Inner"):
+            fields_of(Inner, wrong)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, cast, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
@@ -18,6 +18,7 @@ FORMAT = 1
 
 
 def _is_ours(value: int) -> int:
+    """A recipe of another version is refused before any work."""
     if value != FORMAT:
         raise ValueError(
             f"this slonik reads recipes of format {FORMAT}: use the slonik that the recipe was written for, or "
@@ -84,6 +85,54 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
 
 
+class _Path:
+    """The place of a field; an attribute of it is the place of a field in it. Equal to its dotted name."""
+
+    __slots__ = ("_kinds_", "_names_")
+
+    def __init__(self, names: tuple[str, ...], kinds: Sequence[type[BaseModel]]) -> None:
+        self._names_, self._kinds_ = names, kinds
+
+    def __getattr__(self, name: str) -> _Path:
+        for kind in self._kinds_:
+            if name in kind.model_fields:
+                return _Path((*self._names_, name), _models_in(kind.model_fields[name].annotation))
+        place = ".".join((*self._names_, name))
+        known = [".".join((*self._names_, field)) for kind in self._kinds_ for field in kind.model_fields]
+        raise AttributeError(unknown_name(place, known, "field"))
+
+    def __str__(self) -> str:
+        return ".".join(self._names_)
+
+    def __repr__(self) -> str:
+        return f"<field {self}>"
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Path | str) and str(self) == str(other)
+
+
+def fields_of(cls: type[C], under: object = None) -> C:
+    """Names of the fields of a configuration as a type checker knows them: keys for `read_config`.
+
+    `at = fields_of(CompressConfig)`, then `at.prune.layers` stands for the name "prune.layers": "find usages" of the
+    field leads there, and a field that is not there is found by the type checker. What is returned holds no values.
+
+    Args:
+        under: the field that holds `cls`, where it is a part that may be None: `fields_of(TrimConfig, at.trim)`.
+
+    Raises:
+        TypeError: `under` is no field, or one that does not hold `cls`.
+    """
+    if under is None:
+        return cast(C, _Path((), [cls]))
+    if not isinstance(under, _Path) or cls not in under._kinds_:
+        raise TypeError(f"{under!r} is no field that holds a {cls.__name__}")
+    return cast(C, _Path(under._names_, [cls]))
+
+
 def read_recipe(path: str | Path) -> dict[str, Any]:
     """The mapping in a YAML recipe file.
 
@@ -104,17 +153,17 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def read_config(cls: type[C], path: str | Path | None, overrides: Mapping[str, Any] | None = None) -> C:
+def read_config(cls: type[C], path: str | Path | None, overrides: Mapping[Any, Any] | None = None) -> C:
     """A configuration from a recipe file (optional) with overrides on top.
 
     Args:
-        overrides: dotted field names -> values ("distill.epochs": 3); None values are left out, NULL sets a field to
-            None.
+        overrides: fields (of `fields_of`) or dotted names ("distill.epochs") -> values; None values are left out, NULL
+            sets a field to None.
     """
     values = read_recipe(path) if path is not None else {}
-    for dotted, value in (overrides or {}).items():
+    for field, value in (overrides or {}).items():
         if value is not None:
-            _set(values, dotted.split("."), None if value is NULL else value)
+            _set(values, str(field).split("."), None if value is NULL else value)
     return build_config(cls, values, source=f"the recipe {path}" if path is not None else "the options")
 
 

@@ -30,6 +30,10 @@ class Encoder(Protocol):
         """Facts about the model: parameters, bytes, shape, hash of the weights."""
         ...
 
+    def identity(self) -> str:
+        """Hash of everything that decides the vectors: weights, config, tokenizer, sentence settings."""
+        ...
+
 
 @runtime_checkable
 class PoolingEncoder(Encoder, Protocol):
