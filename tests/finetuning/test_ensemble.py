@@ -13,7 +13,7 @@ from slonik.evaluation.russian_superglue import TASKS, Prediction, find_file, re
 from slonik.evaluation.russian_superglue.contenders import find_contender
 from slonik.evaluation.russian_superglue.labels import label_names
 from slonik.evaluation.russian_superglue.predictions import predicted, write_predictions
-from slonik.finetuning.ensemble import combine_runs, ensemble_records, read_runs, write_ensemble
+from slonik.finetuning.ensembles.runs import combine_runs, ensemble_records, read_runs, write_ensemble
 from tests.evaluation.russian_superglue import samples
 from tests.evaluation.russian_superglue.samples import write_rows
 

@@ -13,7 +13,7 @@ from slonik.core.passport import Passport
 from slonik.evaluation.russian_superglue.contenders import find_contender
 from slonik.evaluation.russian_superglue.parts import find_part
 from slonik.evaluation.russian_superglue.predictions import read_predictions
-from slonik.finetuning import course as finetune_course
+from slonik.finetuning import training
 from slonik.finetuning.config import FinetuneRecipe
 from slonik.finetuning.finetune import Finetuned, run_finetune
 from slonik.finetuning.predict import answer_part, open_predictor
@@ -88,18 +88,18 @@ def test_saved_predictions_are_those_of_the_saved_model(folder: Path, trained: F
 def test_an_interrupted_run_goes_on_to_the_same_answers(
     folder: Path, trained: Finetuned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answered = finetune_course.write_answers
+    answered = training.write_answers
 
     def fails(*arguments: Any) -> None:
         if "-seed1" in arguments[0].name:
             raise KeyboardInterrupt
         answered(*arguments)
 
-    monkeypatch.setattr(finetune_course, "write_answers", fails)
+    monkeypatch.setattr(training, "write_answers", fails)
     with pytest.raises(KeyboardInterrupt):
         run_finetune(recipe(folder, "again"))
     assert not (folder / "again").exists()
-    monkeypatch.setattr(finetune_course, "write_answers", answered)
+    monkeypatch.setattr(training, "write_answers", answered)
     lines: list[str] = []
     run_finetune(recipe(folder, "again"), lines.append)
     assert "terra: seed 0: done before" in lines

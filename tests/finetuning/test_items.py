@@ -1,4 +1,4 @@
-"""Divisions keep groups whole and labels even; official rows become the right inputs; windows hold every answer."""
+"""Splits keep groups whole and labels even; official rows become the right inputs; windows hold every answer."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from slonik.data.labelled import Question
 from slonik.evaluation.russian_superglue.readers import parse_row
 from slonik.evaluation.russian_superglue.tasks import TASKS
 from slonik.evaluation.statistics import value_of
-from slonik.finetuning.answers import answer_scores, best_answers, context_windows, question_items
-from slonik.finetuning.figures import figures_of
-from slonik.finetuning.items import Item, divide, drawn, labelled_fields
+from slonik.finetuning.items import Item, drawn, labelled_fields, split_items
+from slonik.finetuning.metrics import metrics_of
 from slonik.finetuning.prompts import ask, with_shots
+from slonik.finetuning.spans import answer_scores, best_answers, context_windows, question_items
 from slonik.finetuning.tasks import SHAPES, answers_of, items_of, task_config, word_span
 from slonik.models.text_pairs import PairTokenizer, TaskInput
 from tests import tiny
@@ -47,15 +47,15 @@ ROWS = {
 def test_groups_stay_whole_and_labels_even() -> None:
     rng = np.random.default_rng(0)
     items = [Item(n, TaskInput((("а",),)), int(n % 3 == 0), f"g{rng.integers(60)}") for n in range(300)]
-    parts = divide(items, [0.2, 0.1, 0.7], 7)
+    parts = split_items(items, [0.2, 0.1, 0.7], 7)
     assert sorted(np.concatenate(parts).tolist()) == list(range(300))
     groups = [{items[n].group for n in part} for part in parts]
     assert not (groups[0] & groups[1] or groups[0] & groups[2] or groups[1] & groups[2])
     for part, share in zip(parts, (0.2, 0.1, 0.7), strict=True):
         assert abs(len(part) - 300 * share) <= 12
         assert abs(np.mean([items[n].label for n in part]) - 1 / 3) < 0.1
-    assert [p.tolist() for p in parts] == [p.tolist() for p in divide(items, [0.2, 0.1, 0.7], 7)]
-    assert [p.tolist() for p in parts] != [p.tolist() for p in divide(items, [0.2, 0.1, 0.7], 8)]
+    assert [p.tolist() for p in parts] == [p.tolist() for p in split_items(items, [0.2, 0.1, 0.7], 7)]
+    assert [p.tolist() for p in parts] != [p.tolist() for p in split_items(items, [0.2, 0.1, 0.7], 8)]
     assert drawn(parts[2], 5, 1).tolist() == sorted(drawn(parts[2], 5, 1).tolist())
 
 
@@ -131,7 +131,7 @@ def test_every_answer_is_whole_in_some_window_and_the_best_span_is_the_best_pair
     assert answer_scores(asked, {0: found[0]})["em"] == [float(best[1] == "Клара")]
 
 
-def test_figures_of_own_tasks_are_those_of_scikit_learn() -> None:
+def test_metrics_of_own_tasks_are_those_of_scikit_learn() -> None:
     from sklearn.metrics import accuracy_score, f1_score
 
     rng = np.random.default_rng(1)
@@ -139,13 +139,13 @@ def test_figures_of_own_tasks_are_those_of_scikit_learn() -> None:
     items = [Item(n, TaskInput((("а",),)), int(rng.integers(3)), "g") for n in range(40)]
     found = [rng.random(3).astype(np.float32) for _ in items]
     right, given = [item.label for item in items], [int(np.argmax(one)) for one in found]
-    values = {name: value_of(one) for name, one in figures_of(items, found, config).items()}
+    values = {name: value_of(one) for name, one in metrics_of(items, found, config).items()}
     assert values["accuracy"] == pytest.approx(accuracy_score(right, given))
     assert values["macro_f1"] == pytest.approx(f1_score(right, given, average="macro"))
     several = config.model_copy(update={"target": "multi"})
     marks = [[float(x) for x in rng.integers(0, 2, 3)] for _ in items]
     items = [Item(n, item.input, marks[n], "g") for n, item in enumerate(items)]
-    values = {name: value_of(one) for name, one in figures_of(items, found, several).items()}
+    values = {name: value_of(one) for name, one in metrics_of(items, found, several).items()}
     table = np.stack(found) > 0.5
     assert values["micro_f1"] == pytest.approx(f1_score(np.array(marks) > 0.5, table, average="micro"))
     assert values["macro_f1"] == pytest.approx(f1_score(np.array(marks) > 0.5, table, average="macro"))
@@ -163,7 +163,8 @@ def test_prompts_name_every_text_and_label_of_a_task(task: str) -> None:
         assert len(set(asked.answers)) == len(asked.answers) > 1
         bare = ask(task, example, plain=False)
         assert bare.answers == asked.answers and len(bare.prompt) <= len(asked.prompt)
-    counts = Counter(len(one.prompt) for one in with_shots([asked] * 3, [asked], 1, 0))
+    item = Item(0, TaskInput(((),)), 0, "g", asked)
+    counts = Counter(len(one.asked.prompt) for one in with_shots([item] * 3, [item], 1, 0) if one.asked)
     assert next(iter(counts)) > 2 * len(asked.prompt)
 
 

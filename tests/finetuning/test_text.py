@@ -13,9 +13,9 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from slonik.core.errors import SlonikError
 from slonik.finetuning.config import FinetuneRecipe
 from slonik.finetuning.finetune import run_finetune
+from slonik.finetuning.metrics import rouge_l
 from slonik.finetuning.predict import open_predictor
-from slonik.finetuning.text_tasks import rouge_l
-from slonik.models.text_model import NOT_SCORED, TextModel, load_text_model
+from slonik.models.generation import NOT_SCORED, TextGenerator, load_generator
 from tests import tiny
 from tests.finetuning.finetune_data import NAMES, PLACES, rwsd, terra, write_lines
 
@@ -40,11 +40,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def plain_likelihood(model: TextModel, prompt: str, answer: str) -> float:
+def plain_likelihood(model: TextGenerator, prompt: str, answer: str) -> float:
     """One example at a time, no padding."""
     asked, answered = model.prompt_ids(prompt, 40), model.answer_ids(answer)
     with torch.no_grad():
-        if model.kind == "seq2seq":
+        if model.two_stacks:
             start = [model.model.config.decoder_start_token_id, *answered[:-1]]
             logits = model.model(input_ids=torch.tensor([asked]), decoder_input_ids=torch.tensor([start])).logits[0]
         else:
@@ -55,7 +55,7 @@ def plain_likelihood(model: TextModel, prompt: str, answer: str) -> float:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_likelihoods_of_a_batch_are_those_of_each_answer_alone(folder: Path, family: str) -> None:
-    model = load_text_model(folder / family, max_length=40)
+    model = load_generator(folder / family, max_length=40)
     prompts = ["Кошка спит на подоконнике.", "Снег"]
     answers = [["да", "нет, никогда"], ["дом", "да", "порт"]]
     found = model.likelihoods(prompts, answers, batch_texts=3)
@@ -67,13 +67,13 @@ def test_likelihoods_of_a_batch_are_those_of_each_answer_alone(folder: Path, fam
 
 
 def test_the_end_is_put_by_hand_once_and_the_question_survives_the_cut(folder: Path) -> None:
-    model = load_text_model(folder / "t5", max_length=16, prefix="Снег ")
+    model = load_generator(folder / "t5", max_length=16, prefix="Снег ")
     for prompt in ("Кошка.", "Кошка спит на подоконнике. " * 8 + "Где она?"):
         ids = model.prompt_ids(prompt, 16)
-        assert ids[-1] == model.eos and ids.count(model.eos) == 1 and len(ids) <= 16
+        assert ids[-1] == model.eos_id and ids.count(model.eos_id) == 1 and len(ids) <= 16
         assert model.tokenizer.decode(ids).startswith("Снег")
     assert model.tokenizer.decode(ids).rstrip().endswith("она?")
-    fields = load_text_model(folder / "gpt2", max_length=64).fields("Где кошка?", "дома")
+    fields = load_generator(folder / "gpt2", max_length=64).fields("Где кошка?", "дома")
     scored = fields["labels"] != NOT_SCORED
     np.testing.assert_array_equal(fields["labels"][scored], fields["input_ids"][scored])
     assert 0 < scored.sum() < len(scored) and scored[-1]

@@ -21,7 +21,7 @@ class Tuning(Config):
     batch_tokens: int | None = Field(4096, ge=1)
     learning_rate: float = Field(1e-4, gt=0)
     """Of the head; with `layer_decay` the layers below learn slower. Where it is not given, `slonik finetune` takes one
-    by the width of the encoder (`finetune_course.usual_rate`)."""
+    by the width of the encoder (`encoder_learner.usual_rate`), or the family's (`language_model_learner.USUAL`)."""
     layer_decay: float = Field(0.9, gt=0, le=1)
     weight_decay: float = Field(0.01, ge=0)
     warmup_ratio: float = Field(0.1, ge=0, lt=1)
@@ -32,13 +32,13 @@ class Tuning(Config):
     encoder_dropout: float | None = Field(None, ge=0, lt=1)
     """Dropout of hidden states and attention while training; None = as in the checkpoint."""
     masked_pieces: float = Field(0.0, ge=0, lt=1)
-    """Share of the pieces of every training input that are hidden behind the mask token, anew at each pass."""
+    """Share of the tokens of every training input that are hidden behind the mask token, anew at each pass."""
     freeze: Literal["nothing", "embeddings", "encoder"] = "embeddings"
     """Large embedding tables are left as they are by default: a small task sees few of their rows."""
     evaluations: int = Field(2, ge=1)
-    """Looks at the stopping set per epoch."""
+    """Evaluations on the stopping set per epoch."""
     patience: int | None = Field(5, ge=1)
-    """Stop after so many looks without a better one."""
+    """Stop after so many evaluations without a better one."""
     precision: Literal["fp32", "bf16", "fp16"] = "bf16"
     max_length: int | None = Field(None, ge=4)
     """Tokens of an input; None = the task's own."""
@@ -49,7 +49,7 @@ class Tuning(Config):
     save_every_minutes: float = Field(5.0, ge=0)
 
 
-class Teaching(Config):
+class Distillation(Config):
     """Distillation while fine-tuning (DistilBERT, section 3, second variant)."""
 
     teachers: tuple[str, ...] = ()
@@ -63,7 +63,7 @@ class OwnData(Config):
 
     train: str
     valid: str | None = None
-    """Measured at the end, never used for choosing; None = a held-out share of `train`."""
+    """Measured at the end, nothing is chosen on it; None = a held-out share of `train`."""
     kind: OwnKind = "classification"
     text_columns: tuple[str, ...] = ("text",)
     label_column: str = "label"
@@ -94,20 +94,22 @@ class FinetuneRecipe(Config):
     held_out: float = Field(0.2, gt=0, lt=1)
     """Share of the training file that is measured where there is no other labelled file."""
     stopping: float = Field(0.12, gt=0, lt=1)
-    """Share of the fitting items that early stopping and the grid look at."""
+    """Share of the fitting items that decide early stopping and the grid."""
     max_items: int | None = Field(None, ge=1)
     """At most so many fitting items of a task, drawn by seed."""
     answer_test: bool = True
     """Answer the unlabelled test set too, for a submission."""
     keep_all: bool = False
-    """Keep the task model of every seed (`out/seeds/N`), to teach one model from all of them."""
+    """Keep the task model of every seed (`out/seeds/N`), to distil one model from all of them."""
     multitask: bool = False
     """Train one encoder on all tasks first, then go on with each task from there."""
-    teaching: Teaching = Teaching()
+    teaching: Distillation = Distillation()
     prompts: Literal["plain", "none"] = "plain"
     """Decoders and T5: the versioned Russian prompts, or the bare texts."""
     denoiser: str = ""
     """Text-to-text: prefix of the denoiser to go on from, e.g. "<LM>" of FRED-T5."""
+    answer_tokens: int | None = Field(None, ge=1)
+    """Text to text: the most tokens of an answer; None = as many as the longest training answer has, at least 64."""
     shots: int = Field(0, ge=0)
     """Decoders without training: examples in the prompt."""
     train: bool = True

@@ -1,50 +1,71 @@
-"""Labelled items of any task, and how they are divided: fitting, early stopping, measuring, folds.
+"""Labelled items of any task, for any learner, and how they are split: fitting, early stopping, measuring, folds.
 
-Items of one group (one premise, one passage, one word) never stand on both sides of a division; labels are spread
-evenly. Which texts make an item is the task's business.
+Items of one group (one premise, one passage, one word) never stand on both sides of a split; labels are spread evenly.
+Which texts make an item is the task's business.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from slonik.core.seeds import derive_seed
+from slonik.core.hashing import derive_seed, sha256_json
 from slonik.models.text_pairs import Fields, PairTokenizer, TaskInput
 
 IntArray = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One example in words, for models that answer in words.
+
+    Attributes:
+        prompt: what the model reads.
+        answers: what it may say, in the order of the labels (or candidates); of free words the right ones alone.
+        right: place of the right answer; None where it is not known or not among them.
+        free: the model says what it likes.
+    """
+
+    prompt: str
+    answers: tuple[str, ...]
+    right: int | None
+    free: bool = False
 
 
 @dataclass(frozen=True)
 class Item:
-    """One example of a task, ready for a tokenizer.
+    """One example of a task.
 
     Attributes:
         key: its number in its file.
-        input: its texts.
+        input: its texts, ready for an encoder's tokenizer.
         label: what the objective wants as `label`: an index, numbers (L,), a float, right candidates (R,), or
-            (first, last + 1) characters of the answer in the second text; None where it is not known.
+            (first, last + 1) characters of the answer in the second text; the text itself where words are wanted; None
+            where it is not known.
         group: items of one group stay together.
+        asked: the same in words, where the learner answers in words.
     """
 
     key: int | str
     input: TaskInput
     label: Any
     group: str
+    asked: Asked | None = None
 
     @property
     def stratum(self) -> str:
-        """What is spread evenly over the sides of a division."""
+        """What is spread evenly over the sides of a split."""
         return str(self.label) if isinstance(self.label, int) else ""
 
 
-def divide(items: Sequence[Item], shares: Sequence[float], seed: int) -> list[IntArray]:
-    """Divide items into parts of about the given shares, groups whole, labels even.
+def split_items(items: Sequence[Item], shares: Sequence[float], seed: int) -> list[IntArray]:
+    """Split items into parts of about the given shares, groups whole, labels even.
 
     Groups come in random order, large ones first; each goes to the part that lacks most of its labels.
 
@@ -77,6 +98,11 @@ def _counts(labels: Sequence[str], strata: dict[str, int]) -> NDArray[np.float64
     for label in labels:
         found[strata[label]] += 1
     return found
+
+
+def items_hash(items: Sequence[Item]) -> str:
+    """sha256 over everything in the items that decides what is learned from them."""
+    return sha256_json([asdict(item) for item in items])
 
 
 def drawn(numbers: IntArray, most: int | None, seed: int) -> IntArray:
@@ -122,7 +148,7 @@ def _fewer_candidates(item: Item, most: int, seed: int) -> Item:
     rng = np.random.default_rng(seed)
     kept = sorted(right + [wrong[place] for place in rng.permutation(len(wrong))[: most - len(right)]])
     rows = tuple(item.input.rows[place] for place in kept)
-    return Item(item.key, TaskInput(rows), [item.label[place] for place in kept], item.group)
+    return replace(item, input=TaskInput(rows), label=[item.label[place] for place in kept])
 
 
 def _answer_fields(item: Item, tokenizer: PairTokenizer) -> Fields:

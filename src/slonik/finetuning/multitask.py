@@ -15,25 +15,26 @@ import torch
 from torch import Tensor, nn
 
 from slonik import models
-from slonik.core.hashing import sha256_json
+from slonik.core.hashing import derive_seed, sha256_json
+from slonik.core.identity import checkpoint_identity
 from slonik.core.passport import Step
-from slonik.core.seeds import derive_seed
-from slonik.core.steps import Steps
+from slonik.core.run import Steps
 from slonik.finetuning.config import FinetuneRecipe
-from slonik.finetuning.course import Course, items_hash, tunings
-from slonik.finetuning.items import divide, drawn, labelled_fields
+from slonik.finetuning.encoder_learner import EncoderLearner, stopping_evaluation
+from slonik.finetuning.items import items_hash, labelled_fields
+from slonik.finetuning.objective import Supervised
 from slonik.finetuning.outputs import padding_of, tokenizer_of
-from slonik.finetuning.train import Division, copy_of, prepared, stopping_figures, train_config
+from slonik.finetuning.train import copy_of, prepared, train_config
+from slonik.finetuning.training import TaskData, training_split, tunings
 from slonik.models.encoder import TorchEncoder
 from slonik.models.heads import build_head
 from slonik.models.task_model import TaskModel
-from slonik.train.example_loader import ExampleLoader
+from slonik.train.loaders import example_loader
 from slonik.train.loop import run
-from slonik.train.objectives.loss import Loss
-from slonik.train.objectives.supervised import Supervised
-from slonik.train.protocols import Batch, IntArray
+from slonik.train.protocols import Batch, IntArray, Loader, Loss
 
 TASK = "task"
+ENCODER = "encoder"
 MOST_PER_TASK = 20_000
 """Examples of a task in an epoch: a task of 70,000 would leave nothing of the others (Raffel et al. 2020, 3.5.2)."""
 
@@ -43,19 +44,19 @@ class SharedEncoder(nn.Module):
 
     Args:
         encoder: the shared one.
-        courses: tasks; their heads are made here.
+        tasks: their heads are made here.
         seed: of the heads.
     """
 
-    def __init__(self, encoder: TorchEncoder, courses: Sequence[Course], seed: int) -> None:
+    def __init__(self, encoder: TorchEncoder, tasks: Sequence[TaskData], seed: int) -> None:
         super().__init__()
         self.transformer = encoder.model
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.heads = nn.ModuleList(build_head(encoder.dimension, course.config) for course in courses)
+            self.heads = nn.ModuleList(build_head(encoder.dimension, data.config) for data in tasks)
         # kept out of the modules: they hold the same transformer once more
         self.__dict__["tasks"] = [
-            TaskModel(encoder, head, course.config) for head, course in zip(self.heads, courses, strict=True)
+            TaskModel(encoder, head, data.config) for head, data in zip(self.heads, tasks, strict=True)
         ]
 
     def task(self, number: int) -> TaskModel:
@@ -78,7 +79,7 @@ class MixedLoader:
         seed: of the order.
     """
 
-    def __init__(self, loaders: Sequence[ExampleLoader], *, most: int = MOST_PER_TASK, seed: int = 0) -> None:
+    def __init__(self, loaders: Sequence[Loader], *, most: int = MOST_PER_TASK, seed: int = 0) -> None:
         self._loaders, self._most, self._seed = loaders, most, seed
         self.fingerprint = sha256_json([[loader.fingerprint for loader in loaders], most, seed])
 
@@ -114,60 +115,59 @@ class MixedObjective:
         return self._objectives[number].of_outputs(model(batch), rest)
 
 
-def train_shared(courses: Sequence[Course], base: TorchEncoder, recipe: FinetuneRecipe, steps: Steps) -> TorchEncoder:
-    """The encoder after training on all courses together; the mean of their stopping figures chose its weights.
+def train_shared(
+    tasks: Sequence[TaskData], learner: EncoderLearner, recipe: FinetuneRecipe, steps: Steps
+) -> EncoderLearner:
+    """The learner after training on all tasks together; the mean of their stopping metrics chose its weights.
 
-    Courses of several folds are left out: their fitting items are other folds' measured ones.
+    Tasks of several folds are left out: their fitting items are other folds' measured ones.
     """
-    chosen = [course for course in courses if len(course.folds) == 1]
+    chosen = [data for data in tasks if len(data.folds) == 1]
     if not chosen:
         steps.announce("multitask: every task is cross-fitted, so there is nothing to train together")
-        return base
-    tuning = tunings(chosen[0], recipe, base.dimension)[0]
-    data = [items_hash(course.folds[0]) for course in chosen]
-    inputs = {"base": base.weights_hash(), "data": data, "seed": recipe.seed}
-    inputs |= {"tuning": tuning.model_dump(mode="json"), "tasks": [course.config.model_dump() for course in chosen]}
-    scratch = steps.scratch("multitask", inputs)
-    names = ", ".join(course.task for course in chosen)
+        return learner
+    tuning = tunings(chosen[0], learner, recipe)[0]
+    inputs = {
+        "model": learner.identity,
+        "data": [items_hash(data.folds[0].fit) for data in chosen],
+        "draw": [recipe.stopping, recipe.max_items],
+        "seed": recipe.seed,
+        "tuning": tuning.model_dump(mode="json", exclude={"save_every_minutes"}),
+        "tasks": [data.config for data in chosen],
+    }
+    names = ", ".join(data.task for data in chosen)
 
     def work(folder: Path) -> Mapping[str, Any]:
-        encoder = copy_of(base)
+        encoder = copy_of(learner.base)
         shared = SharedEncoder(encoder, chosen, recipe.seed)
-        divisions = [_division(course, recipe) for course in chosen]
+        splits = [training_split(data, data.folds[0], recipe, recipe.seed) for data in chosen]
         loaders = [
-            ExampleLoader(
-                labelled_fields(division.fit, tokenizer_of(shared.task(n)), course.config.target, seed=recipe.seed),
+            example_loader(
+                labelled_fields(split.fit, tokenizer_of(shared.task(n)), data.config.target, seed=recipe.seed),
                 padding_of(tokenizer_of(shared.task(n))),
                 max_texts=tuning.batch_texts,
                 max_tokens=tuning.batch_tokens,
                 seed=recipe.seed + n,
             )
-            for n, (course, division) in enumerate(zip(chosen, divisions, strict=True))
+            for n, (data, split) in enumerate(zip(chosen, splits, strict=True))
         ]
         loader = MixedLoader(loaders, seed=recipe.seed)
-        objectives = [Supervised(course.config.target) for course in chosen]  # type: ignore[arg-type]
-        looks = [stopping_figures(d, objective) for d, objective in zip(divisions, objectives, strict=True)]
+        objectives = [Supervised(data.config.target) for data in chosen]
+        evaluations = [stopping_evaluation(*pair) for pair in zip(splits, objectives, strict=True)]
 
         def evaluate(_: nn.Module) -> dict[str, float]:
-            found = [look(shared.task(n)) for n, look in enumerate(looks)]
-            figures = {f"{course.task}_score": one["score"] for course, one in zip(chosen, found, strict=True)}
-            return figures | {"choice": math.fsum(one["choice"] for one in found) / len(found)}
+            found = [evaluation(shared.task(n)) for n, evaluation in enumerate(evaluations)]
+            scores = {f"{data.task}_score": one["score"] for data, one in zip(chosen, found, strict=True)}
+            return scores | {"choice": math.fsum(one["choice"] for one in found) / len(found)}
 
         config = train_config(tuning, len(loader.plan(0)), recipe.seed)
         with prepared(shared, tuning):
-            summary = run(shared, MixedObjective(objectives), loader, config, scratch, evaluate=evaluate)
+            summary = run(shared, MixedObjective(objectives), loader, config, steps.scratch(), evaluate=evaluate)
         assert summary.best is not None
         step = Step(command="finetune", config={"multitask": names}, seed=recipe.seed, seconds=summary.seconds)
-        models.save(encoder, folder / "encoder", base.passport.with_step(step))
+        models.save(encoder, folder / ENCODER, learner.passport.with_step(step))
         return {**summary.best.figures, "steps": summary.step}
 
-    result = steps.run("multitask", inputs, f"all tasks together: {names}", work)
-    return models.load(result.folder / "encoder")
-
-
-def _division(course: Course, recipe: FinetuneRecipe) -> Division:
-    items = course.folds[0].fit
-    stop, fit = divide(items, [recipe.stopping, 1 - recipe.stopping], recipe.seed)
-    stopping = [items[n] for n in stop]
-    fitting = [items[n] for n in drawn(fit, recipe.max_items, recipe.seed)]
-    return Division(fitting, stopping, lambda found: course.score(stopping, found))
+    result = steps.step("multitask", inputs, f"all tasks together: {names}", work)
+    folder = result.folder / ENCODER
+    return EncoderLearner(models.load(folder), checkpoint_identity(folder))

@@ -8,22 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from slonik.core.progress import track
-from slonik.finetuning.items import Item, fields_of
+from slonik.finetuning.items import Floats, Item, fields_of
+from slonik.finetuning.objective import soft_answers
 from slonik.models.encoder import TorchEncoder
 from slonik.models.task_config import TaskConfig
 from slonik.models.task_model import TaskModel
 from slonik.models.text_pairs import Fields, PairTokenizer
 from slonik.text.batching import token_budget_batches
-from slonik.train.example_loader import PadFields
-from slonik.train.objectives.supervised import soft_answers
+from slonik.train.loaders import PadFields
 
-Floats = NDArray[np.float32]
 _BATCHES_WORTH_A_BAR = 40
 _ENCODED = ("input_ids", "attention_mask", "token_type_ids")
 

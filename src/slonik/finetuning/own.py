@@ -1,40 +1,36 @@
-"""Fine-tuning on the user's own files: classification, several labels, pairs, regression, span question answering.
+"""The user's own data as a task: classification, several labels, pairs, regression, span answers, text to text.
 
-Measured is the validation file, or a held-out share of the training file; neither serves to choose anything.
-Text to text is in `finetune_text`.
+One reading, one split, one spelling of labels, one set of metrics and baselines, one form of predictions, whatever
+learns. Measured is the validation file, or a held-out share of the training file; nothing is chosen on either.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from slonik.core.atomic import write_text
 from slonik.core.errors import SlonikError
-from slonik.core.hashing import sha256_file
-from slonik.core.records import Record, write_records
-from slonik.core.steps import Steps
-from slonik.data.labelled import Question, read_questions, read_rows
-from slonik.evaluation.statistics import Mean, Statistic, interval, paired_difference, replicates, value_of
-from slonik.finetuning.answers import answer_scores, best_answers, question_items
+from slonik.data.labelled import Question, parse_question, read_questions, read_rows
+from slonik.evaluation.statistics import Mean, Statistic, value_of
 from slonik.finetuning.config import FinetuneRecipe, OwnData
-from slonik.finetuning.course import Answers, Course, Fold, run_course
-from slonik.finetuning.figures import baseline_values, figures_of
-from slonik.finetuning.items import Item, divide
-from slonik.finetuning.outputs import Floats
+from slonik.finetuning.items import Asked, Item, split_items
+from slonik.finetuning.learner import Learner, TaskAnswerer
+from slonik.finetuning.metrics import baseline_answers, metrics_of
+from slonik.finetuning.spans import Found, answer_scores, best_answers, question_items
 from slonik.finetuning.tasks import pair_input
-from slonik.models.encoder import TorchEncoder
+from slonik.finetuning.training import Answers, Fold, TaskData
 from slonik.models.task_config import TaskConfig
 from slonik.models.text_pairs import PairTokenizer, TaskInput
+from slonik.text.tokenizing import content_ids
 
-SUITE = "finetune"
-LENGTHS = {"classification": 128, "multilabel": 128, "pair": 192, "regression": 192, "qa": 384}
+LENGTHS = {"classification": 128, "multilabel": 128, "pair": 192, "regression": 192, "qa": 384, "text2text": 512}
+IN_WORDS = ("text2text", "classification", "pair")
+TARGETS = {"multilabel": "multi", "regression": "number", "qa": "answer", "text2text": "text"}
 FEWEST = 10
+FEWEST_ANSWER_TOKENS = 64
 
 
 @dataclass(frozen=True)
@@ -42,54 +38,90 @@ class OwnTask:
     """The user's data as items.
 
     Attributes:
-        config: the task model to make. fit, measured: items. split: name of the measured ones.
-        questions: of the measured items, for "answer" only.
+        config: the task model to make.
+        fit, measured: items. split: name of the measured ones.
     """
 
     config: TaskConfig
     fit: list[Item]
     measured: list[Item]
     split: str
-    fit_questions: Sequence[Question] = ()
-    questions: Sequence[Question] = ()
+
+    def data(self) -> TaskData:
+        """What is trained and answered."""
+        return TaskData(self.config.task, self.config, [Fold(self.fit, {self.split: self.measured})], self.score)
+
+    def score(self, items: Sequence[Item], found: Sequence[Any]) -> float:
+        """The first metric of fitting items."""
+        values = metrics_of(items, found, self.config)
+        return value_of(values[next(iter(values))])
+
+    def metrics(self, answers: Answers) -> dict[str, Statistic]:
+        """Metrics of the measured items."""
+        return metrics_of(self.measured, [answers[item.key] for item in self.measured], self.config)
+
+    def baselines(self) -> dict[str, dict[str, Statistic]]:
+        """Name of a baseline -> its metrics of the measured items."""
+        found = baseline_answers(self.fit, self.measured, self.config)
+        return {name: metrics_of(self.measured, answers, self.config) for name, answers in found.items()}
+
+    def lines(self, answers: Answers) -> list[dict[str, Any]]:
+        """Rows of the predictions file."""
+        return [{"idx": item.key, **answer_line(self.config, answers[item.key])} for item in self.measured]
 
 
-def run_own(recipe: FinetuneRecipe, base: TorchEncoder, steps: Steps) -> Any:
-    """Train on the user's data, measure, save model, predictions and results.
+@dataclass(frozen=True)
+class SpanTask(OwnTask):
+    """Questions as items, one per window of their text.
 
-    Raises:
-        SlonikError: files or columns that are not there, labels that do not fit, too few rows.
+    Attributes:
+        fit_questions, questions: those of the fitting and of the measured items.
+        keys: rows of the latter in their file.
+        tokenizer: of the learner.
     """
-    from slonik.finetuning.finetune import PREDICTIONS, RESULTS, Finetuned, save_model
 
-    own = recipe.own
-    assert own is not None
-    task = read_own(recipe, own, base)
-    course = Course(own.name, task.config, [Fold(task.fit, {task.split: task.measured})], _score(task, base))
-    result = run_course(course, base, recipe, steps)
-    by_seed = {seed: answers[task.split] for seed, answers in result.answers.items()}
-    records = _records(recipe, task, by_seed, result.mean_answers(task.split), base)
-    out = Path(recipe.out)
-    save_model(result, base, out, recipe, records)
-    if task.config.target != "answer":
-        answers = {f"seed{seed}": found[task.split] for seed, found in result.answers.items()}
-        answers["mean"] = result.mean_answers(task.split)
-        for name, found in answers.items():
-            write_own_predictions(out / PREDICTIONS / name / f"{own.name}.{task.split}.jsonl", task, found)
-    write_records(out / RESULTS, records)
-    return Finetuned(records, {own.name: out})
+    fit_questions: Sequence[Question]
+    questions: Sequence[Question]
+    keys: Sequence[int]
+    tokenizer: PairTokenizer
+
+    def score(self, items: Sequence[Item], found: Sequence[Any]) -> float:
+        """F1 of fitting questions."""
+        return float(np.mean(answer_scores(self.fit_questions, self._best(items, found))["f1"]))
+
+    def metrics(self, answers: Answers) -> dict[str, Statistic]:
+        """F1 and exact match of the measured questions."""
+        scores = answer_scores(self.questions, self._found(answers))
+        return {name: Mean(values) for name, values in scores.items()}
+
+    def baselines(self) -> dict[str, dict[str, Statistic]]:
+        """None: no span is the usual one."""
+        return {}
+
+    def lines(self, answers: Answers) -> list[dict[str, Any]]:
+        """Rows of the predictions file."""
+        return [{"idx": self.keys[number], **span_line(one)} for number, one in sorted(self._found(answers).items())]
+
+    def _found(self, answers: Answers) -> dict[int, Found]:
+        return self._best(self.measured, [answers[item.key] for item in self.measured])
+
+    def _best(self, items: Sequence[Item], found: Sequence[Any]) -> dict[int, Found]:
+        return best_answers(items, found, self.tokenizer, unanswerable=self.config.details["unanswerable"])
 
 
-def read_own(recipe: FinetuneRecipe, own: OwnData, base: TorchEncoder) -> OwnTask:
+def read_own(recipe: FinetuneRecipe, own: OwnData, learner: Learner) -> OwnTask:
     """The user's files as items with the configuration of their task model.
 
     Raises:
-        SlonikError: as `run_own`.
+        SlonikError: files or columns that are not there, labels that do not fit, too few rows, a kind that the model
+            cannot learn.
     """
-    if own.kind == "text2text":
+    if learner.in_words and own.kind not in IN_WORDS:
+        raise SlonikError(f"models that answer in words take text2text, classification or pair, not {own.kind}")
+    if own.kind == "text2text" and not learner.in_words:
         raise SlonikError(f"{recipe.model} is an encoder: text2text needs T5 or a decoder")
     if own.kind == "qa":
-        return _questions(recipe, own, base)
+        return _span_task(recipe, own, learner)
     if not 1 <= len(own.text_columns) <= 2 or (own.kind == "pair" and len(own.text_columns) != 2):
         raise SlonikError(f"{own.kind} takes {'two text columns' if own.kind == 'pair' else 'one or two text columns'}")
     columns = (*own.text_columns, own.label_column)
@@ -102,47 +134,74 @@ def read_own(recipe: FinetuneRecipe, own: OwnData, base: TorchEncoder) -> OwnTas
     config = _config(recipe, own, labels, scale)
     items = [own_item(row, n, config, _place(own.train, n)) for n, row in enumerate(rows)]
     given = [own_item(row, n, config, _place(str(own.valid), n)) for n, row in enumerate(valid)]
-    fit, measured, split = _divided(recipe, items, given)
+    fit, measured, split = _split(recipe, items, given)
+    if own.kind == "text2text":
+        tokens = recipe.answer_tokens or _longest([str(item.label) for item in fit], learner)
+        config = config.model_copy(update={"details": {"answer_tokens": tokens}})
     return OwnTask(config, fit, measured, split)
 
 
-def _divided(recipe: FinetuneRecipe, items: list[Item], valid: list[Item]) -> tuple[list[Item], list[Item], str]:
-    if len(items) < FEWEST:
-        raise SlonikError(f"{len(items)} training rows are too few: give at least {FEWEST}")
-    if valid:
-        return items, valid, "valid"
-    out, kept = divide(items, [recipe.held_out, 1 - recipe.held_out], recipe.seed)
-    if not len(out) or not len(kept):
-        raise SlonikError("the training rows are all of one text: they cannot be divided; give --valid")
-    return [items[n] for n in kept], [items[n] for n in out], "held_out"
+def own_item(row: Mapping[str, Any], number: int, config: TaskConfig, where: str, *, labelled: bool = True) -> Item:
+    """A row as an item, for encoders and in words; `where` begins the sentence of an error.
+
+    Raises:
+        SlonikError: a label that the task does not have, a column that is missing or no text.
+    """
+    texts = [_text(row, column, where) for column in config.columns["text"]]
+    given = pair_input(texts[0], texts[1], config.pairs) if len(texts) == 2 else TaskInput(((texts[0],),))
+    label = _label_of(row.get(config.columns["label"]), where, config) if labelled else None
+    asked = None
+    if config.target == "text":
+        asked = Asked("\n".join(texts), () if label is None else (label,), None if label is None else 0, free=True)
+    elif config.target == "single":
+        asked = Asked("\n".join(texts), config.labels, label)
+    return Item(number, given, label, texts[0], asked)
 
 
-def _config(
-    recipe: FinetuneRecipe, own: OwnData, labels: tuple[str, ...], scale: tuple[float, float] | None
-) -> TaskConfig:
-    two = len(own.text_columns) == 2
-    target = {"multilabel": "multi", "regression": "number", "qa": "answer"}.get(own.kind, "single")
-    return TaskConfig(
-        kind="answer" if own.kind == "qa" else "pair" if two else "sequence",
-        task=own.name,
-        target=target,  # type: ignore[arg-type]
-        labels=labels,
-        max_length=recipe.tuning.max_length or LENGTHS[own.kind],
-        pairs=recipe.tuning.pairs or "joint",
-        columns={"text": list(own.text_columns), "label": own.label_column},
-        scale=scale,
-    )
+def read_row(row: Mapping[str, Any], config: TaskConfig, where: str) -> Any:
+    """A row without its label, for `answer_rows`.
+
+    Raises:
+        SlonikError: a column that is missing or no text; `where` begins the sentence.
+    """
+    if config.target == "answer":
+        return parse_question({**row, "answers": []}, "", where)
+    return own_item(row, 0, config, where, labelled=False)
 
 
-def _labels(own: OwnData, rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    if own.kind == "regression":
-        return ()
-    values = [row[own.label_column] for row in rows]
-    several = own.kind == "multilabel"
-    names = {name for value in values for name in (label_list(value) if several else [label_text(value)])}
-    if len(names) < (1 if several else 2):
-        raise SlonikError(f"the column {own.label_column!r} has {len(names)} labels: at least 2 are needed")
-    return tuple(sorted(names))
+def answer_rows(model: TaskAnswerer, given: Sequence[Any], batch_texts: int) -> list[dict[str, Any]]:
+    """`{"label": ...}` per row that `read_row` read, with its probabilities where it has some."""
+    config = model.config
+    if config.target != "answer":
+        return [answer_line(config, values) for values in model.answer(given, batch_texts=batch_texts)]
+    items = question_items(given, model.tokenizer, model.max_length)
+    found = model.answer(items, batch_texts=batch_texts)
+    unanswerable = bool(config.details.get("unanswerable"))
+    best = best_answers(items, found, PairTokenizer(model.tokenizer, model.max_length), unanswerable=unanswerable)
+    return [span_line(best[number]) for number in range(len(given))]
+
+
+def answer_line(config: TaskConfig, values: Any) -> dict[str, Any]:
+    """An answer for people: a label, a list of labels (each above one half), a number, or a text.
+
+    Labels come with `probabilities` of all of them.
+    """
+    if config.target == "text":
+        return {"label": str(values)}
+    if config.target == "number":
+        mean, deviation = config.scale or (0.0, 1.0)
+        return {"label": float(np.ravel(values)[0]) * deviation + mean}
+    named = {name: float(value) for name, value in zip(config.labels, values, strict=True)}
+    if config.target == "multi":
+        label: Any = [name for name, value in named.items() if value > 0.5]
+    else:
+        label = max(named, key=lambda name: named[name])
+    return {"label": label, "probabilities": {name: round(value, 6) for name, value in named.items()}}
+
+
+def span_line(found: Found) -> dict[str, Any]:
+    """A span for people; the text is "" where there is no answer."""
+    return {"label": found.text, "probability": round(found.probability, 6)}
 
 
 def label_text(value: Any) -> str:
@@ -157,16 +216,43 @@ def label_list(value: Any) -> list[str]:
     return [part.strip() for part in str(value).split(";") if part.strip()]
 
 
-def own_item(row: Mapping[str, Any], number: int, config: TaskConfig, where: str, *, labelled: bool = True) -> Item:
-    """A row as an item; `where` begins the sentence of an error.
+def _split(recipe: FinetuneRecipe, items: list[Item], valid: list[Item]) -> tuple[list[Item], list[Item], str]:
+    """Fitting items, measured ones, and the name of these."""
+    if recipe.train and len(items) < FEWEST:
+        raise SlonikError(f"{len(items)} training rows are too few: give at least {FEWEST}")
+    if valid:
+        return items, valid, "valid"
+    out, kept = split_items(items, [recipe.held_out, 1 - recipe.held_out], recipe.seed)
+    if not len(out) or not len(kept):
+        raise SlonikError("the training rows are all of one text: they cannot be split; give --valid")
+    return [items[n] for n in kept], [items[n] for n in out], "held_out"
 
-    Raises:
-        SlonikError: a label that the task does not have, a column that is missing or no text.
-    """
-    texts = [_text(row, column, where) for column in config.columns["text"]]
-    given = pair_input(texts[0], texts[1], config.pairs) if len(texts) == 2 else TaskInput(((texts[0],),))
-    label = _label_of(row.get(config.columns["label"]), where, config) if labelled else None
-    return Item(number, given, label, texts[0])
+
+def _config(
+    recipe: FinetuneRecipe, own: OwnData, labels: tuple[str, ...], scale: tuple[float, float] | None
+) -> TaskConfig:
+    two = len(own.text_columns) == 2
+    return TaskConfig(
+        kind="answer" if own.kind == "qa" else "pair" if two else "sequence",
+        task=own.name,
+        target=TARGETS.get(own.kind, "single"),  # type: ignore[arg-type]
+        labels=labels,
+        max_length=recipe.tuning.max_length or LENGTHS[own.kind],
+        pairs=recipe.tuning.pairs or "joint",
+        columns={"text": list(own.text_columns), "label": own.label_column},
+        scale=scale,
+    )
+
+
+def _labels(own: OwnData, rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    if own.kind in ("regression", "text2text"):
+        return ()
+    values = [row[own.label_column] for row in rows]
+    several = own.kind == "multilabel"
+    names = {name for value in values for name in (label_list(value) if several else [label_text(value)])}
+    if len(names) < (1 if several else 2):
+        raise SlonikError(f"the column {own.label_column!r} has {len(names)} labels: at least 2 are needed")
+    return tuple(sorted(names))
 
 
 def _text(row: Mapping[str, Any], column: str, where: str) -> str:
@@ -177,6 +263,8 @@ def _text(row: Mapping[str, Any], column: str, where: str) -> str:
 
 
 def _label_of(value: Any, where: str, config: TaskConfig) -> Any:
+    if config.target == "text":
+        return label_text(value)
     if config.target == "number":
         mean, deviation = config.scale or (0.0, 1.0)
         return (_number(value, where) - mean) / deviation
@@ -204,119 +292,32 @@ def _place(path: str, number: int) -> str:
     return f"{path}, row {number + 1}"
 
 
-def _questions(recipe: FinetuneRecipe, own: OwnData, base: TorchEncoder) -> OwnTask:
+def _longest(answers: Sequence[str], learner: Learner) -> int:
+    """Tokens of the longest answer with its end, at least 64."""
+    longest = max(len(ids) for ids in content_ids(learner.tokenizer, answers))
+    return max(FEWEST_ANSWER_TOKENS, longest + 1)
+
+
+def _span_task(recipe: FinetuneRecipe, own: OwnData, learner: Learner) -> SpanTask:
     asked = read_questions(own.train)
     config = _config(recipe, own, (), None)
     details = {"unanswerable": any(not one.answers for one in asked)}
     config = config.model_copy(
         update={"details": details, "columns": {"text": ["question", "context"], "label": "answers"}}
     )
-    length = min(config.max_length, base.max_length)
-    if own.valid:
-        measured, fit, split = read_questions(own.valid), asked, "valid"
-    else:
-        items = [Item(n, TaskInput(((one.context,),)), None, one.context) for n, one in enumerate(asked)]
-        kept, out, split = _divided(recipe, items, [])
-        fit, measured = [asked[int(i.key)] for i in kept], [asked[int(i.key)] for i in out]
-    windows = question_items(fit, base.tokenizer, length)
-    return OwnTask(config, windows, question_items(measured, base.tokenizer, length), split, fit, measured)
+    valid = read_questions(own.valid) if own.valid else []
+    by_text, given = _by_text(asked), _by_text(valid)
+    fitting, measuring, split = _split(recipe, by_text, given)
+    fit = [asked[int(item.key)] for item in fitting]
+    keys = [int(item.key) for item in measuring]
+    measured = [(valid or asked)[key] for key in keys]
+    length = min(config.max_length, learner.max_length)
+    windows = [question_items(part, learner.tokenizer, length) for part in (fit, measured)]
+    return SpanTask(
+        config, windows[0], windows[1], split, fit, measured, keys, PairTokenizer(learner.tokenizer, length)
+    )
 
 
-def write_own_predictions(path: Path, task: OwnTask, answers: Answers) -> None:
-    """Answers to the measured rows as JSON Lines: idx, label, probabilities (a number for regression)."""
-    lines = []
-    for item in task.measured:
-        values = [float(value) for value in np.ravel(answers[item.key])]
-        line: dict[str, Any] = {"idx": item.key}
-        if task.config.target == "number":
-            mean, deviation = task.config.scale or (0.0, 1.0)
-            line["label"] = values[0] * deviation + mean
-        else:
-            named = dict(zip(task.config.labels, values, strict=True))
-            several = task.config.target == "multi"
-            chosen = [name for name, value in named.items() if value > 0.5]
-            line |= {"label": chosen if several else max(named, key=lambda name: named[name])}
-            line["probabilities"] = {name: round(value, 6) for name, value in named.items()}
-        lines.append(json.dumps(line, ensure_ascii=False) + "\n")
-    write_text(path, "".join(lines))
-
-
-def _score(task: OwnTask, base: TorchEncoder) -> Callable[[Sequence[Item], Sequence[Floats]], float]:
-    def figure(items: Sequence[Item], found: Sequence[Floats]) -> float:
-        if task.config.target == "answer":
-            return float(np.mean(_answered(task, items, found, task.fit_questions, base)["f1"]))
-        values = figures_of(items, found, task.config)
-        return value_of(values[next(iter(values))])
-
-    return figure
-
-
-def _answered(
-    task: OwnTask, items: Sequence[Item], found: Sequence[Floats], questions: Sequence[Question], base: TorchEncoder
-) -> dict[str, list[float]]:
-    tokenizer = PairTokenizer(base.tokenizer, min(task.config.max_length, base.max_length))
-    best = best_answers(items, found, tokenizer, unanswerable=task.config.details["unanswerable"])
-    return answer_scores(questions, best)
-
-
-def _statistics(task: OwnTask, answers: Answers, base: TorchEncoder) -> dict[str, Statistic]:
-    found = [answers[item.key] for item in task.measured]
-    if task.config.target == "answer":
-        scores = _answered(task, task.measured, found, task.questions, base)
-        return {name: Mean(values) for name, values in scores.items()}
-    return figures_of(task.measured, found, task.config)
-
-
-def _records(
-    recipe: FinetuneRecipe, task: OwnTask, by_seed: Mapping[int, Answers], mean: Answers, base: TorchEncoder
-) -> list[Record]:
-    own = recipe.own
-    assert own is not None
-    data = sha256_file(Path(own.valid or own.train))
-    common: dict[str, Any] = {"suite": SUITE, "task": own.name, "variant": task.split, "hashes": {"data": data}}
-    seeds = {seed: _statistics(task, answers, base) for seed, answers in by_seed.items()}
-    first = next(iter(seeds.values()))
-    rng, records, drawn = np.random.default_rng(0), [], {}
-    for metric in first:
-        table = np.stack([replicates(found[metric], seed=0, sample=own.name) for found in seeds.values()])
-        drawn[metric] = np.take_along_axis(table, rng.integers(0, len(table), size=table.shape), axis=0).mean(0)
-        values = [value_of(found[metric]) for found in seeds.values()]
-        bounds = interval(float(np.mean(values)), drawn[metric])
-        detail = {"seeds": {str(s): v for s, v in zip(seeds, values, strict=True)}, "items": first[metric].n}
-        detail["spread"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
-        records.append(_record(common, recipe.model, metric, bounds, first[metric].n, detail))
-    if len(seeds) > 1:
-        name = f"{recipe.model} mean of {len(seeds)} seeds"
-        for metric, statistic in _statistics(task, mean, base).items():
-            bounds = interval(value_of(statistic), replicates(statistic, seed=0, sample=own.name))
-            records.append(_record(common, name, metric, bounds, statistic.n, {}))
-    if task.config.target != "answer":
-        records += _baselines(recipe, task, common, records, drawn)
-    return records
-
-
-def _baselines(
-    recipe: FinetuneRecipe, task: OwnTask, common: dict[str, Any], own: Sequence[Record], drawn: Mapping[str, Any]
-) -> list[Record]:
-    records = []
-    for name, answers in baseline_values(task.fit, task.measured, task.config).items():
-        for metric, statistic in figures_of(task.measured, answers, task.config).items():
-            values = replicates(statistic, seed=0, sample=common["task"])
-            bounds = interval(value_of(statistic), values)
-            records.append(_record(common, name, metric, bounds, statistic.n, {"baseline": True}))
-            value = next(r.value for r in own if r.metric == metric)
-            if value is None or not np.isfinite(bounds.value):
-                continue
-            change = paired_difference(bounds.value, values, float(value), drawn[metric])
-            detail = {"against": name, "model": recipe.model, "of": metric, "p_value": change.p_value, "paired": True}
-            label = f"{recipe.model} - {name}"
-            records.append(_record(common, label, f"{metric}_difference", change.interval, statistic.n, detail))
-    return records
-
-
-def _record(common: dict[str, Any], model: str, metric: str, bounds: Any, n: int, detail: dict[str, Any]) -> Record:
-    known = np.isfinite(bounds.value)  # the correlation of a constant answer is none
-    value, low, high = (bounds.value, bounds.low, bounds.high) if known else (None, None, None)
-    if not known:
-        detail = {**detail, "reason": "the figure is not defined for these answers"}
-    return Record(**common, model=model, metric=metric, value=value, low=low, high=high, n=n, detail=detail)
+def _by_text(questions: Sequence[Question]) -> list[Item]:
+    """Questions for splitting: those of one text stay together."""
+    return [Item(n, TaskInput(((one.context,),)), None, one.context) for n, one in enumerate(questions)]

@@ -12,12 +12,14 @@ from typing import Any, Protocol
 
 from slonik.core.errors import SlonikError, lookup, unknown_name
 from slonik.evaluation.russian_superglue.baselines import BASELINES, fit
-from slonik.evaluation.russian_superglue.examples import Example, items_hash
 from slonik.evaluation.russian_superglue.parts import Part, find_part
 from slonik.evaluation.russian_superglue.predictions import Prediction
 from slonik.evaluation.russian_superglue.readers import parse_row, read_examples
 from slonik.evaluation.russian_superglue.submission import official_rows
-from slonik.evaluation.russian_superglue.tasks import TASKS
+from slonik.evaluation.russian_superglue.tasks import TASKS, Example, items_hash
+from slonik.finetuning.learner import TaskAnswerer
+from slonik.finetuning.own import answer_rows, read_row
+from slonik.finetuning.tasks import LEARNED_FROM, answers_of, items_of
 from slonik.models.kinds import kind_of
 from slonik.models.task_config import FILE_NAME, TaskConfig
 
@@ -65,40 +67,56 @@ def open_predictor(
     if folder is None:
         if not Path(model).is_dir() and "/" not in model and not model.startswith("embedded:"):
             raise SlonikError(f"there is no folder {model}; {unknown_name(model, list(BASELINES), 'baseline')}")
-        return _as_it_is(task, model, batch_size)
-    config = TaskConfig.read(folder)
-    check_task(config, task, folder)
-    return _trained(task, folder, config, batch_size)
+        return OfficialPredictor(task, examples_answerer(_as_it_is(task, model), task, batch_size))
+    check_task(TaskConfig.read(folder), task, folder)
+    answerer = load_answerer(folder)
+    if task in TASKS:
+        return OfficialPredictor(task, examples_answerer(answerer, task, batch_size))
+    return OwnPredictor(answerer, batch_size)
 
 
-def _as_it_is(task: str, model: str, batch_size: int) -> Predictor:
-    from slonik.finetuning.answering import words_answerer
-    from slonik.models.text_model import load_text_model
-
-    kind = kind_of(model)
-    if not kind.writes:
+def _as_it_is(task: str, model: str) -> TaskAnswerer:
+    if not kind_of(model).in_words:
         how = f"slonik finetune {model} --task {task}"
         raise SlonikError(f"{model} is an encoder without a head for {task}: make one with `{how}`")
-    answerer = words_answerer(load_text_model(model), lookup(task, TASKS, "task").id, None, batch_size)
-    return OfficialPredictor(task, answerer)
+    from slonik.finetuning.language_model_learner import KIND, LanguageModelAnswerer
+    from slonik.models.generation import load_generator
+
+    config = TaskConfig(kind=KIND, task=lookup(task, TASKS, "task").id, target="text")
+    return LanguageModelAnswerer(load_generator(model), config)
 
 
-def _trained(task: str, folder: Path, config: TaskConfig, batch_size: int) -> Predictor:
-    from slonik.finetuning import answering
-    from slonik.models.task_model import load_task_model
-    from slonik.models.text_model import load_text_model
+def load_answerer(folder: Path) -> TaskAnswerer:
+    """The task model in `folder`, whatever answers in it.
 
+    Raises:
+        SlonikError: it is no task model, or damaged.
+    """
+    config = TaskConfig.read(folder)
     if config.kind == "text2text":
-        text = load_text_model(folder)
-        if task in TASKS:
-            return OfficialPredictor(task, answering.words_answerer(text, task, config, batch_size))
-        return answering.WordsPredictor(text, config, batch_size)
-    loaded = load_task_model(folder)
-    if task in TASKS:
-        return OfficialPredictor(task, answering.model_answerer(loaded, task, batch_size))
-    if config.target == "answer":
-        return answering.QuestionPredictor(loaded, batch_size)
-    return answering.OwnPredictor(loaded, batch_size)
+        from slonik.finetuning.language_model_learner import LanguageModelAnswerer
+        from slonik.models.generation import load_generator
+
+        labels = tuple(config.details.get("answers") or ())
+        if config.target == "text" and labels:  # as these folders were written before they had a target of their own
+            config = config.model_copy(update={"target": "single", "labels": labels})
+        return LanguageModelAnswerer(load_generator(folder), config)
+    from slonik.finetuning.encoder_learner import EncoderAnswerer
+    from slonik.models.task_model import load_task_model
+
+    return EncoderAnswerer(load_task_model(folder))
+
+
+def examples_answerer(answerer: TaskAnswerer, task: str, batch_size: int) -> AnswerExamples:
+    """A task model as a function from official examples to predictions."""
+    config = answerer.config
+    prompts = str(config.details.get("prompts", "plain")) if config.kind == "text2text" else None
+
+    def answered(examples: Sequence[Example]) -> list[Prediction]:
+        items = items_of(task, examples, config.pairs, prompts=prompts)
+        return answers_of(task, examples, answerer.answer(items, batch_texts=batch_size))
+
+    return answered
 
 
 def answer_part(folder: Path, part: Part) -> list[Prediction]:
@@ -107,20 +125,14 @@ def answer_part(folder: Path, part: Part) -> list[Prediction]:
     Raises:
         SlonikError: a model of another task, or a damaged folder.
     """
-    from slonik.finetuning.answering import model_answerer, words_answerer
-    from slonik.models.task_model import load_task_model
-    from slonik.models.text_model import load_text_model
-
     task, config = part.task.id, TaskConfig.read(folder)
     check_task(config, task, folder)
-    if config.details.get("learned_from") == items_hash(part.examples):
+    if config.details.get(LEARNED_FROM) == items_hash(part.examples):
         raise SlonikError(
             f"{folder} was cross-fitted on these very items and has learned from most of them: score what its folds "
             f"answered, a folder in {folder}/predictions"
         )
-    if config.kind == "text2text":
-        return words_answerer(load_text_model(folder), task, config, 32)(part.examples)
-    return model_answerer(load_task_model(folder), task, 64)(part.examples)
+    return examples_answerer(load_answerer(folder), task, 64)(part.examples)
 
 
 def task_folder(folder: Path, task: str) -> Path | None:
@@ -157,6 +169,26 @@ def _training(task: str, model: str, train_data: Path | None, data_dir: Path | N
     if task == "rucos" or (task == "muserc" and model == "tfidf"):
         return []
     raise SlonikError(f"the baseline {model} needs training data for {task}: give --train-data FILE or --data-dir DIR")
+
+
+class OwnPredictor:
+    """The user's own task: rows with the training file's text columns (or `context` and `question`) in."""
+
+    def __init__(self, answerer: TaskAnswerer, batch_size: int) -> None:
+        self._answerer, self._batch = answerer, batch_size
+
+    def read(self, row: Row, where: str) -> tuple[Any, Any]:
+        """The row's number (its `idx` or `id`, if it has one) and its texts."""
+        return row.get("idx", row.get("id")), read_row(row, self._answerer.config, where)
+
+    def answer(self, given: Sequence[tuple[Any, Any]], *, probabilities: bool) -> list[dict[str, Any]]:
+        """`{"idx", "label"}` per row, the label being what `own.answer_line` makes of an answer."""
+        found = answer_rows(self._answerer, [one for _, one in given], self._batch)
+        made = []
+        for (number, _), line in zip(given, found, strict=True):
+            numbered = {} if number is None else {"idx": number}
+            made.append(numbered | (line if probabilities else {"label": line["label"]}))
+        return made
 
 
 class OfficialPredictor:

@@ -4,36 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from slonik.core.hashing import sha256_file
-from slonik.core.lookup import lookup
-from slonik.core.seeds import derive_seed
-from slonik.evaluation.russian_superglue.examples import Example
-from slonik.evaluation.russian_superglue.labels import label_names
+from slonik.core.errors import lookup
+from slonik.core.hashing import derive_seed, sha256_file
 from slonik.evaluation.russian_superglue.metrics import is_right
-from slonik.evaluation.russian_superglue.tasks import TASKS
+from slonik.evaluation.russian_superglue.tasks import TASKS, Example, label_names
+from slonik.finetuning.items import Asked, Item
 
 FILE = Path(__file__).with_name("prompts.ru.json")
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One example in words.
-
-    Attributes:
-        prompt: what the model reads. answers: what it may say, in the order of the labels (or candidates).
-        right: place of the right answer; None where it is not known or not among them.
-    """
-
-    prompt: str
-    answers: tuple[str, ...]
-    right: int | None
 
 
 @cache
@@ -76,15 +60,16 @@ def ask(task_id: str, example: Example, *, plain: bool = True) -> Asked:
     return Asked(prompt, answers, right)
 
 
-def with_shots(asked: Sequence[Asked], shown: Sequence[Asked], shots: int, seed: int) -> list[Asked]:
-    """The same questions with `shots` answered ones before each, drawn anew for each by seed."""
-    known = [one for one in shown if one.right is not None]
+def with_shots(items: Sequence[Item], shown: Sequence[Item], shots: int, seed: int) -> list[Item]:
+    """The same items with `shots` answered ones of `shown` before each question, drawn anew for each by seed."""
+    known = [one.asked for one in shown if one.asked is not None and one.asked.right is not None]
     if not shots or not known:
-        return list(asked)
+        return list(items)
     made = []
-    for number, one in enumerate(asked):
+    for number, item in enumerate(items):
+        assert item.asked is not None
         rng = np.random.default_rng(derive_seed(seed, "shots", number))
         drawn = [known[place] for place in rng.permutation(len(known))[:shots]]
         before = "\n\n".join(f"{shot.prompt} {shot.answers[shot.right or 0]}" for shot in drawn)
-        made.append(Asked(f"{before}\n\n{one.prompt}", one.answers, one.right))
+        made.append(replace(item, asked=replace(item.asked, prompt=f"{before}\n\n{item.asked.prompt}")))
     return made

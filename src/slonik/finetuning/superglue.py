@@ -1,4 +1,4 @@
-"""Fine-tuning on Russian SuperGLUE: courses from the data that is there, predictions and records from the answers.
+"""Fine-tuning on Russian SuperGLUE: items from the data that is there, predictions and records from the answers.
 
 What is measured is chosen as `evaluate russian-superglue` does (official development set, human-labelled test items,
 a fifth of the training data), so that models stand beside baselines on the same items. Test sets without labels are
@@ -15,20 +15,19 @@ from typing import Any
 import numpy as np
 
 from slonik.core.errors import MissingExtra, SlonikError
+from slonik.core.hashing import sha256_json
 from slonik.core.records import Record
 from slonik.evaluation.russian_superglue.baselines import BASELINES, fit
-from slonik.evaluation.russian_superglue.examples import Example, items_hash
-from slonik.evaluation.russian_superglue.figures import Scored, difference_records, scored
 from slonik.evaluation.russian_superglue.metrics import score, task_value
-from slonik.evaluation.russian_superglue.parts import Part, find_part, missing_files
-from slonik.evaluation.russian_superglue.predictions import Prediction, Predictions, predicted, write_predictions
-from slonik.evaluation.russian_superglue.splits import fold_numbers
+from slonik.evaluation.russian_superglue.parts import Part, find_part, fold_numbers, missing_files
+from slonik.evaluation.russian_superglue.predictions import Prediction, predicted, write_predictions
+from slonik.evaluation.russian_superglue.records import Scored, difference_records, scored
+from slonik.evaluation.russian_superglue.tasks import Example, items_hash
 from slonik.evaluation.statistics import interval, paired_difference
 from slonik.finetuning.config import FinetuneRecipe
-from slonik.finetuning.course import Answers, Course, Fold
-from slonik.finetuning.items import Item
-from slonik.finetuning.outputs import Floats
+from slonik.finetuning.items import Floats, Item
 from slonik.finetuning.tasks import LEARNED_FROM, SHAPES, answers_of, items_of, task_config
+from slonik.finetuning.training import Answers, Fold, TaskData, TrainingResult
 
 TEST = "test"
 DIAGNOSTIC = "lidirus"
@@ -37,31 +36,41 @@ DIAGNOSED_BY = "terra"
 
 @dataclass(frozen=True)
 class Measured:
-    """What a course of one task answers: task id -> its part, and its test examples where there are any."""
+    """What the models of one task answer: task id -> its part, and its test examples where there are any."""
 
     parts: Mapping[str, Part]
     tests: Mapping[str, Sequence[Example]]
 
 
-def build_course(task_id: str, recipe: FinetuneRecipe, *, with_diagnostic: bool = False) -> tuple[Course, Measured]:
-    """The course of a task, and what it answers; TERRa's models answer LiDiRus too.
+def task_data(
+    task_id: str, recipe: FinetuneRecipe, *, in_words: bool, with_diagnostic: bool = False
+) -> tuple[TaskData, Measured]:
+    """A task as training sees it, and what its models answer; TERRa's models answer LiDiRus too.
+
+    Args:
+        in_words: the learner reads prompts.
 
     Raises:
         SlonikError: no data for this task.
     """
-    measured = measured_by(task_id, recipe, with_diagnostic=with_diagnostic)
+    measured = _measured(task_id, recipe, with_diagnostic=with_diagnostic)
     parts, tests, part = measured.parts, measured.tests, measured.parts[task_id]
     pairs = _first(recipe.per_task.get(task_id, {}).get("pairs"), recipe.tuning.pairs, SHAPES[task_id].pairs)
     # a model of one fold has learned from the other folds' items: whoever scores it must be able to know
-    seen = {LEARNED_FROM: items_hash(part.examples)} if part.train is None else {}
+    seen = {LEARNED_FROM: items_hash(part.examples)} if part.train is None and recipe.train else {}
     config = task_config(task_id, pairs=pairs, details=seen)
-    given = {f"{name} {found.split}": items_of(name, found.examples, pairs) for name, found in parts.items()}
-    given |= {f"{name} {TEST}": items_of(name, found, pairs) for name, found in tests.items()}
-    course = Course(task_id, config, _folds(task_id, part, given, pairs, recipe), _score(part), SHAPES[task_id].tuning)
-    return course, measured
+
+    def items(name: str, examples: Sequence[Example]) -> list[Item]:
+        return items_of(name, examples, pairs, prompts=recipe.prompts if in_words else None)
+
+    given = {f"{name} {found.split}": items(name, found.examples) for name, found in parts.items()}
+    given |= {f"{name} {TEST}": items(name, found) for name, found in tests.items()}
+    train = None if part.train is None else items(task_id, part.train)
+    folds = _folds(part, given, train, recipe)
+    return TaskData(task_id, config, folds, _score(part), SHAPES[task_id].tuning), measured
 
 
-def measured_by(task_id: str, recipe: FinetuneRecipe, *, with_diagnostic: bool = False) -> Measured:
+def _measured(task_id: str, recipe: FinetuneRecipe, *, with_diagnostic: bool = False) -> Measured:
     """What the models of a task answer: its own part, LiDiRus beside it if asked for, and unlabelled test sets.
 
     Raises:
@@ -86,7 +95,8 @@ def chosen_tasks(recipe: FinetuneRecipe, announce: Callable[[str], None]) -> lis
         SlonikError: none has data.
     """
     tasks = list(dict.fromkeys(recipe.tasks))
-    missing = [task for task in tasks if not has_data(task, recipe)] if recipe.skip_missing else []
+    data = Path(str(recipe.data_dir))
+    missing = [task for task in tasks if find_part(task, data) is None] if recipe.skip_missing else []
     if missing:
         announce(f"left out, for there is no data: {', '.join(missing)}")
     if len(missing) == len(tasks):
@@ -94,18 +104,19 @@ def chosen_tasks(recipe: FinetuneRecipe, announce: Callable[[str], None]) -> lis
     return [task for task in tasks if task not in missing]
 
 
-def trained_tasks(tasks: Sequence[str]) -> dict[str, bool]:
-    """Task to train -> whether its models answer LiDiRus too, which has no training data: those of TERRa do."""
+def trained_tasks(tasks: Sequence[str], *, train: bool = True) -> dict[str, bool]:
+    """Task to train -> whether its models answer LiDiRus too, which has no training data: those of TERRa do.
+
+    Args:
+        train: a model that is asked as it is owes nothing to TERRa: LiDiRus is a task as any other then.
+    """
+    if not train:
+        return dict.fromkeys(tasks, False)
     trained = [task for task in tasks if task != DIAGNOSTIC]
     diagnosed = DIAGNOSTIC in tasks
     if diagnosed and DIAGNOSED_BY not in trained:
         trained.insert(0, DIAGNOSED_BY)
     return {task: diagnosed and task == DIAGNOSED_BY for task in trained}
-
-
-def has_data(task_id: str, recipe: FinetuneRecipe) -> bool:
-    """Whether the data folder has labelled items of a task."""
-    return find_part(task_id, Path(str(recipe.data_dir))) is not None
 
 
 def _first(*values: Any) -> Any:
@@ -124,11 +135,14 @@ def _part(task_id: str, data: Path, recipe: FinetuneRecipe) -> Part:
     return part
 
 
-def _folds(task_id: str, part: Part, given: Mapping[str, list[Item]], pairs: str, recipe: FinetuneRecipe) -> list[Fold]:
-    own = f"{task_id} {part.split}"
-    if part.train is not None:
-        return [Fold(items_of(task_id, part.train, pairs), given)]
-    numbers = fold_numbers(task_id, part.examples, folds=recipe.folds)
+def _folds(part: Part, given: Mapping[str, list[Item]], train: list[Item] | None, recipe: FinetuneRecipe) -> list[Fold]:
+    """One fold where there is something to train on, or nothing to be learned; else folds for cross-fitting."""
+    if train is not None:
+        return [Fold(train, given)]
+    if not recipe.train and not recipe.shots:
+        return [Fold([], given)]
+    own = f"{part.task.id} {part.split}"
+    numbers = fold_numbers(part.task.id, part.examples, folds=recipe.folds)
     others = {split: items for split, items in given.items() if split != own}
     folds = []
     for fold in range(recipe.folds):
@@ -141,11 +155,11 @@ def _folds(task_id: str, part: Part, given: Mapping[str, list[Item]], pairs: str
 def _score(part: Part) -> Any:
     known = {example.idx: example for example in (*(part.train or ()), *(part.examples if part.train is None else ()))}
 
-    def figure(items: Sequence[Item], found: Sequence[Floats]) -> float:
+    def metric(items: Sequence[Item], found: Sequence[Floats]) -> float:
         examples = [known[item.key] for item in items]
         return task_value(list(score(part.task.id, examples, answers_of(part.task.id, examples, found)).values()))
 
-    return figure
+    return metric
 
 
 def predictions_of(task_id: str, examples: Sequence[Example], answers: Answers) -> list[Prediction]:
@@ -153,29 +167,35 @@ def predictions_of(task_id: str, examples: Sequence[Example], answers: Answers) 
     return answers_of(task_id, examples, [answers[example.idx] for example in examples])
 
 
-def write_all(
-    folder: Path,
-    measured: Measured,
-    answers: Mapping[str, Mapping[str, Answers]],
-    model: str,
-    seeds: Mapping[str, int | None],
-    weights: Mapping[str, str | None],
-) -> None:
+def write_all(folder: Path, measured: Measured, result: TrainingResult, model: str, inputs: Mapping[str, str]) -> None:
     """Predictions of every run and split: `folder/RUN/TASK.SPLIT.jsonl` with headers.
 
     Args:
-        answers: run name ("seed0", "mean") -> split -> answers.
+        inputs: hashes of what the models started from.
     """
-    for run, found in answers.items():
+    for run, found in result.by_run().items():
+        seed = None if run == "mean" else int(run.removeprefix("seed"))
+        weights = sha256_json([dict(inputs), [one.step.summary for one in result.runs if one.seed == seed]])
         for task_id, part in measured.parts.items():
             wanted: list[tuple[str, Sequence[Example]]] = [(part.split, part.examples)]
             wanted += [(TEST, measured.tests[task_id])] if task_id in measured.tests else []
             for split, examples in wanted:
                 rows = predictions_of(task_id, examples, found[f"{task_id} {split}"])
-                made: Predictions = predicted(
-                    task_id, split, examples, rows, model=model, seed=seeds[run], weights=weights[run]
-                )
+                made = predicted(task_id, split, examples, rows, model=model, seed=seed, weights=weights)
                 write_predictions(folder / run, made)
+
+
+def superglue_records(result: TrainingResult, measured: Measured, model: str) -> list[Record]:
+    """Records of every part that the models of a task answered."""
+    found: list[Record] = []
+    for task, part in measured.parts.items():
+        split = f"{task} {part.split}"
+        by_seed = {
+            seed: predictions_of(task, part.examples, answers[split]) for seed, answers in result.answers.items()
+        }
+        mean = predictions_of(task, part.examples, result.mean_answers(split))
+        found += task_records(part, by_seed, mean, model, result.seconds)
+    return found
 
 
 def task_records(
@@ -183,7 +203,7 @@ def task_records(
 ) -> list[Record]:
     """Records of one task: the mean over seeds, the mean of the seeds' probabilities, baselines, differences.
 
-    The model's own record is the mean of the seeds' figures; its interval draws items and seeds together. Never the
+    The model's own record is the mean of the seeds' metrics; its interval draws items and seeds together. Never the
     best seed.
     """
     single = {seed: scored(part, rows, f"{model} seed {seed}") for seed, rows in by_seed.items()}
@@ -211,11 +231,11 @@ def _over_seeds(part: Part, single: Mapping[int, Scored], model: str, seconds: f
         table = np.stack([found.values[record.metric] for found in single.values()])  # (seeds, resamples)
         drawn = rng.integers(0, len(table), size=table.shape)
         values[record.metric] = np.take_along_axis(table, drawn, axis=0).mean(0)
-        figures = {seed: _value(found, record.metric) for seed, found in single.items()}
-        bounds = interval(float(np.mean(list(figures.values()))), values[record.metric])
-        spread = float(np.std(list(figures.values()), ddof=1)) if len(figures) > 1 else None
+        singles = {seed: _value(found, record.metric) for seed, found in single.items()}
+        bounds = interval(float(np.mean(list(singles.values()))), values[record.metric])
+        spread = float(np.std(list(singles.values()), ddof=1)) if len(singles) > 1 else None
         detail = {key: value for key, value in record.detail.items() if key != "categories"}
-        detail |= {"seeds": {str(seed): value for seed, value in figures.items()}, "spread": spread}
+        detail |= {"seeds": {str(seed): value for seed, value in singles.items()}, "spread": spread}
         if "categories" in record.detail:
             detail["categories"] = record.detail["categories"]
             detail["categories_of"] = f"seed {next(iter(single))}"

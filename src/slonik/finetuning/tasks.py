@@ -1,7 +1,7 @@
-"""The tasks of Russian SuperGLUE as task models: which texts go in, which head reads them, what an output means.
+"""The tasks of Russian SuperGLUE as items: which texts go in, which head reads them, what an output means.
 
 One entry per task; no training here. PARus and RuCoS are choices among candidates, RUSSE and RWSD compare marked
-spans, the rest are pairs of texts. LiDiRus is answered by a TERRa model.
+spans, the rest are pairs of texts. LiDiRus is answered by a TERRa model. How a task is put in words is in `prompts`.
 """
 
 from __future__ import annotations
@@ -12,21 +12,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from slonik.core.lookup import lookup
-from slonik.evaluation.russian_superglue.examples import Example
-from slonik.evaluation.russian_superglue.labels import label_names
+from slonik.core.errors import lookup
 from slonik.evaluation.russian_superglue.metrics import normalise_answer
 from slonik.evaluation.russian_superglue.predictions import Prediction
-from slonik.evaluation.russian_superglue.tasks import PROTOCOL, TASKS
-from slonik.finetuning.items import Item
+from slonik.evaluation.russian_superglue.tasks import PROTOCOL, TASKS, Example, label_names
+from slonik.finetuning.items import Floats, Item
+from slonik.finetuning.prompts import ask
 from slonik.models.task_config import Target, TaskConfig
 from slonik.models.text_pairs import TaskInput, TextSpan
 
 LEARNED_FROM = "learned_from"
 """Detail of a cross-fitted task model: hash of the items, most of which it has learned from."""
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,7 @@ class TaskShape:
     Attributes:
         kind: the head. target: what its outputs mean.
         texts: example -> input.
-        group: field whose equal values keep examples on one side of a division.
+        group: field whose equal values keep examples on one side of a split.
         max_length: tokens of an input.
         pairs: texts jointly or apart.
         head: options of the head.
@@ -147,13 +144,18 @@ def task_config(task_id: str, **changes: Any) -> TaskConfig:
     return TaskConfig(**values, head={**shape.head, **changes.get("head", {})})
 
 
-def items_of(task_id: str, examples: Sequence[Example], pairs: str) -> list[Item]:
-    """Items of official examples, one each, in their order."""
+def items_of(task_id: str, examples: Sequence[Example], pairs: str, *, prompts: str | None = None) -> list[Item]:
+    """Items of official examples, one each, in their order.
+
+    Args:
+        prompts: ask in words too, "plain" or "none" (the bare texts); None: an encoder reads them.
+    """
     shape = SHAPES[task_id]
     items = []
     for example in examples:
-        given = shape.texts(example.fields, pairs)
-        items.append(Item(example.idx, given, _label(task_id, example), str(example.fields[shape.group])))
+        given, group = shape.texts(example.fields, pairs), str(example.fields[shape.group])
+        asked = None if prompts is None else ask(task_id, example, plain=prompts == "plain")
+        items.append(Item(example.idx, given, _label(task_id, example), group, asked))
     return items
 
 

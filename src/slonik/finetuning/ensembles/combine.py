@@ -1,11 +1,12 @@
-"""Fitted combinations of runs: weighted mean of probabilities, weighted vote, weighted sum of their logarithms.
+"""Combinations of runs: weighted mean of probabilities, weighted vote, weighted sum of their logarithms. Weights are
+found by selection and by stacking.
 
 A combination is a few numbers, kept as JSON beside the predictions that it made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +17,8 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 _FLOOR = 1e-6  # of a probability under a logarithm: one sure run cannot veto all others
+_ROUNDS = 20  # of selection
+_PENALTY = 1.0  # against the summed log-loss: a handful of items does not outweigh it, hundreds do
 _TIE = 1e-3  # weight of mean probabilities in a vote: they decide between equal counts only
 
 
@@ -86,3 +89,67 @@ def softmax(scores: Floats, known: Flags) -> Floats:
 def _normalised(weights: Sequence[float] | Floats | None, runs: int) -> Floats:
     given = np.ones(runs) if weights is None else np.asarray(weights, dtype=np.float64)
     return given / given.sum() if given.sum() > 0 else np.full(runs, 1 / runs)
+
+
+def select(probabilities: Floats, score: Callable[[Floats], float], *, start: int = 1, rounds: int = _ROUNDS) -> Floats:
+    """Weights (R,) of the best bag of runs, summing to one: a run may enter several times, which gives it weight.
+
+    Forward selection with replacement, Caruana et al. 2004 (Ensemble selection from libraries of models), section 2.1
+    and 2.2: start from the best single runs, add at each step the run whose probabilities raise the score most, keep
+    the best bag that was met.
+
+    Args:
+        probabilities: (R, N, K).
+        score: combined probabilities (N, K) -> the score to raise.
+        start: how many of the best single runs the bag starts with.
+        rounds: how many runs are added at most.
+    """
+    singles = [score(run) for run in probabilities]
+    counts = np.zeros(len(probabilities))
+    for run in sorted(range(len(singles)), key=lambda number: -singles[number])[:start]:
+        counts[run] += 1
+    total = np.tensordot(counts, probabilities, axes=1)
+    best_counts, best = counts.copy(), score(total)
+    for _ in range(rounds):
+        scores = [score(total + run) for run in probabilities]
+        chosen = int(np.argmax(scores))
+        counts[chosen] += 1
+        total = total + probabilities[chosen]
+        if scores[chosen] > best:
+            best_counts, best = counts.copy(), scores[chosen]
+    return best_counts / best_counts.sum()
+
+
+def stack(probabilities: Floats, known: Flags, right: Flags, *, with_biases: bool) -> tuple[Floats, Floats]:
+    """Weights (R,) of the runs' log-probabilities that make the right candidates likeliest; biases (K,), or none.
+
+    A conditional logit, p(k) ~ exp(sum_r w_r log p_r(k) + b_k): one weight per run whatever the number of candidates,
+    so it serves labels, choices and entities alike; biases only where all items have the same candidates. A quadratic
+    penalty draws the weights to equal ones (the geometric mean of the runs) and the biases to zero. Sources: Wolpert
+    1992; logarithmic opinion pool with trained weights, Heskes 1998.
+
+    Args:
+        probabilities: (R, N, K).
+        known: (N, K) whether there is such a candidate.
+        right: (N, K); items without a right candidate teach nothing.
+    """
+    from scipy.optimize import minimize
+
+    known_right = right.any(axis=1)
+    scores, mask = logarithms(probabilities)[:, known_right], known[known_right]
+    targets = right[known_right].astype(np.float64)
+    targets /= targets.sum(axis=1, keepdims=True)
+    runs, width = len(scores), mask.shape[1]
+    start = np.concatenate([np.full(runs, 1 / runs), np.zeros(width if with_biases else 0)])
+
+    def loss(parameters: Floats) -> tuple[float, Floats]:
+        bias = parameters[runs:] if with_biases else np.zeros(width)
+        shares = softmax(np.tensordot(parameters[:runs], scores, axes=1) + bias, mask)
+        apart = np.where(mask, shares - targets, 0.0)
+        value = -float((targets * np.log(np.maximum(shares, 1e-300))).sum())
+        gradient = np.concatenate([np.einsum("rnk,nk->r", scores, apart), apart.sum(axis=0) if with_biases else []])
+        shift = parameters - start
+        return value + _PENALTY * float(shift @ shift), gradient + 2 * _PENALTY * shift
+
+    found = minimize(loss, start, jac=True, method="L-BFGS-B").x if known_right.any() else start
+    return found[:runs], found[runs:]

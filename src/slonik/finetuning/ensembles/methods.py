@@ -1,4 +1,7 @@
-"""The ways to combine runs, each fitted on labelled items, by name; `best` chooses among the others by inner folds."""
+"""The ways to combine runs, each fitted on labelled items, by name; what each is worth; how differently runs answer.
+
+`best` chooses among the others by inner folds. Which benchmark the items come from is not known here.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from slonik.core.lookup import lookup
-from slonik.finetuning.ensembles.combine import Combiner
-from slonik.finetuning.ensembles.selection import select
-from slonik.finetuning.ensembles.stacking import stack
+from slonik.core.errors import lookup
+from slonik.finetuning.ensembles.combine import Combiner, select, stack
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -28,7 +29,7 @@ class Problem:
         known: (N, K) whether there is such a candidate.
         right: (N, K).
         folds: (N,) fold of each item; items that belong together share one.
-        score: (combined (n, K), item numbers (n,)) -> the figure, the greater the better.
+        score: (combined (n, K), item numbers (n,)) -> the score, the greater the better.
     """
 
     probabilities: Floats
@@ -42,6 +43,10 @@ class Problem:
         return self.probabilities[:, items], self.known[items], self.right[items]
 
 
+Method = Callable[[Problem, Integers], Combiner]
+"""Labelled items -> the combination that it makes of them."""
+
+
 def fit(method: str, problem: Problem, items: Integers) -> Combiner:
     """The combination that a method makes of some items.
 
@@ -51,11 +56,24 @@ def fit(method: str, problem: Problem, items: Integers) -> Combiner:
     return lookup(method, METHODS, "method")(problem, items)
 
 
+def out_of_fold(method: str, problem: Problem) -> Floats:
+    """Combined probabilities (N, K): each fold's by a combination fitted to the other folds.
+
+    What a combination is worth on items that had no say in it: weights, members and methods that are chosen on a
+    development set look better there than they are; a nested split keeps the choosing and the measuring apart (Cawley
+    & Talbot 2010).
+
+    Raises:
+        SlonikError: unknown method.
+    """
+    return _folded(lookup(method, METHODS, "method"), problem, np.arange(len(problem.known)))
+
+
 def _single(problem: Problem, items: Integers) -> Combiner:
     """The one run that does best on the items."""
-    figures = [problem.score(run[items], items) for run in problem.probabilities]
-    weights = np.zeros(len(figures))
-    weights[int(np.argmax(figures))] = 1
+    scores = [problem.score(run[items], items) for run in problem.probabilities]
+    weights = np.zeros(len(scores))
+    weights[int(np.argmax(scores))] = 1
     return Combiner("single", "mean", tuple(weights.tolist()))
 
 
@@ -93,24 +111,24 @@ def _stacking(problem: Problem, items: Integers) -> Combiner:
 
 def _best(problem: Problem, items: Integers) -> Combiner:
     """The method that does best on inner folds, fitted on all of the items."""
-    figures = {name: problem.score(_inner(name, problem, items), items) for name in _CHOICES}
-    chosen = max(figures, key=lambda name: figures[name])
+    scores = {name: problem.score(_folded(METHODS[name], problem, items), items) for name in _CHOICES}
+    chosen = max(scores, key=lambda name: scores[name])
     found = METHODS[chosen](problem, items)
     return Combiner(f"best ({chosen})", found.rule, found.weights, found.biases)
 
 
-def _inner(method: str, problem: Problem, items: Integers) -> Floats:
-    """Combined probabilities (n, K) of items by what was fitted to the other folds among them."""
+def _folded(fitted: Method, problem: Problem, items: Integers) -> Floats:
+    """Combined probabilities (n, K) of items, each fold's by what was fitted to the other folds among them."""
     combined = np.zeros((len(items), problem.known.shape[1]))
     folds = problem.folds[items]
     for fold in np.unique(folds):
         inside, outside = items[folds == fold], items[folds != fold]
-        combiner = METHODS[method](problem, outside if len(outside) else inside)
+        combiner = fitted(problem, outside if len(outside) else inside)
         combined[folds == fold] = combiner.combine(problem.probabilities[:, inside], problem.known[inside])
     return combined
 
 
-METHODS: dict[str, Callable[[Problem, Integers], Combiner]] = {
+METHODS: dict[str, Method] = {
     "single": _single,
     "mean": _mean,
     "weighted": _weighted,
@@ -120,3 +138,10 @@ METHODS: dict[str, Callable[[Problem, Integers], Combiner]] = {
     "best": _best,
 }
 _CHOICES = ("mean", "weighted", "vote", "greedy", "stacking")
+
+
+def disagreement(probabilities: Floats) -> Floats:
+    """(R, R) share of items that two runs (R, N, K) answer differently (Kuncheva & Whitaker 2003)."""
+    picks = probabilities.argmax(axis=2)  # (R, N)
+    apart: Floats = (picks[:, None] != picks[None]).mean(axis=2)
+    return apart

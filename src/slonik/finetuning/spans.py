@@ -13,8 +13,7 @@ from tokenizers import Tokenizer
 
 from slonik.data.labelled import Question
 from slonik.evaluation.russian_superglue.metrics import normalise_answer, token_f1
-from slonik.finetuning.items import Item
-from slonik.finetuning.outputs import Floats
+from slonik.finetuning.items import Floats, Item
 from slonik.models.text_pairs import PairTokenizer, TaskInput, pair_template
 from slonik.text.batching import windows
 

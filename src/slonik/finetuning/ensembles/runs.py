@@ -14,16 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from slonik.core.atomic import new_folder, write_json
-from slonik.core.errors import SlonikError
-from slonik.core.hashing import sha256_json
-from slonik.core.lookup import lookup
+from slonik.core.errors import SlonikError, lookup
+from slonik.core.files import new_folder, write_json
+from slonik.core.hashing import derive_seed, sha256_json
 from slonik.core.records import Record
-from slonik.core.seeds import derive_seed
 from slonik.evaluation.russian_superglue.ballots import Ballots, Scorer
 from slonik.evaluation.russian_superglue.evaluation import part_of
-from slonik.evaluation.russian_superglue.figures import Scored, difference_records, score_record, scored
-from slonik.evaluation.russian_superglue.parts import SPLITS, Part, find_part
+from slonik.evaluation.russian_superglue.parts import FOLDS, SPLITS, Part, find_part, fold_numbers
 from slonik.evaluation.russian_superglue.predictions import (
     Prediction,
     Predictions,
@@ -34,10 +31,11 @@ from slonik.evaluation.russian_superglue.predictions import (
     read_predictions,
     write_predictions,
 )
-from slonik.evaluation.russian_superglue.splits import FOLDS, fold_numbers
+from slonik.evaluation.russian_superglue.records import Scored, difference_records, score_record, scored
 from slonik.evaluation.russian_superglue.submission import official_files, read_official_file
 from slonik.evaluation.russian_superglue.tasks import TASKS
-from slonik.finetuning.ensembles import METHODS, Combiner, Problem, disagreement, fit, out_of_fold
+from slonik.finetuning.ensembles.combine import Combiner
+from slonik.finetuning.ensembles.methods import METHODS, Problem, disagreement, fit, out_of_fold
 
 COMBINATIONS = "ensemble.json"
 SINGLE = "single"
@@ -244,10 +242,7 @@ def _apply(combiner: Combiner, part: Part, ballots: Ballots) -> tuple[Part, list
 
 
 def _diversity(ballots: Ballots) -> list[list[float]]:
-    return [
-        [round(float(value), 4) for value in row]
-        for row in disagreement(ballots.probabilities, ballots.right).disagreement
-    ]
+    return [[round(float(value), 4) for value in row] for row in disagreement(ballots.probabilities)]
 
 
 def _common_part(task: str, split: str, runs: Sequence[Run], data: Path) -> Part:

@@ -1,0 +1,228 @@
+"""Encoders as learners: a head on a copy of the encoder, early stopping, distillation from task models.
+
+What is kept of a training is the trained weights alone; the encoder that it started from has the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from torch import nn
+
+from slonik import models
+from slonik.core.errors import SlonikError
+from slonik.core.passport import Passport
+from slonik.finetuning.config import Distillation, Tuning
+from slonik.finetuning.items import Floats, Item, fields_of, labelled_fields
+from slonik.finetuning.learner import TaskAnswerer, TrainingSplit, stopping_metrics
+from slonik.finetuning.objective import Supervised
+from slonik.finetuning.outputs import FrozenStates, answer, outputs_of, padding_of, probabilities, tokenizer_of
+from slonik.finetuning.train import copy_of, frozen_names, own_tables, prepared, train_config
+from slonik.models.encoder import TorchEncoder
+from slonik.models.task_config import TaskConfig
+from slonik.models.task_model import TaskModel, load_task_model, new_task_model, save_task_model
+from slonik.models.text_pairs import Fields
+from slonik.train.loaders import example_loader
+from slonik.train.loop import run
+from slonik.train.run_state import RunSummary
+
+TRAINED = "trained.safetensors"
+BALANCED = ("pair", "words", "choice")
+
+
+@dataclass(frozen=True)
+class EncoderAnswerer:
+    """A task model behind `TaskAnswerer`.
+
+    Attributes:
+        states: of the encoder, where it was not trained.
+    """
+
+    model: TaskModel
+    states: FrozenStates | None = None
+
+    @property
+    def config(self) -> TaskConfig:
+        """What the outputs mean."""
+        return self.model.config
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Raw."""
+        return self.model.encoder.tokenizer
+
+    @property
+    def max_length(self) -> int:
+        """The most tokens of an input."""
+        return self.model.max_length
+
+    def answer(self, items: Sequence[Item], *, batch_texts: int = 64) -> list[Any]:
+        """Probabilities per item."""
+        return list(answer(self.model, items, batch_texts=batch_texts, states=self.states))
+
+    def save(self, folder: Path, passport: Passport) -> None:
+        """Write the task model."""
+        save_task_model(self.model, folder, passport)
+
+
+class EncoderLearner:
+    """An encoder that gets a head.
+
+    Args:
+        base: the encoder to start from; it is copied, never changed.
+        identity: of its checkpoint.
+    """
+
+    in_words = False
+    code = __name__
+
+    def __init__(self, base: TorchEncoder, identity: str) -> None:
+        self.identity = identity
+        self.base = base
+        self.name, self.passport = base.name, base.passport
+        self.tokenizer, self.max_length = base.tokenizer, base.max_length
+        self.inputs: Mapping[str, str] = {"parent": base.weights_hash()}
+        self._states: FrozenStates | None = None
+
+    def settings(self, wanted: Mapping[str, Any], explicit: Mapping[str, Any]) -> dict[str, Any]:
+        """The task's settings under the user's; a learning rate by the width of the encoder."""
+        fixed = {**wanted, **explicit}
+        return {"learning_rate": usual_rate(self.base.dimension, fixed.get("freeze")), **fixed}
+
+    def configured(self, config: TaskConfig, tuning: Tuning) -> TaskConfig:
+        """The task model's configuration with the settings that belong to it.
+
+        Heads of relations are balanced on a frozen encoder, unless the settings say otherwise.
+        """
+        balanced = {"balance": True} if tuning.freeze == "encoder" and config.kind in BALANCED else {}
+        changes: dict[str, Any] = {"head": {**config.head, **balanced, **tuning.head}}
+        if tuning.max_length is not None:
+            changes["max_length"] = tuning.max_length
+        return config.model_copy(update=changes)
+
+    def untrained(self, config: TaskConfig) -> TaskAnswerer:
+        """There is no such thing: the head is new.
+
+        Raises:
+            SlonikError: always.
+        """
+        raise SlonikError(
+            f"{self.name} is an encoder, whose head must be trained: --no-training, --shots and --denoiser are for "
+            "T5 models and decoders"
+        )
+
+    def train(
+        self,
+        config: TaskConfig,
+        split: TrainingSplit,
+        tuning: Tuning,
+        teaching: Distillation,
+        folder: Path,
+        seed: int,
+    ) -> tuple[EncoderAnswerer, RunSummary]:
+        """See `Learner.train`. A frozen encoder is run once per text instead of once per epoch."""
+        states = self._frozen_states() if tuning.freeze == "encoder" else None
+        model = new_task_model(copy_of(self.base), config, seed=seed)
+        fields = labelled_fields(split.fit, tokenizer_of(model), config.target, seed=seed)
+        if teaching.teachers:
+            soft = soft_labels(teaching, config, split.fit)
+            fields = [{**one, "teacher": found} for one, found in zip(fields, soft, strict=True)]
+        fields = states.add_to(fields) if states is not None else fields
+        loader = example_loader(
+            fields, padding_of(tokenizer_of(model)), max_texts=tuning.batch_texts, max_tokens=tuning.batch_tokens,
+            seed=seed,
+        )  # fmt: skip
+        objective = Supervised(
+            config.target,
+            label_smoothing=tuning.label_smoothing,
+            teacher_weight=teaching.weight if teaching.teachers else 0.0,
+            temperature=teaching.temperature,
+        )
+        plan = train_config(tuning, len(loader.plan(0)), seed)
+        identity = {"task": config.model_dump(mode="json"), "base": self.inputs["parent"]}
+        evaluate = stopping_evaluation(split, objective, states)
+        with prepared(model, tuning):
+            summary = run(model, objective, loader, plan, folder, evaluate=evaluate, identity=identity)
+        return EncoderAnswerer(model, states), summary
+
+    def keep(self, model: TaskAnswerer, folder: Path, tuning: Tuning) -> None:
+        """Write the trained weights alone; the base has the rest."""
+        assert isinstance(model, EncoderAnswerer)
+        frozen = frozen_names(model.model, tuning.freeze)
+        state = model.model.state_dict()
+        save_file({name: tensor.contiguous() for name, tensor in state.items() if name not in frozen}, folder / TRAINED)
+
+    def kept(self, folder: Path, config: TaskConfig) -> EncoderAnswerer:
+        """The task model whose trained weights `keep` wrote."""
+        model = new_task_model(copy_of(self.base), config)
+        own_tables(model.transformer)
+        model.load_state_dict(load_file(folder / TRAINED), strict=False)
+        return EncoderAnswerer(model.eval())
+
+    def _frozen_states(self) -> FrozenStates:
+        self._states = self._states or FrozenStates(self.base)
+        return self._states
+
+
+def usual_rate(dimension: int, freeze: str | None) -> float:
+    """A learning rate where none is given: 1e-4 at 384 dimensions, less for wider encoders (5e-5 at 768).
+
+    A head on a frozen encoder learns from zero and takes 5e-3.
+    """
+    return 5e-3 if freeze == "encoder" else min(3e-4, 1e-4 * 384 / dimension)
+
+
+def stopping_evaluation(
+    split: TrainingSplit, objective: Supervised, states: FrozenStates | None = None
+) -> Callable[[nn.Module], dict[str, float]]:
+    """The loop's evaluation: `stopping_metrics` of a task model on the stopping items, tokenised once."""
+    cache: dict[str, list[Fields]] = {}
+
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        assert isinstance(model, TaskModel)
+        tokenizer, target = tokenizer_of(model), model.config.target
+        if not cache:
+            plain = fields_of(split.stop, tokenizer)
+            cache["plain"] = states.add_to(plain) if states is not None else plain
+            cache["labelled"] = labelled_fields(split.stop, tokenizer, target, most_candidates=10**6)
+        outputs = outputs_of(model, cache["plain"])
+        losses = [
+            _loss(objective, output, one["label"]) for output, one in zip(outputs, cache["labelled"], strict=True)
+        ]
+        return stopping_metrics(split.score(probabilities(outputs, target)), float(np.mean(losses)), len(outputs))
+
+    return evaluate
+
+
+def _loss(objective: Supervised, output: Floats, label: Any) -> float:
+    """The loss of one example's outputs, labels only."""
+    batch = {"label": torch.from_numpy(np.asarray(label)).unsqueeze(0)}
+    return float(objective.of_outputs(torch.from_numpy(output).unsqueeze(0), batch).total)
+
+
+def soft_labels(teaching: Distillation, config: TaskConfig, items: Sequence[Item]) -> list[Floats]:
+    """Mean probabilities of the teachers for items, at the teaching temperature.
+
+    Raises:
+        SlonikError: a teacher for another task or with other labels, or a task that cannot be distilled so.
+    """
+    if config.target == "answer":
+        raise SlonikError("span answers are learned from labels only: leave out --teacher")
+    total: list[Floats] | None = None
+    for name in teaching.teachers:
+        teacher = load_task_model(models.resolve(name))
+        if (teacher.config.target, teacher.config.labels) != (config.target, config.labels):
+            raise SlonikError(f"the teacher {name} answers another task ({teacher.config.task}), or has other labels")
+        outputs = outputs_of(teacher, fields_of(items, tokenizer_of(teacher)))
+        found = probabilities(outputs, config.target, teaching.temperature)
+        total = found if total is None else [a + b for a, b in zip(total, found, strict=True)]
+    assert total is not None
+    mean: list[Floats] = [(one / len(teaching.teachers)).astype(np.float32) for one in total]
+    return [one[0] for one in mean] if config.target == "number" else mean

@@ -1,0 +1,189 @@
+"""T5, FRED-T5 and decoders as learners: tasks as text to text, answered by the likelihood of the allowed answers, or
+in free words.
+
+Trained with Adafactor at a constant 1e-3 (T5's recipe) or AdamW (decoders), or asked as they are (zero and few shot).
+The prompts are a data file; `<LM>` or another denoiser's prefix may stand before every prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+from torch import nn
+
+from slonik.core.passport import Passport
+from slonik.finetuning.config import Distillation, FinetuneRecipe, Tuning
+from slonik.finetuning.items import Asked, Item
+from slonik.finetuning.learner import TaskAnswerer, TrainingSplit, stopping_metrics
+from slonik.finetuning.objective import AnswerWords
+from slonik.finetuning.prompts import prompts_hash
+from slonik.finetuning.train import train_config
+from slonik.models.generation import NOT_SCORED, TextGenerator, load_generator
+from slonik.models.language_model import save_language_model
+from slonik.models.task_config import TaskConfig
+from slonik.train.loaders import PadFields, example_loader
+from slonik.train.loop import run
+from slonik.train.run_state import RunSummary
+
+KIND = "text2text"
+MODEL = "model"
+LONGEST_LABEL = 256  # tokens of an allowed answer that are learned and scored
+ANSWER_TOKENS = 64
+USUAL: dict[str, dict[str, Any]] = {
+    "encoder-decoder": {
+        "optimizer": "adafactor", "learning_rate": 1e-3, "schedule": "constant", "layer_decay": 1.0,
+        "warmup_ratio": 0.0, "weight_decay": 0.0, "freeze": "nothing", "max_length": 512,
+    },
+    "decoder": {"learning_rate": 5e-5, "layer_decay": 1.0, "freeze": "nothing", "max_length": 512},
+}  # fmt: skip
+"""Settings of the two families, under what the user says."""
+
+
+@dataclass(frozen=True)
+class LanguageModelAnswerer:
+    """A model that answers in words behind `TaskAnswerer`."""
+
+    model: TextGenerator
+    config: TaskConfig
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Raw."""
+        return self.model.tokenizer
+
+    @property
+    def max_length(self) -> int:
+        """The most tokens of an input."""
+        return self.model.max_length
+
+    def answer(self, items: Sequence[Item], *, batch_texts: int = 32) -> list[Any]:
+        """Probabilities over each item's answers from their likelihoods, or free words."""
+        asked = [_asked(item) for item in items]
+        if asked and asked[0].free:
+            tokens = int(self.config.details.get("answer_tokens") or ANSWER_TOKENS)
+            return self.model.answers([one.prompt for one in asked], max_tokens=tokens, batch_texts=batch_texts)
+        return self.chances(asked, batch_texts)
+
+    def chances(self, asked: Sequence[Asked], batch_texts: int) -> list[Any]:
+        """Likelihoods of each one's answers, normalised. Without training they are compared per token."""
+        trained = bool(self.config.details.get("trained"))
+        prompts, answers = [one.prompt for one in asked], [one.answers for one in asked]
+        ends = trained or self.model.two_stacks
+        found = self.model.likelihoods(prompts, answers, per_token=not trained, ends=ends, batch_texts=batch_texts)
+        return [np.exp(one - one.max()) / np.exp(one - one.max()).sum() for one in found]
+
+    def save(self, folder: Path, passport: Passport) -> None:
+        """Write the checkpoint with `task.json`."""
+        assert self.model.language is not None
+        save_language_model(self.model.language, folder, task=self.config, passport=passport)
+
+
+class LanguageModelLearner:
+    """A text-to-text model or decoder.
+
+    Args:
+        recipe: names the model; its denoiser, prompts and shots become part of the task.
+        identity: of the checkpoint.
+    """
+
+    in_words = True
+    code = __name__
+
+    def __init__(self, recipe: FinetuneRecipe, identity: str) -> None:
+        self._recipe, self.identity = recipe, identity
+        self._base = load_generator(recipe.model, prefix=recipe.denoiser)
+        assert self._base.language is not None
+        self.name, self.passport = recipe.model, self._base.language.passport
+        self.tokenizer, self.max_length = self._base.tokenizer, self._base.max_length
+        self.inputs: Mapping[str, str] = {"parent": self._base.language.weights_hash(), "prompts": prompts_hash()}
+
+    def settings(self, wanted: Mapping[str, Any], explicit: Mapping[str, Any]) -> dict[str, Any]:
+        """The family's settings under the user's; what a task wants of an encoder means nothing here."""
+        return {**USUAL["encoder-decoder" if self._base.two_stacks else "decoder"], **explicit}
+
+    def configured(self, config: TaskConfig, tuning: Tuning) -> TaskConfig:
+        """The task in words: how it is asked stands in its details."""
+        recipe = self._recipe
+        details = {
+            "prompts": recipe.prompts, "prompts_hash": prompts_hash(), "denoiser": recipe.denoiser,
+            "shots": recipe.shots, "trained": recipe.train,
+        }  # fmt: skip
+        changes: dict[str, Any] = {"kind": KIND, "details": {**config.details, **details}, "head": {}}
+        return config.model_copy(update={**changes, "max_length": tuning.max_length or config.max_length})
+
+    def untrained(self, config: TaskConfig) -> LanguageModelAnswerer:
+        """The model as it is."""
+        return LanguageModelAnswerer(self._loaded(config), config)
+
+    def train(
+        self,
+        config: TaskConfig,
+        split: TrainingSplit,
+        tuning: Tuning,
+        teaching: Distillation,
+        folder: Path,
+        seed: int,
+    ) -> tuple[LanguageModelAnswerer, RunSummary]:
+        """See `Learner.train`. Items whose right answer is not among their answers are left out."""
+        answerer = LanguageModelAnswerer(self._loaded(config), config)
+        model = answerer.model
+        longest = max(LONGEST_LABEL, int(config.details.get("answer_tokens") or 0))
+        known = [one for one in map(_asked, split.fit) if one.right is not None]
+        fields = [model.fields(one.prompt, one.answers[one.right or 0], longest_answer=longest) for one in known]
+        pad = PadFields({"input_ids": model.pad_id, "labels": NOT_SCORED})
+        loader = example_loader(fields, pad, max_texts=tuning.batch_texts, max_tokens=tuning.batch_tokens, seed=seed)
+        summary = run(
+            model.model,
+            AnswerWords(shifted=not model.two_stacks),
+            loader,
+            train_config(tuning, len(loader.plan(0)), seed),
+            folder,
+            evaluate=_stopping_evaluation(answerer, split),
+            identity={"task": config.model_dump(mode="json"), "base": self.inputs["parent"]},
+        )
+        return answerer, summary
+
+    def keep(self, model: TaskAnswerer, folder: Path, tuning: Tuning) -> None:
+        """Write the whole model."""
+        model.save(folder / MODEL, self.passport)
+
+    def kept(self, folder: Path, config: TaskConfig) -> LanguageModelAnswerer:
+        """The model that `keep` wrote."""
+        return LanguageModelAnswerer(load_generator(folder / MODEL), config)
+
+    def _loaded(self, config: TaskConfig) -> TextGenerator:
+        return load_generator(self._recipe.model, prefix=self._recipe.denoiser, max_length=config.max_length)
+
+
+def _stopping_evaluation(
+    answerer: LanguageModelAnswerer, split: TrainingSplit
+) -> Callable[[nn.Module], dict[str, float]]:
+    """The loop's evaluation: `stopping_metrics` of the stopping items; of free words the loss per token alone."""
+    asked = [_asked(item) for item in split.stop]
+    free = any(one.free for one in asked)
+
+    def evaluate(_: nn.Module) -> dict[str, float]:
+        if free:
+            prompts, answers = [one.prompt for one in asked], [one.answers for one in asked]
+            found = answerer.model.likelihoods(prompts, answers, per_token=True)
+            loss = -float(np.mean([scores[0] for scores in found]))
+            return {"score": -loss, "loss": loss, "choice": -loss}
+        chances = answerer.chances(asked, 32)
+        losses = [
+            -float(np.log(values[one.right] + 1e-9))
+            for values, one in zip(chances, asked, strict=True)
+            if one.right is not None
+        ]
+        return stopping_metrics(split.score(chances), float(np.mean(losses)) if losses else 0.0, len(asked))
+
+    return evaluate
+
+
+def _asked(item: Item) -> Asked:
+    assert item.asked is not None
+    return item.asked

@@ -1,0 +1,219 @@
+"""Metrics of the user's own tasks, the baselines that stand beside them, and the records of both.
+
+Metrics are statistics that can be resampled. Nothing here knows which model answered, or where the items come from.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slonik.core.records import Record
+from slonik.evaluation.russian_superglue.metrics import normalise_answer, token_f1
+from slonik.evaluation.statistics import (
+    Interval,
+    MacroF1,
+    Mean,
+    Spearman,
+    Statistic,
+    interval,
+    paired_difference,
+    replicates,
+    value_of,
+)
+from slonik.finetuning.items import Floats, Item
+from slonik.models.task_config import TaskConfig
+
+Metrics = Mapping[str, Statistic]
+
+
+class MicroF1:
+    """F1 over all labels of all items together.
+
+    Args:
+        tallies: (n, 3) true positives, false positives, false negatives of each item.
+    """
+
+    def __init__(self, tallies: NDArray[np.float64]) -> None:
+        self._tallies = tallies
+        self.n = len(tallies)
+
+    def resampled(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values (B,) for counts (B, n); 0 without any label."""
+        hits, wrong, missed = (counts @ self._tallies).T
+        whole = 2 * hits + wrong + missed
+        found: NDArray[np.float64] = np.divide(2 * hits, whole, out=np.zeros_like(hits), where=whole > 0)
+        return found
+
+
+def metrics_of(items: Sequence[Item], found: Sequence[Any], config: TaskConfig) -> dict[str, Statistic]:
+    """Metric -> statistic over the items, the one to stop by first.
+
+    Single label: accuracy, macro F1. Several: micro and macro F1, share of items with every label right. Number:
+    Spearman's correlation, mean absolute error in the units of the data. Words: ROUGE-L, F1 of words, exact match.
+    """
+    if config.target == "text":
+        pairs = [(str(given), str(item.label)) for given, item in zip(found, items, strict=True)]
+        return {
+            "rouge_l": Mean([rouge_l(given, right) for given, right in pairs]),
+            "f1": Mean([token_f1(given, right) for given, right in pairs]),
+            "em": Mean([normalise_answer(given) == normalise_answer(right) for given, right in pairs]),
+        }
+    if config.target == "number":
+        deviation = (config.scale or (0.0, 1.0))[1]
+        marks = np.array([float(item.label) for item in items])
+        answers = np.array([float(np.ravel(one)[0]) for one in found])
+        return {"spearman": Spearman(answers, marks), "mae": Mean(np.abs(answers - marks) * deviation)}
+    if config.target == "multi":
+        right = np.array([item.label for item in items]) > 0.5
+        given = np.stack(list(found)) > 0.5
+        tallies = _tallies(given, right)
+        return {
+            "micro_f1": MicroF1(tallies.sum(2)),
+            "macro_f1": MacroF1(tallies),
+            "exact": Mean((given == right).all(1)),
+        }
+    labels = np.eye(len(config.labels), dtype=bool)
+    right = labels[[int(item.label) for item in items]]
+    given = labels[[int(np.argmax(one)) for one in found]]
+    tallies = _tallies(given, right)
+    seen = tallies.sum(0).sum(0) > 0  # a label that is neither right nor given anywhere does not count
+    return {"accuracy": Mean((given & right).any(1)), "macro_f1": MacroF1(tallies[:, :, seen])}
+
+
+def _tallies(given: NDArray[np.bool_], right: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """True positives, false positives, false negatives: (n, L), (n, L) -> (n, 3, L)."""
+    return np.stack([given & right, given & ~right, right & ~given], axis=1).astype(np.float64)
+
+
+def rouge_l(given: str, right: str) -> float:
+    """F1 of the longest common subsequence of words, lower case, without punctuation (Lin 2004, beta = 1)."""
+    first, second = normalise_answer(given).split(), normalise_answer(right).split()
+    if not first or not second:
+        return float(first == second)
+    row = [0] * (len(second) + 1)
+    for word in first:
+        before = 0
+        for place, other in enumerate(second, start=1):
+            kept = row[place]
+            row[place] = before + 1 if word == other else max(row[place], row[place - 1])
+            before = kept
+    return 2 * row[-1] / (len(first) + len(second))
+
+
+def baseline_answers(fit: Sequence[Item], measured: Sequence[Item], config: TaskConfig) -> dict[str, list[Any]]:
+    """Name -> answers in the shape of a model's: the majority (or mean), and TF-IDF.
+
+    TF-IDF reads an item's texts joined: a linear model over it for labels and numbers, the answer of the nearest
+    fitting item for words. Without scikit-learn it is left out.
+    """
+    found: dict[str, list[Any]] = {"majority": [_usual(fit, config)] * len(measured)}
+    try:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+    except ModuleNotFoundError:
+        return found
+    vectorizer = TfidfVectorizer()
+    try:
+        known = vectorizer.fit_transform([_joined(item) for item in fit])
+    except ValueError:  # no words at all
+        return found
+    asked = vectorizer.transform([_joined(item) for item in measured])
+    if config.target == "text":
+        nearest = (asked @ known.T).toarray().argmax(axis=1)  # (n,)
+        found["tfidf"] = [fit[place].label for place in nearest]
+    else:
+        found["tfidf"] = _linear(known, asked, fit, config)
+    return found
+
+
+def _usual(fit: Sequence[Item], config: TaskConfig) -> Any:
+    if config.target == "text":
+        return Counter(str(item.label) for item in fit).most_common(1)[0][0]
+    if config.target == "number":
+        return np.zeros(1, dtype=np.float32)  # labels are standardised: their mean
+    if config.target == "multi":
+        return np.mean([item.label for item in fit], axis=0).astype(np.float32)
+    counts = Counter(int(item.label) for item in fit)
+    return np.array([counts[place] / len(fit) for place in range(len(config.labels))], dtype=np.float32)
+
+
+def _linear(known: object, asked: object, fit: Sequence[Item], config: TaskConfig) -> list[Floats]:
+    from sklearn.linear_model import LogisticRegression, Ridge
+
+    if config.target == "number":
+        model = Ridge().fit(known, [float(item.label) for item in fit])
+        return [np.array([value], dtype=np.float32) for value in model.predict(asked)]
+    labels = np.array([item.label for item in fit])
+    if config.target == "single":
+        chances = LogisticRegression(max_iter=1000).fit(known, labels)
+        table = np.zeros((asked.shape[0], len(config.labels)), dtype=np.float32)  # type: ignore[attr-defined]
+        table[:, chances.classes_] = chances.predict_proba(asked)
+        return list(table)
+    columns = []
+    for column in (labels > 0.5).T:
+        if column.all() or not column.any():
+            columns.append(np.full(asked.shape[0], float(column[0])))  # type: ignore[attr-defined]
+        else:
+            columns.append(LogisticRegression(max_iter=1000).fit(known, column).predict_proba(asked)[:, 1])
+    return list(np.stack(columns, axis=1).astype(np.float32))
+
+
+def _joined(item: Item) -> str:
+    return " ".join(text for row in item.input.rows for text in row)
+
+
+def own_records(
+    common: Mapping[str, Any],
+    model: str,
+    seeds: Mapping[int, Metrics],
+    mean: Metrics | None,
+    others: Mapping[str, Metrics],
+) -> list[Record]:
+    """Records of one task: the mean over seeds, the mean of the seeds' answers, baselines, and differences to them.
+
+    The model's own interval draws items and seeds together; differences are paired over items.
+
+    Args:
+        common: fields of every record: suite, task, variant, hashes.
+        seeds: seed -> metrics. mean: those of the answers' mean, of several seeds. others: baseline -> metrics.
+    """
+    sample, rng = common["task"], np.random.default_rng(0)
+    records, values, drawn = [], {}, {}
+    first = next(iter(seeds.values()))
+    for metric, statistic in first.items():
+        table = np.stack([replicates(found[metric], seed=0, sample=sample) for found in seeds.values()])
+        drawn[metric] = np.take_along_axis(table, rng.integers(0, len(table), size=table.shape), axis=0).mean(0)
+        single = {str(seed): value_of(found[metric]) for seed, found in seeds.items()}
+        values[metric] = float(np.mean(list(single.values())))
+        spread = float(np.std(list(single.values()), ddof=1)) if len(single) > 1 else None
+        detail = {"seeds": single, "items": statistic.n, "spread": spread}
+        records.append(_record(common, model, metric, interval(values[metric], drawn[metric]), statistic.n, detail))
+    for metric, statistic in (mean or {}).items():
+        bounds = interval(value_of(statistic), replicates(statistic, seed=0, sample=sample))
+        records.append(_record(common, f"{model} mean of {len(seeds)} seeds", metric, bounds, statistic.n, {}))
+    for name, metrics in others.items():
+        for metric, statistic in metrics.items():
+            other = replicates(statistic, seed=0, sample=sample)
+            bounds = interval(value_of(statistic), other)
+            records.append(_record(common, name, metric, bounds, statistic.n, {"baseline": True}))
+            if not np.isfinite(values[metric]) or not np.isfinite(bounds.value):
+                continue
+            change = paired_difference(bounds.value, other, values[metric], drawn[metric])
+            detail = {"against": name, "model": model, "of": metric, "p_value": change.p_value, "paired": True}
+            label = f"{model} - {name}"
+            records.append(_record(common, label, f"{metric}_difference", change.interval, statistic.n, detail))
+    return records
+
+
+def _record(
+    common: Mapping[str, Any], model: str, metric: str, bounds: Interval, n: int, detail: dict[str, Any]
+) -> Record:
+    known = np.isfinite(bounds.value)  # the correlation of a constant answer is none
+    value, low, high = (bounds.value, bounds.low, bounds.high) if known else (None, None, None)
+    if not known:
+        detail = {**detail, "reason": "the metric is not defined for these answers"}
+    return Record(**common, model=model, metric=metric, value=value, low=low, high=high, n=n, detail=detail)

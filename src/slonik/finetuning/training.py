@@ -1,0 +1,244 @@
+"""One task's training from items to answers: folds, grid, seeds; each (task, seed, fold) is a step done once.
+
+Knows nothing of where items come from, how answers are scored, or what learns: `TaskData` and a `Learner` say so. The
+stopping set, a share of each fold's fitting items, serves early stopping and the choice in the grid; measured items
+serve neither.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slonik.core.config import build_config
+from slonik.core.errors import SlonikError
+from slonik.core.files import write_json
+from slonik.core.identity import checkpoint_identity
+from slonik.core.run import StepResult, Steps
+from slonik.finetuning.config import FinetuneRecipe, Tuning
+from slonik.finetuning.items import Item, drawn, items_hash, split_items
+from slonik.finetuning.learner import Learner, TaskAnswerer, TrainingSplit
+from slonik.finetuning.prompts import with_shots
+from slonik.models.kinds import resolve
+from slonik.models.task_config import TaskConfig
+
+ANSWERS = "answers.json"
+FEWEST = 8
+FEWEST_STOPPING = 20
+Answers = dict[int | str, Any]
+"""Item key -> probabilities (a text for models that answer in free words)."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Items to learn from, and items (by split) that a model of this fold answers."""
+
+    fit: list[Item]
+    measured: Mapping[str, list[Item]]
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A task as training sees it.
+
+    Attributes:
+        task: its id.
+        config: the task model to make, as the task has it; the learner adds its own.
+        folds: one, or several for cross-fitting.
+        score: (items, their answers) -> the metric to stop by, the greater the better.
+        tuning: settings that the task itself wants.
+    """
+
+    task: str
+    config: TaskConfig
+    folds: Sequence[Fold]
+    score: Callable[[Sequence[Item], Sequence[Any]], float]
+    tuning: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """One trained model: seed, fold, where its step lies, how it did on its stopping set, and with which settings."""
+
+    seed: int
+    fold: int
+    step: StepResult
+    tuning: Tuning
+    config: TaskConfig
+
+    @property
+    def choice(self) -> float:
+        """What early stopping maximised."""
+        return float(self.step.summary["choice"])
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """All runs of a task, and what they answered: seed -> split -> item key -> answer."""
+
+    data: TaskData
+    runs: list[TrainedRun]
+    answers: dict[int, dict[str, Answers]]
+
+    @property
+    def seconds(self) -> float:
+        """Of all runs together, when they ran."""
+        return sum(run.step.seconds for run in self.runs)
+
+    def by_run(self) -> dict[str, dict[str, Answers]]:
+        """ "seed0", ... and, of several seeds whose answers have a mean, "mean" -> split -> answers."""
+        found = {f"seed{seed}": answers for seed, answers in self.answers.items()}
+        if len(found) > 1 and self.data.config.target != "text":
+            found["mean"] = {split: self.mean_answers(split) for split in next(iter(found.values()))}
+        return found
+
+    def mean_answers(self, split: str) -> Answers:
+        """Mean probabilities over seeds."""
+        return merged([by_split[split] for by_split in self.answers.values() if split in by_split])
+
+
+def merged(parts: Sequence[Answers]) -> Answers:
+    """Item by item the mean of all answers that there are."""
+    keys = dict.fromkeys(key for part in parts for key in part)
+    found = {key: [part[key] for part in parts if key in part] for key in keys}
+    return {key: values[0] if len(values) == 1 else np.mean(values, axis=0) for key, values in found.items()}
+
+
+def train_task(data: TaskData, learner: Learner, recipe: FinetuneRecipe, steps: Steps) -> TrainingResult:
+    """Train and answer with every seed on every fold; steps that were done before are read.
+
+    A model that is asked as it is (`recipe.train` off) has one seed.
+
+    Raises:
+        SlonikError: too few items, a wrong field in the grid, teachers of another task.
+    """
+    variants = tunings(data, learner, recipe)
+    runs: list[TrainedRun] = []
+    answers: dict[int, dict[str, list[Answers]]] = {}
+    for number, fold in enumerate(data.folds):
+        chosen = variants[0]
+        if len(variants) > 1 and recipe.train:
+            tried = [_run(data, number, fold, learner, recipe, one, recipe.seed, steps) for one in variants]
+            chosen = max(tried, key=lambda run: run.choice).tuning
+            steps.announce(f"{data.task}: the stopping set chose {_differences(chosen, variants)}")
+        for seed in range(recipe.seed, recipe.seed + (recipe.seeds if recipe.train else 1)):
+            made = _run(data, number, fold, learner, recipe, chosen, seed, steps)
+            runs.append(made)
+            for split, found in read_answers(made.step.folder).items():
+                answers.setdefault(seed, {}).setdefault(split, []).append(found)
+    whole = {seed: {split: merged(parts) for split, parts in found.items()} for seed, found in answers.items()}
+    return TrainingResult(data, runs, whole)
+
+
+def tunings(data: TaskData, learner: Learner, recipe: FinetuneRecipe) -> list[Tuning]:
+    """The settings to try: the learner's and the task's, under the recipe's, under those for this task, times the grid.
+
+    Raises:
+        SlonikError: a field or value that there is not.
+    """
+    explicit = recipe.tuning.model_dump(include=recipe.tuning.model_fields_set)
+    fixed = learner.settings(data.tuning, {**explicit, **recipe.per_task.get(data.task, {})})
+    names = list(recipe.grid)
+    combinations = itertools.product(*(recipe.grid[name] for name in names))
+    return [
+        build_config(Tuning, fixed | dict(zip(names, values, strict=True)), source=f"the settings for {data.task}")
+        for values in combinations
+    ]
+
+
+def _differences(chosen: Tuning, variants: Sequence[Tuning]) -> str:
+    values = chosen.model_dump()
+    varied = [name for name in values if len({json.dumps(v.model_dump(mode="json")[name]) for v in variants}) > 1]
+    return ", ".join(f"{name} = {values[name]}" for name in varied)
+
+
+def _run(
+    data: TaskData,
+    number: int,
+    fold: Fold,
+    learner: Learner,
+    recipe: FinetuneRecipe,
+    tuning: Tuning,
+    seed: int,
+    steps: Steps,
+) -> TrainedRun:
+    config = learner.configured(data.config, tuning)
+    measured = {split: with_shots(items, fold.fit, recipe.shots, recipe.seed) for split, items in fold.measured.items()}
+    inputs = {
+        "model": learner.identity,
+        "tuning": tuning.model_dump(mode="json", exclude={"save_every_minutes"}),
+        "config": config,
+        "teaching": recipe.teaching,
+        "teachers": {name: checkpoint_identity(resolve(name)) for name in recipe.teaching.teachers},
+        "data": {"fit": items_hash(fold.fit), **{split: items_hash(items) for split, items in measured.items()}},
+        "draw": [recipe.stopping, recipe.max_items],
+        "seed": seed,
+        "fold": number,
+        "train": recipe.train,
+    }
+    several = len(data.folds) > 1
+    name = f"{data.task}-seed{seed}" + (f"-fold{number}" if several else "")
+    title = f"{data.task}: seed {seed}" + (f", fold {number + 1} of {len(data.folds)}" if several else "")
+
+    def work(folder: Path) -> Mapping[str, Any]:
+        if not recipe.train:
+            write_answers(folder, learner.untrained(config), measured)
+            return {"choice": 0.0}
+        split = training_split(data, fold, recipe, seed)
+        model, summary = learner.train(config, split, tuning, recipe.teaching, steps.scratch(), seed)
+        if number == 0:
+            learner.keep(model, folder, tuning)
+        write_answers(folder, model, measured)
+        shutil.copy(summary.metrics, folder / "metrics.jsonl")
+        assert summary.best is not None
+        facts = {"steps": summary.step, "best_step": summary.best.step, "train_seconds": summary.seconds}
+        return {**summary.best.figures, **facts, "fit": len(split.fit), "stopping": len(split.stop)}
+
+    result = steps.step(name, inputs, title, work)
+    return TrainedRun(seed, number, result, tuning, config)
+
+
+def training_split(data: TaskData, fold: Fold, recipe: FinetuneRecipe, seed: int) -> TrainingSplit:
+    """The items of a fold to fit (at most `max_items`, drawn) and those to stop by.
+
+    Raises:
+        SlonikError: too few items, or all of one group.
+    """
+    count = len(fold.fit)
+    if count < FEWEST:
+        raise SlonikError(f"{data.task} has {count} labelled items to learn from: at least {FEWEST} are needed")
+    share = min(0.4, max(recipe.stopping, FEWEST_STOPPING / count))
+    stop, fit = split_items(fold.fit, [share, 1 - share], seed)
+    if not len(stop) or not len(fit):
+        raise SlonikError(f"the items of {data.task} are all of one group (the same text): they cannot be split")
+    fitting = [fold.fit[place] for place in drawn(fit, recipe.max_items, seed)]
+    stopping = [fold.fit[place] for place in stop]
+    return TrainingSplit(fitting, stopping, lambda found: data.score(stopping, found))
+
+
+def write_answers(folder: Path, model: TaskAnswerer, measured: Mapping[str, Sequence[Item]]) -> None:
+    """Answer items by split and keep the answers."""
+    content = {}
+    for split, items in measured.items():
+        found = model.answer(items)
+        content[split] = [
+            [item.key, one if isinstance(one, str) else np.asarray(one, dtype=np.float64).round(6).tolist()]
+            for item, one in zip(items, found, strict=True)
+        ]
+    write_json(folder / ANSWERS, content)
+
+
+def read_answers(folder: Path) -> dict[str, Answers]:
+    """What `write_answers` kept: split -> item key -> answer."""
+    content = json.loads((folder / ANSWERS).read_text(encoding="utf-8"))
+    return {
+        split: {key: one if isinstance(one, str) else np.asarray(one, dtype=np.float32) for key, one in rows}
+        for split, rows in content.items()
+    }
