@@ -1,10 +1,16 @@
-"""For every command: a mistake is one sentence and exit code 2; one command alone runs in several processes."""
+"""For every command: a mistake is one sentence and exit code 2; which share out their work; what commands share."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from slonik.cli import common
 from slonik.cli.main import main
+from slonik.core.errors import SlonikError
+from slonik.core.passport import Passport
+from slonik.core.records import Record
 
 
 def _refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -29,3 +35,32 @@ def test_torchrun_is_refused_by_commands_that_work_in_one_process(
 def test_a_mistake_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     said = _refused(["show", "no-such-folder"], capsys)
     assert said.startswith("error: ") and said.count("\n") == 1
+
+
+def test_quiet_leaves_out_progress_and_keeps_warnings(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, heard in ((["--quiet", "cache"], False), (["cache"], True)):
+        with pytest.raises(SystemExit):
+            main(arguments)
+        common.announce("step one")
+        common.warn("mind this")
+        said = capsys.readouterr().err
+        assert ("step one" in said) is heard and "warning: mind this" in said
+
+
+def test_lists_by_commas() -> None:
+    assert common.split_names(" STS, ti,,") == ["sts", "ti"]
+    assert common.split_names("") is None and common.split_names(None) is None and common.split_names(",") is None
+    assert common.split_numbers("8, 32", "--batches", least=1) == [8, 32]
+    for text in ("8,x", "", "0"):
+        with pytest.raises(SlonikError, match=r"--batches is .*whole numbers of at least 1"):
+            common.split_numbers(text, "--batches", least=1)
+
+
+def test_a_passport_is_written_for_folders_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = [Record(suite="s", task="t", model="m", metric="f1", value=0.5)]
+    common.add_to_passport(tmp_path, found)
+    assert Passport.read(tmp_path).records == tuple(found)
+    common.add_to_passport("embedded:nothing", found)
+    (tmp_path / "passport.json").write_text("nonsense")
+    common.add_to_passport(tmp_path, found)
+    assert "warning: the passport was not written" in capsys.readouterr().err

@@ -44,3 +44,11 @@ def test_cells_carry_interval_warning_and_absence() -> None:
     assert formatting.cell(record("t", 5.0, metric="rps", detail={"warnings": ["short"]})).mark == "warning"
     assert formatting.cell(record("t", None)).mark == "absent"
     assert formatting.cell(None).text == "–"
+
+
+def test_differences_and_ratios_are_marked_where_the_interval_leaves_out_no_change() -> None:
+    worse = formatting.difference_cell(record("sts", -0.01, metric="f1_difference", low=-0.02, high=-0.001))
+    assert (worse.text, worse.spread, worse.mark) == ("−0.0100", "[−0.0200, −0.0010]", "worse")
+    assert formatting.difference_cell(record("sts", 0.01, metric="difference", low=-0.02, high=0.04)).mark == ""
+    faster = formatting.difference_cell(record("batch_1", 2.0, metric="ratio", low=1.5, high=2.5), zero=1)
+    assert (faster.text, faster.mark) == ("2.00×", "better")

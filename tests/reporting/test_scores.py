@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slonik.core.records import Record
-from slonik.evaluation.russian_superglue.published import published_records
+from slonik.evaluation.russian_superglue.records import published_records
 from slonik.reporting.ranking import borda, copeland, disagreement, dowdall, mean_rank, minimax, ranks
 from slonik.reporting.scores import (
     category_tables,

@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 def inspect(
     model: str = typer.Argument(help="Folder, hub id, or embedded:NAME."),
     heads: bool = typer.Option(False, "--heads", help="Importance of every head by several criteria; masking curve."),
-    attention: str | None = typer.Option(None, help="Attention on this TEXT: interactive page with --html, figures."),
+    attention: str | None = typer.Option(None, help="Attention on this TEXT: interactive page with --html, metrics."),
     like: str | None = typer.Option(None, help="Similarity of the layers to those of this model, on --texts."),
     neurons: str | None = typer.Option(None, help="Rank neurons for this probing task (its file in --data-dir)."),
     texts: Path | None = typer.Option(None, help="Texts to look at (default: a hundred Russian sentences of our own)."),
@@ -140,7 +140,7 @@ def _write(
 
 
 def _view(encoder: TorchEncoder, model: str, records: list[Record], text: str, prefix: str | None) -> str:
-    """The interactive page of one text, the figures under it."""
+    """The interactive page of one text, the tables under it."""
     from slonik.inspection.hooks import batches, look_inside
     from slonik.inspection.report.head_view import head_view
     from slonik.inspection.report.inspection import inspection_plots, inspection_tables
@@ -156,10 +156,10 @@ def _view(encoder: TorchEncoder, model: str, records: list[Record], text: str, p
 
 
 def _shown(encoder: TorchEncoder, number: int) -> str:
-    """A piece as people read it: byte-level pieces decoded where they are whole letters."""
-    piece = encoder.tokenizer.id_to_token(number) or f"<{number}>"
+    """A token as people read it: byte-level ones decoded where they are whole letters."""
+    token = encoder.tokenizer.id_to_token(number) or f"<{number}>"
     decoded = encoder.tokenizer.decode([number], skip_special_tokens=False).strip()
-    return piece if not decoded or "\ufffd" in decoded or piece.startswith(("##", "▁")) else decoded
+    return token if not decoded or "\ufffd" in decoded or token.startswith(("##", "▁")) else decoded
 
 
 def _split(names: str, option: str) -> list[str]:

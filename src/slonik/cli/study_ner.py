@@ -20,14 +20,14 @@ def ner(
     data_dir: Path | None = typer.Option(None, help="Instead of --data: the folder that holds seccoll/."),
     kind: str | None = typer.Option(None, "--from", help="brat, conll, jsonl, hf (default: guess)."),
     out: Path | None = typer.Option(None, help="Folder for taggers, predictions, records and table."),
-    unlabelled: list[str] = typer.Option([], help="Text files on which teachers teach, instead of the recipe's."),
+    unlabelled: list[str] = typer.Option([], help="Text files that teachers label, instead of the recipe's."),
     system: list[str] = typer.Option([], help="Run only systems of these names (repeat), and those they learn from."),
     run_folds: str | None = typer.Option(None, help="Test folds to run, for example 0 or 0,1,2,3,4."),
     set_: Overrides = [],  # noqa: B006
     json_file: JsonFile = None,
     html: Path | None = typer.Option(None, help="Write a page with tables and every mistake in context."),
 ) -> None:
-    """Train CRF, BiLSTMs, encoders and BiLSTMs taught by an encoder; test them on whole documents of other folds.
+    """Train CRF, BiLSTMs, encoders and BiLSTMs distilled from an encoder; test them on whole documents of other folds.
 
     Every (system, fold) is kept in OUT.steps and skipped when it is done; an interrupted ladder goes on.
 

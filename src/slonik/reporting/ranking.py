@@ -1,7 +1,7 @@
 """Rankings that do not depend on the scale of tasks: Borda, Dowdall, Copeland and minimax, beside the mean.
 
 A mean over tasks is driven by the tasks that spread most; where a rank-based rule orders models otherwise, the
-table says so. Missing figures are never imputed: two models are compared on the tasks that both have.
+table says so. Missing scores are never imputed: two models are compared on the tasks that both have.
 
 Source: Rofin et al. 2023 (Vote'n'Rank), for the rules and for what they show on SuperGLUE-like boards.
 """
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 Scores = Mapping[str, Mapping[str, float]]
-_EQUAL = 1e-12  # figures that differ by rounding alone are equal
+_EQUAL = 1e-12  # scores that differ by rounding alone are equal
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def borda(scores: Scores, tasks: Sequence[str]) -> Ranking:
     """Mean over a model's tasks of the share of rivals it beats there (a tie counts one half).
 
     Args:
-        scores: model -> task -> figure, more is better.
+        scores: model -> task -> score, more is better.
     """
     points = {}
     for model in scores:
@@ -57,14 +57,14 @@ def mean_rank(scores: Scores, tasks: Sequence[str]) -> Ranking:
 
 
 def dowdall(scores: Scores, tasks: Sequence[str]) -> Ranking:
-    """Mean over a model's tasks of 1 / rank there (equal figures share the mean of their points)."""
+    """Mean over a model's tasks of 1 / rank there (equal scores share the mean of their points)."""
     points = dict.fromkeys(scores, 0.0)
     counts = dict.fromkeys(scores, 0)
     for task in tasks:
-        figures = sorted((found[task] for found in scores.values() if task in found), reverse=True)
+        known = sorted((found[task] for found in scores.values() if task in found), reverse=True)
         for model, found in scores.items():
             if task in found:
-                places = [place for place, figure in enumerate(figures, 1) if figure == found[task]]
+                places = [place for place, score in enumerate(known, 1) if score == found[task]]
                 points[model] += sum(1 / place for place in places) / len(places)
                 counts[model] += 1
     return Ranking("Dowdall", {model: points[model] / max(1, counts[model]) for model in scores})

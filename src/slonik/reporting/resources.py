@@ -158,7 +158,7 @@ def warnings_of(records: Sequence[Record]) -> list[str]:
         where = " ".join(part for part in (record.model, record.task, record.metric) if part)
         warnings = list(record.detail.get("warnings", []))
         if record.value is None and record.detail.get("reason") not in warnings:
-            warnings.append(record.detail.get("reason", "no figure"))
+            warnings.append(record.detail.get("reason", "not measured"))
         if record.metric != "gpu_ram" or record.value is not None:  # without a GPU there is nothing to warn of
             found += [f"{where}: {warning}" for warning in warnings]
     return found

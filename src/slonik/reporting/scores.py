@@ -22,7 +22,7 @@ NOT_SCORES = frozenset({"resources", "morocco", "inspection"})
 SHOWN_WHOLE = frozenset({"russian_superglue"})  # suites whose published rows show every task, measured here or not
 AVERAGES = ("mean_s5", "mean_s", "mean_sw", "score")
 DIFFERENCE = "difference"
-MEAN = "mean"  # metric of a task with two figures
+MEAN = "mean"  # metric of a task with two metrics
 ORDER = "aso"  # almost stochastic order of two models over their seeds
 _TITLES = {
     "encodechka": "encodechka",

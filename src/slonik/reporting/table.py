@@ -1,7 +1,7 @@
-"""The one table type: finished text in cells, an interval beside each figure, drawn on a terminal and as Markdown.
+"""The one table type: finished text in cells, an interval beside each value, drawn on a terminal and as Markdown.
 
 `Table.of` takes lines as they are; `Table.grid` asks for the cell of each row and column. Tables of result records are
-made by `scores.record_table`, cells of figures by `formatting`, the HTML of a table by `page.table`.
+made by `scores.record_table`, cells of records by `formatting`, the HTML of a table by `page.table`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class Cell:
     """One cell.
 
     Attributes:
-        text: the figure or the words.
+        text: the value or the words.
         spread: its interval, e.g. "[.81, .83]"; drawn smaller.
         mark: "best" (on the Pareto front, or first), "better" / "worse" (a difference whose interval excludes 0),
-            "warning" (a figure with a warning), "absent".
+            "warning" (a value with a warning), "absent".
     """
 
     text: str
