@@ -46,7 +46,7 @@ def compress(config: CompressConfig, announce: Announce = lambda line: None) -> 
     teacher = models.load(config.model)
     steps = Steps(work_folder(out), announce)
     inputs: dict[str, Any] = {"corpus": _corpus_identity(config), "seed": config.seed}
-    drawn = steps.run("corpus", inputs, "sampling the corpus", lambda to: draw(config.corpus, config.seed, to))
+    drawn = steps.step("corpus", inputs, "sampling the corpus", lambda to: draw(config.corpus, config.seed, to))
     _note(made, "corpus", drawn)
     sample = read_sample(drawn.folder)
     inputs = {"sample": drawn.summary["hash"], "teacher": teacher.weights_hash(), "seed": config.seed}
@@ -89,7 +89,7 @@ class _Pipeline:
 
     def step(self, name: str, title: str, work: Callable[[Path], Mapping[str, Any]]) -> Path:
         """Do it, or find it done; its folder."""
-        result = self.steps.run(name, self.inputs, title, work)
+        result = self.steps.step(name, self.inputs, title, work)
         _note(self.made, name, result)
         return result.folder
 

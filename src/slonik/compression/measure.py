@@ -23,8 +23,7 @@ from slonik.core.paths import data_dir
 from slonik.core.protocols import FloatArray
 from slonik.core.records import Record
 from slonik.evaluation import agreement as agree
-from slonik.evaluation.resources.measure import measure
-from slonik.evaluation.resources.sample_texts import bench_texts
+from slonik.evaluation.resources.measure import bench_texts, measure
 from slonik.evaluation.statistics import Mean, interval, replicates, value_of
 from slonik.models.encoder import TorchEncoder
 

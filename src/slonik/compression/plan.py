@@ -10,7 +10,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from pydantic import Field, ValidationError, model_validator
 from transformers import PreTrainedModel
 
@@ -18,8 +17,7 @@ from slonik.core.config import Config
 from slonik.core.errors import SlonikError
 from slonik.core.files import write_json
 from slonik.models.anatomy import dissect
-from slonik.models.checkpoint_files import hash_tensors
-from slonik.models.encoder import STORED_NAMES
+from slonik.models.state import state_hash
 
 FILE_NAME = "plan.json"
 
@@ -30,7 +28,7 @@ class Plan(Config):
     Attributes:
         format: version of this schema.
         family: model family, as the anatomy table names it.
-        parent: hash of the parent's weights ("" if unknown), see `weights_hash`.
+        parent: hash of the parent's weights ("" if unknown), as passports and `slonik show` give it.
         layers: kept layers, ascending.
         heads, ffn: kept heads and neurons of each kept layer, ascending.
         hidden: kept hidden dimensions, ascending; None = all.
@@ -121,7 +119,7 @@ def whole(model: PreTrainedModel, *, with_parent: bool = True) -> Plan:
     body = dissect(model)
     return Plan(
         family=body.anatomy.family,
-        parent=weights_hash(model) if with_parent else "",
+        parent=state_hash(model) if with_parent else "",
         layers=tuple(range(len(body.layers))),
         heads=tuple(tuple(range(count)) for count in body.heads),
         ffn=tuple(tuple(range(count)) for count in body.ffn),
@@ -142,19 +140,6 @@ def keep_layers(plan: Plan, layers: Sequence[int]) -> Plan:
     places = [plan.layers.index(layer) for layer in sorted(set(layers))]
     update = {name: tuple(getattr(plan, name)[place] for place in places) for name in ("layers", "heads", "ffn")}
     return plan.model_copy(update=update)
-
-
-def weights_hash(model: PreTrainedModel) -> str:
-    """The hash that passports and `slonik show` give for the same weights."""
-    return hash_tensors(
-        (name, STORED_NAMES[tensor.dtype], tuple(tensor.shape), _bytes_of(tensor))
-        for name, tensor in model.state_dict().items()
-    )
-
-
-def _bytes_of(tensor: torch.Tensor) -> list[memoryview]:
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return [flat.view(torch.uint8).numpy().data] if flat.numel() else []
 
 
 def _compose(first: tuple[int, ...] | None, later: tuple[int, ...] | None) -> tuple[int, ...] | None:

@@ -17,11 +17,12 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from slonik.compression.gates import Gates
-from slonik.compression.plan import Plan, weights_hash, whole
+from slonik.compression.plan import Plan, whole
 from slonik.core.errors import SlonikError
 from slonik.models import slim
 from slonik.models.anatomy import Body, ParameterAxes, dissect
 from slonik.models.kinds import family_of
+from slonik.models.state import state_hash
 
 
 def apply(model: PreTrainedModel, plan: Plan, *, check_parent: bool = True) -> PreTrainedModel:
@@ -36,7 +37,7 @@ def apply(model: PreTrainedModel, plan: Plan, *, check_parent: bool = True) -> P
     """
     body = dissect(model)
     _check(body, plan)
-    if check_parent and plan.parent and plan.parent != weights_hash(model):
+    if check_parent and plan.parent and plan.parent != state_hash(model):
         raise SlonikError("the plan was made for other weights: score this model and choose again")
     made: Any = _build(body, plan)
     kept = _Indices(body, plan)

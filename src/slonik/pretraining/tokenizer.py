@@ -26,8 +26,8 @@ from slonik.models.kinds import resolve
 from slonik.pretraining.config import PretrainConfig
 from slonik.pretraining.corpus import CorpusSettings
 from slonik.pretraining.denoising import sentinels_needed
+from slonik.text.tokenizers.counts import Fit, fit_records, measure_fit
 from slonik.text.tokenizers.families import DEFAULT_SENTINELS
-from slonik.text.tokenizers.fertility import Fit, fit_records, measure_fit
 from slonik.text.tokenizers.token_facts import TokenFacts, token_facts
 from slonik.text.tokenizers.training import Log, TrainConfig, Trained, train
 from slonik.text.tokenizing import load_tokenizer, special_names, write_tokenizer

@@ -120,8 +120,8 @@ def vocabulary_table(trimming: Mapping[str, Any]) -> Table:
             percent(cut["unknown_after"] / max(1, after)),
         ))  # fmt: skip
     columns = ("held-out texts", "cut as before", "tokens", "<unk> before", "<unk> after")
-    pieces = f"{trimming.get('pieces_before', 0):,} pieces before, {trimming.get('pieces_after', 0):,} after"
-    return Table.of("Vocabulary", columns, rows, (pieces,))
+    sizes = f"{trimming.get('pieces_before', 0):,} tokens before, {trimming.get('pieces_after', 0):,} after"
+    return Table.of("Vocabulary", columns, rows, (sizes,))
 
 
 def is_own_score(record: Record) -> bool:
