@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from slonik.compression.objective import Distillation, DistillationTerms
+from slonik.core import progress
 from slonik.core.errors import SlonikError
 from slonik.train.loop import run
 from slonik.train.protocols import Batch, IntArray, Loss
@@ -342,6 +344,24 @@ def test_fp16_leaves_out_a_step_that_overflows_and_goes_on(tmp_path: Path) -> No
     assert skipped and skipped[0] == 1 and skipped == list(range(1, len(skipped) + 1)) and len(skipped) < 12
     assert lines[-1]["loss"] < lines[0]["loss"]
     assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({}, r"train: 4/12 \(33 %\)  loss \d\.\d{4}  speed [\d,]+ texts/s, [\d,]+ tokens/s  .* spent, \d:\d\d left"),
+        ({"max_steps": None, "max_minutes": 0.01}, r"train: \d/1 \(\d+ %\)  step \d+  loss \d\.\d{4}  speed .* left"),
+    ],
+    ids=["steps", "minutes"],
+)
+def test_a_log_gets_step_loss_speed_and_time_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], fields: dict[str, Any], line: str
+) -> None:
+    toy.train(tmp_path / "silent")
+    assert capsys.readouterr().err == ""
+    with progress.shown("auto", seconds=1e-9):
+        toy.train(tmp_path / "shown", **fields)
+    assert re.search(line, capsys.readouterr().err)
 
 
 def test_metric_that_the_evaluation_does_not_give_is_named(tmp_path: Path) -> None:

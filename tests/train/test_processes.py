@@ -57,6 +57,19 @@ def test_two_processes_make_the_steps_of_one_that_accumulates(
     assert len(lines) == toy_processes.STEPS  # one writer
 
 
+@pytest.mark.parametrize("name", ["half", "half-parts"])
+def test_in_fp16_the_processes_leave_out_the_steps_that_one_does(runs: Path, tmp_path: Path, name: str) -> None:
+    torch.set_num_threads(1)
+    toy_processes.train(tmp_path, accumulate=2, precision="fp16")
+    told, alone = (
+        [bool(line.get("skipped")) for line in read_metrics(folder / "metrics.jsonl") if "loss" in line]
+        for folder in (runs / name, tmp_path)
+    )
+    assert told == alone and any(told) and not all(told)
+    assert _losses(runs / name) == pytest.approx(_losses(tmp_path), rel=1e-5)
+    assert _close(_weights(runs / name), _weights(tmp_path))
+
+
 def test_a_run_of_two_processes_that_crashed_goes_on_to_the_same_weights(runs: Path) -> None:
     assert _losses(runs / "crashed") == _losses(runs / "copies")
     for part in ("model", "optimizer"):

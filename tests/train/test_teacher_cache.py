@@ -40,6 +40,9 @@ class _Teacher:
     def describe(self) -> dict[str, Any]:
         return {"weights_hash": self._weights, "name": f"path/{id(self)}"}
 
+    def identity(self) -> str:
+        return self._weights
+
 
 @pytest.fixture(autouse=True)
 def _small_pools(monkeypatch: pytest.MonkeyPatch) -> None:

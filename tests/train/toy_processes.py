@@ -123,6 +123,8 @@ def main(folder: Path) -> None:
             assert resumed == 3, resumed
     train(folder / "parts", sharding="full")
     train(folder / "accumulated", accumulate=2)
+    train(folder / "half", precision="fp16")
+    train(folder / "half-parts", precision="fp16", sharding="full")
     rank = torch.distributed.get_rank()
     try:
         train(folder / "accident", shared_shard=True)

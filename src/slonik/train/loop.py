@@ -127,6 +127,7 @@ class _Run:
         self.scaler = loss_scaler(self.device, enabled=config.precision == "fp16", saved=self.state.scaling)
         self.unsettled: list[StepRecord] = []
         self.parts: list[str] = []
+        self.shown: dict[str, object] = {}  # beside the progress bar
         self.log = RunLog(self.processes, folder, config, self.state.step, flops_per_token)
         self.started = time.perf_counter() - self.state.seconds
         self.saved = time.perf_counter()
@@ -231,10 +232,11 @@ class _Run:
             self._settle()
         spent = max(self._seconds() - record.started, 1e-9)
         self.log.spend(spent)
-        figures = {"loss": f"{self.guard.smoothed:.4f}"}
-        if self.processes.main and not self.unsettled:
-            figures["speed"] = f"{record.texts / spent:.0f} texts/s"
-        bar.advance(1 if self.config.max_steps else spent, **figures)
+        if not self.config.max_steps:
+            self.shown["step"] = record.step  # the bar counts seconds
+        if not self.unsettled:
+            self.shown |= {"loss": f"{self.guard.smoothed:.4f}", "speed": self.log.speed}
+        bar.advance(1 if self.config.max_steps else spent, **self.shown)
         if due:
             self.log.step(record, {"epoch": self.state.epoch, "seconds": round(self._seconds(), 2)})
 

@@ -72,6 +72,12 @@ class RunLog:
         """Add the time of a step."""
         self._seconds += seconds
 
+    @property
+    def speed(self) -> str:
+        """Texts and tokens per second since the last line, for people."""
+        seconds = max(self._seconds, 1e-9)
+        return f"{self._texts / seconds:,.0f} texts/s, {self._tokens / seconds:,.0f} tokens/s"
+
     def step(self, record: StepRecord, further: Mapping[str, Any]) -> None:
         """Write the line of a step, with the rates since the last such line."""
         seconds = max(self._seconds, 1e-9)
