@@ -13,6 +13,7 @@ from slonik import models
 from slonik.models.checkpoint_files import TensorInfo, hash_weights, read_tensors
 from slonik.models.describe import describe_tensors, flops_per_text, loader_of
 from slonik.models.encoder import TorchEncoder
+from slonik.models.state import stored_tensors
 from tests import tiny
 
 
@@ -41,7 +42,7 @@ def test_flops_equal_torchs_counter(encoder: TorchEncoder) -> None:
     for tokens in (7, 16):
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             encoder.model(input_ids=torch.full((1, tokens), 9), attention_mask=torch.ones(1, tokens))
-        assert flops_per_text(config, encoder.tensors(), tokens) == counter.get_total_flops()
+        assert flops_per_text(config, stored_tensors(encoder.model), tokens) == counter.get_total_flops()
 
 
 def test_folder_and_memory_agree(encoder: TorchEncoder) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +70,15 @@ def test_what_lies_in_a_folder(tmp_path: Path) -> None:
     assert (kind.name, kind.family, kind.stack) == ("encoder", "bert", "encoder")
     assert not kind.exported and not kind.writes
     (tmp_path / "bert" / "onnx").mkdir()
-    assert kind_of(tmp_path / "bert") == Kind("encoder", "bert", "encoder", tmp_path / "bert", "", True, kind.given)
+    assert kind_of(tmp_path / "bert") == replace(kind, exported=True)
     (tmp_path / "bert" / "model.safetensors").unlink()
     assert (kind_of(tmp_path / "bert").name, kind_of(tmp_path / "bert").stack) == ("exported", "encoder")
     gpt2 = written(tmp_path / "gpt2", {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]})
     assert gpt2.writes and str(gpt2) == "a decoder (gpt2)"
+    bare = written(tmp_path / "bare", {"model_type": "gpt2", "architectures": ["GPT2Model"]})
+    assert bare.in_words and not bare.writes
     head = written(tmp_path / "head", {"model_type": "bert", "architectures": ["BertForSequenceClassification"]})
-    assert (head.name, head.stack, head.head) == ("head", "encoder", "ForSequenceClassification")
+    assert (head.name, head.stack) == ("head", "encoder")
     task = written(tmp_path / "task", {"model_type": "t5"}, task={"kind": "text2text", "target": "text"})
     assert (task.name, task.stack) == ("task", "encoder-decoder")
     assert written(tmp_path / "ner", {"model_type": "bert"}, task={"target": "tags", "kind": "tokens"}).name == "tagger"

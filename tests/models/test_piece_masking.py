@@ -14,7 +14,7 @@ from slonik.finetuning.train import prepared
 from slonik.models.piece_masking import PieceMasking
 from slonik.models.task_config import TaskConfig
 from slonik.models.task_model import TaskModel, new_task_model
-from slonik.text.tokenizers.pieces import Pieces
+from slonik.text.tokenizers.token_facts import TokenFacts
 from tests.tiny.models import checkpoint
 
 
@@ -56,9 +56,9 @@ def test_a_task_model_hides_pieces_while_it_is_trained(tmp_path: Path) -> None:
 
 def test_without_a_mask_token_the_user_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = _model(tmp_path)
-    bare = Pieces(special=torch.zeros(60).bool().numpy(), starts_word=torch.ones(60).bool().numpy(),
+    bare = TokenFacts(special=torch.zeros(60).bool().numpy(), starts_word=torch.ones(60).bool().numpy(),
                   bytes=torch.ones(60).long().numpy(), pad=0)  # fmt: skip
-    monkeypatch.setattr("slonik.finetuning.train.pieces_of", lambda *_, **__: bare)
+    monkeypatch.setattr("slonik.finetuning.train.token_facts", lambda *_, **__: bare)
     with (
         pytest.raises(SlonikError, match="no mask token, and masked_pieces needs one"),
         prepared(model, Tuning(masked_pieces=0.1)),

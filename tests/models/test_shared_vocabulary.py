@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from slonik import models
-from slonik.compression.pipeline.trimming import apply_trim, plan_by_rules
 from slonik.compression.plan import keep_layers, whole
 from slonik.compression.surgery import apply
+from slonik.compression.trim import apply_trim, plan_by_rules
 from slonik.core.errors import SlonikError
 from slonik.models.encoder import TorchEncoder
 from slonik.models.shared_vocabulary import with_vocabulary_of

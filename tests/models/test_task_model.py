@@ -12,12 +12,12 @@ from transformers import AutoModel
 
 import slonik
 from slonik.core.errors import SlonikError
+from slonik.finetuning.objective import Supervised
 from slonik.models.heads import HEADS
 from slonik.models.task_config import TaskConfig
 from slonik.models.task_model import HEAD_FILE, TaskModel, load_task_model, new_task_model, save_task_model
 from slonik.models.text_pairs import PairTokenizer, TaskInput, TextSpan
-from slonik.train.example_loader import PadFields
-from slonik.train.objectives.supervised import Supervised
+from slonik.train.loaders import PadFields
 from tests import tiny
 
 LABELS = ("да", "нет")

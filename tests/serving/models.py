@@ -64,6 +64,9 @@ class ToyEncoder:
     def describe(self) -> dict[str, Any]:
         return {}
 
+    def identity(self) -> str:
+        return self.name
+
     def _vector(self, ids: Sequence[int]) -> FloatArray:
         places = 1 + np.arange(len(ids), dtype=np.float32)[:, None]
         return (self._table[list(ids)] / places).sum(0)
@@ -84,6 +87,9 @@ class WordEncoder:
 
     def describe(self) -> dict[str, Any]:
         return {}
+
+    def identity(self) -> str:
+        return self.name
 
 
 class CapitalTagger:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
 from slonik.core.errors import SlonikError
-from slonik.serving.decoder import TorchDecoder, is_decoder, load_decoder
+from slonik.models.generation import TextGenerator, load_generator
 from tests.serving.conftest import Serve
 from tests.tiny import models as tiny
 from tests.tiny import tokenizers as toy
@@ -30,22 +29,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def decoder(folder: Path) -> TorchDecoder:
-    return load_decoder(folder)
+def decoder(folder: Path) -> TextGenerator:
+    writer = load_generator(folder, dtype="auto")
+    writer.name = folder.name
+    return writer
 
 
-def test_a_decoder_is_known_by_its_config(folder: Path, tmp_path: Path) -> None:
-    assert is_decoder(folder)
-    assert not is_decoder(tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps({"architectures": ["BertModel"]}), encoding="utf-8")
-    assert not is_decoder(tmp_path)
-
-
-def test_greedy_text_is_that_of_transformers(decoder: TorchDecoder) -> None:
+def test_greedy_text_is_that_of_transformers(decoder: TextGenerator) -> None:
     import torch
 
-    model, tokenizer = decoder.writer.model, decoder.writer.tokenizer
-    ids = decoder.writer.prompt_ids(PROMPT)
+    model, tokenizer = decoder.model, decoder.tokenizer
+    ids = decoder.prompt_ids(PROMPT)
     whole = model.generate(torch.tensor([ids]), max_new_tokens=12, do_sample=False, pad_token_id=1)[0].tolist()
     expected = tokenizer.decode(whole)[len(tokenizer.decode(ids)) :]
     written = "".join(decoder.generate(PROMPT, max_tokens=12, temperature=0))
@@ -53,30 +47,30 @@ def test_greedy_text_is_that_of_transformers(decoder: TorchDecoder) -> None:
     assert written
 
 
-def test_a_tiny_nucleus_is_greedy(decoder: TorchDecoder) -> None:
+def test_a_tiny_nucleus_is_greedy(decoder: TextGenerator) -> None:
     greedy = "".join(decoder.generate(PROMPT, max_tokens=8, temperature=0))
     assert "".join(decoder.generate(PROMPT, max_tokens=8, top_p=1e-9)) == greedy
 
 
-def test_what_is_drawn_differs_from_request_to_request(decoder: TorchDecoder) -> None:
+def test_what_is_drawn_differs_from_request_to_request(decoder: TextGenerator) -> None:
     texts = {"".join(decoder.generate(PROMPT, max_tokens=20, temperature=1.5)) for _ in range(4)}
     assert len(texts) > 1
 
 
-def test_there_is_a_piece_per_token_and_no_broken_character(decoder: TorchDecoder) -> None:
+def test_there_is_a_piece_per_token_and_no_broken_character(decoder: TextGenerator) -> None:
     from slonik.models.sampling import SamplingConfig
 
     for seed in range(8):
         sampling = SamplingConfig(max_tokens=9, temperature=1.5, seed=seed)
-        ids = decoder.writer.prompt_ids(PROMPT)
-        tokens = [row[0] for row in decoder.writer._tokens([ids], sampling, [0]) if row[0] is not None]
-        pieces = list(decoder.writer.generate(PROMPT, sampling, rest=False))
+        ids = decoder.prompt_ids(PROMPT)
+        tokens = [row[0] for row in decoder._tokens([ids], sampling, [0]) if row[0] is not None]
+        pieces = list(decoder.stream(PROMPT, sampling, rest=False))
         assert len(pieces) == len(tokens)
-        whole = "".join(decoder.writer.generate(PROMPT, sampling))
+        whole = "".join(decoder.stream(PROMPT, sampling))
         assert whole.startswith("".join(pieces)) and whole.rstrip("\ufffd") == "".join(pieces).rstrip("\ufffd")
 
 
-def test_the_context_is_a_limit(decoder: TorchDecoder) -> None:
+def test_the_context_is_a_limit(decoder: TextGenerator) -> None:
     room = decoder.max_tokens - decoder.count_tokens(PROMPT)
     assert len(list(decoder.generate(PROMPT, max_tokens=1000, temperature=1.5))) <= room
     with pytest.raises(SlonikError, match="tiny-gpt takes fewer than 64"):
@@ -85,11 +79,11 @@ def test_the_context_is_a_limit(decoder: TorchDecoder) -> None:
 
 def test_a_broken_checkpoint_is_one_sentence(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
-    with pytest.raises(SlonikError, match="cannot load the decoder"):
-        load_decoder(tmp_path)
+    with pytest.raises(SlonikError, match=r"has no model.safetensors"):
+        load_generator(tmp_path)
 
 
-def test_it_answers_over_http(serve: Serve, decoder: TorchDecoder) -> None:
+def test_it_answers_over_http(serve: Serve, decoder: TextGenerator) -> None:
     client = serve(decoder)
     body = {"model": "tiny-gpt", "prompt": PROMPT, "max_tokens": 8, "temperature": 0}
     answer = client.post("/v1/completions", json=body).json()

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
-
-if TYPE_CHECKING:
-    from slonik.models.sampling import SamplingConfig
-    from slonik.models.text_generator import TextGenerator
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +24,7 @@ def generate(
     top_k: int = typer.Option(0, min=0, help="Draw from the k likeliest tokens; 0 = all."),
     repetition_penalty: float = typer.Option(1.0, min=1e-6, help="Above 1: what was written is less likely again."),
     seed: int = typer.Option(0, min=0, help="Seed; the same prompts give the same texts."),
-    stream: bool = typer.Option(False, "--stream", help="Write pieces as they come, one prompt after another."),
+    stream: bool = typer.Option(False, "--stream", help="Write the text as it comes, one prompt after another."),
     batch_size: int = typer.Option(8, min=1, help="Prompts that are written on side by side."),
     jsonl: bool = typer.Option(False, "--jsonl", help='Standard input: {"prompt": ...} a line; output likewise.'),
 ) -> None:
@@ -43,8 +40,9 @@ def generate(
         slonik generate my-gpt2 --jsonl --max-tokens 50 < prompts.jsonl > texts.jsonl
     """
     from slonik.core.config import build_config
+    from slonik.models import load_generator
+    from slonik.models.generation import continuations
     from slonik.models.sampling import SamplingConfig
-    from slonik.models.text_generator import load_generator
 
     values = {
         "max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "top_k": top_k,
@@ -54,21 +52,18 @@ def generate(
     writer = load_generator(model)
     prompts = iter(prompt) if prompt else _prompts(jsonl)
     if stream and not jsonl:
-        _stream(writer, prompts, sampling)
+        for number, given in enumerate(prompts):
+            typer.echo("" if writer.two_stacks else given, nl=False)
+            for piece in writer.stream(given, sampling, number=number):
+                typer.echo(piece, nl=False)
+                sys.stdout.flush()
+            typer.echo("")
         return
-    for batch, first in _batches(prompts, batch_size):
-        for given, text in zip(batch, writer.complete(batch, sampling, first=first), strict=True):
-            _print(given, text, writer, jsonl=jsonl, one_line=not prompt)
-
-
-def _stream(writer: TextGenerator, prompts: Iterator[str], sampling: SamplingConfig) -> None:
-    for number, given in enumerate(prompts):
-        pieces = writer.generate(given, sampling, number=number)
-        typer.echo("" if writer.model.config.is_encoder_decoder else given, nl=False)
-        for piece in pieces:
-            typer.echo(piece, nl=False)
-            sys.stdout.flush()
-        typer.echo("")
+    for made in continuations(writer, prompts, sampling, batch_size=batch_size):
+        if jsonl:
+            typer.echo(json.dumps({"prompt": made.prompt, "text": made.text}, ensure_ascii=False))
+        else:
+            typer.echo(made.whole if prompt else made.whole.replace("\n", "\\n"))
 
 
 def _prompts(jsonl: bool) -> Iterator[str]:
@@ -77,8 +72,6 @@ def _prompts(jsonl: bool) -> Iterator[str]:
     Raises:
         SlonikError: a line that is not an object with a prompt.
     """
-    import json
-
     from slonik.core.errors import SlonikError
 
     for number, raw in enumerate(sys.stdin, start=1):
@@ -96,23 +89,3 @@ def _prompts(jsonl: bool) -> Iterator[str]:
         if not isinstance(text, str):
             raise SlonikError(f'line {number} of standard input is not an object with a "prompt"')
         yield text
-
-
-def _batches(prompts: Iterator[str], size: int) -> Iterator[tuple[list[str], int]]:
-    """(prompts, number of the first)."""
-    from itertools import islice
-
-    first = 0
-    while batch := list(islice(prompts, size)):
-        yield batch, first
-        first += len(batch)
-
-
-def _print(prompt: str, text: str, writer: TextGenerator, *, jsonl: bool, one_line: bool) -> None:
-    import json
-
-    if jsonl:
-        typer.echo(json.dumps({"prompt": prompt, "text": text}, ensure_ascii=False))
-        return
-    whole = text if writer.model.config.is_encoder_decoder else prompt + text
-    typer.echo(whole.replace("\n", "\\n") if one_line else whole)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -72,4 +72,5 @@ def _load(model: str) -> ServedModel:
         writer.name = name  # clients are told it; they need not know the path
         return ServedModel(name, writer, aliases=(model,))
     # Texts of many clients run side by side, each on one processor: that is faster than one text on all of them.
-    return ServedModel(name, load(model, **({"threads": 1} if kind.exported else {})), aliases=(model,))
+    options: dict[str, Any] = {"threads": 1} if kind.exported else {}
+    return ServedModel(name, load(model, **options), aliases=(model,))

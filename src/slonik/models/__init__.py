@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from slonik.models.encoder import TorchEncoder
+    from slonik.models.generation import generate, load_generator
     from slonik.models.kinds import resolve
     from slonik.models.loading import load, load_any, load_transformer, save
 
-__all__ = ["TorchEncoder", "load", "load_any", "load_transformer", "resolve", "save"]
+__all__ = ["TorchEncoder", "generate", "load", "load_any", "load_generator", "load_transformer", "resolve", "save"]
 
 _HOMES = {
     "TorchEncoder": "encoder",
+    "generate": "generation",
     "load": "loading",
     "load_any": "loading",
+    "load_generator": "generation",
     "load_transformer": "loading",
     "resolve": "kinds",
     "save": "loading",

@@ -46,6 +46,11 @@ class HashingEncoder:
         hashed = self._vectorizer.transform([prefix + text for text in texts] if prefix else list(texts))
         return np.asarray(hashed.toarray(), dtype=np.float32)
 
+    def identity(self) -> str:
+        """sha256 of the options."""
+        options = {"n_features": self.dimension, **self._options}
+        return sha256_json({"HashingVectorizer": {k: str(v) for k, v in options.items()}})
+
     def describe(self) -> dict[str, Any]:
         """Facts: no parameters; the hash covers the options."""
         options = {"n_features": self.dimension, **self._options}
@@ -56,7 +61,7 @@ class HashingEncoder:
             "parameters": 0,
             "bytes": 0,
             "options": options,
-            "weights_hash": sha256_json({"HashingVectorizer": {k: str(v) for k, v in options.items()}}),
+            "weights_hash": self.identity(),
         }
 
 
@@ -91,6 +96,10 @@ class NavecEncoder:
             start += len(ids)
         return vectors
 
+    def identity(self) -> str:
+        """sha256 of the file of vectors."""
+        return sha256_file(self._path)
+
     def describe(self) -> dict[str, Any]:
         """Facts: the size of the quantised table, and the hash of its file."""
         pq = self._navec.pq
@@ -103,7 +112,7 @@ class NavecEncoder:
             "encoder_parameters": 0,
             "bytes": self._path.stat().st_size,
             "vocab": int(pq.vectors),
-            "weights_hash": sha256_file(self._path),
+            "weights_hash": self.identity(),
         }
 
     def _word_ids(self, text: str) -> NDArray[np.int64]:

@@ -22,6 +22,7 @@ TASK_FILE = "task.json"
 TAGGER_FILE = "tagger.json"
 SLIM_PREFIX = "slonik_"
 STOCK_HEADS = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMultipleChoice")
+_WRITING = ("LMHeadModel", "DoubleHeadsModel", "EncoderDecoderModel")
 _HUB_FILES = ("*.json", "*.json.gz", "*.safetensors", "*.txt", "*.model", "1_Pooling/*", "*.py")
 _ARTICLES: dict[str, str] = {"encoder": "an encoder", "decoder": "a decoder", "encoder-decoder": "an encoder-decoder"}
 
@@ -74,7 +75,7 @@ class Kind:
         family: Transformers' model type, of our uneven shapes that of the stock class; "" where there is no config.
         stack: which transformer is inside, whatever stands on it; None where there is none.
         folder: where its files are; None for what has none.
-        head: of the stock class, for example "ForSequenceClassification"; "" for others.
+        architecture: the class that wrote the checkpoint; "" where the config does not say.
         exported: ONNX files lie in the folder, beside weights or without.
         given: what the user called it.
     """
@@ -83,14 +84,20 @@ class Kind:
     family: str = ""
     stack: Stack | None = None
     folder: Path | None = None
-    head: str = ""
+    architecture: str = ""
     exported: bool = False
     given: str = ""
 
     @property
-    def writes(self) -> bool:
-        """Whether it can write texts."""
+    def in_words(self) -> bool:
+        """Whether it is a decoder or an encoder-decoder: it learns and answers tasks in words."""
         return self.stack in ("decoder", "encoder-decoder")
+
+    @property
+    def writes(self) -> bool:
+        """Whether its files hold such a model with its language-model head; a bare one gives vectors."""
+        bare = self.architecture.endswith("Model") and not self.architecture.endswith(_WRITING)
+        return self.in_words and self.name not in ("head", "exported") and not bare
 
     def __str__(self) -> str:
         """Words for a sentence: "a decoder (gpt2)"."""
@@ -128,12 +135,12 @@ def kind_of(model: str | Path) -> Kind:
             f"the model_type {family!r} in {folder / 'config.json'} is not known: take an encoder (BERT and its kin), "
             "a decoder (GPT-2, Llama, ...) or an encoder-decoder (T5, ...) of Transformers"
         )
-    head = next((head for head in STOCK_HEADS if _architecture(config).endswith(head)), "")
-    found: Name = "head" if head else stack
+    architecture = _architecture(config)
+    found: Name = "head" if architecture.endswith(STOCK_HEADS) else stack
     if (folder / TASK_FILE).is_file():
         task = read_json(folder / TASK_FILE)
         found = "tagger" if task.get("target") == "tags" or task.get("kind") == "tokens" else "task"
-    return Kind(found, family, stack, folder, head, exported, name)
+    return Kind(found, family, stack, folder, architecture, exported, name)
 
 
 def is_checkpoint(model: str | Path) -> bool:

@@ -11,9 +11,9 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from slonik.core.atomic import write_json
 from slonik.core.config import Config, build_config
 from slonik.core.errors import SlonikError
+from slonik.core.files import write_json
 from slonik.models.checkpoint_files import read_json
 
 FILE_NAME = "task.json"

@@ -16,15 +16,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from slonik.core.atomic import new_folder, write_bytes
 from slonik.core.errors import SlonikError
+from slonik.core.files import new_folder, write_bytes
 from slonik.core.hashing import sha256_json
 from slonik.core.passport import Passport
-from slonik.models.checkpoint_files import hash_tensors
-from slonik.models.encoder import STORED_NAMES, TorchEncoder
+from slonik.models.encoder import TorchEncoder
 from slonik.models.heads import build_head
 from slonik.models.loading import load, save
 from slonik.models.piece_masking import PieceMasking
+from slonik.models.state import state_hash
 from slonik.models.task_config import TaskConfig
 
 HEAD_FILE = "head.safetensors"
@@ -87,11 +87,11 @@ class TaskModel(nn.Module):
 
     def weights_hash(self) -> str:
         """Hash of encoder and head weights."""
-        head = hash_tensors(
-            (name, STORED_NAMES[tensor.dtype], tuple(tensor.shape), [tensor.cpu().contiguous().numpy().tobytes()])
-            for name, tensor in self.head.state_dict().items()
-        )
-        return sha256_json([self.encoder.weights_hash(), head])
+        return sha256_json([self.encoder.weights_hash(), state_hash(self.head)])
+
+    def identity(self) -> str:
+        """sha256 of everything that decides the outputs: the encoder's identity, the head's weights, the task."""
+        return sha256_json([self.encoder.identity(), state_hash(self.head), self.config.model_dump(mode="json")])
 
 
 def new_task_model(encoder: TorchEncoder, config: TaskConfig, *, seed: int = 0) -> TaskModel:

@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from slonik.core.atomic import write_json
 from slonik.core.errors import MissingExtra, SlonikError
+from slonik.core.files import write_json
 from slonik.core.hashing import sha256_file
 from slonik.core.passport import Passport, Step
 from slonik.core.protocols import FloatArray

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from slonik.core.errors import MissingExtra, SlonikError
-from slonik.core.hashing import sha256_file
+from slonik.core.hashing import sha256_file, sha256_json
 from slonik.core.progress import progress_bar
 from slonik.core.protocols import FloatArray
 
@@ -59,6 +59,10 @@ class UniversalSentenceEncoder:
                 vectors[start : start + len(chunk)] = self._encoder.encode(chunk)
                 bar.advance(len(chunk))
         return vectors
+
+    def identity(self) -> str:
+        """sha256 of the weight file and the version of the package that runs it."""
+        return sha256_json([sha256_file(self._weights), importlib.metadata.version(PACKAGE)])
 
     def describe(self) -> dict[str, Any]:
         """Facts: parameters as stored, split into the word-piece table and the rest; hash of the weight file."""

@@ -14,8 +14,7 @@ from collections.abc import Callable
 import torch
 from transformers import PreTrainedModel
 
-from slonik.core.errors import SlonikError
-from slonik.core.lookup import lookup, unknown_name
+from slonik.core.errors import SlonikError, lookup, unknown_name
 from slonik.models.fresh.bert import bert
 from slonik.models.fresh.deberta_v2 import deberta_v2
 from slonik.models.fresh.gpt2 import gpt2

@@ -12,8 +12,7 @@ from typing import TypeAlias
 
 from torch import nn
 
-from slonik.core.errors import SlonikError
-from slonik.core.lookup import lookup
+from slonik.core.errors import SlonikError, lookup
 from slonik.models.heads.answer import AnswerHead
 from slonik.models.heads.choice import ChoiceHead
 from slonik.models.heads.pair import PairHead

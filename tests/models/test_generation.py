@@ -9,8 +9,8 @@ import torch
 
 from slonik.core.errors import SlonikError
 from slonik.models.fresh import Shape, TokenIds, build
+from slonik.models.generation import TextGenerator, load_generator
 from slonik.models.sampling import SamplingConfig
-from slonik.models.text_generator import TextGenerator, load_generator
 from slonik.text.tokenizing import write_tokenizer
 from tests import tiny
 
@@ -57,7 +57,7 @@ def test_a_batch_writes_what_each_prompt_gets_alone(family: str) -> None:
 def test_a_stream_is_the_text_in_pieces(family: str) -> None:
     writer = _writer(family)
     sampling = SamplingConfig(max_tokens=15, seed=1)
-    pieces = list(writer.generate(PROMPTS[0], sampling))
+    pieces = list(writer.stream(PROMPTS[0], sampling))
     assert "".join(pieces) == writer.complete(PROMPTS[:1], sampling)[0]
     assert len(pieces) > 3
 
