@@ -10,7 +10,6 @@ from slonik.reporting.table import Cell, Content, Table, print_table, to_markdow
 from tests.reporting.records import published, record, scores
 
 
-
 def _content(row: int, column: str) -> Content:
     if (row, column) == (1, "x"):
         return Cell("0.5", "[0.4, 0.6]", "best")
@@ -23,8 +22,6 @@ GRID = Table.grid(
     {1: ("<a>", "torch"), 2: ("b", "onnx"), 3: ("c", "")},
     {"x": "task x", "y": "task y"},
     _content,
-        Cell("0.5", "[0.4, 0.6]", "best") if (row, column) == (1, "x") else row if column == "y" else None
-    ),
     notes=["a note"],
     published={2},
     baselines={3},
