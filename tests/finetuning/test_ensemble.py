@@ -11,7 +11,7 @@ import pytest
 from slonik.core.errors import SlonikError
 from slonik.evaluation.russian_superglue import TASKS, Prediction, find_file, read_examples, read_predictions
 from slonik.evaluation.russian_superglue.contenders import find_contender
-from slonik.evaluation.russian_superglue.labels import label_names
+from slonik.evaluation.russian_superglue.tasks import label_names
 from slonik.evaluation.russian_superglue.predictions import predicted, write_predictions
 from slonik.finetuning.ensembles.runs import combine_runs, ensemble_records, read_runs, write_ensemble
 from tests.evaluation.russian_superglue import samples

@@ -97,6 +97,12 @@ def test_answers_are_pieces_of_their_texts(folder: Path) -> None:
     row = {"context": "Глеб живёт в городе порт.", "question": "Кто живёт?"}
     answer = predictor.answer([predictor.read(row, "")], probabilities=True)[0]
     assert answer["label"] in row["context"] and 0 < answer["probability"] <= 1
+    path = folder / "qa" / "predictions" / "seed0" / "custom.held_out.jsonl"
+    saved = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    asked = [json.loads(line) for line in (folder / "qa.jsonl").read_text(encoding="utf-8").splitlines()]
+    given = [predictor.read(asked[line["idx"]], "") for line in saved]
+    again = predictor.answer(given, probabilities=False)
+    assert len(saved) > 3 and [line["label"] for line in saved] == [line["label"] for line in again]
 
 
 def test_what_is_wrong_in_a_file_is_named(folder: Path, tmp_path: Path) -> None:

@@ -159,8 +159,7 @@ def _train(
 
 def _show(records: Sequence[Record]) -> None:
     """A table of models and baselines, and one of differences."""
-    from slonik.reporting.table import Cell, Row, Table
-    from slonik.reporting.terminal import print_table
+    from slonik.reporting.table import Cell, Row, Table, print_table
 
     plain = [record for record in records if not record.metric.endswith("difference")]
     apart = [record for record in records if record.metric.endswith("difference")]

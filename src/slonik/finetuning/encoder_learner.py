@@ -20,7 +20,7 @@ from slonik import models
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.finetuning.config import Distillation, Tuning
-from slonik.finetuning.items import Floats, Item, fields_of, labelled_fields
+from slonik.finetuning.items import Floats, Item, token_fields, labelled_fields
 from slonik.finetuning.learner import TaskAnswerer, TrainingSplit, stopping_metrics
 from slonik.finetuning.objective import Supervised
 from slonik.finetuning.outputs import FrozenStates, answer, outputs_of, padding_of, probabilities, tokenizer_of
@@ -189,7 +189,7 @@ def stopping_evaluation(
         assert isinstance(model, TaskModel)
         tokenizer, target = tokenizer_of(model), model.config.target
         if not cache:
-            plain = fields_of(split.stop, tokenizer)
+            plain = token_fields(split.stop, tokenizer)
             cache["plain"] = states.add_to(plain) if states is not None else plain
             cache["labelled"] = labelled_fields(split.stop, tokenizer, target, most_candidates=10**6)
         outputs = outputs_of(model, cache["plain"])
@@ -220,7 +220,7 @@ def soft_labels(teaching: Distillation, config: TaskConfig, items: Sequence[Item
         teacher = load_task_model(models.resolve(name))
         if (teacher.config.target, teacher.config.labels) != (config.target, config.labels):
             raise SlonikError(f"the teacher {name} answers another task ({teacher.config.task}), or has other labels")
-        outputs = outputs_of(teacher, fields_of(items, tokenizer_of(teacher)))
+        outputs = outputs_of(teacher, token_fields(items, tokenizer_of(teacher)))
         found = probabilities(outputs, config.target, teaching.temperature)
         total = found if total is None else [a + b for a, b in zip(total, found, strict=True)]
     assert total is not None

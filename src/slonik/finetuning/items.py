@@ -113,7 +113,7 @@ def drawn(numbers: IntArray, most: int | None, seed: int) -> IntArray:
     return np.sort(rng.permutation(numbers)[:most])
 
 
-def fields_of(items: Sequence[Item], tokenizer: PairTokenizer) -> list[Fields]:
+def token_fields(items: Sequence[Item], tokenizer: PairTokenizer) -> list[Fields]:
     """Token fields of items, without labels."""
     return [tokenizer.fields(item.input) for item in items]
 

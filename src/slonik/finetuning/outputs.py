@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from slonik.core.progress import track
-from slonik.finetuning.items import Floats, Item, fields_of
+from slonik.finetuning.items import Floats, Item, token_fields
 from slonik.finetuning.objective import soft_answers
 from slonik.models.encoder import TorchEncoder
 from slonik.models.task_config import TaskConfig
@@ -132,6 +132,6 @@ def answer(
     states: FrozenStates | None = None,
 ) -> list[Floats]:
     """Probabilities of a task model for items, per item; `states`: of its encoder, which was not trained."""
-    fields = fields_of(items, tokenizer_of(model))
+    fields = token_fields(items, tokenizer_of(model))
     fields = states.add_to(fields) if states is not None else fields
     return probabilities(outputs_of(model, fields, batch_texts=batch_texts, autocast=autocast), model.config.target)
