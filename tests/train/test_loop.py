@@ -23,10 +23,12 @@ from torch import Tensor, nn
 
 from slonik.compression.objective import Distillation, DistillationTerms
 from slonik.core import progress
+from slonik.core.config import build_config
 from slonik.core.errors import SlonikError
 from slonik.train.loop import run
 from slonik.train.protocols import Batch, IntArray, Loss
 from slonik.train.run_log import read_metrics
+from slonik.train.train_config import TrainConfig
 from tests.train import toy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -382,3 +384,19 @@ def test_heads_of_the_objective_are_trained_saved_and_restored(tmp_path: Path) -
     second = goal()
     run(toy.student(), second, toy.loader(second, further=("again",)), toy.config(), tmp_path)
     assert _same(first.state_dict(), second.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({}, "give max_steps or max_minutes"),
+        ({"max_steps": 0}, "'max_steps' is 0"),
+        ({"max_steps": 1, "lerning_rate": 1}, "lerning_rate"),
+        ({"max_steps": 1, "precision": "fp8"}, "'precision' is 'fp8'"),
+        ({"max_steps": 1, "evaluate_every_minutes": 1}, "goes with max_minutes alone"),
+        ({"max_steps": 1, "keep": 1}, "'keep' is 1"),
+    ],
+)
+def test_bad_settings_are_named(values: dict[str, object], sentence: str) -> None:
+    with pytest.raises(SlonikError, match=sentence):
+        build_config(TrainConfig, values)

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from slonik.core.errors import SlonikError
 from slonik.train.adam_variants import Lamb, LazyRowAdamW
-from slonik.train.optimizers import EmbeddingTables, Optimizers, hidden_matrices, layer_scales
+from slonik.train.optimizers import EmbeddingTables, Optimizers, hidden_matrices, layer_scales, learning_rate_ratio
+from slonik.train.train_config import Schedule
 from tests.train import toy
 
 ROWS = 5000
@@ -205,3 +206,30 @@ def test_layer_decay_lowers_the_rate_towards_the_embeddings() -> None:
     for name, parameter in model.named_parameters():
         moved = float((before[name] - parameter).detach().mean())
         assert moved == pytest.approx(1e-3 * expected[name], rel=1e-2), name
+
+
+@pytest.mark.parametrize(
+    ("progress", "schedule", "expected"),
+    [
+        (0.0, "cosine", 0.0),
+        (0.05, "cosine", 0.5),
+        (0.1, "cosine", 1.0),
+        (0.55, "cosine", 0.6),
+        (1.0, "cosine", 0.2),
+        (0.325, "linear", 0.8),
+        (1.0, "linear", 0.2),
+        (0.05, "constant", 0.5),
+        (0.9, "constant", 1.0),
+    ],
+)
+def test_learning_rates_are_the_values_by_hand(progress: float, schedule: Schedule, expected: float) -> None:
+    assert learning_rate_ratio(progress, schedule, warmup=0.1, final=0.2) == pytest.approx(expected)
+
+
+def test_the_learning_rate_never_rises_after_the_warm_up() -> None:
+    rates = [learning_rate_ratio(step / 100, "cosine", 0.06, 0.0) for step in range(101)]
+    assert rates[:7] == sorted(rates[:7]) and rates[6:] == sorted(rates[6:], reverse=True)
+
+
+def test_no_warm_up_starts_at_the_peak() -> None:
+    assert learning_rate_ratio(0.0, "linear", 0.0, 0.0) == 1.0

@@ -14,7 +14,7 @@ from slonik.train import run_log
 from slonik.train.feed import check_disjoint
 from slonik.train.loop import run
 from slonik.train.processes import Processes
-from slonik.train.run_log import DeviceRates, Trackers, peak_flops, read_metrics
+from slonik.train.run_log import DeviceRates, MetricsLog, Trackers, peak_flops, read_metrics
 from slonik.train.run_state import StepRecord
 from tests.train import toy_processes
 
@@ -107,3 +107,15 @@ def test_processes_that_read_different_corpora_are_stopped() -> None:
     with pytest.raises(SlonikError, match="the processes read different corpora"):
         check_disjoint(_Two("another"), toy_processes.Texts(), 0, 0)  # type: ignore[arg-type]
     check_disjoint(_Two("texts"), toy_processes.Texts(), 0, 0)  # type: ignore[arg-type]
+
+
+def test_metrics_are_cut_back_to_the_resumed_step(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    log = MetricsLog(path, 0)
+    for step in range(1, 6):
+        log.write({"step": step})
+    log.close()
+    with open(path, "a", encoding="utf-8") as stream:
+        stream.write('{"step": 6, "lo')
+    MetricsLog(path, 3).close()
+    assert [line["step"] for line in read_metrics(path)] == [1, 2, 3]

@@ -15,7 +15,6 @@ from slonik.core.protocols import FloatArray
 from slonik.train import teacher_cache
 from slonik.train.ragged import Ragged, tokenized
 from slonik.train.row_file import RowFile
-from slonik.train.run_log import MetricsLog, read_metrics
 from slonik.train.teacher_cache import cached_token_states, teacher_vectors
 
 TEXTS = [f"текст {'а' * (number % 7)} {number}" for number in range(50)]
@@ -162,15 +161,3 @@ def test_damaged_token_cache_is_named(tmp_path: Path) -> None:
 def test_rows_of_no_tokens_are_rows() -> None:
     rows = Ragged.of([[], [4, 5], []])
     assert [row.tolist() for row in rows] == [[], [4, 5], []]
-
-
-def test_metrics_are_cut_back_to_the_resumed_step(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    log = MetricsLog(path, 0)
-    for step in range(1, 6):
-        log.write({"step": step})
-    log.close()
-    with open(path, "a", encoding="utf-8") as stream:
-        stream.write('{"step": 6, "lo')
-    MetricsLog(path, 3).close()
-    assert [line["step"] for line in read_metrics(path)] == [1, 2, 3]

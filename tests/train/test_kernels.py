@@ -1,7 +1,8 @@
-"""Which attention a model has while it is trained: the plain one on a CPU in bfloat16, wherever the model sits."""
+"""What layers run on while trained: plain attention on a CPU in bfloat16, compiled blocks; as before afterwards."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -10,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from slonik.compression.surgery import apply
-from slonik.train.kernels import fast_attention
+from slonik.train.kernels import compiled_layers, fast_attention, repeated_blocks
+from slonik.train.run_log import read_metrics
 from tests.compression.families import some_plan, tiny
+from tests.train import toy, toy_processes
 
 CPU = torch.device("cpu")
 FUSED = nn.functional.scaled_dot_product_attention
@@ -73,3 +76,31 @@ def test_both_kernels_compute_the_same(family: str) -> None:
         plain, calls = states()
     assert calls == 0
     torch.testing.assert_close(plain, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("family", "layers"), [("bert", 2), ("gpt2", 2)])
+def test_repeated_blocks_are_the_layers(family: str, layers: int) -> None:
+    found = repeated_blocks(toy.student(family))
+    assert len(found) == layers and len({type(block) for block in found}) == 1
+
+
+def test_layers_are_compiled_within_the_block_only() -> None:
+    model = toy_processes.Network()
+    with compiled_layers(model, on=True):
+        assert all(layer._compiled_call_impl is not None for layer in model.layers)
+        assert model.head._compiled_call_impl is None
+    assert all(layer._compiled_call_impl is None for layer in model.layers)
+    with compiled_layers(model, on=False):
+        assert all(layer._compiled_call_impl is None for layer in model.layers)
+
+
+def test_a_run_with_compiled_layers_is_that_without(tmp_path: Path) -> None:
+    # The compiler itself is left out (it would take a minute): what is tested is the way through it.
+    with torch.compiler.set_stance("force_eager"):
+        toy_processes.train(tmp_path / "compiled", compile=True)
+    toy_processes.train(tmp_path / "plain")
+    losses = [
+        [line["loss"] for line in read_metrics(tmp_path / name / "metrics.jsonl") if "loss" in line]
+        for name in ("compiled", "plain")
+    ]
+    assert losses[0] == losses[1] and len(losses[0]) == toy_processes.STEPS
