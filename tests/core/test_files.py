@@ -1,18 +1,22 @@
-"""Writes are whole or absent, whatever happens in the middle."""
+"""Writes are whole or absent, go through what is no plain file, and are readable by whom the umask says."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from slonik.core.errors import SlonikError
-from slonik.core.files import new_folder, write_json, write_text
+from slonik.core.files import Lock, copy_folder, is_stream, new_file, new_folder, write_json, write_text
 
 
 def test_a_failed_folder_leaves_the_old_one_and_no_trace(tmp_path: Path) -> None:
@@ -83,3 +87,129 @@ def test_what_a_killed_process_left_is_swept_and_nothing_else(tmp_path: Path) ->
         shutil.rmtree(target)
     left = [path.name for path in tmp_path.iterdir() if path != target]
     assert len(left) == 1 and left[0].endswith("-other-model")
+
+
+def test_a_device_or_a_pipe_is_written_to_and_never_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    found: list[bytes] = []
+    reader = threading.Thread(target=lambda: found.append(pipe.read_bytes()))
+    reader.start()
+    write_json(pipe, ["слон"])
+    reader.join(10)
+    assert found == ['[\n  "слон"\n]\n'.encode()] and stat.S_ISFIFO(pipe.stat().st_mode)
+    (tmp_path / "link").symlink_to("/dev/null")
+    for target in (Path("/dev/null"), tmp_path / "link"):
+        write_text(target, "nowhere")
+        assert is_stream(target) and target.is_char_device()
+        with pytest.raises(SlonikError, match="a device"), new_folder(target):
+            pass
+    assert {path.name for path in tmp_path.iterdir()} == {"pipe", "link"}
+    if Path("/dev/full").exists():
+        with pytest.raises(SlonikError, match="no space left while writing /dev/full"):
+            write_text("/dev/full", "x")
+
+
+def test_standard_output_by_name_goes_between_what_is_printed(tmp_path: Path) -> None:
+    script = (
+        "from slonik.core.files import write_text\n"
+        "print('before')\n"
+        "for name in ('/dev/stdout', '/dev/fd/1', '/proc/self/fd/1'):\n    write_text(name, 'x\\n')\n"
+        "print('after')\n"
+    )
+    with open(tmp_path / "out", "wb") as out:
+        subprocess.run([sys.executable, "-c", script], stdout=out, check=True)
+    assert (tmp_path / "out").read_text() == "before\nx\nx\nx\nafter\n"
+    piped = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert piped.stdout == b"before\nx\nx\nx\nafter\n"
+
+
+def test_a_link_stays_and_what_it_points_to_is_written(tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    real.mkdir()
+    (real / "old.json").write_text("old")
+    for name in ("old.json", "new.json"):  # the second points to nothing yet
+        link = tmp_path / f"link-{name}"
+        link.symlink_to(Path("real") / name)
+        write_text(link, "new")
+        assert link.is_symlink() and (real / name).read_text() == "new"
+    (tmp_path / "model").symlink_to("real/model")
+    with new_folder(tmp_path / "model") as folder:
+        write_text(folder / "a.txt", "1")
+    with new_folder(tmp_path / "model", overwrite=True) as folder:
+        write_text(folder / "a.txt", "2")
+    assert (tmp_path / "model").is_symlink() and (real / "model" / "a.txt").read_text() == "2"
+    assert {path.name for path in real.iterdir()} == {"old.json", "new.json", "model"}
+
+
+@pytest.fixture
+def umask() -> Iterator[None]:
+    """A umask that lets the group read."""
+    old = os.umask(0o027)
+    yield
+    os.umask(old)
+
+
+def mode(path: Path) -> int:
+    """Permissions as `ls` shows them."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_permissions_are_those_of_the_umask(tmp_path: Path, umask: None) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name, bits in (("weights", 0o600), ("read_only", 0o444), ("run.sh", 0o700)):
+        (source / name).write_text("x")
+        (source / name).chmod(bits)
+    (source / "1_Pooling").mkdir(mode=0o700)
+    copy_folder(source, tmp_path / "copy")
+    assert mode(tmp_path / "copy") == mode(tmp_path / "copy" / "1_Pooling") == 0o750
+    assert {path.name: mode(path) for path in (tmp_path / "copy").iterdir() if path.is_file()} == {
+        "weights": 0o640, "read_only": 0o640, "run.sh": 0o750,
+    }  # fmt: skip
+    with new_file(tmp_path / "secret.bin") as temporary:
+        temporary.touch(mode=0o600)
+    assert mode(tmp_path / "secret.bin") == 0o640
+    (tmp_path / "secret.bin").chmod(0o600)  # by the user, who may
+    write_text(tmp_path / "secret.bin", "new")
+    assert mode(tmp_path / "secret.bin") == 0o600
+
+
+def test_a_copied_folder_is_whole_or_absent(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    for name in "ab":
+        (tmp_path / "source" / name).write_text(name)
+    (tmp_path / "source" / "gone").symlink_to("nowhere")
+    with pytest.raises(SlonikError, match=r"cannot copy .*gone"):
+        copy_folder(tmp_path / "source", tmp_path / "copy")
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+    (tmp_path / "source" / "gone").unlink()
+    assert copy_folder(tmp_path / "source", tmp_path / "copy") == tmp_path / "copy"
+    with pytest.raises(SlonikError, match="not empty"):
+        copy_folder(tmp_path / "source", tmp_path / "copy")
+    assert sorted(path.name for path in (tmp_path / "copy").iterdir()) == ["a", "b"]
+
+
+def test_a_parent_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("x")
+    with pytest.raises(SlonikError, match=r"records.json: .*/notes is a file, not a folder"):
+        write_json(tmp_path / "notes" / "deep" / "records.json", [1])
+
+
+def test_the_dead_leave_no_lock_and_numbers_of_processes_come_again(tmp_path: Path) -> None:
+    mine = Lock(tmp_path / "lock", "the cache")
+    mine.take()
+    with pytest.raises(SlonikError, match=f"the cache is being written by process {os.getpid()}"):
+        Lock(tmp_path / "lock", "the cache").take()
+    content = json.loads((tmp_path / "lock").read_text())
+    for change in ({"started": "1"}, {"process": 2**22 + 1}):  # another process of this number; none
+        (tmp_path / "lock").write_text(json.dumps(content | change))
+        other = Lock(tmp_path / "lock", "the cache")
+        other.take()
+        mine.release()
+        assert (tmp_path / "lock").exists()
+        other.release()
+        assert not (tmp_path / "lock").exists()
+    (tmp_path / "lock").write_text("")
+    mine.take()
+    mine.release()

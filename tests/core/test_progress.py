@@ -42,9 +42,7 @@ def test_the_library_is_silent(clock: list[float], capsys: pytest.CaptureFixture
     assert capsys.readouterr() == ("", "")
 
 
-def test_lines_now_and_then_where_there_is_no_terminal(
-    clock: list[float], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_lines_now_and_then_where_there_is_no_terminal(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
     with shown(True), shown(False):  # False leaves it as the caller has it
         train(clock)
     out, err = capsys.readouterr()
@@ -111,7 +109,7 @@ def test_track_gives_every_item() -> None:
 def test_a_terminal_gets_a_bar() -> None:
     script = (
         "import pty, sys\n"
-        "code = \"from slonik.core.progress import shown, track\\nwith shown():\\n    list(track(range(3), 'counting'))\"\n"
+        "code = 'from slonik.core.progress import shown, track\\nwith shown(): list(track(range(3), \"counting\"))'\n"
         "pty.spawn([sys.executable, '-c', code])\n"
     )
     done = subprocess.run(

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from slonik.cli.common import print_tables
+
 if TYPE_CHECKING:
-    from slonik.core.cache import CacheEntry
+    from slonik.core.paths import CacheEntry
 
 
 def register(app: typer.Typer) -> None:
@@ -29,24 +31,20 @@ def show(context: typer.Context) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    from slonik.core.cache import KINDS, cache_entries
-    from slonik.core.paths import cache_dir
-    from slonik.reporting.table import Cell, Row, Table
-    from slonik.reporting.terminal import print_table
+    from slonik.core.paths import KINDS, cache_dir, cache_entries
+    from slonik.reporting.table import Table
 
     entries = cache_entries(cache_dir())
-    rows = []
+    lines = []
     for kind, what in KINDS.items():
         mine = [entry for entry in entries if entry.kind == kind]
         if mine:
-            cells = (kind, what, str(len(mine)), _size(mine), _ago(max(entry.used for entry in mine)))
-            rows.append(Row(tuple(Cell(text) for text in cells)))
-    if not rows:
+            lines.append((kind, what, len(mine), _size(mine), _ago(max(entry.used for entry in mine))))
+    if not lines:
         typer.echo(f"nothing is kept in {cache_dir()}")
         return
     notes = (f"{_size(entries)} in all", "slonik cache clear KIND... frees them")
-    columns = ("kind", "what", "entries", "size", "last used")
-    print_table(Table(f"Cache in {cache_dir()}", columns, tuple(rows), notes))
+    print_tables([Table.of(f"Cache in {cache_dir()}", ("kind", "what", "entries", "size", "last used"), lines, notes)])
 
 
 def clear(
@@ -57,8 +55,7 @@ def clear(
 
     Example: `slonik cache clear training embeddings --unused-days 7`
     """
-    from slonik.core.cache import clear_cache
-    from slonik.core.paths import cache_dir
+    from slonik.core.paths import cache_dir, clear_cache
 
     removed = clear_cache(cache_dir(), kinds, unused_days=unused_days)
     typer.echo(f"{len(removed)} removed from {cache_dir()}, {_size(removed)} freed")

@@ -254,11 +254,9 @@ def _folder_of(root: Path, identity: Mapping[str, Any]) -> Path:
     return root / sha256_json(dict(identity))[:32]
 
 
-def _write_chunk(
-    stream: IO[bytes], keys: bytes, counts: NDArray[np.int64], arrays: Mapping[str, NDArray[Any]]
-) -> None:
+def _write_chunk(stream: IO[bytes], keys: bytes, counts: NDArray[np.int64], arrays: Mapping[str, NDArray[Any]]) -> None:
     """A line of JSON that says what follows, padded to 64 bytes; then keys, counts and arrays, each so aligned."""
-    parts = {"": np.frombuffer(keys, np.uint8), " ": counts} | {name: rows for name, rows in arrays.items()}
+    parts: dict[str, NDArray[Any]] = {"": np.frombuffer(keys, np.uint8), " ": counts, **arrays}
     facts = [[name, rows.dtype.str, list(rows.shape)] for name, rows in parts.items()]
     header = json.dumps(facts).encode() + b"\n"
     stream.write(header + bytes(-len(header) % _ALIGNED))

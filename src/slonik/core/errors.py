@@ -1,4 +1,4 @@
-"""Errors that a user can act on.
+"""Errors that a user can act on, and lookup by name with "did you mean".
 
 `SlonikError` is every mistake that is the user's or the machine's (a missing file, a bad field, a full disk):
 its text is one sentence with the value, what is allowed, and what to do. The command line prints it and
@@ -11,6 +11,8 @@ import difflib
 import errno
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class SlonikError(Exception):
@@ -44,9 +46,6 @@ def disk_error(error: OSError, path: object) -> SlonikError:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return SlonikError(f"cannot write {path}: permission denied; choose another folder")
     return SlonikError(f"cannot write {path}: {error.strerror or error}")
-
-
-T = TypeVar("T")
 
 
 def lookup(name: str, options: Mapping[str, T], what: str) -> T:

@@ -29,7 +29,7 @@ from typing import IO, Any
 from slonik.core.errors import SlonikError, disk_error
 
 _MARK = ".slonik-tmp-"
-_OWN_DESCRIPTOR = re.compile(r"/(?:dev|proc/self|proc/%d)/fd/(\d+)" % os.getpid())
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/(\w+))/fd/(\d+)")
 _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 
 
@@ -117,9 +117,17 @@ def new_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]
 
 
 def copy_folder(source: str | Path, target: str | Path, *, overwrite: bool = False) -> Path:
-    """Copy a whole folder to `target`, which is whole or absent; raises as `new_folder`."""
+    """Copy a whole folder to `target`, which is whole or absent; links in it are followed.
+
+    Raises:
+        SlonikError: as `new_folder`; or something in `source` cannot be read.
+    """
     with new_folder(target, overwrite=overwrite) as folder:
-        shutil.copytree(source, folder, dirs_exist_ok=True)
+        try:
+            shutil.copytree(source, folder, dirs_exist_ok=True)
+        except shutil.Error as error:
+            name, _, why = error.args[0][0]
+            raise SlonikError(f"cannot copy {name}: {why}") from None
     return Path(target)
 
 
@@ -148,7 +156,7 @@ def is_stream(path: str | Path) -> bool:
     if _descriptor(path) is not None:
         return True
     try:
-        kind = os.stat(path).st_mode
+        kind = Path(path).stat().st_mode
     except OSError:
         return False
     return not (stat.S_ISREG(kind) or stat.S_ISDIR(kind))
@@ -227,7 +235,7 @@ class Lock:
 
     def __init__(self, path: Path, what: str) -> None:
         self.path, self._what = path, what
-        self._mine = {"machine": machine(), "host": socket.gethostname(), "process": os.getpid(), "key": uuid.uuid4().hex}
+        self._key = uuid.uuid4().hex
 
     def take(self) -> None:
         """Take the lock.
@@ -241,12 +249,13 @@ class Lock:
                 self._check(stream.read())
                 stream.seek(0)
                 stream.truncate()
-                stream.write(json.dumps(self._mine | {"started": _started(os.getpid())}))
+                mine = {"machine": machine(), "host": socket.gethostname(), "key": self._key}
+                stream.write(json.dumps(mine | {"process": os.getpid(), "started": _started(os.getpid())}))
 
     def release(self) -> None:
         """Give it back; nothing happens where it is another's."""
         with suppress(OSError, ValueError), self._guarded() as stream:
-            if json.loads(stream.read())["key"] == self._mine["key"]:
+            if json.loads(stream.read())["key"] == self._key:
                 self.path.unlink()
 
     def _check(self, content: str) -> None:
@@ -259,7 +268,9 @@ class Lock:
             return
         where = "" if here else f" on {host}"
         advice = "wait for it" if here else f"wait for it, or remove {self.path} if it is gone"
-        raise SlonikError(f"{self._what} is being written by process {process}{where}: {advice}, or choose another --out")
+        raise SlonikError(
+            f"{self._what} is being written by process {process}{where}: {advice}, or choose another --out"
+        )
 
     @contextmanager
     def _guarded(self) -> Iterator[IO[str]]:
@@ -288,15 +299,16 @@ def _started(process: int) -> str | None:
 
 def _descriptor(path: str | Path) -> int | None:
     """The number of this process's open file that `path` names (/dev/stdout, /dev/fd/3), links followed."""
-    name = os.path.abspath(path)
+    place = Path.cwd() / path
     for _ in range(40):
-        if name in _STANDARD:
-            return _STANDARD[name]
-        if found := _OWN_DESCRIPTOR.fullmatch(name):
-            return int(found.group(1))
-        if not os.path.islink(name):
+        if str(place) in _STANDARD:
+            return _STANDARD[str(place)]
+        found = _DESCRIPTOR.fullmatch(str(place))
+        if found and found.group(1) in (None, "self", str(os.getpid())):
+            return int(found.group(2))
+        if not place.is_symlink():
             return None
-        name = os.path.normpath(os.path.join(os.path.dirname(name), os.readlink(name)))
+        place = place.parent / place.readlink()
     return None
 
 
@@ -309,7 +321,7 @@ def _stream(path: str | Path) -> Iterator[IO[bytes]]:
         with os.fdopen(os.dup(number), "wb") as opened:
             yield opened
     else:
-        with open(path, "r+b" if stat.S_ISBLK(os.stat(path).st_mode) else "wb") as opened:
+        with open(path, "r+b" if stat.S_ISBLK(Path(path).stat().st_mode) else "wb") as opened:
             yield opened
 
 
@@ -326,7 +338,8 @@ def _written(target: Path, *, only_in: Path | None = None) -> Iterator[None]:
         if error.errno in (errno.ENOTDIR, errno.EEXIST):
             file = next((parent for parent in target.parents if parent.exists() and not parent.is_dir()), None)
             if file is not None:
-                raise SlonikError(f"cannot write {target}: {file} is a file, not a folder; choose another place") from None
+                why = f"{file} is a file, not a folder"
+                raise SlonikError(f"cannot write {target}: {why}; choose another place") from None
         raise disk_error(error, target) from error
 
 

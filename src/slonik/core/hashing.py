@@ -1,4 +1,7 @@
-"""Content hashes that are equal on every machine: no path, no time, no dictionary order goes in."""
+"""Content hashes, and seeds made of them, that are equal on every machine: no path, time or dictionary order goes in.
+
+Which files and values decide a result is `identity`'s business.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +46,6 @@ def sha256_json(content: Any) -> str:
 
 
 def derive_seed(seed: int, *names: object) -> int:
-    """A 63-bit seed that depends on `seed` and every name, equal on every machine."""
+    """A 63-bit seed that depends on `seed` and every name: a stream that is added leaves the others alone."""
     text = "\x1f".join([str(seed), *(str(name) for name in names)])
     return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:8], "little") >> 1

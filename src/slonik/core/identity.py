@@ -15,7 +15,6 @@ import hashlib
 import importlib.metadata
 import inspect
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -65,7 +64,7 @@ def file_identity(path: str | Path) -> str:
     Raises:
         SlonikError: it is not there or cannot be read.
     """
-    file = Path(os.path.abspath(path))
+    file = Path(path).absolute()
     try:
         before = _stamp(file)
         if before["size"] < LARGE_BYTES:
@@ -186,7 +185,7 @@ def code_identity(*modules: str, work: Callable[..., Any] | None = None) -> Iden
 
 
 def _stamp(path: Path) -> dict[str, int]:
-    facts = os.stat(path)
+    facts = path.stat()
     return {"size": facts.st_size, "mtime": facts.st_mtime_ns, "ctime": facts.st_ctime_ns, "inode": facts.st_ino}
 
 
@@ -222,7 +221,8 @@ def _corpus_files(source: str, suffixes: Sequence[str] | None) -> list[tuple[str
     if path.exists():
         files = [path]
     else:
-        files = [Path(name) for name in sorted(glob.glob(str(path), recursive=True)) if Path(name).is_file()]
+        found = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207
+        files = [Path(name) for name in found if Path(name).is_file()]
     if not files:
         raise SlonikError(f"corpus not found: {source}")
     beside = [file.with_name(f"{file.name.removesuffix('.gz').removesuffix('.txt')}.ranges.tsv") for file in files]
@@ -241,6 +241,7 @@ _FRAME = (
 )  # fmt: skip
 """Modules that decide how work is framed and shown, and not what comes out of it."""
 _PACKAGE = "slonik"
+_MOST_REMEMBERED = 5000
 
 
 @functools.cache
@@ -270,7 +271,7 @@ def _reached(names: tuple[str, ...]) -> dict[str, str]:
         if "." in name and (package := name.rpartition(".")[0]) != _PACKAGE:
             waiting.append(package)
     if fresh:
-        _remember(memory, known)
+        _remember(memory, known if len(known) < _MOST_REMEMBERED else fresh)
     return found
 
 

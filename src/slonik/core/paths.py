@@ -1,4 +1,8 @@
-"""Where data and made things live on this machine: the data folder and the cache folder."""
+"""Where data and made things live on this machine, what the cache folder holds, and how to get rid of it.
+
+Everything in the cache but `data` is made again when it is missing. Who writes there decides names and forms; here a
+kind is a sub-folder and an entry what lies directly in it.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +16,26 @@ from pathlib import Path
 
 from slonik.core.errors import SlonikError
 
+KINDS = {
+    "training/states": "teachers' states of every token (compress, distill)",
+    "training/vectors": "teachers' sentence vectors (compress, distill)",
+    "training/tokens": "texts cut into tokens (compress, distill)",
+    "embeddings": "sentence vectors of the benchmark's texts (evaluate encodechka)",
+    "layers": "vectors of every layer (evaluate probing)",
+    "latency": "measured times of blocks (compress)",
+    "embedded": "checkpoints made from packages (embedded:...)",
+    "hashes": "hashes of large files and of code, to know what has changed (every command that keeps steps)",
+    "data": "benchmark data (fetch); some has to be downloaded again",
+}
+
 
 def cache_dir() -> Path:
-    """`$SLONIK_CACHE`, or `slonik` in the user's cache folder (`$XDG_CACHE_HOME`, `~/.cache`)."""
+    """`$SLONIK_CACHE`, or `slonik` in the user's cache folder (on Linux `$XDG_CACHE_HOME`, else `~/.cache`)."""
     if named := os.environ.get("SLONIK_CACHE"):
         return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slonik"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("slonik", appauthor=False)
 
 
 def data_dir(option: Path | None = None) -> Path:
@@ -45,18 +63,6 @@ def own_names(paths: Sequence[str]) -> list[str]:
             names[place] = next(choice for choice in choices if choice not in taken)
             taken.add(names[place])
     return names
-
-
-KINDS = {
-    "training/states": "teachers' states of every token (compress, distill)",
-    "training/vectors": "teachers' sentence vectors (compress, distill)",
-    "training/tokens": "texts cut into pieces (compress, distill)",
-    "embeddings": "sentence vectors of the benchmark's texts (evaluate encodechka)",
-    "layers": "vectors of every layer (evaluate probing)",
-    "latency": "measured times of blocks (compress)",
-    "embedded": "checkpoints made from packages (embedded:...)",
-    "data": "benchmark data (fetch); some has to be downloaded again",
-}
 
 
 @dataclass(frozen=True)
