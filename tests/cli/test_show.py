@@ -51,7 +51,7 @@ def test_everything_known_is_shown(app: typer.Typer, tmp_path: Path) -> None:
         "abababababab",
         "encodechka",
         "0.8100",
-        "0.8000 .. 0.8200",
+        "[0.800, 0.820]",
         "teacher",
     ):
         assert part in result.output

@@ -42,7 +42,7 @@ def test_a_tokenizer_is_trained_measured_and_written(kind: str, tmp_path: Path, 
     out, figures = tmp_path / "made", tmp_path / "figures.json"
     options = ["--kind", kind, "--vocab-size", "500", "--out", str(out), "--json", str(figures)]
     shown = _run(str(corpus), *options, "--measure", f"English={english}", "--against", str(other))
-    assert "pieces written to" in shown and "held-out" in shown
+    assert "tokens written to" in shown and "held-out" in shown
     assert ("a pair must occur" in shown) == (kind == "wordpiece")
     records = {(Path(record.model).name, record.variant, record.metric): record for record in read_records(figures)}
     assert len(records) == 2 * 2 * 3
@@ -63,7 +63,7 @@ def test_bad_wishes_are_refused_before_any_work(tmp_path: Path, corpus: Path) ->
         ("--kind", "bpe", "--measure", "chats=absent.txt"): "corpus not found: absent.txt",
         ("--kind", "bpe", "--against", str(tmp_path / "absent")): "there is no folder",
         ("--kind", "bpe", "--family", "berd"): "unknown model family 'berd'",
-        ("--kind", "bpe", "--vocab-size", "100"): "allow more pieces",
+        ("--kind", "bpe", "--vocab-size", "100"): "allow more tokens",
     }.items():
         with pytest.raises(SlonikError, match=words):
             _run(*common, *options)

@@ -47,7 +47,7 @@ def test_a_checkpoint_is_trimmed_whole_and_embeds_as_before(family: str, tmp_pat
     shown = _run(str(source), "--corpus", str(corpus), "--out", str(out), "--json", str(figures))
     before, after = load(source), load(out)
     assert after.tokenizer.get_vocab_size() == after.model.config.vocab_size < before.tokenizer.get_vocab_size()
-    assert f"{after.tokenizer.get_vocab_size():,} pieces" in shown and "Held-out texts" in shown
+    assert f"{after.tokenizer.get_vocab_size():,} tokens" in shown and "Held-out texts" in shown
     np.testing.assert_allclose(after.encode(TEXTS + ENGLISH[:4]), before.encode(TEXTS + ENGLISH[:4]), atol=1e-6)
     pad = "pad_token_id"
     assert getattr(after.model.config, pad) == getattr(before.model.config, pad)
@@ -94,7 +94,7 @@ def test_bad_input_is_refused_and_leaves_nothing(tmp_path: Path, corpus: Path) -
     for bad, words in {"empty.txt": "the corpus is empty", "cp1251.txt": "cp1251", "none.txt": "not found"}.items():
         with pytest.raises(SlonikError, match=words):
             _run(source, "--corpus", str(tmp_path / bad), "--out", str(out))
-    with pytest.raises(SlonikError, match="at most 10 pieces are allowed"):
+    with pytest.raises(SlonikError, match="at most 10 tokens are allowed"):
         _run(source, "--corpus", str(corpus), "--out", str(out), "--max-pieces", "10")
     with pytest.raises(SlonikError, match="language or script 'xx'"):
         _run(source, "--corpus", str(corpus), "--out", str(out), "--scripts", "ru,xx")

@@ -56,3 +56,8 @@ def test_a_table_of_records_has_a_row_per_model_and_an_interval_per_cell() -> No
     assert [row.published for row in table.rows] == [False, False, True]
     assert table.columns == ("model", "sts", "ti", "mean_s5")
     assert table.rows[0].cells[1].plain() == "0.8200 [0.810, 0.830]"
+
+
+def test_columns_of_words_stand_to_the_left() -> None:
+    lines = [("a", "4.1× less", "mean", None), ("b", "same", "cls", "x"), ("c", "2.0× more", None, "1")]
+    assert Table.of("", ("", "change", "pooling", "mixed"), lines).justify() == ["left", "right", "left", "right"]

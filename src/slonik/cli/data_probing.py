@@ -7,6 +7,8 @@ from typing import Any
 
 import typer
 
+from slonik.cli.common import print_tables, split_names
+
 
 def probing(
     sources: list[Path] = typer.Argument(help="Treebanks (.conllu), or Russian texts that slovnet annotates."),
@@ -23,13 +25,12 @@ def probing(
 
     Example: slonik data probing ru_taiga-ud-dev.conllu ru_pud-ud-test.conllu --out probing
     """
-    from slonik.core.atomic import write_json
+    from slonik.core.files import write_json
     from slonik.inspection.probing_tasks.build import build, write
     from slonik.inspection.probing_tasks.sources import head, open_sources
 
-    names = [name.strip().lower() for name in tasks.split(",") if name.strip()] if tasks else None
     sentences, facts = open_sources(sources, share=share, seed=seed, gold=gold or ())
-    built = build(head(sentences, limit), size=size, tasks=names, seed=seed)
+    built = build(head(sentences, limit), size=size, tasks=split_names(tasks), seed=seed)
     manifest = write(built, out, size=size, seed=seed, facts=facts)
     _show(manifest)
     if json_file is not None:
@@ -37,29 +38,27 @@ def probing(
 
 
 def _show(manifest: dict[str, Any]) -> None:
-    from slonik.reporting.table import ABSENT, Cell, Row, Table
-    from slonik.reporting.terminal import print_table
+    from slonik.reporting.formatting import number_cell
+    from slonik.reporting.table import Cell, Content, Table
 
     errors = manifest.get("label_errors", {})
-    rows, notes = [], []
+    lines: list[tuple[Content, ...]] = []
+    notes = []
     for name, facts in manifest["tasks"].items():
         if not facts["built"]:
-            rows.append(Row((Cell(name, mark="absent"), *[ABSENT] * 5)))
+            lines.append((Cell(name, mark="absent"), *[None] * 5))
             notes.append(f"{name} was not built: {facts['reason']}")
             continue
-        error = errors.get(name)
-        shown = ABSENT
-        if error and error["label_error"] is not None:
-            shown = Cell(f"{error['label_error']:.3f}", f"[{error['low']:.3f}, {error['high']:.3f}]")
+        error = errors.get(name) or {"label_error": None, "low": None, "high": None}
         sizes = " / ".join(str(count) for count in facts["sentences"].values())
         labels = facts["labels"]["tr"]
         named = ", ".join(f"{label} {count}" for label, count in list(labels.items())[:6])
         more = f" and {len(labels) - 6} more" if len(labels) > 6 else ""
-        shared = str(sum(facts["shared_keys"].values()))
         if left := facts.get("labels_left_out"):
             notes.append(f"{name} lacks the labels {', '.join(list(left)[:5])}: too few sentences")
-        cells = (sizes, named + more, shared, f"{facts['largest_key_share']:.3f}")
-        rows.append(Row((Cell(name), *map(Cell, cells), shown)))
+        shared, largest = sum(facts["shared_keys"].values()), f"{facts['largest_key_share']:.3f}"
+        wrong = number_cell("label_error", error["label_error"], error["low"], error["high"])
+        lines.append((name, sizes, named + more, shared, largest, wrong))
     title = f"probing tasks from {manifest['sentences_read']:,} sentences ({manifest['annotation']})"
     columns = ("task", "tr / va / te", "labels in tr", "keys in two splits", "largest key", "label errors")
-    print_table(Table(title, columns, tuple(rows), tuple(notes)))
+    print_tables([Table.of(title, columns, lines, notes)])

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from slonik.cli.common import print_tables
+
 if TYPE_CHECKING:
-    from rich.table import Table
+    from slonik.core.records import Record
+    from slonik.reporting.table import Table
 
 
 def register(app: typer.Typer) -> None:
@@ -21,20 +24,18 @@ def show(
     json: Path | None = typer.Option(None, help="Write everything that is shown to this file as one JSON object."),
 ) -> None:
     """Passport of a checkpoint: lineage, shape, size, everything measured, which loader it needs."""
-    from rich.console import Console
-
     from slonik.core.files import write_json
+    from slonik.core.records import Record
+    from slonik.reporting.table import Table
 
     content = _content(checkpoint)
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, 120)
-    console.print(_facts_table(checkpoint, content))
     passport = content["passport"]
-    if passport["lineage"]:
-        console.print(_lineage_table(passport))
-    if passport["records"]:
-        console.print(_records_table(passport["records"]))
+    tables = [
+        Table.of(checkpoint, ("", ""), _facts_rows(content)),
+        _lineage_table(passport["lineage"]),
+        _records_table([Record.model_validate(record) for record in passport["records"]]),
+    ]
+    print_tables(table for table in tables if table.rows)
     if json is not None:
         write_json(json, {"model": checkpoint, **content})
 
@@ -49,18 +50,6 @@ def _content(checkpoint: str) -> dict[str, Any]:
     passport = {"name": checkpoint, "origin": "", "lineage": [], "records": []}
     facts = load_any(checkpoint).describe()
     return {"loader": "slonik.load", "facts": facts, "sentence": None, "files": {}, "passport": passport}
-
-
-def _facts_table(checkpoint: str, content: dict[str, Any]) -> Table:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title=escape(checkpoint), title_justify="left", show_header=False, min_width=60)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for label, text in _facts_rows(content):
-        table.add_row(label, escape(text))
-    return table
 
 
 def _facts_rows(content: dict[str, Any]) -> list[tuple[str, str]]:
@@ -95,55 +84,39 @@ def _facts_rows(content: dict[str, Any]) -> list[tuple[str, str]]:
     return [(label, text) for label, text in rows if text]
 
 
-def _lineage_table(passport: dict[str, Any]) -> Table:
-    from rich.markup import escape
-    from rich.table import Table
+def _lineage_table(steps: list[dict[str, Any]]) -> Table:
+    from slonik.reporting.formatting import duration
+    from slonik.reporting.table import Table
 
-    table = Table(title="lineage, oldest first", title_justify="left")
-    for column in ("step", "version", "seed", "seconds", "inputs", "config", "found"):
-        table.add_column(column, overflow="fold")
-    for step in passport["lineage"]:
-        inputs = "\n".join(f"{name} {digest[:12]}" for name, digest in step["inputs"].items())
-        seconds = "" if step["seconds"] is None else f"{step['seconds']:.1f}"
-        seed = "" if step["seed"] is None else str(step["seed"])
-        cells = (
+    lines = [
+        (
             step["command"],
             step["version"],
-            seed,
-            seconds,
-            inputs,
+            step["seed"],
+            None if step["seconds"] is None else duration(step["seconds"]),
+            "\n".join(f"{name} {digest[:12]}" for name, digest in step["inputs"].items()),
             _pairs(step["config"]),
             _pairs(step["summary"]),
         )
-        table.add_row(*(escape(cell) for cell in cells))
-    return table
+        for step in steps
+    ]
+    columns = ("step", "version", "seed", "time", "inputs", "config", "found")
+    return Table.of("lineage, oldest first", columns, lines)
 
 
-def _records_table(records: list[dict[str, Any]]) -> Table:
-    from rich.markup import escape
-    from rich.table import Table
+def _records_table(records: list[Record]) -> Table:
+    from slonik.reporting.formatting import cell
+    from slonik.reporting.table import Table
 
-    table = Table(title="measured", title_justify="left")
-    several = len({record["model"] for record in records}) > 1  # the model before, beside the one after
-    for column in ("suite", "task", "variant", "metric", *(["model"] if several else [])):
-        table.add_column(column)
-    for column in ("value", "95 %", "n", "seconds"):
-        table.add_column(column, justify="right")
-    for record in records:
-        low, high = record["low"], record["high"]
-        interval = "" if low is None or high is None else f"{low:.4f} .. {high:.4f}"
-        value = "" if record["value"] is None else f"{record['value']:.4f}"
-        layer = "" if record["layer"] is None else f" layer {record['layer']}"
-        names = [record["suite"], record["task"] + layer, record["variant"], record["metric"]]
-        names += [record["model"]] if several else []
-        figures = (
-            value,
-            interval,
-            str(record["n"] or ""),
-            "" if record["seconds"] is None else f"{record['seconds']:.1f}",
-        )
-        table.add_row(*(escape(name) for name in names), *figures)
-    return table
+    several = len({record.model for record in records}) > 1  # the model before, beside the one after
+    lines = []
+    for one in records:
+        task = one.task if one.layer is None else f"{one.task} layer {one.layer}"
+        seconds = None if one.seconds is None else f"{one.seconds:.1f}"
+        names = (one.suite, task, one.variant, one.metric, *([one.model] if several else []))
+        lines.append((*names, cell(one), one.n, seconds))
+    columns = ("suite", "task", "variant", "metric", *(["model"] if several else []), "value [95 %]", "n", "seconds")
+    return Table.of("measured", columns, lines)
 
 
 def _pairs(content: dict[str, Any]) -> str:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from slonik.cli.common import JsonFile, announce, print_tables, save_records, split_names
+
 if TYPE_CHECKING:
     from slonik.core.records import Record
-    from slonik.text.tokenizers.fertility import Fit
+    from slonik.text.tokenizers.fit import Fit
     from slonik.text.tokenizers.trim import TrimReport
 
 
@@ -24,7 +26,7 @@ def register(app: typer.Typer) -> None:
 def train(
     files: list[str] = typer.Argument(..., help="Text files or folders (.txt, .jsonl, .csv, .parquet, also .gz)."),
     kind: str = typer.Option(..., help="wordpiece, bpe (byte-level) or unigram."),
-    vocab_size: int = typer.Option(30_000, min=10, help="Pieces in all, special tokens included."),
+    vocab_size: int = typer.Option(30_000, min=10, help="Tokens in all, special tokens included."),
     out: Path = typer.Option(..., help="Folder for the tokenizer."),
     min_frequency: int | None = typer.Option(
         None, min=1, help="How often a pair must occur to be merged (default: grows with the corpus, at least 2)."
@@ -38,7 +40,7 @@ def train(
     measure: list[str] = typer.Option([], metavar="KIND=FILE", help="Measure on this kind of text; may be repeated."),
     against: list[str] = typer.Option([], metavar="MODEL", help="Measure this tokenizer too; may be repeated."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace the folder --out if it is there."),
-    json_file: Path | None = typer.Option(None, "--json", help="Write result records to this file.", metavar="FILE"),
+    json_file: JsonFile = None,
 ) -> None:
     """Train a tokenizer on text files and write it as a folder that AutoTokenizer loads.
 
@@ -53,41 +55,39 @@ def train(
         slonik tokenizer train ru.txt.gz --kind bpe --family fred-t5 --sentinels 128 --out bpe --measure chats=chats.txt
     """
     from slonik.core.config import read_config
-    from slonik.core.records import write_records
-    from slonik.pretraining.train_tokenizer import TokenizerRecipe, train_tokenizer
+    from slonik.pretraining.tokenizer import TokenizerRecipe, train_tokenizer
 
     training: dict[str, Any] = {"kind": kind, "vocab_size": vocab_size, "min_frequency": min_frequency}
     training |= {"lowercase": lowercase, "family": family, "sentinels": sentinels, "extra_specials": special}
     values: dict[str, Any] = {"corpus": files, "out": str(out), "training": training, "max_length": max_length}
     values |= {"column": column, "measure": _named(measure), "against": against, "overwrite": overwrite}
     recipe = read_config(TokenizerRecipe, None, values)
-    trained, fits, records = train_tokenizer(recipe, log=lambda line: typer.echo(line, err=True))
+    trained, fits, records = train_tokenizer(recipe, log=announce)
     _print_fits(fits)
-    typer.echo(f"{trained.tokenizer.get_vocab_size():,} pieces written to {out}")
-    if json_file is not None:
-        write_records(json_file, records)
+    typer.echo(f"{trained.tokenizer.get_vocab_size():,} tokens written to {out}")
+    save_records(json_file, records)
 
 
 def trim(
     model: str = typer.Argument(..., help="Folder, hub id or embedded:NAME."),
     corpus: list[str] = typer.Option(
-        ..., help="Text files or folders that show which pieces are needed (.txt, .jsonl, .csv, .parquet, also .gz)."
+        ..., help="Text files or folders that show which tokens are needed (.txt, .jsonl, .csv, .parquet, also .gz)."
     ),
     out: Path = typer.Option(..., help="Folder for the trimmed checkpoint."),
     scripts: str = typer.Option("ru,en", help="Languages; the script of the first stays whole.", metavar="LANG,..."),
     counts_only: bool = typer.Option(False, "--counts-only", help="Keep no script whole: everything by counts."),
-    min_count: int = typer.Option(1, min=1, help="How often the corpus must use a piece of other scripts."),
-    max_pieces: int | None = typer.Option(None, min=1, help="The most pieces that stay; the rarest go first."),
-    keep: list[str] = typer.Option([], help="A text whose pieces must stay; may be repeated."),
+    min_count: int = typer.Option(1, min=1, help="How often the corpus must use a token of other scripts."),
+    max_pieces: int | None = typer.Option(None, min=1, help="The most tokens that stay; the rarest go first."),
+    keep: list[str] = typer.Option([], help="A text whose tokens must stay; may be repeated."),
     column: str | None = typer.Option(None, help="Field or column with the texts (default: text)."),
     held_out: int = typer.Option(2_000, min=1, help="The most texts to set aside for the report."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace the folder --out if it is there."),
-    json_file: Path | None = typer.Option(None, "--json", help="Write result records to this file.", metavar="FILE"),
+    json_file: JsonFile = None,
 ) -> None:
     """Cut a model's vocabulary to the languages and words that you need: a smaller checkpoint, same vectors.
 
-    By default all Cyrillic pieces stay, all digits, punctuation and single characters, and the other pieces that the
-    corpus uses. Texts whose pieces all stay embed exactly as before; the report says how many of the held-out texts
+    By default all Cyrillic tokens stay, all digits, punctuation and single characters, and the other tokens that the
+    corpus uses. Texts whose tokens all stay embed exactly as before; the report says how many of the held-out texts
     (2 % of the corpus, set aside) are cut as before, how many more tokens the rest needs, and how much is unknown.
 
     Examples:
@@ -98,21 +98,15 @@ def trim(
     """
     from slonik.compression.trim import TrimCheckpointConfig, trim_checkpoint
     from slonik.core.config import read_config
-    from slonik.core.records import write_records
 
-    rules: dict[str, Any] = {"scripts": _names(scripts), "always_keep": keep}
+    rules: dict[str, Any] = {"scripts": split_names(scripts) or [], "always_keep": keep}
     rules["mode"] = "counts" if counts_only else "scripts"
     rules |= {"min_count": min_count, "max_pieces": max_pieces}
     values: dict[str, Any] = {"model": model, "corpus": corpus, "out": str(out), "rules": rules}
     values |= {"column": column, "held_out": held_out, "overwrite": overwrite}
     plan, records = trim_checkpoint(read_config(TrimCheckpointConfig, None, values))
     _print_report(plan.report, records, out)
-    if json_file is not None:
-        write_records(json_file, records)
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+    save_records(json_file, records)
 
 
 def _named(items: list[str]) -> dict[str, str]:
@@ -128,44 +122,42 @@ def _named(items: list[str]) -> dict[str, str]:
 
 def _print_fits(fits: dict[str, dict[str, Fit]]) -> None:
     """One table of tokenizers by kinds of text."""
-    from rich.console import Console
-    from rich.table import Table
+    from slonik.reporting.table import Table
 
     if not any(fits.values()):
         typer.echo("The corpus is too small to set texts aside: nothing was measured (name texts by --measure).")
         return
-    table = Table("tokenizer", "texts", "number", "tokens per word", "bytes per token", "unknown")
-    for name, by_kind in fits.items():
-        for kind, fit in by_kind.items():
-            figures = f"{fit.fertility:.3f}", f"{fit.bytes_per_token:.2f}", f"{fit.unknown_rate:.4%}"
-            table.add_row(name, kind, f"{fit.texts:,}", *figures)
-    Console().print(table)
+    lines = [
+        (name, kind, f"{fit.texts:,}", f"{fit.fertility:.3f}", f"{fit.bytes_per_token:.2f}", f"{fit.unknown_rate:.4%}")
+        for name, by_kind in fits.items()
+        for kind, fit in by_kind.items()
+    ]
+    columns = ("tokenizer", "texts", "number", "tokens per word", "bytes per token", "unknown")
+    print_tables([Table.of("Tokens by kind of text", columns, lines)])
 
 
 def _print_report(report: TrimReport, records: list[Record], out: Path) -> None:
-    """Three short tables: sizes, pieces by script, held-out texts."""
-    from rich.console import Console
-    from rich.table import Table
+    """Sizes, tokens by script, held-out texts."""
+    from slonik.reporting.table import Table
 
-    console = Console()
     values = {record.metric: record.value or 0 for record in records}
     share = values["parameters"] / values["parameters_before"]
-    console.print(
-        f"{report.kind} vocabulary: {report.pieces_before:,} -> {report.pieces_after:,} pieces; "
-        f"parameters {values['parameters_before']:,.0f} -> {values['parameters']:,.0f} ({share:.1%})",
-        highlight=False,
+    typer.echo(
+        f"{report.kind} vocabulary: {report.pieces_before:,} -> {report.pieces_after:,} tokens; "
+        f"parameters {values['parameters_before']:,.0f} -> {values['parameters']:,.0f} ({share:.1%})"
     )
-    pieces = Table("script", "pieces before", "after", title="Pieces by script")
-    for script, count in report.scripts.items():
-        if count.after:
-            pieces.add_row(script, f"{count.before:,}", f"{count.after:,}")
-    console.print(pieces)
+    lines = [(name, f"{count.before:,}", f"{count.after:,}") for name, count in report.scripts.items() if count.after]
+    print_tables([Table.of("Tokens by script", ("script", "tokens before", "after"), lines)])
     if report.held_out:
-        texts = Table("texts", "number", "cut as before", "tokens", "unknown before", "after", title="Held-out texts")
-        for script, cut in report.held_out.items():
-            unknown = f"{cut.unknown_rate_before:.4%}", f"{cut.unknown_rate_after:.4%}"
-            texts.add_row(script, f"{cut.texts:,}", f"{cut.identical_share:.1%}", f"{cut.token_growth:+.2%}", *unknown)
-        console.print(texts)
+        lines = [
+            (
+                script, f"{cut.texts:,}", f"{cut.identical_share:.1%}", f"{cut.token_growth:+.2%}",
+                f"{cut.unknown_rate_before:.4%}", f"{cut.unknown_rate_after:.4%}",
+            )
+            for script, cut in report.held_out.items()
+        ]  # fmt: skip
+        columns = ("texts", "number", "cut as before", "tokens", "unknown before", "after")
+        print_tables([Table.of("Held-out texts", columns, lines)])
     else:
-        console.print("The corpus is too small to set texts aside: how others would be cut was not measured.")
-    console.print(f"written to {out}; look at it with: slonik show {out}", highlight=False)
+        typer.echo("The corpus is too small to set texts aside: how others would be cut was not measured.")
+    typer.echo(f"written to {out}; look at it with: slonik show {out}")

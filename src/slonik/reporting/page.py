@@ -93,11 +93,16 @@ def figure(plot: Plot | None, caption: str = "") -> str:
 
 def table(content: Table, *, titled: bool = False) -> str:
     """A table that scrolls sideways on a small screen, its notes under it."""
-    heads = "".join(f'<th scope="col">{_breakable(name)}</th>' for name in content.columns)
+    sides = ["words" if side == "left" else "" for side in content.justify()]
+    heads = "".join(
+        f'<th scope="col"{_kind(side)}>{_breakable(name)}</th>'
+        for name, side in zip(content.columns, sides, strict=True)
+    )
     rows = []
     for row in content.rows:
-        kind = ' class="published"' if row.published else ' class="baseline"' if row.baseline else ""
-        rows.append(f"<tr{kind}>{''.join(_cell(cell) for cell in row.cells)}</tr>")
+        kind = _kind("published" if row.published else "baseline" if row.baseline else "")
+        cells = "".join(_cell(cell, side) for cell, side in zip(row.cells, sides, strict=True))
+        rows.append(f"<tr{kind}>{cells}</tr>")
     notes = "".join(paragraph(note, note=True) for note in content.notes)
     title = f"<h2>{escape(content.title)}</h2>" if titled else ""
     return (
@@ -111,7 +116,11 @@ def _breakable(name: str) -> str:
     return re.sub(r"(?<=\w)([:/\-_])(?=\w)", r"\1<wbr>", escape(name))
 
 
-def _cell(cell: Cell) -> str:
-    kind = f' class="{cell.mark}"' if cell.mark else ""
+def _cell(cell: Cell, side: str) -> str:
     spread = f"<small>{escape(cell.spread)}</small>" if cell.spread else ""
-    return f"<td{kind}>{_breakable(cell.text)}{spread}</td>"
+    return f"<td{_kind(cell.mark, side)}>{_breakable(cell.text)}{spread}</td>"
+
+
+def _kind(*names: str) -> str:
+    found = " ".join(name for name in names if name)
+    return f' class="{found}"' if found else ""

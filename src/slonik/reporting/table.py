@@ -105,6 +105,17 @@ class Table:
         )
         return cls(title, (*corners, *columns.values()), lines, tuple(notes))
 
+    def justify(self) -> list[Literal["left", "right"]]:
+        """How each column stands: the first and those of words to the left, numbers to the right."""
+        columns = [[row.cells[index].text for row in self.rows] for index in range(len(self.columns))]
+        return ["left" if index == 0 or _are_words(texts) else "right" for index, texts in enumerate(columns)]
+
+
+def _are_words(texts: Sequence[str]) -> bool:
+    """Whether most of the texts that say something begin with a letter."""
+    said = [text[0].isalpha() for text in texts if text not in ("", ABSENT.text)]
+    return 2 * sum(said) > len(said)
+
 
 def _parts(name: str | Sequence[str]) -> tuple[str, ...]:
     return (name,) if isinstance(name, str) else tuple(name)
@@ -130,9 +141,12 @@ def print_table(table: Table, stream: IO[str] | None = None) -> None:
 
     target = stream if stream is not None else sys.stdout
     console = Console(file=target, highlight=False, width=None if target.isatty() else _WIDEST)
-    drawn = RichTable(title=Text(table.title), title_justify="left", title_style="bold", header_style="bold")
-    for index, heading in enumerate(table.columns):
-        drawn.add_column(Text(heading), justify="left" if index == 0 else "right", overflow="fold")
+    drawn = RichTable(
+        title=Text(table.title), title_justify="left", title_style="bold", header_style="bold",
+        show_header=any(table.columns),
+    )  # fmt: skip
+    for heading, side in zip(table.columns, table.justify(), strict=True):
+        drawn.add_column(Text(heading), justify=side, overflow="fold")
     for row in table.rows:
         style = "dim italic" if row.published else "dim" if row.baseline else ""
         drawn.add_row(*(_terminal_text(cell) for cell in row.cells), style=style)
@@ -159,7 +173,7 @@ def to_markdown(table: Table, *, heading: str = "###") -> str:
     """`table` with its title as a heading and its notes below; text is escaped."""
     lines = [f"{heading} {escape_markdown(table.title)}", ""] if table.title else []
     lines.append("| " + " | ".join(escape_markdown(name) for name in table.columns) + " |")
-    lines.append("|" + "|".join("---" if index == 0 else "---:" for index in range(len(table.columns))) + "|")
+    lines.append("|" + "|".join("---" if side == "left" else "---:" for side in table.justify()) + "|")
     for row in table.rows:
         cells = [_markdown_cell(cell) for cell in row.cells]
         if row.published:
