@@ -180,6 +180,14 @@ def test_a_run_makes_its_result_whole_with_passport_and_leaves_no_steps(tmp_path
     assert not (work_folder(out) / "lock").exists()
 
 
+def test_what_is_known_by_name_alone_is_said(tmp_path: Path, lines: list[str]) -> None:
+    with Run(tmp_path / "small", command="trim", announce=lines.append) as run:
+        run.input("corpus", corpus_identity(["hub:owner/name"]))
+        run.input("teacher", "12")
+    assert lines == ["hub:owner/name is known by its name alone: what changes there is not seen"]
+    assert run.inputs.keys() == {"corpus", "teacher"} and list(tmp_path.iterdir()) == []
+
+
 def test_a_failed_run_says_what_it_leaves_and_how_to_free_it(tmp_path: Path, lines: list[str]) -> None:
     out = tmp_path / "small"
     for error in (KeyboardInterrupt, SlonikError):

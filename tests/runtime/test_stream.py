@@ -17,7 +17,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.protocols import FloatArray
 from slonik.runtime.lines import in_chunks, read_lines
 from slonik.runtime.stream import encode_stream
-from slonik.runtime.writers import JsonlWriter, NpyWriter, VectorFile
+from slonik.runtime.writers import JsonlWriter, NpyWriter, vector_file
 
 
 class LengthEncoder:
@@ -31,6 +31,9 @@ class LengthEncoder:
 
     def describe(self) -> dict[str, Any]:
         return {}
+
+    def identity(self) -> str:
+        return self.name
 
 
 BAD = "раз\r\n\nдва\n".encode() + b"\xff\n" + b"a" * 1_000_000 + b"\n   \n" + "три".encode()
@@ -66,7 +69,7 @@ def test_a_damaged_file_is_one_sentence_and_leaves_no_output(tmp_path: Path, dam
     with (
         gzip.open(path, "rb") as stream,
         pytest.raises(SlonikError, match=r"cannot read .*texts\.gz"),
-        VectorFile(tmp_path / "v.npy", 2) as writer,
+        vector_file(tmp_path / "v.npy", 2) as writer,
     ):
         encode_stream(LengthEncoder(), read_lines([stream]), writer)  # type: ignore[list-item]
     assert [found.name for found in tmp_path.iterdir()] == ["texts.gz"]
@@ -81,7 +84,7 @@ def test_chunks_are_limited_by_lines_and_by_bytes() -> None:
 @pytest.mark.parametrize(("policy", "rows"), [("zero", 7), ("skip", 3)])
 def test_policies_keep_the_order(tmp_path: Path, policy: str, rows: int) -> None:
     met = []
-    with VectorFile(tmp_path / "v.npy", 2) as writer:
+    with vector_file(tmp_path / "v.npy", 2) as writer:
         summary = encode_stream(
             LengthEncoder(), read_lines([io.BytesIO(BAD)]), writer, bad_lines=policy, on_bad=met.append  # type: ignore[arg-type]
         )  # fmt: skip
@@ -95,14 +98,14 @@ def test_policies_keep_the_order(tmp_path: Path, policy: str, rows: int) -> None
 
 
 def test_stop_names_the_line_and_leaves_no_file(tmp_path: Path) -> None:
-    with pytest.raises(SlonikError, match="line 2 is empty"), VectorFile(tmp_path / "v.npy", 2) as writer:
+    with pytest.raises(SlonikError, match="line 2 is empty"), vector_file(tmp_path / "v.npy", 2) as writer:
         encode_stream(LengthEncoder(), read_lines([io.BytesIO(BAD)]), writer, bad_lines="stop")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_npy_of_many_chunks_opens_with_numpy(tmp_path: Path) -> None:
     expected = np.random.default_rng(0).normal(size=(3000, 5)).astype(np.float32)
-    with VectorFile(tmp_path / "v.npy", 5) as writer:
+    with vector_file(tmp_path / "v.npy", 5) as writer:
         for start in range(0, 3000, 700):
             part = expected[start : start + 700]
             writer.write(part, range(len(part)), [None] * len(part))
@@ -129,7 +132,7 @@ def test_jsonl_gives_the_same_floats_back_and_names_errors() -> None:
 
 def test_parquet_columns(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
-    with VectorFile(tmp_path / "v.parquet", 2) as writer:
+    with vector_file(tmp_path / "v.parquet", 2) as writer:
         encode_stream(LengthEncoder(), read_lines([io.BytesIO(BAD)]), writer)
     table = parquet.read_table(tmp_path / "v.parquet")
     assert table.column_names == ["line", "embedding", "error"]
@@ -140,7 +143,7 @@ def test_parquet_columns(tmp_path: Path) -> None:
 
 def test_unknown_ending_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SlonikError, match=r"\.npy, \.parquet, \.jsonl"):
-        VectorFile(tmp_path / "v.csv", 2)
+        vector_file(tmp_path / "v.csv", 2)
 
 
 class Endless(io.RawIOBase):
@@ -165,7 +168,7 @@ def test_memory_does_not_grow_with_the_stream(tmp_path: Path) -> None:
     def peak(count: int) -> int:
         tracemalloc.start()
         stream = io.BufferedReader(Endless(count), buffer_size=1024)
-        with VectorFile(tmp_path / f"{count}.npy", 2) as writer:
+        with vector_file(tmp_path / f"{count}.npy", 2) as writer:
             encode_stream(LengthEncoder(), read_lines([stream]), writer)
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()

@@ -134,10 +134,10 @@ def _streams(files: list[Path]) -> Iterator[BinaryIO]:
 @contextmanager
 def _writer(out: Path | None, kind: str | None, dimension: int) -> Iterator[Writer]:
     from slonik.core.errors import SlonikError
-    from slonik.runtime.writers import JsonlWriter, VectorFile
+    from slonik.runtime.writers import JsonlWriter, vector_file
 
     if out is not None:
-        with VectorFile(out, dimension, kind) as writer:
+        with vector_file(out, dimension, kind) as writer:
             yield writer
         return
     if kind not in (None, "jsonl"):

@@ -167,6 +167,30 @@ def read_config(cls: type[C], path: str | Path | None, overrides: Mapping[Any, A
     return build_config(cls, values, source=f"the recipe {path}" if path is not None else "the options")
 
 
+def configure(
+    cls: type[C],
+    recipe: str | Path | Mapping[str, Any] | None,
+    fields: Mapping[Any, Any],
+    overrides: Mapping[Any, Any] | Sequence[str] = (),
+) -> C:
+    """The configuration of a call of the library: a recipe, named options over it, overrides over both.
+
+    Args:
+        recipe: a YAML file, or its content.
+        fields: fields (of `fields_of`) -> values; None = not given.
+        overrides: "key=value" as after --set, or fields or dotted names -> values, where None sets a field to None.
+    """
+    over = parse_overrides(overrides) if not isinstance(overrides, Mapping) else _with_null(overrides)
+    if not isinstance(recipe, Mapping):
+        return read_config(cls, recipe, {**fields, **over})
+    named = {field: value for field, value in fields.items() if value is not None}
+    return read_config(cls, None, {**_with_null(recipe), **named, **over})
+
+
+def _with_null(values: Mapping[Any, Any]) -> dict[Any, Any]:
+    return {field: NULL if value is None else value for field, value in values.items()}
+
+
 def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
     """`["a.b=1", "c=x", "d=null"]` as {"a.b": 1, "c": "x", "d": NULL}; values are read as YAML.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from pydantic import BaseModel
 from slonik.core.errors import SlonikError
 from slonik.core.files import Lock, check_new_folder, folder_size, new_folder, real_target, write_json
 from slonik.core.hashing import sha256_json
-from slonik.core.identity import Identity, code_identity
+from slonik.core.identity import HUB, Identity, code_identity
 from slonik.core.passport import Step
 from slonik.core.records import Record
 from slonik.core.version import __version__
@@ -79,6 +80,12 @@ class StepResult:
 
 def silent(line: str) -> None:
     """Announces nothing."""
+
+
+def say(line: str) -> None:
+    """Announces on standard error."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 class Steps:
@@ -274,8 +281,11 @@ class Run(Steps):
         return time.perf_counter() - self._started + before
 
     def input(self, name: str, identity: str) -> str:
-        """Note an input for the passport, and return its identity."""
+        """Note an input for the passport, and return its identity; what counts by its name alone is said to."""
         self.inputs[name] = str(identity)
+        for source in getattr(identity, "parts", {}):
+            if source.startswith(HUB):
+                self.announce(f"{source} is known by its name alone: what changes there is not seen")
         return identity
 
     def done_before(self, identity: Inputs) -> bool:

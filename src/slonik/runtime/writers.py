@@ -5,17 +5,17 @@ Every writer takes the same rows: vectors (N, D), the input line of each, and wh
 
 from __future__ import annotations
 
+import io
 import json
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, Protocol, TextIO
 
 import numpy as np
 
-from slonik.core.errors import MissingExtra, SlonikError, disk_error, lookup
-from slonik.core.files import sweep, temporary_beside
+from slonik.core.errors import MissingExtra, SlonikError, lookup
+from slonik.core.files import new_file, real_target, sweep
 from slonik.core.protocols import FloatArray
 
 _NPY_HEADER_BYTES = 128
@@ -107,60 +107,30 @@ class ParquetWriter:
         self._writer.close()
 
 
-class VectorFile:
-    """A context that gives a writer for `path`, renames the file into place on success and removes it on failure.
+def vector_file(path: Path, dimension: int, kind: str | None = None) -> AbstractContextManager[Writer]:
+    """A context that gives a writer for `path`: the file is there on success, whole, and absent on failure.
+
+    Args:
+        kind: of `FORMATS`; default: the ending of `path`.
 
     Raises:
-        SlonikError: an unknown format, or the disk is full.
+        SlonikError: an unknown format (at once), or the disk is full.
     """
+    return _written(path, dimension, kind or _kind_of(path))
 
-    def __init__(self, path: Path, dimension: int, kind: str | None = None) -> None:
-        self._path = path
-        sweep(path)
-        self._temporary = temporary_beside(path)
-        self._kind = kind or _kind_of(path)
-        self._dimension = dimension
 
-    def __enter__(self) -> Writer:
-        """Open the temporary file."""
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._stream: Any = open(self._temporary, "w", encoding="utf-8") if self._kind == "jsonl" else None
-            self._stream = self._stream or open(self._temporary, "wb")
-            makers: dict[str, Callable[[], Writer]] = {
-                "npy": lambda: NpyWriter(self._stream, self._dimension),
-                "parquet": lambda: ParquetWriter(self._stream, self._dimension),
-                "jsonl": lambda: JsonlWriter(self._stream),
-            }
-            self._writer: Writer = lookup(self._kind, makers, "format")()
-        except OSError as error:
-            raise disk_error(error, self._path) from error
-        except SlonikError:
-            self._drop()
-            raise
-        return self._writer
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Make the file whole, or remove what there is."""
-        try:
-            if kind is None:
-                self._writer.close()
-                self._stream.flush()
-                os.fsync(self._stream.fileno())
-                self._stream.close()
-                os.replace(self._temporary, self._path)
-        except OSError as failure:
-            raise disk_error(failure, self._path) from failure
-        finally:
-            self._drop()
-        if isinstance(error, OSError):
-            raise disk_error(error, self._path) from error
-
-    def _drop(self) -> None:
-        self._stream.close()
-        self._temporary.unlink(missing_ok=True)
+@contextmanager
+def _written(path: Path, dimension: int, kind: str) -> Iterator[Writer]:
+    sweep(real_target(path))
+    with new_file(path) as temporary, open(temporary, "wb") as stream:
+        makers: dict[str, Callable[[], Writer]] = {
+            "npy": lambda: NpyWriter(stream, dimension),
+            "parquet": lambda: ParquetWriter(stream, dimension),
+            "jsonl": lambda: JsonlWriter(io.TextIOWrapper(stream, encoding="utf-8")),
+        }
+        writer = lookup(kind, makers, "format")()
+        yield writer
+        writer.close()
 
 
 def _kind_of(path: Path) -> str:
