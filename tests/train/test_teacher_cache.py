@@ -1,8 +1,7 @@
-"""Caches on disk: computed once, continued after a crash, refused when made from other inputs."""
+"""What teachers say and token ids, on disk: computed once, continued after a crash, anew for other inputs."""
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from slonik.core.errors import SlonikError
 from slonik.core.protocols import FloatArray
 from slonik.train import teacher_cache
 from slonik.train.ragged import Ragged, tokenized
-from slonik.train.row_file import RowFile
 from slonik.train.teacher_cache import cached_token_states, teacher_vectors
 
 TEXTS = [f"текст {'а' * (number % 7)} {number}" for number in range(50)]
@@ -37,7 +35,7 @@ class _Teacher:
         return np.array([[len(text), text.count(" "), len(prefix or "")] for text in texts], dtype=np.float32)
 
     def describe(self) -> dict[str, Any]:
-        return {"weights_hash": self._weights, "name": f"path/{id(self)}"}
+        return {"name": self.name}
 
     def identity(self) -> str:
         return self._weights
@@ -51,24 +49,21 @@ def _small_pools(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_vectors_stand_in_the_order_of_the_texts_and_are_computed_once(tmp_path: Path) -> None:
     first, second = _Teacher(), _Teacher()
-    made = teacher_vectors(first, TEXTS, tmp_path, prefix="q: ")
-    assert np.array_equal(made.vectors, _Teacher().encode(TEXTS, prefix="q: "))
+    made = teacher_vectors(first, TEXTS, tmp_path)
+    assert np.array_equal(made.vectors, _Teacher().encode(TEXTS))
     assert made.vectors.dtype == np.float16
-    again = teacher_vectors(second, TEXTS, tmp_path, prefix="q: ")
+    again = teacher_vectors(second, TEXTS, tmp_path)
     assert second.asked == [] and again.key == made.key
     assert sorted(first.asked) == sorted(TEXTS)
 
 
-def test_weights_texts_and_prefix_make_the_key(tmp_path: Path) -> None:
+def test_teacher_texts_and_code_make_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = {
-        teacher_vectors(_Teacher(weights), texts, tmp_path, prefix=prefix).key
-        for weights, texts, prefix in [
-            ("w", TEXTS, None),
-            ("v", TEXTS, None),
-            ("w", TEXTS[1:], None),
-            ("w", TEXTS, "q"),
-        ]
+        teacher_vectors(_Teacher(weights), texts, tmp_path).key
+        for weights, texts in [("w", TEXTS), ("v", TEXTS), ("w", TEXTS[1:])]
     }
+    monkeypatch.setattr(teacher_cache, "code_identity", lambda *modules: "another meaning")
+    keys.add(teacher_vectors(_Teacher(), TEXTS, tmp_path).key)
     assert len(keys) == 4
 
 
@@ -81,42 +76,6 @@ def test_interrupted_cache_is_continued(tmp_path: Path) -> None:
     assert np.array_equal(made.vectors, _Teacher().encode(TEXTS))
 
 
-def test_half_written_rows_are_overwritten(tmp_path: Path) -> None:
-    rows = RowFile(tmp_path, key="k", total=4, row_shape=(2,))
-    rows.append(np.ones((2, 2)))
-    with open(tmp_path / "rows.raw", "ab") as stream:
-        stream.write(b"cut")
-    again = RowFile(tmp_path, key="k", total=4, row_shape=(2,))
-    assert again.done == 2
-    with pytest.raises(SlonikError, match="2 of 4 rows"):
-        again.array()
-    again.append(np.full((2, 2), 3.0))
-    assert again.array().tolist() == [[1, 1], [1, 1], [3, 3], [3, 3]]
-
-
-def test_cache_of_other_inputs_or_cut_short_is_refused(tmp_path: Path) -> None:
-    RowFile(tmp_path, key="k", total=4, row_shape=(2,)).append(np.ones((2, 2)))
-    with pytest.raises(SlonikError, match="other inputs"):
-        RowFile(tmp_path, key="other", total=4, row_shape=(2,))
-    (tmp_path / "rows.raw").write_bytes(b"")
-    with pytest.raises(SlonikError, match="cut short"):
-        RowFile(tmp_path, key="k", total=4, row_shape=(2,))
-
-
-def test_full_disk_keeps_the_rows_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = RowFile(tmp_path, key="k", total=4, row_shape=(2,))
-    rows.append(np.ones((2, 2)))
-
-    def full(_handle: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("slonik.train.row_file.os.fsync", full)
-        with pytest.raises(SlonikError, match="no space left"):
-            rows.append(np.zeros((2, 2)))
-    assert RowFile(tmp_path, key="k", total=4, row_shape=(2,)).done == 2
-
-
 def test_vectors_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     teacher = _Teacher()
     teacher.encode = lambda texts, prefix=None: np.full((len(texts), 3), np.nan, np.float32)  # type: ignore[method-assign]
@@ -124,7 +83,9 @@ def test_vectors_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
         teacher_vectors(teacher, TEXTS, tmp_path)
 
 
-def test_token_states_are_ragged_and_must_match_the_students_cut(tmp_path: Path) -> None:
+def test_token_states_are_ragged_and_must_match_the_students_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def states(texts: Sequence[str]) -> list[np.ndarray]:
         return [np.full((len(text), 2), len(text)) for text in texts]
 
@@ -133,6 +94,14 @@ def test_token_states_are_ragged_and_must_match_the_students_cut(tmp_path: Path)
     made = cached_token_states(states, TEXTS, lengths, tmp_path, **options)
     assert [len(row) for row in made] == lengths.tolist()
     assert all((row == length).all() for row, length in zip(made, lengths, strict=True))
+
+    def rather(texts: Sequence[str]) -> list[np.ndarray]:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(teacher_cache, "code_identity", lambda **work: "the same meaning")
+    first = cached_token_states(states, TEXTS, lengths, tmp_path, **options)
+    again = cached_token_states(rather, TEXTS, lengths, tmp_path, **options)
+    assert again.key == first.key != made.key and np.array_equal(again.values, made.values)
     with pytest.raises(SlonikError, match=r"cuts text 3 into \d+ tokens"):
         cached_token_states(states, TEXTS, lengths + (np.arange(50) == 3), tmp_path, **options)
 

@@ -122,7 +122,7 @@ def _targets(
     cache = cache_dir() / "training"
     tokenizer_hash = sha256_bytes(student.tokenizer.to_str().encode("utf-8"))
     ids = tokenize_texts(student, chosen.texts, corpus.max_tokens, cache / "tokens", tokenizer_hash)
-    identity = sha256_json([teacher.weights_hash(), tokenizer_hash, token_ids.tolist(), corpus.max_tokens, "bf16"])
+    identity = sha256_json([teacher.identity(), tokenizer_hash, token_ids.tolist(), corpus.max_tokens, "bf16"])
     states = teacher_states(
         teacher, student, token_ids, chosen.texts, ids.lengths, corpus.max_tokens, cache / "states", identity
     )

@@ -5,8 +5,9 @@ Used for token ids (tokenise once, read millions of times) and for teacher state
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from numpy.typing import NDArray
 
 from slonik.core import files
 from slonik.core.errors import SlonikError, disk_error
-from slonik.core.hashing import sha256_json, sha256_texts
+from slonik.core.hashing import sha256_json
+from slonik.core.identity import code_identity, texts_identity
 from slonik.core.progress import progress_bar
 
 _CHUNK_TEXTS = 4096
+_VALUES = np.dtype("<i4")
 
 
 class Ragged(Sequence[NDArray[Any]]):
@@ -50,27 +53,27 @@ class Ragged(Sequence[NDArray[Any]]):
     @classmethod
     def of(cls, rows: Sequence[Sequence[int]], key: str = "") -> Ragged:
         """Rows of integers in memory."""
-        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
-        np.cumsum([len(row) for row in rows], out=offsets[1:])
-        flat = [value for row in rows for value in row]
-        return cls(np.asarray(flat, dtype=np.int32), offsets, key)
+        values = np.fromiter(itertools.chain.from_iterable(rows), dtype=_VALUES)
+        return cls(values, _offsets([len(row) for row in rows]), key)
 
     @classmethod
     def open(cls, folder: Path) -> Ragged:
-        """Rows written by `write_ragged`, memory-mapped.
+        """Rows written by `tokenized`, memory-mapped.
 
         Raises:
             SlonikError: the folder is missing a file, or the sizes do not fit.
         """
+        raw = folder / "values.raw"
         try:
-            facts = json.loads((folder / "ragged.json").read_text(encoding="utf-8"))
+            key = json.loads((folder / "ragged.json").read_text(encoding="utf-8"))["key"]
             offsets = np.load(folder / "offsets.npy")
-            values = np.load(folder / "values.npy", mmap_mode="r") if facts["total"] else np.zeros(0, facts["dtype"])
+            size, total = raw.stat().st_size, int(offsets[-1])
+            values = np.memmap(raw, _VALUES, mode="r") if size else np.zeros(0, _VALUES)
         except (OSError, EOFError, ValueError, KeyError) as error:
             raise SlonikError(f"the cache {folder} is damaged ({error}): remove it and run again") from None
-        if len(values) != facts["total"] or int(offsets[-1]) != facts["total"]:
+        if size != total * _VALUES.itemsize:
             raise SlonikError(f"the cache {folder} is cut short: remove it and run again")
-        return cls(values, offsets, facts["key"])
+        return cls(values, offsets, key)
 
 
 def tokenized(
@@ -80,70 +83,35 @@ def tokenized(
     *,
     identity: object,
 ) -> Ragged:
-    """Token ids of `texts`, from the cache where they are there.
+    """Token ids of `texts`, from the cache where they are there; otherwise written in constant memory.
 
     Args:
-        tokenize: texts -> ids with specials, cut to the longest length.
-        folder: cache of all corpora; each (tokenizer, texts) has a folder in it.
+        tokenize: texts -> ids with specials, cut to the longest length; its code is part of the key.
+        folder: cache of all corpora; each (tokenizer, texts, code) has a folder in it, whole or absent.
         identity: JSON value of all that decides the ids apart from the texts: hash of the tokenizer, prefix, length.
-    """
-    key = sha256_json({"identity": identity, "texts": sha256_texts(texts)})
-
-    def chunks() -> Iterator[Sequence[Sequence[int]]]:
-        for start in range(0, len(texts), _CHUNK_TEXTS):
-            yield tokenize(texts[start : start + _CHUNK_TEXTS])
-
-    return write_ragged(folder / key[:24], chunks(), key=key, total=len(texts), description="tokens")
-
-
-def write_ragged(
-    folder: Path, chunks: Iterable[Sequence[Sequence[int]]], *, key: str, total: int, description: str
-) -> Ragged:
-    """Write chunks of rows of token ids to `folder` in constant memory, or open what is there under the same key.
-
-    Args:
-        folder: made whole or not at all.
-        chunks: lists of rows; read only when the folder has to be made.
-        key: hash of the inputs, kept beside the rows.
-        total: rows expected, for the progress bar.
-        description: shown beside the bar.
 
     Raises:
-        SlonikError: full disk, or a folder made from other inputs.
+        SlonikError: full disk, or a damaged cache.
     """
-    if folder.exists():
-        rows = Ragged.open(folder)
-        if rows.key != key:
-            raise SlonikError(f"the cache {folder} was made from other inputs: remove it or choose another folder")
-        return rows
+    key = sha256_json({"identity": identity, "texts": texts_identity(texts), "code": code_identity(work=tokenize)})
+    target = folder / key[:24]
+    if target.exists():
+        return Ragged.open(target)
     lengths: list[int] = []
-    with files.new_folder(folder) as temporary, progress_bar(description, total) as bar:
-        raw = temporary / "values.raw"
+    with files.new_folder(target) as temporary, progress_bar("tokens", len(texts)) as bar:
         try:
-            with open(raw, "wb") as stream:
-                for chunk in chunks:
-                    for row in chunk:
-                        lengths.append(len(row))
-                        stream.write(np.asarray(row, dtype=np.int32).tobytes())
-                    bar.advance(len(chunk))
-            offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
-            np.cumsum(lengths, out=offsets[1:])
-            _as_npy(raw, temporary / "values.npy", int(offsets[-1]))
-            np.save(temporary / "offsets.npy", offsets)
+            with open(temporary / "values.raw", "wb") as stream:
+                for start in range(0, len(texts), _CHUNK_TEXTS):
+                    rows = tokenize(texts[start : start + _CHUNK_TEXTS])
+                    lengths += map(len, rows)
+                    stream.write(np.fromiter(itertools.chain.from_iterable(rows), dtype=_VALUES).tobytes())
+                    bar.advance(len(rows))
+            np.save(temporary / "offsets.npy", _offsets(lengths))
         except OSError as error:
-            raise disk_error(error, folder) from error
-        facts = {"key": key, "total": int(offsets[-1]), "dtype": "int32"}
-        (temporary / "ragged.json").write_text(json.dumps(facts), encoding="utf-8")
-    return Ragged.open(folder)
+            raise disk_error(error, target) from error
+        (temporary / "ragged.json").write_text(json.dumps({"key": key}), encoding="utf-8")
+    return Ragged.open(target)
 
 
-def _as_npy(raw: Path, target: Path, total: int) -> None:
-    """Put a NumPy header before the raw int32 values, block by block."""
-    with open(raw, "rb") as source, open(target, "wb") as stream:
-        np.lib.format.write_array_header_1_0(
-            stream,
-            {"descr": np.lib.format.dtype_to_descr(np.dtype(np.int32)), "fortran_order": False, "shape": (total,)},
-        )
-        while block := source.read(1 << 22):
-            stream.write(block)
-    raw.unlink()
+def _offsets(lengths: Sequence[int]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
