@@ -18,7 +18,7 @@ from pathlib import Path
 from slonik.data.readers import read_texts
 from slonik.data.sampling import is_held_out, sample
 from slonik.models.embedded import materialise
-from slonik.text.tokenizers.fertility import Fit, measure_fit
+from slonik.text.tokenizers.fit import Fit, measure_fit
 from slonik.text.tokenizers.training import TrainConfig, train
 from slonik.text.tokenizing import load_tokenizer
 

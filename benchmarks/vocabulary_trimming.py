@@ -21,8 +21,7 @@ from tokenizers import Tokenizer
 from slonik.data.readers import read_pairs, read_texts
 from slonik.data.sampling import is_held_out, sample
 from slonik.models.embedded import materialise
-from slonik.text.tokenizers.comparison import compare_cuts
-from slonik.text.tokenizers.counts import count_pieces
+from slonik.text.tokenizers.fit import compare_cuts, count_tokens
 from slonik.text.tokenizers.rules import TrimRules
 from slonik.text.tokenizers.trim import trim_by_counts
 
@@ -84,7 +83,7 @@ def main() -> None:
     if options.counts and options.counts.exists():
         counts = np.load(options.counts)
     else:
-        counts = count_pieces(tokenizer, counted_texts(options.folder, options.lines))
+        counts = count_tokens(tokenizer, counted_texts(options.folder, options.lines))
         if options.counts:
             np.save(options.counts, counts)
     print(f"counted {counts.sum():,} tokens in {time.process_time() - started:.0f} s of processor time")

@@ -71,8 +71,8 @@ def test_equal_pieces_of_a_new_tokenizer_keep_their_meaning_whatever_its_kind() 
     assert changed.sources[new.token_to_id("[PAD]")] == (old.token_to_id("<pad>"),)
     same = 0
     for number, source in enumerate(changed.sources):
-        piece = new.id_to_token(number)
-        twin = old.token_to_id("▁" + piece) if not piece.startswith("##") else old.token_to_id(piece[2:])
+        token = new.id_to_token(number)
+        twin = old.token_to_id("▁" + token) if not token.startswith("##") else old.token_to_id(token[2:])
         if twin is not None and number > 4:
             assert source == (twin,)
             same += 1

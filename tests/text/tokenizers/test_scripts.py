@@ -1,4 +1,4 @@
-"""Scripts of characters, pieces and texts."""
+"""Scripts of characters, tokens and texts."""
 
 from __future__ import annotations
 

@@ -13,41 +13,41 @@ from tests import tiny
 @pytest.mark.parametrize("kind", tiny.TOKENIZER_KINDS)
 def test_bytes_and_word_starts_are_those_of_the_text(kind: str) -> None:
     tokenizer = tiny.tokenizer(kind)
-    pieces = token_facts(tokenizer)
-    assert pieces.size == tokenizer.get_vocab_size()
-    assert pieces.special[:5].all() and not pieces.special[5:].any()
-    assert (pieces.cls, pieces.pad, pieces.sep, pieces.mask) == (0, 1, 2, 4)
+    facts = token_facts(tokenizer)
+    assert facts.size == tokenizer.get_vocab_size()
+    assert facts.special[:5].all() and not facts.special[5:].any()
+    assert (facts.cls, facts.pad, facts.sep, facts.mask) == (0, 1, 2, 4)
     for text in tiny.TEXTS:
         ids = [number for number in tokenizer.encode(text, add_special_tokens=False).ids if number != 3]
         words = len(text.split())
-        assert pieces.starts_word[ids].sum() >= words - (kind == "bpe")  # its first word has no space before it
+        assert facts.starts_word[ids].sum() >= words - (kind == "bpe")  # its first word has no space before it
         if len(ids) == len(tokenizer.encode(text, add_special_tokens=False).ids):
             slack = 1 if kind == "unigram" else 2 * text.count(" ") if kind == "wordpiece" else 0
-            assert abs(int(pieces.bytes[ids].sum()) - len(text.encode())) <= slack + 1
+            assert abs(int(facts.bytes[ids].sum()) - len(text.encode())) <= slack + 1
 
 
 def test_sentinels_are_counted_from_number_zero_and_prefixes_are_found() -> None:
     trained = train(TrainConfig(kind="bpe", vocab_size=600, family="fred-t5", sentinels=12), tiny.TEXTS)
-    pieces = token_facts(trained.tokenizer)
+    facts = token_facts(trained.tokenizer)
     size = trained.tokenizer.get_vocab_size()
-    assert pieces.sentinels == tuple(size - 1 - number for number in range(12))
-    assert pieces.need_named("<SC6>") == trained.tokenizer.token_to_id("<SC6>")
+    assert facts.sentinels == tuple(size - 1 - number for number in range(12))
+    assert facts.need_named("<SC6>") == trained.tokenizer.token_to_id("<SC6>")
     with pytest.raises(SlonikError, match="no special token"):
-        pieces.need_named("<SC7>")
+        facts.need_named("<SC7>")
     with pytest.raises(SlonikError, match="no mask token"):
-        pieces.need("mask", "this")
+        facts.need("mask", "this")
 
 
 @pytest.mark.parametrize("mark", ["", "▁"])
 def test_sentinels_that_are_no_special_tokens_are_found_and_are_no_text(mark: str) -> None:
     tokenizer = tiny.tokenizer("unigram")
     tokenizer.add_tokens([f"{mark}<extra_id_{number}>" for number in (1, 0)])
-    pieces = token_facts(tokenizer)
+    facts = token_facts(tokenizer)
     size = tokenizer.get_vocab_size()
-    assert pieces.sentinels == (size - 1, size - 2)
-    assert pieces.special[-2:].all() and not pieces.bytes[-2:].any()
+    assert facts.sentinels == (size - 1, size - 2)
+    assert facts.special[-2:].all() and not facts.bytes[-2:].any()
 
 
 def test_rows_beyond_the_vocabulary_are_special() -> None:
-    pieces = token_facts(tiny.tokenizer("bpe"), rows=600)
-    assert pieces.size == 600 and pieces.special[tiny.tokenizer("bpe").get_vocab_size() :].all()
+    facts = token_facts(tiny.tokenizer("bpe"), rows=600)
+    assert facts.size == 600 and facts.special[tiny.tokenizer("bpe").get_vocab_size() :].all()

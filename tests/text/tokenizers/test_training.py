@@ -9,9 +9,9 @@ import pytest
 
 from slonik.core.errors import SlonikError
 from slonik.text.tokenizers.families import FAMILIES, FRED_T5_PREFIXES
-from slonik.text.tokenizers.fertility import measure_fit
+from slonik.text.tokenizers.fit import measure_fit
 from slonik.text.tokenizers.training import TrainConfig, Trained, default_min_frequency, train
-from slonik.text.tokenizers.word_counts import count_words
+from slonik.text.tokenizers.wordpiece import count_words
 from slonik.text.tokenizing import load_tokenizer, write_tokenizer
 from tests.tiny.texts import PAIRS, TEXTS
 
@@ -126,9 +126,9 @@ def test_huge_vocabularies_of_words_are_counted_in_bounded_memory() -> None:
 def test_bad_wishes_are_refused_in_one_sentence(kind: str) -> None:
     with pytest.raises(SlonikError, match="the corpus is empty"):
         train(TrainConfig(kind=kind), [])  # type: ignore[arg-type]
-    with pytest.raises(SlonikError, match="allow more pieces"):
+    with pytest.raises(SlonikError, match="allow more tokens"):
         _train(kind, 10, family="t5")
-    if kind != "bpe":  # whose pieces are bytes
+    if kind != "bpe":  # whose tokens are bytes
         with pytest.raises(SlonikError, match="allow more"):
             _train(kind, 120, family="t5")
     with pytest.raises(SlonikError, match=r"unknown model family 'brt'.*did you mean"):

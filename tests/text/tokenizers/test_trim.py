@@ -1,4 +1,4 @@
-"""Trimming: texts whose pieces all survive are cut exactly as before, whatever the kind of tokenizer."""
+"""Trimming: texts whose tokens all survive are cut exactly as before, whatever the kind of tokenizer."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from slonik.core.errors import SlonikError
-from slonik.text.tokenizers.counts import count_pieces
-from slonik.text.tokenizers.rebuild import new_order, rebuild, remap_config
-from slonik.text.tokenizers.rules import TrimRules, choose_pieces, piece_scripts
-from slonik.text.tokenizers.trim import TrimPlan, trim
+from slonik.text.tokenizers.fit import count_tokens
+from slonik.text.tokenizers.rules import TrimRules, choose_tokens, token_scripts
+from slonik.text.tokenizers.trim import TrimPlan, new_order, rebuild, remap_config, trim
 from slonik.text.tokenizers.vocabulary import read_vocabulary
 from tests.tiny.texts import PAIRS, TEXTS
 from tests.tiny.tokenizers import TOKENIZER_KINDS, tokenizer
@@ -57,7 +56,7 @@ def _random_texts(seed: int, count: int) -> list[str]:
 
 
 def _assert_same_cuts(old: Tokenizer, plan_ids: tuple[int, ...], new: Tokenizer, texts: list[str]) -> int:
-    """Every text whose old pieces all survive has the same pieces; returns how many such texts there were."""
+    """Every text whose old tokens all survive has the same tokens; returns how many such texts there were."""
     survivors = set(plan_ids)
     same = 0
     for text in texts:
@@ -77,12 +76,12 @@ def test_texts_whose_pieces_survive_are_cut_as_before(kind: str, seed: int) -> N
     old = TOYS[kind]
     vocabulary = read_vocabulary(old)
     rng = random.Random(seed)
-    chosen = {i for i in vocabulary.pieces if rng.random() < (0.5, 0.9, 0.97, 0.2)[seed]}
+    chosen = {i for i in vocabulary.tokens if rng.random() < (0.5, 0.9, 0.97, 0.2)[seed]}
     none = np.zeros(vocabulary.size, dtype=np.int64)
-    kept = choose_pieces(vocabulary, TrimRules(mode="counts"), none, extra=chosen)
+    kept = choose_tokens(vocabulary, TrimRules(mode="counts"), none, extra=chosen)
     order = new_order(vocabulary, kept)
     new = rebuild(vocabulary, order)
-    assert len(order) == len(kept) == new.get_vocab_size() < len(vocabulary.pieces)
+    assert len(order) == len(kept) == new.get_vocab_size() < len(vocabulary.tokens)
     assert _assert_same_cuts(old, order, new, _random_texts(seed, 600)) > (0 if seed == 3 else 100)
 
 
@@ -101,29 +100,29 @@ def test_the_default_keeps_all_cyrillic_and_the_latin_that_the_corpus_uses(kind:
     old = TOYS[kind]
     plan = trim(old, TrimRules(), TEXTS[:1] + ENGLISH[:3])
     vocabulary = read_vocabulary(old)
-    scripts = piece_scripts(vocabulary)
+    scripts = token_scripts(vocabulary)
     kept = set(plan.token_ids)
     assert {i for i, script in scripts.items() if script in ("cyrillic", "common", "special")} <= kept
-    counts = count_pieces(old, TEXTS[:1] + ENGLISH[:3])
+    counts = count_tokens(old, TEXTS[:1] + ENGLISH[:3])
     latin = {i for i, script in scripts.items() if script == "latin"}
     used = {i for i in latin if counts[i]}
     single = {i for i in latin if len(vocabulary.surface(i) or "") == 1}
     assert used | single <= kept
     assert (latin & kept) < latin
     if vocabulary.kind != "bpe":
-        assert latin & kept == used | single | (kept & {min(vocabulary.pieces, key=vocabulary.score)} & latin)
+        assert latin & kept == used | single | (kept & {min(vocabulary.tokens, key=vocabulary.score)} & latin)
 
 
 @pytest.mark.parametrize("kind", TOYS)
 def test_a_limit_drops_the_rarest_pieces_first(kind: str) -> None:
     old = TOYS[kind]
     vocabulary = read_vocabulary(old)
-    counts = count_pieces(old, TEXTS + ENGLISH)
+    counts = count_tokens(old, TEXTS + ENGLISH)
     free = set(trim(old, TrimRules(), TEXTS + ENGLISH).token_ids)
     tight = set(trim(old, TrimRules(max_pieces=len(free) - 60), TEXTS + ENGLISH).token_ids)
     assert tight < free and len(tight) == len(free) - 60
     dropped = free - tight
-    # A part of a BPE piece has to wait until that piece is dropped, and then has its uses too.
+    # A part of a BPE token has to wait until that token is dropped, and then has its uses too.
     parts = {part for left, right, result in vocabulary.merges() if result in free for part in (left, right)}
     droppable = {i for i in tight - parts if len(vocabulary.surface(i) or "") > 1 and not vocabulary.is_byte(i)}
     droppable -= set(vocabulary.specials)
@@ -132,7 +131,7 @@ def test_a_limit_drops_the_rarest_pieces_first(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", TOYS)
 def test_too_tight_a_limit_names_the_nearest_one(kind: str) -> None:
-    with pytest.raises(SlonikError, match=r"at most 50 pieces are allowed, but (\d+) must stay") as caught:
+    with pytest.raises(SlonikError, match=r"at most 50 tokens are allowed, but (\d+) must stay") as caught:
         trim(TOYS[kind], TrimRules(max_pieces=50), TEXTS)
     least = int(str(caught.value).rsplit(" ", 1)[1].replace(",", ""))
     assert trim(TOYS[kind], TrimRules(max_pieces=least), TEXTS).report.pieces_after == least
@@ -155,8 +154,8 @@ def test_prefixes_and_named_texts_stay() -> None:
 
 def _with_special_ids_in_the_middle() -> Tokenizer:
     """A WordPiece vocabulary as BERT has it: padding first, other specials further on, one added token outside."""
-    pieces = ["[PAD]", "unused", "а", "##б", "[UNK]", "[CLS]", "[SEP]", "слон", "ele", "##phant", "##a", "a"]
-    toy = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    tokens = ["[PAD]", "unused", "а", "##б", "[UNK]", "[CLS]", "[SEP]", "слон", "ele", "##phant", "##a", "a"]
+    toy = Tokenizer(models.WordPiece({token: i for i, token in enumerate(tokens)}, unk_token="[UNK]"))
     toy.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     toy.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", AddedToken("[NEW]", special=True)])
     toy.post_processor = processors.BertProcessing(("[SEP]", 6), ("[CLS]", 5))
@@ -168,8 +167,8 @@ def _with_special_ids_in_the_middle() -> Tokenizer:
 def test_special_tokens_move_together_with_everything_that_names_them() -> None:
     old = _with_special_ids_in_the_middle()
     plan = trim(old, TrimRules(), ["слон [NEW]"])
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "а", "##б", "слон", "##a", "a", "[NEW]"]
-    assert [plan.tokenizer.id_to_token(i) for i in range(10)] == pieces
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "а", "##б", "слон", "##a", "a", "[NEW]"]
+    assert [plan.tokenizer.id_to_token(i) for i in range(10)] == tokens
     assert plan.token_ids == (0, 4, 5, 6, 2, 3, 7, 10, 11, 12)
     assert plan.tokenizer.encode("слон [NEW]").tokens == ["[CLS]", "слон", "[NEW]", "[SEP]"]
     batch = plan.tokenizer.encode_batch(["слон", "слон слон"])
@@ -179,8 +178,8 @@ def test_special_tokens_move_together_with_everything_that_names_them() -> None:
 
 
 def test_the_padding_token_keeps_its_id() -> None:
-    pieces = ["слон", "[UNK]", "мышь", "<pad>", "cat", "##а"]
-    toy = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    tokens = ["слон", "[UNK]", "мышь", "<pad>", "cat", "##а"]
+    toy = Tokenizer(models.WordPiece({token: i for i, token in enumerate(tokens)}, unk_token="[UNK]"))
     toy.add_special_tokens(["<pad>"])
     plan = trim(toy, TrimRules(), ["слон"])
     assert plan.tokenizer.token_to_id("<pad>") == 3
@@ -196,7 +195,7 @@ def test_nested_post_processors_are_renumbered(kind: str) -> None:
     )
     content = json.loads(toy.to_str())
     ids = {"<s>": 0, "<pad>": 1, "<extra>": 2, "</s>": 3, "<unk>": 4, "<mask>": 5}
-    rest = {piece: i + 1 for piece, i in content["model"]["vocab"].items() if i > 4}
+    rest = {token: i + 1 for token, i in content["model"]["vocab"].items() if i > 4}
     content["model"]["vocab"] = ids | rest
     for token in content["added_tokens"]:
         token["id"] = ids[token["content"]]

@@ -1,4 +1,4 @@
-"""Trimming a real vocabulary of 250,002 pieces: the tokenizer of the embedded multilingual-e5-small."""
+"""Trimming a real vocabulary of 250,002 tokens: the tokenizer of the embedded multilingual-e5-small."""
 
 from __future__ import annotations
 

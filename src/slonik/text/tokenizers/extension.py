@@ -1,10 +1,10 @@
 """Another vocabulary for the same model: whole words added to a tokenizer, or a new tokenizer altogether.
 
 Both give a tokenizer and, for each of its ids, the ids of the old one that mean the same; embeddings are made from
-those (slonik.models.vocabulary_change). Added words are pieces of the model's own kind, not "added tokens" of the
-library: WordPiece finds the longest piece, Unigram gets a log-probability just above that of the word's old cut, BPE
+those (slonik.models.vocabulary_change). Added words are tokens of the model's own kind, not "added tokens" of the
+library: WordPiece finds the longest token, Unigram gets a log-probability just above that of the word's old cut, BPE
 gets the merges that build the word, last in rank. So other words are cut as before wherever the word is not in them;
-with BPE, whose merges pass through the beginnings of the word, wherever its first two old pieces are not in them.
+with BPE, whose merges pass through the beginnings of the word, wherever its first two old tokens are not in them.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from slonik.core.errors import SlonikError
-from slonik.text.tokenizers.counts import plain_copy
-from slonik.text.tokenizers.vocabulary import Vocabulary, read_vocabulary
+from slonik.text.tokenizers.fit import plain_copy
+from slonik.text.tokenizers.vocabulary import Vocabulary, read_vocabulary, renumber_processor
 
 _MARGIN = 1e-4
 
 
 @dataclass(frozen=True)
 class ChangedVocabulary:
-    """A tokenizer and where its pieces come from.
+    """A tokenizer and where its tokens come from.
 
     Attributes:
         tokenizer: the new one.
@@ -40,10 +40,10 @@ class ChangedVocabulary:
 
 
 def frequent_words(tokenizer: Tokenizer, texts: Iterable[str], count: int, *, min_frequency: int = 10) -> list[str]:
-    """The words whose addition saves the most tokens of `texts`: frequency x (pieces - 1), at most `count`.
+    """The words whose addition saves the most tokens of `texts`: frequency x (tokens - 1), at most `count`.
 
-    Only words of letters (and inner hyphens) that are now cut into two pieces or more, each as this tokenizer meets it
-    inside a text: in small letters where it forgets case, with the space in front where its pieces hold spaces
+    Only words of letters (and inner hyphens) that are now cut into two tokens or more, each as this tokenizer meets it
+    inside a text: in small letters where it forgets case, with the space in front where its tokens hold spaces
     (byte-level BPE). Words that it always parts (at the hyphen, in WordPiece) are left out.
     """
     counts: Counter[str] = Counter()
@@ -61,14 +61,14 @@ def frequent_words(tokenizer: Tokenizer, texts: Iterable[str], count: int, *, mi
     gains: list[tuple[int, str]] = []
     for word, times in forms.items():
         if times >= min_frequency:
-            pieces = len(_cut(plain, word))
-            if pieces > 1:
-                gains.append((times * (pieces - 1), word))
+            tokens = len(_cut(plain, word))
+            if tokens > 1:
+                gains.append((times * (tokens - 1), word))
     return [word for _, word in sorted(gains, key=lambda item: (-item[0], item[1]))[:count]]
 
 
 def add_words(tokenizer: Tokenizer, words: Sequence[str]) -> ChangedVocabulary:
-    """`tokenizer` with whole words as pieces; ids of old pieces stay where the file's order allows.
+    """`tokenizer` with whole words as tokens; ids of old tokens stay where the file's order allows.
 
     Args:
         words: as `frequent_words` gives them.
@@ -81,7 +81,7 @@ def add_words(tokenizer: Tokenizer, words: Sequence[str]) -> ChangedVocabulary:
     cuts = {word: tuple(_cut(plain, word)) for word in words}
     content = json.loads(tokenizer.to_str())
     model = content["model"]
-    inside = [number for number in vocabulary.pieces if number not in set(vocabulary.outside)]
+    inside = [number for number in vocabulary.tokens if number not in set(vocabulary.outside)]
     order: list[tuple[int, ...]] = [(number,) for number in sorted(inside)]
     add = {"wordpiece": _add_wordpiece, "unigram": _add_unigram, "bpe": _add_bpe}[vocabulary.kind]
     added = add(model, vocabulary, cuts, order)
@@ -89,8 +89,7 @@ def add_words(tokenizer: Tokenizer, words: Sequence[str]) -> ChangedVocabulary:
     order += [(old,) for old in sorted(vocabulary.outside)]
     for token in content["added_tokens"]:
         token["id"] = moved.get(token["id"], token["id"])
-    if moved and content.get("post_processor"):
-        _move_ids(content["post_processor"], moved)
+    renumber_processor(content.get("post_processor"), moved)
     try:
         made = Tokenizer.from_str(json.dumps(content, ensure_ascii=False))
     except Exception as error:  # the Rust library raises plain Exception
@@ -101,22 +100,22 @@ def add_words(tokenizer: Tokenizer, words: Sequence[str]) -> ChangedVocabulary:
 def replace_tokenizer(
     old: Tokenizer, new: Tokenizer, roles: Mapping[str, tuple[str | None, str | None]] | None = None
 ) -> ChangedVocabulary:
-    """A wholly new tokenizer: equal pieces keep their meaning, the others are cut by the old tokenizer.
+    """A wholly new tokenizer: equal tokens keep their meaning, the others are cut by the old tokenizer.
 
     Args:
         roles: role -> (old special token, new one), for special tokens with other names.
     """
     before, after = read_vocabulary(old), read_vocabulary(new)
     renamed = {to: was for was, to in (roles or {}).values() if was is not None and to is not None}
-    known = {_spelling(number, before): number for number in before.pieces}
+    known = {_spelling(number, before): number for number in before.tokens}
     specials, plain = set(after.specials), plain_copy(old)
     sources: list[tuple[int, ...]] = []
     for number in range(after.size):
-        piece = after.pieces.get(number)
-        if piece is None:
+        token = after.tokens.get(number)
+        if token is None:
             sources.append(())
         elif number in specials:
-            found = old.token_to_id(renamed.get(piece, piece))
+            found = old.token_to_id(renamed.get(token, token))
             sources.append(() if found is None else (found,))
         elif (same := known.get(_spelling(number, after))) is not None:
             sources.append((same,))
@@ -128,7 +127,7 @@ def replace_tokenizer(
 
 
 def _form_in_text(word: str, plain: Tokenizer) -> str | None:
-    """`word` after the normalizer; None where the tokenizer parts it before it looks for pieces."""
+    """`word` after the normalizer; None where the tokenizer parts it before it looks for tokens."""
     if plain.normalizer is not None:
         word = plain.normalizer.normalize_str(word).lstrip("▁")
     if plain.pre_tokenizer is not None and len(plain.pre_tokenizer.pre_tokenize_str(word)) > 1:
@@ -141,18 +140,18 @@ def _cut(plain: Tokenizer, word: str) -> list[int]:
 
 
 def _spelling(number: int, vocabulary: Vocabulary) -> tuple[bool, str]:
-    """(whether the piece begins a word, its text): the same for every kind of tokenizer; specials by their name."""
-    piece = vocabulary.pieces[number]
+    """(whether the token begins a word, its text): the same for every kind of tokenizer; specials by their name."""
+    token = vocabulary.tokens[number]
     if number in vocabulary.specials:
-        return False, f"special {piece}"
+        return False, f"special {token}"
     surface = vocabulary.surface(number)
     if surface is None:
-        return False, f"bytes {piece}"
+        return False, f"bytes {token}"
     if vocabulary.byte_level:
-        return piece.startswith("Ġ"), surface
+        return token.startswith("Ġ"), surface
     if vocabulary.prefix:
-        return not piece.startswith(vocabulary.prefix), surface
-    return piece.startswith("▁"), surface
+        return not token.startswith(vocabulary.prefix), surface
+    return token.startswith("▁"), surface
 
 
 def _add_wordpiece(
@@ -173,10 +172,10 @@ def _add_unigram(
     present = {entry[0] for entry in model["vocab"]}
     added = []
     for word, cut in cuts.items():
-        piece = "▁" + word
-        if piece not in present and cut and model.get("unk_id") not in cut:
+        token = "▁" + word
+        if token not in present and cut and model.get("unk_id") not in cut:
             score = sum(float(model["vocab"][number][1]) for number in cut)
-            model["vocab"].append([piece, score + _MARGIN])
+            model["vocab"].append([token, score + _MARGIN])
             order.append(cut)
             added.append(word)
     return added
@@ -189,9 +188,9 @@ def _add_bpe(
     for word, cut in cuts.items():
         if len(cut) < 2:
             continue
-        left, ids = vocabulary.pieces[cut[0]], [cut[0]]
+        left, ids = vocabulary.tokens[cut[0]], [cut[0]]
         for number in cut[1:]:
-            right = vocabulary.pieces[number]
+            right = vocabulary.tokens[number]
             ids.append(number)
             merged = left + right.removeprefix(vocabulary.prefix)
             if merged not in model["vocab"]:
@@ -205,16 +204,3 @@ def _add_bpe(
 
 def _lists(model: dict[str, Any]) -> bool:
     return not model["merges"] or isinstance(model["merges"][0], list)
-
-
-def _move_ids(processor: dict[str, Any], moved: dict[int, int]) -> None:
-    """Renumber the special tokens that a post-processor adds."""
-    for nested in processor.get("processors", []):
-        _move_ids(nested, moved)
-    if processor["type"] == "TemplateProcessing":
-        for token in processor["special_tokens"].values():
-            token["ids"] = [moved.get(number, number) for number in token["ids"]]
-    elif processor["type"] in ("BertProcessing", "RobertaProcessing"):
-        for end in ("sep", "cls"):
-            token, number = processor[end]
-            processor[end] = [token, moved.get(number, number)]

@@ -1,7 +1,7 @@
-"""Which pieces of a vocabulary stay: by script, by how often a corpus uses them, and by how many may stay.
+"""Which tokens of a vocabulary stay: by script, by how often a corpus uses them, and by how many may stay.
 
-Does: turn `TrimRules` and counts into a set of ids, closed so that every kept BPE piece can still be built.
-Does not: count (see `counts`) or build the new tokenizer (see `rebuild`).
+Does: turn `TrimRules` and counts into a set of ids, closed so that every kept BPE token can still be built.
+Does not: count (see `fit`) or build the new tokenizer (see `trim`).
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class TrimRules(BaseModel):
         mode: `scripts`: the first language's script whole, all else by counts; `counts`: everything by counts.
         scripts: language codes (ru, en) or script names (cyrillic). Single characters of these scripts stay, and so
             do single characters that belong to no script: digits, punctuation, symbols.
-        min_count: how often the corpus must use a piece of any other kind.
-        max_pieces: at most this many pieces in all: the pieces that the corpus uses least go first.
-        always_keep: texts whose pieces must stay, for example the prefixes that the model is used with.
+        min_count: how often the corpus must use a token of any other kind.
+        max_pieces: at most this many tokens in all: the tokens that the corpus uses least go first.
+        always_keep: texts whose tokens must stay, for example the prefixes that the model is used with.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,11 +42,11 @@ class TrimRules(BaseModel):
     always_keep: tuple[str, ...] = ()
 
 
-def piece_scripts(vocabulary: Vocabulary) -> dict[int, str]:
-    """The script of every piece; `special` for special tokens and single bytes, `part` for parts of characters."""
+def token_scripts(vocabulary: Vocabulary) -> dict[int, str]:
+    """The script of every token; `special` for special tokens and single bytes, `part` for parts of characters."""
     specials = set(vocabulary.specials)
     found: dict[int, str] = {}
-    for token_id in vocabulary.pieces:
+    for token_id in vocabulary.tokens:
         surface = vocabulary.surface(token_id)
         if token_id in specials or vocabulary.is_byte(token_id):
             found[token_id] = "special"
@@ -55,18 +55,18 @@ def piece_scripts(vocabulary: Vocabulary) -> dict[int, str]:
     return found
 
 
-def choose_pieces(
+def choose_tokens(
     vocabulary: Vocabulary, rules: TrimRules, counts: NDArray[np.int64], extra: Collection[int] = ()
 ) -> set[int]:
     """The ids that stay.
 
-    counts: (V,) how often the corpus uses each piece.
+    counts: (V,) how often the corpus uses each token.
     extra: ids that must stay (those of `rules.always_keep`).
     Raises SlonikError for an unknown language, and when `max_pieces` cannot be met; the sentence says how few can.
     """
     languages = scripts_of_languages(rules.scripts)
     whole = {languages[0], COMMON} if rules.mode == "scripts" else set()
-    scripts = piece_scripts(vocabulary)
+    scripts = token_scripts(vocabulary)
     fixed = set(vocabulary.specials) | set(extra) | _needed(vocabulary, scripts, languages)
     kept = fixed | {i for i, script in scripts.items() if script in whole or counts[i] >= rules.min_count}
     _close(vocabulary, fixed)
@@ -77,7 +77,7 @@ def choose_pieces(
 
 
 def _needed(vocabulary: Vocabulary, scripts: dict[int, str], languages: tuple[str, ...]) -> set[int]:
-    """Pieces without which a text of the wanted languages could turn unknown: bytes and single characters."""
+    """Tokens without which a text of the wanted languages could turn unknown: bytes and single characters."""
     wanted = {*languages, COMMON}
     needed = set()
     for token_id, script in scripts.items():
@@ -85,13 +85,13 @@ def _needed(vocabulary: Vocabulary, scripts: dict[int, str], languages: tuple[st
         if script == "special" or (script in wanted and surface is not None and len(surface) <= 1):
             needed.add(token_id)
     if vocabulary.kind == "unigram":
-        # The penalty of an unknown character is ten below the lowest score: that piece stays, so the penalty does.
-        needed.add(min(vocabulary.pieces.keys() - set(vocabulary.outside), key=vocabulary.score))
+        # The penalty of an unknown character is ten below the lowest score: that token stays, so the penalty does.
+        needed.add(min(vocabulary.tokens.keys() - set(vocabulary.outside), key=vocabulary.score))
     return needed
 
 
 def _close(vocabulary: Vocabulary, kept: set[int]) -> None:
-    """Add every part of every merge that makes a kept BPE piece, down to single letters."""
+    """Add every part of every merge that makes a kept BPE token, down to single letters."""
     made_of: dict[int, list[int]] = {}
     for left, right, result in vocabulary.merges():
         made_of.setdefault(result, []).extend((left, right))
@@ -105,14 +105,14 @@ def _close(vocabulary: Vocabulary, kept: set[int]) -> None:
 def _drop_rarest(
     vocabulary: Vocabulary, kept: set[int], fixed: set[int], counts: NDArray[np.int64], size: int
 ) -> set[int]:
-    """Drop droppable pieces, rarest first, until `size` are left; a part of a kept BPE piece waits for that piece.
+    """Drop droppable tokens, rarest first, until `size` are left; a part of a kept BPE token waits for that token.
 
-    Pieces used equally often (most often: never) go by letters that Russian lacks, then by their trained score.
+    Tokens used equally often (most often: never) go by letters that Russian lacks, then by their trained score.
     """
     if len(fixed) > size:
         raise SlonikError(
-            f"at most {size:,} pieces are allowed, but {len(fixed):,} must stay (special tokens, single characters "
-            f"and pieces named to be kept): allow at least {len(fixed):,}"
+            f"at most {size:,} tokens are allowed, but {len(fixed):,} must stay (special tokens, single characters "
+            f"and tokens named to be kept): allow at least {len(fixed):,}"
         )
     merges = [merge for merge in vocabulary.merges() if merge[2] in kept]
     made_of: dict[int, list[int]] = {}
@@ -134,7 +134,7 @@ def _drop_rarest(
         left_over.remove(dropped)
         parts = made_of.get(dropped, ())
         for part in parts[:2]:
-            uses[part] += uses[dropped]  # texts that used the dropped piece will use its parts
+            uses[part] += uses[dropped]  # texts that used the dropped token will use its parts
         for part in _released(parts, users):
             if part not in fixed:
                 heapq.heappush(queue, (key(part), part))
@@ -152,6 +152,6 @@ def _released(parts: Iterable[int], users: dict[int, int]) -> list[int]:
 
 
 def _russian_only(vocabulary: Vocabulary, token_id: int) -> bool:
-    """Whether all Cyrillic letters of the piece are Russian ones."""
+    """Whether all Cyrillic letters of the token are Russian ones."""
     surface = (vocabulary.surface(token_id) or "").lower()
     return all(letter in _RUSSIAN for letter in surface if script_of(letter) == "cyrillic")

@@ -1,7 +1,7 @@
-"""Which writing system a piece of a vocabulary belongs to, and which one a language is written in.
+"""Which writing system a token of a vocabulary belongs to, and which one a language is written in.
 
-Does: look at the letters of a piece; digits, punctuation, symbols and emoji are `common` to all.
-Does not: detect languages (Russian and Bulgarian pieces look the same).
+Does: look at the letters of a token; digits, punctuation, symbols and emoji are `common` to all.
+Does not: detect languages (Russian and Bulgarian tokens look the same).
 """
 
 from __future__ import annotations

@@ -94,20 +94,20 @@ def token_facts(tokenizer: Tokenizer, names: Mapping[str, str] | None = None, *,
         rows: rows of the model's embedding table, where it has more than there are tokens; the rest is special.
     """
     vocabulary = read_vocabulary(tokenizer)
-    size = max(max(vocabulary.pieces) + 1, rows or 0)
+    size = max(max(vocabulary.tokens) + 1, rows or 0)
     special = np.ones(size, dtype=np.bool_)
-    special[list(vocabulary.pieces)] = False
+    special[list(vocabulary.tokens)] = False
     special[list(vocabulary.specials)] = True
     # Words added to the vocabulary stand beside the special tokens in the file, and are text.
-    words = [token["id"] for token in vocabulary.json["added_tokens"] if not token["special"]]
+    words = [each["id"] for each in vocabulary.json["added_tokens"] if not each["special"]]
     special[words] = False
     sentinels = _sentinels(vocabulary)
     special[sentinels] = True
     begins, sizes = np.ones(size, dtype=np.bool_), np.zeros(size, dtype=np.int64)
-    for number, piece in vocabulary.pieces.items():
+    for number, token in vocabulary.tokens.items():
         if not special[number]:
-            begins[number], sizes[number] = _begins_and_bytes(piece, number, vocabulary)
-    named = {vocabulary.pieces[number]: number for number in vocabulary.specials}
+            begins[number], sizes[number] = _begins_and_bytes(token, number, vocabulary)
+    named = {vocabulary.tokens[number]: number for number in vocabulary.specials}
     return TokenFacts(
         special=special,
         starts_word=begins,
@@ -120,32 +120,32 @@ def token_facts(tokenizer: Tokenizer, names: Mapping[str, str] | None = None, *,
 
 
 def _sentinels(vocabulary: Vocabulary) -> list[int]:
-    """Ids of `<extra_id_0>`, `<extra_id_1>`, ...: added tokens, special or not, or pieces proper (mT5's)."""
+    """Ids of `<extra_id_0>`, `<extra_id_1>`, ...: added tokens, special or not, or tokens proper (mT5's)."""
     found: dict[int, int] = {}
-    for number, piece in vocabulary.pieces.items():
-        if "<extra_id_" in piece and (match := _SENTINEL.fullmatch(piece)):
+    for number, token in vocabulary.tokens.items():
+        if "<extra_id_" in token and (match := _SENTINEL.fullmatch(token)):
             order = int(match[1])
             if order not in found or number in vocabulary.specials:
                 found[order] = number
     return [found[order] for order in sorted(found)]
 
 
-def _begins_and_bytes(piece: str, number: int, vocabulary: Vocabulary) -> tuple[bool, int]:
-    """Whether a piece begins a word (or is none), and its UTF-8 bytes with the leading space."""
+def _begins_and_bytes(token: str, number: int, vocabulary: Vocabulary) -> tuple[bool, int]:
+    """Whether a token begins a word (or is none), and its UTF-8 bytes with the leading space."""
     if number in vocabulary.outside:
-        return True, len(piece.encode()) + 1
+        return True, len(token.encode()) + 1
     if vocabulary.byte_level:
         letters = byte_alphabet()
-        content = bytes(letters[letter] for letter in piece if letter in letters)
+        content = bytes(letters[letter] for letter in token if letter in letters)
         text = content.decode("utf-8", "ignore")
         return content.startswith(b" ") or bool(text and not _has_letter(text)), len(content)
     if vocabulary.is_byte(number):
         return False, 1
     if vocabulary.prefix:
-        inside = piece.startswith(vocabulary.prefix)
-        text = piece.removeprefix(vocabulary.prefix)
+        inside = token.startswith(vocabulary.prefix)
+        text = token.removeprefix(vocabulary.prefix)
         return not inside, len(text.encode()) + (not inside and _has_letter(text))
-    text = piece.replace("▁", " ")
+    text = token.replace("▁", " ")
     return text.startswith(" ") or not _has_letter(text), len(text.encode())
 
 

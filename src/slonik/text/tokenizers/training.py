@@ -1,9 +1,9 @@
 """Train a tokenizer from texts: WordPiece by its real score, byte-level BPE, Unigram.
 
 Does: build the whole pipeline (normalizer, word splitter, special tokens of a model family) and its vocabulary.
-WordPiece is trained by `merging`, to be exact and equal in every run; byte-level BPE and Unigram by the trainers of
+WordPiece is trained by `wordpiece`, to be exact and equal in every run; byte-level BPE and Unigram by the trainers of
 the `tokenizers` library (its Unigram trainer adds up in no fixed order: probabilities differ in the last digits).
-Does not: clean texts, or write a checkpoint's files (see `files`).
+Does not: clean texts, or write a checkpoint's files (`tokenizing` does).
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ from slonik.core.config import Config
 from slonik.core.errors import SlonikError
 from slonik.core.progress import progress_bar
 from slonik.text.tokenizers.families import DEFAULT_FAMILY, Family, family
-from slonik.text.tokenizers.merging import CONTINUATION, MergeTable
 from slonik.text.tokenizers.scripts import script_of_character
 from slonik.text.tokenizers.vocabulary import byte_alphabet
-from slonik.text.tokenizers.word_counts import count_words
+from slonik.text.tokenizers.wordpiece import CONTINUATION, MergeTable, count_words
 
 Kind = Literal["wordpiece", "bpe", "unigram"]
 Log = Callable[[str], None]
@@ -36,7 +35,7 @@ class TrainConfig(Config):
 
     Attributes:
         kind: wordpiece, bpe (byte-level) or unigram.
-        vocab_size: pieces in all, special tokens included.
+        vocab_size: tokens in all, special tokens included.
         min_frequency: how often a pair must occur to be merged (wordpiece, bpe); None: 2 for bpe, and for wordpiece
             a number that grows with the corpus, see `default_min_frequency`, and is lowered little by little when no
             pair is that frequent any more and the vocabulary is not full. A given number is kept to.
@@ -80,7 +79,7 @@ class Trained:
 
 
 def default_min_frequency(words: int, vocab_size: int) -> int:
-    """The minimum pair frequency to begin with: words of the corpus per piece of the vocabulary, at least 2.
+    """The minimum pair frequency to begin with: words of the corpus per token of the vocabulary, at least 2.
 
     The score takes rare pairs first and the most useful ones last, so a vocabulary is only good when all frequent
     enough pairs found room in it (docs/tokenizers.md has the figures).
@@ -110,7 +109,7 @@ def train(
     _finish(trained.tokenizer, specials)
     size = trained.tokenizer.get_vocab_size()
     if size < config.vocab_size:
-        log(f"the corpus gives {size:,} pieces, fewer than the {config.vocab_size:,} asked for")
+        log(f"the corpus gives {size:,} tokens, fewer than the {config.vocab_size:,} asked for")
     return trained
 
 
@@ -154,35 +153,35 @@ def _train_wordpiece(
         raise SlonikError("the corpus is empty: there are no words to train on")
     log(f"{count:,} words, {len(words):,} different")
     letters = _alphabet(words, config.alphabet)
-    pieces = dict.fromkeys([*specials.first, *_letter_pieces(letters)])
+    tokens = dict.fromkeys([*specials.first, *_letter_tokens(letters)])
     room = config.vocab_size - len(specials.last)
-    if len(pieces) > room:
+    if len(tokens) > room:
         raise SlonikError(
             f"the vocabulary size is {config.vocab_size:,}, but special tokens and single characters alone are "
-            f"{len(pieces) + len(specials.last):,}: allow more pieces, or fewer characters"
+            f"{len(tokens) + len(specials.last):,}: allow more tokens, or fewer characters"
         )
     kept = {word: times for word, times in words.items() if letters.issuperset(word)}
-    frequency = _fill(config, kept, pieces, room, log)
+    frequency = _fill(config, kept, tokens, room, log)
     if config.min_frequency is None:
         log(f"pairs that occur {frequency:,} times were merged in the end")
-    vocabulary = {piece: number for number, piece in enumerate([*pieces, *specials.last])}
+    vocabulary = {token: number for number, token in enumerate([*tokens, *specials.last])}
     unknown = specials.roles["unk_token"]
     pipeline.model = models.WordPiece(vocabulary, unk_token=unknown, continuing_subword_prefix=CONTINUATION)
     return Trained(pipeline, specials, count, frequency)
 
 
-def _fill(config: TrainConfig, words: dict[str, int], pieces: dict[str, None], room: int, log: Log) -> int:
-    """Merge pairs until `pieces` has `room` entries or no pair is left; returns the minimum frequency at the end."""
+def _fill(config: TrainConfig, words: dict[str, int], tokens: dict[str, None], room: int, log: Log) -> int:
+    """Merge pairs until `tokens` has `room` entries or no pair is left; returns the minimum frequency at the end."""
     frequency = config.min_frequency or default_min_frequency(sum(words.values()), config.vocab_size)
     log(f"a pair must occur {frequency:,} times to be merged")
-    with progress_bar("merging pairs", room, completed=len(pieces)) as bar:
+    with progress_bar("merging pairs", room, completed=len(tokens)) as bar:
         table = MergeTable(words, frequency)
-        while len(pieces) < room:
+        while len(tokens) < room:
             merge = next(table.merges(), None)
             if merge is not None:
-                before = len(pieces)
-                pieces[merge[2]] = None
-                bar.advance(len(pieces) - before)
+                before = len(tokens)
+                tokens[merge[2]] = None
+                bar.advance(len(tokens) - before)
             elif config.min_frequency is None and frequency > 2:
                 frequency = max(2, min(frequency - 1, int(frequency * _LOWERING)))
                 table.lower(frequency)
@@ -201,8 +200,8 @@ def _alphabet(words: Counter[str], size: int) -> set[str]:
     return {letter for letter, _ in ordered[:size]}
 
 
-def _letter_pieces(letters: set[str]) -> list[str]:
-    """Pieces of one character; letters and digits also as the inside of a word, even where the corpus has none."""
+def _letter_tokens(letters: set[str]) -> list[str]:
+    """Tokens of one character; letters and digits also as the inside of a word, even where the corpus has none."""
     inside = [letter for letter in letters if letter.isalnum() or script_of_character(letter) != "common"]
     return sorted(letters) + sorted(CONTINUATION + letter for letter in inside)
 
@@ -210,16 +209,16 @@ def _letter_pieces(letters: set[str]) -> list[str]:
 def _train_with_library(
     config: TrainConfig, pipeline: Tokenizer, specials: Family, texts: Iterable[str], total: int | None
 ) -> Trained:
-    tokens = [*specials.first, *specials.last]
-    if config.vocab_size < len(tokens) + (256 if config.kind == "bpe" else 1):
+    special = [*specials.first, *specials.last]
+    if config.vocab_size < len(special) + (256 if config.kind == "bpe" else 1):
         raise SlonikError(
             f"the vocabulary size is {config.vocab_size:,}, but "
             + (
-                f"special tokens and bytes alone are {len(tokens) + 256:,}"
+                f"special tokens and bytes alone are {len(special) + 256:,}"
                 if config.kind == "bpe"
-                else f"there are {len(tokens):,} special tokens"
+                else f"there are {len(special):,} special tokens"
             )
-            + ": allow more pieces"
+            + ": allow more tokens"
         )
     trainer: trainers.BpeTrainer | trainers.UnigramTrainer
     frequency = None
@@ -254,7 +253,7 @@ def _train_with_library(
             raise
         except Exception as error:  # the Rust library raises plain Exception
             raise SlonikError(
-                f"{config.vocab_size:,} pieces are too few for this corpus ({error}): allow more, or leave out texts "
+                f"{config.vocab_size:,} tokens are too few for this corpus ({error}): allow more, or leave out texts "
                 "with rare characters"
             ) from None
     if not seen:

@@ -4,22 +4,60 @@ Source: Schuster and Nakajima 2012, "Japanese and Korean voice search": the merg
 corpus most. The trainers of the usual libraries merge by frequency and so make BPE with `##` marks. On its own the
 score prefers pairs that occur only together however rare they are, so a pair must occur `min_frequency` times.
 
-Does: exact greedy merging; only the pairs that touch the merged symbols are scored again.
-Does not: read texts (see `word_counts`) or write tokenizers (see `training`).
+Does: count words in bounded memory; exact greedy merging, where only the pairs that touch the merged symbols are scored
+again.
+Does not: build or write tokenizers (see `training`).
 """
 
 from __future__ import annotations
 
 import itertools
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
-#: What a piece inside a word begins with.
+from slonik.core.progress import progress_bar
+
+#: What a token inside a word begins with.
 CONTINUATION = "##"
+#: Different words held in memory; beyond it, words seen once or twice so far are forgotten.
+MAX_WORDS = 3_000_000
 _SHIFT = 32
+
+
+def count_words(
+    pipeline: Tokenizer, texts: Iterable[str], *, total: int | None = None, max_words: int = MAX_WORDS
+) -> Counter[str]:
+    """Word -> how often it occurs, words being what the tokenizer's own normalizer and pre-tokenizer make.
+
+    pipeline: its normalizer and pre-tokenizer are used, its model is not.
+    total: number of texts, where it is known, for the progress bar.
+    max_words: when more different words are held, the rarest are dropped, so counts of rare words in a huge corpus
+        are lower bounds.
+    """
+    counts: Counter[str] = Counter()
+    normalizer, splitter = pipeline.normalizer, pipeline.pre_tokenizer
+    with progress_bar("counting words", total) as bar:
+        for text in texts:
+            clean = normalizer.normalize_str(text) if normalizer is not None else text
+            counts.update([word for word, _ in splitter.pre_tokenize_str(clean)])
+            if len(counts) > max_words:
+                _forget_rare(counts, max_words)
+            bar.advance(1)
+    return counts
+
+
+def _forget_rare(counts: Counter[str], max_words: int) -> None:
+    """Drop words by rising count until at most half of `max_words` are left (only the rarest are touched)."""
+    limit = 1
+    while len(counts) > max_words // 2:
+        for word in [word for word, count in counts.items() if count <= limit]:
+            del counts[word]
+        limit += 1
 
 
 class MergeTable:

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 import pytest
 
-from slonik.text.tokenizers.merging import MergeTable
+from slonik.text.tokenizers.wordpiece import MergeTable
 from tests.tiny.texts import PAIRS, TEXTS
 
 
