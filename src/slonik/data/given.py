@@ -1,0 +1,116 @@
+"""Corpora as they are handed over in Python: paths, or texts and pairs in memory.
+
+What is in memory is written down where a run keeps its steps, so that it is read, hashed and resumed as a file is.
+Does: tell paths from texts, write JSON lines and tables of pairs. Does not: read corpora (see `readers`, `pairs`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from slonik.core.errors import SlonikError
+from slonik.core.files import write_text
+from slonik.core.identity import HUB
+from slonik.core.run import work_folder
+from slonik.data.readers import FORMATS
+
+Texts = str | Path | Iterable[str | Path]
+"""A file or folder; several of them; or texts: strings of a sequence that name no file."""
+Pairs = str | Path | Iterable[str | Path | tuple[str, str]]
+"""A file or folder of (English, Russian) pairs, several of them, or pairs."""
+
+_FOLDER = "given"
+_FILE_ENDINGS = (*FORMATS, ".gz", ".po", ".mo")
+
+
+class Given:
+    """What a call of the library was given for a run that makes `out`.
+
+    Args:
+        out: as the run's.
+    """
+
+    def __init__(self, out: str | Path) -> None:
+        self._folder = work_folder(out) / _FOLDER
+        self._contents: dict[Path, Callable[[], str]] = {}
+        self.said: dict[str, str] = {}
+        """Path of a file that is written here -> what it stands for, in words."""
+
+    def texts(self, name: str, corpus: Texts) -> tuple[str, ...]:
+        """Names of the files of a corpus: those that were given, or the one that the texts will lie in.
+
+        Args:
+            name: of that file.
+
+        Raises:
+            SlonikError: files and texts in one corpus, or a string alone that names no file.
+        """
+        items = [corpus] if isinstance(corpus, str | Path) else list(corpus)
+        found = _files(items, alone=isinstance(corpus, str | Path))
+        if found is not None:
+            return found
+        lines = [json.dumps({"text": str(text)}, ensure_ascii=False) for text in items]
+        return self._kept(f"{name}.jsonl", lines, f"{len(lines):,} texts given in Python")
+
+    def pairs(self, name: str, pairs: Pairs) -> tuple[str, ...]:
+        """As `texts`, for (English, Russian) pairs.
+
+        Raises:
+            SlonikError: files and pairs in one corpus, or something that is neither.
+        """
+        items: list[Any] = [pairs] if isinstance(pairs, str | Path) else list(pairs)
+        if all(isinstance(item, str | Path) for item in items):
+            return tuple(str(item) for item in items)
+        if any(isinstance(item, str | Path) or len(item) != 2 for item in items):
+            raise SlonikError("pairs are files, or (English, Russian) tuples: not both, and nothing else")
+        lines = ["\t".join(" ".join(str(side).split()) for side in item) for item in items]
+        return self._kept(f"{name}.tsv", lines, f"{len(lines):,} pairs given in Python")
+
+    def _kept(self, name: str, lines: list[str], words: str) -> tuple[str, ...]:
+        path = self._folder / name
+        self._contents[path] = lambda: "".join(f"{line}\n" for line in lines)
+        self.said[str(path)] = words
+        return (str(path),)
+
+    def write(self, folder: Path) -> None:
+        """Write what is in memory.
+
+        Args:
+            folder: that of the run's steps, `Run.folder`.
+        """
+        for path, content in self._contents.items():
+            target = folder / _FOLDER / path.name
+            text = content()
+            if not target.is_file() or target.read_text(encoding="utf-8") != text:
+                write_text(target, text)
+
+    def told(self, value: Any) -> Any:
+        """JSON values in which the files that are written here are told in words: for passports."""
+        if isinstance(value, dict):
+            return {name: self.told(one) for name, one in value.items()}
+        if isinstance(value, list):
+            return [self.told(one) for one in value]
+        return self.said.get(value, value) if isinstance(value, str) else value
+
+
+def _files(items: list[str | Path], *, alone: bool) -> tuple[str, ...] | None:
+    """The items as names of files; None where they are texts."""
+    named = [alone or _names_a_file(item) for item in items]
+    if any(named) and not all(named):
+        text = str(items[named.index(False)])
+        raise SlonikError(
+            f"a corpus is files or texts, not both: {text[:60]!r} is no file, and {items[named.index(True)]} is one"
+        )
+    return tuple(str(item) for item in items) if all(named) else None
+
+
+def _names_a_file(item: str | Path) -> bool:
+    if isinstance(item, Path) or item.startswith(HUB):
+        return True
+    if len(item) > 1000 or "\n" in item:
+        return False
+    ending = item.lower().endswith(_FILE_ENDINGS) and not any(sign.isspace() for sign in item)
+    return ending or ("\0" not in item and Path(item).exists())
