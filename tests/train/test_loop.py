@@ -135,7 +135,7 @@ def test_loss_falls_and_the_best_weights_are_put_back(tmp_path: Path) -> None:
     losses = [loss for _, loss in _losses(tmp_path)]
     assert np.mean(losses[-8:]) < np.mean(losses[:8])
     assert summary.best is not None and summary.best_weights is not None
-    assert summary.best.value == max(figures["cosine"] for _, figures in _evaluations(tmp_path))
+    assert summary.best.value == max(metrics["cosine"] for _, metrics in _evaluations(tmp_path))
     best = load_file(summary.best_weights)
     assert _same(best, dict(model.state_dict()))
     assert not model.training
@@ -145,7 +145,7 @@ def test_loss_falls_and_the_best_weights_are_put_back(tmp_path: Path) -> None:
 def test_lower_is_better_when_asked(tmp_path: Path) -> None:
     summary = toy.train(tmp_path, higher_is_better=False)
     assert summary.best is not None
-    assert summary.best.value == min(figures["cosine"] for _, figures in _evaluations(tmp_path))
+    assert summary.best.value == min(metrics["cosine"] for _, metrics in _evaluations(tmp_path))
 
 
 def test_patience_ends_a_run_after_so_many_evaluations_without_a_better_one(tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_when_every_checkpoint_is_damaged_nothing_is_started_over(tmp_path: Path
 
 def test_old_checkpoints_go_and_the_best_weights_stay(tmp_path: Path) -> None:
     best = []
-    toy.train(tmp_path, keep=3, save_every_minutes=0.0, on_best=lambda _model, step, _figures: best.append(step))
+    toy.train(tmp_path, keep=3, save_every_minutes=0.0, on_best=lambda _model, step, _metrics: best.append(step))
     assert [folder.name for folder in _checkpoints(tmp_path)] == [f"step_{step:08d}" for step in (10, 11, 12)]
     assert f"best_{best[-1]:08d}" in [folder.name for folder in _checkpoints(tmp_path, "best_")]
 

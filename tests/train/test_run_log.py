@@ -87,7 +87,7 @@ def test_peaks_are_the_data_sheets_where_the_device_is_known(monkeypatch: pytest
     assert peak_flops(torch.device("cuda"), "fp32") == 19.5e12
     assert peak_flops(torch.device("cpu"), "fp32") > 1e8  # measured
     state = torch.get_rng_state()
-    DeviceRates(torch.device("cpu")).figures()
+    DeviceRates(torch.device("cpu")).metrics()
     assert torch.equal(torch.get_rng_state(), state)
 
 

@@ -58,8 +58,8 @@ def run(
         objective: gives the loss; if it is a module, its parameters are trained and saved along.
         loader: gives batches by (epoch, index).
         folder: for `checkpoints/` and `metrics.jsonl`; one run each. Several processes share it; the first writes.
-        evaluate: held-out figures, called without gradient in eval mode at the start, every
-            `config.evaluate_every_steps` and at the end, in every process; the first one's figures count.
+        evaluate: held-out metrics, called without gradient in eval mode at the start, every
+            `config.evaluate_every_steps` and at the end, in every process; the first one's metrics count.
             `config.best_metric` must be among them.
         on_best: called in the first process after each new best evaluation; again for the same step when a resumed
             run repeats it.
@@ -131,7 +131,7 @@ class _Run:
         self.log = RunLog(self.processes, folder, config, self.state.step, flops_per_token)
         self.started = time.perf_counter() - self.state.seconds
         self.saved = time.perf_counter()
-        self.looked = self.state.seconds
+        self.evaluated = self.state.seconds
 
     def train(self) -> RunSummary:
         """Step until the end, then put the best weights back."""
@@ -151,7 +151,7 @@ class _Run:
             while not ended:
                 self._report(self._step(feed), bar)
                 ended = self._finished()  # kept until saving: the clock may not end a run without its evaluation
-                if ended or self._look_is_due():
+                if ended or self._evaluation_is_due():
                     self._evaluate()
                     ended = ended or self._finished()  # patience
                 interrupted = self._agreed(interruption.requested) and not ended
@@ -216,7 +216,7 @@ class _Run:
         return self.wrapped.training(work)
 
     def _settle(self) -> None:
-        """Read the figures of the steps since the last call (an accelerator is not waited for at every step)."""
+        """Read the metrics of the steps since the last call (an accelerator is not waited for at every step)."""
         for record in self.unsettled:
             # A gradient that overflowed fp16 is not a fault of the run; a loss that is no number is one.
             norm = 0.0 if record.skipped else float(record.norm)
@@ -241,36 +241,36 @@ class _Run:
             self.log.step(record, {"epoch": self.state.epoch, "seconds": round(self._seconds(), 2)})
 
     def _evaluate(self) -> None:
-        """Held-out figures; keep the weights where they are the best so far."""
+        """Held-out metrics; keep the weights where they are the best so far."""
         if self.evaluate is None:
             return
         self._settle()
-        figures, samples = self._held_out(self.evaluate)
+        metrics, samples = self._held_out(self.evaluate)
         metric, step, best = self.config.best_metric, self.state.step, self.state.best
-        if metric not in figures:
-            raise SlonikError(f"best_metric is {metric!r}, the evaluation gives {', '.join(sorted(figures))}")
-        line: dict[str, Any] = {"step": step, "evaluation": figures, "seconds": round(self._seconds(), 2)}
+        if metric not in metrics:
+            raise SlonikError(f"best_metric is {metric!r}, the evaluation gives {', '.join(sorted(metrics))}")
+        line: dict[str, Any] = {"step": step, "evaluation": metrics, "seconds": round(self._seconds(), 2)}
         self.log.write({**line, "samples": samples} if samples else line)
         sign = 1 if self.config.higher_is_better else -1
         self.state.stale += 1
-        if best is None or sign * figures[metric] > sign * best.value:
+        if best is None or sign * metrics[metric] > sign * best.value:
             self.state.stale = 0
             name = f"best_{step:08d}"
             weights = whole_state(self.model.state_dict(), keep=self.processes.main)
             if self.processes.main:
-                self.checkpoints.save_best(step, {"model": weights}, {"step": step, **figures})
-            self.state.best = Best(step, figures[metric], figures, name)
+                self.checkpoints.save_best(step, {"model": weights}, {"step": step, **metrics})
+            self.state.best = Best(step, metrics[metric], metrics, name)
             if self.on_best is not None and self.processes.main:
-                self.on_best(self.model, step, figures)
-        self.looked = self._seconds()  # its end: looking may take longer than the time between two looks
+                self.on_best(self.model, step, metrics)
+        self.evaluated = self._seconds()  # its end: one may take longer than the time between two
         self.processes.wait()
 
     def _held_out(self, evaluate: Evaluate) -> tuple[dict[str, float], list[str]]:
         self._train_mode(False)
 
         def work() -> tuple[dict[str, float], list[str]]:
-            figures = {name: float(value) for name, value in evaluate(self.model).items()}
-            return figures, list(self.sample(self.model)) if self.sample is not None else []
+            metrics = {name: float(value) for name, value in evaluate(self.model).items()}
+            return metrics, list(self.sample(self.model)) if self.sample is not None else []
 
         with torch.no_grad():
             found = self.wrapped.watching(work)
@@ -322,11 +322,11 @@ class _Run:
         for module in self.modules.values():
             module.train(on and self.config.dropout)
 
-    def _look_is_due(self) -> bool:
+    def _evaluation_is_due(self) -> bool:
         minutes = self.config.evaluate_every_minutes
         if minutes is None:
             return self.state.step % self.config.evaluate_every_steps == 0
-        return self._seconds() - self.looked >= minutes * 60
+        return self._seconds() - self.evaluated >= minutes * 60
 
     def _seconds(self) -> float:
         return time.perf_counter() - self.started

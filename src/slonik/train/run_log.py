@@ -87,15 +87,15 @@ class RunLog:
         }
         if self._flops:
             rates["flops_utilisation"] = round(self._flops * self._tokens / seconds / self._peak, 4)
-        self.write({**record.figures(), **rates, **self._device.figures(), **further})
+        self.write({**record.metrics(), **rates, **self._device.metrics(), **further})
         self._texts = self._tokens = 0
         self._seconds = 0.0
 
-    def write(self, figures: Mapping[str, Any]) -> None:
+    def write(self, line: Mapping[str, Any]) -> None:
         """Write one line; it has a `step`."""
         if self._metrics is not None:
-            self._metrics.write(figures)
-            self._trackers.write(figures)
+            self._metrics.write(line)
+            self._trackers.write(line)
 
     def sync(self) -> None:
         """Flush to disk what a checkpoint counts on."""
@@ -122,17 +122,17 @@ class MetricsLog:
     def __init__(self, path: Path, step: int) -> None:
         self._path = path
         kept = [line for line in read_metrics(path) if line["step"] <= step] if step else []
-        files.write_text(path, "".join(_line(line) for line in kept))
+        files.write_text(path, "".join(_text(line) for line in kept))
         self._stream = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed by close)
 
-    def write(self, figures: Mapping[str, Any]) -> None:
+    def write(self, line: Mapping[str, Any]) -> None:
         """Append one object; it reaches the operating system at once.
 
         Raises:
             SlonikError: full disk.
         """
         try:
-            self._stream.write(_line(figures))
+            self._stream.write(_text(line))
             self._stream.flush()
         except OSError as error:
             raise disk_error(error, self._path) from error
@@ -159,8 +159,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def _line(figures: Mapping[str, Any]) -> str:
-    return json.dumps(figures, ensure_ascii=False) + "\n"
+def _text(line: Mapping[str, Any]) -> str:
+    return json.dumps(line, ensure_ascii=False) + "\n"
 
 
 class Trackers:
@@ -195,11 +195,11 @@ class Trackers:
             tracker.start()
             self._trackers.append(tracker)
 
-    def write(self, figures: Mapping[str, Any]) -> None:
+    def write(self, line: Mapping[str, Any]) -> None:
         """Send one line of the metrics log: numbers as curves, samples as text; needs `step`."""
-        values = {name: value for name, value in _flat(figures).items() if name != "step"}
+        values = {name: value for name, value in _flat(line).items() if name != "step"}
         for tracker in self._trackers:
-            tracker.log(values, step=figures["step"])
+            tracker.log(values, step=line["step"])
 
     def close(self) -> None:
         """Flush and end."""
@@ -207,10 +207,10 @@ class Trackers:
             tracker.finish()
 
 
-def _flat(figures: Mapping[str, Any]) -> dict[str, float | str]:
+def _flat(values: Mapping[str, Any]) -> dict[str, float | str]:
     """{"evaluation": {"loss": 1}} as {"evaluation/loss": 1}; lists of texts are joined."""
     found: dict[str, float | str] = {}
-    for name, value in figures.items():
+    for name, value in values.items():
         if isinstance(value, Mapping):
             found |= {f"{name}/{inner}": number for inner, number in _flat(value).items()}
         elif isinstance(value, list):
@@ -221,7 +221,7 @@ def _flat(figures: Mapping[str, Any]) -> dict[str, float | str]:
 
 
 class DeviceRates:
-    """Figures of one process's device since the last call.
+    """Readings of one process's device since the last call.
 
     Args:
         device: of the process.
@@ -231,10 +231,10 @@ class DeviceRates:
         self._device = device
         self._clock = (time.perf_counter(), time.process_time())
 
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """`memory_gib`: the highest so far (of the process on a CPU, of the allocator on a GPU).
         `device_utilisation`: share of the time since the last call that the processor's threads worked; on a GPU the
-        driver's figure, where its library (nvidia-ml-py) is installed."""
+        driver's reading, where its library (nvidia-ml-py) is installed."""
         found = {"memory_gib": round(self._memory() / _GIB, 3)}
         utilisation = self._utilisation()
         if utilisation is not None:

@@ -20,13 +20,13 @@ class Best:
     """The best evaluation so far.
 
     Attributes:
-        step: when. value: the figure that chose it. figures: all of that evaluation.
+        step: when. value: the metric that chose it. metrics: all of that evaluation.
         folder: name of the folder with the weights, beside the checkpoints.
     """
 
     step: int
     value: float
-    figures: dict[str, float]
+    metrics: dict[str, float]
     folder: str
 
 
@@ -48,13 +48,17 @@ class RunState:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
-        return asdict(self)
+        values = asdict(self)
+        if self.best is not None:
+            values["best"]["figures"] = values["best"].pop("metrics")  # the key that saved runs have
+        return values
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> RunState:
         """The state that `to_json` gave."""
         best = values["best"]
-        return cls(**{**values, "best": Best(**best) if best else None})
+        found = Best(best["step"], best["value"], best["figures"], best["folder"]) if best else None
+        return cls(**{**values, "best": found})
 
 
 @dataclass(frozen=True)
@@ -187,7 +191,7 @@ class StepRecord:
         """Mean loss per item."""
         return float(self._totals["loss"]) / float(self.weight)
 
-    def figures(self) -> dict[str, Any]:
+    def metrics(self) -> dict[str, Any]:
         """Values for the metrics log."""
         means = {name: float(total) / float(self.weight) for name, total in self._totals.items()}
         rate = {"learning_rate": self.learning_rate, "gradient_norm": float(self.norm)}

@@ -56,7 +56,7 @@ class TrainConfig(Config):
     evaluate_every_minutes: float | None = Field(None, gt=0)
     """Of active time, instead of by steps; for runs that minutes alone drive, whose steps nobody knows beforehand."""
     best_metric: str = "agreement"
-    """The figure of the evaluation function that chooses the checkpoint."""
+    """The metric of the evaluation function that chooses the checkpoint."""
     higher_is_better: bool = True
     patience: int | None = Field(None, ge=1)
     """Stop after so many evaluations in a row without a better one; None = never early."""
