@@ -23,10 +23,16 @@ from slonik.core.passport import Passport
 from slonik.models.checkpoint_files import read_config_json, read_tensors
 from slonik.models.encoder import TorchEncoder, config_facts, position_limit, state_hash
 from slonik.models.kinds import Kind, Stack, kind_of
-from slonik.models.loading import load_transformer, quiet_transformers, read_passport, register_own
+from slonik.models.loading import (
+    checkpoint_tokenizer,
+    load_transformer,
+    quiet_transformers,
+    read_passport,
+    register_own,
+)
 from slonik.models.task_config import TaskConfig
 from slonik.text.sentence_config import SentenceConfig
-from slonik.text.tokenizing import load_tokenizer, special_names, write_tokenizer
+from slonik.text.tokenizing import special_names, write_tokenizer
 
 Objective = Literal["mlm", "clm", "denoising"]
 NATURAL: dict[Stack, Objective] = {"encoder": "mlm", "decoder": "clm", "encoder-decoder": "denoising"}
@@ -134,7 +140,7 @@ def load_language_model(
         load_transformer(folder, trust_remote_code=trust_remote_code)  # says where the body lacks something
         raise SlonikError(f"the weights of {model} have no language-model head of its own ({missing[0]} is missing)")
     return LanguageModel(
-        made.eval(), load_tokenizer(folder), special_names(folder), SentenceConfig.read(folder),
+        made.eval(), checkpoint_tokenizer(folder), special_names(folder), SentenceConfig.read(folder),
         read_passport(folder, str(model)), str(model), has_head=not head,
     )  # fmt: skip
 

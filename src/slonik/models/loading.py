@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModel, PreTrainedModel
+from tokenizers import Tokenizer
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from slonik.core.errors import SlonikError, lookup
@@ -25,7 +26,7 @@ from slonik.models.encoder import TorchEncoder
 from slonik.models.kinds import is_checkpoint, resolve
 from slonik.models.names import UNIVERSAL_SENTENCE_ENCODER
 from slonik.text.sentence_config import SentenceConfig
-from slonik.text.tokenizing import load_tokenizer, special_names, write_tokenizer
+from slonik.text.tokenizing import load_tokenizer, special_id, special_names, write_tokenizer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 AUTOCAST = "autocast"
@@ -60,7 +61,7 @@ def load(
     transformer.to(place)  # type: ignore[arg-type]
     return TorchEncoder(
         transformer,
-        load_tokenizer(folder),
+        checkpoint_tokenizer(folder),
         SentenceConfig.read(folder),
         read_passport(folder, str(model)),
         name=str(model),
@@ -102,7 +103,7 @@ def save(
         write_tokenizer(
             encoder.tokenizer,
             unfinished,
-            names=special_names(encoder.source) or _guess_special_names(encoder),
+            names=special_names(encoder.source) or _guess_special_names(encoder.tokenizer),
             max_length=encoder.max_length,
             types=int(getattr(encoder.model.config, "type_vocab_size", 0) or 0) > 1,
         )
@@ -192,14 +193,24 @@ def _loading_sentence(folder: Path, error: Exception) -> str:
     return f"cannot load the model in {folder}: {text[:300]}"
 
 
-def _guess_special_names(encoder: TorchEncoder) -> dict[str, str]:
-    tokenizer = encoder.tokenizer
-    styles = (
-        ("[CLS]", "[SEP]", "[PAD]", "[UNK]", "[MASK]"),
-        ("<s>", "</s>", "<pad>", "<unk>", "<mask>"),
-    )
-    roles = ("cls_token", "sep_token", "pad_token", "unk_token", "mask_token")
-    for style in styles:
-        if tokenizer.token_to_id(style[2]) is not None:
-            return dict(zip(roles, style, strict=True))
-    return {}
+def _guess_special_names(tokenizer: Tokenizer) -> dict[str, str]:
+    found = {role: special_id(tokenizer, role) for role in ("cls", "sep", "pad", "unk", "mask")}
+    return {f"{role}_token": str(tokenizer.id_to_token(number)) for role, number in found.items() if number is not None}
+
+
+def checkpoint_tokenizer(folder: Path) -> Tokenizer:
+    """The raw tokenizer of a checkpoint folder; of older files (vocab.txt, SentencePiece) transformers makes one.
+
+    Raises:
+        SlonikError: there is no tokenizer, or it is damaged.
+    """
+    return load_tokenizer(folder, convert=_convert_tokenizer)
+
+
+def _convert_tokenizer(folder: Path) -> Tokenizer:
+    try:
+        wrapper = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return Tokenizer.from_str(wrapper.backend_tokenizer.to_str())
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise SlonikError(f"{folder} has no tokenizer.json, and none can be made of its files: {reason}") from None

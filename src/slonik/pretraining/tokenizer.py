@@ -23,14 +23,15 @@ from slonik.data.readers import corpus_files, read_texts
 from slonik.data.sampling import Sample, is_held_out, sample, set_aside
 from slonik.models.fresh import TokenIds
 from slonik.models.kinds import resolve
+from slonik.models.loading import checkpoint_tokenizer
 from slonik.pretraining.config import PretrainConfig
 from slonik.pretraining.corpus import CorpusSettings
 from slonik.pretraining.denoising import sentinels_needed
-from slonik.text.tokenizers.counts import Fit, fit_records, measure_fit
 from slonik.text.tokenizers.families import DEFAULT_SENTINELS
+from slonik.text.tokenizers.fit import Fit, fit_records, measure_fit
 from slonik.text.tokenizers.token_facts import TokenFacts, token_facts
 from slonik.text.tokenizers.training import Log, TrainConfig, Trained, train
-from slonik.text.tokenizing import load_tokenizer, special_names, write_tokenizer
+from slonik.text.tokenizing import special_names, write_tokenizer
 
 #: Texts of each kind that tokenizers are measured on, at most.
 MEASURED_TEXTS = 5_000
@@ -105,7 +106,7 @@ def train_tokenizer(
 def _open(name: str) -> Tokenizer:
     """A tokenizer by the path of its file, or as part of a model."""
     path = Path(name)
-    return load_tokenizer(path if path.is_file() else resolve(name))
+    return checkpoint_tokenizer(path if path.is_file() else resolve(name))
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class Vocabulary:
         Raises:
             SlonikError: no tokenizer there.
         """
-        tokenizer, names = load_tokenizer(folder), special_names(folder)
+        tokenizer, names = checkpoint_tokenizer(folder), special_names(folder)
         return cls(tokenizer, names, token_facts(tokenizer, names))
 
     @property

@@ -8,7 +8,7 @@ rows become arrays is `batching`'s.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,10 +57,12 @@ def template_of(tokenizer: Tokenizer) -> Template:
     return Template(tuple(encoding.ids[: inside[0]]), tuple(encoding.ids[inside[-1] + 1 :]))
 
 
-def load_tokenizer(place: Path) -> Tokenizer:
+def load_tokenizer(place: Path, *, convert: Callable[[Path], Tokenizer] | None = None) -> Tokenizer:
     """The raw tokenizer of a folder or of a tokenizer.json, its own padding and truncation switched off.
 
-    In a folder without tokenizer.json the older files (vocab.txt, SentencePiece) are converted by transformers.
+    Args:
+        convert: makes one of a folder's older files (vocab.txt, SentencePiece) where it has no tokenizer.json;
+            `slonik.models.loading.checkpoint_tokenizer` does it with transformers.
 
     Raises:
         SlonikError: there is no tokenizer, or it is damaged.
@@ -71,31 +73,18 @@ def load_tokenizer(place: Path) -> Tokenizer:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the Rust library raises plain Exception
             raise SlonikError(f"{path} is damaged ({error}): fetch, save or export the checkpoint again") from None
-    elif place.is_dir():
-        tokenizer = _convert_tokenizer(place)
-    else:
+    elif not place.is_dir():
         raise SlonikError(f"there is no tokenizer {place}: give a folder that holds a tokenizer.json")
+    elif convert is None or not any((place / name).is_file() for name in _OLDER_FILES):
+        others = "" if convert is None else f" (nor {', '.join(_OLDER_FILES)})"
+        raise SlonikError(
+            f"{place} has no tokenizer.json{others}: copy it from the checkpoint, or fetch the checkpoint again"
+        )
+    else:
+        tokenizer = convert(place)
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
-
-
-def _convert_tokenizer(folder: Path) -> Tokenizer:
-    if not any((folder / name).is_file() for name in _OLDER_FILES):
-        # transformers would make an empty tokenizer of nothing
-        raise SlonikError(
-            f"{folder} has no tokenizer.json (nor {', '.join(_OLDER_FILES)}): copy it from the checkpoint, or fetch "
-            "the checkpoint again"
-        )
-    try:
-        from transformers import AutoTokenizer
-
-        wrapper = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        raw = wrapper.backend_tokenizer
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise SlonikError(f"{folder} has no tokenizer.json, and none can be made of its files: {reason}") from None
-    return Tokenizer.from_str(raw.to_str())
 
 
 def content_ids(tokenizer: Tokenizer, texts: Sequence[str], *, threads: int | None = None) -> list[list[int]]:

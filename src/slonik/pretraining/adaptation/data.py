@@ -16,13 +16,14 @@ from slonik.data.sampling import is_held_out
 from slonik.data.sequence_formats import Specials, TokenSequences
 from slonik.data.token_corpus import TokenCorpus
 from slonik.models.language_model import LanguageModel
+from slonik.models.loading import checkpoint_tokenizer
 from slonik.models.vocabulary_change import change_vocabulary
 from slonik.pretraining.adaptation.config import AdaptConfig
 from slonik.pretraining.adaptation.objective import denoising_of
 from slonik.pretraining.corpus import CorpusSettings, corpus_key, prepare_corpus
 from slonik.text.tokenizers.extension import ChangedVocabulary, add_words, frequent_words, replace_tokenizer
 from slonik.text.tokenizers.token_facts import TokenFacts, token_facts
-from slonik.text.tokenizing import load_tokenizer, special_names, template_of
+from slonik.text.tokenizing import special_names, template_of
 
 _ROLES = ("pad", "bos", "eos", "cls", "sep", "mask")
 
@@ -118,7 +119,7 @@ def changed_vocabulary(config: AdaptConfig, language: LanguageModel) -> Language
     elif wanted.tokenizer is not None:
         folder = Path(wanted.tokenizer)
         names = special_names(folder)
-        new = load_tokenizer(folder)
+        new = checkpoint_tokenizer(folder)
         token_facts(new, names).need("mask", "masked-language modelling")
         roles = {f"{role}_token": (language.names.get(f"{role}_token"), names.get(f"{role}_token")) for role in _ROLES}
         changed = replace_tokenizer(language.tokenizer, new, roles)
