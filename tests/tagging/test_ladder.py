@@ -192,7 +192,7 @@ def test_where_f1_is_zero_the_trained_tagger_is_kept(tmp_path: Path) -> None:
     tagger = new_tagger(system, LABELS, documents(), overlap=8, seed=0)
     material = Material(documents()[:6], documents()[6:7], [], None, tmp_path)  # a text without names: F1 is always 0
     found = train_tagger(tagger, system, material, tmp_path / "run", seed=0, identity={})
-    assert found.best is not None and found.best.step > 0 and found.best.figures["f1"] == 0
+    assert found.best is not None and found.best.step > 0 and found.best.metrics["f1"] == 0
 
 
 def test_one_tagger_of_a_recipe_is_a_folder(tmp_path: Path) -> None:

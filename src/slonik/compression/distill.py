@@ -247,7 +247,7 @@ def run_distill(config: DistillRecipe, announce: Announce = lambda line: None) -
             teacher, student, token_ids, sample, config.corpus, config.distill, scratch,
             seed=config.seed, further_teachers=others,
         )  # fmt: skip
-        summary = {"steps": found.step, "texts_seen": found.texts, "held_out": found.best.figures if found.best else {}}
+        summary = {"steps": found.step, "texts_seen": found.texts, "held_out": found.best.metrics if found.best else {}}
         step = Step(
             command="distill", config=config.model_dump(mode="json"), seed=config.seed, summary=summary,
             inputs={"teacher": teacher.weights_hash(), "corpus": drawn.summary["hash"]}, seconds=found.seconds,

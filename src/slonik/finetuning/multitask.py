@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from slonik import models
 from slonik.core.hashing import derive_seed, sha256_json
-from slonik.core.identity import checkpoint_identity
 from slonik.core.passport import Step
 from slonik.core.run import Steps
 from slonik.finetuning.config import FinetuneRecipe
@@ -166,8 +165,7 @@ def train_shared(
         assert summary.best is not None
         step = Step(command="finetune", config={"multitask": names}, seed=recipe.seed, seconds=summary.seconds)
         models.save(encoder, folder / ENCODER, learner.passport.with_step(step))
-        return {**summary.best.figures, "steps": summary.step}
+        return {**summary.best.metrics, "steps": summary.step}
 
     result = steps.step("multitask", inputs, f"all tasks together: {names}", work)
-    folder = result.folder / ENCODER
-    return EncoderLearner(models.load(folder), checkpoint_identity(folder))
+    return EncoderLearner(models.load(result.folder / ENCODER))

@@ -199,7 +199,7 @@ def _run(
         shutil.copy(summary.metrics, folder / "metrics.jsonl")
         assert summary.best is not None
         facts = {"steps": summary.step, "best_step": summary.best.step, "train_seconds": summary.seconds}
-        return {**summary.best.figures, **facts, "fit": len(split.fit), "stopping": len(split.stop)}
+        return {**summary.best.metrics, **facts, "fit": len(split.fit), "stopping": len(split.stop)}
 
     result = steps.step(name, inputs, title, work)
     return TrainedRun(seed, number, result, tuning, config)

@@ -108,7 +108,7 @@ def train_one(job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
     best = found.best
     summary = {
         "fit": len(fit), "stop": len(stop), "unlabelled": len(unlabelled), "steps": found.step,
-        "tokens": found.tokens, "seconds": found.seconds, "f1_stop": best.figures["f1"] if best else None,
+        "tokens": found.tokens, "seconds": found.seconds, "f1_stop": best.metrics["f1"] if best else None,
         "best_step": best.step if best else None,
     }  # fmt: skip
     inputs = {"documents": job.data_key, "start": start}
@@ -165,7 +165,7 @@ def run_tagging(config: TaggerRecipe, announce: Announce = lambda line: None) ->
         teacher=Path(system.lesson.teacher) if system.lesson else None,
         cache=work_folder(out) / "teacher",
     )
-    result = steps.run("train", job.inputs, f"training {system.name}", _work(job, steps.scratch("train", job.inputs)))
+    result = steps.step("train", job.inputs, f"training {system.name}", _work(job, steps.scratch("train", job.inputs)))
     shutil.copytree(result.folder / MODEL_FOLDER, out, dirs_exist_ok=True)
     return Trained(result.summary, _choosing_figures(job, out) if system.kind != "crf" else ())
 

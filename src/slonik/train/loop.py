@@ -184,7 +184,8 @@ class _Run:
             record.add_loss(loss.total.detach(), loss.parts, loss.weight)
         if world > 1:
             self._merge(record)
-        self.scaler.unscale_(self.optimizers)  # type: ignore[arg-type] (several as one)
+        # torch's scaler asks an optimizer for its groups and its step; ours is several as one, left out together.
+        self.scaler.unscale_(self.optimizers)  # type: ignore[arg-type]
         if not one_batch:  # the processes' gradients are averaged already: their sum is `world` times that
             self.optimizers.scale_gradients(world / record.weight)
         record.norm = self.optimizers.clip(config.clip_norm)
@@ -194,7 +195,7 @@ class _Run:
         state.epoch, state.index = feed.position
         if self.device.type == "cpu":
             self._settle()  # before the update: a loss that is no number must not reach the weights
-        self.scaler.step(self.optimizers)  # type: ignore[arg-type] (leaves a step out that overflowed)
+        self.scaler.step(self.optimizers)  # type: ignore[arg-type]
         self.scaler.update()
         if record.skipped:
             self.optimizers.forget()

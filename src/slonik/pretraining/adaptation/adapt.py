@@ -222,7 +222,7 @@ class _Adapting:
         finally:
             for parameter, required in trained:
                 parameter.requires_grad_(required)
-        best = summary.best.figures if summary.best else {}
+        best = summary.best.metrics if summary.best else {}
         return {"steps": summary.step, "tokens": summary.tokens, "seconds": round(summary.seconds, 1), "best": best}
 
     def _held_out(self, texts: Sequence[str]) -> HeldOutBits:
