@@ -1,1 +1,2 @@
-"""What every other package stands on: records, passports, hashes, errors, progress, protocols. No torch."""
+"""What every other room stands on: errors, configurations, files, identities, the run frame, stored arrays, progress,
+records and passports, protocols. No torch."""

@@ -79,7 +79,7 @@ class StepResult:
 
 
 def silent(line: str) -> None:
-    """Announces nothing."""
+    """The announcer of a library function that nobody asked to speak: it drops the line."""
 
 
 def say(line: str) -> None:
