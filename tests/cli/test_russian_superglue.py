@@ -69,19 +69,19 @@ def test_tasks_and_split_are_options_and_missing_data_is_said(tmp_path: Path) ->
     common = ("--data-dir", folder, "--json", target, "--no-baselines", "--no-published")
     output = _run("evaluate", "russian-superglue", "majority", *common)
     assert "danetqa (russian_superglue/DaNetQA/" in output
-    assert "has 3 rows, the official val of TERRa has 307: figures on it do not compare" in output
+    assert "has 3 rows, the official val of TERRa has 307: results on it do not compare" in output
     assert "score" not in {r.task for r in read_records(target)}
     _run("evaluate", "russian-superglue", "majority", *common, "--tasks", "TERRa,rcb", "--split", "train_dev")
     assert {(r.task, r.detail["split"]) for r in read_records(target)} == {("terra", "train_dev"), ("rcb", "train_dev")}
 
 
-def test_saved_predictions_are_scored_again_to_the_same_figures(data: Path, tmp_path: Path) -> None:
+def test_saved_predictions_are_scored_again_to_the_same_values(data: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "a.json", tmp_path / "b.json"
     common = ("--data-dir", data, "--no-published", "--no-baselines")
     _run("evaluate", "russian-superglue", "tfidf", *common, "--json", first, "--predictions", tmp_path / "p")
     _run("evaluate", "russian-superglue", tmp_path / "p" / "tfidf", *common, "--json", second)
-    figures = [{(r.task, r.metric): (r.value, r.low, r.high) for r in read_records(path)} for path in (first, second)]
-    assert figures[0] == figures[1] and len(figures[0]) == 16
+    values = [{(r.task, r.metric): (r.value, r.low, r.high) for r in read_records(path)} for path in (first, second)]
+    assert values[0] == values[1] and len(values[0]) == 16
 
 
 def test_models_have_paired_differences_with_every_baseline(data: Path, tmp_path: Path) -> None:

@@ -106,6 +106,9 @@ def test_an_encoder_without_token_vectors_encodes_each_word_alone() -> None:
         def describe(self) -> dict[str, object]:
             return {}
 
+        def identity(self) -> str:
+            return self.name
+
     found = WordVectors(Lengths(), "").get([["a", "bb", "a"], []], whole=False)
     assert [matrix.ravel().tolist() for matrix in found] == [[1.0, 2.0, 1.0], []]
 

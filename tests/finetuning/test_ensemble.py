@@ -10,10 +10,10 @@ import pytest
 
 from slonik.core.errors import SlonikError
 from slonik.evaluation.russian_superglue import TASKS, Prediction, find_file, read_examples, read_predictions
-from slonik.evaluation.russian_superglue.contenders import find_contender
-from slonik.evaluation.russian_superglue.tasks import label_names
 from slonik.evaluation.russian_superglue.predictions import predicted, write_predictions
-from slonik.finetuning.ensembles.runs import combine_runs, ensemble_records, read_runs, write_ensemble
+from slonik.evaluation.russian_superglue.systems import find_system
+from slonik.evaluation.russian_superglue.tasks import label_names
+from slonik.finetuning.ensembles.runs import combine_runs, ensemble, ensemble_records, read_runs
 from tests.evaluation.russian_superglue import samples
 from tests.evaluation.russian_superglue.samples import write_rows
 
@@ -64,21 +64,22 @@ def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def test_five_runs_gain_and_their_answers_are_predictions_again(data: Path, runs: list[Path], tmp_path: Path) -> None:
-    found = combine_runs(read_runs(runs, data), data, method="greedy")
-    one = found["terra"]
+    found = ensemble(runs, tmp_path / "out", data_dir=data, method="greedy")
+    one = found.tasks["terra"]
     single, mean = one.scored["single"].main, one.scored["mean"].main
     assert mean.value is not None and single.value is not None and mean.value > single.value + 0.05
     assert np.allclose(np.diag(one.disagreement), 0) and 0.2 < one.disagreement[0][1] < 0.6
-    write_ensemble(tmp_path / "out", found, "ensemble: greedy")
+    assert found.records and found.checkpoint == tmp_path / "out"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
     saved = read_predictions(tmp_path / "out" / "terra.test.jsonl")
     assert saved.header.detail["members"] == [str(run) for run in runs]
     assert sum(saved.header.detail["combination"]["weights"]) == pytest.approx(1)
-    contender = find_contender(str(tmp_path / "out"), lambda folder, part: [])
-    assert contender.answers("terra", "val") and contender.answers("lidirus", "test")
+    system = find_system(str(tmp_path / "out"), lambda folder, part: [])
+    assert system.answers("terra", "val") and system.answers("lidirus", "test")
     content = json.loads((tmp_path / "out" / "ensemble.json").read_text(encoding="utf-8"))
     assert set(content) == {"terra", "lidirus"}
     with pytest.raises(SlonikError, match="is there already"):
-        write_ensemble(tmp_path / "out", found, "again")
+        ensemble(runs, tmp_path / "out", data_dir=data)
 
 
 def test_records_have_one_line_per_run_method_and_metric_and_differences_to_the_best_run(

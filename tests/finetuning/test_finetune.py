@@ -10,13 +10,13 @@ import pytest
 
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
-from slonik.evaluation.russian_superglue.contenders import find_contender
 from slonik.evaluation.russian_superglue.parts import find_part
 from slonik.evaluation.russian_superglue.predictions import read_predictions
+from slonik.evaluation.russian_superglue.systems import find_system
 from slonik.finetuning import training
 from slonik.finetuning.config import FinetuneRecipe
 from slonik.finetuning.finetune import Finetuned, run_finetune
-from slonik.finetuning.predict import answer_part, open_predictor
+from slonik.finetuning.predictors import answer_part, open_predictor
 from slonik.models.task_model import load_task_model
 from tests import tiny
 from tests.finetuning import finetune_data
@@ -132,7 +132,7 @@ def test_a_cross_fitted_model_is_scored_by_its_own_seed_not_by_the_mean(folder: 
     seed = Passport.read(out).lineage[-1].seed
     part = find_part("rwsd", folder / "data")
     assert part is not None and (out / "predictions" / "mean").is_dir()
-    given = find_contender(str(out), lambda *_: pytest.fail("its predictions lie beside it")).answer(part)
+    given = find_system(str(out), lambda *_: pytest.fail("its predictions lie beside it")).answer(part)
     saved = read_predictions(out / "predictions" / f"seed{seed}" / "rwsd.val_crowd.jsonl").rows
     assert [row.probabilities for row in given] == [row.probabilities for row in saved]
 

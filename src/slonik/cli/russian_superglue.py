@@ -21,9 +21,9 @@ from slonik.cli.common import (
 
 if TYPE_CHECKING:
     from slonik.core.records import Record
-    from slonik.evaluation.russian_superglue.contenders import Contender
-    from slonik.evaluation.russian_superglue.evaluation import Evaluation
     from slonik.evaluation.russian_superglue.parts import Part
+    from slonik.evaluation.russian_superglue.run import Evaluation
+    from slonik.evaluation.russian_superglue.systems import System
 
 
 def russian_superglue(
@@ -49,30 +49,30 @@ def russian_superglue(
     Example: slonik evaluate russian-superglue majority tfidf runs/terra --data-dir data --json found.json
     """
     from slonik.core.paths import data_dir as data_folder
-    from slonik.evaluation.russian_superglue.contenders import find_contender
+    from slonik.evaluation.russian_superglue.systems import find_system
 
     folder = data_folder(data_dir)
-    contenders = [find_contender(model, _model_answer, seed=seed) for model in dict.fromkeys(models)]
+    systems = [find_system(model, _model_answer, seed=seed) for model in dict.fromkeys(models)]
     if submission is not None:
-        _submit(contenders, folder, submission)
+        _submit(systems, folder, submission)
         if split is None and not _has_labels(folder):
             return
-    parts, missing = _parts(contenders, folder, tasks, split)
-    found = [_run(contender, parts, seed) for contender in contenders]
+    parts, missing = _parts(systems, folder, tasks, split)
+    found = [_run(system, parts, seed) for system in systems]
     beside = _baselines(found, parts, seed) if baselines else []
     records, differences = _records(found, beside)
     _show(parts, missing, records, differences, published)
     if predictions is not None:
         _write_predictions(predictions, found, parts, seed)
     if passport:
-        for contender, evaluation in zip(contenders, found, strict=True):
-            _stamp(contender.folder, evaluation.records)
+        for system, evaluation in zip(systems, found, strict=True):
+            _stamp(system.folder, evaluation.records)
     save_records(json_file, [*records, *differences])
 
 
 def _model_answer(folder: Path, part: Part) -> list[object]:
     """Answers of a task model; the libraries that it needs are imported when it is run."""
-    from slonik.finetuning.predict import answer_part
+    from slonik.finetuning.predictors import answer_part
 
     return list(answer_part(folder, part))
 
@@ -85,26 +85,27 @@ def _has_labels(folder: Path) -> bool:
 
 
 def _parts(
-    contenders: Sequence[Contender], folder: Path, tasks: str | None, split: str | None
+    systems: Sequence[System], folder: Path, tasks: str | None, split: str | None
 ) -> tuple[dict[str, Part], dict[str, str]]:
-    from slonik.evaluation.russian_superglue.contenders import choose_parts
+    from slonik.evaluation.russian_superglue.systems import choose_parts
 
-    return choose_parts(contenders, folder, tasks=split_names(tasks), split=split)
+    return choose_parts(systems, folder, tasks=split_names(tasks), split=split)
 
 
-def _run(contender: Contender, parts: Mapping[str, Part], seed: int) -> Evaluation:
-    from slonik.evaluation.russian_superglue.evaluation import evaluate
+def _run(system: System, parts: Mapping[str, Part], seed: int) -> Evaluation:
+    from slonik.evaluation.russian_superglue.run import evaluate
 
-    own = {task: part for task, part in parts.items() if contender.answers(task)}
-    announce_task(contender.name, ", ".join(own))
-    return evaluate(contender.name, contender.answer, own, seed=seed, weights=contender.weights)
+    own = {task: part for task, part in parts.items() if system.answers(task)}
+    announce_task(system.name, ", ".join(own))
+    return evaluate(system.name, system.answer, own, seed=seed, weights=system.weights)
 
 
 def _baselines(found: Sequence[Evaluation], parts: Mapping[str, Part], seed: int) -> list[Evaluation]:
     """Baselines on the items that any model answered; those that are named as models are taken from there."""
     from slonik.core.errors import MissingExtra
     from slonik.evaluation.russian_superglue import baselines
-    from slonik.evaluation.russian_superglue.evaluation import baseline, evaluate
+    from slonik.evaluation.russian_superglue.run import evaluate
+    from slonik.evaluation.russian_superglue.systems import baseline
 
     answered = {task: part for task, part in parts.items() if any(task in one.tasks for one in found)}
     named = {one.model: one for one in found}
@@ -120,7 +121,7 @@ def _baselines(found: Sequence[Evaluation], parts: Mapping[str, Part], seed: int
 
 
 def _records(found: Sequence[Evaluation], beside: Sequence[Evaluation]) -> tuple[list[Record], list[Record]]:
-    from slonik.evaluation.russian_superglue.evaluation import differences
+    from slonik.evaluation.russian_superglue.run import differences
 
     others = [evaluation for evaluation in beside if evaluation not in found]
     names = {evaluation.model for evaluation in beside}
@@ -129,19 +130,19 @@ def _records(found: Sequence[Evaluation], beside: Sequence[Evaluation]) -> tuple
     return records, differences(models, beside)
 
 
-def _submit(contenders: Sequence[Contender], folder: Path, path: Path) -> None:
+def _submit(systems: Sequence[System], folder: Path, path: Path) -> None:
     from slonik.core.errors import SlonikError
-    from slonik.evaluation.russian_superglue.contenders import official_tests
     from slonik.evaluation.russian_superglue.submission import check_complete, read_submission, write_submission
+    from slonik.evaluation.russian_superglue.systems import official_tests
 
-    if len(contenders) != 1:
-        raise SlonikError(f"--submission packs the answers of one model, {len(contenders)} are named: name one")
+    if len(systems) != 1:
+        raise SlonikError(f"--submission packs the answers of one model, {len(systems)} are named: name one")
     parts = official_tests(folder)
     check_complete(parts, "test files")
-    contender = contenders[0]
-    check_complete({task: part for task, part in parts.items() if contender.answers(task, "test")}, "predictions")
+    system = systems[0]
+    check_complete({task: part for task, part in parts.items() if system.answers(task, "test")}, "predictions")
     tests = {task: part.examples for task, part in parts.items()}
-    write_submission(path, {task: contender.answer(part) for task, part in parts.items()}, tests)
+    write_submission(path, {task: system.answer(part) for task, part in parts.items()}, tests)
     read_submission(path, tests)
     typer.echo(f"submission: {path} ({', '.join(f'{parts[t].task.name} {len(parts[t].examples)}' for t in parts)})")
 
@@ -163,13 +164,12 @@ def _show(
     parts: Mapping[str, Part], missing: Mapping[str, str], records: Sequence[Record], differences: Sequence[Record],
     published: bool,
 ) -> None:  # fmt: skip
-    from slonik.evaluation.russian_superglue import describe
-    from slonik.evaluation.russian_superglue.published import published_records
+    from slonik.evaluation.russian_superglue.parts import parts_table, size_warnings
+    from slonik.evaluation.russian_superglue.records import published_records
     from slonik.reporting.scores import category_tables, difference_tables, rank_tables, score_tables
-    from slonik.reporting.table import Table
 
-    print_tables([Table.of("What is measured on", describe.COLUMNS, describe.lines(list(parts.values())))])
-    warn(describe.notes(list(parts.values())))
+    print_tables([parts_table(list(parts.values()))])
+    warn(size_warnings(list(parts.values())))
     if missing:
         names = "; ".join(f"{task} ({files})" for task, files in missing.items())
         typer.echo(f"not scored, as their labelled files are not there: {names}. There is no nine-task score without.")

@@ -1,4 +1,4 @@
-"""Metrics against hand-computed cases, scikit-learn, and figures that are known from the published baselines."""
+"""Metrics against hand-computed cases, scikit-learn, and values that are known from the published baselines."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from slonik.core.errors import SlonikError
 from slonik.evaluation.russian_superglue import TASKS, Example, Prediction, score
-from slonik.evaluation.russian_superglue.figures import scored
-from slonik.evaluation.russian_superglue.metrics import hits_of, normalise_answer, statistics_of, token_f1
+from slonik.evaluation.russian_superglue.metrics import TaskMean, hits_of, normalise_answer, statistics_of, token_f1
 from slonik.evaluation.russian_superglue.parts import Part
-from slonik.evaluation.russian_superglue.tallies import Mean
+from slonik.evaluation.russian_superglue.records import scored
 from slonik.evaluation.statistics import replicates
 
 
@@ -125,7 +124,7 @@ def test_replicates_of_macro_f1_keep_the_label_set() -> None:
     assert max(replicates(statistic, seed=0, sample="x")) <= 0.5 + 1e-12
 
 
-def test_a_task_with_two_figures_counts_by_their_mean(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_task_with_two_metrics_counts_by_their_mean(tmp_path) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / "val.jsonl"
     path.write_text("")
     true = ["entailment", "neutral", "neutral", "contradiction"]
@@ -136,7 +135,7 @@ def test_a_task_with_two_figures_counts_by_their_mean(tmp_path) -> None:  # type
     assert list(values) == ["macro_f1", "accuracy", "mean"] and found.main.metric == "mean"
     assert values["mean"] == pytest.approx((values["macro_f1"] + values["accuracy"]) / 2)  # type: ignore[operator]
     assert all(r.low <= r.value <= r.high for r in found.records)  # type: ignore[operator]
-    assert Mean(list(statistics_of("rcb", examples, _given(true)).values())).value == 1
+    assert TaskMean(list(statistics_of("rcb", examples, _given(true)).values())).value == 1
 
 
 def test_units_of_paired_tests_are_questions_in_muserc() -> None:

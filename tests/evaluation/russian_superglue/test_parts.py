@@ -9,10 +9,18 @@ import pytest
 
 from slonik.core.errors import SlonikError
 from slonik.evaluation.russian_superglue import Example, Prediction, find_file, read_examples
-from slonik.evaluation.russian_superglue.evaluation import baseline, evaluate, find_parts, part_of
-from slonik.evaluation.russian_superglue.parts import TRAIN_DEV, find_part
+from slonik.evaluation.russian_superglue.parts import (
+    FOLDS,
+    TRAIN_DEV,
+    find_part,
+    find_parts,
+    fold_numbers,
+    held_out,
+    part_of,
+)
 from slonik.evaluation.russian_superglue.predictions import predicted
-from slonik.evaluation.russian_superglue.splits import FOLDS, fold_numbers, held_out
+from slonik.evaluation.russian_superglue.run import evaluate
+from slonik.evaluation.russian_superglue.systems import baseline
 from tests.evaluation.russian_superglue import samples
 from tests.evaluation.russian_superglue.samples import write_data, write_rows
 

@@ -10,9 +10,8 @@ import pytest
 
 from slonik.core.errors import SlonikError
 from slonik.evaluation.russian_superglue import TASKS, Example, Prediction
-from slonik.evaluation.russian_superglue.contenders import official_tests
-from slonik.evaluation.russian_superglue.evaluation import baseline
 from slonik.evaluation.russian_superglue.submission import official_rows, read_submission, write_submission
+from slonik.evaluation.russian_superglue.systems import baseline, official_tests
 from tests.evaluation.russian_superglue.samples import write_data
 
 Answers = dict[str, list[Prediction]]

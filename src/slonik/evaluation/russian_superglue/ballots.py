@@ -1,7 +1,7 @@
 """Answers of several runs to the same items as one table, for ensembles: candidates, probabilities, what is right.
 
 Answers that are texts (RuCoS) are normalised first, so that "Германии" and "германии." are one candidate. A run
-without probabilities gives its answer all the weight. How answers are combined is the business of `analyze`.
+without probabilities gives its answer all the weight. How answers are combined is the business of the ensembles.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from slonik.evaluation.russian_superglue.examples import Example
-from slonik.evaluation.russian_superglue.labels import label_name
 from slonik.evaluation.russian_superglue.metrics import is_right, item_row, normalise_answer, sum_function
 from slonik.evaluation.russian_superglue.predictions import Prediction
-from slonik.evaluation.russian_superglue.tasks import Label, Task
+from slonik.evaluation.russian_superglue.tasks import Example, Label, Task, label_name
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -73,7 +71,7 @@ class Ballots:
 
 @dataclass
 class Scorer:
-    """The task's value (its figure, or the mean of its two) for any choice of candidates, on any subset of items.
+    """The task's value (its metric, or the mean of its two) for any choice of candidates, on any subset of items.
 
     Args:
         ballots: labelled items.
@@ -97,10 +95,10 @@ class Scorer:
             items: item numbers; groups of items (questions of MuSeRC) are whole.
         """
         task, picks = self.ballots.task, np.asarray(combined).argmax(axis=1)
-        figures = [self._figure(metric, picks, items) for metric in task.metrics]
-        return sum(figures) / len(figures)
+        metrics = [self._metric(metric, picks, items) for metric in task.metrics]
+        return sum(metrics) / len(metrics)
 
-    def _figure(self, metric: str, picks: Integers, items: Integers) -> float:
+    def _metric(self, metric: str, picks: Integers, items: Integers) -> float:
         if metric == "em":
             wrong = np.unique(self._groups[items][~self.ballots.right[items, picks]])
             return 1 - len(wrong) / len(np.unique(self._groups[items]))

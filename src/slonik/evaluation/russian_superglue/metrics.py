@@ -1,30 +1,38 @@
-"""The official metrics, to the letter: figures of one task from its examples and the answers given to them.
+"""The official metrics, to the letter: values of one task from its examples and the answers given to them.
 
 LiDiRus: Matthews correlation. RCB: macro F1 and accuracy. MuSeRC: F1 over all answer options, and the share of
 questions with every option right (EM0). RuCoS: token F1 and exact match, the best over the right texts, after
 `normalise_answer`. The other five: accuracy. Sources: `tfidf_baseline/*.py` of RussianNLP/RussianSuperGLUE and
-`main.py` of RussianNLP/MOROCCO. No interval is made here; `statistics_of` gives what one is made from.
+`main.py` of RussianNLP/MOROCCO.
+
+No interval is made here; `statistics_of` gives what one is made from: whatever a metric needs to know of an item is
+one row of numbers, and point value and bootstrap replicates come from the same function, of the column sums, or of the
+sums weighted by how often each row was drawn. Rows are clusters (a passage of MuSeRC), since its items are not
+independent.
 """
 
 from __future__ import annotations
 
 import string
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from slonik.core.errors import SlonikError, lookup
-from slonik.evaluation.russian_superglue.examples import Example
-from slonik.evaluation.russian_superglue.labels import label_name, label_names
 from slonik.evaluation.russian_superglue.predictions import Prediction, aligned
-from slonik.evaluation.russian_superglue.tallies import SumFunction, Tallies, answer_f1, macro_f1, matthews, ratio
-from slonik.evaluation.russian_superglue.tasks import TASKS, Label, Task
+from slonik.evaluation.russian_superglue.tasks import TASKS, Example, Label, Task, label_name, label_names
 
+Array = NDArray[np.float64]
+SumFunction: TypeAlias = Callable[[Array], Array]  # sums (B, K) -> values (B,)
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _Pairs = Sequence[tuple[Example, Label]]
 
 
 def score(task_id: str, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
-    """The task's figures, by metric name, in the site's order.
+    """The task's metrics, by name, in the site's order.
 
     Args:
         examples: labelled examples.
@@ -36,9 +44,23 @@ def score(task_id: str, examples: Sequence[Example], predictions: Sequence[Predi
     return {name: tallies.value for name, tallies in statistics_of(task_id, examples, predictions).items()}
 
 
-def task_value(figures: Sequence[float]) -> float:
-    """What a task counts for in the nine-task score: its figure, or the mean of its two."""
-    return sum(figures) / len(figures)
+def task_value(metrics: Sequence[float]) -> float:
+    """What a task counts for in the nine-task score: its metric, or the mean of its two."""
+    return sum(metrics) / len(metrics)
+
+
+def nine_task_score(metrics: Mapping[str, Sequence[float]]) -> float | None:
+    """The nine-task score: every task counts once, a task with two metrics by their mean; None where one is missing.
+
+    Source: `score_value` of RussianNLP/MOROCCO, without its slip (there a second metric of exactly 0 is dropped, as if
+    the task had one). There is no score of fewer than nine tasks.
+
+    Args:
+        metrics: task id -> its metric, or its two.
+    """
+    if any(not metrics.get(task) for task in TASKS):
+        return None
+    return sum(task_value(metrics[task]) for task in TASKS) / len(TASKS)
 
 
 def statistics_of(task_id: str, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, Tallies]:
@@ -146,15 +168,6 @@ def sum_function(task: Task, metric: str, examples: Sequence[Example], labels: S
     return lambda sums: macro_f1(sums[:, places])
 
 
-_FUNCTIONS: dict[str, SumFunction] = {
-    "accuracy": ratio,
-    "em": ratio,
-    "matthews": matthews,
-    "f1a": answer_f1,
-    "f1": ratio,
-}
-
-
 def _by_items(task: Task, metric: str, pairs: _Pairs) -> Tallies:
     rows = [item_row(task, metric, example, label) for example, label in pairs]
     function = sum_function(task, metric, [example for example, _ in pairs], [label for _, label in pairs])
@@ -167,3 +180,108 @@ def _exact_match(pairs: _Pairs) -> Tallies:
         before = groups.get(example.group, ("", True))[1]
         groups[example.group] = example.cluster, before and is_right(example, label)
     return Tallies([[right, 1] for _, right in groups.values()], [cluster for cluster, _ in groups.values()], ratio)
+
+
+class Tallies:
+    """A metric over clusters, for `slonik.evaluation.statistics`.
+
+    Args:
+        rows: (items, K) numbers.
+        clusters: (items,) name of each item's cluster; rows of one cluster are added up.
+        function: sums (B, K) to values (B,).
+
+    Attributes:
+        n: number of clusters.
+    """
+
+    def __init__(self, rows: ArrayLike, clusters: Sequence[str], function: SumFunction) -> None:
+        table = np.asarray(rows, dtype=np.float64)
+        places = {name: place for place, name in enumerate(dict.fromkeys(clusters))}
+        self._sums = np.zeros((len(places), table.shape[1]))
+        np.add.at(self._sums, [places[name] for name in clusters], table)
+        self._function = function
+        self.n = len(places)
+
+    @property
+    def value(self) -> float:
+        """The metric on the items as they are."""
+        return float(self._function(self._sums.sum(axis=0, keepdims=True))[0])
+
+    def resampled(self, counts: Array) -> Array:
+        """Values (B,) for counts (B, n) of how often each cluster was drawn."""
+        return self._function(counts @ self._sums)
+
+
+class TaskMean:
+    """The mean of several metrics over the same clusters: what a task with two counts as.
+
+    Args:
+        parts: metrics with the same number of clusters.
+    """
+
+    def __init__(self, parts: Sequence[Tallies]) -> None:
+        self._parts = tuple(parts)
+        self.n = self._parts[0].n
+
+    @property
+    def value(self) -> float:
+        """The metric on the items as they are."""
+        return float(np.mean([part.value for part in self._parts]))
+
+    def resampled(self, counts: Array) -> Array:
+        """Values (B,) for counts (B, n)."""
+        values: Array = np.mean([part.resampled(counts) for part in self._parts], axis=0)
+        return values
+
+
+def ratio(sums: Array) -> Array:
+    """First sum over second: accuracy from (hits, items); NaN where there are no items."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values: Array = sums[:, 0] / sums[:, 1]
+    return values
+
+
+def matthews(sums: Array) -> Array:
+    """Matthews correlation from (true positive, false positive, false negative, true negative).
+
+    (tp tn - fp fn) / sqrt((tp + fp)(tp + fn)(tn + fp)(tn + fn)); 0 where a factor is 0, as in scikit-learn.
+    """
+    hit, wrong, missed, other = sums.T
+    product = (hit + wrong) * (hit + missed) * (other + wrong) * (other + missed)
+    above = hit * other - wrong * missed
+    values: Array = np.divide(above, np.sqrt(product), out=np.zeros_like(above), where=product > 0)
+    return values
+
+
+def macro_f1(sums: Array) -> Array:
+    """Unweighted mean of F1 over labels, from (true positive, predicted, right) per label laid end to end.
+
+    A label that a resample lacks counts 0: the set of labels is that of the whole, or intervals would jump.
+    """
+    hits, predicted, right = sums.reshape(len(sums), -1, 3).transpose(2, 0, 1)
+    whole = predicted + right
+    values: Array = np.divide(2 * hits, whole, out=np.zeros_like(hits), where=whole > 0).mean(axis=1)
+    return values
+
+
+def answer_f1(sums: Array) -> Array:
+    """F1 over all answer options, from (right and predicted, predicted, right): MultiRC's F1a.
+
+    Precision is 1 where nothing was predicted, recall 1 where nothing is right, as in the official code; F1 is 0
+    where both are 0 (the official code divides by zero there).
+    """
+    agreed, predicted, right = sums.T
+    precision = np.divide(agreed, predicted, out=np.ones_like(agreed), where=predicted > 0)
+    recall = np.divide(agreed, right, out=np.ones_like(agreed), where=right > 0)
+    both = precision + recall
+    values: Array = np.divide(2 * precision * recall, both, out=np.zeros_like(both), where=both > 0)
+    return values
+
+
+_FUNCTIONS: dict[str, SumFunction] = {
+    "accuracy": ratio,
+    "em": ratio,
+    "matthews": matthews,
+    "f1a": answer_f1,
+    "f1": ratio,
+}

@@ -18,10 +18,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from slonik.core.errors import SlonikError, lookup
 from slonik.core.files import write_json, write_text
-from slonik.evaluation.russian_superglue.examples import Example, Idx, items_hash
-from slonik.evaluation.russian_superglue.labels import label_name, label_names, parse_label
 from slonik.evaluation.russian_superglue.readers import read_rows
-from slonik.evaluation.russian_superglue.tasks import PROTOCOL, SUITE, TASKS, Label, Task
+from slonik.evaluation.russian_superglue.tasks import (
+    PROTOCOL,
+    SUITE,
+    TASKS,
+    Example,
+    Idx,
+    Label,
+    Task,
+    items_hash,
+    label_name,
+    label_names,
+    parse_label,
+)
 
 _TOLERANCE = 1e-3  # by which probabilities may miss the sum of one: they are written with six digits
 

@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from slonik.core.errors import SlonikError, lookup
-from slonik.evaluation.russian_superglue.examples import Example
-from slonik.evaluation.russian_superglue.labels import parse_label
-from slonik.evaluation.russian_superglue.tasks import SUITE, TASKS, VERSION, Task
+from slonik.evaluation.russian_superglue.tasks import SUITE, TASKS, VERSION, Example, Task, parse_label
 
 # Rows of splits that version 1.1 changed in size, as they were in 1.0 (Shavrina et al. 2020, table of sizes).
 _FORMER_SIZES = {

@@ -17,10 +17,8 @@ from typing import Any
 
 from slonik.core.errors import SlonikError
 from slonik.core.files import write_bytes
-from slonik.evaluation.russian_superglue.examples import Example
-from slonik.evaluation.russian_superglue.labels import parse_label
 from slonik.evaluation.russian_superglue.predictions import Prediction, aligned, parse_probabilities
-from slonik.evaluation.russian_superglue.tasks import TASKS, Task
+from slonik.evaluation.russian_superglue.tasks import TASKS, Example, Task, parse_label
 
 _DATE = (2020, 1, 1, 0, 0, 0)  # the same answers give the same bytes
 _LARGEST_FILE = 1 << 28

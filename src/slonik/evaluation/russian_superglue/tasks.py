@@ -1,4 +1,4 @@
-"""The nine tasks of Russian SuperGLUE as literals: folder, files, fields, labels, metrics. No code of a task here.
+"""The nine tasks of Russian SuperGLUE as literals: folder, files, fields, labels, metrics; and what an example is.
 
 Source: Shavrina et al. 2020 (EMNLP, 2020.emnlp-main.381) and https://github.com/RussianNLP/RussianSuperGLUE (MIT);
 version 1.1 (Fenogenova et al. 2021, arXiv:2202.07791) changed the data of RUSSE, DaNetQA, RuCoS, MuSeRC and LiDiRus,
@@ -8,10 +8,13 @@ library recorded for the site. A published task is never edited here: a change w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
+
+from slonik.core.errors import SlonikError
+from slonik.core.hashing import sha256_json
 
 SUITE = "russian_superglue"
 VERSION = "1.1"
@@ -19,6 +22,7 @@ PROTOCOL = f"{SUITE}-{VERSION}"
 SCORE = "score"  # the nine-task mean, a task of its own in records
 
 Label: TypeAlias = bool | int | str
+Idx: TypeAlias = int | str
 Kind = Literal["inference", "choice", "answers", "word", "coreference", "question", "cloze"]
 
 _FILES = MappingProxyType(
@@ -38,7 +42,7 @@ class Task:
             of a question is right or not), "word" (same sense in two contexts), "coreference" (a pronoun and a
             span), "question" (yes or no to a passage), "cloze" (which entity fills the gap).
         labels: what a label may be, in the official spelling and type; empty where it is any text.
-        metrics: names of the task's one or two figures, in the site's order; the task's value is their mean.
+        metrics: names of the task's one or two metrics, in the site's order; the task's value is their mean.
         texts: fields of an example that hold its text, in the order in which the published baseline joins them.
         url: where the site serves the task's archive.
         sha256: hash of that archive.
@@ -193,3 +197,75 @@ _ALL = (
 )
 
 TASKS: dict[str, Task] = {task.id: task for task in _ALL}
+
+
+def label_name(label: Label) -> str:
+    """A label as the key of a dictionary of probabilities: "true", "1", "entailment", an entity's text.
+
+    One spelling each way, so that True, "true" and 1 are never confused.
+    """
+    return str(label).lower() if isinstance(label, bool) else str(label)
+
+
+def label_names(task: Task) -> tuple[str, ...]:
+    """Names of a task's labels, in the order of `Task.labels`; empty for RuCoS."""
+    return tuple(label_name(label) for label in task.labels)
+
+
+def parse_label(task: Task, value: Any, where: str) -> Label:
+    """A label read from JSON, in the task's own type.
+
+    Besides the official spelling, its name as text is taken ("true", "False", "1"), and 0 and 1 for False and True.
+
+    Args:
+        where: file and line, for the sentence.
+
+    Raises:
+        SlonikError: no label of this task.
+    """
+    if not task.labels:
+        if isinstance(value, str) and value.strip():
+            return value
+        raise SlonikError(f"{where}: the label {value!r} is not a text: {task.name} is answered with an entity")
+    for label in task.labels:
+        if type(value) is type(label) and value == label:
+            return label
+        if isinstance(value, str) and value.lower() == label_name(label):
+            return label
+        if isinstance(label, bool) and type(value) is int and value == int(label):
+            return label
+    allowed = ", ".join(repr(label) for label in task.labels)
+    raise SlonikError(f"{where}: {value!r} is not a label of {task.name}: it must be one of {allowed}")
+
+
+@dataclass(frozen=True)
+class Example:
+    """The smallest thing that gets an answer of its own: what is asked, and the right answer where it is known.
+
+    Attributes:
+        idx: the row's official number; "passage/question/answer" for an answer option of MuSeRC; "row/query" for a
+            query of RuCoS in a row that has several.
+        fields: what is asked, under the official names (`target` of RWSD and the passage of MuSeRC and RuCoS laid
+            flat); RuCoS: `entities`, the different candidates in order of their first mention.
+        label: the right answer; None where it is not given, and in RuCoS, where several texts may be right.
+        answers: RuCoS: the texts that are right; empty elsewhere and where they are not given.
+        cluster: what is drawn as one when resampling: the passage of MuSeRC, the item elsewhere.
+        group: what counts as one in exact match: the question of MuSeRC, the item elsewhere.
+    """
+
+    idx: Idx
+    fields: Mapping[str, Any]
+    label: Label | None = None
+    answers: tuple[str, ...] = ()
+    cluster: str = ""
+    group: str = ""
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether the right answer is known."""
+        return self.label is not None or bool(self.answers)
+
+
+def items_hash(examples: Sequence[Example]) -> str:
+    """SHA-256 over numbers and texts, not over labels: equal for a test file with and without its answers."""
+    return sha256_json([[example.idx, dict(example.fields)] for example in examples])

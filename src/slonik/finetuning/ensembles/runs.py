@@ -7,6 +7,7 @@ combination fitted to all labelled items. No model is run here.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from slonik.core.errors import SlonikError, lookup
-from slonik.core.files import new_folder, write_json
+from slonik.core.files import write_json
 from slonik.core.hashing import derive_seed, sha256_json
+from slonik.core.paths import data_dir as data_folder
 from slonik.core.records import Record
+from slonik.core.run import Result, Run
 from slonik.evaluation.russian_superglue.ballots import Ballots, Scorer
-from slonik.evaluation.russian_superglue.evaluation import part_of
-from slonik.evaluation.russian_superglue.parts import FOLDS, SPLITS, Part, find_part, fold_numbers
+from slonik.evaluation.russian_superglue.parts import FOLDS, SPLITS, Part, find_part, fold_numbers, part_of
 from slonik.evaluation.russian_superglue.predictions import (
     Prediction,
     Predictions,
@@ -43,7 +45,7 @@ TEST = "test"
 
 
 @dataclass(frozen=True)
-class Run:
+class SavedRun:
     """Saved predictions of one model: (task, split) -> predictions."""
 
     name: str
@@ -57,7 +59,7 @@ class TaskEnsemble:
     Attributes:
         members: names of the runs.
         combiner: the asked-for method, fitted to all labelled items.
-        scored: method or run -> its figures by the nested split; empty without labels.
+        scored: method or run -> its metrics by the nested split; empty without labels.
         answers: split -> (items, predictions).
         disagreement: (R, R) share of items that two runs answer differently.
         fitted: method -> its combination of all labelled items.
@@ -71,7 +73,54 @@ class TaskEnsemble:
     fitted: dict[str, Combiner]
 
 
-def read_runs(paths: Sequence[str | Path], data: Path) -> list[Run]:
+@dataclass(frozen=True, kw_only=True)
+class Ensembled(Result):
+    """What `ensemble` found.
+
+    Attributes:
+        tasks: task id -> how its runs were put together.
+    """
+
+    tasks: dict[str, TaskEnsemble]
+
+
+def ensemble(
+    results: Sequence[str | Path],
+    out: str | Path | None = None,
+    *,
+    data_dir: str | Path | None = None,
+    method: str = "best",
+    tasks: Sequence[str] | None = None,
+    seed: int = 0,
+) -> Ensembled:
+    """Combine saved predictions of several runs by every method, measured by a nested split, and write the chosen one.
+
+    Args:
+        results: folders of predictions, folders of such folders, what `finetune` left, or files of `slonik predict`.
+        out: new folder for the predictions of the ensemble; None writes nothing.
+        data_dir: the data folder; None = $SLONIK_DATA, or the user's cache folder.
+        method: one of `METHODS`.
+        tasks: task ids; None = all that two runs answer.
+        seed: of the nested split and of the bootstrap.
+
+    Raises:
+        SlonikError: as `read_runs` and `combine_runs`; `out` is there already.
+    """
+    data = data_folder(Path(data_dir) if data_dir else None)
+    started = time.perf_counter()
+    if out is None:
+        found = combine_runs(read_runs(results, data), data, method=method, tasks=tasks, seed=seed)
+    else:
+        with Run(out, command="ensemble", seed=seed) as run:
+            found = combine_runs(read_runs(results, data), data, method=method, tasks=tasks, seed=seed)
+            with run.result() as folder:
+                write_ensemble(folder, found, f"ensemble: {method}")
+    records = tuple(ensemble_records(found, seed=seed))
+    place = None if out is None else Path(out)
+    return Ensembled(checkpoint=place, records=records, tasks=found, seconds=time.perf_counter() - started)
+
+
+def read_runs(paths: Sequence[str | Path], data: Path) -> list[SavedRun]:
     """Runs in folders (or single files) of predictions; a folder of such folders is opened.
 
     Files without a header, as `slonik predict` writes them, are taken when they are called after their task
@@ -95,7 +144,7 @@ def read_runs(paths: Sequence[str | Path], data: Path) -> list[Run]:
 
 
 def combine_runs(
-    runs: Sequence[Run], data: Path, *, method: str = "best", tasks: Sequence[str] | None = None, seed: int = 0
+    runs: Sequence[SavedRun], data: Path, *, method: str = "best", tasks: Sequence[str] | None = None, seed: int = 0
 ) -> dict[str, TaskEnsemble]:
     """Put every task together that at least two runs answer.
 
@@ -116,7 +165,7 @@ def combine_runs(
         own = [run for run in runs if any(known == task for known, _ in run.files)]
         if len(own) > 1:
             teacher = found.get(TASKS[task].train_on or "")
-            # weights are of these very runs: with others beside, what was learnt of them is not to be had
+            # weights are of these very runs: with others beside, what was fitted to them is not to be had
             same = teacher is not None and teacher.members == [run.name for run in own]
             found[task] = _combine_task(task, own, data, method, seed, teacher.fitted if teacher and same else {})
     if not found:
@@ -125,27 +174,22 @@ def combine_runs(
 
 
 def write_ensemble(folder: Path, ensembles: Mapping[str, TaskEnsemble], name: str) -> None:
-    """Predictions of every task and split, and the combinations, into a new folder.
-
-    Raises:
-        SlonikError: the folder is there already.
-    """
-    with new_folder(folder) as temporary:
-        for task, ensemble in ensembles.items():
-            detail = {"members": ensemble.members, "combination": ensemble.combiner.as_dict()}
-            for split, (part, rows) in ensemble.answers.items():
-                weights = sha256_json(detail)
-                made = predicted(task, split, part.examples, rows, model=name, weights=weights, detail=detail)
-                write_predictions(temporary, made)
-        content = {
-            task: {**one.combiner.as_dict(), "members": one.members, "disagreement": one.disagreement}
-            for task, one in ensembles.items()
-        }
-        write_json(temporary / COMBINATIONS, content)
+    """Predictions of every task and split, and the combinations, into a folder."""
+    for task, one in ensembles.items():
+        detail = {"members": one.members, "combination": one.combiner.as_dict()}
+        for split, (part, rows) in one.answers.items():
+            weights = sha256_json(detail)
+            made = predicted(task, split, part.examples, rows, model=name, weights=weights, detail=detail)
+            write_predictions(folder, made)
+    content = {
+        task: {**one.combiner.as_dict(), "members": one.members, "disagreement": one.disagreement}
+        for task, one in ensembles.items()
+    }
+    write_json(folder / COMBINATIONS, content)
 
 
 def ensemble_records(ensembles: Mapping[str, TaskEnsemble], *, seed: int = 0) -> list[Record]:
-    """Figures of every run and method, the nine-task score where there is one, and each method minus the best run."""
+    """Metrics of every run and method, the nine-task score where there is one, and each method minus the best run."""
     names = list(dict.fromkeys(name for one in ensembles.values() for name in one.scored))
     records = []
     for name in names:
@@ -162,7 +206,7 @@ def ensemble_records(ensembles: Mapping[str, TaskEnsemble], *, seed: int = 0) ->
 
 
 def _combine_task(
-    task: str, runs: Sequence[Run], data: Path, method: str, seed: int, learnt: Mapping[str, Combiner]
+    task: str, runs: Sequence[SavedRun], data: Path, method: str, seed: int, known: Mapping[str, Combiner]
 ) -> TaskEnsemble:
     splits = [split for split in _ordered(runs[0], task) if all((task, split) in run.files for run in runs)]
     if not splits:
@@ -172,8 +216,8 @@ def _combine_task(
     labelled = next((split for split in splits if parts[split].is_labelled), None)
     members = [run.name for run in runs]
     if labelled is None or labelled == TEST or TASKS[task].train_on:
-        # nothing is fitted to a test set: a diagnostic takes what its teacher's task has learnt
-        fitted = dict(learnt) or _unlearnt(runs)
+        # nothing is fitted to a test set: a diagnostic takes what the task of its training data has fitted
+        fitted = dict(known) or _without_labels(runs)
         nested = {
             name: ballots[labelled].picked(found.combine(ballots[labelled].probabilities, ballots[labelled].known))
             for name, found in fitted.items()
@@ -192,22 +236,22 @@ def _combine_task(
             f"of {', '.join(fitted)}, or give predictions of {wanted} too"
         )
     answers = {split: _apply(fitted[method], parts[split], ballots[split]) for split in splits if split != labelled}
-    figures: dict[str, Scored] = {}
+    nested_scores: dict[str, Scored] = {}
     if labelled is not None:
         answers[labelled] = parts[labelled], nested[method]
-        figures = _figures(parts[labelled], labelled, runs, nested, seed)
+        nested_scores = _scored(parts[labelled], labelled, runs, nested, seed)
     diversity = _diversity(ballots[labelled or splits[0]])
-    return TaskEnsemble(members, fitted[method], figures, answers, diversity, fitted)
+    return TaskEnsemble(members, fitted[method], nested_scores, answers, diversity, fitted)
 
 
-def _unlearnt(runs: Sequence[Run]) -> dict[str, Combiner]:
+def _without_labels(runs: Sequence[SavedRun]) -> dict[str, Combiner]:
     """The methods that need no labels."""
     equal = (1.0,) * len(runs)
     return {"mean": Combiner("mean", "mean", equal), "vote": Combiner("vote", "vote", equal)}
 
 
-def _figures(
-    part: Part, split: str, runs: Sequence[Run], nested: Mapping[str, list[Prediction]], seed: int
+def _scored(
+    part: Part, split: str, runs: Sequence[SavedRun], nested: Mapping[str, list[Prediction]], seed: int
 ) -> dict[str, Scored]:
     """Members as they are, methods by their nested answers."""
     found: dict[str, Scored] = {}
@@ -222,14 +266,14 @@ def _figures(
 
 
 def _problem(task: str, ballots: Ballots, seed: int) -> Problem:
-    # other folds than those of cross-fitting: where one model answered all of a fold, what was learnt elsewhere (of its
+    # other folds than those of cross-fitting: where one model answered all of a fold, what was fitted elsewhere (of its
     # calibration above all) would not carry over to it
     own = derive_seed(seed, "ensemble", task)
     folds = np.asarray(fold_numbers(task, ballots.examples, seed=own), dtype=np.int64)
     return Problem(ballots.probabilities, ballots.known, ballots.right, folds, Scorer(ballots).value)
 
 
-def _ballots(part: Part, split: str, runs: Sequence[Run]) -> Ballots:
+def _ballots(part: Part, split: str, runs: Sequence[SavedRun]) -> Ballots:
     rows = [
         check_items(run.files[part.task.id, split], part.examples, f"{run.name} ({part.task.id}, {split})")
         for run in runs
@@ -245,7 +289,7 @@ def _diversity(ballots: Ballots) -> list[list[float]]:
     return [[round(float(value), 4) for value in row] for row in disagreement(ballots.probabilities)]
 
 
-def _common_part(task: str, split: str, runs: Sequence[Run], data: Path) -> Part:
+def _common_part(task: str, split: str, runs: Sequence[SavedRun], data: Path) -> Part:
     first = runs[0].files[task, split]
     for run in runs[1:]:
         if run.files[task, split].header.items != first.header.items:
@@ -256,12 +300,12 @@ def _common_part(task: str, split: str, runs: Sequence[Run], data: Path) -> Part
     return part_of(first, data, f"{runs[0].name} ({task}, {split})")
 
 
-def _ordered(run: Run, task: str) -> list[str]:
+def _ordered(run: SavedRun, task: str) -> list[str]:
     found = [split for known, split in run.files if known == task]
     return sorted(found, key=lambda split: SPLITS.index(split) if split in SPLITS else len(SPLITS))
 
 
-def _splits_of(task: str, runs: Sequence[Run]) -> str:
+def _splits_of(task: str, runs: Sequence[SavedRun]) -> str:
     return "; ".join(f"{run.name} has {', '.join(_ordered(run, task))}" for run in runs)
 
 
@@ -283,7 +327,7 @@ def _run_places(path: Path) -> list[Path]:
     return [folder for folder in found if folder.name != "mean"] or found
 
 
-def _read_run(place: Path, data: Path) -> Run:
+def _read_run(place: Path, data: Path) -> SavedRun:
     if place.is_file() and not has_header(place):
         name = place.name.split(".")[0].lower()
         if name not in TASKS:
@@ -291,15 +335,15 @@ def _read_run(place: Path, data: Path) -> Run:
                 f"{place} has no header and is not called after a task: call it TASK.jsonl, for example "
                 f"{TASKS['terra'].name}.jsonl"
             )
-        return Run(str(place), dict([_matched(name, place, data)]))
+        return SavedRun(str(place), dict([_matched(name, place, data)]))
     found = [place] if place.is_file() else find_predictions(place)
     if not found:
-        return Run(str(place), dict(_matched(task, path, data) for task, path in official_files(place).items()))
+        return SavedRun(str(place), dict(_matched(task, path, data) for task, path in official_files(place).items()))
     files = {}
     for path in found:
         predictions = read_predictions(path)
         files[predictions.header.task, predictions.header.split] = predictions
-    return Run(str(place), files)
+    return SavedRun(str(place), files)
 
 
 def _matched(task: str, path: Path, data: Path) -> tuple[tuple[str, str], Predictions]:

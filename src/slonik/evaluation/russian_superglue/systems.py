@@ -6,17 +6,18 @@ several (one per task), as `slonik finetune` leaves them. Running a task model i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from slonik.core.errors import SlonikError
+from slonik.core.errors import SlonikError, lookup
 from slonik.core.hashing import sha256_json
 from slonik.core.passport import Passport
-from slonik.evaluation.russian_superglue.baselines import BASELINES
-from slonik.evaluation.russian_superglue.evaluation import Answer, baseline, find_parts, part_of, same_items
-from slonik.evaluation.russian_superglue.parts import SPLITS, Part, find_part
+from slonik.evaluation.russian_superglue.baselines import BASELINES, fit
+from slonik.evaluation.russian_superglue.parts import SPLITS, Part, find_part, find_parts, part_of, same_items
 from slonik.evaluation.russian_superglue.predictions import (
     Prediction,
     Predictions,
@@ -27,6 +28,7 @@ from slonik.evaluation.russian_superglue.predictions import (
 from slonik.evaluation.russian_superglue.submission import official_files, read_submission
 from slonik.evaluation.russian_superglue.tasks import TASKS
 
+Answer: TypeAlias = Callable[[Part], Sequence[Prediction]]
 RunModel: TypeAlias = Callable[[Path, Part], Sequence[Any]]
 TASK_FILE = "task.json"
 PREDICTIONS = "predictions"
@@ -34,8 +36,8 @@ _DIAGNOSED_BY = {task.id: task.train_on for task in TASKS.values() if task.train
 
 
 @dataclass(frozen=True)
-class Contender:
-    """A named model.
+class System:
+    """A named model, or whatever else answers: what is measured.
 
     Attributes:
         name: as the user gave it.
@@ -62,7 +64,7 @@ class Contender:
         return self.tasks is None or task in self.tasks
 
 
-def find_contender(name: str, run: RunModel, *, seed: int = 0) -> Contender:
+def find_system(name: str, run: RunModel, *, seed: int = 0) -> System:
     """What is called `name`.
 
     Args:
@@ -73,15 +75,15 @@ def find_contender(name: str, run: RunModel, *, seed: int = 0) -> Contender:
         SlonikError: nothing of that name that answers tasks of Russian SuperGLUE.
     """
     if name in BASELINES:
-        return Contender(name, baseline(name, seed=seed), weights=sha256_json(["baseline", name, seed]))
+        return System(name, baseline(name, seed=seed), weights=sha256_json(["baseline", name, seed]))
     path = Path(name)
     if path.suffix == ".zip":
-        return Contender(name, _submitted(path), is_submission=True)
+        return System(name, _submitted(path), is_submission=True)
     if find_predictions(path):
         return _from_predictions(name, path)
     official = official_files(path)
     if official:
-        return Contender(name, _submitted(path), frozenset(official), is_submission=True)
+        return System(name, _submitted(path), frozenset(official), is_submission=True)
     models = _task_models(path)
     if models:
         return _from_models(name, path, models, run)
@@ -97,8 +99,22 @@ def find_contender(name: str, run: RunModel, *, seed: int = 0) -> Contender:
     )
 
 
+def baseline(name: str, *, seed: int = 0) -> Answer:
+    """A baseline as a function from a part to predictions, cross-fitted where there is no training data.
+
+    Raises:
+        SlonikError: unknown baseline.
+    """
+    lookup(name, BASELINES, "baseline")
+
+    def answer(part: Part) -> list[Prediction]:
+        return part.answered(partial(fit, name, part.task.id, seed=seed))
+
+    return answer
+
+
 def choose_parts(
-    contenders: Sequence[Contender], folder: Path, *, tasks: Sequence[str] | None = None, split: str | None = None
+    systems: Sequence[System], folder: Path, *, tasks: Sequence[str] | None = None, split: str | None = None
 ) -> tuple[dict[str, Part], dict[str, str]]:
     """Items to measure on: those that the given predictions answer, and else what the data folder has.
 
@@ -109,24 +125,24 @@ def choose_parts(
         SlonikError: no data, or predictions of different items for one task.
     """
     own: dict[str, tuple[Part, str]] = {}
-    for contender in contenders:
-        for task in (name for name in tasks or TASKS if contender.is_submission and contender.answers(name)):
-            part = _answered_part(contender, task, folder, split)
+    for system in systems:
+        for task in (name for name in tasks or TASKS if system.is_submission and system.answers(name)):
+            part = _answered_part(system, task, folder, split)
             if part is not None:
-                own.setdefault(task, (part, contender.name))
-        for task, options in _labelled(contender, folder, tasks, split).items():
-            known, whose = own.setdefault(task, (options[0], contender.name))
+                own.setdefault(task, (part, system.name))
+        for task, options in _labelled(system, folder, tasks, split).items():
+            known, whose = own.setdefault(task, (options[0], system.name))
             if not any(same_items(known, part) for part in options):
                 raise SlonikError(
-                    f"{contender.name} answers other items of {task} than {whose}: compare predictions of the same file"
+                    f"{system.name} answers other items of {task} than {whose}: compare predictions of the same file"
                 )
-    if all(contender.files or contender.is_submission for contender in contenders):
+    if all(system.files or system.is_submission for system in systems):
         if not own:
             raise SlonikError("the predictions answer no labelled data: give --submission to pack them, or a --split")
         return {task: own[task][0] for task in TASKS if task in own}, {}
-    wanted = [task for task in tasks or TASKS if any(contender.answers(task) for contender in contenders)]
+    wanted = [task for task in tasks or TASKS if any(system.answers(task) for system in systems)]
     if not wanted:
-        raise SlonikError(f"{', '.join(c.name for c in contenders)} answers none of {', '.join(tasks or TASKS)}")
+        raise SlonikError(f"{', '.join(c.name for c in systems)} answers none of {', '.join(tasks or TASKS)}")
     parts, missing = find_parts(folder, wanted, split)
     parts |= {task: part for task, (part, _) in own.items()}
     return {task: parts[task] for task in TASKS if task in parts}, missing
@@ -138,21 +154,19 @@ def official_tests(folder: Path) -> dict[str, Part]:
     return {task: part for task, part in found.items() if part is not None}
 
 
-def _labelled(
-    contender: Contender, folder: Path, tasks: Sequence[str] | None, split: str | None
-) -> dict[str, list[Part]]:
+def _labelled(system: System, folder: Path, tasks: Sequence[str] | None, split: str | None) -> dict[str, list[Part]]:
     """Task -> labelled parts that a folder of predictions answers, in the order of `SPLITS`."""
     found: dict[str, list[Part]] = {}
-    for (task, own), predictions in sorted(contender.files.items(), key=_by_split):
+    for (task, own), predictions in sorted(system.files.items(), key=_by_split):
         if (tasks and task not in tasks) or split not in (None, own):
             continue
-        part = part_of(predictions, folder, f"{contender.name} ({task}, {own})")
+        part = part_of(predictions, folder, f"{system.name} ({task}, {own})")
         if part.is_labelled:
             found.setdefault(task, []).append(part)
     return found
 
 
-def _answered_part(contender: Contender, task: str, folder: Path, split: str | None) -> Part | None:
+def _answered_part(system: System, task: str, folder: Path, split: str | None) -> Part | None:
     """The labelled split whose items a submission answers; None where there is no labelled data of the task.
 
     Raises:
@@ -164,7 +178,7 @@ def _answered_part(contender: Contender, task: str, folder: Path, split: str | N
         if part is None:
             continue
         try:
-            contender.answer(part)
+            system.answer(part)
         except SlonikError as error:
             refused = refused or error
         else:
@@ -179,7 +193,7 @@ def _by_split(item: tuple[tuple[str, str], Predictions]) -> tuple[str, int]:
     return task, SPLITS.index(split) if split in SPLITS else len(SPLITS)
 
 
-def _from_predictions(name: str, folder: Path) -> Contender:
+def _from_predictions(name: str, folder: Path) -> System:
     files = {}
     for path in find_predictions(folder):
         found = read_predictions(path)
@@ -191,7 +205,7 @@ def _from_predictions(name: str, folder: Path) -> Contender:
         return check_items(chosen, part.examples, f"{name} ({part.task.id}, {chosen.header.split})")
 
     weights = sorted({found.header.weights for found in files.values() if found.header.weights})
-    return Contender(name, answer, files=files, weights=sha256_json(weights) if weights else None)
+    return System(name, answer, files=files, weights=sha256_json(weights) if weights else None)
 
 
 def _submitted(path: Path) -> Answer:
@@ -210,8 +224,6 @@ def _task_models(folder: Path) -> dict[str, Path]:
 
 
 def _task_of(folder: Path) -> str | None:
-    import json
-
     try:
         task = json.loads((folder / TASK_FILE).read_text(encoding="utf-8")).get("task")
     except (OSError, ValueError, AttributeError):
@@ -219,7 +231,7 @@ def _task_of(folder: Path) -> str | None:
     return task if task in TASKS else None
 
 
-def _from_models(name: str, folder: Path, models: Mapping[str, Path], run: RunModel) -> Contender:
+def _from_models(name: str, folder: Path, models: Mapping[str, Path], run: RunModel) -> System:
     diagnosed = {task: models[by] for task, by in _DIAGNOSED_BY.items() if by in models}
     places = {**diagnosed, **models}
 
@@ -228,7 +240,7 @@ def _from_models(name: str, folder: Path, models: Mapping[str, Path], run: RunMo
         return saved if saved is not None else list(run(places[part.task.id], part))
 
     checkpoint = next(iter(models.values())) if len(models) == 1 else None
-    return Contender(name, answer, frozenset(places), folder=checkpoint)
+    return System(name, answer, frozenset(places), folder=checkpoint)
 
 
 def _saved(folder: Path, model: Path, part: Part) -> Sequence[Prediction] | None:

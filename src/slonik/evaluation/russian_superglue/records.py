@@ -1,13 +1,18 @@
 """Answers to records: each metric with its interval, a task's mean of two, the nine-task score, paired differences.
 
 Every record of one task comes from the same resamples, so that two models' replicates subtract and nine tasks'
-replicates average. Tables are the caller's business.
+replicates average. LiDiRus has its linguistic categories in the detail of its record: how a model does on negation,
+on quantifiers, on common sense. Rows that other people published stand beside, marked as such.
 """
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,15 +20,22 @@ import numpy as np
 from slonik.core.hashing import sha256_json
 from slonik.core.records import Record
 from slonik.evaluation.comparison import mcnemar
-from slonik.evaluation.russian_superglue.categories import by_category
-from slonik.evaluation.russian_superglue.metrics import hits_of, statistics_of
+from slonik.evaluation.russian_superglue.metrics import (
+    TaskMean,
+    hits_of,
+    is_right,
+    nine_task_score,
+    statistics_of,
+    task_value,
+)
 from slonik.evaluation.russian_superglue.parts import Part
 from slonik.evaluation.russian_superglue.predictions import Prediction
-from slonik.evaluation.russian_superglue.tallies import Mean
-from slonik.evaluation.russian_superglue.tasks import PROTOCOL, SCORE, SUITE, TASKS
+from slonik.evaluation.russian_superglue.readers import LINGUISTIC
+from slonik.evaluation.russian_superglue.tasks import PROTOCOL, SCORE, SUITE, TASKS, VERSION, Example
 from slonik.evaluation.statistics import Array, interval, paired_difference, replicates
 
-MEAN = "mean"  # metric of a task's mean of two figures
+MEAN = "mean"  # metric of a task's mean of two
+_PUBLISHED = Path(__file__).with_name("published.tsv")
 
 
 @dataclass(frozen=True)
@@ -44,7 +56,7 @@ class Scored:
 
     @property
     def main(self) -> Record:
-        """What the task counts by: its figure, or the mean of its two."""
+        """What the task counts by: its metric, or the mean of its two."""
         return self.records[-1]
 
 
@@ -69,12 +81,12 @@ def scored(
         SlonikError: items without labels, or answers to others.
     """
     statistics = dict(statistics_of(part.task.id, part.examples, predictions))
-    figures: dict[str, Any] = dict(statistics)
+    wanted: dict[str, Any] = dict(statistics)
     if len(statistics) > 1:
-        figures[MEAN] = Mean(list(statistics.values()))
+        wanted[MEAN] = TaskMean(list(statistics.values()))
     values, records = {}, []
     facts = {"split": part.split, "items": len(part.examples), "fitted_on": part.fitted_on, **(detail or {})}
-    for metric, statistic in figures.items():
+    for metric, statistic in wanted.items():
         values[metric] = replicates(statistic, seed=seed, sample=f"{part.task.id} {part.split}")
         bounds = interval(statistic.value, values[metric])
         records.append(
@@ -91,11 +103,11 @@ def scored(
 
 def score_record(found: Mapping[str, Scored], model: str, *, seed: int = 0) -> Record | None:
     """The nine-task score with its interval; None where a task is missing."""
-    if any(task not in found for task in TASKS):
+    value = nine_task_score({task: [float(one.main.value or 0)] for task, one in found.items()})
+    if value is None:
         return None
     members = [found[task] for task in TASKS]
     values = np.mean([member.values[member.main.metric] for member in members], axis=0)
-    value = sum(float(member.main.value or 0) for member in members) / len(members)
     bounds = interval(value, values)
     data = sha256_json([member.main.hashes["data"] for member in members])
     protocol = sha256_json([PROTOCOL, [member.main.hashes["protocol"] for member in members]])
@@ -144,3 +156,97 @@ def _categories(part: Part, predictions: Sequence[Prediction], metric: str, seed
         return {}
     found = by_category(part.examples, predictions, seed=seed)
     return {"categories": found} if found else {}
+
+
+def by_category(
+    examples: Sequence[Example], predictions: Sequence[Prediction], *, seed: int = 0
+) -> dict[str, dict[str, Any]]:
+    """LiDiRus by linguistic category; a pair may belong to several categories of several groups.
+
+    With one class only Matthews correlation is 0 by convention, so accuracy and the number of pairs stand beside it.
+
+    Args:
+        examples: labelled examples of LiDiRus.
+        predictions: in the same order.
+
+    Returns:
+        "group: category" -> value, low, high (Matthews), accuracy, n; "group" alone for the whole group; empty where
+        the file has no categories.
+    """
+    members: dict[str, list[int]] = {}
+    for index, example in enumerate(examples):
+        for group in LINGUISTIC:
+            names = [name.strip() for name in str(example.fields.get(group, "")).split(";") if name.strip()]
+            for key in dict.fromkeys([*([group] if names else []), *(f"{group}: {name}" for name in names)]):
+                members.setdefault(key, []).append(index)
+    return {key: _category(examples, predictions, members[key], key, seed) for key in sorted(members)}
+
+
+def _category(
+    examples: Sequence[Example], predictions: Sequence[Prediction], places: Sequence[int], key: str, seed: int
+) -> dict[str, Any]:
+    chosen, rows = [examples[place] for place in places], [predictions[place] for place in places]
+    statistic = statistics_of("lidirus", chosen, rows)["matthews"]
+    bounds = interval(statistic.value, replicates(statistic, seed=seed, sample=f"lidirus {key}"))
+    hits = [is_right(example, row.label) for example, row in zip(chosen, rows, strict=True)]
+    return {
+        "value": bounds.value,
+        "low": bounds.low,
+        "high": bounds.high,
+        "accuracy": sum(hits) / len(hits),
+        "n": len(hits),
+    }
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """One row of the leaderboard, which other people measured; they stand in `published.tsv` with their source.
+
+    All are of version 1.1 and of the hidden test sets, so they compare with a submission's score and only roughly with
+    a development set's.
+
+    Attributes:
+        model, team: as printed.
+        score: the nine-task score as printed.
+        metrics: task id -> its one or two values; a task that was not published is absent.
+        source: where they were read.
+    """
+
+    model: str
+    team: str
+    score: float
+    metrics: Mapping[str, tuple[float, ...]]
+    source: str
+
+
+@cache
+def published_rows() -> tuple[PublishedRow, ...]:
+    """Every row of this version, best first."""
+    rows = []
+    with open(_PUBLISHED, encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream, delimiter="\t"):
+            if row["version"] != VERSION:
+                continue
+            metrics = {task: tuple(map(float, row[task].split("/"))) for task in TASKS if row[task]}
+            rows.append(
+                PublishedRow(row["model"], row["team"], float(row["score"]), MappingProxyType(metrics), row["source"])
+            )
+    return tuple(sorted(rows, key=lambda found: -found.score))
+
+
+def published_records() -> list[Record]:
+    """The rows as records that are marked as published: one per task and metric, and the score."""
+    records = []
+    for row in published_rows():
+        detail = {"published": True, "source": row.source, "team": row.team, "split": "test"}
+        for task, values in row.metrics.items():
+            for metric, value in zip(TASKS[task].metrics, values, strict=True):
+                records.append(_published_record(task, row.model, metric, value, detail))
+            if len(values) > 1:
+                records.append(_published_record(task, row.model, "mean", task_value(values), detail))
+        records.append(_published_record(SCORE, row.model, SCORE, row.score, detail))
+    return records
+
+
+def _published_record(task: str, model: str, metric: str, value: float, detail: Mapping[str, object]) -> Record:
+    return Record(suite=SUITE, task=task, model=model, metric=metric, value=value, detail=dict(detail))
