@@ -9,17 +9,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from slonik.core.records import Record
     from slonik.reporting.table import Table
-
-C = TypeVar("C", bound="BaseModel")
 
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write result records to this file.", metavar="FILE")]
 Overrides = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override any field of the recipe.")]
@@ -39,11 +35,8 @@ def set_quiet(quiet: bool) -> None:
 
 def announce(line: str) -> None:
     """Say on standard error what has begun or was found; a call of the library takes this as its `announce`."""
-    if _quiet:
-        return
-    from rich.console import Console
-
-    Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
+    if not _quiet:
+        typer.echo(line, err=True)
 
 
 def announce_task(model: str, task: str) -> None:
@@ -83,17 +76,6 @@ def split_numbers(text: str, option: str, *, least: int) -> list[int]:
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that the user gave: those that are not None."""
     return {name: value for name, value in options.items() if value is not None}
-
-
-def read_fields(cls: type[C], recipe: Path | None, fields: Mapping[Any, Any], overrides: Sequence[str]) -> C:
-    """The configuration of a recipe: its file, options over it, `--set` over both.
-
-    Raises:
-        SlonikError: a field that does not exist or has a wrong value, a broken recipe.
-    """
-    from slonik.core.config import parse_overrides, read_config
-
-    return read_config(cls, recipe, {**fields, **parse_overrides(overrides)})
 
 
 def save_records(path: Path | None, records: Iterable[Record]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from slonik.cli.common import JsonFile, Overrides, announce, read_fields, save_records
+from slonik.cli.common import JsonFile, Overrides, announce, save_records
 from slonik.cli.study_ner import ner
 
 
@@ -41,11 +41,12 @@ def repetition(
 
         slonik study repetition recipes/repetition_tiny.yaml --corpus ru.txt.gz --out repetition
     """
+    from slonik.core.config import configure
     from slonik.pretraining.repetition.config import RepetitionConfig
     from slonik.pretraining.repetition.study import run_study
 
     fields = {"corpus.files": corpus or None, "out": str(out) if out is not None else None}
-    found = run_study(read_fields(RepetitionConfig, recipe, fields, set_), announce=announce)
+    found = run_study(configure(RepetitionConfig, recipe, fields, set_), announce=announce)
     typer.echo(found.table)
     save_records(json_file, found.records)
     typer.echo(f"table, plots and runs: {found.out}")

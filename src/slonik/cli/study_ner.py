@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from slonik.cli.common import JsonFile, Overrides, announce, print_tables, read_fields, save_records, split_numbers
+from slonik.cli.common import JsonFile, Overrides, announce, print_tables, save_records, split_numbers
 from slonik.cli.tagging import security_collection
 
 if TYPE_CHECKING:
+    from slonik.core.config import configure
     from slonik.tagging.scores import Scores
 
 
@@ -43,7 +44,7 @@ def ner(
     if data is None and data_dir is not None:
         fields["data"] = str(security_collection(data_dir)[0])
     fields["run_folds"] = split_numbers(run_folds, "--run-folds", least=0) if run_folds else None
-    config = chosen_systems(read_fields(LadderRecipe, recipe, fields, set_), system, unlabelled)
+    config = chosen_systems(configure(LadderRecipe, recipe, fields, set_), system, unlabelled)
     ladder = run_ladder(config, announce=announce)
     task = Path(config.data).resolve().name.partition(".")[0].lower()
     scores = score_ladder(ladder, task=task, folds=config.folds, seed=config.seed)

@@ -149,7 +149,7 @@ def _print_report(report: TrimReport, records: list[Record], out: Path) -> None:
     lines = [(name, f"{count.before:,}", f"{count.after:,}") for name, count in report.scripts.items() if count.after]
     print_tables([Table.of("Tokens by script", ("script", "tokens before", "after"), lines)])
     if report.held_out:
-        lines = [
+        held_out = [
             (
                 script, f"{cut.texts:,}", f"{cut.identical_share:.1%}", f"{cut.token_growth:+.2%}",
                 f"{cut.unknown_rate_before:.4%}", f"{cut.unknown_rate_after:.4%}",
@@ -157,7 +157,7 @@ def _print_report(report: TrimReport, records: list[Record], out: Path) -> None:
             for script, cut in report.held_out.items()
         ]  # fmt: skip
         columns = ("texts", "number", "cut as before", "tokens", "unknown before", "after")
-        print_tables([Table.of("Held-out texts", columns, lines)])
+        print_tables([Table.of("Held-out texts", columns, held_out)])
     else:
         typer.echo("The corpus is too small to set texts aside: how others would be cut was not measured.")
     typer.echo(f"written to {out}; look at it with: slonik show {out}")
