@@ -15,7 +15,7 @@ from slonik.compression.surgery import apply
 from slonik.core.errors import SlonikError
 from slonik.inspection.hooks import eager_attention, look_inside
 from slonik.models.anatomy import dissect
-from slonik.models.layers import reading_part
+from slonik.models.pooling import reading_part
 from tests.compression.families import batch, some_plan, tiny
 
 FAMILIES = ("bert", "roberta", "xlm-roberta", "deberta-v2", "modernbert", "gpt2", "t5", "slim")

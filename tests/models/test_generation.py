@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from slonik.core.errors import SlonikError
 from slonik.models.fresh import Shape, TokenIds, build
-from slonik.models.generation import TextGenerator, load_generator
+from slonik.models.generation import TextGenerator, generate, load_generator
 from slonik.models.sampling import SamplingConfig
 from slonik.text.tokenizing import write_tokenizer
 from tests import tiny
@@ -86,6 +87,46 @@ def test_a_model_that_does_not_write_is_refused(tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     with pytest.raises(SlonikError, match="does not write texts"):
         load_generator(tmp_path)
+
+
+SMALL = {"vocab_size": 500, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+OTHERS = {
+    "opt": {**SMALL, "ffn_dim": 64, "word_embed_proj_dim": 32, "max_position_embeddings": 64},
+    "gemma": {**SMALL, "intermediate_size": 64, "num_key_value_heads": 4, "head_dim": 8},
+    "bloom": {"vocab_size": 500, "hidden_size": 32, "n_layer": 2, "n_head": 4},
+}
+
+
+@pytest.mark.parametrize("family", OTHERS)
+def test_other_decoders_write_in_batches_and_answer(family: str, tmp_path: Path) -> None:
+    tokenizer = tiny.tokenizer("bpe")
+    config = AutoConfig.for_model(family, **OTHERS[family], bos_token_id=0, pad_token_id=1, eos_token_id=2)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    write_tokenizer(tokenizer, tmp_path, names={"eos_token": "</s>"}, max_length=64, types=False)
+    writer = load_generator(tmp_path, max_length=40)
+    alone = [writer.complete([prompt], GREEDY)[0] for prompt in PROMPTS]
+    assert writer.complete(PROMPTS, GREEDY) == alone
+    assert [row.shape for row in writer.likelihoods(PROMPTS[:2], [["да", "нет"], ["да"]])] == [(2,), (1,)]
+    assert writer.answers(["слон " * 100], max_tokens=4)
+
+
+def test_the_end_of_a_prompt_is_put_where_the_tokenizer_does_not() -> None:
+    writer = _writer("t5")
+    for prompt in PROMPTS:
+        ids = writer.prompt_ids(prompt)
+        assert ids[-1] == writer.eos_id == 2 and ids.count(2) == 1
+
+
+def test_generate_takes_any_number_of_prompts_and_a_loaded_model() -> None:
+    writer = _writer("gpt2")
+    made = generate(writer, PROMPTS, max_tokens=6, temperature=0, batch_size=2)
+    assert [one.prompt for one in made] == PROMPTS
+    assert [one.text for one in made] == writer.complete(PROMPTS, SamplingConfig(max_tokens=6, temperature=0))
+    assert all(one.whole == one.prompt + one.text for one in made)
+    with pytest.raises(SlonikError, match="top_p"):
+        generate(writer, PROMPTS, top_p=2)
 
 
 def test_checkpoint_writes_the_same_as_the_model(tmp_path: Path) -> None:

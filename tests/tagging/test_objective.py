@@ -21,7 +21,7 @@ class Fixed(nn.Module):
     def __init__(self, *, crf: bool) -> None:
         super().__init__()
         self.head = nn.Module()
-        self.head.crf = LinearChainCrf(LABELS, learnt=crf)
+        self.head.crf = LinearChainCrf(LABELS, trainable=crf)
         torch.manual_seed(0)
         self.emissions = nn.Parameter(torch.randn(3, WORDS, LABELS))
         for parameter in self.head.parameters():

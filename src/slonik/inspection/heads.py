@@ -27,12 +27,12 @@ from transformers import PreTrainedModel
 from slonik.compression.criteria import CRITERIA
 from slonik.compression.gates import Gates, gated, open_gates
 from slonik.core.errors import SlonikError
+from slonik.core.hashing import derive_seed
 from slonik.core.progress import track
-from slonik.core.seeds import derive_seed
 from slonik.inspection.hooks import batches
 from slonik.models.anatomy import dissect
 from slonik.models.encoder import TorchEncoder
-from slonik.models.layers import pool_layer, reading_part
+from slonik.models.pooling import pool, reading_part
 from slonik.train.objectives.closeness import probe_loss
 
 Scores = tuple[NDArray[np.float64], ...]
@@ -141,7 +141,7 @@ class Heads:
         return np.concatenate(found)
 
     def _pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        return pool_layer(hidden, mask, self._kind)
+        return pool(hidden, mask, self._kind)
 
 
 class _Reader:

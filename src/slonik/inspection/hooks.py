@@ -21,8 +21,8 @@ from transformers import PreTrainedModel
 from slonik.core.errors import SlonikError
 from slonik.models.anatomy import LayerParts, dissect
 from slonik.models.encoder import TorchEncoder
-from slonik.models.layers import reading_part
 from slonik.models.padding import pad
+from slonik.models.pooling import reading_part
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from slonik.core.progress import progress_bar
 from slonik.core.protocols import FloatArray, TokenVectors
 from slonik.models.describe import describe_tensors
 from slonik.models.padding import pad
-from slonik.models.pooling import pool
+from slonik.models.pooling import LAYER_POOLINGS, pool, reading_part
 from slonik.models.state import config_facts, state_hash, stored_tensors
 from slonik.text.batching import token_budget_batches
 from slonik.text.sentence_config import SentenceConfig
@@ -152,10 +152,35 @@ class TorchEncoder:
     def encode_layers(
         self, texts: Sequence[str], poolings: Sequence[str] = ("mean",), *, prefix: str | None = ""
     ) -> dict[str, NDArray[np.float16]]:
-        """Pooling ("mean", "cls", "last") -> vectors of every layer (L + 1, N, D); see `slonik.models.layers`."""
-        from slonik.models.layers import layer_vectors
+        """Pooling ("mean", "cls", "last") -> vectors of every layer (L + 1, N, D) in half precision, from one pass.
 
-        return layer_vectors(self, texts, poolings, prefix=prefix)
+        Works on decoders and on the encoder half of encoder-decoders too. Layer 0 is the embedding output; as in the
+        stock classes, the last layer of families with a final norm is given after that norm. Nothing is normalised;
+        texts are cut at the model's length.
+
+        Raises:
+            SlonikError: an unknown pooling, or a model that gives no hidden states.
+        """
+        for kind in poolings:
+            if kind not in LAYER_POOLINGS:
+                raise SlonikError(f"layers cannot be pooled by {kind!r}: use {', '.join(LAYER_POOLINGS)}")
+        part, rows = reading_part(self.model), self.tokenize(texts, prefix)
+        found: dict[str, NDArray[np.float16]] = {}
+        batches = token_budget_batches([len(row) for row in rows], self.batch_tokens)
+        with progress_bar(f"layers of {self.name}", total=len(rows)) as bar, torch.inference_mode(), self._mixed():
+            for batch in batches:
+                inputs = pad([rows[index] for index in batch], self.pad_id, device=self.device)
+                states = part(**inputs, output_hidden_states=True).hidden_states
+                if not states:
+                    raise SlonikError(f"{self.name} gives no hidden states: its class does not support them")
+                for kind in poolings:
+                    pooled = [pool(state, inputs["attention_mask"], kind) for state in states]
+                    vectors = torch.stack(pooled).cpu().numpy()
+                    if kind not in found:
+                        found[kind] = np.zeros((len(vectors), len(rows), vectors.shape[-1]), dtype=np.float16)
+                    found[kind][:, batch] = _half(vectors)
+                bar.advance(len(batch))
+        return found
 
     def weights_hash(self) -> str:
         """sha256 over names, types, shapes and values of all weights, whatever file they came from."""
@@ -204,10 +229,12 @@ class TorchEncoder:
         self, rows: list[list[int]], batch: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], Tensor, Tensor, Tensor | None]:
         inputs = pad([rows[index] for index in batch], self.pad_id, device=self.device)
-        mixed = torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None)
-        with torch.inference_mode(), mixed:
+        with torch.inference_mode(), self._mixed():
             output = self.model(**inputs)
         return batch, output.last_hidden_state, inputs["attention_mask"], getattr(output, "pooler_output", None)
+
+    def _mixed(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None)
 
 
 def embedding_rows(model: PreTrainedModel) -> int:
@@ -234,3 +261,9 @@ def position_limit(model: PreTrainedModel) -> int:
 def _refuse_one_string(texts: Sequence[str]) -> None:
     if isinstance(texts, str):
         raise TypeError("texts is one string; pass a list of texts")
+
+
+def _half(values: NDArray[np.float32]) -> NDArray[np.float16]:
+    """To half precision; what does not fit (a few outlier dimensions of some models) becomes its largest number."""
+    largest = float(np.finfo(np.float16).max)
+    return np.clip(values, -largest, largest).astype(np.float16)

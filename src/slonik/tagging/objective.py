@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from slonik.train.objectives.loss import Batch, Loss
+from slonik.train.protocols import Batch, Loss
 
 NO_LABEL = -100
 
@@ -71,7 +71,7 @@ class TaggingObjective:
 
     def _gold(self, chain: Chain, emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
         """(B,) sums over words; whatever is computed for inputs without gold labels is not used."""
-        if chain.learnt:
+        if chain.trainable:
             return chain.negative_log_likelihood(emissions, tags.clamp(min=0), mask)
         ignored = tags.masked_fill(~mask, NO_LABEL)
         losses = functional.cross_entropy(
@@ -82,7 +82,7 @@ class TaggingObjective:
     def _taught(self, chain: Chain, emissions: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
         """(B,) divergences from the teacher, times the square of the temperature."""
         square = self.temperature**2
-        if chain.learnt:
+        if chain.trainable:
             return chain.divergence(emissions, teacher, mask, self.temperature) * square
         student = (emissions / self.temperature).log_softmax(-1)
         wanted = (teacher.clamp(min=1e-12).log() / self.temperature).log_softmax(-1)

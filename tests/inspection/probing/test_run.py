@@ -15,7 +15,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.records import read_records
 from slonik.inspection.probing import Options, baseline_records, compare, probe, read_tasks
 from slonik.inspection.report.probing import probing_tables
-from slonik.models.layers import layer_vectors, reading_part
+from slonik.models.pooling import reading_part
 from tests import tiny
 
 
@@ -37,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_layers_are_the_models_own(tmp_path: Path, family: str) -> None:
     encoder = slonik.load(tiny.checkpoint(tmp_path, family))
     texts = tiny.TEXTS[:5]
-    found = layer_vectors(encoder, texts, ("mean", "cls", "last"))
+    found = encoder.encode_layers(texts, ("mean", "cls", "last"))
     for row, ids in enumerate(encoder.tokenize(texts, "")):
         with torch.no_grad():
             states = reading_part(encoder.model)(input_ids=torch.tensor([ids]), output_hidden_states=True).hidden_states
@@ -45,7 +45,7 @@ def test_layers_are_the_models_own(tmp_path: Path, family: str) -> None:
             for kind, expected in (("mean", state[0].mean(0)), ("cls", state[0, 0]), ("last", state[0, -1])):
                 np.testing.assert_allclose(found[kind][layer, row], expected.numpy(), atol=2e-2, rtol=1e-2)
     with pytest.raises(SlonikError, match="cannot be pooled"):
-        layer_vectors(encoder, texts, ("max",))
+        encoder.encode_layers(texts, ("max",))
 
 
 def test_records_cache_and_comparison(tmp_path: Path, folder: Path) -> None:

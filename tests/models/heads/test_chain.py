@@ -9,9 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from slonik.models.heads import chain
-from slonik.models.heads.chain import Scores
-from slonik.models.heads.crf import LinearChainCrf
+from slonik.models.heads import crf
+from slonik.models.heads.crf import (
+    LinearChainCrf,
+    Posterior,
+    Scores,
+    forward_backward,
+    log_partition,
+    path_score,
+    viterbi,
+)
 
 LABELS = 5
 LENGTHS = (4, 1, 3)
@@ -41,7 +48,7 @@ def every_sequence(emissions: Tensor, length: int, scores: Scores) -> dict[tuple
 @pytest.mark.parametrize("seed", range(3))
 def test_sums_equal_brute_force(seed: int) -> None:
     emissions, mask, scores = problem(seed)
-    found = chain.forward_backward(emissions, mask, scores)
+    found = forward_backward(emissions, mask, scores)
     for row, length in enumerate(LENGTHS):
         paths = every_sequence(emissions[row].double(), length, scores)
         whole = torch.logsumexp(torch.stack(list(paths.values())), 0)
@@ -63,20 +70,20 @@ def test_viterbi_finds_the_best_of_all_sequences(seed: int) -> None:
     emissions, _, scores = problem(seed)
     for row, length in enumerate(LENGTHS):
         paths = every_sequence(emissions[row], length, scores)
-        best = chain.viterbi(emissions[row, :length].numpy(), scores)
+        best = viterbi(emissions[row, :length].numpy(), scores)
         assert tuple(best.tolist()) == max(paths, key=lambda path: float(paths[path]))
 
 
 def test_of_equal_sequences_the_lower_numbers_win() -> None:
     free = Scores(torch.zeros(LABELS, LABELS), torch.zeros(LABELS), torch.zeros(LABELS))
-    assert chain.viterbi(np.zeros((4, LABELS), np.float32), free).tolist() == [0, 0, 0, 0]
-    assert len(chain.viterbi(np.zeros((0, LABELS), np.float32), free)) == 0
+    assert viterbi(np.zeros((4, LABELS), np.float32), free).tolist() == [0, 0, 0, 0]
+    assert len(viterbi(np.zeros((0, LABELS), np.float32), free)) == 0
 
 
 def test_score_of_a_path_equals_the_sum_written_out() -> None:
     emissions, mask, scores = problem(1)
     tags = torch.tensor([[0, 1, 3, 2], [4, 0, 0, 0], [1, 1, 0, 4]])
-    found = chain.path_score(emissions, tags, mask, scores)
+    found = path_score(emissions, tags, mask, scores)
     for row, length in enumerate(LENGTHS):
         path = tuple(tags[row, :length].tolist())
         assert torch.isclose(found[row], every_sequence(emissions[row], length, scores)[path])
@@ -86,7 +93,7 @@ def test_gradient_of_the_sum_equals_automatic_differentiation() -> None:
     emissions, mask, scores = problem(2, forbid=False)
     weights = torch.tensor([1.0, -2.0, 0.5])
     leaves = [part.clone().requires_grad_() for part in (emissions, scores.transitions, scores.start, scores.end)]
-    (chain.log_partition(leaves[0], mask, Scores(*leaves[1:])) * weights).sum().backward()
+    (log_partition(leaves[0], mask, Scores(*leaves[1:])) * weights).sum().backward()
     own = [leaf.grad for leaf in leaves]
     again = [part.clone().requires_grad_() for part in (emissions, scores.transitions, scores.start, scores.end)]
     total = torch.zeros(())
@@ -102,7 +109,7 @@ def test_gradient_of_the_sum_equals_automatic_differentiation() -> None:
 def test_forbidden_transitions_leave_gradients_finite() -> None:
     emissions, mask, scores = problem(0)
     leaf = emissions.clone().requires_grad_()
-    chain.log_partition(leaf, mask, scores).sum().backward()
+    log_partition(leaf, mask, scores).sum().backward()
     assert leaf.grad is not None and torch.isfinite(leaf.grad).all()
     assert torch.allclose(leaf.grad.sum(-1), mask.float(), atol=1e-6)  # marginals of a word sum to 1
 
@@ -111,7 +118,7 @@ def test_padding_changes_nothing() -> None:
     emissions, mask, scores = problem(1)
     longer = torch.cat([emissions, torch.full((len(LENGTHS), 3, LABELS), 50.0)], 1)
     longer_mask = torch.cat([mask, torch.zeros(len(LENGTHS), 3, dtype=torch.bool)], 1)
-    short, long = (chain.forward_backward(*part, scores) for part in ((emissions, mask), (longer, longer_mask)))
+    short, long = (forward_backward(*part, scores) for part in ((emissions, mask), (longer, longer_mask)))
     assert torch.allclose(short.log_partition, long.log_partition)
     assert torch.allclose(short.marginals, long.marginals[:, : max(LENGTHS)])
     assert torch.allclose(short.pairs, long.pairs)
@@ -121,7 +128,7 @@ def test_a_thousand_words_with_large_scores_stay_finite() -> None:
     generator = torch.Generator().manual_seed(0)
     emissions = torch.randn(2, 1000, LABELS, generator=generator) * 60
     mask = torch.ones(2, 1000, dtype=torch.bool)
-    found = chain.forward_backward(emissions, mask, problem(0)[2])
+    found = forward_backward(emissions, mask, problem(0)[2])
     assert torch.isfinite(found.log_partition).all()
     assert torch.allclose(found.marginals.sum(-1), torch.ones(2, 1000, dtype=torch.float64), atol=1e-9)
 
@@ -129,23 +136,23 @@ def test_a_thousand_words_with_large_scores_stay_finite() -> None:
 def test_a_sequence_without_words_counts_nothing() -> None:
     emissions, _, scores = problem(0)
     mask = torch.zeros(3, 4, dtype=torch.bool)
-    found = chain.forward_backward(emissions, mask, scores)
+    found = forward_backward(emissions, mask, scores)
     assert not found.log_partition.any() and not found.marginals.any() and not found.pairs.any()
-    assert not chain.path_score(emissions, torch.zeros(3, 4, dtype=torch.long), mask, scores).any()
+    assert not path_score(emissions, torch.zeros(3, 4, dtype=torch.long), mask, scores).any()
 
 
-@pytest.mark.parametrize("learnt", [False, True])
-def test_chains_are_read_where_the_emissions_are(learnt: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("trainable", [False, True])
+def test_chains_are_read_where_the_emissions_are(trainable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tagger on a GPU has its emissions on the processor; "meta" stands for another device."""
-    layer = LinearChainCrf(LABELS, learnt=learnt)
+    layer = LinearChainCrf(LABELS, trainable=trainable)
     emissions = torch.zeros(1, 3, LABELS, device="meta")
     mask = torch.ones(1, 3, dtype=torch.bool, device="meta")
     met: list[str] = []
 
-    def sums(values: Tensor, _: Tensor, scores: Scores) -> chain.Posterior:
+    def sums(values: Tensor, _: Tensor, scores: Scores) -> Posterior:
         met.extend(part.device.type for part in (values, scores.transitions, scores.start, scores.end))
-        return chain.Posterior(values, values, values)
+        return Posterior(values, values, values)
 
-    monkeypatch.setattr(chain, "forward_backward", sums)
+    monkeypatch.setattr(crf, "forward_backward", sums)
     layer.marginals(emissions, mask)
-    assert met == (["meta"] * 4 if learnt else [])
+    assert met == (["meta"] * 4 if trainable else [])

@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from slonik.models.heads.crf import LinearChainCrf
-from slonik.tagging.models.bio import BioLabels, allowed_first, allowed_steps
+from slonik.models.heads.crf import LinearChainCrf, allowed_first, allowed_steps
+from slonik.tagging.models.bio import BioLabels
 
 LABELS = BioLabels(("ORG", "PER"))
 SIZE = len(LABELS)
 
 
-def layer(*, learnt: bool = True, seed: int = 0) -> LinearChainCrf:
-    crf = LinearChainCrf(SIZE, learnt=learnt)
+def layer(*, trainable: bool = True, seed: int = 0) -> LinearChainCrf:
+    crf = LinearChainCrf(SIZE, trainable=trainable)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in crf.parameters():
@@ -49,12 +49,12 @@ def test_decoding_never_breaks_the_rules() -> None:
     crf = layer()
     emissions = torch.randn(20, 12, SIZE, generator=torch.Generator().manual_seed(1)) * 3
     emissions[..., 2::2] += 4  # every word wants to be an I
-    for crf_kind in (crf, layer(learnt=False)):
+    for crf_kind in (crf, layer(trainable=False)):
         assert all(valid(tuple(crf_kind.decode(rows.numpy()).tolist())) for rows in emissions)
 
 
-def test_without_learnt_scores_nothing_is_trained_or_saved() -> None:
-    crf = layer(learnt=False)
+def test_without_trainable_scores_nothing_is_trained_or_saved() -> None:
+    crf = layer(trainable=False)
     assert not list(crf.parameters()) and not crf.state_dict()
 
 

@@ -7,7 +7,8 @@ import pytest
 from slonik.core.errors import SlonikError
 from slonik.data.annotations.document import Span
 from slonik.data.annotations.words import tokenize
-from slonik.tagging.models.bio import BioLabels, allowed_first, allowed_steps
+from slonik.models.heads.crf import allowed_first, allowed_steps
+from slonik.tagging.models.bio import BioLabels
 
 LABELS = BioLabels.of(["PER", "ORG", "PER"])
 

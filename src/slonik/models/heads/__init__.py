@@ -13,12 +13,8 @@ from typing import TypeAlias
 from torch import nn
 
 from slonik.core.errors import SlonikError, lookup
-from slonik.models.heads.answer import AnswerHead
-from slonik.models.heads.choice import ChoiceHead
-from slonik.models.heads.pair import PairHead
-from slonik.models.heads.sequence import SequenceHead
+from slonik.models.heads.texts import AnswerHead, ChoiceHead, PairHead, SequenceHead, WordsHead
 from slonik.models.heads.tokens import TokenHead
-from slonik.models.heads.words import WordsHead
 from slonik.models.task_config import TaskConfig
 
 HeadClass: TypeAlias = Callable[..., nn.Module]

@@ -1,22 +1,185 @@
-"""A linear-chain CRF layer over word scores, with the BIO rules built in.
+"""A linear chain over word scores: its exact sums and maxima, and the CRF layer with the BIO rules built in.
 
-Without learnt scores it is the plain softmax tagger read under the BIO rules, so that every tagger is decoded in one
-way. The layer makes no emissions; sums over sequences are in `chain`.
+A sequence y of a text with n words scores start[y_1] + sum of emissions[t, y_t] + sum of transitions[y_t, y_t+1] +
+end[y_n]; a transition of -inf is forbidden. `log_partition` has an exact gradient of its own (the marginals), so no
+graph over time is kept. Without trainable scores the layer is the plain softmax tagger read under the BIO rules, so
+that every tagger is decoded in one way. The layer makes no emissions.
 
-Shapes: B sequences, T words, L labels; a mask is True for the words of a sequence, which stand first.
+Sources: Lafferty, McCallum, Pereira 2001 (the model); Rabiner 1989, section V.A (scaling instead of logarithms).
+
+Shapes: B sequences, T words of the longest, L labels, numbered as in `slonik.tagging.models.bio`: O is 0, B of class c
+is 2 c + 1, I of class c is 2 c + 2. A mask is True for the words of a sequence, which stand first.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from slonik.models.heads import chain
-from slonik.tagging.models.bio import allowed_first, allowed_steps
-
+_TINY = 1e-300
 _IMPOSSIBLE = float("-inf")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The parts of a chain's score that do not depend on the words.
+
+    Attributes:
+        transitions: (L, L) from row to column, -inf where forbidden.
+        start, end: (L,) for the first and the last label.
+    """
+
+    transitions: Tensor
+    start: Tensor
+    end: Tensor
+
+    def beside(self, emissions: Tensor) -> Scores:
+        """The same scores on the device of `emissions`."""
+        device = emissions.device
+        return Scores(self.transitions.to(device), self.start.to(device), self.end.to(device))
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """What the chain says about each sequence, float64.
+
+    Attributes:
+        log_partition: (B,) logarithm of the sum of exp(score) over all label sequences.
+        marginals: (B, T, L) probability of each label of each word; 0 beyond the sequence.
+        pairs: (B, L, L) expected number of each transition.
+    """
+
+    log_partition: Tensor
+    marginals: Tensor
+    pairs: Tensor
+
+
+@torch.no_grad()
+def forward_backward(emissions: Tensor, mask: Tensor, scores: Scores) -> Posterior:
+    """Sums over all label sequences, in O(T L^2).
+
+    Args:
+        emissions: (B, T, L).
+        mask: (B, T) bool.
+    """
+    batch, length, labels = emissions.shape
+    highest = emissions.double().amax(-1)  # (B, T)
+    local = (emissions.double() - highest[..., None]).exp()
+    steps, start, end = (part.double().exp() for part in (scores.transitions, scores.start, scores.end))
+    whole = bool(mask.all())  # nothing to hold back: a document alone, the usual case when tagging
+    alpha = local.new_zeros(length, batch, labels)
+    scale = local.new_ones(length, batch)
+    state = local.new_full((batch, labels), 1.0 / labels)
+    for time in range(length):
+        reached = (start if time == 0 else state @ steps) * local[:, time]
+        total = reached.sum(-1).clamp(min=_TINY)
+        reached /= total[:, None]
+        live = mask[:, time]
+        state = reached if whole else torch.where(live[:, None], reached, state)
+        scale[time] = total if whole else torch.where(live, total, scale[time])
+        alpha[time] = state
+    closing = (state * end).sum(-1).clamp(min=_TINY)
+    logarithm = (scale.log().T + highest.masked_fill(~mask, 0.0)).sum(-1) + closing.log()
+    log_partition = torch.where(mask.any(-1), logarithm, 0.0)
+    beta = local.new_zeros(length, batch, labels)
+    ahead = local.new_zeros(length, batch, labels)  # e_t(j) beta_t(j) / c_t: what a step into t meets
+    share = local.transpose(0, 1) / scale[..., None] * mask.T[..., None]
+    backward = steps.T.contiguous()
+    state = last = end / closing[:, None]
+    for time in range(length - 1, -1, -1):
+        if time < length - 1:
+            behind = ahead[time + 1] @ backward
+            state = behind if whole else torch.where(mask[:, time + 1, None], behind, last)
+        beta[time] = state
+        ahead[time] = share[time] * state
+    marginals = (alpha * beta).transpose(0, 1) * mask[..., None]
+    pairs = torch.einsum("tbi,tbj->bij", alpha[:-1], ahead[1:]) * steps
+    return Posterior(log_partition, marginals, pairs)
+
+
+class _LogPartition(torch.autograd.Function):
+    """log Z with its gradient: marginals for emissions, expected counts for transitions."""
+
+    @staticmethod
+    def forward(ctx: Any, emissions: Tensor, mask: Tensor, transitions: Tensor, start: Tensor, end: Tensor) -> Tensor:
+        found = forward_backward(emissions, mask, Scores(transitions, start, end))
+        ctx.save_for_backward(found.marginals, found.pairs, mask)
+        ctx.types = (emissions.dtype, transitions.dtype)
+        return found.log_partition.to(torch.promote_types(emissions.dtype, torch.float32))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        marginals, pairs, mask = ctx.saved_tensors
+        outer = gradients[0].double()
+        kind, step_kind = ctx.types
+        weighted = marginals * outer[:, None, None]
+        last = weighted[torch.arange(len(mask)), mask.sum(-1).clamp(min=1) - 1].sum(0)
+        steps = torch.einsum("b,bij->ij", outer, pairs)
+        return weighted.to(kind), None, steps.to(step_kind), weighted[:, 0].sum(0).to(step_kind), last.to(step_kind)
+
+
+def log_partition(emissions: Tensor, mask: Tensor, scores: Scores) -> Tensor:
+    """(B,) log of the sum over all sequences, differentiable once in emissions and scores."""
+    return _LogPartition.apply(emissions, mask, scores.transitions, scores.start, scores.end)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def path_score(emissions: Tensor, tags: Tensor, mask: Tensor, scores: Scores) -> Tensor:
+    """(B,) score of one label sequence each, -inf for a forbidden one.
+
+    Args:
+        tags: (B, T) labels; whatever stands beyond the mask is not read.
+    """
+    tags = torch.where(mask, tags, 0)
+    words = emissions.gather(-1, tags[..., None])[..., 0].masked_fill(~mask, 0.0).sum(-1)
+    moves = scores.transitions[tags[:, :-1], tags[:, 1:]].masked_fill(~mask[:, 1:], 0.0).sum(-1)
+    last = tags.gather(1, mask.sum(-1, keepdim=True).clamp(min=1) - 1)[:, 0]
+    ends = (scores.start[tags[:, 0]] + scores.end[last]).masked_fill(~mask.any(-1), 0.0)
+    return words + moves + ends
+
+
+@torch.no_grad()
+def viterbi(emissions: NDArray[np.float32], scores: Scores) -> NDArray[np.int64]:
+    """(T,) the label sequence of the highest score for (T, L) emissions of one sequence.
+
+    Of equal ones, the lower label numbers win. In numpy: its small steps cost a tenth of torch's.
+    """
+    steps, start, end = (part.float().cpu().numpy() for part in (scores.transitions, scores.start, scores.end))
+    length = len(emissions)
+    path = np.zeros(length, dtype=np.int64)
+    if length == 0:
+        return path
+    labels = np.arange(emissions.shape[1])
+    into = np.ascontiguousarray(steps.T)  # row: the label that is stepped into
+    came_from = np.empty((length, len(labels)), dtype=np.int64)
+    state = start + emissions[0]
+    for time in range(1, length):
+        reached = into + state
+        came_from[time] = source = reached.argmax(1)
+        state = reached[labels, source] + emissions[time]
+    path[-1] = (state + end).argmax()
+    for time in range(length - 1, 0, -1):
+        path[time - 1] = came_from[time, path[time]]
+    return path
+
+
+def allowed_steps(size: int) -> NDArray[np.bool_]:
+    """(L, L) True where the label of the column may follow that of the row: I-X follows B-X and I-X only."""
+    matrix = np.ones((size, size), dtype=np.bool_)
+    for inside in range(2, size, 2):
+        matrix[:, inside] = False
+        matrix[[inside - 1, inside], inside] = True
+    return matrix
+
+
+def allowed_first(size: int) -> NDArray[np.bool_]:
+    """(L,) True for labels that a text may begin with: every one but I-X."""
+    labels = np.arange(size)
+    return (labels == 0) | (labels % 2 == 1)
 
 
 class LinearChainCrf(nn.Module):
@@ -24,24 +187,24 @@ class LinearChainCrf(nn.Module):
 
     Args:
         size: number of labels, numbered as in `BioLabels`.
-        learnt: whether the scores are parameters (a CRF), or zeros (BIO rules alone).
+        trainable: whether the scores are parameters (a CRF), or zeros (BIO rules alone).
     """
 
-    def __init__(self, size: int, *, learnt: bool = True) -> None:
+    def __init__(self, size: int, *, trainable: bool = True) -> None:
         super().__init__()
-        self.learnt = learnt
+        self.trainable = trainable
         for name, shape in {"transitions": (size, size), "start": (size,), "end": (size,)}.items():
-            if learnt:
+            if trainable:
                 self.register_parameter(name, nn.Parameter(torch.zeros(shape)))
             else:
                 self.register_buffer(name, torch.zeros(shape), persistent=False)
         self.register_buffer("forbidden", torch.from_numpy(~allowed_steps(size)), persistent=False)
         self.register_buffer("forbidden_first", torch.from_numpy(~allowed_first(size)), persistent=False)
 
-    def scores(self, temperature: float = 1.0) -> chain.Scores:
+    def scores(self, temperature: float = 1.0) -> Scores:
         """The scores divided by `temperature`, with -inf where BIO forbids."""
         transitions, start, end = self._free_scores()
-        return chain.Scores(
+        return Scores(
             (transitions / temperature).masked_fill(self._tensor("forbidden"), _IMPOSSIBLE),
             (start / temperature).masked_fill(self._tensor("forbidden_first"), _IMPOSSIBLE),
             end / temperature,
@@ -51,7 +214,7 @@ class LinearChainCrf(nn.Module):
         """(B,) -log p(tags): 0 or more, inf for a sequence that BIO forbids."""
         scores = self.scores()
         emissions = emissions.float()
-        return chain.log_partition(emissions, mask, scores) - chain.path_score(emissions, tags, mask, scores)
+        return log_partition(emissions, mask, scores) - path_score(emissions, tags, mask, scores)
 
     def divergence(self, emissions: Tensor, teacher: Tensor, mask: Tensor, temperature: float = 1.0) -> Tensor:
         """(B,) Kullback-Leibler divergence of this chain over whole sequences from the teacher's, 0 or more.
@@ -68,35 +231,35 @@ class LinearChainCrf(nn.Module):
         transitions, start, end = (part / temperature for part in self._free_scores())
         rules = self._rules()
         local = teacher.double().clamp(min=1e-12).log() / temperature
-        taught = chain.forward_backward(local, mask, rules)
+        taught = forward_backward(local, mask, rules)
         marginals = taught.marginals.to(emissions.dtype)
         last = mask.sum(-1).clamp(min=1) - 1
         expected = (marginals * emissions).sum((1, 2)) + (taught.pairs.to(emissions.dtype) * transitions).sum((1, 2))
         expected = expected + marginals[:, 0] @ start + marginals[torch.arange(len(mask)), last] @ end
         entropy = taught.log_partition - (taught.marginals * local).sum((1, 2))
-        partition = chain.log_partition(emissions, mask, self.scores(temperature))
+        partition = log_partition(emissions, mask, self.scores(temperature))
         return partition - expected - entropy.to(emissions.dtype)
 
     def decode(self, emissions: NDArray[np.float32]) -> NDArray[np.int64]:
         """(T,) the best label sequence that BIO allows, for (T, L) scores of one sequence."""
-        return chain.viterbi(emissions, self.scores())
+        return viterbi(emissions, self.scores())
 
     def marginals(self, emissions: Tensor, mask: Tensor) -> Tensor:
         """(B, T, L) float32 probability of each label of each word, without gradient; 0 beyond the mask.
 
-        Without learnt scores this is the softmax of each word, not renormalised by the rules. Computed where the
+        Without trainable scores this is the softmax of each word, not renormalised by the rules. Computed where the
         emissions are: a tagger on a GPU reads its chains on the processor, one small step per word.
         """
-        if not self.learnt:
+        if not self.trainable:
             return emissions.detach().float().softmax(-1) * mask[..., None]
-        return chain.forward_backward(emissions, mask, self.scores().beside(emissions)).marginals.float()
+        return forward_backward(emissions, mask, self.scores().beside(emissions)).marginals.float()
 
-    def _rules(self) -> chain.Scores:
+    def _rules(self) -> Scores:
         """Zero scores under the BIO rules."""
         forbidden, first = self._tensor("forbidden"), self._tensor("forbidden_first")
         zero = torch.zeros(forbidden.shape, dtype=torch.float64, device=forbidden.device)
         steps = zero.masked_fill(forbidden, _IMPOSSIBLE)
-        return chain.Scores(steps, zero[0].masked_fill(first, _IMPOSSIBLE), zero[0])
+        return Scores(steps, zero[0].masked_fill(first, _IMPOSSIBLE), zero[0])
 
     def _free_scores(self) -> tuple[Tensor, Tensor, Tensor]:
         """(transitions (L, L), start (L,), end (L,)) without the rules."""

@@ -29,8 +29,8 @@ class TokenHead(nn.Module):
         crf: learn scores of label transitions too; otherwise labels are independent but for the BIO rules.
         dropout: on the hidden states.
         layers: 0 reads the last layer; K reads all K states of the encoder (its layers and embeddings), normalised and
-            averaged with learnt weights (ELMo, Peters et al. 2018, section 3.2). Sentence encoders want it: their last
-            layer gives all words of a text nearly one vector.
+            averaged with trainable weights (ELMo, Peters et al. 2018, section 3.2). Sentence encoders want it: their
+            last layer gives all words of a text nearly one vector.
         names: read `batch["names"]` (B, W, L) too, what a list of names says of each word (`NameList`): a small network
             weighs it against the state of the word, and what it finds is added to the scores.
     """
@@ -48,7 +48,7 @@ class TokenHead(nn.Module):
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(dimension, outputs)
-        self.crf = LinearChainCrf(outputs, learnt=crf)
+        self.crf = LinearChainCrf(outputs, trainable=crf)
         self.mixture = nn.Parameter(torch.zeros(layers)) if layers else None
         self.reads_all_layers = layers > 0
         self.names = (

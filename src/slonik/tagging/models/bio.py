@@ -1,6 +1,7 @@
-"""BIO labels as numbers: O is 0, B of class c is 2 c + 1, I of class c is 2 c + 2, and which may follow which.
+"""BIO labels as numbers: O is 0, B of class c is 2 c + 1, I of class c is 2 c + 2.
 
-Words and spans go through `slonik.data.annotations`; here their tags get numbers, and the rules a matrix.
+Words and spans go through `slonik.data.annotations`; here their tags get numbers. Which may follow which is in
+`slonik.models.heads.crf`.
 """
 
 from __future__ import annotations
@@ -16,21 +17,6 @@ from slonik.core.errors import SlonikError
 from slonik.data.annotations.document import Span
 from slonik.data.annotations.tags import decode, encode, tag_set
 from slonik.data.annotations.words import Offsets
-
-
-def allowed_steps(size: int) -> NDArray[np.bool_]:
-    """(L, L) True where the label of the column may follow that of the row: I-X follows B-X and I-X only."""
-    matrix = np.ones((size, size), dtype=np.bool_)
-    for inside in range(2, size, 2):
-        matrix[:, inside] = False
-        matrix[[inside - 1, inside], inside] = True
-    return matrix
-
-
-def allowed_first(size: int) -> NDArray[np.bool_]:
-    """(L,) True for labels that a text may begin with: every one but I-X."""
-    labels = np.arange(size)
-    return (labels == 0) | (labels % 2 == 1)
 
 
 @dataclass(frozen=True)

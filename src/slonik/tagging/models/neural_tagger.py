@@ -139,7 +139,7 @@ class NeuralTagger:
     def describe(self) -> dict[str, Any]:
         """Facts: kind, learned parameters, bytes on disk, labels, whether there is a CRF."""
         learned = sum(parameter.numel() for parameter in self.model.parameters())
-        facts = {"name": self.name, "parameters": learned, "labels": list(self.labels), "crf": self.chain.learnt}
+        facts = {"name": self.name, "parameters": learned, "labels": list(self.labels), "crf": self.chain.trainable}
         if self.folder is not None:
             facts["bytes"] = sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
         return facts | self._facts
@@ -207,7 +207,7 @@ class NeuralTagger:
     def _best(self, emissions: NDArray[np.float32]) -> NDArray[np.int64]:
         """(W,) the best label sequence that BIO allows."""
         tags: NDArray[np.int64] = emissions.argmax(-1).astype(np.int64)
-        if len(tags) == 0 or (not self.chain.learnt and self._is_valid(tags)):
+        if len(tags) == 0 or (not self.chain.trainable and self._is_valid(tags)):
             return tags  # without transition scores the best label of every word is the best valid sequence
         return self.chain.decode(emissions)
 

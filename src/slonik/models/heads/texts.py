@@ -1,0 +1,284 @@
+"""Heads over the tokens of texts: labels and numbers of a text or a pair, of marked words, choices, answers in a text.
+
+Sources: InferSent's features of a pair [u, v, |u - v|, u * v] (Conneau et al. 2017); means of a span's tokens for words
+in context (Peters et al. 2019) and for coreference (the SuperGLUE baselines, Wang et al. 2019); spans of answers
+(Rajpurkar et al. 2016; Devlin et al. 2019, section 4.2). Which head a task has is the caller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypedDict, Unpack
+
+import torch
+from torch import Tensor, nn
+
+Pooling = Literal["mean", "cls"]
+
+
+def masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:
+    """Mean of token vectors where `mask` is not 0: (..., T, D), (..., T) -> (..., D), float32; zeros where none is."""
+    weights = (mask != 0).to(torch.float32).unsqueeze(-2)  # (..., 1, T)
+    total = (weights @ hidden.float()).squeeze(-2)
+    return total / weights.sum(-1).clamp_min(1.0)
+
+
+def pooled(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
+    """(..., T, D) -> (..., D), float32: mean of the tokens that are not padding, or the first token."""
+    return hidden[..., 0, :].float() if pooling == "cls" else masked_mean(hidden, mask)
+
+
+class SequenceHead(nn.Module):
+    """Pooling, dropout, a linear layer; optionally a tanh layer between, as in BERT's pooler.
+
+    The mean of tokens is the default: the models at hand are sentence encoders trained with it, and most carry no
+    pooler; a pooler that is made anew needs more data than small tasks have.
+
+    Args:
+        dimension: D of the encoder.
+        outputs: labels, or 1.
+        pooling: "mean" or "cls".
+        dropout: on the pooled vector.
+        dense: put a dense tanh layer before the last one.
+    """
+
+    def __init__(
+        self, dimension: int, outputs: int, *, pooling: Pooling = "mean", dropout: float = 0.1, dense: bool = False
+    ) -> None:
+        super().__init__()
+        self.pooling: Pooling = pooling
+        self.dropout = nn.Dropout(dropout)
+        self.dense = nn.Linear(dimension, dimension) if dense else None
+        self.output = nn.Linear(dimension, outputs)
+
+    def forward(self, hidden: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """(B, T, D) or (B, R, T, D) -> logits (B, outputs); R inputs of an example are averaged."""
+        vectors = pooled(hidden, batch["attention_mask"], self.pooling)
+        if vectors.dim() == 3:
+            vectors = vectors.mean(1)
+        if self.dense is not None:
+            vectors = torch.tanh(self.dense(self.dropout(vectors)))
+        logits: Tensor = self.output(self.dropout(vectors))
+        return logits.float()
+
+
+def relation(first: Tensor, second: Tensor) -> Tensor:
+    """[u, v, |u - v|, u * v, cos]: (..., D), (..., D) -> (..., 4 D + 1)."""
+    cosine = torch.nn.functional.cosine_similarity(first, second, dim=-1).unsqueeze(-1)
+    return torch.cat([first, second, (first - second).abs(), first * second, cosine], dim=-1)
+
+
+def relation_groups(dimension: int) -> list[int]:
+    """Sizes of the features that `relation` makes of two vectors of `dimension`, for `FeatureLayer`."""
+    return [dimension] * 4 + [1]
+
+
+def text_vectors(hidden: Tensor, segments: Tensor) -> tuple[Tensor, Tensor]:
+    """Means of both texts' tokens (B, D) each: of one joint row (B, T, D), or of two rows (B, 2, T, D)."""
+    if hidden.dim() == 4:
+        means = masked_mean(hidden, segments == 1)
+        return means[:, 0], means[:, 1]
+    return masked_mean(hidden, segments == 1), masked_mean(hidden, segments == 2)
+
+
+class LayerOptions(TypedDict, total=False):
+    """Options that heads pass on to their `FeatureLayer`, which says what they mean."""
+
+    hidden: int
+    dropout: float
+    balance: bool
+
+
+class FeatureLayer(nn.Module):
+    """Dropout and a linear layer, or one hidden GELU layer between, from features to outputs.
+
+    Args:
+        groups: sizes of the groups of features, one after another (vectors, differences, a cosine).
+        outputs: labels or 1.
+        hidden: width of the hidden layer; 0 = none.
+        dropout: before each linear layer.
+        balance: bring every feature to mean 0 and deviation 1 over the training examples, and every group to the same
+            length, so that a cosine weighs as much as a vector. For encoders that are not trained: their vectors
+            share most of their length and direction.
+    """
+
+    scale: Tensor | None
+
+    def __init__(
+        self, groups: Sequence[int], outputs: int, *, hidden: int = 0, dropout: float = 0.1, balance: bool = False
+    ) -> None:
+        super().__init__()
+        features = sum(groups)
+        self.norm = nn.BatchNorm1d(features, affine=False, momentum=None) if balance else None
+        scale = torch.cat([torch.full((size,), size**-0.5) for size in groups]) if balance else None
+        self.register_buffer("scale", scale, persistent=False)
+        layers: list[nn.Module] = [nn.Dropout(dropout)]
+        if hidden:
+            layers += [nn.Linear(features, hidden), nn.GELU(), nn.Dropout(dropout)]
+        self.stack = nn.Sequential(*layers, nn.Linear(hidden or features, outputs))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(..., features) -> (..., outputs)."""
+        if self.norm is not None and self.scale is not None:
+            flat = features.flatten(0, -2)
+            single = len(flat) == 1  # one example has no deviation: take what was seen so far
+            norm = self.norm
+            flat = nn.functional.batch_norm(flat, norm.running_mean, norm.running_var) if single else norm(flat)
+            features = flat.reshape(features.shape) * self.scale
+        made: Tensor = self.stack(features)
+        return made.float()
+
+
+class PairHead(nn.Module):
+    """Classification of two texts by the relation of their vectors.
+
+    Texts encoded jointly give means that have seen each other; encoded apart they give the vectors that a sentence
+    encoder was trained for. The relation helps encoders whose first token was never trained to hold one.
+
+    Args:
+        dimension: D of the encoder.
+        outputs: labels, or 1.
+        pooling: of the whole joint input, whose vector is a feature too; not used for texts encoded apart.
+        layer: options of the `FeatureLayer`.
+    """
+
+    def __init__(
+        self, dimension: int, outputs: int, *, pooling: Pooling = "cls", **layer: Unpack[LayerOptions]
+    ) -> None:
+        super().__init__()
+        self.pooling: Pooling = pooling
+        self.layer = FeatureLayer([dimension, *relation_groups(dimension)], outputs, **layer)
+
+    def forward(self, hidden: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """(B, T, D) of joint rows or (B, 2, T, D) of texts apart -> logits (B, outputs)."""
+        first, second = text_vectors(hidden, batch["segments"])
+        if hidden.dim() == 4:
+            whole = (first + second) / 2
+        else:
+            whole = pooled(hidden, batch["attention_mask"], self.pooling)
+        logits: Tensor = self.layer(torch.cat([whole, relation(first, second)], dim=-1))
+        return logits
+
+
+def span_vectors(hidden: Tensor, spans: Tensor) -> Tensor:
+    """Means of each span's tokens: (B, T, D) or (B, R, T, D), spans (B, K, 3) -> (B, K, D); zeros for empty ones."""
+    if hidden.dim() == 3:
+        hidden = hidden.unsqueeze(1)
+    rows = spans[..., 0, None, None].expand(-1, -1, hidden.shape[2], hidden.shape[3])
+    chosen = hidden.float().gather(1, rows)  # (B, K, T, D)
+    places = torch.arange(hidden.shape[2], device=hidden.device)
+    inside = (places >= spans[..., 1, None]) & (places < spans[..., 2, None])  # (B, K, T)
+    weights = inside.to(torch.float32).unsqueeze(-2)
+    return (weights @ chosen).squeeze(-2) / weights.sum(-1).clamp_min(1.0)
+
+
+class WordsHead(nn.Module):
+    """Classification of two marked spans by the relation of their vectors: a word in two contexts (RUSSE), two mentions
+    that may be one (RWSD).
+
+    Args:
+        dimension: D of the encoder.
+        outputs: labels.
+        whole: the vector of the whole (first) input is a feature too.
+        pooling: of that vector.
+        layer: options of the `FeatureLayer`.
+    """
+
+    def __init__(
+        self,
+        dimension: int,
+        outputs: int,
+        *,
+        whole: bool = False,
+        pooling: Pooling = "mean",
+        **layer: Unpack[LayerOptions],
+    ) -> None:
+        super().__init__()
+        self.whole = whole
+        self.pooling: Pooling = pooling
+        groups = relation_groups(dimension)
+        self.layer = FeatureLayer([dimension, *groups] if whole else groups, outputs, **layer)
+
+    def forward(self, hidden: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """(B, T, D) or (B, R, T, D) with `spans` (B, 2, 3) -> logits (B, outputs)."""
+        vectors = span_vectors(hidden, batch["spans"])
+        features = relation(vectors[:, 0], vectors[:, 1])
+        if self.whole:
+            sentence = pooled(hidden, batch["attention_mask"], self.pooling)
+            features = torch.cat([sentence if sentence.dim() == 2 else sentence.mean(1), features], dim=-1)
+        logits: Tensor = self.layer(features)
+        return logits
+
+
+NO_CANDIDATE = -1e4
+"""Score of a padding row; finite, so that a softmax over it stays a number."""
+
+
+class ChoiceHead(nn.Module):
+    """Scores of candidates: multiple choice (PARus), cloze by ranking (RuCoS).
+
+    Every candidate is a row of its own, encoded with its context; the scores of an example compete in a softmax, so any
+    number of candidates will do.
+
+    Args:
+        dimension: D of the encoder.
+        outputs: 1; a candidate has one score.
+        pooling: of a row.
+        relations: features of the relation of context and candidate within the row, beside the row's vector.
+        layer: options of the `FeatureLayer`.
+    """
+
+    def __init__(
+        self,
+        dimension: int,
+        outputs: int = 1,
+        *,
+        pooling: Pooling = "mean",
+        relations: bool = False,
+        **layer: Unpack[LayerOptions],
+    ) -> None:
+        super().__init__()
+        if outputs != 1:
+            raise TypeError(f"a candidate has one score, not {outputs}")
+        self.pooling: Pooling = pooling
+        self.relations = relations
+        groups = [dimension, *relation_groups(dimension)] if relations else [dimension]
+        self.layer = FeatureLayer(groups, 1, **layer)
+
+    def forward(self, hidden: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """(B, R, T, D) -> scores (B, R); rows that are padding get NO_CANDIDATE."""
+        features = pooled(hidden, batch["attention_mask"], self.pooling)
+        if self.relations:
+            segments = batch["segments"]
+            first, second = masked_mean(hidden, segments == 1), masked_mean(hidden, segments == 2)
+            features = torch.cat([features, relation(first, second)], dim=-1)
+        scores = self.layer(features).squeeze(-1)
+        return scores.masked_fill(~batch["candidates"], NO_CANDIDATE)
+
+
+NO_PLACE = -1e4
+
+
+class AnswerHead(nn.Module):
+    """Logits of the first and last token of the answer; the first token of all stands for "no answer" (SQuAD 2.0).
+
+    Args:
+        dimension: D of the encoder.
+        outputs: 2.
+        dropout: on the token vectors.
+    """
+
+    def __init__(self, dimension: int, outputs: int = 2, *, dropout: float = 0.1) -> None:
+        super().__init__()
+        if outputs != 2:
+            raise TypeError(f"an answer has a first and a last token, not {outputs} outputs")
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(dimension, 2)
+
+    def forward(self, hidden: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """(B, T, D) -> (B, 2, T); NO_PLACE outside the second text (the context), the first token excepted."""
+        logits: Tensor = self.output(self.dropout(hidden.float())).transpose(1, 2)
+        allowed = batch["segments"] == 2
+        allowed = allowed.clone()
+        allowed[:, 0] = True
+        return logits.masked_fill(~allowed.unsqueeze(1), NO_PLACE)
