@@ -1,4 +1,4 @@
-"""The whole story on a four-layer random model: it shrinks, records, resumes, and refuses bad input in a sentence."""
+"""The whole pipeline on a four-layer random model: it shrinks, records, resumes, and says what it refuses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 import slonik
 from slonik.cli.main import main
-from slonik.compression import compress as story
+from slonik.compression import compress as pipeline
 from slonik.compression.config import CompressConfig
 from slonik.compression.training_texts import training_texts
 from slonik.core.errors import SlonikError
@@ -56,37 +56,39 @@ def config(place: Path, out: str, **changes: Any) -> CompressConfig:
 
 
 @pytest.fixture(scope="module")
-def made(place: Path) -> story.Compression:
+def made(place: Path) -> pipeline.Compression:
     monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setenv("SLONIK_CACHE", str(place / "cache"))
     try:
-        return story.compress(config(place, "small"))
+        return pipeline.run_compress(config(place, "small"))
     finally:
         monkeypatch.undo()
 
 
-def test_the_result_is_a_smaller_checkpoint_with_a_passport(place: Path, made: story.Compression) -> None:
-    teacher, student = slonik.load(place / "teacher"), slonik.load(made.out)
+def test_the_result_is_a_smaller_checkpoint_with_a_passport(place: Path, made: pipeline.Compression) -> None:
+    teacher, student = slonik.load(place / "teacher"), slonik.load(made.checkpoint)
     before, after = teacher.describe(), student.describe()
     assert after["parameters"] < before["parameters"]
     assert student.encode(["слон видит дом"]).shape == (1, 32)
-    passport = Passport.read(made.out)
+    passport = Passport.read(made.checkpoint)
     assert [step.command for step in passport.lineage] == ["trim", "prune", "compress"]
     assert {record.suite for record in passport.records} >= {"agreement", "resources"}
-    assert (made.out / "report.html").stat().st_size > 2000
+    assert (made.checkpoint / "report.html").stat().st_size > 2000
 
 
-def test_distillation_brought_the_student_closer(made: story.Compression) -> None:
+def test_distillation_brought_the_student_closer(made: pipeline.Compression) -> None:
     from slonik.train.run_log import read_metrics
 
-    evaluations = [line["evaluation"] for line in read_metrics(made.out / "metrics.jsonl") if "evaluation" in line]
-    best = made.summaries["distill"]["held_out"]
-    assert best["agreement"] == max(figures["agreement"] for figures in evaluations)
+    evaluations = [
+        line["evaluation"] for line in read_metrics(made.checkpoint / "metrics.jsonl") if "evaluation" in line
+    ]
+    best = made.summary["distill"]["held_out"]
+    assert best["agreement"] == max(metrics["agreement"] for metrics in evaluations)
     assert best["agreement"] > evaluations[0]["agreement"] + 0.02
 
 
-def test_every_quality_figure_has_an_interval(made: story.Compression) -> None:
-    records = read_records(made.out / "records.json")
+def test_every_quality_figure_has_an_interval(made: pipeline.Compression) -> None:
+    records = read_records(made.checkpoint / "records.json")
     quality = [record for record in records if record.suite == "agreement"]
     assert quality
     for record in quality:
@@ -95,19 +97,19 @@ def test_every_quality_figure_has_an_interval(made: story.Compression) -> None:
 
 
 def test_an_interrupted_run_ends_as_the_undisturbed_one(
-    place: Path, made: story.Compression, monkeypatch: pytest.MonkeyPatch
+    place: Path, made: pipeline.Compression, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(story, "_measured", stop)
+    monkeypatch.setattr(pipeline, "_measured", stop)
     with pytest.raises(KeyboardInterrupt):
-        story.compress(config(place, "again"))
+        pipeline.run_compress(config(place, "again"))
     assert not (place / "again").exists()
     monkeypatch.undo()
     monkeypatch.setenv("SLONIK_CACHE", str(place / "cache"))
     lines: list[str] = []
-    again = story.compress(config(place, "again"), lines.append)
+    again = pipeline.run_compress(config(place, "again"), lines.append)
     assert [line for line in lines if "done before" in line] == [
         "sampling the corpus: done before",
         "trimming the vocabulary: done before",
@@ -115,16 +117,18 @@ def test_an_interrupted_run_ends_as_the_undisturbed_one(
         "distilling: done before",
     ]
     texts = tiny.TEXTS[:4]
-    assert np.array_equal(slonik.load(again.out).encode(texts), slonik.load(made.out).encode(texts))
+    assert np.array_equal(slonik.load(again.checkpoint).encode(texts), slonik.load(made.checkpoint).encode(texts))
 
 
-def test_the_trimmed_model_alone_is_a_stage_that_lost_nothing(place: Path, made: story.Compression) -> None:
-    assert [stage.name for stage in made.stages] == ["the original", "vocabulary trimmed", "the result"]
-    _, trimmed, result = made.stages
+def test_the_trimmed_model_alone_is_a_stage_that_lost_nothing(place: Path, made: pipeline.Compression) -> None:
+    assert [stage.name for stage in made.facts.stages] == ["the original", "vocabulary trimmed", "the result"]
+    _, trimmed, result = made.facts.stages
     agreed = next(r for r in trimmed.records if r.metric == "agreement")
-    assert agreed.value == pytest.approx(1, abs=1e-3) and "Step by step" in (made.out / "report.html").read_text()
-    assert result.bytes < trimmed.bytes < made.stages[0].bytes
-    assert agreed.model in {record.model for record in read_records(made.out / "records.json")}
+    assert (
+        agreed.value == pytest.approx(1, abs=1e-3) and "Step by step" in (made.checkpoint / "report.html").read_text()
+    )
+    assert result.bytes < trimmed.bytes < made.facts.stages[0].bytes
+    assert agreed.model in {record.model for record in read_records(made.checkpoint / "records.json")}
 
 
 def test_pairs_point_at_their_translations(place: Path) -> None:
@@ -162,14 +166,16 @@ def test_substituted_texts_are_trained_on(place: Path) -> None:
     assert all(chosen.partners[place] == chosen.groups[place] == -1 for place in places)
 
 
-def test_an_earlier_student_takes_the_trimmed_vocabulary_or_keeps_its_own(place: Path, made: story.Compression) -> None:
+def test_an_earlier_student_takes_the_trimmed_vocabulary_or_keeps_its_own(
+    place: Path, made: pipeline.Compression
+) -> None:
     shorter = {"max_steps": 2, "batch_tokens": 512, "precision": "fp32", "evaluations": 1}
-    more = {"prune": {"keep_layers": [0]}, "distill": shorter, "init": str(made.out), "evaluate": False}
+    more = {"prune": {"keep_layers": [0]}, "distill": shorter, "init": str(made.checkpoint), "evaluate": False}
     sizes = {}
     for name, trim in (("new", {"mode": "counts", "min_count": 2}), ("own", None)):
-        step = story.compress(config(place, name, trim=trim, **more))
-        sizes[name] = slonik.load(step.out).describe()["pieces"]
-    assert sizes["own"] == slonik.load(made.out).describe()["pieces"] != sizes["new"]
+        step = pipeline.run_compress(config(place, name, trim=trim, **more))
+        sizes[name] = slonik.load(step.checkpoint).describe()["pieces"]
+    assert sizes["own"] == slonik.load(made.checkpoint).describe()["pieces"] != sizes["new"]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +190,7 @@ def test_an_earlier_student_takes_the_trimmed_vocabulary_or_keeps_its_own(place:
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(place: Path, changes: dict[str, Any], words: str) -> None:
     with pytest.raises(SlonikError, match=words):
-        story.compress(config(place, "bad", **changes))
+        pipeline.run_compress(config(place, "bad", **changes))
     assert not (place / "bad").exists()
 
 
@@ -256,4 +262,4 @@ def test_a_refit_cut_starts_closer_to_its_original(place: Path) -> None:
 
 def test_a_budget_that_cannot_be_met_names_the_nearest(place: Path) -> None:
     with pytest.raises(SlonikError, match=r"nearest|least|cheapest"):
-        story.compress(config(place, "bad", prune={"target_parameters": 10, "texts": 16}))
+        pipeline.run_compress(config(place, "bad", prune={"target_parameters": 10, "texts": 16}))

@@ -44,7 +44,7 @@ def test_the_student_gets_closer(place: Path, monkeypatch: pytest.MonkeyPatch) -
     found = run_distill(config)
     lines = [json.loads(line) for line in (place / "better" / "metrics.jsonl").read_text().splitlines()]
     before = next(line["evaluation"] for line in lines if "evaluation" in line)
-    assert found["held_out"]["agreement"] > before["agreement"]
+    assert found.held_out["agreement"] > before["agreement"]
     passport = Passport.read(place / "better")
     assert passport.lineage[-1].command == "distill"
     assert {record.suite for record in passport.records} == {"agreement"}
@@ -68,10 +68,10 @@ def test_a_further_teacher_is_heard_and_near_pairs_choose_too(place: Path, monke
     )
     found = run_distill(config)
     lines = [json.loads(line) for line in (place / "two-teachers" / "metrics.jsonl").read_text().splitlines()]
-    looks = [line["evaluation"] for line in lines if "evaluation" in line]
-    for look in looks:
-        assert look["choice"] == pytest.approx((look["agreement"] + look["near"]) / 2)
-    assert found["held_out"]["choice"] == max(look["choice"] for look in looks)
+    evaluations = [line["evaluation"] for line in lines if "evaluation" in line]
+    for each in evaluations:
+        assert each["choice"] == pytest.approx((each["agreement"] + each["near"]) / 2)
+    assert found.held_out["choice"] == max(each["choice"] for each in evaluations)
     assert any(name.endswith(".teacher2") for line in lines for name in line)
 
 

@@ -31,7 +31,7 @@ def test_texts_and_pairs_read_as_they_were_given(tmp_path: Path) -> None:
     texts = ["Первый текст.", "Второй,\nв две строки.", "третий\tс табуляцией"]
     files = given.texts("corpus", (text for text in texts))
     pairs = given.pairs("pairs", [("one two", "раз два"), ("a\tb", "в\nг")])
-    given.write(Steps(work_folder(out)).folder)
+    given.write(Steps(work_folder(out)))
     assert list(read_texts(list(files))) == texts
     assert list(read_pairs(list(pairs))) == [("one two", "раз два"), ("a b", "в г")]
     assert given.told({"corpus": {"texts": list(files)}, "n": 1}) == {

@@ -1,14 +1,12 @@
-"""`slonik compress` and `slonik demo`: read options, fill the recipe's configuration, show what happened."""
+"""`slonik compress` and `slonik demo`: options in, the library called, tables out."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from slonik.compression.config import CompressConfig
+from slonik.cli.common import JsonFile, Overrides, announce, print_tables, save_records
 
 
 def register(app: typer.Typer) -> None:
@@ -31,8 +29,8 @@ def compress(
     target_flops: float | None = typer.Option(None, help="Share of the encoder's FLOPs that may stay, 0 to 1."),
     target_latency: float | None = typer.Option(None, help="Share of the measured time that may stay, 0 to 1."),
     uneven: bool | None = typer.Option(None, "--uneven/--uniform", help="May layers differ in heads and neurons?"),
-    trim_vocab: str | None = typer.Option(None, help="Languages whose pieces stay (ru,en), or none."),
-    max_pieces: int | None = typer.Option(None, help="The most vocabulary pieces that stay."),
+    trim_vocab: str | None = typer.Option(None, help="Languages whose tokens stay (ru,en), or none."),
+    max_pieces: int | None = typer.Option(None, help="The most tokens of the vocabulary that stay."),
     init: str | None = typer.Option(None, help="Start from this earlier student."),
     train_texts: int | None = typer.Option(None, help="Sentences to distil on."),
     epochs: float | None = typer.Option(None, help="Passes over them; 0 skips distillation."),
@@ -41,8 +39,8 @@ def compress(
     data_dir: Path | None = typer.Option(None, help="Benchmark data; encodechka is measured where it is there."),
     evaluate: bool | None = typer.Option(None, "--evaluate/--no-evaluate", help="Measure encodechka before and after?"),
     seed: int | None = typer.Option(None, help="Seed of everything random (0)."),
-    set_: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Override any field of the recipe."),
-    json_file: Path | None = typer.Option(None, "--json", help="Write the records of before and after here."),
+    set_: Overrides = [],  # noqa: B006
+    json_file: JsonFile = None,
 ) -> None:
     """Make an encoder smaller and faster, and prove what it cost.
 
@@ -58,31 +56,18 @@ def compress(
 
         slonik compress MODEL --recipe recipes/e5_four_layers.yaml --corpus ru.txt --out tiny --set distill.epochs=3
     """
-    fields: dict[str, Any] = {
-        "model": model, "out": str(out), "init": init, "seed": seed, "evaluate": evaluate,
-        "corpus.texts": corpus or None, "corpus.pairs": pairs or None, "corpus.train_texts": train_texts,
-        "trim.max_pieces": max_pieces, "prune.layers": layers, "prune.heads": heads, "prune.ffn": ffn,
-        "prune.hidden": hidden, "prune.uneven": uneven, "prune.target_parameters": target_parameters,
-        "prune.target_flops": target_flops, "prune.target_latency": target_latency,
-        "distill.max_minutes": max_minutes, "distill.save_every_minutes": save_every,
-        "distill.epochs": epochs or None, "data_dir": str(data_dir) if data_dir else None,
-    }  # fmt: skip
-    whole_vocabulary = trim_vocab == "none"
-    if trim_vocab and not whole_vocabulary:
-        fields["trim.scripts"] = [name.strip() for name in trim_vocab.split(",")]
-    _run(_config(recipe, fields, set_, whole_vocabulary=whole_vocabulary, untrained=epochs == 0), json_file)
+    from slonik.compression.compress import compress as run
 
-
-def _config(
-    recipe: Path | None, fields: dict[str, Any], pairs: list[str], *, whole_vocabulary: bool, untrained: bool
-) -> CompressConfig:
-    from slonik.compression.config import CompressConfig
-    from slonik.core.config import parse_overrides, read_config
-
-    config = read_config(CompressConfig, recipe, fields | parse_overrides(pairs))
-    left_out = {"trim": None} if whole_vocabulary else {}
-    left_out |= {"distill": None} if untrained else {}
-    return config.model_copy(update=left_out)
+    made = run(
+        model, corpus=corpus, pairs=pairs, out=out, recipe=recipe, layers=layers, heads=heads, ffn=ffn, hidden=hidden,
+        target_parameters=target_parameters, target_flops=target_flops, target_latency=target_latency, uneven=uneven,
+        trim_vocab=trim_vocab, max_pieces=max_pieces, init=init, train_texts=train_texts, epochs=epochs,
+        max_minutes=max_minutes, save_every=save_every, data_dir=data_dir, evaluate=evaluate, seed=seed, set=set_,
+        announce=announce,
+    )  # fmt: skip
+    print_tables(made.tables())
+    typer.echo(f"\nreport: {made.report}")
+    save_records(json_file, made.records)
 
 
 def demo(
@@ -97,27 +82,8 @@ def demo(
 
         slonik demo --out demo
     """
-    from rich.console import Console
+    from slonik.compression.demo import demo as run
 
-    from slonik.compression.demo import demo as run_demo
-    from slonik.compression.demo import demo_config
-    from slonik.compression.report.write import print_report, usage
-
-    notes = Console(stderr=True)
-    made = run_demo(out, announce=lambda line: notes.print(line, highlight=False), steps=steps)
-    print_report(demo_config(out, steps=steps), made)
-    typer.echo(f"\nuse it:\n{usage(out)}")
-
-
-def _run(config: CompressConfig, json_file: Path | None) -> None:
-    from rich.console import Console
-
-    from slonik.compression.compress import compress as run_recipe
-    from slonik.compression.report.write import print_report
-    from slonik.core.records import write_records
-
-    notes = Console(stderr=True)
-    made = run_recipe(config, announce=lambda line: notes.print(line, highlight=False))
-    print_report(config, made)
-    if json_file is not None:
-        write_records(json_file, [*made.before, *made.after, *made.differences])
+    made = run(out, announce, steps=steps)
+    print_tables(made.tables())
+    typer.echo(f"\nreport: {made.report}\n\nuse it:\n{made.facts.usage}")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from slonik.cli.common import Overrides, announce
+
 
 def register(app: typer.Typer) -> None:
     """Add the `distill` command."""
@@ -27,7 +29,7 @@ def distill(
     max_minutes: float | None = typer.Option(None, help="The most minutes of training."),
     save_every: float | None = typer.Option(None, help="Minutes between saves (5)."),
     seed: int | None = typer.Option(None, help="Seed of everything random (0)."),
-    set_: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Override any field of the recipe."),
+    set_: Overrides = [],  # noqa: B006
 ) -> None:
     """Teach a student to agree with its teacher on texts and translation pairs; held-out agreement chooses.
 
@@ -35,19 +37,12 @@ def distill(
 
         slonik distill small --teacher embedded:multilingual-e5-small --corpus ru.txt --pairs en_ru.tsv --out better
     """
-    from rich.console import Console
+    from slonik.compression.distill import distill as run
 
-    from slonik.compression.distill import DistillRecipe, run_distill
-    from slonik.core.config import parse_overrides, read_config
-
-    fields = {
-        "model": model, "teacher": next(iter(teacher), None), "distill.teachers": teacher[1:] or None,
-        "out": str(out), "seed": seed, "corpus.texts": corpus or None, "corpus.pairs": pairs or None,
-        "distill.epochs": epochs, "distill.max_minutes": max_minutes, "distill.save_every_minutes": save_every,
-    }  # fmt: skip
-    config = read_config(DistillRecipe, recipe, fields | parse_overrides(set_))
-    notes = Console(stderr=True)
-    found = run_distill(config, announce=lambda line: notes.print(line, highlight=False))
-    for name, value in found["held_out"].items():
+    made = run(
+        model, teacher=teacher, corpus=corpus, pairs=pairs, out=out, recipe=recipe, epochs=epochs,
+        max_minutes=max_minutes, save_every=save_every, seed=seed, set=set_, announce=announce,
+    )  # fmt: skip
+    for name, value in made.held_out.items():
         typer.echo(f"{name:>14} {value:.4f}")
-    typer.echo(f"checkpoint: {out}")
+    typer.echo(f"checkpoint: {made.checkpoint}")

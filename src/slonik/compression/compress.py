@@ -1,79 +1,181 @@
 """Compression: corpus, vocabulary, structure, distillation, measurement, report.
 
 A checkpoint goes in, a much smaller one comes out, with a table that proves what it cost. Each step is written down
-and skipped when it was done before, and training goes on from its last save: the same command after a crash ends with
-the same weights. Benchmarks are measured after everything has been chosen, never to choose.
+and skipped when it was done before with the same inputs, and training goes on from its last save: the same command
+after a crash ends with the same weights. Benchmarks are measured after everything has been chosen, never to choose.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slonik import models
-from slonik.compression.config import CompressConfig
-from slonik.compression.corpus import CorpusSample, draw, read_sample
-from slonik.compression.distill import train_student
+from slonik.compression.config import CompressConfig, DistillConfig, TrimConfig
+from slonik.compression.corpus import CorpusSample, draw, read_sample, sampling_inputs
+from slonik.compression.measure import Measured, measure_both, measure_stages
 from slonik.compression.pruning import prune
-from slonik.compression.result import Announce, Compression, work_folder
+from slonik.compression.report.page import CompressionFacts, compression_tables
+from slonik.compression.report.tables import Stage
+from slonik.compression.report.write import facts_of, write_report
+from slonik.compression.training import distilling_inputs, further_teachers, train_student
 from slonik.compression.trim import apply_trim, plan_trim
-from slonik.core.errors import SlonikError
-from slonik.core.files import new_folder, write_json
-from slonik.core.passport import Step
-from slonik.core.protocols import Encoder
-from slonik.core.records import write_records
-from slonik.core.run import StepResult, Steps
+from slonik.core.config import configure, fields_of
+from slonik.core.files import write_json
+from slonik.core.identity import checkpoint_identity
+from slonik.core.progress import shown
+from slonik.core.records import Record, write_records
+from slonik.core.run import Announce, Result, Run, StepResult, say, silent
+from slonik.data.given import Given, Pairs, Texts
 from slonik.models.encoder import TorchEncoder
+from slonik.models.kinds import resolve
+from slonik.models.loading import load, save
 from slonik.models.shared_vocabulary import matching_ids, with_vocabulary_of
+from slonik.reporting.table import Table
 
 
-def compress(config: CompressConfig, announce: Announce = lambda line: None) -> Compression:
-    """Run the pipeline of the recipe.
+@dataclass(frozen=True, kw_only=True)
+class Compression(Result):
+    """What `compress` made.
+
+    Attributes:
+        before, after: everything measured on the original and on the result, the same way.
+        differences: after minus before, paired where items can be paired.
+        facts: what the report tells beside the records: lineage, models on the way, time by step, usage.
+        summary: step -> what it found.
+    """
+
+    facts: CompressionFacts
+    before: tuple[Record, ...] = ()
+    after: tuple[Record, ...] = ()
+    differences: tuple[Record, ...] = ()
+
+    def tables(self) -> list[Table]:
+        """The tables of the report."""
+        return compression_tables(self.before, self.after, self.facts, self.differences)
+
+
+def compress(
+    model: str | Path | TorchEncoder,
+    *,
+    out: str | Path,
+    corpus: Texts = (),
+    pairs: Pairs = (),
+    recipe: str | Path | Mapping[str, Any] | None = None,
+    layers: int | None = None,
+    heads: float | None = None,
+    ffn: float | None = None,
+    hidden: float | None = None,
+    target_parameters: int | None = None,
+    target_flops: float | None = None,
+    target_latency: float | None = None,
+    uneven: bool | None = None,
+    trim_vocab: str | Sequence[str] | None = None,
+    max_pieces: int | None = None,
+    init: str | Path | None = None,
+    train_texts: int | None = None,
+    epochs: float | None = None,
+    max_minutes: float | None = None,
+    save_every: float | None = None,
+    data_dir: str | Path | None = None,
+    evaluate: bool | None = None,
+    seed: int | None = None,
+    set: Mapping[Any, Any] | Sequence[str] = (),
+    progress: bool = False,
+    announce: Announce | None = None,
+) -> Compression:
+    """Make an encoder smaller and faster, and prove what it cost; the same call after a crash goes on.
+
+    Options that are not given are those of the recipe, else the defaults of `CompressConfig`.
 
     Args:
-        announce: called with one line for the user as steps begin and end.
+        model: folder, hub id, embedded:NAME, or a loaded encoder.
+        out: folder for the new checkpoint.
+        corpus: files or folders of text, or texts.
+        pairs: files of English-Russian pairs, or (English, Russian) tuples.
+        recipe: YAML file, or its content.
+        layers: how many stay. heads, ffn, hidden: share that stays, above 0 and at most 1.
+        target_parameters: the most parameters. target_flops, target_latency: share that may stay.
+        uneven: may layers differ in heads and neurons?
+        trim_vocab: languages whose tokens stay (("ru", "en") or "ru,en"); "none" leaves the vocabulary whole.
+        max_pieces: the most tokens of the vocabulary.
+        init: an earlier student to start from.
+        train_texts: sentences to distil on. epochs: passes over them; 0 skips distillation.
+        max_minutes: the most minutes of training. save_every: minutes between saves.
+        data_dir: benchmark data; with evaluate (default) encodechka is measured where it is there.
+        set: further fields: "key=value", or names of fields -> values.
+        progress: show bars and steps on standard error.
+        announce: called with a line as steps begin and end, instead.
 
     Raises:
         SlonikError: anything that the user can mend; finished steps stay and are not repeated.
     """
-    out = Path(config.out)
-    _check_out(out)
-    made = Compression(out)
-    teacher = models.load(config.model)
-    steps = Steps(work_folder(out), announce)
-    inputs: dict[str, Any] = {"corpus": _corpus_identity(config), "seed": config.seed}
-    drawn = steps.step("corpus", inputs, "sampling the corpus", lambda to: draw(config.corpus, config.seed, to))
-    _note(made, "corpus", drawn)
-    sample = read_sample(drawn.folder)
-    inputs = {"sample": drawn.summary["hash"], "teacher": teacher.weights_hash(), "seed": config.seed}
-    pipeline = _Pipeline(config, teacher, sample, steps, made, inputs)
-    student = _distilled(pipeline, _pruned(pipeline, _trimmed(pipeline)))
-    _measured(pipeline, student)
-    _finish(config, student, made)
-    return made
+    given, at = Given(out), fields_of(CompressConfig)
+    trim, distill = fields_of(TrimConfig, at.trim), fields_of(DistillConfig, at.distill)
+    whole_vocabulary = trim_vocab == "none"
+    languages = trim_vocab.split(",") if isinstance(trim_vocab, str) else trim_vocab or ()
+    fields: dict[Any, Any] = {
+        at.model: _name_of(model), at.out: str(out), at.init: str(init) if init else None, at.seed: seed,
+        at.evaluate: evaluate, at.data_dir: str(data_dir) if data_dir else None,
+        at.corpus.texts: given.texts("corpus", corpus) or None, at.corpus.pairs: given.pairs("pairs", pairs) or None,
+        at.corpus.train_texts: train_texts,
+        trim.scripts: None if whole_vocabulary else [name.strip() for name in languages] or None,
+        trim.max_pieces: max_pieces,
+        at.prune.layers: layers, at.prune.heads: heads, at.prune.ffn: ffn, at.prune.hidden: hidden,
+        at.prune.uneven: uneven, at.prune.target_parameters: target_parameters, at.prune.target_flops: target_flops,
+        at.prune.target_latency: target_latency, distill.epochs: epochs or None, distill.max_minutes: max_minutes,
+        distill.save_every_minutes: save_every,
+    }  # fmt: skip
+    config = configure(CompressConfig, recipe, fields, set)
+    left_out = ({"trim": None} if whole_vocabulary else {}) | ({"distill": None} if epochs == 0 else {})
+    with shown(progress):
+        return run_compress(
+            config.model_copy(update=left_out), announce or (say if progress else silent),
+            teacher=model if isinstance(model, TorchEncoder) else None, given=given,
+        )  # fmt: skip
 
 
-def _check_out(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SlonikError(f"{out} is there already: choose another --out or remove it")
+def _name_of(model: str | Path | TorchEncoder) -> str:
+    return str(model.source or model.name) if isinstance(model, TorchEncoder) else str(model)
 
 
-def _corpus_identity(config: CompressConfig) -> dict[str, Any]:
-    """Settings and sizes of the corpus files: enough to notice a changed file without reading it twice."""
-    files = [Path(name) for name in (*config.corpus.texts, *config.corpus.pairs)]
-    sizes = [file.stat().st_size if file.is_file() else None for file in files]
-    settings = config.corpus.model_dump(mode="json", exclude={"texts", "pairs", "max_tokens", "without_prefix"})
-    return settings | {"files": [file.name for file in files], "bytes": sizes}
+def run_compress(
+    config: CompressConfig,
+    announce: Announce = silent,
+    *,
+    teacher: TorchEncoder | None = None,
+    given: Given | None = None,
+    command: str | None = None,
+) -> Compression:
+    """Run a whole configuration; see `compress`.
 
+    Args:
+        announce: called with one line for the user as steps begin and end.
+        teacher: the model, where it is loaded.
+        given: texts in memory that the configuration names.
+        command: the line that does it again, where it is another than `slonik compress`.
 
-def _note(made: Compression, name: str, result: StepResult) -> None:
-    made.summaries[name] = result.summary
-    made.seconds[name] = result.seconds
-    made.folders.append(result.folder.name)
+    Raises:
+        SlonikError: as `compress`.
+    """
+    given = given or Given(config.out)
+    reads = [config.model if teacher is None else None, config.init, *config.corpus.texts, *config.corpus.pairs]
+    with Run(
+        config.out, command="compress", config=given.told(config.model_dump(mode="json")), seed=config.seed,
+        announce=announce, reads=[path for path in reads if path not in given.said],
+    ) as run:  # fmt: skip
+        given.write(run)
+        known = checkpoint_identity(resolve(config.model)) if teacher is None else teacher.identity()
+        teacher = load(config.model) if teacher is None else teacher
+        inputs = sampling_inputs(config.corpus, config.seed, run)
+        pipeline = _Pipeline(config, teacher, run, inputs)
+        sample = pipeline.sample()
+        pipeline.inputs |= {"teacher": run.input("teacher", known)}
+        student = _distilled(pipeline, sample, _pruned(pipeline, sample, _trimmed(pipeline, sample)))
+        return _finished(pipeline, student, sample, command)
 
 
 @dataclass
@@ -82,119 +184,124 @@ class _Pipeline:
 
     config: CompressConfig
     teacher: TorchEncoder
-    sample: CorpusSample
-    steps: Steps
-    made: Compression
+    run: Run
     inputs: dict[str, Any]
+    results: dict[str, StepResult] = field(default_factory=dict)
 
-    def step(self, name: str, title: str, work: Callable[[Path], Mapping[str, Any]]) -> Path:
+    def step(self, name: str, title: str, work: Callable[[Path], Mapping[str, Any]], code: str) -> Path:
         """Do it, or find it done; its folder."""
-        result = self.steps.step(name, self.inputs, title, work)
-        _note(self.made, name, result)
+        result = self.run.step(name, self.inputs, title, work, code=[f"slonik.compression.{code}"])
+        self.results[name] = result
         return result.folder
 
+    def sample(self) -> CorpusSample:
+        """The sampled corpus, which all later steps depend on."""
+        config = self.config
 
-def _trimmed(pipeline: _Pipeline) -> TorchEncoder:
+        def work(folder: Path) -> Mapping[str, Any]:
+            return draw(config.corpus, config.seed, folder)
+
+        folder = self.step("corpus", "sampling the corpus", work, "corpus")
+        self.inputs["sample"] = self.results["corpus"].summary["hash"]
+        return read_sample(folder)
+
+
+def _trimmed(pipeline: _Pipeline, sample: CorpusSample) -> TorchEncoder:
     """The teacher with a smaller vocabulary."""
     config, teacher, trim = pipeline.config, pipeline.teacher, pipeline.config.trim
     if trim is None:
         return teacher
-    pipeline.inputs |= {"trim": trim.model_dump(mode="json")}
+    pipeline.inputs |= {"trim": trim}
 
     def work(folder: Path) -> Mapping[str, Any]:
-        plan = plan_trim(teacher, config.corpus, trim, pipeline.sample)
-        models.save(apply_trim(teacher, plan), folder / "checkpoint")
+        plan = plan_trim(teacher, config.corpus, trim, sample)
+        save(apply_trim(teacher, plan), folder / "checkpoint")
         return plan.report.model_dump(mode="json")
 
-    return models.load(pipeline.step("trim", "trimming the vocabulary", work) / "checkpoint")
+    return load(pipeline.step("trim", "trimming the vocabulary", work, "trim") / "checkpoint")
 
 
-def _pruned(pipeline: _Pipeline, student: TorchEncoder) -> TorchEncoder:
+def _pruned(pipeline: _Pipeline, sample: CorpusSample, student: TorchEncoder) -> TorchEncoder:
     """The trimmed encoder with structures removed, or an earlier student to start from."""
     config = pipeline.config
     if config.init is not None:
-        earlier = models.load(config.init)
-        pipeline.inputs |= {"init": earlier.weights_hash()}
+        earlier = load(config.init)
+        pipeline.inputs |= {"init": pipeline.run.input("init", checkpoint_identity(resolve(config.init)))}
         student = earlier if config.trim is None else with_vocabulary_of(earlier, student)
     refit = config.distill is None if config.prune.refit is None else config.prune.refit
     settings = config.prune.model_copy(update={"refit": refit})
-    pipeline.inputs |= {"prune": settings.model_dump(mode="json")}
+    pipeline.inputs |= {"prune": settings}
 
     def work(folder: Path) -> Mapping[str, Any]:
-        pruned, plan, summary = prune(pipeline.teacher, student, settings, pipeline.sample, config.seed)
-        models.save(pruned, folder / "checkpoint")
+        pruned, plan, summary = prune(pipeline.teacher, student, settings, sample, config.seed)
+        save(pruned, folder / "checkpoint")
         plan.write(folder)
         return summary
 
-    return models.load(pipeline.step("prune", "cutting structures", work) / "checkpoint")
+    return load(pipeline.step("prune", "cutting structures", work, "pruning") / "checkpoint")
 
 
-def _distilled(pipeline: _Pipeline, student: TorchEncoder) -> TorchEncoder:
-    """The student after distillation, with its passport's new step."""
+def _distilled(pipeline: _Pipeline, sample: CorpusSample, student: TorchEncoder) -> TorchEncoder:
+    """The student after distillation."""
     config, teacher, settings = pipeline.config, pipeline.teacher, pipeline.config.distill
     if settings is None:
         return student
-    pipeline.inputs |= {"distill": settings.model_dump(mode="json", exclude={"save_every_minutes"})}
-    pipeline.inputs |= {"max_tokens": config.corpus.max_tokens, "without_prefix": config.corpus.without_prefix}
-    scratch = pipeline.steps.scratch("distill", pipeline.inputs)
+    others = further_teachers(settings)
+    pipeline.inputs |= distilling_inputs(config.corpus, settings, others, pipeline.run)
 
     def work(folder: Path) -> Mapping[str, Any]:
-        others: dict[str, Encoder] = {name: models.load_any(name) for name in settings.teachers}
-        run = train_student(
-            teacher, student, matching_ids(student, teacher), pipeline.sample, config.corpus, settings, scratch,
+        training = train_student(
+            teacher, student, matching_ids(student, teacher), sample, config.corpus, settings, pipeline.run.scratch(),
             seed=config.seed, further_teachers=others,
         )  # fmt: skip
-        models.save(student, folder / "checkpoint")
-        shutil.copy(run.metrics, folder / "metrics.jsonl")
-        best = run.best
+        save(student, folder / "checkpoint")
+        shutil.copy(training.metrics, folder / "metrics.jsonl")
+        best = training.best
         return {
-            "steps": run.step, "texts_seen": run.texts, "tokens_seen": run.tokens, "training_seconds": run.seconds,
-            "best_step": best.step if best else run.step, "held_out": best.figures if best else {},
+            "steps": training.step, "texts_seen": training.texts, "tokens_seen": training.tokens,
+            "training_seconds": training.seconds, "best_step": best.step if best else training.step,
+            "held_out": best.metrics if best else {},
         }  # fmt: skip
 
-    folder = pipeline.step("distill", "distilling", work)
-    pipeline.made.summaries["distill"]["metrics"] = str(folder / "metrics.jsonl")
-    return models.load(folder / "checkpoint")
+    return load(pipeline.step("distill", "distilling", work, "training") / "checkpoint")
 
 
-def _measured(pipeline: _Pipeline, student: TorchEncoder) -> None:
-    from slonik.compression.measure import measure_both, measure_stages
-
-    config, teacher, sample, made = pipeline.config, pipeline.teacher, pipeline.sample, pipeline.made
-    announce = pipeline.steps.announce
-    student.name = made.out.name
-    started = time.perf_counter()
+def _measured(pipeline: _Pipeline, student: TorchEncoder, sample: CorpusSample) -> tuple[Measured, list[Stage]]:
+    """Records of the original and of the result, and the models on the way."""
+    config, teacher, announce = pipeline.config, pipeline.teacher, pipeline.run.announce
     found = measure_both(teacher, student, sample, config, announce)
-    made.before, made.after, made.differences = found.before, found.after, found.differences
-    steps = [work_folder(made.out) / name for name in made.folders]
-    trimmed = next((folder / "checkpoint" for folder in steps if folder.name.startswith("trim-")), None)
-    known = (made.before, made.after)
-    made.stages = measure_stages(teacher, trimmed, student, sample, config, known, announce)
-    made.seconds["measure"] = time.perf_counter() - started
+    trim = pipeline.results.get("trim")
+    trimmed = trim.folder / "checkpoint" if trim is not None else None
+    return found, measure_stages(teacher, trimmed, student, sample, config, (found.before, found.after), announce)
 
 
-def _finish(config: CompressConfig, student: TorchEncoder, made: Compression) -> None:
-    """Write the checkpoint with its passport, plan, records and report; then the steps are no longer needed."""
-    from slonik.compression.report.write import write_report
-
-    step = Step(
-        command="compress",
-        config=config.model_dump(mode="json"),
-        inputs={"corpus": made.summaries["corpus"]["hash"]},
-        seed=config.seed,
-        seconds=sum(made.seconds.values()),
-        summary={name: value for name, value in made.summaries.items() if name != "trim"},
-    )
-    passport = student.passport.with_step(step, name=made.out.name).with_records([*made.after, *made.differences])
-    made.lineage = passport.lineage
-    with new_folder(made.out) as unfinished:
-        models.save(student, unfinished, passport, overwrite=True)
-        measured = {id(record) for record in (*made.before, *made.after)}
-        on_the_way = [r for stage in made.stages for r in stage.records if id(r) not in measured]
-        write_records(unfinished / "records.json", [*made.before, *made.after, *made.differences, *on_the_way])
-        write_json(unfinished / "steps.json", {"seconds": made.seconds, "summaries": made.summaries})
-        for name in ("plan.json", "metrics.jsonl"):
-            for found in work_folder(made.out).glob(f"*-*/{name}"):
-                if found.parent.name in made.folders:
-                    shutil.copy(found, unfinished / name)
-        write_report(config, made, unfinished)
+def _finished(pipeline: _Pipeline, student: TorchEncoder, sample: CorpusSample, command: str | None) -> Compression:
+    """Measure, and write the checkpoint with its passport, plan, records and report."""
+    config, run, results = pipeline.config, pipeline.run, pipeline.results
+    student.name = run.out.name
+    started = time.perf_counter()
+    found, stages = _measured(pipeline, student, sample)
+    seconds = {name: result.seconds for name, result in results.items()} | {"measure": time.perf_counter() - started}
+    summary = {name: result.summary for name, result in results.items()}
+    kept = {name: value for name, value in summary.items() if name != "trim"}
+    passport = student.passport.with_step(run.passport_step(kept), name=run.out.name)
+    passport = passport.with_records([*found.after, *found.differences])
+    facts = facts_of(
+        config, found.after, lineage=passport.lineage, seconds=seconds, trimming=summary.get("trim"), stages=stages,
+        metrics=results["distill"].folder / "metrics.jsonl" if "distill" in results else None, command=command,
+    )  # fmt: skip
+    measured = (*found.before, *found.after, *found.differences)
+    with run.result() as folder:
+        save(student, folder, passport, overwrite=True)
+        known = {id(record) for record in measured}
+        on_the_way = [record for stage in stages for record in stage.records if id(record) not in known]
+        write_records(folder / "records.json", [*measured, *on_the_way])
+        write_json(folder / "steps.json", {"seconds": seconds, "summaries": summary})
+        for made in (result.folder / name for result in results.values() for name in ("plan.json", "metrics.jsonl")):
+            if made.is_file():
+                shutil.copy(made, folder / made.name)
+        report = write_report(found.before, found.after, found.differences, facts, folder)
+    return Compression(
+        checkpoint=run.out, records=measured, report=run.out / report.name, summary=summary, seconds=run.seconds,
+        facts=facts, before=tuple(found.before), after=tuple(found.after), differences=tuple(found.differences),
+    )  # fmt: skip

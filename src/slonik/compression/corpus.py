@@ -18,8 +18,11 @@ from slonik.compression.config import CorpusConfig
 from slonik.core.errors import SlonikError
 from slonik.core.files import write_json, write_text
 from slonik.core.hashing import derive_seed, sha256_texts
+from slonik.core.identity import corpus_identity, file_identity
+from slonik.core.run import Run
+from slonik.data.catalogues import CATALOGUE_FORMATS
 from slonik.data.pairs import read_pairs
-from slonik.data.readers import read_texts
+from slonik.data.readers import FORMATS, read_texts
 from slonik.data.sampling import TextLimits, is_held_out, sample, sample_pairs, sample_sentences, text_hash
 from slonik.models.baselines import navec_path
 
@@ -54,6 +57,24 @@ class CorpusSample:
         """Content hash of everything in the sample."""
         flat = itertools.chain.from_iterable(self.pairs + self.held_pairs + self.near + self.held_near)
         return sha256_texts(itertools.chain(self.texts, self.substituted, self.held_texts, flat))
+
+
+def sampling_inputs(config: CorpusConfig, seed: int, run: Run) -> dict[str, Any]:
+    """What decides the sample, for the step that draws it.
+
+    Raises:
+        SlonikError: a corpus or file of pairs that is not there.
+    """
+    inputs: dict[str, Any] = {
+        "corpus": run.input("corpus", corpus_identity(config.texts, suffixes=FORMATS)),
+        "sampling": config.model_dump(mode="json", exclude={"texts", "pairs", "max_tokens", "without_prefix"}),
+        "seed": seed,
+    }
+    if config.pairs:
+        inputs["pairs"] = run.input("pairs", corpus_identity(config.pairs, suffixes=(".tsv", *CATALOGUE_FORMATS)))
+    if config.substituted_texts:
+        inputs["newspaper"] = file_identity(navec_path())
+    return inputs
 
 
 def draw(config: CorpusConfig, seed: int, folder: Path) -> Mapping[str, Any]:

@@ -11,32 +11,43 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from slonik.compression.compress import compress
+from slonik.compression.compress import Compression, run_compress
 from slonik.compression.config import CompressConfig, CorpusConfig, DistillConfig, PruneConfig, TrimConfig
-from slonik.compression.result import Compression, work_folder
 from slonik.core.errors import MissingExtra
-from slonik.core.files import write_text
-from slonik.core.run import Steps
+from slonik.core.run import Announce, silent
 from slonik.data.catalogues import read_catalogue
+from slonik.data.given import Given
 from slonik.data.sampling import normalised
 
 MODEL = "embedded:multilingual-e5-small"
 _STEPS = 260
 
 
-def demo_config(out: Path, *, steps: int = _STEPS) -> CompressConfig:
-    """The demo's configuration; its corpus files are written beside `out` by `write_corpus`."""
-    folder = _corpus_folder(out)
-    return CompressConfig(
+def demo(out: str | Path, announce: Announce = silent, *, steps: int = _STEPS) -> Compression:
+    """Run the demo; see `compress`.
+
+    Args:
+        out: folder for the small model.
+        announce: called with one line for the user as steps begin and end.
+        steps: of training; fewer are faster and worse.
+
+    Raises:
+        MissingExtra: none of the packages with translations is installed.
+    """
+    given = Given(out)
+    pairs = [(_line(english), _line(russian)) for english, russian in demo_pairs()]
+    names = ", ".join(f"{package.name} ({package.licence})" for package in installed_catalogues())
+    announce(f"{len(pairs)} translated messages from {names}")
+    config = CompressConfig(
         model=MODEL,
         out=str(out),
         corpus=CorpusConfig(
-            texts=(str(folder / "russian.txt"),),
-            pairs=(str(folder / "pairs.tsv"),),
+            texts=given.texts("russian", [russian for _, russian in pairs]),
+            pairs=given.pairs("pairs", pairs),
             train_texts=6_000,
             train_pairs=2_000,
             held_out_texts=300,
@@ -48,35 +59,8 @@ def demo_config(out: Path, *, steps: int = _STEPS) -> CompressConfig:
         distill=DistillConfig(max_steps=steps, batch_tokens=1024, evaluations=4),
         evaluate=False,
     )
-
-
-def write_corpus(out: Path) -> dict[str, object]:
-    """Write the demo's texts and pairs beside `out`; the summary names packages, licences and counts.
-
-    Raises:
-        MissingExtra: none of the packages with translations is installed.
-    """
-    folder = _corpus_folder(out)
-    pairs = demo_pairs(min_words=1)
-    rows = [(_line(english), _line(russian)) for english, russian in pairs]
-    write_text(folder / "russian.txt", "".join(f"{russian}\n" for _, russian in rows))
-    write_text(folder / "pairs.tsv", "".join(f"{english}\t{russian}\n" for english, russian in rows))
-    packages = {package.name: package.licence for package in installed_catalogues()}
-    return {"packages": packages, "pairs": len(rows)}
-
-
-def demo(out: Path, announce: Callable[[str], None] = lambda line: None, *, steps: int = _STEPS) -> Compression:
-    """Run the demo; see `compress`."""
-    found = write_corpus(out)
-    packages = found["packages"]
-    assert isinstance(packages, dict)
-    names = ", ".join(f"{name} ({licence})" for name, licence in packages.items())
-    announce(f"{found['pairs']} translated messages from {names}")
-    return compress(demo_config(out, steps=steps), announce)
-
-
-def _corpus_folder(out: Path) -> Path:
-    return Steps(work_folder(out)).folder / "demo-corpus"
+    more = f" --steps {steps}" if steps != _STEPS else ""
+    return run_compress(config, announce, given=given, command=f"slonik demo --out {out}{more}")
 
 
 def _line(text: str) -> str:

@@ -1,210 +1,29 @@
-"""Teach a small encoder to be like the one it was made from: targets, loader, objective, loop, choice of checkpoint.
-
-Used by `slonik compress` and `slonik distill`. Held-out agreement with the teacher chooses the checkpoint; no
-benchmark is read here.
-"""
+"""Train an existing student to be like its teacher: the last part of a compression on its own."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor, nn
 
-from slonik import models
 from slonik.compression.config import CorpusConfig, DistillConfig
-from slonik.compression.corpus import CorpusSample, draw, read_sample
+from slonik.compression.corpus import draw, read_sample, sampling_inputs
 from slonik.compression.measure import agreement_records
-from slonik.compression.objective import Distillation
-from slonik.compression.result import Announce, work_folder
-from slonik.compression.training_texts import pooled, teacher_states, tokenize_texts, training_texts
-from slonik.core.config import Config
-from slonik.core.errors import SlonikError
-from slonik.core.hashing import sha256_bytes, sha256_json
-from slonik.core.passport import Step
-from slonik.core.paths import cache_dir
-from slonik.core.protocols import Encoder, FloatArray
-from slonik.core.run import Steps
-from slonik.evaluation.agreement import agreement, near_correlation, translation_hits
+from slonik.compression.training import distilling_inputs, further_teachers, train_student
+from slonik.core.config import Config, configure, fields_of
+from slonik.core.identity import checkpoint_identity
+from slonik.core.progress import shown
+from slonik.core.protocols import Encoder
+from slonik.core.run import Announce, Result, Run, say, silent
+from slonik.data.given import Given, Pairs, Texts
 from slonik.models.encoder import TorchEncoder
-from slonik.models.pooling import pool
+from slonik.models.kinds import resolve
+from slonik.models.loading import load, save
 from slonik.models.shared_vocabulary import matching_ids
-from slonik.train.loaders import Column, PartnerRows, Rows, TokenRows, text_loader
-from slonik.train.loop import run
-from slonik.train.ragged import Ragged
-from slonik.train.run_state import RunSummary
-from slonik.train.teacher_cache import teacher_vectors
-from slonik.train.train_config import TrainConfig
-
-
-def train_student(
-    teacher: TorchEncoder,
-    student: TorchEncoder,
-    token_ids: NDArray[np.int64],
-    sample: CorpusSample,
-    corpus: CorpusConfig,
-    config: DistillConfig,
-    folder: Path,
-    *,
-    seed: int = 0,
-    further_teachers: Mapping[str, Encoder] | None = None,
-) -> RunSummary:
-    """Train `student` in place; a call with the same arguments after a crash goes on where it was saved.
-
-    Args:
-        teacher: the original. student: shares its dimension, and its segmentation through `token_ids`.
-        token_ids: (V,) the teacher's id of each student id.
-        folder: for checkpoints and the metrics log.
-        further_teachers: name -> encoder whose sentence vectors are targets too.
-
-    Returns:
-        The summary; the student holds the weights with the best held-out agreement.
-    """
-    targets = _targets(teacher, student, token_ids, sample, corpus, config, seed, further_teachers or {})
-    objective = Distillation(
-        config.terms,
-        pool=_pool_of(student),
-        pad_id=student.pad_id,
-        dimension=student.dimension,
-        teachers=targets.dimensions,
-    )
-    loader = text_loader(
-        targets.ids,
-        objective,
-        max_texts=512,
-        max_tokens=config.batch_tokens,
-        columns=targets.columns,
-        groups=targets.groups,
-        seed=seed,
-        key=targets.identity,
-    )
-    identity = {"teacher": targets.identity, "terms": config.terms.model_dump(mode="json")}
-    return run(
-        student.model,
-        objective,
-        loader,
-        _train_config(config, len(loader.plan(0)), seed),
-        folder,
-        evaluate=HeldOut(teacher, student, sample),
-        identity=identity | {"start": student.weights_hash()},
-    )
-
-
-@dataclass(frozen=True)
-class _Targets:
-    """Token ids of the training texts, what the teachers say about them, and the hash of all that."""
-
-    ids: Ragged
-    groups: NDArray[np.int64]
-    columns: dict[str, Column]
-    dimensions: dict[str, int]
-    identity: str
-
-
-def _targets(
-    teacher: TorchEncoder,
-    student: TorchEncoder,
-    token_ids: NDArray[np.int64],
-    sample: CorpusSample,
-    corpus: CorpusConfig,
-    config: DistillConfig,
-    seed: int,
-    further_teachers: Mapping[str, Encoder],
-) -> _Targets:
-    chosen = training_texts(sample, corpus, teacher.sentence.prefix(None), seed)
-    cache = cache_dir() / "training"
-    tokenizer_hash = sha256_bytes(student.tokenizer.to_str().encode("utf-8"))
-    ids = tokenize_texts(student, chosen.texts, corpus.max_tokens, cache / "tokens", tokenizer_hash)
-    identity = sha256_json([teacher.identity(), tokenizer_hash, token_ids.tolist(), corpus.max_tokens, "bf16"])
-    states = teacher_states(
-        teacher, student, token_ids, chosen.texts, ids.lengths, corpus.max_tokens, cache / "states", identity
-    )
-    vectors = pooled(states, teacher.sentence.pooling)
-    columns: dict[str, Column] = {"teacher": Rows(vectors), "teacher_partner": PartnerRows(vectors, chosen.partners)}
-    columns["group"] = Rows(chosen.groups)
-    if config.terms.hidden:
-        columns["teacher_hidden"] = TokenRows(states)
-    dimensions = {"teacher": teacher.dimension}
-    for number, (name, encoder) in enumerate(further_teachers.items(), start=2):
-        found = teacher_vectors(encoder, chosen.plain, cache / "vectors")
-        columns[f"teacher{number}"] = Rows(found.vectors)
-        dimensions[f"teacher{number}"] = encoder.dimension
-        identity = sha256_json([identity, name, found.key])
-    return _Targets(ids, chosen.groups, columns, dimensions, identity)
-
-
-class HeldOut:
-    """The evaluation function of the loop: agreement on held-out sentences and pairs, on the student's own vectors."""
-
-    def __init__(self, teacher: TorchEncoder, student: TorchEncoder, sample: CorpusSample) -> None:
-        self._student = student
-        self._texts = sample.held_texts
-        self._english = [english for english, _ in sample.held_pairs]
-        self._russian = [russian for _, russian in sample.held_pairs]
-        self._near = [text for pair in sample.held_near for text in pair]
-        cache = cache_dir() / "training" / "vectors"
-        everything = self._texts + self._english + self._russian
-        self._teacher: FloatArray = teacher_vectors(teacher, everything, cache).vectors.astype(np.float32)
-        if self._near:
-            self._teacher_near = teacher_vectors(teacher, self._near, cache).vectors.astype(np.float32)
-
-    def __call__(self, model: nn.Module) -> dict[str, float]:
-        """Metrics of `agreement`; `translations`: share of held-out pairs whose translation is found; `near`:
-        correlation of the similarities of very similar texts; `choice`: the mean of `agreement` and `near`, which
-        chooses the checkpoint, for agreement alone does not see what similarity terms gain."""
-        del model  # the student encoder wraps the very model that is trained
-        with torch.autocast(self._student.device.type, torch.bfloat16):
-            vectors = self._student.encode(self._texts + self._english + self._russian)
-        metrics = agreement(vectors, self._teacher)
-        if self._russian:
-            first, count = len(self._texts), len(self._english)
-            english, russian = vectors[first : first + count], vectors[first + count :]
-            metrics["translations"] = float(translation_hits(russian, english).mean())
-        if self._near:
-            with torch.autocast(self._student.device.type, torch.bfloat16):
-                near = self._student.encode(self._near)
-            metrics["near"] = near_correlation(near, self._teacher_near)
-        metrics["choice"] = (metrics["agreement"] + metrics.get("near", metrics["agreement"])) / 2
-        return metrics
-
-
-def _train_config(config: DistillConfig, batches: int, seed: int) -> TrainConfig:
-    # Minutes alone drive the schedule; only a run counted in steps can be repeated exactly.
-    steps = config.max_steps or max(1, round(config.epochs * batches))
-    by_time = config.max_minutes is not None and config.max_steps is None
-    return TrainConfig(
-        max_steps=None if by_time else steps,
-        max_minutes=config.max_minutes,
-        seed=seed,
-        learning_rate=config.learning_rate,
-        warmup_ratio=config.warmup_ratio,
-        weight_decay=config.weight_decay,
-        betas=(0.9, 0.98),
-        optimizer=config.optimizer,
-        embeddings=config.embeddings,
-        dropout=config.dropout,
-        precision=config.precision,
-        best_metric="choice",
-        evaluate_every_steps=max(1, steps // config.evaluations),
-        evaluate_every_minutes=config.max_minutes / config.evaluations if by_time and config.max_minutes else None,
-        save_every_minutes=config.save_every_minutes,
-    )
-
-
-def _pool_of(student: TorchEncoder) -> Any:
-    kind = "cls" if student.sentence.pooling == "cls" else "mean"
-
-    def pool_vectors(hidden: Tensor, mask: Tensor) -> Tensor:
-        return pool(hidden, mask, kind)
-
-    return pool_vectors
 
 
 class DistillRecipe(Config):
@@ -219,46 +38,148 @@ class DistillRecipe(Config):
     seed: int = Field(0, ge=0)
 
 
-def run_distill(config: DistillRecipe, announce: Announce = lambda line: None) -> dict[str, Any]:
-    """Train the student and write it to `config.out`; the same call after a crash goes on.
+@dataclass(frozen=True, kw_only=True)
+class Distilled(Result):
+    """What `distill` made.
 
-    Returns:
-        Held-out metrics, and what the training did.
+    Attributes:
+        held_out: held-out metrics of the checkpoint, which chose it.
+    """
+
+    held_out: dict[str, float] = field(default_factory=dict)
+
+
+def distill(
+    student: str | Path | TorchEncoder,
+    *,
+    teacher: str | Path | Encoder | Sequence[str | Path | Encoder] | None = None,
+    out: str | Path,
+    corpus: Texts = (),
+    pairs: Pairs = (),
+    recipe: str | Path | Mapping[str, Any] | None = None,
+    epochs: float | None = None,
+    max_minutes: float | None = None,
+    save_every: float | None = None,
+    seed: int | None = None,
+    set: Mapping[Any, Any] | Sequence[str] = (),
+    progress: bool = False,
+    announce: Announce | None = None,
+) -> Distilled:
+    """Train a student to agree with its teacher; the same call after a crash goes on.
+
+    The student is any encoder whose tokens are the teacher's (a trimmed or cut child of it, or one with the same
+    tokenizer) and whose dimension is the teacher's. Options that are not given are those of the recipe, else the
+    defaults of `DistillRecipe`.
+
+    Args:
+        student: folder, hub id, embedded:NAME, or a loaded encoder, which is trained in place.
+        teacher: the same; of several, the sentence vectors of all but the first are further targets: any encoders,
+            bare names of baselines too.
+        out: folder for the trained checkpoint.
+        corpus: files or folders of text, or texts.
+        pairs: files of English-Russian pairs, or (English, Russian) tuples.
+        recipe: YAML file, or its content.
+        epochs: passes over the texts. max_minutes: the most minutes of training. save_every: minutes between saves.
+        set: further fields: "key=value", or names of fields -> values.
+        progress: show bars and steps on standard error.
+        announce: called with a line as steps begin and end, instead.
 
     Raises:
         SlonikError: student and teacher do not fit, an empty corpus, `out` is there already.
     """
-    out = Path(config.out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SlonikError(f"{out} is there already: choose another --out or remove it")
-    teacher, student = models.load(config.teacher), models.load(config.model)
-    token_ids = matching_ids(student, teacher)
-    steps = Steps(work_folder(out), announce)
-    inputs: dict[str, Any] = {"corpus": config.corpus.model_dump(mode="json"), "seed": config.seed}
-    drawn = steps.step("corpus", inputs, "sampling the corpus", lambda to: draw(config.corpus, config.seed, to))
-    sample = read_sample(drawn.folder)
-    inputs = {"sample": drawn.summary["hash"], "distill": config.distill.model_dump(mode="json"), "seed": config.seed}
-    inputs |= {"teacher": teacher.weights_hash(), "student": student.weights_hash()}
-    scratch = steps.scratch("distill", inputs)
-
-    def work(folder: Path) -> Mapping[str, Any]:
-        others: dict[str, Encoder] = {name: models.load_any(name) for name in config.distill.teachers}
-        found = train_student(
-            teacher, student, token_ids, sample, config.corpus, config.distill, scratch,
-            seed=config.seed, further_teachers=others,
+    given, at = Given(out), fields_of(DistillRecipe)
+    several = isinstance(teacher, Sequence) and not isinstance(teacher, str)
+    teachers: list[Any] = list(teacher) if several else [] if teacher is None else [teacher]  # type: ignore[arg-type]
+    names = [_name_of(each) for each in teachers]
+    fields: dict[Any, Any] = {
+        at.model: _name_of(student), at.out: str(out), at.seed: seed, at.teacher: next(iter(names), None),
+        at.distill.teachers: names[1:] or None, at.distill.epochs: epochs, at.distill.max_minutes: max_minutes,
+        at.distill.save_every_minutes: save_every, at.corpus.texts: given.texts("corpus", corpus) or None,
+        at.corpus.pairs: given.pairs("pairs", pairs) or None,
+    }  # fmt: skip
+    loaded = {
+        name: each for name, each in zip((_name_of(student), *names), (student, *teachers), strict=True)
+        if not isinstance(each, str | Path)
+    }  # fmt: skip
+    with shown(progress):
+        return run_distill(
+            configure(DistillRecipe, recipe, fields, set), announce or (say if progress else silent), loaded=loaded,
+            given=given,
         )  # fmt: skip
-        summary = {"steps": found.step, "texts_seen": found.texts, "held_out": found.best.metrics if found.best else {}}
-        step = Step(
-            command="distill", config=config.model_dump(mode="json"), seed=config.seed, summary=summary,
-            inputs={"teacher": teacher.weights_hash(), "corpus": drawn.summary["hash"]}, seconds=found.seconds,
-        )  # fmt: skip
-        passport = student.passport.with_step(step, name=out.name)
-        student.name = out.name
-        passport = passport.with_records(agreement_records(teacher, student, sample, config.seed)[1])
-        models.save(student, folder / "checkpoint", passport)
-        shutil.copy(found.metrics, folder / "checkpoint" / "metrics.jsonl")
-        return summary
 
-    result = steps.step("distill", inputs, "distilling", work)
-    shutil.copytree(result.folder / "checkpoint", out, dirs_exist_ok=True)
-    return result.summary
+
+def _name_of(model: Any) -> str:
+    return str(model) if isinstance(model, str | Path) else str(getattr(model, "source", None) or model.name)
+
+
+def run_distill(
+    config: DistillRecipe,
+    announce: Announce = silent,
+    *,
+    loaded: Mapping[str, Any] | None = None,
+    given: Given | None = None,
+) -> Distilled:
+    """Run a whole configuration; see `distill`.
+
+    Args:
+        announce: called with one line for the user as steps begin and end.
+        loaded: name in `config` -> the encoder, where it is loaded.
+        given: texts in memory that the configuration names.
+
+    Raises:
+        SlonikError: as `distill`.
+    """
+    given, loaded = given or Given(config.out), loaded or {}
+    reads = [name for name in (config.model, config.teacher) if name not in loaded]
+    reads += [name for name in (*config.corpus.texts, *config.corpus.pairs) if name not in given.said]
+    with Run(
+        config.out, command="distill", config=given.told(config.model_dump(mode="json")), seed=config.seed,
+        announce=announce, reads=reads,
+    ) as run:  # fmt: skip
+        given.write(run)
+        teacher, student = (_opened(config, name, loaded, run) for name in ("teacher", "model"))
+        token_ids = matching_ids(student, teacher)
+        inputs = sampling_inputs(config.corpus, config.seed, run)
+
+        def sampled(folder: Path) -> Mapping[str, Any]:
+            return draw(config.corpus, config.seed, folder)
+
+        drawn = run.step("corpus", inputs, "sampling the corpus", sampled, code=["slonik.compression.corpus"])
+        sample = read_sample(drawn.folder)
+        others = further_teachers(config.distill, loaded)
+        inputs |= {"sample": drawn.summary["hash"], "teacher": run.inputs["teacher"], "student": run.inputs["model"]}
+        inputs |= distilling_inputs(config.corpus, config.distill, others, run)
+
+        def work(folder: Path) -> Mapping[str, Any]:
+            training = train_student(
+                teacher, student, token_ids, sample, config.corpus, config.distill, run.scratch(), seed=config.seed,
+                further_teachers=others,
+            )  # fmt: skip
+            save(student, folder / "checkpoint")
+            shutil.copy(training.metrics, folder / "metrics.jsonl")
+            best = training.best.metrics if training.best else {}
+            return {"steps": training.step, "texts_seen": training.texts, "held_out": best}
+
+        made = run.step("distill", inputs, "distilling", work, code=["slonik.compression.training"])
+        student = load(made.folder / "checkpoint")
+        student.name = run.out.name
+        records = agreement_records(teacher, student, sample, config.seed)[1]
+        with run.result() as folder:
+            passport = student.passport.with_step(run.passport_step(made.summary), name=run.out.name)
+            save(student, folder, passport.with_records(records), overwrite=True)
+            shutil.copy(made.folder / "metrics.jsonl", folder / "metrics.jsonl")
+    return Distilled(
+        checkpoint=run.out, records=tuple(records), summary=made.summary, seconds=run.seconds,
+        held_out=made.summary["held_out"],
+    )  # fmt: skip
+
+
+def _opened(config: DistillRecipe, field_name: str, loaded: Mapping[str, Any], run: Run) -> TorchEncoder:
+    """The student or the teacher, its identity noted."""
+    name: str = getattr(config, field_name)
+    if name in loaded:
+        encoder: TorchEncoder = loaded[name]
+        run.input(field_name, encoder.identity())
+        return encoder
+    run.input(field_name, checkpoint_identity(resolve(name)))
+    return load(name)

@@ -14,7 +14,7 @@ from typing import Any
 from slonik.core.errors import SlonikError
 from slonik.core.files import write_text
 from slonik.core.identity import HUB
-from slonik.core.run import work_folder
+from slonik.core.run import Steps, work_folder
 from slonik.data.readers import FORMATS
 
 Texts = str | Path | Iterable[str | Path]
@@ -75,14 +75,10 @@ class Given:
         self.said[str(path)] = words
         return (str(path),)
 
-    def write(self, folder: Path) -> None:
-        """Write what is in memory.
-
-        Args:
-            folder: that of the run's steps, `Run.folder`.
-        """
+    def write(self, steps: Steps) -> None:
+        """Write what is in memory into the folder of the run's steps."""
         for path, content in self._contents.items():
-            target = folder / _FOLDER / path.name
+            target = steps.folder / _FOLDER / path.name
             text = content()
             if not target.is_file() or target.read_text(encoding="utf-8") != text:
                 write_text(target, text)

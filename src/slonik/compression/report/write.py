@@ -1,45 +1,79 @@
-"""What the user sees of a compression: tables in the terminal, one HTML page, and lines that use the result."""
+"""What a compression leaves for people: an HTML page, a model card, the command that does it again, how to use it."""
 
 from __future__ import annotations
 
 import shlex
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from slonik.compression.config import CompressConfig
 from slonik.compression.report.curve import CurvePoint
-from slonik.compression.report.page import CompressionFacts, compression_page, compression_tables
-from slonik.compression.result import Compression
-from slonik.core.passport import Passport
+from slonik.compression.report.page import CompressionFacts, compression_page
+from slonik.compression.report.tables import Stage
+from slonik.core.passport import Passport, Step
 from slonik.core.records import Record
 from slonik.evaluation.encodechka.tasks import PUBLISHED
 from slonik.models.folder_facts import folder_facts
 from slonik.reporting.model_card import model_card
-from slonik.reporting.table import print_table
 from slonik.text.sentence_config import SentenceConfig
 from slonik.train.run_log import read_metrics
 
 REPORT_NAME = "report.html"
 
 
-def write_report(config: CompressConfig, made: Compression, folder: Path) -> Path:
+def write_report(
+    before: Sequence[Record],
+    after: Sequence[Record],
+    differences: Sequence[Record],
+    facts: CompressionFacts,
+    folder: Path,
+) -> Path:
     """Write `report.html` and the model card (README.md) into `folder`, which holds the whole checkpoint."""
     path = folder / REPORT_NAME
-    compression_page(made.before, made.after, facts(config, made), differences=made.differences, path=path)
+    compression_page(before, after, facts, differences=differences, path=path)
     found = folder_facts(folder)
     model_card(
         Passport.read(folder), found["facts"], SentenceConfig.read(folder), loader=found["loader"],
-        commands=(command_line(config),), folder=folder,
+        commands=facts.commands, folder=folder,
     )  # fmt: skip
     return path
 
 
-def print_report(config: CompressConfig, made: Compression) -> None:
-    """The report's tables on standard output, then where the page is."""
-    for table in compression_tables(made.before, made.after, facts(config, made), made.differences):
-        print_table(table)
-    sys.stdout.write(f"\nreport: {made.out / REPORT_NAME}\n")
+def facts_of(
+    config: CompressConfig,
+    after: Sequence[Record],
+    *,
+    lineage: Sequence[Step],
+    seconds: Mapping[str, float],
+    trimming: Mapping[str, Any] | None,
+    stages: Sequence[Stage],
+    metrics: Path | None,
+    command: str | None = None,
+) -> CompressionFacts:
+    """What the report tells beside the records.
+
+    Args:
+        after: records of the result. metrics: log of the distillation.
+        command: the line that does it again, where it is another than that of `config`.
+    """
+    measured = any(record.suite == "encodechka" for record in after)
+    note = "encodechka was not measured: give its data with --data-dir (slonik fetch encodechka)."
+    out = Path(config.out)
+    return CompressionFacts(
+        before=config.model,
+        after=out.name,
+        lineage=lineage,
+        seconds=seconds,
+        trimming=trimming,
+        curve=_curve(metrics),
+        curve_unit="seconds",
+        commands=(command or command_line(config),),
+        usage=usage(out),
+        notes=() if measured else (note,),
+        published=_published() if measured else (),
+        stages=stages,
+    )
 
 
 def usage(out: Path) -> str:
@@ -48,27 +82,6 @@ def usage(out: Path) -> str:
         f"slonik show {out}\n"
         f"slonik export {out} --out {out}-onnx\n"
         f'python -c "import slonik; print(slonik.load({str(out)!r}).encode([{"слонёнок"!r}]).shape)"'
-    )
-
-
-def facts(config: CompressConfig, made: Compression) -> CompressionFacts:
-    """What the report tells beside the records."""
-    curve, notes = _curve(made), list[str]()
-    if not any(record.suite == "encodechka" for record in made.after):
-        notes.append("encodechka was not measured: give its data with --data-dir (slonik fetch encodechka).")
-    return CompressionFacts(
-        before=config.model,
-        after=made.out.name,
-        lineage=made.lineage,
-        seconds=made.seconds,
-        trimming=made.summaries.get("trim"),
-        curve=curve,
-        curve_unit="seconds",
-        commands=(command_line(config),),
-        usage=usage(made.out),
-        notes=notes,
-        published=_published(made),
-        stages=made.stages,
     )
 
 
@@ -82,8 +95,10 @@ def command_line(config: CompressConfig) -> str:
     words += ["--out", config.out]
     changed = config.model_dump(mode="json", exclude_defaults=True)
     for section in ("corpus", "trim", "prune", "distill"):
-        content = changed.get(section) if isinstance(changed.get(section), Mapping) else {}
-        assert isinstance(content, Mapping)
+        content = changed.get(section, {})
+        if content is None:
+            words += ["--set", f"{section}=null"]
+            continue
         fields = {name: value for name, value in content.items() if name not in ("texts", "pairs")}
         for name, value in fields.items():
             words += ["--set", f"{section}.{name}={_yaml(value)}"]
@@ -104,17 +119,14 @@ def _yaml(value: object) -> str:
     )
 
 
-def _curve(made: Compression) -> list[CurvePoint]:
-    path = made.summaries.get("distill", {}).get("metrics")
-    if not path or not Path(path).exists():
+def _curve(metrics: Path | None) -> list[CurvePoint]:
+    if metrics is None or not metrics.exists():
         return []
-    lines = [line for line in read_metrics(Path(path)) if "evaluation" in line]
+    lines = [line for line in read_metrics(metrics) if "evaluation" in line]
     return [CurvePoint(compute=line["seconds"], metrics=line["evaluation"]) for line in lines]
 
 
-def _published(made: Compression) -> list[Record]:
-    if not any(record.suite == "encodechka" for record in made.after):
-        return []
+def _published() -> list[Record]:
     return [
         Record(
             suite="encodechka", task=task, variant="compatible", model=row.model, metric="published", value=value,
