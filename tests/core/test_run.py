@@ -315,6 +315,10 @@ def test_a_command_that_works_in_out_goes_on_there_with_the_same_inputs_only(tmp
     with pytest.raises(SlonikError, match=r"other inputs \(corpus \(\"a\" -> \"b\"\) changed\)"):
         study("b")
     assert {path.name for path in out.iterdir()} == {"run.json", "runs", "table.md"}
+    with pytest.raises(SlonikError, match="bad corpus"), Run(tmp_path / "new", command="study", live="runs") as run:
+        run.done_before({"corpus": "a"})
+        raise SlonikError("bad corpus")  # nothing was made: another may be tried
+    assert not (tmp_path / "new").exists()
 
 
 def test_other_processes_of_a_run_check_and_write_nothing(tmp_path: Path, lines: list[str]) -> None:

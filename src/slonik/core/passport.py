@@ -32,7 +32,7 @@ class Step(BaseModel):
         seed: the run's seed.
         seconds: how long it took.
         version: the version of slonik that ran.
-        summary: figures that the step itself found (kept pieces, loss at the end).
+        summary: what the step itself found (tokens kept, loss at the end).
         license: licence of what the step brought in, where it is known.
     """
 

@@ -56,7 +56,7 @@ def _interval() -> float:
 
 
 class Bar:
-    """Running work; `advance` moves it and names figures to show beside it. This one shows nothing."""
+    """Running work; `advance` moves it and names values to show beside it. This one shows nothing."""
 
     def advance(self, steps: float = 1, **fields: object) -> None:
         """Move by `steps`; `fields` (loss=0.12, speed="410 texts/s") replace what is shown."""
@@ -67,7 +67,7 @@ class _RichBar(Bar):
         self._progress, self._task = progress, task
 
     def advance(self, steps: float = 1, **fields: object) -> None:
-        updates: dict[str, Any] = {"figures": _figures(fields)} if fields else {}
+        updates: dict[str, Any] = {"values": _values(fields)} if fields else {}
         self._progress.update(self._task, advance=steps, **updates)
 
 
@@ -102,12 +102,12 @@ class _Lines(Bar):
             if not last and self._done > self._begun:
                 left = spent * (self._total - self._done) / (self._done - self._begun)
                 times += f", {_clock(max(0.0, left))} left"
-        parts = [f"{self._description}: {done}", _figures(self._fields), times]
+        parts = [f"{self._description}: {done}", _values(self._fields), times]
         sys.stderr.write("  ".join(part for part in parts if part) + "\n")
         sys.stderr.flush()
 
 
-def _figures(fields: dict[str, object]) -> str:
+def _values(fields: dict[str, object]) -> str:
     return "  ".join(f"{name} {value}" for name, value in fields.items())
 
 
@@ -119,7 +119,7 @@ def _clock(seconds: float) -> str:
 
 @contextmanager
 def progress_bar(description: str, total: float | None = None, *, completed: float = 0) -> Iterator[Bar]:
-    """A bar, or lines, with description, share done, figures, time spent and time left; silent unless `shown`.
+    """A bar, or lines, with description, share done, named values, time spent and time left; silent unless `shown`.
 
     Args:
         total: steps in all; None where that is not known.
@@ -150,12 +150,12 @@ def progress_bar(description: str, total: float | None = None, *, completed: flo
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[figures]}"),
+        TextColumn("{task.fields[values]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(description, total=total, completed=int(completed), figures="")
+        task = progress.add_task(description, total=total, completed=int(completed), values="")
         yield _RichBar(progress, task)
 
 

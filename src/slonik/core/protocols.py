@@ -92,5 +92,5 @@ class Generator(Protocol):
     name: str
 
     def generate(self, prompt: str, *, max_tokens: int, temperature: float = 1.0, top_p: float = 1.0) -> Iterator[str]:
-        """Pieces of the continuation as they come."""
+        """Parts of the continuation as they come."""
         ...

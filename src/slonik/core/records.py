@@ -18,7 +18,7 @@ from slonik.core.files import write_json
 
 
 class Record(BaseModel):
-    """One measured figure.
+    """One measured value.
 
     Attributes:
         suite: what it belongs to, e.g. "encodechka".
@@ -26,13 +26,13 @@ class Record(BaseModel):
         variant: the protocol variant, e.g. "compatible" or "fixed"; "" where there is one only.
         model: the model's name as the user gave it.
         metric: the metric's name, e.g. "spearman".
-        value: the figure; None when it could not be computed (the reason goes into `detail`).
+        value: what was measured; None when it could not be computed (the reason goes into `detail`).
         low, high: ends of the 95 % interval, None where there is no such thing.
-        n: number of items behind the figure.
-        seed: the seed behind the figure, where there is one.
+        n: number of items behind the value.
+        seed: the seed behind the value, where there is one.
         seconds: time that the measurement took.
         layer: the layer that was probed (0 = embeddings), for probing only.
-        detail: whatever else is worth knowing (the pooling that won, per-class figures).
+        detail: whatever else is worth knowing (the pooling that won, values per class).
         hashes: hashes of weights, data and protocol.
     """
 

@@ -50,7 +50,7 @@ class Result:
         checkpoint: the folder that was made, if one was.
         records: everything that was measured.
         report: the page or text that tells of it, if one was written.
-        summary: figures that the command itself found.
+        summary: what the command itself found (steps, losses, sizes).
         seconds: how long it took, steps that were done before included.
     """
 
@@ -185,7 +185,8 @@ class Steps:
         return _difference(same[-1], content) if same else ""
 
     def _check_format(self) -> None:
-        if not self._folder.is_dir() or not (there := {path.name for path in self._folder.iterdir()} - {_LOCK}):
+        there = {path.name for path in _entries(self._folder)} - {_LOCK}
+        if not there:
             return
         if _FORMAT_FILE not in there:
             why = "was left by an earlier version of slonik, or by something else"
@@ -245,6 +246,7 @@ class Run(Steps):
         self._overwrite, self._keep, self._live = overwrite, keep_steps, live
         self._resume = resume or live is not None
         self._identity: dict[str, Any] | None = None
+        self._begun = False
         self._started = time.perf_counter()
         super().__init__(self.out / live if live else work_folder(self.out), announce if main else silent)
         self._lock = Lock((self.out if live else self._folder) / _LOCK, f"the folder {self.out}")
@@ -267,12 +269,15 @@ class Run(Steps):
             self.announce(f"{left}; rm -r {folder} frees the space" if not self._live else left)
         elif error is None and self._live:
             self._write_identity(self.out, finished=True)
-        if not self._live and (not worth or (self.finished and not self._keep)):
-            for path in [path for path in folder.iterdir() if path.name != _LOCK]:
+        if not worth or (self.finished and not self._keep and not self._live):
+            for path in [path for path in _entries(folder) if path.name != _LOCK]:
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        if error is not None and not worth and self._begun:  # nothing was made: other inputs may be tried
+            (self.out / RUN_RECORD).unlink(missing_ok=True)
         self._lock.release()
-        with contextlib.suppress(OSError):  # only an empty folder goes, and another run may have begun in it
-            folder.rmdir()
+        for emptied in (folder, self.out) if self._live else (folder,):
+            with contextlib.suppress(OSError):  # only an empty folder goes, and another run may have begun in it
+                emptied.rmdir()
 
     @property
     def seconds(self) -> float:
@@ -299,8 +304,9 @@ class Run(Steps):
         """
         self._identity = {"format": FORMAT, "command": self.command, "inputs": _readable(identity)}
         self._identity["key"] = sha256_json([self.command, _digests(identity)])
-        if not self.out.is_dir() or not any(path.name != _LOCK for path in self.out.iterdir()):
+        if all(path.name == _LOCK for path in _entries(self.out)):
             if self._live and self.main:
+                self._begun = True
                 self._write_identity(self.out, finished=False)
             return False
         old = _read(self.out / RUN_RECORD)
@@ -356,6 +362,10 @@ def work_folder(out: str | Path) -> Path:
     """Where the steps of a run for `out` are kept until it is whole."""
     path = Path(out)
     return path.with_name(f"{path.name}.steps")
+
+
+def _entries(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
 
 
 def _unfinished(folder: Path) -> Path:
