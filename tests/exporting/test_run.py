@@ -112,7 +112,7 @@ def test_static_int8_and_fp16_hold_their_floors() -> None:
 
 def test_records_of_an_int8_file_say_which_int8_it_is() -> None:
     for scheme in ("dynamic", "static"):
-        records = exported("bert", scheme)[1].records("bert")
+        records = exported("bert", scheme)[1].records_of("bert")
         assert {record.detail.get("scheme") for record in records if record.task == "int8"} == {scheme}
         assert not any("scheme" in record.detail for record in records if record.task != "int8")
 
@@ -120,7 +120,7 @@ def test_records_of_an_int8_file_say_which_int8_it_is() -> None:
 def test_nothing_is_called_faster_before_it_was_measured() -> None:
     _, report = exported("bert")
     assert report.speed_sentences() == ["speed was not measured, so no file is said to be faster"]
-    assert not any(record.metric == "ms_per_text" for record in report.records("bert"))
+    assert not any(record.metric == "ms_per_text" for record in report.records_of("bert"))
 
 
 def test_a_file_under_its_floor_is_refused_and_nothing_is_written(

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,11 +18,14 @@ import torch
 from numpy.typing import NDArray
 
 from slonik.core.records import Record
+from slonik.core.run import Result
 from slonik.exporting.parity import Agreement, Difference
 from slonik.exporting.torch_graph import SentenceGraph
+from slonik.reporting.table import Cell, Content, Table
 
 _ROUNDS = 6  # the least and the most of six hold the median with 96.9 %
 _TEXTS = 12
+SUITE = "export"
 _Encode = Callable[[NDArray[np.int64]], object]
 
 
@@ -104,36 +106,64 @@ def _session_run(session: onnxruntime.InferenceSession) -> _Encode:
     return lambda ids: session.run(["sentence_embedding"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
 
 
-SUITE = "export"
-
-
-@dataclass(frozen=True)
-class ExportReport:
-    """What was written and measured.
+@dataclass(frozen=True, kw_only=True)
+class ExportReport(Result):
+    """What was written to `checkpoint`, and measured.
 
     Attributes:
-        folder: where.
         sizes: bytes of each ONNX file by precision: "fp32", "int8", "fp16".
         difference: fp32 against torch.
         agreement: cosines of "int8" and "fp16" against fp32.
         speed: None when it was not measured.
         counts: matrices, smoothed inputs and tables in int8.
         hashes: sha256 of each ONNX file and of the calibration texts.
-        limits: what the files cannot do, in sentences.
-        judged: what a judge of the whole folder measured.
         scheme: of "int8": "dynamic" or "static"; "none" where there is no such file.
+        judged: what a judge of the whole folder measured.
+        limits: what the files cannot do, in sentences.
     """
 
-    folder: Path
     sizes: dict[str, int]
     difference: Difference
     agreement: dict[str, Agreement]
     speed: Speed | None
-    counts: dict[str, int] = field(default_factory=dict)
-    hashes: dict[str, str] = field(default_factory=dict)
-    limits: tuple[str, ...] = ()
-    judged: tuple[Record, ...] = ()
-    scheme: str = "none"
+    counts: dict[str, int]
+    hashes: dict[str, str]
+    scheme: str
+    judged: tuple[Record, ...]
+    limits: tuple[str, ...]
+
+    def table(self) -> Table:
+        """A row per file: size, agreement with what it was made from, milliseconds per text with their range."""
+
+        def milliseconds(name: str) -> Content:
+            if self.speed is None or name not in self.speed.by_round:
+                return ""
+            low, high = self.speed.spread(name)
+            return Cell(f"{self.speed.milliseconds[name]:.2f}", f"[{low:.2f}, {high:.2f}]")
+
+        lines: list[tuple[Content, ...]] = [("torch", "", "", milliseconds("torch"))] if self.speed else []
+        for name, size in self.sizes.items():
+            agreed = self.agreement.get(name)
+            parity = (
+                f"cosine to fp32: mean {agreed.mean_cosine:.5f}, lowest {agreed.min_cosine:.5f} ({agreed.texts} texts)"
+                if agreed
+                else f"largest difference to torch {self.difference.largest:.1e}"
+            )
+            lines.append((name, f"{size / 1e6:.1f}", parity, milliseconds(name)))
+        return Table.of(f"exported to {self.checkpoint}", ("file", "MB", "agreement", "ms per text"), lines)
+
+    def sentences(self) -> list[str]:
+        """What is said under the table: speed, the judge's differences, and what the files cannot do."""
+        found = self.speed_sentences()
+        if self.speed is not None:
+            found.append(f"(one text at a time, one thread, {self.speed.texts} texts)")
+        for record in self.judged:
+            if record.metric == "difference" and record.task == "mean_s5":
+                found.append(
+                    f"encodechka {record.task} ({record.variant}), {record.model}: {record.value:+.4f} "
+                    f"[{record.low:+.4f}, {record.high:+.4f}]"
+                )
+        return [*found, *self.limits]
 
     def speed_sentences(self) -> list[str]:
         """One sentence per file; nothing is called faster unless it has been measured to be."""
@@ -141,8 +171,8 @@ class ExportReport:
             return ["speed was not measured, so no file is said to be faster"]
         return [self.speed.sentence(name) for name in self.speed.milliseconds if name != "torch"]
 
-    def records(self, model: str) -> list[Record]:
-        """Everything measured, for a passport or --json."""
+    def records_of(self, model: str) -> list[Record]:
+        """Everything measured, under the name `model`, for a passport or --json."""
 
         def record(task: str, metric: str, value: float, n: int | None, **more: Any) -> Record:
             detail = more.pop("detail", {}) | ({"scheme": self.scheme} if task == "int8" else {})

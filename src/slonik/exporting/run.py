@@ -9,89 +9,123 @@ The folder appears whole or not at all, and only when every file in it holds its
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import onnx
 import onnxruntime
 
 from slonik.core.errors import SlonikError
-from slonik.core.files import new_folder
 from slonik.core.hashing import sha256_file, sha256_texts
-from slonik.core.passport import Step
+from slonik.core.progress import shown
 from slonik.core.records import Record
+from slonik.core.run import Announce, Run, say, silent
+from slonik.data.readers import read_texts
 from slonik.exporting import parity
 from slonik.exporting.companions import write_companions, write_dockerfile
 from slonik.exporting.fusions import optimise
 from slonik.exporting.graph import copied
 from slonik.exporting.parity import calibration_texts, parity_texts
 from slonik.exporting.precision import input_ranges, quantise, to_half
-from slonik.exporting.report import ExportReport, time_files
+from slonik.exporting.report import ExportReport, Speed, time_files
 from slonik.exporting.torch_graph import SentenceGraph, limits_of, part_to_export, to_onnx
 from slonik.models import TorchEncoder, load
 from slonik.runtime.session import METADATA_KEY, open_session
 
 Int8 = Literal["dynamic", "static", "none"]
 FILES = {"fp32": "model.onnx", "int8": "model_quantized.onnx", "fp16": "model_fp16.onnx"}
+_MOST_FILE_TEXTS = 256
 _PROTOBUF_LIMIT = 1_900_000_000  # bytes; larger files keep their weights in a second file
 
 
 def export(
-    encoder: TorchEncoder | str | Path,
+    model: TorchEncoder | str | Path,
     out: str | Path,
     *,
     int8: Int8 = "dynamic",
     fp16: bool = False,
     docker: bool = False,
-    corpus: Sequence[str] | None = None,
+    corpus: str | Path | Iterable[str] | None = None,
     measure_speed: bool = True,
     judge: Callable[[Path], Sequence[Record]] | None = None,
     overwrite: bool = False,
+    progress: bool = False,
+    announce: Announce | None = None,
 ) -> ExportReport:
-    """Export an encoder (or a checkpoint by folder, hub id or `embedded:NAME`) to the folder `out`.
+    """Export an encoder to the folder `out`, which appears whole or not at all.
 
     Args:
+        model: a loaded encoder that lies in a folder, or a checkpoint by folder, hub id or `embedded:NAME`.
         int8: "dynamic" takes activation ranges while running, "static" from calibration texts; "none" writes no
             int8 file.
         fp16: write onnx/model_fp16.onnx too.
         docker: write a Dockerfile that serves the folder.
-        corpus: calibration texts; None = our own Russian ones.
+        corpus: calibration texts, or a corpus file of which the first 256 are taken; None = our own Russian ones.
         measure_speed: time torch and the files side by side.
         judge: measures the whole folder before it appears, and raises SlonikError to refuse it.
         overwrite: replace a folder that is there.
+        progress: say on standard error what is being done.
+        announce: called with a line for each part of the work instead.
 
     Raises:
         SlonikError: a family that cannot be exported, a file under its floor, a folder that cannot be written, or one
             that holds the checkpoint itself.
     """
-    started = time.perf_counter()
-    if int8 not in ("dynamic", "static", "none"):
+    if int8 not in get_args(Int8):
         raise SlonikError(f"--int8 is {int8!r}: use dynamic, static or none")
-    loaded = encoder if isinstance(encoder, TorchEncoder) else load(encoder, device="cpu")
-    if loaded.source is None:
-        raise SlonikError(f"{loaded.name} lies in memory only: save it with slonik.models.save, then export the folder")
-    if Path(out).resolve() in (loaded.source.resolve(), *loaded.source.resolve().parents):
+    asked = {"int8": int8, "fp16": fp16}
+    said = announce or (say if progress else silent)
+    with shown(progress), Run(out, command="export", config=asked, announce=said, overwrite=overwrite) as run:
+        encoder = model if isinstance(model, TorchEncoder) else load(model, device="cpu")
+        _check_source(encoder, run.out)
+        texts = _calibration(corpus)
+        with run.result() as unfinished:
+            work = _Work(encoder, unfinished, int8, texts)
+            run.announce("fp32 ...")
+            work.fp32()
+            if int8 != "none":
+                run.announce(f"int8 ({int8}) ...")
+                work.int8()
+            if fp16:
+                run.announce("fp16 ...")
+                work.fp16()
+            write_companions(encoder, unfinished)
+            judged: tuple[Record, ...] = ()
+            if judge is not None:
+                run.announce("judging the files ...")
+                judged = tuple(judge(unfinished))
+            speed = work.speed() if measure_speed else None
+            if docker:
+                write_dockerfile(unfinished)
+            report = work.report(run.out, speed, judged)
+            run.input("parent", encoder.weights_hash())
+            run.input("calibration", sha256_texts(texts))
+            step = run.passport_step({"bytes": work.sizes, **work.counts})
+            passport = encoder.passport.with_step(step).with_records(report.records_of(encoder.passport.name))
+            passport.write(unfinished)
+    name = encoder.name if isinstance(model, TorchEncoder) else str(model)
+    return replace(report, records=tuple(report.records_of(name)), summary=step.summary, seconds=run.seconds)
+
+
+def _check_source(encoder: TorchEncoder, out: Path) -> None:
+    if encoder.source is None:
+        raise SlonikError(
+            f"{encoder.name} lies in memory only: save it with slonik.models.save, then export the folder"
+        )
+    if out.resolve() in (encoder.source.resolve(), *encoder.source.resolve().parents):
         raise SlonikError(f"{out} holds the checkpoint itself, which an export would replace: choose another --out")
-    texts = calibration_texts() if corpus is None else list(corpus)
+
+
+def _calibration(corpus: str | Path | Iterable[str] | None) -> list[str]:
+    if corpus is None:
+        return calibration_texts()
+    texts = list(islice(read_texts(corpus), _MOST_FILE_TEXTS)) if isinstance(corpus, str | Path) else list(corpus)
     if not texts:
         raise SlonikError("the calibration corpus is empty: give at least a few dozen texts")
-    with new_folder(out, overwrite=overwrite) as unfinished:
-        work = _Work(loaded, unfinished, int8, texts)
-        work.fp32()
-        if int8 != "none":
-            work.int8()
-        if fp16:
-            work.fp16()
-        write_companions(loaded, unfinished)
-        judged = tuple(judge(unfinished)) if judge is not None else ()
-        report = work.report(Path(out), measure_speed, judged)
-        if docker:
-            write_dockerfile(unfinished)
-        _write_passport(work, report, unfinished, time.perf_counter() - started)
-    return report
+    return texts
 
 
 @dataclass
@@ -137,12 +171,16 @@ class _Work:
         self._write(to_half(self.model), "fp16", "fp16")
         self._agree("fp16", "fp16")
 
-    def report(self, folder: Path, measure_speed: bool, judged: tuple[Record, ...]) -> ExportReport:
-        """Measure speed if asked, and gather everything."""
-        speed = time_files(self.sessions, self.graph, self.rows) if measure_speed else None
+    def speed(self) -> Speed:
+        """Time torch and the files on the same texts."""
+        return time_files(self.sessions, self.graph, self.rows)
+
+    def report(self, out: Path, speed: Speed | None, judged: tuple[Record, ...]) -> ExportReport:
+        """Gather everything that was measured."""
         return ExportReport(
-            folder, self.sizes, self.difference, self.agreement, speed, counts=self.counts, hashes=self.hashes,
-            limits=limits_of(str(self.encoder.model.config.model_type)), judged=judged, scheme=self.scheme,
+            checkpoint=out, sizes=self.sizes, difference=self.difference, agreement=self.agreement, speed=speed,
+            counts=self.counts, hashes=self.hashes, scheme=self.scheme, judged=judged,
+            limits=limits_of(str(self.encoder.model.config.model_type)),
         )  # fmt: skip
 
     def _agree(self, name: str, precision: str) -> None:
@@ -167,16 +205,3 @@ class _Work:
 
 def _plain(value: Any) -> bool:
     return isinstance(value, str | int | float | bool | list | tuple | None)
-
-
-def _write_passport(work: _Work, report: ExportReport, folder: Path, seconds: float) -> None:
-    encoder = work.encoder
-    step = Step(
-        command="export",
-        config={"int8": work.scheme, "fp16": "fp16" in work.sizes},
-        inputs={"parent": encoder.weights_hash(), "calibration": sha256_texts(work.corpus)},
-        seconds=round(seconds, 3),
-        summary={"bytes": work.sizes, **work.counts},
-    )
-    passport = encoder.passport.with_step(step).with_records(report.records(encoder.passport.name))
-    passport.write(folder)

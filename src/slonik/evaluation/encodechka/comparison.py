@@ -13,6 +13,7 @@ from pathlib import Path
 
 from slonik import runtime
 from slonik.core.errors import SlonikError
+from slonik.core.paths import data_dir as data_folder
 from slonik.core.records import Record
 from slonik.evaluation.encodechka.run import Evaluation, evaluate
 from slonik.evaluation.encodechka.tasks import AVERAGES, SUITE
@@ -64,20 +65,21 @@ def compare(evaluations: Sequence[Evaluation]) -> list[Record]:
     return records
 
 
-def export_judge(data: Path) -> Callable[[Path], list[Record]]:
+def export_judge(data_dir: str | Path | None = None) -> Callable[[Path], list[Record]]:
     """A judge for `slonik.exporting.export`: records of every file in a folder, paired differences to fp32 included.
 
     The floor is `encodechka.mean_s5_drop` of the exporting room's `floors.json`: the loss in the mean of the five
     tasks with public data, in either variant of the protocol.
 
     Args:
-        data: the data folder, with encodechka/ in it.
+        data_dir: the data folder, with encodechka/ in it; None = $SLONIK_DATA or the user's cache folder.
 
     The judge raises SlonikError when data of the five tasks is missing, or when a file loses more than the floor.
     """
     from slonik.exporting.parity import floors  # torch: only those who export have it
     from slonik.exporting.run import FILES
 
+    data = data_folder(data_dir)
     floor = floors()["encodechka"][f"{_JUDGED_BY}_drop"]
 
     def judge(folder: Path) -> list[Record]:
