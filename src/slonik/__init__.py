@@ -28,18 +28,6 @@ def load(model: str | Path, *, backend: Literal["torch", "onnx"] | None = None, 
     Raises:
         SlonikError: there is no such model, or it is broken; the sentence says which file.
     """
-    from slonik.models.kinds import is_exported
+    from slonik.models.opening import open_encoder
 
-    if backend == "onnx" or (backend is None and is_exported(model)):
-        from slonik import runtime
-
-        return runtime.load(model, **options)
-    try:
-        from slonik import models
-    except ModuleNotFoundError as error:
-        if error.name not in ("torch", "transformers", "safetensors"):
-            raise
-        from slonik.core.errors import MissingExtra
-
-        raise MissingExtra(f"loading {model} (it is not an exported folder)", "train", error.name) from None
-    return models.load_any(model, **options)
+    return open_encoder(model, backend=backend, **options)

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from slonik.models.generation import generate, load_generator
     from slonik.models.kinds import resolve
     from slonik.models.loading import load, load_any, load_transformer, save
+    from slonik.models.opening import open_encoder
 
-__all__ = ["TorchEncoder", "generate", "load", "load_any", "load_generator", "load_transformer", "resolve", "save"]
+__all__ = ["TorchEncoder", "generate", "load", "load_any", "load_generator", "load_transformer", "open_encoder", "resolve", "save"]
 
 _HOMES = {
     "TorchEncoder": "encoder",
@@ -24,6 +25,7 @@ _HOMES = {
     "load_any": "loading",
     "load_generator": "generation",
     "load_transformer": "loading",
+    "open_encoder": "opening",
     "resolve": "kinds",
     "save": "loading",
 }

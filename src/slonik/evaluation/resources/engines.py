@@ -75,11 +75,11 @@ def checkpoint_files(folder: Path) -> tuple[Path, ...]:
 def _torch(source: str, threads: int, dtype: str | None = None) -> Opened:
     import torch
 
-    import slonik
+    from slonik.models.opening import open_encoder
 
     torch.set_num_threads(threads)
     options = {"dtype": getattr(torch, dtype)} if dtype else {}
-    encoder = slonik.load(source, backend="torch", device="cpu", **options)
+    encoder = open_encoder(source, backend="torch", device="cpu", **options)
     folder = Path(source)
     files = checkpoint_files(folder) if folder.is_dir() else ()
     return Opened(encoder.encode, files, encoder.describe())
@@ -91,9 +91,9 @@ def _torch_bf16(source: str, threads: int) -> Opened:
 
 def _onnx(file: str) -> Callable[[str, int], Opened]:
     def opener(source: str, threads: int) -> Opened:
-        from slonik import load
+        from slonik.models.opening import open_encoder
 
-        encoder = load(source, backend="onnx", file=file, threads=threads)
+        encoder = open_encoder(source, backend="onnx", file=file, threads=threads)
         folder = Path(source)
         model = folder / "onnx" / file
         data = sorted(model.parent.glob(f"{model.name}[._]data*"))
@@ -103,9 +103,9 @@ def _onnx(file: str) -> Callable[[str, int], Opened]:
 
 
 def _slonik(source: str, threads: int) -> Opened:
-    import slonik
+    from slonik.models.opening import open_encoder
 
-    encoder = slonik.load(source)
+    encoder = open_encoder(source)
     return Opened(encoder.encode, (), encoder.describe())
 
 

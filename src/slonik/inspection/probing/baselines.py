@@ -74,7 +74,7 @@ def tfidf_bpe(data: TaskData) -> Correct:
 
 
 def mean_vectors(encoder: Encoder) -> Callable[[TaskData], Correct]:
-    """A baseline of one static vector per text, for example the encoder of `slonik.load("navec")`."""
+    """A baseline of one static vector per text, for example the encoder of `open_encoder("navec")`."""
 
     def baseline(data: TaskData) -> Correct:
         return _dense(data, *(encoder.encode(split.texts) for split in (data.train, data.validation, data.test)))
@@ -92,9 +92,9 @@ def available() -> dict[str, Callable[[TaskData], Correct]]:
         "tfidf_bpe": tfidf_bpe,
     }
     try:
-        import slonik
+        from slonik.models.opening import open_encoder
 
-        found["navec"] = mean_vectors(slonik.load("navec"))
+        found["navec"] = mean_vectors(open_encoder("navec"))
     except SlonikError:
         pass
     return found

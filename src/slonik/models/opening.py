@@ -1,0 +1,35 @@
+"""An encoder by name: an exported folder through onnxruntime, without importing torch, or any other through torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from slonik.core.errors import MissingExtra
+from slonik.core.protocols import Encoder
+from slonik.models.kinds import is_exported
+
+
+def open_encoder(model: str | Path, *, backend: Literal["torch", "onnx"] | None = None, **options: Any) -> Encoder:
+    """An encoder from a folder, a hub id, `embedded:NAME`, or the bare name of a baseline.
+
+    Args:
+        model: what to load.
+        backend: "onnx" or "torch"; None takes onnxruntime when the folder holds an exported model.
+        options: passed to `slonik.runtime.load` or `slonik.models.load`.
+
+    Raises:
+        SlonikError: there is no such model, or it is broken; the sentence says which file.
+        MissingExtra: torch is not installed, and the model needs it.
+    """
+    if backend == "onnx" or (backend is None and is_exported(model)):
+        from slonik.runtime import load
+
+        return load(model, **options)
+    try:
+        from slonik.models.loading import load_any
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "transformers", "safetensors"):
+            raise
+        raise MissingExtra(f"loading {model} (it is not an exported folder)", "train", error.name) from None
+    return load_any(model, **options)
