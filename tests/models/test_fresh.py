@@ -1,4 +1,4 @@
-"""Fresh models: stock classes that save and load, published sizes, costs against torch's own counter."""
+"""Fresh models: stock classes that save and load, published sizes."""
 
 from __future__ import annotations
 
@@ -6,37 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForMaskedLM, AutoModelForSeq2SeqLM
 
 from slonik.core.errors import SlonikError
 from slonik.models.fresh import FAMILIES, Shape, TokenIds, build
-from slonik.models.fresh.costs import TextSize, costs, forward_flops
 
 IDS = TokenIds(size=300, pad=0, bos=1, eos=2, cls=3, sep=4, mask=5)
 
 
-def _shape(family: str, **fields: object) -> Shape:
+def shape_of(family: str, **fields: object) -> Shape:
     sizes = {"family": family, "layers": 2, "hidden": 32, "heads": 4, "ffn": 48, "max_length": 64}
     return Shape.model_validate({**sizes, **fields})
-
-
-@pytest.mark.parametrize("family", sorted(FAMILIES))
-def test_flops_agree_with_torchs_counter(family: str) -> None:
-    model = build(_shape(family), IDS).eval()
-    model.set_attn_implementation("eager")  # the counter does not know the CPU's fused attention
-    text = TextSize(40, 0, 10 if model.config.is_encoder_decoder else 0)
-    counter = FlopCounterMode(display=False)
-    ids = torch.ones(1, text.inputs, dtype=torch.long)
-    with torch.no_grad(), counter:
-        if model.config.is_encoder_decoder:
-            states = model.encoder(input_ids=ids)[0]
-            model.decoder(input_ids=ids[:, : text.targets], encoder_hidden_states=states, use_cache=False)
-        else:
-            model.base_model(input_ids=ids)
-    counted = float(counter.get_total_flops())
-    # LTG-BERT's and DeBERTa's tables of positions are odd by one row, nothing else may differ.
-    assert forward_flops(model, text) == pytest.approx(counted, rel=0.03)
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
@@ -44,7 +24,7 @@ def test_seed_alone_decides_the_weights_and_the_generator_is_left_alone(family: 
     torch.manual_seed(7)
     expected = torch.rand(1)
     torch.manual_seed(7)
-    first, second, other = (build(_shape(family), IDS, seed=seed).state_dict() for seed in (1, 1, 2))
+    first, second, other = (build(shape_of(family), IDS, seed=seed).state_dict() for seed in (1, 1, 2))
     assert torch.equal(torch.rand(1), expected)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
@@ -69,16 +49,10 @@ def test_published_sizes(family: str, vocabulary: int, sizes: dict[str, int], mi
     shape = Shape.model_validate({"family": family, "max_length": 512, **sizes})
     model = build(shape, TokenIds(vocabulary, bos=1, eos=2, cls=1, sep=2), device="meta")
     assert model.num_parameters() / 1e6 == pytest.approx(millions, rel=0.02)
-    found = costs(model, shape, TextSize(512, 77), texts=8, optimizer="adamw", precision="bf16")
-    assert found.weights + found.gradients + found.state == 16.0 * found.parameters
-    # 6 FLOPs per token and parameter outside the tables, at the very least; attention and head come on top.
-    body = found.parameters - 2 * found.in_embeddings if "t5" in family else found.parameters - found.in_embeddings
-    if "t5" not in family:
-        assert 6.0 * 0.95 * body * 512 < found.flops_per_text < 10.0 * body * 512
 
 
 def test_t5_has_a_head_of_its_own_and_keeps_it(tmp_path: Path) -> None:
-    model = build(_shape("t5"), IDS)
+    model = build(shape_of("t5"), IDS)
     assert model.lm_head.weight.data_ptr() != model.shared.weight.data_ptr()
     assert not model.config.scale_decoder_outputs
     with torch.no_grad():
@@ -95,14 +69,14 @@ def test_t5_has_a_head_of_its_own_and_keeps_it(tmp_path: Path) -> None:
 
 
 def test_roberta_positions_begin_behind_the_padding_id() -> None:
-    model = build(_shape("roberta"), TokenIds(300, pad=1, bos=0, eos=2))
+    model = build(shape_of("roberta"), TokenIds(300, pad=1, bos=0, eos=2))
     ids = torch.randint(5, 300, (1, 64), generator=torch.Generator().manual_seed(0))
     assert model(input_ids=ids).logits.shape == (1, 64, 300)
 
 
 def test_next_sentence_head_is_there_when_asked_for(tmp_path: Path) -> None:
-    assert hasattr(build(_shape("bert", next_sentence=True), IDS).cls, "seq_relationship")
-    plain = build(_shape("bert"), IDS)
+    assert hasattr(build(shape_of("bert", next_sentence=True), IDS).cls, "seq_relationship")
+    plain = build(shape_of("bert"), IDS)
     assert not hasattr(plain.cls, "seq_relationship")
     plain.save_pretrained(tmp_path)
     assert AutoModelForMaskedLM.from_pretrained(tmp_path).num_parameters() == plain.num_parameters()
@@ -118,18 +92,18 @@ def test_next_sentence_head_is_there_when_asked_for(tmp_path: Path) -> None:
 )
 def test_sizes_that_do_not_fit_the_family_are_refused(family: str, fields: dict[str, object], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        _shape(family, **fields)
+        shape_of(family, **fields)
 
 
 def test_an_option_of_the_wrong_kind_is_one_sentence() -> None:
     with pytest.raises(SlonikError, match="no bert can be made with this shape"):
-        build(_shape("bert", options={"hidden_act": "no such function"}), IDS)
+        build(shape_of("bert", options={"hidden_act": "no such function"}), IDS)
 
 
 def test_an_option_that_nothing_reads_is_refused() -> None:
     with pytest.raises(SlonikError, match="unknown option of bert 'layer_norm_epsilon'; did you mean 'layer_norm_eps'"):
-        build(_shape("bert", options={"layer_norm_epsilon": 1e-6}), IDS)
+        build(shape_of("bert", options={"layer_norm_epsilon": 1e-6}), IDS)
     # No field of the config, and yet read by the model.
     options = {"conv_kernel_size": 3, "conv_act": "gelu"}
-    assert any("conv" in name for name, _ in build(_shape("deberta-v2", options=options), IDS).named_parameters())
-    assert build(_shape("ltg-bert", options={"layer_norm_eps": 1e-5}), IDS).config.layer_norm_eps == 1e-5
+    assert any("conv" in name for name, _ in build(shape_of("deberta-v2", options=options), IDS).named_parameters())
+    assert build(shape_of("ltg-bert", options={"layer_norm_eps": 1e-5}), IDS).config.layer_norm_eps == 1e-5

@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from slonik.models.loading import load, load_any, load_transformer, save
     from slonik.models.opening import open_encoder
 
-__all__ = ["TorchEncoder", "generate", "load", "load_any", "load_generator", "load_transformer", "open_encoder", "resolve", "save"]
+__all__ = [
+    "TorchEncoder",
+    "generate",
+    "load",
+    "load_any",
+    "load_generator",
+    "load_transformer",
+    "open_encoder",
+    "resolve",
+    "save",
+]
 
 _HOMES = {
     "TorchEncoder": "encoder",

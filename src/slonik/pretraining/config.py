@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from slonik.core.config import Config
 from slonik.data.sequence_formats import Format
-from slonik.models.fresh.shape import FamilyName, Shape
+from slonik.models.fresh import FamilyName, Shape
 from slonik.pretraining.corpus import CorpusSettings
 from slonik.pretraining.denoising import PRESETS, Denoiser, SpanNoise
 from slonik.pretraining.objectives import MaskingConfig

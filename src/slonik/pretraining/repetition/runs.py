@@ -19,8 +19,7 @@ from torch import nn
 from slonik.core.hashing import derive_seed, sha256_json
 from slonik.data.sequence_formats import Specials, TokenSequences
 from slonik.data.token_corpus import TokenCorpus
-from slonik.models.fresh import build
-from slonik.models.fresh.shape import Shape, TokenIds
+from slonik.models.fresh import Shape, TokenIds, build
 from slonik.pretraining.denoising import FRED_T5, PRESETS, DenoiserMixture
 from slonik.pretraining.objectives import MaskedLanguageModel
 from slonik.pretraining.repetition.config import ObjectiveName, RepetitionConfig
