@@ -11,7 +11,6 @@ from slonik.cli.common import JsonFile, Overrides, announce, print_tables, save_
 from slonik.cli.tagging import security_collection
 
 if TYPE_CHECKING:
-    from slonik.core.config import configure
     from slonik.tagging.scores import Scores
 
 
@@ -36,6 +35,7 @@ def ner(
 
         slonik study ner recipes/ner_seccoll.yaml --data data/seccoll --unlabelled security.txt --out ladder
     """
+    from slonik.core.config import configure
     from slonik.tagging.config import LadderRecipe
     from slonik.tagging.ladder import chosen_systems, run_ladder
     from slonik.tagging.scores import score_ladder, write_ladder
