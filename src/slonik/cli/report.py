@@ -30,7 +30,7 @@ def report(
 ) -> None:
     """Put everything that was measured into tables with intervals, the Pareto front and plots.
 
-    Reads result files and passports only. Figures of the same task on different data are refused.
+    Reads result files and passports only. Scores of the same task on different data are refused.
     """
     from slonik.core.errors import SlonikError
     from slonik.core.files import write_text
@@ -69,7 +69,7 @@ def _published(records: list[Record]) -> list[Record]:
     """Published rows of the suites that are in `records`, for the tasks that were measured."""
     from slonik.core.records import Record
     from slonik.evaluation.encodechka.tasks import PUBLISHED
-    from slonik.evaluation.russian_superglue.published import published_records
+    from slonik.evaluation.russian_superglue.records import published_records
 
     boards = published_records() if any(record.suite == "russian_superglue" for record in records) else []
     variant = "compatible"
