@@ -16,7 +16,7 @@ from slonik.compression.surgery import apply
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.models.encoder import TorchEncoder
-from slonik.models.shared_vocabulary import matching_ids
+from slonik.models.vocabulary import matching_ids
 from tests import tiny
 from tests.finetuning import corpus
 

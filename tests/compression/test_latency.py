@@ -53,3 +53,15 @@ def test_every_family_can_be_measured(family: str, tmp_path: Path, monkeypatch: 
     assert measure(model, tokens=8) == table
     assert len(list((tmp_path / "latency").iterdir())) == 1
     assert time_text(apply(model, choose(criteria.magnitude(model), Budget(heads=0.5))), tokens=8, rounds=1) > 0
+
+
+def test_times_of_another_config_are_not_taken_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLONIK_CACHE", str(tmp_path))
+    tables = [TABLE, TABLE.model_copy(update={"fixed": 2.0}), TABLE.model_copy(update={"fixed": 3.0})]
+    made = iter(tables)
+    monkeypatch.setattr("slonik.compression.latency._measure", lambda *_: next(made))
+    model = tiny("bert")
+    assert measure(model) == measure(model) == tables[0]
+    model.config.hidden_act = "relu"
+    assert measure(model) == tables[1]
+    assert measure(model.double()) == tables[2]

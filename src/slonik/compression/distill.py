@@ -23,7 +23,7 @@ from slonik.data.given import Given, Pairs, Texts
 from slonik.models.encoder import TorchEncoder
 from slonik.models.kinds import resolve
 from slonik.models.loading import load, save
-from slonik.models.shared_vocabulary import matching_ids
+from slonik.models.vocabulary import matching_ids
 
 
 class DistillRecipe(Config):

@@ -25,7 +25,7 @@ from slonik.models.encoder import TorchEncoder
 from slonik.models.language_model import load_language_model
 from slonik.models.padding import pad
 from slonik.models.pooling import pool
-from slonik.models.shared_vocabulary import matching_ids
+from slonik.models.vocabulary import matching_ids
 from slonik.text.tokenizers.token_facts import token_facts
 from slonik.train.objectives.closeness import pair_closeness_loss, probe_loss, teacher_distance_loss
 from slonik.train.objectives.masking import IGNORED, mask_tokens

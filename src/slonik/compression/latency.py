@@ -3,7 +3,7 @@
 A text at batch 1 on one thread, in PyTorch: the same runtime that the cut model runs in here; another runtime (ONNX)
 has other times, though much the same ratios. A layer's time is taken as a sum of an attention part, a feed-forward
 part and a rest, which is what makes the search over layers exact; what it leaves out is checked by measuring the
-result. Tables are kept in the cache folder by machine, model shape and text length.
+result. Tables are kept in the cache folder by machine, config and text length.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from slonik.compression.surgery import apply
 from slonik.core.config import Config
 from slonik.core.files import write_json
 from slonik.core.hashing import sha256_json
+from slonik.core.identity import code_identity
 from slonik.core.paths import cache_dir
 from slonik.core.progress import track
 from slonik.models.anatomy import dissect
@@ -37,6 +38,7 @@ from slonik.models.anatomy import dissect
 _ROUNDS = 12
 _POINTS = 7
 _TOKENS = 1024
+_NOT_DECIDING = ("_name_or_path", "architectures", "transformers_version", "dtype", "torch_dtype")
 
 
 class LatencyTable(Config):
@@ -78,23 +80,21 @@ def measure(model: PreTrainedModel, *, tokens: int = 32, use_cache: bool = True)
         tokens: length of the text.
         use_cache: read and write the cache folder.
     """
-    body = dissect(model)
+    weights = next(model.parameters())
     facts = {
         "machine": machine_name(),
-        "family": body.anatomy.family,
-        "heads": max(body.heads),
-        "head_size": body.head_size,
-        "ffn": max(body.ffn),
-        "hidden": body.hidden,
-        "tokens": tokens,
+        "config": {name: value for name, value in model.config.to_dict().items() if name not in _NOT_DECIDING},
+        "dtype": str(weights.dtype),
+        "device": str(weights.device),
         "attention": getattr(model.config, "_attn_implementation", None),
+        "tokens": tokens,
+        "code": code_identity("slonik.compression.latency"),
     }
     path = cache_dir() / "latency" / f"{sha256_json(facts)[:24]}.json"
     if use_cache and (known := _read(path)) is not None:
         return known
     table = _measure(model, tokens)
     if use_cache:
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, table.model_dump(mode="json"))
     return table
 

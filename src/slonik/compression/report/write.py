@@ -14,7 +14,7 @@ from slonik.compression.report.tables import Stage
 from slonik.core.passport import Passport, Step
 from slonik.core.records import Record
 from slonik.evaluation.encodechka.tasks import PUBLISHED
-from slonik.models.folder_facts import folder_facts
+from slonik.models.describe import describe_folder
 from slonik.reporting.model_card import model_card
 from slonik.text.sentence_config import SentenceConfig
 from slonik.train.run_log import read_metrics
@@ -32,9 +32,9 @@ def write_report(
     """Write `report.html` and the model card (README.md) into `folder`, which holds the whole checkpoint."""
     path = folder / REPORT_NAME
     compression_page(before, after, facts, differences=differences, path=path)
-    found = folder_facts(folder)
+    found = describe_folder(folder)
     model_card(
-        Passport.read(folder), found["facts"], SentenceConfig.read(folder), loader=found["loader"],
+        Passport.read(folder), found.facts, SentenceConfig.read(folder), loader=found.loader,
         commands=facts.commands, folder=folder,
     )  # fmt: skip
     return path
