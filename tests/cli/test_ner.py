@@ -15,9 +15,8 @@ from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.core.records import read_records
 from slonik.data.annotations.brat import read_brat, write_brat
-from slonik.data.annotations.document import Document, Span
+from slonik.data.annotations.document import Counts, Document, Span
 from slonik.data.annotations.formats import read_documents
-from slonik.data.annotations.mapping import Counts
 from slonik.tagging.models.feature_crf import CrfConfig, train_crf
 from tests.data.annotations.samples import AWKWARD, BRAT_ANN, BRAT_TEXT, tree, write_pair
 from tests.tagging.models.security_texts import documents

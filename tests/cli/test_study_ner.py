@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from slonik.cli.main import main
-from slonik.data.annotations.spans_jsonl import write_spans_jsonl
+from slonik.data.annotations.formats import write_spans_jsonl
 from slonik.tagging import train as tagging_train
 from tests.tagging.models.toys import documents, table
 

@@ -12,8 +12,7 @@ from slonik.core.config import build_config
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.core.records import read_records
-from slonik.data.annotations.spans_jsonl import read_spans_jsonl, write_spans_jsonl
-from slonik.data.annotations.training_texts import read_training_texts, text_key
+from slonik.data.annotations.formats import read_spans_jsonl, write_spans_jsonl
 from slonik.tagging import train as tagging_train
 from slonik.tagging.config import LadderRecipe, Lesson, System, TaggerRecipe
 from slonik.tagging.data import exact_f1, labelled_examples, read_collection
@@ -24,6 +23,7 @@ from slonik.tagging.scores import score_ladder, write_ladder
 from slonik.tagging.tagger import run_tagging
 from slonik.tagging.teacher import word_probabilities
 from slonik.tagging.train import Material, new_tagger, train_tagger, training_examples
+from slonik.tagging.training_texts import read_training_texts, text_key
 from tests.tagging.models.toys import LABELS, bilstm, documents, table
 from tests.tiny.models import checkpoint
 

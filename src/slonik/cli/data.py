@@ -84,12 +84,10 @@ def _convert_annotations(
     json_file: Path | None,
 ) -> None:
     """One annotated file or folder to another format."""
-    from slonik.core.atomic import new_folder, write_json
-    from slonik.core.errors import SlonikError
-    from slonik.core.lookup import unknown_name
+    from slonik.core.errors import SlonikError, unknown_name
+    from slonik.core.files import new_folder, write_json
+    from slonik.data.annotations.document import POLICIES, Counts, read_mapping
     from slonik.data.annotations.formats import FORMATS, read_documents, write_documents
-    from slonik.data.annotations.mapping import Counts, read_mapping
-    from slonik.data.annotations.overlaps import POLICIES
     from slonik.data.annotations.tags import SCHEMES
 
     if to is None:

@@ -22,7 +22,7 @@ def convert_corpus(sources: Sequence[str], out: Path, options: Mapping[str, Any]
     from slonik.core.errors import SlonikError
     from slonik.core.files import write_json
     from slonik.models.kinds import resolve
-    from slonik.pretraining.corpus_shards import CorpusSettings, prepare_corpus
+    from slonik.pretraining.corpus import CorpusSettings, prepare_corpus
     from slonik.text.tokenizing import load_tokenizer
 
     fields = dict(options)

@@ -21,8 +21,7 @@ from slonik.cli.common import (
 
 if TYPE_CHECKING:
     from slonik.core.records import Record
-    from slonik.data.annotations.document import Document
-    from slonik.data.annotations.mapping import LabelMapping
+    from slonik.data.annotations.document import Document, LabelMapping
     from slonik.tagging.evaluation import Evaluation, NerTask
 
 
@@ -87,7 +86,7 @@ def _read(data_dir: Path | None, data: Path | None, kind: str | None, mapping: P
     from slonik.cli.data import tell_counts
     from slonik.core.errors import SlonikError
     from slonik.core.paths import data_dir as data_folder
-    from slonik.data.annotations.mapping import Counts, read_mapping
+    from slonik.data.annotations.document import Counts, read_mapping
     from slonik.tagging.evaluation import SECCOLL
 
     known = None
@@ -114,7 +113,7 @@ def _flat(data: Path, kind: str | None, labels: LabelMapping, counts: object) ->
     from dataclasses import replace
 
     from slonik.data.annotations.formats import read_documents
-    from slonik.data.annotations.tokens import flat_spans
+    from slonik.data.annotations.tags import flat_spans
 
     assert isinstance(counts, Counter)
     return [
@@ -125,7 +124,7 @@ def _flat(data: Path, kind: str | None, labels: LabelMapping, counts: object) ->
 
 def _unseen(documents: list[Document], model: str, seen: bool) -> tuple[list[Document], tuple[str, ...]]:
     """The documents that the tagger was not trained on, as far as its folder says; and what must be noted."""
-    from slonik.data.annotations.training_texts import read_training_texts, text_key
+    from slonik.tagging.training_texts import read_training_texts, text_key
 
     known = read_training_texts(model)
     fresh = [document for document in documents if text_key(document.text) not in known]

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from slonik.data.annotations.stream import Item
+    from slonik.tagging.stream import Item
 
 _SHOWN = 20  # bad lines named one by one; the rest are counted
 
@@ -39,8 +39,8 @@ def tag(
     """
     from slonik.core.errors import SlonikError
     from slonik.core.progress import progress_bar
-    from slonik.data.annotations.stream import read_items, tag_items
     from slonik.tagging.models import load_tagger
+    from slonik.tagging.stream import read_items, tag_items
 
     if to not in ("jsonl", "brat"):
         raise SlonikError(f"--to is {to!r}: use jsonl or brat")
@@ -97,7 +97,8 @@ class _Report:
 
 
 def _write_jsonl(out: Path | None, items: Iterator[Item]) -> None:
-    from slonik.data.annotations.spans_jsonl import as_row, json_line
+    from slonik.data.annotations.formats import as_row
+    from slonik.text.lines import json_line
 
     with _target(out) as stream:
         for item in items:
@@ -107,7 +108,7 @@ def _write_jsonl(out: Path | None, items: Iterator[Item]) -> None:
 
 @contextmanager
 def _target(out: Path | None) -> Iterator[IO[str]]:
-    from slonik.core.atomic import new_file
+    from slonik.core.files import new_file
 
     if out is None:
         yield sys.stdout
@@ -118,9 +119,9 @@ def _target(out: Path | None) -> Iterator[IO[str]]:
 
 
 def _write_brat(out: Path, items: Iterator[Item]) -> None:
-    from slonik.core.atomic import new_folder
+    from slonik.core.files import new_folder
     from slonik.data.annotations.brat import write_brat
-    from slonik.data.annotations.mapping import Counts
+    from slonik.data.annotations.document import Counts
 
     counts: Counts = Counter()
     with new_folder(out) as folder:

@@ -37,7 +37,7 @@ def finetune_ner(
     from slonik.core.config import parse_overrides, read_config, read_recipe
     from slonik.core.errors import SlonikError
     from slonik.core.records import write_records
-    from slonik.data.annotations.mapping import read_mapping
+    from slonik.data.annotations.document import read_mapping
     from slonik.tagging.config import TaggerRecipe
     from slonik.tagging.tagger import run_tagging
 

@@ -11,8 +11,8 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from slonik.core.atomic import new_folder
 from slonik.core.errors import SlonikError
+from slonik.core.files import new_folder
 
 LARGEST_CONTENT = 4 << 30
 _IGNORED = ("__MACOSX", ".DS_Store")

@@ -21,10 +21,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from slonik.core.atomic import sync_folder, write_json
-from slonik.core.errors import SlonikError, disk_error
+from slonik.core.errors import SlonikError, disk_error, lookup
+from slonik.core.files import sync_folder, write_json
 from slonik.core.hashing import sha256_file
-from slonik.core.lookup import lookup
 from slonik.core.progress import Bar, progress_bar
 from slonik.core.version import __version__
 from slonik.data.archive import unpack

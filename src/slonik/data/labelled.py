@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slonik.core.errors import SlonikError
-from slonik.core.lookup import unknown_name
+from slonik.core.errors import SlonikError, unknown_name
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _LONGEST_FIELD = 1 << 27

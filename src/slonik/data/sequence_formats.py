@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slonik.core.errors import SlonikError
-from slonik.core.seeds import derive_seed
+from slonik.core.hashing import derive_seed
 from slonik.data.segment_pairs import segment_pairs, sentence_pairs
 from slonik.data.token_corpus import IntArray, TokenCorpus
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from slonik.core import atomic
+from slonik.core import files
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_file
 from slonik.data.token_corpus import TokenCorpus
@@ -95,7 +95,7 @@ class ShardWriter:
         if not self._facts["shards"]:
             raise SlonikError(f"nothing was left of the corpus for {self._folder.name}: every text was filtered out")
         self._facts |= {"complete": True, "summary": summary or {}}
-        atomic.write_json(self._folder / _MANIFEST, self._facts)
+        files.write_json(self._folder / _MANIFEST, self._facts)
         return open_shards(self._folder)
 
     def _close(self) -> None:
@@ -106,13 +106,13 @@ class ShardWriter:
             "sentences": np.asarray(self._sentences, dtype=np.int32),
             "documents": np.asarray(self._documents, dtype=np.int32),
         }
-        with atomic.new_folder(self._folder / name, overwrite=True) as temporary:
+        with files.new_folder(self._folder / name, overwrite=True) as temporary:
             for part, array in arrays.items():
                 np.save(temporary / f"{part}.npy", array)
             hashes = {part: sha256_file(temporary / f"{part}.npy") for part in arrays}
         counts = {part: len(array) for part, array in arrays.items()}
         self._facts["shards"].append({"name": name, **counts, "sha256": hashes, "source_items": self._items})
-        atomic.write_json(self._folder / _MANIFEST, self._facts)
+        files.write_json(self._folder / _MANIFEST, self._facts)
         del arrays  # they look into the buffer
         self._tokens, self._sentences, self._documents, self._count = bytearray(), [], [], 0
 

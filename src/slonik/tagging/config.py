@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from slonik.core.config import Config
-from slonik.data.annotations.mapping import LabelMapping
+from slonik.data.annotations.document import LabelMapping
 from slonik.finetuning.config import Tuning
 from slonik.tagging.models.bilstm import BiLstmConfig
 

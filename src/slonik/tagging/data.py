@@ -15,12 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slonik.core.errors import SlonikError
-from slonik.core.hashing import sha256_texts
-from slonik.core.seeds import derive_seed
-from slonik.data.annotations.document import Document, Span
+from slonik.core.hashing import derive_seed, sha256_texts
+from slonik.data.annotations.document import Counts, Document, LabelMapping, Span
 from slonik.data.annotations.formats import read_documents
-from slonik.data.annotations.mapping import Counts, LabelMapping
-from slonik.data.annotations.tokens import flat_spans
+from slonik.data.annotations.tags import flat_spans
 from slonik.tagging.models.bio import BioLabels
 from slonik.tagging.models.neural_tagger import Features
 from slonik.tagging.objective import NO_LABEL

@@ -15,19 +15,18 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from slonik.core.errors import SlonikError
-from slonik.core.lookup import lookup
+from slonik.core.errors import SlonikError, lookup
 from slonik.core.progress import track
-from slonik.core.steps import StepResult, Steps
+from slonik.core.run import StepResult, Steps
 from slonik.data.annotations.document import Document, Tagger
-from slonik.data.annotations.folds import document_folds, missing_labels
-from slonik.data.annotations.spans_jsonl import read_spans_jsonl, write_spans_jsonl
-from slonik.data.annotations.training_texts import read_training_texts, text_key
+from slonik.data.annotations.formats import read_spans_jsonl, write_spans_jsonl
 from slonik.tagging.config import LadderRecipe, System
 from slonik.tagging.data import Collection, exact_f1, read_collection
+from slonik.tagging.folds import document_folds, missing_labels
 from slonik.tagging.models import load_tagger
 from slonik.tagging.models.bio import BioLabels
 from slonik.tagging.tagger import MODEL_FOLDER, Announce, Job, tell_counts, train_one, work_folder
+from slonik.tagging.training_texts import read_training_texts, text_key
 
 PREDICTIONS = "predictions.jsonl"
 Folds: TypeAlias = Sequence[Sequence[int]]
@@ -147,7 +146,7 @@ class _Work:
         name = f"{system.file_name}-fold{fold}"
         title = f"{system.name}, fold {fold}"
         scratch = self.steps.scratch(name, inputs)
-        result = self.steps.run(name, inputs, title, _train_and_tag(job, test, scratch))
+        result = self.steps.step(name, inputs, title, _train_and_tag(job, test, scratch))
         self.done[(system.name, fold)] = result
         predicted = list(read_spans_jsonl(result.folder / PREDICTIONS))
         if result.fresh:

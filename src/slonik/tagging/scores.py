@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slonik.core.atomic import new_folder, write_text
 from slonik.core.errors import SlonikError
+from slonik.core.files import new_folder, write_text
 from slonik.core.passport import Passport
 from slonik.core.records import Record, write_records
-from slonik.data.annotations.spans_jsonl import write_spans_jsonl
+from slonik.data.annotations.formats import write_spans_jsonl
 from slonik.tagging.evaluation.compare import compare
 from slonik.tagging.evaluation.run import Evaluation, score
 from slonik.tagging.ladder import Ladder, Rung

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slonik.core.errors import SlonikError
-from slonik.core.seeds import derive_seed
-from slonik.data.annotations.words import Offsets
+from slonik.core.hashing import derive_seed
+from slonik.data.annotations.tags import Offsets
 from slonik.data.readers import read_texts
 from slonik.tagging.config import Lesson
 from slonik.tagging.models.bio import BioLabels

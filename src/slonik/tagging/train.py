@@ -21,7 +21,6 @@ from slonik import models
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport, Step
 from slonik.data.annotations.document import Document
-from slonik.data.annotations.training_texts import write_training_texts
 from slonik.finetuning.train import prepared, train_config
 from slonik.models.kinds import kind_of
 from slonik.models.task_config import TaskConfig
@@ -37,6 +36,7 @@ from slonik.tagging.models.word_features import WordFeatures, frequent_character
 from slonik.tagging.models.word_table import navec_table
 from slonik.tagging.objective import NO_LABEL, TaggingObjective
 from slonik.tagging.teacher import soft_labels
+from slonik.tagging.training_texts import write_training_texts
 from slonik.train.loaders import PadFields, example_loader
 from slonik.train.loop import run
 from slonik.train.protocols import Batch

@@ -1,18 +1,19 @@
 """Read text files line by line, strictly: UTF-8 or an error that names the file, the line and a likely encoding.
 
 Does: plain and gzip files, byte-order marks, CR LF, and clear errors for NUL bytes, other encodings, damaged gzip
-streams and files that are one endless line. Memory stays at one line.
-Does not: know about columns or records (see `readers` and `pairs`), repair or skip broken lines.
+streams and files that are one endless line; JSON that stays one line whoever reads it. Memory stays at one line.
+Does not: know about columns or records, repair or skip broken lines.
 """
 
 from __future__ import annotations
 
 import codecs
 import gzip
+import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from slonik.core.errors import SlonikError
 
@@ -21,6 +22,9 @@ MAX_LINE_BYTES = 16 * 1024 * 1024
 
 #: Encodings in which Russian text is still met, tried when a line is not UTF-8.
 _CYRILLIC_ENCODINGS = ("cp1251", "koi8_r", "cp866", "iso8859_5", "mac_cyrillic")
+
+#: Line ends to Unicode, which json.dumps leaves as they are.
+_LINE_ENDS = "\x85\u2028\u2029"
 
 #: The letters that make up two thirds of any Russian text: a right guess shows many of them, a wrong one few.
 _COMMON_LETTERS = frozenset("оеаинтсрвл")
@@ -115,3 +119,15 @@ def _encoding_sentence(path: Path, number: int, guess: str | None, byte: int | N
     name = guess.replace("_", "-")
     unpacked = "unpacked file" if path.suffix == ".gz" else "file"
     return f"{where}; it looks like {name}: convert the {unpacked} with: iconv -f {name} -t utf-8 OLD > NEW"
+
+
+def json_line(value: Any) -> str:
+    """JSON with real letters on one line, whatever a reader takes for a line end; escapes for half surrogate pairs."""
+    line = json.dumps(value, ensure_ascii=False)
+    for sign in _LINE_ENDS:
+        line = line.replace(sign, f"\\u{ord(sign):04x}")
+    try:
+        line.encode("utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(value)
+    return line

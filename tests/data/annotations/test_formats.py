@@ -10,9 +10,8 @@ import pytest
 
 from slonik.core.errors import SlonikError
 from slonik.data.annotations.brat import COVERED, read_brat
-from slonik.data.annotations.document import Document, Span
+from slonik.data.annotations.document import Counts, Document, LabelMapping, Span, read_mapping
 from slonik.data.annotations.formats import guess_format, read_documents, write_documents
-from slonik.data.annotations.mapping import Counts, LabelMapping, read_mapping
 from slonik.data.annotations.tags import SCHEMES
 from tests.data.annotations.samples import AWKWARD, BRAT_ANN, BRAT_TEXT, tree, write_pair
 

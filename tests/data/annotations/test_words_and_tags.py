@@ -9,10 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slonik.core.errors import SlonikError
-from slonik.data.annotations.document import Span
-from slonik.data.annotations.overlaps import POLICIES, flatten
-from slonik.data.annotations.tags import SCHEMES, decode, encode, tag_set, tokens_of
-from slonik.data.annotations.words import cut_at, tokenize
+from slonik.data.annotations.document import POLICIES, Span, flatten
+from slonik.data.annotations.tags import SCHEMES, cut_at, decode, encode, tag_set, tokenize, tokens_of
 from tests.data.annotations.samples import AWKWARD
 
 ALPHABET = "абвяЁё zZq79.,-–«»\"'\r\n\t\u00a0\u0301\u00ad\u200d🔒👍🏽🇷🇺語ש\ufeff"

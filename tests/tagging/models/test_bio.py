@@ -6,7 +6,7 @@ import pytest
 
 from slonik.core.errors import SlonikError
 from slonik.data.annotations.document import Span
-from slonik.data.annotations.words import tokenize
+from slonik.data.annotations.tags import tokenize
 from slonik.models.heads.crf import allowed_first, allowed_steps
 from slonik.tagging.models.bio import BioLabels
 

@@ -11,7 +11,7 @@ import pytest
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.data.annotations.document import Document, Tagger
-from slonik.data.annotations.words import tokenize
+from slonik.data.annotations.tags import tokenize
 from slonik.tagging.evaluation import score
 from slonik.tagging.models import load_tagger
 from slonik.tagging.models.feature_crf import CrfConfig, FeatureCrf, train_crf

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from slonik.core.errors import SlonikError
-from slonik.data.annotations.words import tokenize
+from slonik.data.annotations.tags import tokenize
 from slonik.models.task_model import TaskModel, save_task_model
 from slonik.tagging.models import load_tagger
 from slonik.tagging.models.gazetteer import NAMES_FILE, Gazetteer

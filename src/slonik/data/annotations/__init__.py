@@ -1,5 +1,5 @@
-"""Texts with labelled spans: types, words, tags, and the formats they are kept in.
+"""Texts with labelled spans: types, words and tags, and the formats they are kept in.
 
-`document` has the types, `words` splits a text with exact offsets, `tags` goes between spans and BIO or BIOES tags,
-`overlaps` and `mapping` make flat, relabelled copies, `folds` divides documents. Nothing here trains or scores.
+`document` has the types and makes flat, relabelled copies, `tags` goes between spans and BIO or BIOES tags of words
+with exact offsets, `formats` reads and writes them all. Nothing here trains or scores.
 """

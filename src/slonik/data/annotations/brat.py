@@ -14,10 +14,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from slonik.core.atomic import write_bytes
 from slonik.core.errors import SlonikError
-from slonik.data.annotations.document import Document, Span
-from slonik.data.annotations.mapping import Counts
+from slonik.core.files import write_bytes
+from slonik.data.annotations.document import Counts, Document, Span
 from slonik.text.lines import guess_encoding
 
 COVERED = "spans in fragments taken as one span from their first to their last character"

@@ -14,15 +14,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slonik.core.atomic import write_bytes
 from slonik.core.errors import SlonikError
-from slonik.data.annotations.document import Document
-from slonik.data.annotations.mapping import Counts
-from slonik.data.annotations.overlaps import Policy
-from slonik.data.annotations.spans_jsonl import json_line
-from slonik.data.annotations.tags import Scheme, decode, split_tag
-from slonik.data.annotations.tokens import tagged_tokens
-from slonik.text.lines import numbered_lines
+from slonik.core.files import write_bytes
+from slonik.data.annotations.document import Counts, Document, Policy
+from slonik.data.annotations.tags import Scheme, decode, split_tag, tagged_tokens
+from slonik.text.lines import json_line, numbered_lines
 
 _COMMENT = re.compile(r"# (?:newdoc )?(id|text|sent_id) = (.*)")
 _COLUMNS = re.compile(r"[ \t]+")

@@ -1,14 +1,30 @@
 """A text with labelled spans, and what a tagger is to the code that measures, runs or serves it.
 
 Offsets count Unicode code points of the text exactly as it stands in its file (line ends included), `end` excluded,
-so that `text[span.start:span.end]` is the annotated string. Reading, checking and writing are elsewhere.
+so that `text[span.start:span.end]` is the annotated string. Spans are made flat by a policy, and labels merged and
+dropped as a recipe says, before training and before scoring alike. Reading, checking and writing are elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+from pydantic import Field, model_validator
+
+from slonik.core.config import Config, build_config, read_recipe
+
+Policy: TypeAlias = Literal["longest", "shortest", "first"]
+POLICIES: tuple[Policy, ...] = ("longest", "shortest", "first")
+#: What was left out or changed on the way, as words -> how often.
+Counts = Counter[str]
+
+_REFERENCE = re.compile(r"(?<![\w#*])([TREAMN#]\d+)(?!\w)")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -70,3 +86,110 @@ class Tagger(Protocol):
     def describe(self) -> dict[str, Any]:
         """Facts: `kind`, `parameters` (numbers learned), `bytes` on disk, and what else is worth a table's column."""
         ...
+
+
+def flatten(spans: Iterable[Span], policy: Policy = "longest") -> tuple[Span, ...]:
+    """The spans that stay when no two may share a character, sorted.
+
+    Args:
+        policy: whom a conflict is decided for: the longer span (the outer name of "Bank [of] Moscow"), the shorter
+            one, or the one that begins first. Ties go to the earlier, then to the label that sorts first.
+    """
+    keys = {
+        "longest": lambda span: (span.start - span.end, span.start, span.label),
+        "shortest": lambda span: (span.end - span.start, span.start, span.label),
+        "first": lambda span: (span.start, span.start - span.end, span.label),
+    }
+    kept: list[Span] = []
+    for span in sorted(spans, key=keys[policy]):
+        place = bisect_left(kept, span)
+        before = kept[place - 1] if place else None
+        after = kept[place] if place < len(kept) else None
+        if not (before and before.overlaps(span)) and not (after and after.overlaps(span)):
+            kept.insert(place, span)
+    return tuple(kept)
+
+
+class LabelMapping(Config):
+    """How labels and overlaps of a collection are made fit for taggers.
+
+    Attributes:
+        merge: label -> the label it becomes, e.g. {"HACKER_GROUP": "HACKER"}.
+        drop: labels whose spans are left out, e.g. ["ARTEFACT", "MEDIA"].
+        overlaps: which of two overlapping spans stays, where one must go.
+    """
+
+    merge: dict[str, str] = Field(default_factory=dict)
+    drop: tuple[str, ...] = ()
+    overlaps: Policy = "longest"
+
+    @model_validator(mode="after")
+    def _no_label_twice(self) -> LabelMapping:
+        both = sorted(set(self.merge) & set(self.drop))
+        if both:
+            raise ValueError(f"{', '.join(both)}: merged and dropped at the same time; leave one out")
+        return self
+
+    def label(self, label: str) -> str | None:
+        """What `label` becomes; None when its spans are dropped."""
+        return None if label in self.drop else self.merge.get(label, label)
+
+    def apply(self, documents: Iterable[Document], counts: Counts) -> Iterator[Document]:
+        """Documents with mapped labels, in order; `counts` grows by what was renamed and dropped."""
+        for document in documents:
+            spans = []
+            for span in document.spans:
+                label = self.label(span.label)
+                if label is None:
+                    counts[f"spans of {span.label} dropped by the mapping"] += 1
+                    continue
+                if label != span.label:
+                    counts[f"spans of {span.label} counted as {label}"] += 1
+                spans.append(Span(span.start, span.end, label, span.confidence))
+            lines = self._map_lines(document.annotations, counts)
+            yield Document(document.id, document.text, tuple(sorted(spans)), lines, document.tokens)
+
+    def _map_lines(self, lines: tuple[str, ...], counts: Counts) -> tuple[str, ...]:
+        """The .ann lines relabelled; a line that refers to a dropped one goes too, and what refers to that."""
+        gone: set[str] = set()
+        kept: list[str] = []
+        for line in lines:
+            name, tab, rest = line.partition("\t")
+            if not name.startswith("T") or not tab:
+                kept.append(line)
+                continue
+            label, space, tail = rest.partition(" ")
+            wanted = self.label(label)
+            if wanted is None:
+                gone.add(name)
+            else:
+                kept.append(f"{name}\t{wanted}{space}{tail}")
+        while gone:
+            staying = [line for line in kept if not _refers(line, gone)]
+            if len(staying) == len(kept):
+                break
+            counts["relations, events, attributes and notes on dropped spans left out"] += len(kept) - len(staying)
+            left = {line.partition("\t")[0] for line in kept} - {line.partition("\t")[0] for line in staying}
+            kept, gone = staying, gone | left
+        return tuple(kept)
+
+
+def _refers(line: str, names: set[str]) -> bool:
+    """Whether a line that is no text-bound annotation names one of `names` (its free text aside)."""
+    if line.startswith("T"):
+        return False
+    parts = line.split("\t")
+    return len(parts) > 1 and any(name in names for name in _REFERENCE.findall(parts[1]))
+
+
+def read_mapping(path: str | Path | None) -> LabelMapping:
+    """The mapping of a recipe: its field `mapping`, or the whole file; without a file nothing is changed.
+
+    Raises:
+        SlonikError: no such file, or a wrong field.
+    """
+    if path is None:
+        return LabelMapping()
+    content = read_recipe(path)
+    section = content.get("mapping", content)
+    return build_config(LabelMapping, section if isinstance(section, dict) else {}, source=f"the recipe {path}")

@@ -3,7 +3,7 @@
 Does: write strings as tags in JSONL, numbers with their names in Parquet (schema metadata that the `datasets` library
 reads as a ClassLabel), the text and the offsets beside them so that nothing is lost; read both, and rows of others,
 whose text is their tokens with a space between them. Numbers in JSONL get their names from labels.json or
-dataset_info.json beside the file. Overlapping spans cannot be written: see `overlaps`.
+dataset_info.json beside the file. Overlapping spans cannot be written: see `document.flatten`.
 """
 
 from __future__ import annotations
@@ -14,16 +14,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from slonik.core.atomic import write_bytes
 from slonik.core.errors import MissingExtra, SlonikError
-from slonik.data.annotations.document import Document
-from slonik.data.annotations.mapping import Counts
-from slonik.data.annotations.overlaps import Policy
-from slonik.data.annotations.spans_jsonl import json_line
-from slonik.data.annotations.tags import OUTSIDE, Scheme, decode, tag_set
-from slonik.data.annotations.tokens import offset_pairs, tagged_tokens
-from slonik.data.annotations.words import Offsets
-from slonik.text.lines import numbered_lines
+from slonik.core.files import write_bytes
+from slonik.data.annotations.document import Counts, Document, Policy
+from slonik.data.annotations.tags import OUTSIDE, Offsets, Scheme, decode, offset_pairs, tag_set, tagged_tokens
+from slonik.text.lines import json_line, numbered_lines
 
 #: Columns that may hold the tags, the first that is there is taken.
 TAG_COLUMNS = ("ner_tags", "tags", "labels")

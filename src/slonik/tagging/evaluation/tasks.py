@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from slonik.core.records import Record
-from slonik.data.annotations.mapping import LabelMapping
+from slonik.data.annotations.document import LabelMapping
 
 SUITE = "ner"
 PROTOCOL = "exact spans, 1"

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from slonik.core.errors import SlonikError
 from slonik.data.annotations.document import Span
-from slonik.data.annotations.tags import decode, encode, tag_set
-from slonik.data.annotations.words import Offsets
+from slonik.data.annotations.tags import Offsets, decode, encode, tag_set
 
 
 @dataclass(frozen=True)

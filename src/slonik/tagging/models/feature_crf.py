@@ -15,23 +15,21 @@ from typing import Any
 
 from pydantic import Field
 
-from slonik.core.atomic import new_folder, write_bytes, write_json
 from slonik.core.config import Config, build_config
 from slonik.core.errors import MissingExtra, SlonikError
+from slonik.core.files import new_folder, write_bytes, write_json
 from slonik.core.hashing import sha256_file, sha256_texts
 from slonik.core.passport import Passport, Step
 from slonik.core.progress import progress_bar
-from slonik.data.annotations.document import Document, Span
-from slonik.data.annotations.overlaps import flatten
-from slonik.data.annotations.tags import OUTSIDE, Scheme, decode, encode
-from slonik.data.annotations.training_texts import write_training_texts
-from slonik.data.annotations.words import Offsets, tokenize
+from slonik.data.annotations.document import Document, Span, flatten
+from slonik.data.annotations.tags import OUTSIDE, Offsets, Scheme, decode, encode, tokenize
 from slonik.models.checkpoint_files import read_json
 from slonik.tagging.models.features import Context, HandFeatures, Words
 from slonik.tagging.models.gazetteer import NAMES_FILE, Gazetteer, names_of
 from slonik.tagging.models.one_label import one_label
 from slonik.tagging.models.sentences import sentences
 from slonik.tagging.models.word_clusters import WordClusters, cluster_words
+from slonik.tagging.training_texts import write_training_texts
 
 TAGGER_FILE = "tagger.json"
 KIND = "crf"

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from slonik.data.annotations.words import Offsets, tokenize
+from slonik.data.annotations.tags import Offsets, tokenize
 from slonik.tagging.models.gazetteer import Gazetteer, Key
 from slonik.tagging.models.morphology import Morphology
 from slonik.tagging.models.word_clusters import WordClusters

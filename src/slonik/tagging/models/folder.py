@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from slonik.core import atomic
+from slonik.core import files
 from slonik.core.config import Config, build_config
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_json
@@ -71,13 +71,13 @@ def save_bilstm(tagger: NeuralTagger, folder: str | Path, passport: Passport, *,
         characters=features.characters,
     )
     target = Path(folder)
-    with atomic.new_folder(target, overwrite=overwrite) as unfinished:
+    with files.new_folder(target, overwrite=overwrite) as unfinished:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
         save_file(weights, unfinished / WEIGHTS)
         features.table.save(unfinished)
         if features.names is not None:
-            atomic.write_bytes(unfinished / NAMES_FILE, features.names.dump())
-        atomic.write_json(unfinished / TAGGER_FILE, content.model_dump(mode="json"))
+            files.write_bytes(unfinished / NAMES_FILE, features.names.dump())
+        files.write_json(unfinished / TAGGER_FILE, content.model_dump(mode="json"))
         passport.write(unfinished)
     return target
 

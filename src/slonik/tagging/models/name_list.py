@@ -18,10 +18,8 @@ from numpy.typing import NDArray
 
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_bytes
-from slonik.data.annotations.document import Document, Span
-from slonik.data.annotations.overlaps import flatten
-from slonik.data.annotations.tags import OUTSIDE
-from slonik.data.annotations.words import Offsets, tokenize
+from slonik.data.annotations.document import Document, Span, flatten
+from slonik.data.annotations.tags import OUTSIDE, Offsets, tokenize
 from slonik.tagging.models.bio import BioLabels
 from slonik.tagging.models.gazetteer import NAMES_FILE, Gazetteer, Key, names_of
 

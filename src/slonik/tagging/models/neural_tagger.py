@@ -20,8 +20,7 @@ from torch import Tensor, nn
 
 from slonik.core.progress import progress_bar
 from slonik.data.annotations.document import Span
-from slonik.data.annotations.tags import tokens_of
-from slonik.data.annotations.words import Offsets
+from slonik.data.annotations.tags import Offsets, tokens_of
 from slonik.models.heads.crf import LinearChainCrf
 from slonik.tagging.models.bio import BioLabels
 from slonik.tagging.models.name_list import NameList

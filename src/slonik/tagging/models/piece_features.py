@@ -14,7 +14,7 @@ from tokenizers import Encoding, Tokenizer
 from torch import Tensor
 
 from slonik.data.annotations.document import Span
-from slonik.data.annotations.words import Offsets, tokenize
+from slonik.data.annotations.tags import Offsets, tokenize
 from slonik.tagging.models.name_list import NameList
 from slonik.tagging.models.windows import Window, shares
 from slonik.text.tokenizing import template_of

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from slonik.data.annotations.words import Offsets
+from slonik.data.annotations.tags import Offsets
 
 LONGEST = 200
 _STOPS = frozenset(".!?…")

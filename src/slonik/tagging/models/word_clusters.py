@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slonik.core.atomic import write_bytes
 from slonik.core.errors import SlonikError
-from slonik.core.seeds import derive_seed
+from slonik.core.files import write_bytes
+from slonik.core.hashing import derive_seed
 
 _ROUNDS = 12
 _BLOCK = 16_384  # rows multiplied at once

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from slonik.data.annotations.document import Span
-from slonik.data.annotations.words import Offsets, tokenize
+from slonik.data.annotations.tags import Offsets, tokenize
 from slonik.tagging.models.name_list import NameList
 from slonik.tagging.models.windows import Window, shares
 from slonik.tagging.models.word_table import WordTable

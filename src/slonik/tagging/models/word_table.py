@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
-from slonik.core import atomic
+from slonik.core import files
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_bytes, sha256_json
 
@@ -72,7 +72,7 @@ class WordTable:
         """Write the table into `folder`: `words.safetensors` and `words.txt`."""
         codes = np.ascontiguousarray(self._codes[:, :-1].numpy())
         save_file({"codes": codes, "indexes": self._indexes.numpy()}, str(folder / VECTORS_FILE))
-        atomic.write_text(folder / WORDS_FILE, "".join(f"{word}\n" for word in self.words))
+        files.write_text(folder / WORDS_FILE, "".join(f"{word}\n" for word in self.words))
 
     @classmethod
     def open(cls, folder: Path) -> WordTable:

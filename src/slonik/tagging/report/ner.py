@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from slonik.core.records import Record
-from slonik.reporting.figures import score, significant, size
+from slonik.reporting.formatting import score, significant, size
 from slonik.reporting.scores import difference_tables, is_difference, is_published
 from slonik.reporting.table import ABSENT, Cell, Row, Table
 

@@ -12,9 +12,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from slonik.core.errors import SlonikError
-from slonik.core.seeds import derive_seed
-from slonik.data.annotations.document import Document
-from slonik.data.annotations.mapping import Counts
+from slonik.core.hashing import derive_seed
+from slonik.data.annotations.document import Counts, Document
 
 
 def document_folds(documents: Sequence[Document], folds: int, seed: int) -> list[list[int]]:

@@ -13,7 +13,7 @@ import pytest
 
 from slonik.core.errors import SlonikError
 from slonik.data.annotations.document import Span
-from slonik.data.annotations.stream import MAX_LINE_BYTES, Item, read_items, tag_items
+from slonik.tagging.stream import MAX_LINE_BYTES, Item, read_items, tag_items
 from tests.data.annotations.samples import AWKWARD, write_pair
 
 

@@ -17,8 +17,7 @@ from typing import IO, Any, BinaryIO, cast
 
 from slonik.core.errors import SlonikError
 from slonik.data.annotations.brat import read_brat
-from slonik.data.annotations.document import Document, Tagger
-from slonik.data.annotations.mapping import Counts
+from slonik.data.annotations.document import Counts, Document, Tagger
 
 KINDS = ("text", "jsonl", "brat")
 MAX_LINE_BYTES = 16 * 1024 * 1024

@@ -7,9 +7,8 @@ import random
 import pytest
 
 from slonik.core.errors import SlonikError
-from slonik.data.annotations.document import Document, Span
-from slonik.data.annotations.folds import document_folds, missing_labels
-from slonik.data.annotations.mapping import Counts
+from slonik.data.annotations.document import Counts, Document, Span
+from slonik.tagging.folds import document_folds, missing_labels
 
 
 def collection(size: int = 103) -> list[Document]:

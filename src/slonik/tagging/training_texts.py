@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from slonik.core.atomic import write_json
+from slonik.core.files import write_json
 from slonik.core.hashing import sha256_bytes
 
 FILE_NAME = "training_texts.json"
