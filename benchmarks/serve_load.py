@@ -2,7 +2,7 @@
 
     python benchmarks/serve_load.py MODEL [--seconds 60] [--clients 64] [--texts FILE] [--json OUT]
 
-Each client sends one to eight texts at a time, as float or base64, and now and then hangs up before the answer.
+Each client sends one to eight texts at a time, as float or base64, and now and then disconnects before the answer.
 Every vector is compared with the one that the same server gave for that text alone, before the load.
 """
 

@@ -16,9 +16,8 @@ import numpy as np
 import torch
 
 from slonik.core.records import Record, write_records
-from slonik.data.annotations.document import Tagger
+from slonik.data.annotations.document import Counts, Tagger
 from slonik.data.annotations.formats import read_documents
-from slonik.data.annotations.mapping import Counts
 from slonik.evaluation.resources.machine import describe_machine, machine_line
 from slonik.tagging.models import load_tagger
 

@@ -87,7 +87,7 @@ def test_a_client_that_hangs_up_does_not_cost_a_batch(serve: Serve, held: ToyEnc
         held.open.set()
         assert first.result().status_code == last.result().status_code == 200
     texts = [text for batch in held.batches for text in batch]
-    assert len(texts) == 2, "the text of the client that hung up was encoded"
+    assert len(texts) == 2, "the text of the client that disconnected was encoded"
     assert metric(client, 'slonik_dropped_total{model="toy"}') == 1
     assert metric(client, 'slonik_requests_total{route="/v1/embeddings",status="499"}') == 1
 

@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slonik.serving.stopping import Until
+from slonik.serving.decode_queue import Until
 
 LETTERS = st.text("аб.", max_size=30)
 STOPS = st.lists(st.text("аб.", min_size=1, max_size=4), max_size=4)

@@ -15,17 +15,15 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from slonik.core.version import __version__
-from slonik.serving.access import KeyCheck
 from slonik.serving.completions import completions_router
-from slonik.serving.docs_page import docs_router
 from slonik.serving.embeddings import embeddings_router
 from slonik.serving.errors import ApiError, did_you_mean
 from slonik.serving.metrics import Metrics
-from slonik.serving.observe import Observe
+from slonik.serving.middleware import CountRequests, KeyCheck
 from slonik.serving.openapi import require_key
 from slonik.serving.served import Catalogue, ServedModel, catalogue
 from slonik.serving.settings import ServeSettings
-from slonik.serving.status import status_router
+from slonik.serving.status import docs_router, status_router
 from slonik.serving.tagging import tagging_router
 
 _DESCRIPTION = """Sentence vectors, continuations and entities from the models served here.
@@ -58,7 +56,7 @@ def create_app(models: Sequence[ServedModel], settings: ServeSettings | None = N
     if settings.api_key is not None:
         require_key(app)
         app.add_middleware(KeyCheck, key=settings.api_key)
-    app.add_middleware(Observe, metrics=metrics, routes=paths)  # the outermost: it counts refusals too
+    app.add_middleware(CountRequests, metrics=metrics, routes=paths)  # the outermost: it counts refusals too
     return app
 
 

@@ -5,19 +5,157 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from slonik.serving.body import read_body
-from slonik.serving.continuations import Continuation, Writing, collect, events, first_event, submit, total_usage
-from slonik.serving.decode_queue import Wish
-from slonik.serving.hangup import unless_gone
+from slonik.serving.decode_queue import DecodeQueue, Finish, GenerationRequest, Stream
+from slonik.serving.errors import ApiError
 from slonik.serving.openapi import post
-from slonik.serving.schemas import Choice, CompletionsRequest, CompletionsResponse, PredictRequest, PredictResponse
+from slonik.serving.requests import read_body, unless_disconnected
+from slonik.serving.schemas import (
+    Choice,
+    CompletionsRequest,
+    CompletionsResponse,
+    CompletionUsage,
+    PredictRequest,
+    PredictResponse,
+)
 from slonik.serving.served import Catalogue
 from slonik.serving.settings import ServeSettings
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """A prompt, what was written after it, and why it ended."""
+
+    prompt: str
+    text: str
+    finish: Finish
+
+
+@dataclass(frozen=True)
+class StreamGroup:
+    """The streams of one request, in the order of its prompts."""
+
+    queue: DecodeQueue
+    streams: Sequence[Stream]
+
+    def cancel(self) -> None:
+        """Nobody reads any more: stop generating."""
+        for stream in self.streams:
+            self.queue.cancel(stream)
+
+
+def submit(queue: DecodeQueue, requests: Sequence[GenerationRequest]) -> StreamGroup:
+    """Queue all prompts of a request, or none.
+
+    Raises:
+        ApiError: 429 when there is no room for all.
+    """
+    streams: list[Stream] = []
+    try:
+        for request in requests:
+            streams.append(queue.submit(request))
+    except ApiError:
+        StreamGroup(queue, streams).cancel()
+        raise
+    return StreamGroup(queue, streams)
+
+
+async def collect(group: StreamGroup) -> list[Continuation]:
+    """Every continuation, whole.
+
+    Raises:
+        ApiError: the decoder refused a prompt or failed; the others are cancelled.
+    """
+    made = []
+    try:
+        for stream in group.streams:
+            chunks: list[str] = []
+            async for event in stream.events():
+                if isinstance(event, Finish):
+                    made.append(Continuation(stream.request.prompt, "".join(chunks), event))
+                else:
+                    chunks.append(event)
+    except BaseException:
+        group.cancel()
+        raise
+    return made
+
+
+async def first_event(group: StreamGroup) -> str | Finish:
+    """The first event of the first stream, awaited before the answer's status is sent.
+
+    Raises:
+        ApiError: the decoder refused the prompt or failed.
+    """
+    try:
+        return await anext(group.streams[0].events())
+    except ApiError:
+        group.cancel()
+        raise
+
+
+async def events(
+    group: StreamGroup, first: str | Finish, head: Mapping[str, Any], *, echo: bool, usage: bool
+) -> AsyncIterator[bytes]:
+    """The server-sent events of an answer, `[DONE]` last; an error in the middle is an event too.
+
+    Args:
+        first: what `first_event` gave.
+        head: `id`, `created` and `model` of every chunk.
+        echo: send each prompt first.
+        usage: send token counts last, in a chunk without choices.
+    """
+    finished: list[Finish] = []
+    try:
+        for index, stream in enumerate(group.streams):
+            if echo:
+                yield _chunk(head, index, stream.request.prompt)
+            async for event in _from(stream, first if index == 0 else None):
+                if isinstance(event, Finish):
+                    finished.append(event)
+                    yield _chunk(head, index, "", event.reason)
+                else:
+                    yield _chunk(head, index, event)
+        if usage:
+            counts = total_usage(finished).model_dump()
+            yield _event({**head, "object": "text_completion", "choices": [], "usage": counts})
+    except ApiError as error:
+        yield _event(error.body())
+    finally:
+        group.cancel()
+    yield b"data: [DONE]\n\n"
+
+
+async def _from(stream: Stream, first: str | Finish | None) -> AsyncIterator[str | Finish]:
+    if first is not None:
+        yield first
+    if not isinstance(first, Finish):
+        async for event in stream.events():
+            yield event
+
+
+def total_usage(finished: Sequence[Finish]) -> CompletionUsage:
+    """Token counts of a whole answer."""
+    read = sum(finish.prompt_tokens for finish in finished)
+    written = sum(finish.completion_tokens for finish in finished)
+    return CompletionUsage(prompt_tokens=read, completion_tokens=written, total_tokens=read + written)
+
+
+def _chunk(head: Mapping[str, Any], index: int, text: str, reason: str | None = None) -> bytes:
+    choice = {"index": index, "text": text, "finish_reason": reason, "logprobs": None}
+    return _event({**head, "object": "text_completion", "choices": [choice]})
+
+
+def _event(content: Mapping[str, Any]) -> bytes:
+    return b"data: " + orjson.dumps(content) + b"\n\n"
+
 
 _EVENT = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
 _PREDICT_TOKENS = 60  # a short paragraph, as the public API wrote
@@ -33,39 +171,40 @@ def completions_router(models: Catalogue, settings: ServeSettings) -> APIRouter:
 
     @router.post("/v1/completions", **completions_page)
     async def completions(request: Request) -> Response:
-        """Continue one or more texts; with `stream`, send pieces as server-sent events as they are written."""
+        """Continue one or more texts; with `stream`, send chunks as server-sent events as they are written."""
         wanted = await read_body(request, CompletionsRequest, settings)
         served = models.decoder(wanted.model)
-        writing = submit(served.queue, _wishes(wanted))
+        group = submit(served.queue, _requests(wanted))
         head = {"id": f"cmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": served.card.id}
         if wanted.stream:
-            first = await unless_gone(request, asyncio.ensure_future(first_event(writing)), writing.cancel)
+            first = await unless_disconnected(request, asyncio.ensure_future(first_event(group)), group.cancel)
             usage = bool(wanted.stream_options and wanted.stream_options.include_usage)
             return StreamingResponse(
-                events(writing, first, head, echo=wanted.echo, usage=usage), media_type="text/event-stream"
+                events(group, first, head, echo=wanted.echo, usage=usage), media_type="text/event-stream"
             )
-        return JSONResponse(_answer(await _whole(request, writing), head, wanted.echo))
+        return JSONResponse(_answer(await _whole(request, group), head, wanted.echo))
 
     @router.post("/gpt3/predict", **post(PredictRequest, PredictResponse))
     async def predict(request: Request) -> Response:
         """Continue a text, as the public ruGPT-3 API did: the answer is the text and its continuation."""
         wanted = await read_body(request, PredictRequest, settings)
-        wish = Wish(wanted.text, _PREDICT_TOKENS, top_p=_PREDICT_TOP_P)
-        [made] = await _whole(request, submit(models.decoder().queue, [wish]))
+        asked = GenerationRequest(wanted.text, _PREDICT_TOKENS, top_p=_PREDICT_TOP_P)
+        [made] = await _whole(request, submit(models.decoder().queue, [asked]))
         return JSONResponse({"predictions": wanted.text + made.text})
 
     return router
 
 
-def _wishes(wanted: CompletionsRequest) -> list[Wish]:
+def _requests(wanted: CompletionsRequest) -> list[GenerationRequest]:
     prompts = [wanted.prompt] if isinstance(wanted.prompt, str) else wanted.prompt
     stops = [wanted.stop] if isinstance(wanted.stop, str) else wanted.stop or []
-    return [Wish(prompt, wanted.max_tokens, wanted.temperature, wanted.top_p, tuple(stops)) for prompt in prompts]
+    sampling = (wanted.max_tokens, wanted.temperature, wanted.top_p, tuple(stops))
+    return [GenerationRequest(prompt, *sampling) for prompt in prompts]
 
 
-async def _whole(request: Request, writing: Writing) -> list[Continuation]:
-    """All continuations, unless the client hangs up first."""
-    return await unless_gone(request, asyncio.ensure_future(collect(writing)), writing.cancel)
+async def _whole(request: Request, group: StreamGroup) -> list[Continuation]:
+    """All continuations, unless the client disconnects first."""
+    return await unless_disconnected(request, asyncio.ensure_future(collect(group)), group.cancel)
 
 
 def _answer(made: list[Continuation], head: dict[str, Any], echo: bool) -> dict[str, Any]:

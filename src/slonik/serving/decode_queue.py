@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,14 +13,54 @@ from slonik.core.errors import SlonikError
 from slonik.core.protocols import Generator
 from slonik.serving.errors import ApiError
 from slonik.serving.metrics import ModelMetrics
-from slonik.serving.stopping import Until
 from slonik.serving.work_queue import WorkQueue, hand_over
 
 _log = logging.getLogger("slonik.serving")
 
 
+class Until:
+    """Iterates over `chunks` up to, and without, the stop text that is complete first.
+
+    The joined output depends on the joined input alone, not on how it is divided into chunks.
+
+    Attributes:
+        read: chunks read so far.
+        stopped: a stop text was met.
+    """
+
+    def __init__(self, chunks: Iterator[str], stops: Sequence[str]) -> None:
+        self._chunks = chunks
+        self._stops = stops
+        self.read = 0
+        self.stopped = False
+
+    def __iter__(self) -> Iterator[str]:
+        held = ""
+        for chunk in self._chunks:
+            self.read += 1
+            held += chunk
+            found = [(place + len(stop), place) for stop in self._stops if (place := held.find(stop)) >= 0]
+            if found:
+                self.stopped = True
+                yield held[: min(found)[1]]
+                return
+            safe = len(held) - self._open(held)
+            yield held[:safe]
+            held = held[safe:]
+        if held:
+            yield held
+
+    def _open(self, text: str) -> int:
+        """Length of the longest end of `text` that begins a stop text."""
+        longest = max((len(stop) for stop in self._stops), default=1)
+        for size in range(min(longest - 1, len(text)), 0, -1):
+            if any(stop.startswith(text[-size:]) for stop in self._stops):
+                return size
+        return 0
+
+
 @dataclass(frozen=True)
-class Wish:
+class GenerationRequest:
     """What to write. Fields as in the OpenAI API; `stop` may be empty."""
 
     prompt: str
@@ -40,10 +80,10 @@ class Finish:
 
 
 class Stream:
-    """The pieces of one continuation, sent from the worker thread to the loop that asked."""
+    """The chunks of one continuation, sent from the worker thread to the loop that asked."""
 
-    def __init__(self, wish: Wish) -> None:
-        self.wish = wish
+    def __init__(self, request: GenerationRequest) -> None:
+        self.request = request
         self.cancelled = False
         self._loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[str | Finish | ApiError] = asyncio.Queue()
@@ -72,7 +112,7 @@ class DecodeQueue(WorkQueue[Stream]):
     """Prompts waiting for one decoder.
 
     Args:
-        generator: writes the continuations, a piece per token; where it has `count_tokens(text)` and `max_tokens`
+        generator: writes the continuations, a chunk per token; where it has `count_tokens(text)` and `max_tokens`
             (its context), they are used.
         max_queue: prompts that may wait.
         metrics: counts prompts.
@@ -84,13 +124,13 @@ class DecodeQueue(WorkQueue[Stream]):
         self._count: Callable[[str], int] = getattr(generator, "count_tokens", lambda text: len(text.split()))
         self._context: float = getattr(generator, "max_tokens", None) or float("inf")
 
-    def submit(self, wish: Wish) -> Stream:
+    def submit(self, request: GenerationRequest) -> Stream:
         """Queue one prompt.
 
         Raises:
             ApiError: 429 when the queue is full.
         """
-        stream = Stream(wish)
+        stream = Stream(request)
         self._put(stream, 1)
         return stream
 
@@ -119,21 +159,21 @@ class DecodeQueue(WorkQueue[Stream]):
             stream.send(ApiError(500, "the model failed on this input", code="model_failed"))
 
     def _write(self, stream: Stream) -> None:
-        wish = stream.wish
+        request = stream.request
         start = time.perf_counter()
-        pieces = Until(
+        chunks = Until(
             self._generator.generate(
-                wish.prompt, max_tokens=wish.max_tokens, temperature=wish.temperature, top_p=wish.top_p
+                request.prompt, max_tokens=request.max_tokens, temperature=request.temperature, top_p=request.top_p
             ),
-            wish.stop,
+            request.stop,
         )
-        for piece in pieces:
+        for chunk in chunks:
             if stream.cancelled:
                 return
-            if piece:
-                stream.send(piece)
-        prompt_tokens = self._count(wish.prompt)
-        full = pieces.read >= min(wish.max_tokens, self._context - prompt_tokens)
-        finish = Finish("length" if full and not pieces.stopped else "stop", prompt_tokens, pieces.read)
+            if chunk:
+                stream.send(chunk)
+        prompt_tokens = self._count(request.prompt)
+        full = chunks.read >= min(request.max_tokens, self._context - prompt_tokens)
+        finish = Finish("length" if full and not chunks.stopped else "stop", prompt_tokens, chunks.read)
         stream.send(finish)
         self._done(1, finish.prompt_tokens + finish.completion_tokens, time.perf_counter() - start)

@@ -11,10 +11,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from slonik.core.protocols import FloatArray
-from slonik.serving.body import read_body
 from slonik.serving.errors import ApiError, did_you_mean
-from slonik.serving.hangup import unless_gone
 from slonik.serving.openapi import post
+from slonik.serving.requests import read_body, unless_disconnected
 from slonik.serving.schemas import EmbeddingsRequest, EmbeddingsResponse
 from slonik.serving.served import Catalogue, ServedEncoder
 from slonik.serving.settings import ServeSettings
@@ -31,7 +30,7 @@ def embeddings_router(models: Catalogue, settings: ServeSettings) -> APIRouter:
         served = models.encoder(wanted.model)
         _check(wanted, served)
         job = served.queue.submit(wanted.input, _prefix(wanted, served), wanted.long_text)
-        vectors = await unless_gone(request, job.done, lambda: served.queue.cancel(job))
+        vectors = await unless_disconnected(request, job.done, lambda: served.queue.cancel(job))
         return Response(
             _render(vectors, wanted.encoding_format, served.card.id, job.tokens), media_type="application/json"
         )

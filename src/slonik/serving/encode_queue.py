@@ -2,8 +2,8 @@
 
 Requests are served in turn, a batch's worth of texts each, so that a request of two thousand texts does not hold up
 a request of one. A worker that is free tokenises a few texts, chooses a batch of like lengths with at most
-`max_batch_tokens` (see batcher.py), and encodes it; there is one worker, or one per processor where the encoder itself
-uses a single one. A request whose client hung up is dropped before it is encoded.
+`max_batch_tokens` (`choose_batch`), and encodes it; there is one worker, or one per processor where the encoder itself
+uses a single one. A request whose client disconnected is dropped before it is encoded.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from collections.abc import Sequence
 
 from slonik.core.errors import SlonikError
 from slonik.core.protocols import FloatArray
-from slonik.serving.batcher import choose_batch
 from slonik.serving.engine import Engine
 from slonik.serving.errors import ApiError
 from slonik.serving.jobs import Job, LongText, Texts, Unit
@@ -27,6 +26,56 @@ _log = logging.getLogger("slonik.serving")
 
 _WINDOW_BATCHES = 2  # tokenised texts kept ready, in batches: enough to find like lengths, few enough to be fair
 _CHARACTERS_PER_TOKEN = 4  # about, in Russian: how many texts to tokenise for a window
+
+_SPREAD_TOKENS = 16  # texts of at most this difference share a batch whatever their length
+_SPREAD_RATIO = 0.25  # above that, a text may be padded by this share of the longest
+
+
+def choose_batch(lengths: Sequence[int], max_tokens: int, max_texts: int = 256) -> list[int]:
+    """Positions of the texts of the next batch.
+
+    It has the one that has waited longest, so that nothing starves, and from it the nearest lengths on either side, so
+    that little is padded.
+
+    Args:
+        lengths: tokens of each waiting text, the one that has waited longest first.
+        max_tokens: the most tokens of a padded batch (texts x longest); the first text is taken even if longer.
+        max_texts: the most texts of a batch.
+
+    Returns:
+        Positions in order of length; position 0 is among them. Empty when nothing waits.
+    """
+    if not lengths:
+        return []
+    order = sorted(range(len(lengths)), key=lambda position: (lengths[position], position))
+    sizes = [lengths[position] for position in order]
+    low = order.index(0)
+    high = low + 1
+    while high - low < max_texts:
+        step = _cheaper_side(sizes, low, high, max_tokens)
+        if step == 0:
+            break
+        low, high = (low - 1, high) if step < 0 else (low, high + 1)
+    return order[low:high]
+
+
+def _cheaper_side(sizes: Sequence[int], low: int, high: int, max_tokens: int) -> int:
+    """-1 to take the next shorter text, 1 the next longer, 0 when neither fits."""
+    shorter = _padding(sizes, low - 1, high, max_tokens) if low > 0 else None
+    longer = _padding(sizes, low, high + 1, max_tokens) if high < len(sizes) else None
+    if shorter is None:
+        return 0 if longer is None else 1
+    return -1 if longer is None or shorter <= longer else 1
+
+
+def _padding(sizes: Sequence[int], low: int, high: int, max_tokens: int) -> int | None:
+    """Padded tokens added to sizes[low:high] by its outermost texts; None when it may not be a batch."""
+    shortest, longest = sizes[low], sizes[high - 1]
+    if longest * (high - low) > max_tokens:
+        return None
+    if longest - shortest > max(_SPREAD_TOKENS, int(longest * _SPREAD_RATIO)):
+        return None
+    return longest - shortest
 
 
 class EncodeQueue(WorkQueue[Job]):
@@ -79,7 +128,7 @@ class EncodeQueue(WorkQueue[Job]):
                 self._fail(unit.job, ApiError(500, "the server failed on this request", code="server_failed"))
 
     def _next_batch(self) -> list[Unit]:
-        """Take the next batch; empty when another worker, or a client that hung up, left nothing."""
+        """Take the next batch; empty when another worker, or a client that disconnected, left nothing."""
         self._fill()
         lengths = [unit.tokens.count for unit in self._ready]
         chosen = choose_batch(lengths, self._max_batch_tokens, self.engine.batch_texts)

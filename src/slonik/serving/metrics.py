@@ -37,7 +37,7 @@ class Metrics:
             "slonik_batch_seconds", "Time in the model per batch.", label, buckets=_SECONDS, registry=self.registry
         )
         self.dropped = Counter(
-            "slonik_dropped", "Texts never encoded because the client hung up.", label, registry=self.registry
+            "slonik_dropped", "Texts never encoded because the client disconnected.", label, registry=self.registry
         )
 
     def answered(self, route: str, status: int, seconds: float) -> None:

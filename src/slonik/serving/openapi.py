@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from slonik.serving.access import OPEN_PATHS
+from slonik.serving.middleware import OPEN_PATHS
 from slonik.serving.schemas import ErrorResponse
 
 _ERRORS = {

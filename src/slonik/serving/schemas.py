@@ -130,7 +130,7 @@ Stop = _Text | Annotated[list[_Text], Field(min_length=1, max_length=4)]
 class StreamOptions(_Request):
     """How a stream ends."""
 
-    include_usage: bool = Field(False, description="Send token counts in a last piece without choices.")
+    include_usage: bool = Field(False, description="Send token counts in a last chunk without choices.")
 
 
 class CompletionsRequest(_Request):
@@ -144,7 +144,7 @@ class CompletionsRequest(_Request):
     temperature: float = Field(1.0, ge=0, le=2, description="0 always takes the likeliest token.")
     top_p: float = Field(1.0, gt=0, le=1, description="Draw from the likeliest tokens of this joint probability.")
     stop: Stop | None = Field(None, description="Texts at which to stop; they are not returned.")
-    stream: bool = Field(False, description="Send pieces as server-sent events as they are written.")
+    stream: bool = Field(False, description="Send chunks as server-sent events as they are written.")
     echo: bool = Field(False, description="Return the prompt before the continuation.")
     n: Literal[1] = Field(1, description="One continuation per prompt.")
     stream_options: StreamOptions | None = Field(None, description="Used with `stream` only.")
@@ -167,7 +167,7 @@ class CompletionUsage(Usage):
 
 
 class CompletionsResponse(BaseModel):
-    """A continuation; a stream sends the same object per piece, without `usage`."""
+    """A continuation; a stream sends the same object per chunk, without `usage`."""
 
     id: str
     object: Literal["text_completion"] = "text_completion"

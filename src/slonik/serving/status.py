@@ -1,9 +1,15 @@
-"""GET /v1/models, /health and /metrics."""
+"""GET /v1/models, /health and /metrics, and GET /docs: the API, to read and to try.
+
+The page is a small form made from /openapi.json, which works in a closed network; where the browser can reach
+Swagger UI at its public address, that takes the form's place.
+"""
 
 from __future__ import annotations
 
+from importlib import resources
+
 from fastapi import APIRouter
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from slonik.serving.metrics import CONTENT_TYPE, Metrics
 from slonik.serving.openapi import errors
@@ -34,5 +40,18 @@ def status_router(models: Catalogue, metrics: Metrics) -> APIRouter:
     async def show_metrics() -> Response:
         """Counters and histograms in Prometheus' text format."""
         return Response(metrics.exposition(), media_type=CONTENT_TYPE)
+
+    return router
+
+
+def docs_router() -> APIRouter:
+    """The page, which is no part of the API itself."""
+    router = APIRouter()
+    page = (resources.files("slonik.serving") / "docs_page.html").read_text(encoding="utf-8")
+
+    @router.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        """The page."""
+        return HTMLResponse(page)
 
     return router

@@ -1,7 +1,7 @@
 """The bounded queue in front of one tagger: how texts are taken from it and tagged.
 
 Texts of several requests go into one call, a few from each request in turn, so that a request of a thousand texts does
-not hold up a request of one. A request whose client hung up is dropped before it is tagged.
+not hold up a request of one. A request whose client disconnected is dropped before it is tagged.
 """
 
 from __future__ import annotations

@@ -8,9 +8,8 @@ import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from slonik.serving.body import read_body
-from slonik.serving.hangup import unless_gone
 from slonik.serving.openapi import post
+from slonik.serving.requests import read_body, unless_disconnected
 from slonik.serving.schemas import TagRequest, TagResponse
 from slonik.serving.served import Catalogue
 from slonik.serving.settings import ServeSettings
@@ -28,7 +27,7 @@ def tagging_router(models: Catalogue, settings: ServeSettings) -> APIRouter:
         served = models.tagger(wanted.model)
         texts = [wanted.input] if isinstance(wanted.input, str) else wanted.input
         job = served.queue.submit(texts)
-        found = await unless_gone(request, job.done, lambda: served.queue.cancel(job))
+        found = await unless_disconnected(request, job.done, lambda: served.queue.cancel(job))
         data = [
             {"index": index, "spans": [_span(span, text) for span in spans]}
             for index, (text, spans) in enumerate(zip(texts, found, strict=True))

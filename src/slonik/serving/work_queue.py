@@ -109,7 +109,7 @@ class WorkQueue(ABC, Generic[Job]):
 
     @abstractmethod
     def _step(self) -> None:
-        """Do the next units and take them off `_waiting`; another worker, or a client that hung up, may have left
+        """Do the next units and take them off `_waiting`; another worker, or a client that disconnected, may have left
         none. Fails for nothing that a job or the model does."""
 
     def _done(self, units: int, tokens: int, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Reads a request body within limits, and parses it straight into its schema.
+"""Reads a request's body within limits, parses it straight into its schema, and notices a client that disconnects.
 
 The size limit holds while the body arrives: a declared length over it is refused before a byte is read, an
 undeclared one when the limit is passed, so memory stays constant whatever a client sends.
@@ -7,6 +7,7 @@ undeclared one when the limit is passed, so memory stays constant whatever a cli
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TypeVar
 
 import orjson
@@ -18,7 +19,7 @@ from slonik.serving.settings import ServeSettings
 
 S = TypeVar("S", bound=BaseModel)
 
-CLIENT_GONE = 499  # nginx's status for a client that hung up; nobody reads it, the metrics count it
+CLIENT_DISCONNECTED = 499  # nginx's status for a client that disconnected; nobody reads it, the metrics count it
 
 
 async def read_body(request: Request, schema: type[S], settings: ServeSettings) -> S:
@@ -35,7 +36,7 @@ async def read_body(request: Request, schema: type[S], settings: ServeSettings) 
         message = f"the body did not arrive within {settings.body_seconds:g} s: send it faster"
         raise ApiError(408, message, code="timeout", headers={"Connection": "close"}) from None
     except ClientDisconnect:
-        raise ApiError(CLIENT_GONE, "the client hung up", code="client_gone") from None
+        raise ApiError(CLIENT_DISCONNECTED, "the client disconnected", code="client_disconnected") from None
     return parse(content, schema)
 
 
@@ -78,3 +79,32 @@ async def _read(request: Request, limit: int) -> bytes:
 
 def _too_large(limit: int) -> ApiError:
     return ApiError(413, f"the body is larger than {limit} bytes: send fewer texts at a time", code="body_too_large")
+
+
+T = TypeVar("T")
+
+
+async def unless_disconnected(request: Request, answer: asyncio.Future[T], cancel: Callable[[], None]) -> T:
+    """The result of `answer`, once the body of `request` has been read.
+
+    Args:
+        cancel: called when nobody waits any more although the answer is not there.
+
+    Raises:
+        ApiError: 499 when the client disconnected first, or what `answer` was failed with.
+    """
+    gone = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise ApiError(CLIENT_DISCONNECTED, "the client disconnected", code="client_disconnected")
+        return answer.result()
+    finally:
+        gone.cancel()
+        if not answer.done():
+            cancel()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

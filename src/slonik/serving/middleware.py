@@ -1,13 +1,15 @@
-"""The API key check, before anything of a request is read."""
+"""ASGI middleware: the check of the API key, before anything of a request is read, and the count for /metrics."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import time
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from slonik.serving.errors import ApiError
+from slonik.serving.metrics import Metrics
 
 # What needs no key: the health check of an orchestrator, and the pages that explain the API.
 OPEN_PATHS = frozenset({"/health", "/docs", "/openapi.json"})
@@ -40,3 +42,36 @@ class KeyCheck:
 
 def _digest(key: bytes) -> bytes:
     return hashlib.sha256(key).digest()
+
+
+_OTHER = "other"  # one label for all paths that are no route, so that clients cannot grow the page
+
+
+class CountRequests:
+    """Counts requests by route and status, with the time to the end of the answer."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, routes: frozenset[str]) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, watching the status of its answer."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start = time.perf_counter()
+        status = 500  # of an answer that was never sent
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        with self._metrics.running.track_inprogress():
+            try:
+                await self._app(scope, receive, watched)
+            finally:
+                route = scope["path"] if scope["path"] in self._routes else _OTHER
+                self._metrics.answered(route, status, time.perf_counter() - start)
