@@ -16,7 +16,7 @@ from sklearn.model_selection import KFold, cross_val_predict
 
 from slonik.core.errors import SlonikError
 from slonik.core.protocols import FloatArray
-from slonik.evaluation.encodechka import AVERAGES, TASKS, Evaluation, compare, evaluate
+from slonik.evaluation.encodechka import AVERAGES, TASKS, EncoderScores, compare, evaluate
 from slonik.evaluation.encodechka.readers import read_labelled, read_pairs
 from slonik.models import TorchEncoder, load
 from slonik.models.baselines import HashingEncoder
@@ -40,15 +40,15 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> TorchEncoder:
 
 
 @pytest.fixture(scope="module")
-def whole(data: Path, tiny_encoder: TorchEncoder) -> Evaluation:
+def whole(data: Path, tiny_encoder: TorchEncoder) -> EncoderScores:
     return evaluate(tiny_encoder, data, use_cache=False)
 
 
-def _values(found: Evaluation) -> dict[tuple[str, str], float | None]:
+def _values(found: EncoderScores) -> dict[tuple[str, str], float | None]:
     return {key: measured.record.value for key, measured in found.measured.items() if key[1] != "speed"}
 
 
-def test_there_is_one_record_per_task_variant_and_average(whole: Evaluation) -> None:
+def test_there_is_one_record_per_task_variant_and_average(whole: EncoderScores) -> None:
     keys = [(record.task, record.variant, record.model, record.metric) for record in whole.records]
     assert len(set(keys)) == len(keys) == 2 * (len(TASKS) + len(AVERAGES))
     for record in whole.records:
@@ -61,14 +61,14 @@ def test_there_is_one_record_per_task_variant_and_average(whole: Evaluation) -> 
     assert whole.missing == {}
 
 
-def test_averages_are_plain_means(whole: Evaluation) -> None:
+def test_averages_are_plain_means(whole: EncoderScores) -> None:
     values = _values(whole)
     for variant in ("compatible", "fixed"):
         for name, tasks in AVERAGES.items():
             assert values[variant, name] == pytest.approx(np.mean([values[variant, task] for task in tasks]))
 
 
-def test_compatible_is_the_maximum_and_names_what_won(whole: Evaluation) -> None:
+def test_compatible_is_the_maximum_and_names_what_won(whole: EncoderScores) -> None:
     for task, figures in (("sts", 6), ("nli", 6), ("sa", 12), ("ti", 6), ("ic", 12)):
         record = whole.measured["compatible", task].record
         assert len(record.detail["poolings"]) == figures  # cls, mean, pooler; raw and normalised
@@ -78,13 +78,13 @@ def test_compatible_is_the_maximum_and_names_what_won(whole: Evaluation) -> None
     assert "folds" in whole.measured["fixed", "ic"].record.detail["selected_on"]
 
 
-def test_fixed_leaves_out_classes_that_training_never_saw(whole: Evaluation) -> None:
+def test_fixed_leaves_out_classes_that_training_never_saw(whole: EncoderScores) -> None:
     compatible, fixed = (whole.measured[variant, "ic"].record for variant in ("compatible", "fixed"))
     assert compatible.n == 49 and fixed.n == 48
     assert fixed.detail["unseen_classes"] == ["кухня"]
 
 
-def test_figures_are_those_of_scipy_and_sklearn(whole: Evaluation, data: Path, tiny_encoder: TorchEncoder) -> None:
+def test_figures_are_those_of_scipy_and_sklearn(whole: EncoderScores, data: Path, tiny_encoder: TorchEncoder) -> None:
     root = data / "encodechka"
     pairs = read_pairs(root / "stsb_dev.csv", TASKS["sts"])
     first, second = (tiny_encoder.encode_poolings(t, ["mean"])["mean"] for t in (pairs.first, pairs.second))
@@ -104,7 +104,7 @@ def test_figures_are_those_of_scipy_and_sklearn(whole: Evaluation, data: Path, t
 
 
 def test_a_second_run_takes_all_vectors_from_the_cache_and_finds_the_same(
-    whole: Evaluation, data: Path, tiny_encoder: TorchEncoder
+    whole: EncoderScores, data: Path, tiny_encoder: TorchEncoder
 ) -> None:
     first = evaluate(tiny_encoder, data)
     second = evaluate(tiny_encoder, data)
@@ -131,8 +131,10 @@ def test_a_damaged_cache_is_encoded_again(data: Path, tiny_encoder: TorchEncoder
     import os
 
     first = evaluate(tiny_encoder, data, tasks=["sts"])
-    for shard in Path(os.environ["SLONIK_CACHE"]).rglob("*.npz"):
-        shard.write_bytes(shard.read_bytes()[:100])
+    chunks = list((Path(os.environ["SLONIK_CACHE"]) / "embeddings").rglob("*.arrays"))
+    assert chunks
+    for chunk in chunks:
+        chunk.write_bytes(chunk.read_bytes()[:100])
     second = evaluate(tiny_encoder, data, tasks=["sts"])
     assert second.encoded == first.encoded
     assert _values(first) == _values(second)
@@ -159,7 +161,7 @@ def test_unknown_tasks_and_variants_are_refused(data: Path) -> None:
         evaluate(HashingEncoder("h", 64), data, variants=["mended"])
 
 
-def test_a_file_that_is_not_the_published_one_is_noted(whole: Evaluation) -> None:
+def test_a_file_that_is_not_the_published_one_is_noted(whole: EncoderScores) -> None:
     assert any("stsb_dev.csv is not the published file" in note for note in whole.notes)
 
 
@@ -232,7 +234,7 @@ def test_sentences_are_cut_at_128_tokens_and_encoded_once(data: Path, tiny_encod
     assert encoder.sentence.max_length == tiny_encoder.sentence.max_length
 
 
-def test_a_comparison_is_paired_and_covers_tasks_and_averages(whole: Evaluation, data: Path) -> None:
+def test_a_comparison_is_paired_and_covers_tasks_and_averages(whole: EncoderScores, data: Path) -> None:
     other = evaluate(HashingEncoder("h", 64), data)
     records = {(r.task, r.variant): r for r in compare([whole, other])}
     difference = records["mean_s", "compatible"]

@@ -1,48 +1,93 @@
-"""The embedding cache: content keys, shards, damage, and its bound."""
+"""What decides a vector decides its place in the cache: a change of checkpoint or data gets nothing that is old."""
 
 from __future__ import annotations
 
-import os
+import json
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
+import pytest
 
-from slonik.evaluation.encodechka.embeddings import EmbeddingCache, prune
+from slonik.evaluation.encodechka import EncoderScores, evaluate
+from slonik.models import load
+from tests import tiny
+from tests.evaluation.encodechka_data import write_data
 
-
-def _rows(count: int, start: float = 0) -> np.ndarray:
-    return np.arange(start, start + 3 * count, dtype=np.float32).reshape(count, 3)
-
-
-def test_vectors_come_back_for_the_same_identity_and_text(tmp_path: Path) -> None:
-    cache = EmbeddingCache(tmp_path, {"weights": "w"})
-    cache.add(["раз", "два"], [1, 2], {"mean": _rows(3), "cls": _rows(3, 100)})
-    again = EmbeddingCache(tmp_path, {"weights": "w"})
-    found = again.find("два")
-    assert found is not None and len(again) == 2 and "раз" in again
-    np.testing.assert_array_equal(found["mean"], _rows(3)[1:])
-    np.testing.assert_array_equal(found["cls"], _rows(3, 100)[1:])
-    assert again.find("три") is None
-    assert EmbeddingCache(tmp_path, {"weights": "x"}).find("два") is None
+TASKS = ["sts", "ne1"]  # a sentence task and a word task: two stores
 
 
-def test_a_damaged_shard_is_dropped_and_the_others_stay(tmp_path: Path) -> None:
-    cache = EmbeddingCache(tmp_path, {"weights": "w"})
-    cache.add(["раз"], [1], {"mean": _rows(1)})
-    first = next(tmp_path.rglob("*.npz"))
-    cache.add(["два"], [1], {"mean": _rows(1)})
-    first.write_bytes(b"not an archive")
-    again = EmbeddingCache(tmp_path, {"weights": "w"})
-    assert "раз" not in again and "два" in again and not first.exists()
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLONIK_CACHE", str(tmp_path / "cache"))
 
 
-def test_the_identities_unused_for_longest_go_first(tmp_path: Path) -> None:
-    for age, name in enumerate(("new", "middle", "old")):
-        EmbeddingCache(tmp_path, {"weights": name}).add(["раз"], [100], {"mean": _rows(100)})
-        folder = next(path for path in tmp_path.iterdir() if name in (path / "identity.json").read_text())
-        os.utime(folder, (1_000_000 - age, 1_000_000 - age))
-    prune(tmp_path, largest=4000)
-    kept = {path.name for path in tmp_path.iterdir()}
-    assert len(kept) == 2 or len(kept) == 1
-    assert "раз" in EmbeddingCache(tmp_path, {"weights": "new"})
-    assert "раз" not in EmbeddingCache(tmp_path, {"weights": "old"})
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+def _scored(folder: Path, data: Path, *, use_cache: bool = True, **options: object) -> EncoderScores:
+    return evaluate(load(folder), data, tasks=TASKS, use_cache=use_cache, **options)  # type: ignore[arg-type]
+
+
+def _values(found: EncoderScores) -> dict[tuple[str, str], float | None]:
+    return {key: measured.record.value for key, measured in found.measured.items()}
+
+
+def _fields(name: str, **changed: object) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
+        assert not changed.keys() - content.keys() and any(content[key] != value for key, value in changed.items())
+        (folder / name).write_text(json.dumps(content | changed), encoding="utf-8")
+
+    return change
+
+
+def _other_spelling(folder: Path) -> None:
+    content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    replaced = {"type": "Replace", "pattern": {"String": "о"}, "content": "а"}
+    content["normalizer"] = {"type": "Sequence", "normalizers": [content["normalizer"], replaced]}
+    (folder / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+_CLS = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(_fields("config.json", num_attention_heads=2), id="4 heads to 2"),
+        pytest.param(_fields("config.json", hidden_act="relu"), id="gelu to relu"),
+        pytest.param(_fields("1_Pooling/config.json", **_CLS), id="pooling"),
+        pytest.param(_other_spelling, id="tokenizer"),
+    ],
+)
+def test_a_checkpoint_with_one_file_changed_is_encoded_anew(
+    change: Callable[[Path], None], data: Path, tmp_path: Path
+) -> None:
+    folder = tiny.checkpoint(tmp_path / "model", "bert")
+    first = _scored(folder, data)
+    assert first.encoded and not first.reused
+    change(folder)
+    changed = _scored(folder, data)
+    assert changed.encoded == first.encoded and not changed.reused
+    assert _values(changed) == _values(_scored(folder, data, use_cache=False))
+    assert _scored(folder, data).encoded == 0
+
+
+def test_a_data_file_changed_under_its_name_is_read_anew(tmp_path: Path) -> None:
+    folder, data = tiny.checkpoint(tmp_path / "model", "bert"), write_data(tmp_path / "data")
+    first = _scored(folder, data)
+    file = data / "encodechka" / "stsb_dev.csv"
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    file.write_text("".join([lines[0], *reversed(lines[1:])]).replace("о", "а"), encoding="utf-8")
+    changed = _scored(folder, data)
+    assert changed.encoded > 0
+    key = ("fixed", "sts")
+    assert changed.measured[key].record.hashes["data"] != first.measured[key].record.hashes["data"]
+    assert _values(changed) == _values(_scored(folder, data, use_cache=False))
+
+
+def test_the_same_weights_under_another_name_come_from_the_cache(data: Path, tmp_path: Path) -> None:
+    first = _scored(tiny.checkpoint(tmp_path / "one", "bert"), data)
+    assert _scored(tiny.checkpoint(tmp_path / "two", "bert"), data).encoded == 0 < first.encoded

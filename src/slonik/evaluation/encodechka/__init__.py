@@ -5,7 +5,7 @@ scikit-learn, scipy and razdel (the extra `evaluate`); no torch.
 """
 
 from slonik.evaluation.encodechka.comparison import compare
-from slonik.evaluation.encodechka.run import Evaluation, evaluate
+from slonik.evaluation.encodechka.run import EncoderScores, evaluate
 from slonik.evaluation.encodechka.tasks import AVERAGES, PUBLISHED, SUITE, TASKS, VARIANTS, PublishedRow, Task
 
 __all__ = [
@@ -14,7 +14,7 @@ __all__ = [
     "SUITE",
     "TASKS",
     "VARIANTS",
-    "Evaluation",
+    "EncoderScores",
     "PublishedRow",
     "Task",
     "compare",

@@ -15,14 +15,14 @@ from slonik import runtime
 from slonik.core.errors import SlonikError
 from slonik.core.paths import data_dir as data_folder
 from slonik.core.records import Record
-from slonik.evaluation.encodechka.run import Evaluation, evaluate
+from slonik.evaluation.encodechka.run import EncoderScores, evaluate
 from slonik.evaluation.encodechka.tasks import AVERAGES, SUITE
 from slonik.evaluation.statistics import paired_difference
 
 _JUDGED_BY = "mean_s5"
 
 
-def compare(evaluations: Sequence[Evaluation]) -> list[Record]:
+def compare(evaluations: Sequence[EncoderScores]) -> list[Record]:
     """Every later encoder minus the first, for each task and average that both have.
 
     Returns:

@@ -1,39 +1,32 @@
-"""Sentence vectors of all tasks from one pass over their unique texts.
+"""Sentence vectors of all tasks from one pass over their unique texts, and what vectors are kept by.
 
 Poolings are variants of one forward pass: `cls`, `mean`, `pooler`, and each divided by its norm. An encoder that
-gives one vector per text has the single variant `default`. Texts go longest first, in chunks that are saved to the
-cache as they are done, so that an interrupted run goes on. Nothing here knows a task's labels.
+gives one vector per text has the single variant `default`. Texts go longest first, in chunks that are kept on disk as
+they are done, so that an interrupted run goes on. Nothing here knows a task's labels.
 """
 
 from __future__ import annotations
 
 import copy
-import hashlib
-import io
-import os
-import shutil
 import time
-import uuid
-import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from slonik.core.errors import SlonikError
-from slonik.core.files import write_bytes, write_json
-from slonik.core.hashing import sha256_bytes, sha256_json
+from slonik.core.array_store import ArrayStore
+from slonik.core.identity import code_identity
 from slonik.core.progress import progress_bar
 from slonik.core.protocols import Encoder, FloatArray, PoolingEncoder
 from slonik.evaluation.agreement import unit
 from slonik.evaluation.encodechka.tasks import MAX_LENGTH
 
 DEFAULT = "default"
+LARGEST_BYTES = 6 << 30  # of all embeddings on disk; those unused for longest go first
 _CHUNK_CHARACTERS = 100_000
 _CHUNK_TEXTS = 1024  # encoders show a bar of their own above this
-_SECONDS_BETWEEN_SHARDS = 30.0
+_SECONDS_BETWEEN_WRITES = 30.0
 
 
 def limited(encoder: Encoder, max_length: int) -> Encoder:
@@ -48,28 +41,33 @@ def limited(encoder: Encoder, max_length: int) -> Encoder:
     return other
 
 
-def content_hashes(encoder: Encoder) -> dict[str, str | None]:
-    """Hashes of weights and tokenizer; None for what has neither. Reads all weights: ask once."""
-    tokenizer: Any = getattr(encoder, "tokenizer", None)
-    facts = encoder.describe()
+def weights_of(encoder: Encoder) -> str | None:
+    """Hash of the weights in use, for records; None where there are none. Reads all weights: ask once."""
     own: Any = getattr(encoder, "weights_hash", None)  # of the file in use, where facts may speak of its origin
-    return {
-        "weights": own() if callable(own) else facts.get("weights_hash"),
-        "tokenizer": sha256_bytes(tokenizer.to_str().encode()) if hasattr(tokenizer, "to_str") else None,
-        "dtype": str(facts.get("dtype")),
-    }
+    return own() if callable(own) else encoder.describe().get("weights_hash")
 
 
-def identity(encoder: Encoder, hashes: Mapping[str, str | None], prefix: str | None, **more: Any) -> dict[str, Any]:
-    """What the encoder's vectors depend on besides the text: a cache's name."""
+def vectors_identity(encoder: Encoder, prefix: str | None, *code: str) -> dict[str, Any]:
+    """What an encoder's vectors depend on besides the text: what a store of them is kept by.
+
+    The encoder as it is (weights, config, tokenizer, sentence modules, length), the code that encodes, the prefix in
+    effect, and the poolings that there are. Reads all weights.
+
+    Args:
+        code: modules that make of the encoder's vectors what is kept.
+    """
     sentence: Any = getattr(encoder, "sentence", None)
     return {
-        **hashes,
-        "kind": type(encoder).__name__,
+        "encoder": encoder.identity(),
+        "code": code_identity(type(encoder).__module__, *code),
         "prefix": sentence.prefix(prefix) if hasattr(sentence, "prefix") else prefix,
-        "max_length": getattr(sentence, "max_length", None),
-        **more,
+        "poolings": list(poolings_of(encoder)),
     }
+
+
+def poolings_of(encoder: Encoder) -> tuple[str, ...]:
+    """Poolings that an encoder can give; the one name "default" where it gives one vector per text."""
+    return tuple(encoder.poolings) if isinstance(encoder, PoolingEncoder) else (DEFAULT,)
 
 
 class SentenceVectors:
@@ -78,28 +76,23 @@ class SentenceVectors:
     Args:
         encoder: what encodes; sentences are cut at MAX_LENGTH tokens where the encoder has such a setting.
         prefix: put before each text; None = the encoder's own default, "" = none.
-        cache: vectors of earlier runs; None keeps nothing.
+        store: where vectors are kept; None: in memory, for as long as this object.
 
     Attributes:
         seconds: time spent encoding, disk and hashing left out.
         encoded: texts encoded by this object.
-        reused: texts that the cache had.
+        reused: texts that the store had.
     """
 
-    def __init__(self, encoder: Encoder, prefix: str | None, cache: EmbeddingCache | None = None) -> None:
+    def __init__(self, encoder: Encoder, prefix: str | None, store: ArrayStore | None = None) -> None:
         self._encoder = limited(encoder, MAX_LENGTH)
         self._prefix = prefix
-        self._cache = cache
-        self._rows: dict[str, int] = {}
-        self._kinds: dict[str, list[FloatArray]] = {kind: [] for kind in self._poolings}
-        self._tables: dict[str, FloatArray] = {}
+        self._store = store if store is not None else ArrayStore(None, {})
+        self._poolings = poolings_of(self._encoder)
+        self._prepared: set[str] = set()
         self.seconds = 0.0
         self.encoded = 0
         self.reused = 0
-
-    @property
-    def _poolings(self) -> tuple[str, ...]:
-        return tuple(self._encoder.poolings) if isinstance(self._encoder, PoolingEncoder) else (DEFAULT,)
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -119,26 +112,18 @@ class SentenceVectors:
 
     def prepare(self, texts: Iterable[str]) -> None:
         """Encode those of `texts` that are not known yet, each once."""
-        missing = []
-        for text in dict.fromkeys(texts):
-            if text in self._rows:
-                continue
-            known = self._cache.find(text) if self._cache is not None else None
-            if known is None or set(known) != set(self._poolings):
-                missing.append(text)
-            else:
-                self._store([text], known)
-                self.reused += 1
+        new = [text for text in dict.fromkeys(texts) if text not in self._prepared]
+        missing = self._store.missing(new)
         if missing:
             self._encode(sorted(missing, key=len, reverse=True))
-            self.encoded += len(missing)
+        self._prepared.update(new)
+        self.encoded += len(missing)
+        self.reused += len(new) - len(missing)
 
     def get(self, texts: Sequence[str], variant: str) -> FloatArray:
         """Vectors (N, D) of texts given to `prepare` before."""
         kind = variant.removesuffix("_norm")
-        if kind not in self._tables:
-            self._tables[kind] = np.concatenate(self._kinds[kind])
-        vectors = self._tables[kind][[self._rows[text] for text in texts]]
+        vectors: FloatArray = self._store.take(kind, texts)
         return unit(vectors) if variant != kind else vectors
 
     def encode_one(self, text: str, *, every_pooling: bool) -> None:
@@ -156,11 +141,9 @@ class SentenceVectors:
         with progress_bar(f"{self._encoder.name}: sentences", total=len(texts)) as bar:
             for chunk in _chunks(texts):
                 start = time.perf_counter()
-                found = self._vectors(chunk)
+                unsaved.append((chunk, self._vectors(chunk)))
                 self.seconds += time.perf_counter() - start
-                self._store(chunk, found)
-                unsaved.append((chunk, found))
-                if time.monotonic() - saved > _SECONDS_BETWEEN_SHARDS:
+                if time.monotonic() - saved > _SECONDS_BETWEEN_WRITES:
                     self._save(unsaved)
                     saved = time.monotonic()
                 bar.advance(len(chunk))
@@ -171,18 +154,10 @@ class SentenceVectors:
             return self._encoder.encode_poolings(texts, self._poolings, prefix=self._prefix)
         return {DEFAULT: self._encoder.encode(texts, prefix=self._prefix)}
 
-    def _store(self, texts: Sequence[str], kinds: dict[str, FloatArray]) -> None:
-        for text in texts:
-            self._rows[text] = len(self._rows)
-        for kind, vectors in kinds.items():
-            self._kinds[kind].append(vectors)
-            self._tables.pop(kind, None)
-
     def _save(self, unsaved: list[tuple[list[str], dict[str, FloatArray]]]) -> None:
-        if self._cache is not None and unsaved:
+        if unsaved:
             texts = [text for chunk, _ in unsaved for text in chunk]
-            kinds = {kind: np.concatenate([found[kind] for _, found in unsaved]) for kind in self._poolings}
-            self._cache.add(texts, [1] * len(texts), kinds)
+            self._store.add(texts, {kind: np.concatenate([f[kind] for _, f in unsaved]) for kind in self._poolings})
         unsaved.clear()
 
 
@@ -198,104 +173,3 @@ def _chunks(texts: list[str]) -> Iterable[list[str]]:
         size += len(text)
     if chunk:
         yield chunk
-
-
-FORMAT = 1
-LARGEST_BYTES = 6 << 30
-_KEY_BYTES = 16
-
-
-def text_key(text: str) -> bytes:
-    """What a text is filed under."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:_KEY_BYTES]
-
-
-class EmbeddingCache:
-    """Vectors of texts under one identity.
-
-    Args:
-        root: the folder of all identities.
-        identity: what the vectors depend on besides the text; JSON values only.
-    """
-
-    def __init__(self, root: Path, identity: Mapping[str, Any]) -> None:
-        self._root = root
-        self._folder = root / sha256_json({"format": FORMAT, **identity})[:32]
-        self._identity = dict(identity)
-        self._shards: list[dict[str, FloatArray]] = []
-        self._places: dict[bytes, tuple[int, int, int]] = {}
-        if self._folder.is_dir():
-            os.utime(self._folder)  # in use: the last to be dropped
-            for path in sorted(self._folder.glob("*.npz")):
-                self._read(path)
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def __contains__(self, text: str) -> bool:
-        return text_key(text) in self._places
-
-    def find(self, text: str) -> dict[str, FloatArray] | None:
-        """Kind -> vectors (rows, D) of a text: one row for a sentence, one per word for a document."""
-        place = self._places.get(text_key(text))
-        if place is None:
-            return None
-        shard, start, end = place
-        return {kind: matrix[start:end] for kind, matrix in self._shards[shard].items()}
-
-    def add(self, texts: Sequence[str], lengths: Sequence[int], kinds: Mapping[str, FloatArray]) -> None:
-        """File the vectors of `texts` and write them to disk as one shard.
-
-        Args:
-            lengths: rows of each text.
-            kinds: kind -> (sum of lengths, D) vectors, text after text.
-
-        Raises:
-            SlonikError: the disk is full or not writable.
-        """
-        keys = np.frombuffer(b"".join(text_key(text) for text in texts), np.uint8).reshape(-1, _KEY_BYTES)
-        content = {f"kind_{kind}": matrix for kind, matrix in kinds.items()}
-        stream = io.BytesIO()
-        np.savez(stream, keys=keys, lengths=np.asarray(lengths, dtype=np.int64), **content)  # type: ignore[arg-type]
-        if not self._folder.exists():
-            write_json(self._folder / "identity.json", self._identity)
-        write_bytes(self._folder / f"{uuid.uuid4().hex}.npz", stream.getvalue())
-        self._file(keys, np.asarray(lengths, dtype=np.int64), dict(kinds))
-
-    def _read(self, path: Path) -> None:
-        try:
-            with np.load(path, allow_pickle=False) as content:
-                kinds = {name.removeprefix("kind_"): content[name] for name in content if name.startswith("kind_")}
-                keys, lengths = content["keys"], content["lengths"]
-            if any(len(matrix) != int(lengths.sum()) for matrix in kinds.values()) or len(keys) != len(lengths):
-                raise ValueError("lengths do not add up")
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            path.unlink(missing_ok=True)
-            return
-        self._file(keys, lengths, kinds)
-
-    def _file(self, keys: Any, lengths: Any, kinds: dict[str, FloatArray]) -> None:
-        ends = np.cumsum(lengths)
-        shard = len(self._shards)
-        self._shards.append(kinds)
-        for key, length, end in zip(keys, lengths, ends, strict=True):
-            self._places[key.tobytes()] = (shard, int(end - length), int(end))
-
-
-def prune(root: Path, *, largest: int = LARGEST_BYTES) -> None:
-    """Drop the identities unused for longest until the cache fits `largest` bytes.
-
-    Raises:
-        SlonikError: a folder cannot be removed.
-    """
-    if not root.is_dir():
-        return
-    folders = sorted((path for path in root.iterdir() if path.is_dir()), key=lambda path: -path.stat().st_mtime)
-    total = 0
-    for folder in folders:
-        total += sum(path.stat().st_size for path in folder.glob("*"))
-        if total > largest:
-            try:
-                shutil.rmtree(folder)
-            except OSError as error:
-                raise SlonikError(f"cannot remove {folder} from the embedding cache: {error.strerror}") from None

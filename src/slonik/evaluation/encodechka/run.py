@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from slonik.core.array_store import ArrayStore, prune_store
 from slonik.core.errors import SlonikError, lookup
 from slonik.core.hashing import sha256_json
 from slonik.core.paths import cache_dir
@@ -22,12 +23,11 @@ from slonik.core.protocols import Encoder, TokenEncoder
 from slonik.core.records import Record
 from slonik.data import fetch as data
 from slonik.evaluation.encodechka.embeddings import (
-    EmbeddingCache,
+    LARGEST_BYTES,
     SentenceVectors,
-    content_hashes,
-    identity,
     limited,
-    prune,
+    vectors_identity,
+    weights_of,
 )
 from slonik.evaluation.encodechka.readers import numbers, read_documents, read_labelled, read_pairs, read_sentences
 from slonik.evaluation.encodechka.scoring import (
@@ -51,7 +51,7 @@ class Measured:
 
 
 @dataclass
-class Evaluation:
+class EncoderScores:
     """All that was found out about one encoder.
 
     Attributes:
@@ -108,7 +108,7 @@ def evaluate(
     use_cache: bool = True,
     seed: int = 0,
     on_task: Callable[[str], None] | None = None,
-) -> Evaluation:
+) -> EncoderScores:
     """Score `encoder` on the tasks whose data is in `folder / "encodechka"`.
 
     Args:
@@ -126,7 +126,7 @@ def evaluate(
     chosen = [lookup(name, TASKS, "task") for name in tasks or TASKS]
     for variant in variants:
         lookup(variant, dict.fromkeys(VARIANTS), "variant")
-    evaluation = Evaluation(encoder.name)
+    evaluation = EncoderScores(encoder.name)
     parts = _read_parts(chosen, folder, evaluation)
     run = _Run(encoder, tuple(variants), prefix, seed, use_cache, evaluation, on_task or (lambda _: None))
     run.speed([part for part in parts if part.task.kind == "speed"])
@@ -135,7 +135,7 @@ def evaluate(
     run.averages()
     evaluation.measured = dict(sorted(evaluation.measured.items(), key=lambda item: _place(item[0])))
     if use_cache:
-        prune(cache_dir() / "embeddings")
+        prune_store(cache_dir() / "embeddings", LARGEST_BYTES)
     return evaluation
 
 
@@ -144,7 +144,7 @@ def _place(key: tuple[str, str]) -> tuple[int, int]:
     return VARIANTS.index(key[0]), order.index(key[1])
 
 
-def _read_parts(tasks: Sequence[Task], folder: Path, evaluation: Evaluation) -> list[_Part]:
+def _read_parts(tasks: Sequence[Task], folder: Path, evaluation: EncoderScores) -> list[_Part]:
     parts = []
     files: dict[str, data.LocalFile] = {}
     for task in tasks:
@@ -189,12 +189,11 @@ class _Run:
     prefix: str | None
     seed: int
     use_cache: bool
-    evaluation: Evaluation
+    evaluation: EncoderScores
     on_task: Callable[[str], None]
 
     def __post_init__(self) -> None:
-        self.hashes = content_hashes(self.encoder)
-        self.weights = str(self.hashes["weights"])
+        self.weights = str(weights_of(self.encoder))
 
     def speed(self, parts: Sequence[_Part]) -> None:
         for part in parts:
@@ -207,7 +206,7 @@ class _Run:
         if not parts:
             return
         vectors = SentenceVectors(
-            self.encoder, self.prefix, self._cache(limited(self.encoder, MAX_LENGTH), self.prefix)
+            self.encoder, self.prefix, self._store(limited(self.encoder, MAX_LENGTH), self.prefix)
         )
         vectors.prepare(text for part in parts for text in part.sentences)
         sizes = {part.task.id: sum(map(len, set(part.sentences))) for part in parts}
@@ -222,7 +221,7 @@ class _Run:
         if not parts:
             return
         prefix = self.prefix or ""
-        vectors = WordVectors(self.encoder, prefix, self._cache(longest(self.encoder), prefix))
+        vectors = WordVectors(self.encoder, prefix, self._store(longest(self.encoder), prefix, score_words.__module__))
         for part in parts:
             self.on_task(part.task.id)
             for variant in self.variants:
@@ -256,12 +255,10 @@ class _Run:
                 )
                 measured[variant, name] = Measured(record, values)
 
-    def _cache(self, encoder: Encoder, prefix: str | None) -> EmbeddingCache | None:
-        if not self.use_cache or None in self.hashes.values():
+    def _store(self, encoder: Encoder, prefix: str | None, *code: str) -> ArrayStore | None:
+        if not self.use_cache or not hasattr(encoder, "tokenizer"):
             return None  # what has no tokenizer is encoded faster than read
-        mixed = getattr(encoder, "autocast", None)
-        more = {} if mixed is None else {"autocast": str(mixed)}
-        return EmbeddingCache(cache_dir() / "embeddings", identity(encoder, self.hashes, prefix, **more))
+        return ArrayStore(cache_dir() / "embeddings", vectors_identity(encoder, prefix, *code))
 
     def _count(self, vectors: SentenceVectors | WordVectors) -> None:
         self.evaluation.embedding_seconds += vectors.seconds

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from slonik.core.records import Record
-from slonik.evaluation.encodechka.run import Evaluation
+from slonik.evaluation.encodechka.run import EncoderScores
 from slonik.evaluation.encodechka.tasks import AVERAGES, PUBLISHED, TASKS
 from slonik.reporting.table import Cell, Row, Table
 
 _COLUMNS = tuple(task for task in (*TASKS, *AVERAGES) if task != "speed")
 
 
-def per_model(evaluation: Evaluation) -> Table:
+def per_model(evaluation: EncoderScores) -> Table:
     """Every task of one model: value and 95 % interval under both variants, and the pooling that was taken."""
     variants = list(dict.fromkeys(variant for variant, _ in evaluation.measured))
     lines = []
@@ -27,7 +27,7 @@ def per_model(evaluation: Evaluation) -> Table:
     return Table.of(f"{evaluation.model}: encodechka", columns, lines, ("speed: ms per text, on this machine now",))
 
 
-def leaderboard(evaluations: Sequence[Evaluation]) -> Table:
+def leaderboard(evaluations: Sequence[EncoderScores]) -> Table:
     """Measured rows above published ones; published values are the greatest over poolings on the test set."""
     rows = []
     for evaluation in evaluations:

@@ -22,9 +22,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from slonik.core.array_store import ArrayStore
 from slonik.core.progress import progress_bar
 from slonik.core.protocols import Encoder, FloatArray, TokenEncoder, TokenVectors
-from slonik.evaluation.encodechka.embeddings import EmbeddingCache
 from slonik.evaluation.encodechka.readers import Document
 from slonik.evaluation.encodechka.scoring import Score, score_of
 from slonik.evaluation.statistics import MacroF1
@@ -32,7 +32,7 @@ from slonik.evaluation.statistics import MacroF1
 OUTSIDE = "O"
 _NO_LIMIT = 1_000_000
 _DOCUMENTS_AT_ONCE = 32
-_SEPARATOR = "\x1f"  # between the words of a cache key
+_SEPARATOR = "\x1f"  # between the words of a key
 _WHOLE = "\x1e"  # at the end of the key of a text read in several windows
 
 _FAULTS = {
@@ -91,18 +91,18 @@ class WordVectors:
     Args:
         encoder: what encodes.
         prefix: put before each text; "" by default in the word tasks.
-        cache: vectors of earlier runs.
+        store: where vectors are kept; None: in memory, for as long as this object.
 
     Attributes:
         seconds: time spent encoding.
-        encoded, reused: documents encoded, and found in the cache.
+        encoded, reused: documents encoded, and found in the store.
     """
 
-    def __init__(self, encoder: Encoder, prefix: str, cache: EmbeddingCache | None = None) -> None:
+    def __init__(self, encoder: Encoder, prefix: str, store: ArrayStore | None = None) -> None:
         self._encoder = longest(encoder)
         self._prefix = prefix
-        self._cache = cache
-        self._known: dict[str, tuple[FloatArray, int]] = {}
+        self._store = store if store is not None else ArrayStore(None, {})
+        self._known: set[str] = set()
         self.seconds = 0.0
         self.encoded = 0
         self.reused = 0
@@ -115,42 +115,38 @@ class WordVectors:
         """
         keys = [_SEPARATOR.join(words) for words in documents]
         words_of = {key: list(words) for key, words in zip(keys, documents, strict=True)}
-        self._learn(words_of, self._first_windows)
+        self._read(words_of, self._first_windows)
         if not whole:
-            return [self._known[key][0] for key in keys]
-        cut = {key + _WHOLE: words for key, words in words_of.items() if self._known[key][1] < len(words)}
-        self._learn(cut, self._further_windows)
-        return [self._known.get(key + _WHOLE, self._known[key])[0] for key in keys]
+            return [self._found(key)[0] for key in keys]
+        cut = {key + _WHOLE: words for key, words in words_of.items() if self._found(key)[1] < len(words)}
+        self._read(cut, self._further_windows)
+        return [self._found(key + _WHOLE if key + _WHOLE in cut else key)[0] for key in keys]
 
-    def _learn(self, documents: dict[str, list[str]], read: _Reader) -> None:
-        """Make `documents` known, from the cache or by `read`."""
-        missing = []
-        for key in documents:
-            if key in self._known:
-                continue
-            found = self._cache.find(key) if self._cache is not None else None
-            if found is None:
-                missing.append(key)
-            else:
-                self._known[key] = found["words"], int(found["read"].sum())
-                self.reused += 1
+    def _found(self, key: str) -> tuple[FloatArray, int]:
+        """Vectors of a text's words, and how many words were read whole."""
+        found = self._store.find(key)
+        assert found is not None, "every text is read before it is asked for"
+        return found["words"], int(found["read"].sum())
+
+    def _read(self, documents: dict[str, list[str]], read: _Reader) -> None:
+        """Make `documents` known, from the store or by `read`."""
+        new = [key for key in documents if key not in self._known]
+        missing = self._store.missing(new)
+        results: list[tuple[FloatArray, int]] = []
         with progress_bar(f"{self._encoder.name}: words", total=len(missing)) as bar:
             for start in range(0, len(missing), _DOCUMENTS_AT_ONCE):
                 chosen = missing[start : start + _DOCUMENTS_AT_ONCE]
                 began = time.perf_counter()
-                self._known |= dict(zip(chosen, read([documents[key] for key in chosen]), strict=True))
+                results += read([documents[key] for key in chosen])
                 self.seconds += time.perf_counter() - began
                 bar.advance(len(chosen))
+        if missing:
+            marks = [(np.arange(len(vectors)) < done)[:, None].astype(np.float32) for vectors, done in results]
+            kinds = {"words": np.concatenate([vectors for vectors, _ in results]), "read": np.concatenate(marks)}
+            self._store.add(missing, kinds, [len(vectors) for vectors, _ in results])
+        self._known.update(new)
         self.encoded += len(missing)
-        if self._cache is not None and missing:
-            self._save(self._cache, missing)
-
-    def _save(self, cache: EmbeddingCache, keys: Sequence[str]) -> None:
-        found = [self._known[key] for key in keys]
-        read = [(np.arange(len(vectors)) < done)[:, None] for vectors, done in found]
-        kinds = {"words": np.concatenate([vectors for vectors, _ in found])}
-        kinds["read"] = np.concatenate(read).astype(np.float32)
-        cache.add(keys, [len(vectors) for vectors, _ in found], kinds)
+        self.reused += len(new) - len(missing)
 
     def _first_windows(self, documents: Sequence[list[str]]) -> list[tuple[FloatArray, int]]:
         """Vectors of the words within the model's length, and how many words were read whole."""
@@ -161,8 +157,8 @@ class WordVectors:
 
     def _further_windows(self, documents: Sequence[list[str]]) -> list[tuple[FloatArray, int]]:
         """Vectors of all words, the first window being known."""
-        found = [self._known[_SEPARATOR.join(words)] for words in documents]
-        results = [vectors.copy() for vectors, _ in found]
+        found = [self._found(_SEPARATOR.join(words)) for words in documents]
+        results = [np.array(vectors) for vectors, _ in found]
         starts = [done for _, done in found]
         while waiting := [index for index, words in enumerate(documents) if starts[index] < len(words)]:
             rest = [documents[index][starts[index] :] for index in waiting]

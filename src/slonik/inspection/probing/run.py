@@ -16,14 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slonik.core.errors import SlonikError
+from slonik.core.array_store import prune_store
+from slonik.core.errors import SlonikError, lookup
 from slonik.core.hashing import sha256_json
-from slonik.core.lookup import lookup
 from slonik.core.paths import cache_dir
 from slonik.core.protocols import Encoder, LayerEncoder
 from slonik.core.records import Record
-from slonik.evaluation.encodechka.cache import prune
-from slonik.evaluation.encodechka.embeddings import content_hashes, identity
+from slonik.evaluation.encodechka.embeddings import LARGEST_BYTES, vectors_identity, weights_of
 from slonik.evaluation.statistics import Array, Interval, interval
 from slonik.inspection.probing.baselines import available
 from slonik.inspection.probing.layers import BestLayer, best_layer, intervals, resampled_means
@@ -119,9 +118,9 @@ def probe(
     for name in options.poolings:
         lookup(name, dict.fromkeys(POOLINGS), "pooling")
     found = Probing(encoder.name)
-    hashes = content_hashes(encoder)
+    weights = str(weights_of(encoder))
     root = cache_dir() / "layers" if options.use_cache else None
-    own = identity(encoder, hashes, options.prefix, autocast=str(getattr(encoder, "autocast", None)))
+    own = vectors_identity(encoder, options.prefix)
     found.stores = {name: LayerStore(layered, name, options.prefix, root, own) for name in options.poolings}
     done = prepare(list(found.stores.values()), (text for data in tasks for text in data.texts))
     found.encoded, found.reused, found.encoding_seconds = done.encoded, done.reused, done.seconds
@@ -129,11 +128,11 @@ def probe(
         for data in tasks:
             on_task(data.task.id)
             began = time.perf_counter()
-            _Task(found, store, data, options, pooling, str(hashes["weights"])).run()
+            _Task(found, store, data, options, pooling, weights).run()
             found.probing_seconds += time.perf_counter() - began
     found.records += _averages(found)
     if root is not None:
-        prune(root)
+        prune_store(root, LARGEST_BYTES)
     return found
 
 

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slonik.core.atomic import write_bytes, write_json
+from slonik.core.array_store import text_key
+from slonik.core.files import write_bytes, write_json
 from slonik.core.hashing import sha256_json
 from slonik.core.progress import progress_bar
 from slonik.core.protocols import LayerEncoder
-from slonik.evaluation.encodechka.cache import text_key
 
 FORMAT = 1
 _KEY_BYTES = 16

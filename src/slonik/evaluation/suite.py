@@ -1,0 +1,101 @@
+"""What every measuring function of the library takes and gives: models by name or loaded in, records and tables out.
+
+`encodechka`, `russian_superglue`, probing and named entities share this shape:
+
+    suite(models, *, data_dir=None, tasks=None, seed=0, passport=False, progress=False, on_task=None, ...) -> Evaluation
+
+`models` is one model or several; whatever else a suite can be told comes behind by name. Nothing is measured here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from slonik.core.errors import SlonikError
+from slonik.core.passport import Passport
+from slonik.core.protocols import Encoder
+from slonik.core.records import Record
+from slonik.core.run import Result, say
+from slonik.models.kinds import is_exported
+from slonik.models.opening import open_encoder
+from slonik.reporting.table import Table
+
+M = TypeVar("M")
+OnTask: TypeAlias = Callable[[str, str], None]
+"""Called with a model's name and a task before the task is scored."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Result):
+    """What a suite found out about one model or several.
+
+    Attributes:
+        records: one per task, variant, model and metric; then the paired differences.
+        tables: the same for people, in the order in which they are read.
+        warnings: what makes results wrong, or not comparable with others.
+        notes: what was left out and why, and where the time went.
+    """
+
+    tables: tuple[Table, ...] = ()
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def several(models: str | Path | M | Iterable[str | Path | M]) -> list[str | Path | M]:
+    """One model, or an iterable of them, as a list without repeats.
+
+    Raises:
+        SlonikError: none at all.
+    """
+    one = isinstance(models, str | Path) or not isinstance(models, Iterable)
+    found: list[Any] = [models] if one else list(dict.fromkeys(models))  # type: ignore[call-overload]
+    if not found:
+        raise SlonikError("there is no model to measure: name one")
+    return found
+
+
+def opened(model: str | Path | Encoder, **options: Any) -> Encoder:
+    """An encoder that is loaded, or loaded now under the name that the user gave.
+
+    Args:
+        options: of loading (dtype, device, trust_remote_code), for models by name; None = not given.
+
+    Raises:
+        SlonikError: no such model, or options that it does not take.
+    """
+    chosen = {name: value for name, value in options.items() if value is not None}
+    names = ", ".join(f"--{name.replace('_', '-')}" for name in chosen)
+    if not isinstance(model, str | Path):
+        if chosen:
+            raise SlonikError(f"{model.name} is loaded already: leave out {names}")
+        return model
+    if chosen and is_exported(model):
+        raise SlonikError(f"{model} is an exported folder, run by onnxruntime: leave out {names}")
+    encoder = open_encoder(model, **chosen)
+    encoder.name = str(model)  # records carry the name that the user gave
+    return encoder
+
+
+def teller(on_task: OnTask | None, progress: bool) -> OnTask:
+    """`on_task`, or a line on standard error where progress is to be shown, or nothing."""
+    if on_task is not None:
+        return on_task
+    return (lambda model, task: say(f"{model}: {task}")) if progress else (lambda model, task: None)
+
+
+def add_to_passport(folder: str | Path, records: Sequence[Record]) -> list[str]:
+    """Keep what was measured in the passport of a checkpoint; nothing happens where `folder` is none.
+
+    Returns:
+        Warnings: why the passport was not written.
+    """
+    if not records or not Path(folder).is_dir():
+        return []
+    try:
+        Passport.read(Path(folder)).with_records(records).write(Path(folder))
+    except SlonikError as error:
+        return [f"the passport was not written: {error}"]
+    return []
