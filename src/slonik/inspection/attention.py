@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from slonik.core.errors import SlonikError
+from slonik.core.hashing import derive_seed
 from slonik.core.progress import track
-from slonik.core.seeds import derive_seed
 from slonik.inspection.hooks import batches, look_inside
 from slonik.models.encoder import TorchEncoder
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slonik.core.errors import SlonikError
-from slonik.core.seeds import derive_seed
+from slonik.core.hashing import derive_seed
 
 Matrix = NDArray[np.float64]
 _KEPT_VARIANCE = 0.99

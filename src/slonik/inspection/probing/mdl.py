@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from slonik.core.seeds import derive_seed
+from slonik.core.hashing import derive_seed
 from slonik.evaluation.logistic import fit_logistic
 from slonik.inspection.probing.readers import TaskData
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from slonik.core.seeds import derive_seed
+from slonik.core.hashing import derive_seed
 from slonik.inspection.probing.probes import Features, ProbeResult
 from slonik.inspection.probing.readers import TaskData
 

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slonik.core.errors import SlonikError
-from slonik.core.hashing import sha256_file
-from slonik.core.seeds import derive_seed
+from slonik.core.hashing import derive_seed, sha256_file
 from slonik.inspection.probing.tasks import FOLDER, Task
 from slonik.inspection.probing_tasks.build import MANIFEST
 from slonik.text.lines import numbered_lines

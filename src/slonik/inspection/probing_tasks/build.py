@@ -14,10 +14,9 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from slonik.core.atomic import write_json, write_text
-from slonik.core.errors import SlonikError
+from slonik.core.errors import SlonikError, lookup
+from slonik.core.files import write_json, write_text
 from slonik.core.hashing import sha256_bytes
-from slonik.core.lookup import lookup
 from slonik.core.version import __version__
 from slonik.data.conllu import Sentence
 from slonik.inspection.probing_tasks.labels import LABELLERS, LENGTH_MATCHED, TASK_NAMES, WORD_CONTENT, content, refused

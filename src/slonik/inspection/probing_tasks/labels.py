@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from slonik.core.seeds import derive_seed
+from slonik.core.hashing import derive_seed
 from slonik.data.conllu import Sentence, Unit, Word, join_units
 
 FEWEST_WORDS, MOST_WORDS = 5, 28

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from slonik.core.seeds import derive_seed
+from slonik.core.hashing import derive_seed
 
 SPLITS = ("tr", "va", "te")
 SHARES = {"tr": 0.6, "va": 0.2, "te": 0.2}

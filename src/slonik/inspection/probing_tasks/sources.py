@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from slonik.core.errors import SlonikError
-from slonik.core.hashing import sha256_file
+from slonik.core.hashing import derive_seed, sha256_file
 from slonik.core.progress import track
-from slonik.core.seeds import derive_seed
 from slonik.data.conllu import Sentence, is_conllu, read_conllu
 from slonik.data.readers import corpus_files, read_texts
 from slonik.inspection.probing_tasks.noise import label_errors

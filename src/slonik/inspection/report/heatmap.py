@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from slonik.reporting.canvas import Colours, Plot
+from slonik.reporting.plots import Colours, Plot
 
 _LARGEST_WITH_FIGURES = 220
 Values = Sequence[Sequence[float | None]]

@@ -10,10 +10,9 @@ from typing import Any
 
 from slonik.core.records import Record
 from slonik.inspection.report.heatmap import heatmap
-from slonik.reporting.canvas import Colours, Plot
-from slonik.reporting.figures import significant
+from slonik.reporting.formatting import significant
 from slonik.reporting.page import figure, page, section, table
-from slonik.reporting.plots import Bar, bars
+from slonik.reporting.plots import Bar, Colours, Plot, bars
 from slonik.reporting.table import ABSENT, Cell, Row, Table
 
 SUITE = "inspection"

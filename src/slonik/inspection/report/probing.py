@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 
 from slonik.core.records import Record
 from slonik.inspection.report.heatmap import heatmap
-from slonik.reporting.canvas import Plot
-from slonik.reporting.figures import signed
+from slonik.reporting.formatting import signed
 from slonik.reporting.page import figure, fold, page, section, table
+from slonik.reporting.plots import Plot
 from slonik.reporting.table import ABSENT, Cell, Row, Table
 
 SUITE = "probing"
