@@ -6,13 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from transformers import AutoModelForMaskedLM
 
 from slonik.core.errors import SlonikError
 from slonik.models import load
 from slonik.models.language_model import load_language_model, save_language_model
-from slonik.models.vocabulary_change import change_vocabulary
 from tests import tiny
 
 
@@ -49,31 +47,3 @@ def test_a_decoder_is_no_masked_model_and_a_t5_is_named(tmp_path: Path) -> None:
     for kind in ("mlm", "clm"):
         with pytest.raises(SlonikError, match=r"is an encoder-decoder \(t5\)"):
             load_language_model(tiny.checkpoint(tmp_path / "t5", "t5"), kind)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("family", ["bert", "xlm-roberta", "modernbert", "deberta-v2"])
-def test_new_pieces_are_means_of_old_ones_and_old_ones_predict_as_before(family: str, tmp_path: Path) -> None:
-    language = load_language_model(tiny.checkpoint(tmp_path / "model", family), "mlm")
-    model = language.model
-    size = model.get_input_embeddings().num_embeddings
-    ids = torch.tensor([[0, 20, 30, 2]])
-    with torch.no_grad():
-        before = model(input_ids=ids).logits
-        old = model.get_input_embeddings().weight.clone()
-        change_vocabulary(model, [(n,) for n in range(size)] + [(10, 20, 30), ()], {"pad_token_id": 1})
-        after = model(input_ids=ids).logits
-        words = model.get_input_embeddings().weight
-        assert torch.allclose(after[..., :size], before, atol=1e-4)
-        assert torch.allclose(words[size], old[[10, 20, 30]].mean(0)) and torch.allclose(words[-1], old.mean(0))
-    assert model.config.vocab_size == size + 2 == after.shape[-1]
-    assert model.get_output_embeddings().weight.data_ptr() == words.data_ptr()
-    model.save_pretrained(tmp_path / "saved")
-    with torch.no_grad():
-        again = AutoModelForMaskedLM.from_pretrained(tmp_path / "saved")(input_ids=ids).logits
-    assert torch.allclose(again, after, atol=1e-4)
-
-
-def test_positions_of_roberta_hold_its_padding_id(tmp_path: Path) -> None:
-    language = load_language_model(tiny.checkpoint(tmp_path / "model", "roberta"), "mlm")
-    with pytest.raises(SlonikError, match="count positions from their padding id 1"):
-        change_vocabulary(language.model, [(0,), (1,)], {"pad_token_id": 0})

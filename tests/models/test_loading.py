@@ -16,8 +16,9 @@ from safetensors.torch import load_file, save_file
 from slonik import models
 from slonik.core.errors import MissingExtra, SlonikError
 from slonik.core.passport import Passport, Step
+from slonik.models.describe import describe_folder
 from slonik.models.encoder import TorchEncoder
-from slonik.models.folder_facts import folder_facts
+from slonik.models.loading import chosen_device
 from slonik.text.sentence_config import SentenceConfig
 from tests import tiny
 
@@ -210,14 +211,46 @@ def test_uneven_shapes_load_without_a_flag(folder: Path, tmp_path: Path) -> None
     saved = models.save(encoder, tmp_path / "slim")
     again = models.load(saved)
     assert (again.encode(tiny.TEXTS) == encoder.encode(tiny.TEXTS)).all()
-    facts = folder_facts(saved)
-    assert (facts["facts"]["heads"], facts["facts"]["ffn"]) == ([4, 2], [64, 24])
-    assert facts["loader"] == loader_of({"model_type": "slonik_bert"})
+    found = describe_folder(saved)
+    assert (found.facts["heads"], found.facts["ffn"]) == ([4, 2], [64, 24])
+    assert found.loader == loader_of({"model_type": "slonik_bert"})
 
 
 def test_reading_files_needs_no_torch() -> None:
     code = (
-        "import sys; from slonik.models import checkpoint_files, describe, folder_facts, names; "
+        "import sys; from slonik.models import checkpoint_files, describe, kinds, names, opening; "
         "assert not {'torch', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_processor_and_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert chosen_device("cpu") == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert chosen_device(None) == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert chosen_device("cuda:1") == torch.device("cuda:1")
+
+
+@pytest.mark.parametrize(
+    ("device", "sentence"),
+    [
+        ("cuda", "finds none here"),
+        ("cuda:5", "finds none here"),
+        ("gpu", "unknown device 'gpu'"),
+        ("cuda:x", "unknown"),
+    ],
+)
+def test_what_is_not_there_is_refused(
+    device: str, sentence: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    folder = tiny.checkpoint(tmp_path / "model")
+    with pytest.raises(SlonikError, match=sentence):
+        models.load(folder, device=device)
+
+
+def test_a_number_beyond_the_last_says_how_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(SlonikError, match="finds 2 of that kind"):
+        chosen_device("cuda:2")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,9 @@ import typer
 from slonik.cli.common import print_tables
 
 if TYPE_CHECKING:
+    from slonik.core.passport import Step
     from slonik.core.records import Record
+    from slonik.models.describe import Description
     from slonik.reporting.table import Table
 
 
@@ -25,37 +28,24 @@ def show(
 ) -> None:
     """Passport of a checkpoint: lineage, shape, size, everything measured, which loader it needs."""
     from slonik.core.files import write_json
-    from slonik.core.records import Record
+    from slonik.models.describe import show as show_model
     from slonik.reporting.table import Table
 
-    content = _content(checkpoint)
-    passport = content["passport"]
+    found = show_model(checkpoint)
     tables = [
-        Table.of(checkpoint, ("", ""), _facts_rows(content)),
-        _lineage_table(passport["lineage"]),
-        _records_table([Record.model_validate(record) for record in passport["records"]]),
+        Table.of(checkpoint, ("", ""), _facts_rows(found)),
+        _lineage_table(found.passport.lineage),
+        _records_table(found.passport.records),
     ]
     print_tables(table for table in tables if table.rows)
     if json is not None:
-        write_json(json, {"model": checkpoint, **content})
+        write_json(json, found.content())
 
 
-def _content(checkpoint: str) -> dict[str, Any]:
-    from slonik.models import folder_facts, kinds
-
-    if kinds.is_checkpoint(checkpoint):
-        return folder_facts.folder_facts(kinds.resolve(checkpoint))
-    from slonik.models import load_any
-
-    passport = {"name": checkpoint, "origin": "", "lineage": [], "records": []}
-    facts = load_any(checkpoint).describe()
-    return {"loader": "slonik.load", "facts": facts, "sentence": None, "files": {}, "passport": passport}
-
-
-def _facts_rows(content: dict[str, Any]) -> list[tuple[str, str]]:
-    facts, sentence, passport = content["facts"], content["sentence"], content["passport"]
-    rows = [("origin", passport["origin"]), ("model", _join(facts.get("architecture"), facts.get("model_type")))]
-    rows.append(("loader", content["loader"]))
+def _facts_rows(found: Description) -> list[tuple[str, str]]:
+    facts, sentence = found.facts, found.sentence
+    rows = [("origin", found.passport.origin), ("model", _join(facts.get("architecture"), facts.get("model_type")))]
+    rows.append(("loader", found.loader))
     total = facts.get("parameters")
     if total:
         embeddings, encoder = facts.get("embedding_parameters") or 0, facts.get("encoder_parameters") or 0
@@ -72,31 +62,31 @@ def _facts_rows(content: dict[str, Any]) -> list[tuple[str, str]]:
     if facts.get("flops_per_text"):
         rows.append(("FLOPs per text", f"{facts['flops_per_text'] / 1e9:.3f} G at {facts['text_tokens']} tokens"))
     if sentence:
-        norm = "normalised" if sentence["normalize"] else "not normalised"
-        rows.append(("sentence vector", f"{sentence['pooling']}, {norm}, at most {sentence['max_length']} tokens"))
+        norm = "normalised" if sentence.normalize else "not normalised"
+        rows.append(("sentence vector", f"{sentence.pooling}, {norm}, at most {sentence.max_length} tokens"))
         prefixes = ", ".join(
-            f"{name} {text!r}" + (" (default)" if name == sentence["default_prefix"] else "")
-            for name, text in sentence["prefixes"].items()
+            f"{name} {text!r}" + (" (default)" if name == sentence.default_prefix else "")
+            for name, text in sentence.prefixes.items()
         )
         rows.append(("prefixes", prefixes))
-    rows += [(name, _megabytes(size)) for name, size in content["files"].items()]
+    rows += [(name, _megabytes(size)) for name, size in found.files.items()]
     rows.append(("weights hash", str(facts.get("weights_hash") or "")))
     return [(label, text) for label, text in rows if text]
 
 
-def _lineage_table(steps: list[dict[str, Any]]) -> Table:
+def _lineage_table(steps: Iterable[Step]) -> Table:
     from slonik.reporting.formatting import duration
     from slonik.reporting.table import Table
 
     lines = [
         (
-            step["command"],
-            step["version"],
-            step["seed"],
-            None if step["seconds"] is None else duration(step["seconds"]),
-            "\n".join(f"{name} {digest[:12]}" for name, digest in step["inputs"].items()),
-            _pairs(step["config"]),
-            _pairs(step["summary"]),
+            step.command,
+            step.version,
+            step.seed,
+            None if step.seconds is None else duration(step.seconds),
+            "\n".join(f"{name} {digest[:12]}" for name, digest in step.inputs.items()),
+            _pairs(step.config),
+            _pairs(step.summary),
         )
         for step in steps
     ]
@@ -104,7 +94,7 @@ def _lineage_table(steps: list[dict[str, Any]]) -> Table:
     return Table.of("lineage, oldest first", columns, lines)
 
 
-def _records_table(records: list[Record]) -> Table:
+def _records_table(records: Sequence[Record]) -> Table:
     from slonik.reporting.formatting import cell
     from slonik.reporting.table import Table
 
@@ -119,7 +109,7 @@ def _records_table(records: list[Record]) -> Table:
     return Table.of("measured", columns, lines)
 
 
-def _pairs(content: dict[str, Any]) -> str:
+def _pairs(content: Mapping[str, Any]) -> str:
     return "\n".join(f"{name}: {value}" for name, value in content.items() if value is not None)
 
 

@@ -1,6 +1,7 @@
-"""What a model is, in figures: parameters, bytes, shape, FLOPs. Read from tensor shapes and config.json alone.
+"""What a model is: parameters, bytes, shape, FLOPs from tensor shapes and config.json; and all that its folder says.
 
 Works on a folder's headers as on a model in memory, for stock and uneven shapes; loads no weights, needs no torch.
+A folder that holds only an exported model is read as far as its files go.
 
 FLOPs of one text of T tokens through the encoder (a multiplication and an addition are two):
 
@@ -18,10 +19,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
-from slonik.models.checkpoint_files import TensorInfo
-from slonik.models.kinds import family_of
+from slonik.core.errors import SlonikError
+from slonik.core.passport import Passport
+from slonik.models.checkpoint_files import (
+    WEIGHTS,
+    TensorInfo,
+    hash_weights,
+    read_config_json,
+    read_json,
+    read_tensors,
+    weight_files,
+)
+from slonik.models.kinds import TAGGER_FILE, family_of, has_weights, is_checkpoint, resolve
+from slonik.text.sentence_config import SentenceConfig
 
 TEXT_TOKENS = 32  # the length that `flops_per_text` is given for
 
@@ -35,7 +49,114 @@ _QUERY = re.compile(r"\.(query|query_proj|q_proj|q_lin|q)\.weight$")
 _FUSED_QUERY = re.compile(r"\.(Wqkv|c_attn)\.weight$")
 _FFN = re.compile(r"(?<!attention)\.(intermediate\.dense|fc1|lin1|wi|wi_0|up_proj|c_fc)\.weight$")
 _PAIRED_QUERY = re.compile(r"\.query_key\.weight$")  # LTG-BERT's
+_MODEL_FILES = (".safetensors", ".onnx", ".data", ".onnx_data", ".crfsuite")
 _FUSED_FFN = re.compile(r"\.(Wi|feed_forward\.inner)\.weight$")
+
+
+@dataclass(frozen=True)
+class Description:
+    """Everything that is known of a model without running it.
+
+    Attributes:
+        model: what the user called it.
+        loader: which library call opens it.
+        facts: as `describe_tensors` gives them, and weights_hash; of what is no checkpoint, what it says of itself.
+        passport: lineage and records.
+        sentence: pooling, prefixes, length; None where the folder does not say.
+        files: name -> bytes of every weight file, exported ones too.
+        folder: None for what has none. disk_bytes: of the whole folder.
+    """
+
+    model: str
+    loader: str
+    facts: dict[str, Any]
+    passport: Passport
+    sentence: SentenceConfig | None = None
+    files: dict[str, int] = field(default_factory=dict)
+    folder: Path | None = None
+    disk_bytes: int = 0
+
+    def content(self) -> dict[str, Any]:
+        """The same as a JSON object; of the folder its name alone."""
+        where = {} if self.folder is None else {"folder": self.folder.name, "disk_bytes": self.disk_bytes}
+        return {
+            "model": self.model,
+            **where,
+            "loader": self.loader,
+            "facts": self.facts,
+            "sentence": None if self.sentence is None else asdict(self.sentence),
+            "files": self.files,
+            "passport": self.passport.model_dump(mode="json"),
+        }
+
+
+def show(model: str | Path) -> Description:
+    """What a folder, a hub id, `embedded:NAME` or a baseline is: shape, size, lineage, everything measured.
+
+    Raises:
+        SlonikError: there is no such model, it is no checkpoint, or one of its files is damaged.
+    """
+    if is_checkpoint(model):
+        return describe_folder(resolve(model), name=str(model))
+    from slonik.models.loading import load_any
+
+    name = str(model)
+    return Description(name, "slonik.load", load_any(model).describe(), Passport(name=name))
+
+
+def describe_folder(folder: Path, *, name: str | None = None) -> Description:
+    """What the files in `folder` say of the model.
+
+    Args:
+        name: what the user called it; None = the folder's name.
+
+    Raises:
+        SlonikError: no such folder, it is no checkpoint, or one of its files is damaged.
+    """
+    if not folder.is_dir():
+        raise SlonikError(f"there is no folder {folder}: pass a checkpoint folder or embedded:NAME")
+    files = {
+        path.relative_to(folder).as_posix(): path.stat().st_size
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name.endswith(_MODEL_FILES)
+    }
+    exported = any(file.endswith(".onnx") for file in files)
+    runtime = "slonik.load (onnxruntime, no torch)"
+    if (folder / TAGGER_FILE).is_file():
+        facts, loader = _tagger_facts(folder), "slonik.tagging.models.load_tagger (slonik tag)"
+        facts["bytes"] = sum(files.values())
+    elif exported and not has_weights(folder):
+        config = read_config_json(folder)
+        facts = {key: config.get(key) for key in ("model_type", "vocab_size", "hidden_size", "num_hidden_layers")}
+        loader = runtime
+    else:
+        config = read_config_json(folder)
+        weight_files(folder)  # says what is missing
+        tensors = read_tensors(folder)
+        facts = describe_tensors(config, tensors) | {"weights_hash": hash_weights(tensors)}
+        loader = loader_of(config) + (f", or {runtime}" if exported else "")
+    return Description(
+        name or folder.name,
+        loader,
+        facts,
+        Passport.read(folder),
+        sentence=SentenceConfig.read(folder) if (folder / "modules.json").exists() else None,
+        files=files,
+        folder=folder,
+        disk_bytes=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+    )
+
+
+def _tagger_facts(folder: Path) -> dict[str, Any]:
+    """Of a tagger that is no transformer: a BiLSTM (its weights are read), or a CRF over features."""
+    content = read_json(folder / TAGGER_FILE)
+    facts: dict[str, Any] = {"model_type": f"tagger, {content.get('kind')}", "labels": list(content.get("labels", ()))}
+    facts |= {"parameters": content.get("parameters"), "weights_hash": content.get("sha256")}
+    if (folder / WEIGHTS).is_file():
+        tensors = read_tensors(folder)
+        facts["parameters"] = facts["encoder_parameters"] = sum(info.count for info in tensors.values())
+        facts["weights_hash"] = hash_weights(tensors)
+    return facts
 
 
 def describe_tensors(config: Mapping[str, Any], tensors: Mapping[str, TensorInfo]) -> dict[str, Any]:

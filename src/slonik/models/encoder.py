@@ -136,8 +136,8 @@ class TorchEncoder:
     def encode_tokens(self, texts: Sequence[str], *, prefix: str = "") -> list[TokenVectors]:
         """Last-layer vectors of every token, specials and prefix tokens included (marked special).
 
-        Offsets are character offsets into the text without the prefix; a piece's own leading space is not in its
-        span, so `text[start:end]` is what the piece stands for. Long texts are cut at max_length.
+        Offsets are character offsets into the text without the prefix; a token's own leading space is not in its
+        span, so `text[start:end]` is what the token stands for. Long texts are cut at max_length.
         """
         _refuse_one_string(texts)
         read = [self._rows_of.with_offsets(text, prefix, self.max_length) for text in texts]

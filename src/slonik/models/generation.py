@@ -28,9 +28,9 @@ from transformers import PreTrainedModel
 from slonik.core.config import build_config
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import derive_seed
-from slonik.models.device import chosen_device
 from slonik.models.kinds import TASK_FILE, kind_of
 from slonik.models.language_model import LanguageModel, load_language_model
+from slonik.models.loading import chosen_device
 from slonik.models.padding import pad
 from slonik.models.sampling import SamplingConfig, draw, token_probabilities
 from slonik.models.task_config import TaskConfig

@@ -21,12 +21,31 @@ from slonik.core.files import new_folder
 from slonik.core.passport import Passport
 from slonik.core.protocols import Encoder
 from slonik.models.checkpoint_files import read_config_json, read_tensors
-from slonik.models.device import chosen_device
 from slonik.models.encoder import TorchEncoder
 from slonik.models.kinds import is_checkpoint, resolve
 from slonik.models.names import UNIVERSAL_SENTENCE_ENCODER
 from slonik.text.sentence_config import SentenceConfig
 from slonik.text.tokenizing import load_tokenizer, special_id, special_names, write_tokenizer
+
+
+def chosen_device(device: str | torch.device | None = None) -> torch.device:
+    """`device`, or where it is None the first GPU if there is one, else the processor.
+
+    Raises:
+        SlonikError: a name that torch does not know, or a device that this machine does not have.
+    """
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise SlonikError(f"unknown device {str(device)!r}: use cpu, cuda or cuda:NUMBER") from None
+    there = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if chosen.type in there and (chosen.index or 0) >= there[chosen.type]:
+        have = f"torch finds {there[chosen.type]} of that kind here" if there[chosen.type] else "torch finds none here"
+        raise SlonikError(f"there is no device {str(device)!r} ({have}): use cpu, or leave the option out")
+    return chosen
+
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 AUTOCAST = "autocast"

@@ -1,6 +1,6 @@
 """How the next token is drawn from a model's logits: repetition penalty, temperature, top-k, top-p, a seed per text.
 
-Pure functions of logits and of the tokens so far; knows no model. V pieces.
+Pure functions of logits and of the tokens so far; knows no model. V tokens of the vocabulary.
 """
 
 from __future__ import annotations

@@ -23,11 +23,35 @@ from slonik.core.passport import Passport
 from slonik.models.encoder import TorchEncoder
 from slonik.models.heads import build_head
 from slonik.models.loading import load, save
-from slonik.models.piece_masking import PieceMasking
 from slonik.models.state import state_hash
 from slonik.models.task_config import TaskConfig
 
 HEAD_FILE = "head.safetensors"
+
+
+class TokenMasking:
+    """Hides a random share of the tokens of training inputs: a small task then cannot be learned by heart.
+
+    The regulariser of a task model that is trained for many passes on few texts; nothing is predicted at the hidden
+    places. Torch's own random state decides, which the training loop keeps in its checkpoints.
+
+    Source: Iyyer et al. 2015, section 3.1 (word dropout), with the mask token in place of nothing.
+
+    Args:
+        share: of the tokens, 0 to 1.
+        mask: id of the mask token.
+        special: (V,) True for ids that are never hidden; V ids.
+    """
+
+    def __init__(self, share: float, mask: int, special: Tensor) -> None:
+        self.share = share
+        self.mask = mask
+        self.special = special
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        """(..., T) ids, some of them hidden; another draw at each call."""
+        hidden = torch.rand(ids.shape, device=ids.device) < self.share
+        return torch.where(hidden & ~self.special.to(ids.device)[ids], self.mask, ids)
 
 
 class TaskModel(nn.Module):
@@ -39,10 +63,10 @@ class TaskModel(nn.Module):
         config: what the outputs mean.
 
     Attributes:
-        masking: hides pieces of training inputs, while it is set.
+        masking: hides tokens of training inputs, while it is set.
     """
 
-    masking: PieceMasking | None = None
+    masking: TokenMasking | None = None
 
     def __init__(self, encoder: TorchEncoder, head: nn.Module, config: TaskConfig) -> None:
         super().__init__()

@@ -141,12 +141,12 @@ class PairTokenizer:
         """
         if not 1 <= len(texts) <= 2:
             raise ValueError(f"a row holds one text or two, not {len(texts)}")
-        pieces = [_tokens(self._tokenizer, text) for text in texts]
+        contents = [_tokens(self._tokenizer, text) for text in texts]
         template = self._template
         specials = template.size if len(texts) == 2 else template.single.size
-        rooms = _rooms([len(ids) for ids, _ in pieces], max(1, self._max_length - specials))
+        rooms = _rooms([len(ids) for ids, _ in contents], max(1, self._max_length - specials))
         kept = []
-        for part, ((ids, offsets), room) in enumerate(zip(pieces, rooms, strict=True)):
+        for part, ((ids, offsets), room) in enumerate(zip(contents, rooms, strict=True)):
             wanted = [(span.start, span.end) for span in spans if span.part == part]
             start = _window(offsets, room, wanted)
             kept.append((ids[start : start + room], offsets[start : start + room]))

@@ -7,8 +7,8 @@ that every tagger is decoded in one way. The layer makes no emissions.
 
 Sources: Lafferty, McCallum, Pereira 2001 (the model); Rabiner 1989, section V.A (scaling instead of logarithms).
 
-Shapes: B sequences, T words of the longest, L labels, numbered as in `slonik.tagging.models.bio`: O is 0, B of class c
-is 2 c + 1, I of class c is 2 c + 2. A mask is True for the words of a sequence, which stand first.
+Shapes: B sequences, T words of the longest, L labels as `slonik.tagging.models.labels` numbers them: O is 0, B of
+class c is 2 c + 1, I of class c is 2 c + 2. A mask is True for the words of a sequence, which stand first.
 """
 
 from __future__ import annotations

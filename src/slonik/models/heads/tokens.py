@@ -1,7 +1,7 @@
-"""One label per word: a linear layer over the hidden state of a word's first piece, with or without a CRF.
+"""One label per word: a linear layer over the hidden state of a word's first token, with or without a CRF.
 
 The head gives scores of labels (emissions); reading label sequences out of them is the chain's (`head.crf`). Which
-piece is a word's first is in the batch; windows and words are made in `slonik.tagging.models`.
+token is a word's first is in the batch; windows and words are made in `slonik.tagging.models`.
 
 Shapes: B sequences, T tokens, W words, D dimensions, L labels.
 """

@@ -1,4 +1,4 @@
-"""An earlier student takes a newly trimmed vocabulary: pieces it knows keep its rows, others the teacher's."""
+"""An earlier student takes a newly trimmed vocabulary: tokens that it knows keep its rows, others the teacher's."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForMaskedLM
 
 from slonik import models
 from slonik.compression.plan import keep_layers, whole
@@ -14,7 +15,8 @@ from slonik.compression.surgery import apply
 from slonik.compression.trim import apply_trim, plan_by_rules
 from slonik.core.errors import SlonikError
 from slonik.models.encoder import TorchEncoder
-from slonik.models.shared_vocabulary import with_vocabulary_of
+from slonik.models.language_model import load_language_model
+from slonik.models.vocabulary import change_vocabulary, with_vocabulary_of
 from slonik.text.tokenizers.rules import TrimRules
 from tests import tiny
 
@@ -65,3 +67,31 @@ def test_another_width_is_refused(teacher: TorchEncoder, tmp_path: Path) -> None
 
 def _pieces(encoder: TorchEncoder, text: str) -> list[str]:
     return list(encoder.tokenizer.encode(text).tokens)
+
+
+@pytest.mark.parametrize("family", ["bert", "xlm-roberta", "modernbert", "deberta-v2"])
+def test_new_tokens_are_means_of_old_ones_and_old_ones_predict_as_before(family: str, tmp_path: Path) -> None:
+    language = load_language_model(tiny.checkpoint(tmp_path / "model", family), "mlm")
+    model = language.model
+    size = model.get_input_embeddings().num_embeddings
+    ids = torch.tensor([[0, 20, 30, 2]])
+    with torch.no_grad():
+        before = model(input_ids=ids).logits
+        old = model.get_input_embeddings().weight.clone()
+        change_vocabulary(model, [(n,) for n in range(size)] + [(10, 20, 30), ()], {"pad_token_id": 1})
+        after = model(input_ids=ids).logits
+        words = model.get_input_embeddings().weight
+        assert torch.allclose(after[..., :size], before, atol=1e-4)
+        assert torch.allclose(words[size], old[[10, 20, 30]].mean(0)) and torch.allclose(words[-1], old.mean(0))
+    assert model.config.vocab_size == size + 2 == after.shape[-1]
+    assert model.get_output_embeddings().weight.data_ptr() == words.data_ptr()
+    model.save_pretrained(tmp_path / "saved")
+    with torch.no_grad():
+        again = AutoModelForMaskedLM.from_pretrained(tmp_path / "saved")(input_ids=ids).logits
+    assert torch.allclose(again, after, atol=1e-4)
+
+
+def test_positions_of_roberta_hold_its_padding_id(tmp_path: Path) -> None:
+    language = load_language_model(tiny.checkpoint(tmp_path / "model", "roberta"), "mlm")
+    with pytest.raises(SlonikError, match="count positions from their padding id 1"):
+        change_vocabulary(language.model, [(0,), (1,)], {"pad_token_id": 0})
