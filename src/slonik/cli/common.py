@@ -15,6 +15,7 @@ import typer
 
 if TYPE_CHECKING:
     from slonik.core.records import Record
+    from slonik.evaluation.suite import Evaluation
     from slonik.reporting.table import Table
 
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write result records to this file.", metavar="FILE")]
@@ -105,3 +106,11 @@ def print_tables(tables: Iterable[Table]) -> None:
 
     for table in tables:
         print_table(table)
+
+
+def show_evaluation(found: Evaluation) -> None:
+    """What a suite found out: warnings on standard error, notes and tables on standard output."""
+    warn(found.warnings)
+    for note in found.notes:
+        typer.echo(note)
+    print_tables(found.tables)

@@ -1,8 +1,8 @@
-"""Evaluate an encoder on encodechka: which tasks can be scored, one encoding pass, scores, intervals, averages.
+"""One encoder on encodechka: which tasks can be scored, one encoding pass, scores, intervals, averages.
 
 The order is: speed (before anything is warm), one pass over the unique sentences of all tasks, classifiers, word
 tasks, bootstrap. Tasks whose files are not there are named and left out, and so is every average that needs them.
-Loading models and showing tables is the caller's business.
+Loading encoders, comparing and showing them is the suite's business.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class EncoderScores:
         model: its name.
         measured: (variant, task or average) -> what was measured.
         missing: task -> files that are not there.
-        notes: sentences for the user (a data file with another hash).
+        notes: warnings (a data file with another hash).
         embedding_seconds: encoding of sentences and words; 0 for what came from the cache.
         classifier_seconds: classifiers, metrics and their cross-validation.
         encoded, reused: texts encoded, and taken from the cache.
