@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from slonik.data.readers import read_pairs, read_texts
+from slonik.data.pairs import read_pairs
+from slonik.data.readers import read_texts
 from slonik.data.sampling import is_held_out, sample
 from slonik.models.embedded import materialise
 from slonik.text.tokenizers.fit import compare_cuts, count_tokens

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from slonik.core.errors import MissingExtra, SlonikError
-from slonik.data.documents import CorpusDocument, read_documents
-from slonik.data.hub import parse_hub_name
+from slonik.data.documents import CorpusDocument, parse_hub_name, read_documents
 
 
 def _write(path: Path, text: str) -> Path:

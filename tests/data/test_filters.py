@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 
 from slonik.core.errors import SlonikError
-from slonik.data.bloom import BloomSet
-from slonik.data.cleaning import CleaningConfig, normalise_text, reason_to_drop
-from slonik.data.deduplication import ExactFilter, NearFilter, bands_for
+from slonik.data.deduplication import BloomSet, ExactFilter, NearFilter, bands_for
 from slonik.data.documents import CorpusDocument
-from slonik.data.language import LanguageFilter, guard_language, script_share
+from slonik.data.filters import (
+    CleaningConfig,
+    LanguageFilter,
+    guard_language,
+    normalise_text,
+    reason_to_drop,
+    script_share,
+)
 
 RUSSIAN = "Маленький слон идёт по большому лесу и радуется тёплому осеннему дню."
 

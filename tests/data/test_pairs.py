@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from slonik.core.errors import SlonikError
-from slonik.data.catalogues import clean_message, read_catalogue
-from slonik.data.readers import read_pairs
+from slonik.data.pairs import clean_message, read_catalogue, read_pairs
 
 PO = r"""
 msgid ""

@@ -10,8 +10,8 @@ import pytest
 
 from slonik.core.errors import SlonikError
 from slonik.data.sampling import is_held_out
-from slonik.data.shards import ShardWriter
 from slonik.pretraining.corpus import CorpusSettings, prepare_corpus
+from slonik.pretraining.shards import ShardWriter
 from tests import tiny
 
 TEXTS = [f"{text} Глава {n}." for n in range(12) for text in tiny.TEXTS]

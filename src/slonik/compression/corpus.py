@@ -20,8 +20,7 @@ from slonik.core.files import write_json, write_text
 from slonik.core.hashing import derive_seed, sha256_texts
 from slonik.core.identity import corpus_identity, file_identity
 from slonik.core.run import Run
-from slonik.data.catalogues import CATALOGUE_FORMATS
-from slonik.data.pairs import read_pairs
+from slonik.data.pairs import CATALOGUE_FORMATS, read_pairs
 from slonik.data.readers import FORMATS, read_texts
 from slonik.data.sampling import TextLimits, is_held_out, sample, sample_pairs, sample_sentences, text_hash
 from slonik.models.baselines import navec_path

@@ -19,8 +19,8 @@ from slonik.compression.compress import Compression, run_compress
 from slonik.compression.config import CompressConfig, CorpusConfig, DistillConfig, PruneConfig, TrimConfig
 from slonik.core.errors import MissingExtra
 from slonik.core.run import Announce, silent
-from slonik.data.catalogues import read_catalogue
 from slonik.data.given import Given
+from slonik.data.pairs import read_catalogue
 from slonik.data.sampling import normalised
 
 MODEL = "embedded:multilingual-e5-small"

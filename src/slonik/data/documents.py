@@ -1,7 +1,7 @@
 """Corpora as streams of documents: each with the name of where it came from, in constant memory.
 
 A document is a text whose line breaks, where it has any, part sentences or paragraphs. Reads whatever `readers` reads,
-and data sets of the hub by `hub:NAME`. What a document is in a plain text file is for the caller to say: a line
+and streams data sets of the hub (`hub:NAME`). What a document is in a plain text file is for the caller to say: a line
 (the default), what stands between blank lines (BERT's format), or so many lines in a row.
 
 Beside `NAME.txt.gz` there may be `NAME.ranges.tsv` (source, first line, last line, counted from 1): then documents
@@ -15,9 +15,10 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from slonik.core.errors import SlonikError
-from slonik.data.hub import PREFIX, read_hub
+from slonik.core.errors import MissingExtra, SlonikError
+from slonik.core.identity import HUB
 from slonik.data.readers import corpus_files, read_texts
 from slonik.text.lines import numbered_lines
 
@@ -62,7 +63,7 @@ def read_documents(
 
 def _read(path: str | Path, column: str | int | None, border: Border) -> Iterator[CorpusDocument]:
     name = str(path)
-    if name.startswith(PREFIX):
+    if name.startswith(HUB):
         return (CorpusDocument(text, name) for text in read_hub(name, column=column))
     return itertools.chain.from_iterable(_read_file(file, column, border) for file in corpus_files(path))
 
@@ -117,3 +118,51 @@ def _ranges(path: Path) -> dict[int, str]:
             f"{file} is not a table of ranges ({error}): its columns are source, first_line, last_line"
         ) from None
     return starts
+
+
+def parse_hub_name(name: str) -> tuple[str, str | None, str]:
+    """(data set, configuration or None, split) of `hub:OWNER/NAME[:CONFIG]:SPLIT`; the split is `train` by default.
+
+    Raises:
+        SlonikError: not of that form.
+    """
+    parts = name.removeprefix(HUB).split(":")
+    if not parts[0] or len(parts) > 3 or not all(parts):
+        raise SlonikError(
+            f"{name} is not of the form hub:OWNER/NAME, hub:OWNER/NAME:SPLIT or hub:OWNER/NAME:CONFIG:SPLIT"
+        )
+    if len(parts) == 3:
+        return parts[0], parts[1], parts[2]
+    return parts[0], None, parts[1] if len(parts) == 2 else "train"
+
+
+def read_hub(name: str, *, column: str | int | None = None) -> Iterator[str]:
+    """Texts of the data set `name` one after another; blank ones are skipped.
+
+    Args:
+        column: the field with the text (default: text).
+
+    Raises:
+        SlonikError: no such data set, split or field, or the hub is out of reach.
+        MissingExtra: `datasets` is not installed.
+    """
+    dataset, config, split = parse_hub_name(name)
+    try:
+        import datasets
+    except ImportError as error:
+        raise MissingExtra(f"reading {name}", "hub", "datasets") from error
+    field = "text" if column is None else str(column)
+    try:
+        rows: Any = datasets.load_dataset(dataset, config, split=split, streaming=True)
+        for row in rows:
+            if field not in row:
+                raise SlonikError(
+                    f"{name} has no field {field!r} (it has: {', '.join(row)[:200]}): name one by --column"
+                )
+            if isinstance(row[field], str) and (text := row[field].strip()):
+                yield text
+    except SlonikError:
+        raise
+    except Exception as error:  # offline, refused, no such split: many classes of several libraries
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise SlonikError(f"cannot read {name} from the hub ({reason}): fetch it to a file and give that") from None

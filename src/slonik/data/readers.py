@@ -1,7 +1,7 @@
 """Stream texts out of corpora: .txt, .jsonl, .csv, .tsv (each also .gz) and .parquet; one file, several, or folders.
 
 Does: yield one text at a time in file order, in constant memory, with errors that name the file and the line.
-Does not: clean, split or deduplicate texts (see `sampling`). Translation pairs are read by `pairs`.
+Does not: clean, split or deduplicate texts. Translation pairs are read by `pairs`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,7 @@ from typing import Any, Literal
 
 from slonik.core.errors import MissingExtra, SlonikError
 from slonik.core.progress import progress_bar
-from slonik.data.pairs import read_pairs
 from slonik.text.lines import MAX_LINE_BYTES, numbered_lines
-
-__all__ = ["FORMATS", "check_files", "corpus_files", "read_pairs", "read_texts"]
 
 #: File name endings that are read as texts (`.gz` may follow all but .parquet).
 FORMATS = (".txt", ".text", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")

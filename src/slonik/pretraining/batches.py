@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from transformers import PreTrainedModel
 
-from slonik.data.sequence_formats import Specials, TokenSequences
-from slonik.data.token_corpus import TokenCorpus
 from slonik.pretraining.config import PretrainConfig
 from slonik.pretraining.denoising import DenoiserMixture
 from slonik.pretraining.objectives import CausalLanguageModel, MaskedLanguageModel, NextSentencePrediction
 from slonik.pretraining.packed import can_pack
 from slonik.pretraining.sequence_loader import sequence_loader
+from slonik.pretraining.sequences import Specials, TokenSequences
+from slonik.pretraining.shards import TokenCorpus
 from slonik.pretraining.tokenizer import Vocabulary
 from slonik.text.tokenizers.token_facts import TokenFacts
 from slonik.text.tokenizing import template_of

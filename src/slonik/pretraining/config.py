@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from slonik.core.config import Config
-from slonik.data.sequence_formats import Format
 from slonik.models.fresh import FamilyName, Shape
 from slonik.pretraining.corpus import CorpusSettings
 from slonik.pretraining.denoising import PRESETS, Denoiser, SpanNoise
 from slonik.pretraining.objectives import MaskingConfig
+from slonik.pretraining.sequences import Format
 from slonik.text.tokenizers.training import Kind
 from slonik.train.train_config import TrackerName, TrainConfig
 

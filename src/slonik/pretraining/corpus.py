@@ -20,17 +20,15 @@ from tokenizers import Tokenizer
 from slonik.core import files
 from slonik.core.config import Config
 from slonik.core.errors import SlonikError
-from slonik.core.hashing import sha256_bytes, sha256_file, sha256_json
+from slonik.core.hashing import sha256_bytes, sha256_json
+from slonik.core.identity import HUB, Identity, code_identity, corpus_identity
 from slonik.core.progress import progress_bar
-from slonik.data.cleaning import CleaningConfig, normalise_text, reason_to_drop
 from slonik.data.deduplication import ExactFilter, NearFilter
 from slonik.data.documents import CorpusDocument, read_documents
-from slonik.data.hub import PREFIX
-from slonik.data.language import LanguageFilter, guard_language
-from slonik.data.readers import check_files, corpus_files
+from slonik.data.filters import CleaningConfig, LanguageFilter, guard_language, normalise_text, reason_to_drop
+from slonik.data.readers import FORMATS, check_files
 from slonik.data.sampling import Sample, is_held_out, sample
-from slonik.data.shards import DEFAULT_SHARD_TOKENS, ShardWriter, open_shards, shard_facts
-from slonik.data.token_corpus import TokenCorpus
+from slonik.pretraining.shards import DEFAULT_SHARD_TOKENS, ShardWriter, TokenCorpus, open_shards, shard_facts
 from slonik.text.tokenizing import content_ids
 
 _BATCH_DOCUMENTS = 512
@@ -75,37 +73,35 @@ class PreparedCorpus:
     summary: dict[str, Any]
 
 
-def check_corpus(settings: CorpusSettings) -> dict[str, str]:
-    """Look at the corpus before any work is done.
-
-    Returns:
-        File name -> SHA-256.
+def files_identity(settings: CorpusSettings) -> Identity:
+    """Identity of the files of a corpus.
 
     Raises:
-        SlonikError: no files, an empty or unreadable one, or another language.
+        SlonikError: none are named, or one is not there.
     """
     if not settings.files:
         raise SlonikError("no corpus given: name its files by --corpus FILE, or as corpus.files in the recipe")
+    return corpus_identity(settings.files, suffixes=FORMATS)
+
+
+def check_corpus(settings: CorpusSettings) -> None:
+    """Look at the corpus before any work is done.
+
+    Raises:
+        SlonikError: an empty or unreadable file, or another language.
+    """
     documents = read_documents(settings.files, column=settings.column, border=settings.border)
     if settings.language != "any":
         next(iter(guard_language(documents, settings.language)))
-    local = [name for name in settings.files if not name.startswith(PREFIX)]
-    if local:
+    if local := [name for name in settings.files if not name.startswith(HUB)]:
         check_files(local)
-    hashes = {str(path): sha256_file(path) for path in (corpus_files(local) if local else [])}
-    return hashes | {name: name for name in settings.files if name.startswith(PREFIX)}
 
 
 def corpus_key(settings: CorpusSettings, tokenizer: Tokenizer) -> str:
-    """Hash of everything that decides the tokens: contents of files, settings, tokenizer."""
-    hashes = []
-    for name in settings.files:
-        if name.startswith(PREFIX):
-            hashes.append(name)
-        else:
-            hashes += [sha256_file(path) for path in corpus_files(name)]
+    """Hash of everything that decides the tokens: contents of files, settings, tokenizer, code."""
     asked = settings.model_dump(mode="json", exclude={"files", "shard_tokens"})
-    return sha256_json([asked, hashes, sha256_bytes(tokenizer.to_str().encode("utf-8"))])
+    cut = sha256_bytes(tokenizer.to_str().encode("utf-8"))
+    return sha256_json([asked, str(files_identity(settings)), cut, str(code_identity(__name__))])
 
 
 def prepare_corpus(settings: CorpusSettings, tokenizer: Tokenizer, folder: Path) -> PreparedCorpus:
@@ -126,7 +122,7 @@ def prepare_corpus(settings: CorpusSettings, tokenizer: Tokenizer, folder: Path)
 
 
 def _fill(writer: ShardWriter, settings: CorpusSettings, tokenizer: Tokenizer, folder: Path) -> None:
-    if not writer.done and (local := [name for name in settings.files if not name.startswith(PREFIX)]):
+    if not writer.done and (local := [name for name in settings.files if not name.startswith(HUB)]):
         check_files(local)
     counts: Counter[str] = Counter()
     held_out = Sample[tuple[str, str]](settings.held_out_documents, key=lambda item: item[0])

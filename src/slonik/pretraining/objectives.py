@@ -168,7 +168,7 @@ class NextSentencePrediction:
     """Masked words and next sentence: does the second segment follow the first? The loss is the sum of both means.
 
     Source: Devlin et al., "BERT" (2019), section 3.1: half of the pairs are neighbours, half take the second segment
-    from another document. Pairs are made by `slonik.data.sequence_formats`; this adds the second loss. Label 0 =
+    from another document. Pairs are made by `slonik.pretraining.sequences`; this adds the second loss. Label 0 =
     follows, 1 = does not, as in Transformers' BertForPreTraining.
 
     Args:

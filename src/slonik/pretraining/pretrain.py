@@ -7,21 +7,22 @@ last saved step. Under torchrun the first process prepares, all train, the first
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import nn
 from transformers import PreTrainedModel
 
-from slonik.compression.result import Announce, work_folder
+from slonik.core.config import configure, fields_of
 from slonik.core.errors import SlonikError
-from slonik.core.files import new_folder
-from slonik.core.hashing import sha256_bytes, sha256_json
-from slonik.core.passport import Passport, Step
+from slonik.core.hashing import sha256_json
+from slonik.core.identity import code_identity
+from slonik.core.passport import Passport
+from slonik.core.progress import shown
 from slonik.core.records import Record
-from slonik.core.run import Steps
+from slonik.core.run import Announce, Result, Run, say, silent
+from slonik.data.given import Given, Texts
 from slonik.evaluation.statistics import Ratio, interval, replicates, value_of
 from slonik.models.checkpoint_files import read_tensors
 from slonik.models.fresh import build
@@ -31,7 +32,7 @@ from slonik.models.sampling import SamplingConfig
 from slonik.pretraining.batches import loader_of, objective_of, pack_length, sequences_of
 from slonik.pretraining.bits_per_byte import HeldOutBits, TextBits
 from slonik.pretraining.config import PretrainConfig
-from slonik.pretraining.corpus import PreparedCorpus, check_corpus, corpus_key, prepare_corpus
+from slonik.pretraining.corpus import PreparedCorpus, check_corpus, corpus_key, files_identity, prepare_corpus
 from slonik.pretraining.costs import SUITE, run_costs
 from slonik.pretraining.tokenizer import Vocabulary, given_tokenizer, make_tokenizer, wanted_sentinels
 from slonik.text.sentence_config import SentenceConfig
@@ -42,48 +43,132 @@ from slonik.train.processes import Processes
 from slonik.train.run_state import RunSummary
 
 COMMAND = "pretrain"
-_RECIPE = "recipe"
 _WRITERS = ("gpt2", "t5", "fred-t5")
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Pretrained:
-    """What came out.
+class Pretrained(Result):
+    """What `pretrain` made.
 
-    Attributes:
-        out: the checkpoint. records: bits per byte on held-out texts, with its interval; in the first process only.
-        summary: what the training did.
+    `records`, in the first process only, has bits per byte on held-out texts with its interval; `summary` what the
+    training did.
     """
 
-    out: Path
-    records: list[Record]
-    summary: dict[str, Any]
+
+def pretrain(
+    recipe: str | Path | Mapping[str, Any],
+    *,
+    corpus: Texts = (),
+    out: str | Path | None = None,
+    tokenizer: str | Path | None = None,
+    steps: int | None = None,
+    language: str | None = None,
+    column: str | None = None,
+    trackers: Sequence[str] | None = None,
+    seed: int | None = None,
+    set: Mapping[Any, Any] | Sequence[str] = (),
+    progress: bool = False,
+    announce: Announce | None = None,
+) -> Pretrained:
+    """Train a model from nothing; the same call after a crash goes on, and after its end finds the result there.
+
+    Args:
+        recipe: YAML file, or its content.
+        corpus: files or folders of text, hub:OWNER/NAME, or texts, each a document.
+        out: folder for the checkpoint.
+        tokenizer: folder or model whose tokenizer to use, instead of training one.
+        steps: of the optimizer.
+        language: of the corpus; "any" = not checked.
+        column: field or column with the texts.
+        trackers: tensorboard, mlflow, clearml, wandb, trackio; empty for none.
+        set: further fields: "key=value", or names of fields -> values.
+        progress: show bars and steps on standard error.
+        announce: called with a line as steps begin and end, instead.
+
+    Raises:
+        SlonikError: as `run_pretrain`.
+    """
+    options: dict[str, Any] = {
+        "out": out, "tokenizer": tokenizer, "steps": steps, "language": language, "column": column,
+        "trackers": trackers, "seed": seed, "set": set,
+    }  # fmt: skip
+    given = Given(pretrain_config(recipe, **options).out)
+    config = pretrain_config(recipe, files=given.texts("corpus", corpus), **options)
+    with shown(progress):
+        return run_pretrain(config, announce or (say if progress else silent), given=given)
 
 
-def run_pretrain(config: PretrainConfig, announce: Announce = lambda line: None) -> Pretrained:
-    """Train the recipe's model and write it to `config.out`; the same call after a crash goes on.
+def pretrain_config(
+    recipe: str | Path | Mapping[str, Any],
+    *,
+    files: Sequence[str] = (),
+    out: str | Path | None = None,
+    tokenizer: str | Path | None = None,
+    steps: int | None = None,
+    language: str | None = None,
+    column: str | None = None,
+    trackers: Sequence[str] | None = None,
+    seed: int | None = None,
+    set: Mapping[Any, Any] | Sequence[str] = (),
+) -> PretrainConfig:
+    """The configuration of a recipe with the options of `pretrain` over it.
+
+    Raises:
+        SlonikError: fields that do not exist, are out of range, or do not go together.
+    """
+    at = fields_of(PretrainConfig)
+    fields: dict[Any, Any] = {
+        at.out: str(out) if out else None, at.corpus.files: files or None, at.seed: seed,
+        at.tokenizer.given: str(tokenizer) if tokenizer else None, at.train.max_steps: steps,
+        at.corpus.language: language, at.corpus.column: column,
+        at.train.trackers: None if trackers is None else list(trackers),
+    }  # fmt: skip
+    return configure(PretrainConfig, recipe, fields, set)
+
+
+def run_pretrain(config: PretrainConfig, announce: Announce = silent, *, given: Given | None = None) -> Pretrained:
+    """Train the recipe's model and write it to `config.out`; see `pretrain`.
+
+    Args:
+        announce: called with one line for the user as steps begin and end.
+        given: texts in memory that the configuration names.
 
     Raises:
         SlonikError: a corpus that is missing, empty, too short or in another language; a tokenizer without the tokens
-            that the objective needs; `out` is taken by something else; what the loop raises.
+            that the objective needs; `out` holds something else, or was made from another recipe, corpus, tokenizer or
+            code; what the loop raises.
     """
-    out, processes = Path(config.out), Processes(config.train.device)
-    said: Announce = announce if processes.main else lambda line: None
-    done = finished_before(out, config)
-    if done is not None:
-        said(f"{out} is there already, made by this recipe: nothing to do")
-        return Pretrained(out, list(done.records) if processes.main else [], done.lineage[-1].summary)
-    files = check_corpus(config.corpus)
-    return _Pretraining(config, files, Steps(work_folder(out), said), processes).finish(out)
+    processes, given = Processes(config.train.device), given or Given(config.out)
+    with Run(
+        config.out, command=COMMAND, config=given.told(config.model_dump(mode="json")), seed=config.seed,
+        announce=announce, reads=[name for name in config.corpus.files if name not in given.said], resume=True,
+        main=processes.main,
+    ) as frame:  # fmt: skip
+        if processes.main:
+            given.write(frame)
+        processes.wait()
+        identity: dict[str, Any] = {
+            "recipe": what_decides(config),
+            "corpus": frame.input("corpus", files_identity(config.corpus)),
+            "code": code_identity(__name__),
+        }
+        if (folder := given_tokenizer(config)) is not None:
+            identity["tokenizer"] = frame.input("tokenizer", Vocabulary.open(folder).identity)
+        if frame.done_before(identity):
+            frame.announce(f"{frame.out} is there already, made by this recipe of this corpus: nothing to do")
+            passport = Passport.read(frame.out)
+            records = passport.records if processes.main else ()
+            return Pretrained(checkpoint=frame.out, records=records, summary=passport.lineage[-1].summary)
+        check_corpus(config.corpus)
+        return _Pretraining(config, identity, frame, processes).finish()
 
 
 class _Pretraining:
     """A run whose corpus has been looked at."""
 
-    def __init__(self, config: PretrainConfig, files: dict[str, str], steps: Steps, processes: Processes) -> None:
-        self.config, self.files, self.steps, self.processes = config, files, steps, processes
+    def __init__(self, config: PretrainConfig, identity: Mapping[str, Any], frame: Run, processes: Processes) -> None:
+        self.config, self.identity, self.frame, self.processes = config, identity, frame, processes
         self.vocabulary = Vocabulary.open(self._tokenizer_folder())
         self.model = build(config.model, self.vocabulary.ids, seed=config.seed)
         self.pack_to = pack_length(config, self.model)
@@ -100,21 +185,26 @@ class _Pretraining:
         self.held_out = HeldOutBits(texts, objective, max_length=config.length, denoisers=denoisers)
         sequences = sequences_of(config, corpus.train, self.vocabulary, self.objective)
         self.loader = loader_of(config, sequences, self.objective, self.pack_to)
-        steps.announce(f"{corpus.train.token_count:,} tokens in {len(sequences.table(0)):,} sequences")
+        frame.announce(f"{corpus.train.token_count:,} tokens in {len(sequences.table(0)):,} sequences")
 
-    def finish(self, out: Path) -> Pretrained:
+    def finish(self) -> Pretrained:
         """Train, and write the checkpoint."""
-        config, processes = self.config, self.processes
+        config, processes, frame = self.config, self.processes, self.frame
         costs = run_costs(config, processes=processes.world)
-        decides = what_decides(config)
-        scratch = self.steps.scratch("train", {"recipe": decides, "files": sorted(self.files.values())})
-        self.steps.announce(f"training {costs.model.parameters / 1e6:,.1f} M parameters in {scratch}")
+        scratch = frame.scratch("train", self.identity)
+        others = [path for path in frame.folder.glob("train-*") if path != scratch]
+        if others:
+            frame.announce(
+                f"an unfinished training in {others[0]} was begun with another recipe, corpus or code: it is not gone "
+                "on with"
+            )
+        frame.announce(f"training {costs.model.parameters / 1e6:,.1f} M parameters in {scratch}")
         summary = run(
             self.model, self.objective, self.loader, config.train.model_copy(update={"seed": config.seed}), scratch,
             evaluate=self._evaluate, sample=self._sampler(), flops_per_token=costs.flops_per_token,
-            identity={"recipe": sha256_json(decides)},
+            identity={"recipe": sha256_json(self.identity["recipe"])},
         )  # fmt: skip
-        result = self._write(summary, out) if processes.main else Pretrained(out, [], {})
+        result = self._write(summary) if processes.main else Pretrained(checkpoint=frame.out)
         processes.wait()
         return result
 
@@ -123,21 +213,28 @@ class _Pretraining:
         given = given_tokenizer(config)
         if given is not None:
             return given
-        wanted = config.tokenizer.model_dump(mode="json") | {"sentinels": wanted_sentinels(config)}
+        settings = config.corpus
         inputs = {
-            "files": sorted(self.files.values()), "tokenizer": wanted,
-            "family": config.model.family, "denoisers": config.model_dump(mode="json")["denoisers"],
-            "column": config.corpus.column, "border": config.corpus.border, "held_out": config.corpus.held_out_share,
-        }  # fmt: skip
+            "corpus": self.identity["corpus"],
+            "tokenizer": config.tokenizer.model_dump(mode="json") | {"sentinels": wanted_sentinels(config)},
+            "family": config.model.family,
+            "denoisers": config.model_dump(mode="json")["denoisers"],
+            "max_length": config.model.max_length,
+            "reading": {"column": settings.column, "border": settings.border, "held_out": settings.held_out_share},
+        }
 
         def work(folder: Path) -> Mapping[str, Any]:
-            return make_tokenizer(config, folder, self.steps.announce)
+            return make_tokenizer(config, folder, self.frame.announce)
 
-        return self._first(lambda: self.steps.step("tokenizer", inputs, "training the tokenizer", work)).folder
+        def step() -> Path:
+            code = ["slonik.pretraining.tokenizer"]
+            return self.frame.step("tokenizer", inputs, "training the tokenizer", work, code=code).folder
+
+        return self._first(step)
 
     def _corpus(self) -> PreparedCorpus:
         settings, tokenizer = self.config.corpus, self.vocabulary.tokenizer
-        folder = self.steps.folder / f"corpus-{corpus_key(settings, tokenizer)[:12]}"
+        folder = self.frame.folder / f"corpus-{corpus_key(settings, tokenizer)[:12]}"
         return self._first(lambda: prepare_corpus(settings, tokenizer, folder))
 
     def _first(self, work: Callable[[], T]) -> T:
@@ -165,25 +262,24 @@ class _Pretraining:
 
         return sample
 
-    def _write(self, summary: RunSummary, out: Path) -> Pretrained:
+    def _write(self, summary: RunSummary) -> Pretrained:
         """Put the best weights into a model of one process, measure it, and write it."""
-        config, folder = self.config, summary.weights.parent
+        config, frame, best = self.config, self.frame, summary.weights.parent
         model = build(config.model, self.vocabulary.ids, seed=config.seed)
-        load_weights(model, read_checkpoint(folder).tensors["model"], folder)
+        load_weights(model, read_checkpoint(best).tensors["model"], best)
         model.to(self.processes.device)  # type: ignore[arg-type]
-        records = _records(self._measure(model), out.name, config.seed)
-        figures = {
+        records = _records(self._measure(model), frame.out.name, config.seed)
+        metrics = {
             "steps": summary.step, "tokens": summary.tokens, "loss": round(summary.loss, 4),
             "best_step": summary.best.step if summary.best else summary.step, "processes": self.processes.world,
         }  # fmt: skip
-        corpus = sha256_bytes("".join(sorted(self.files.values())).encode())
-        step = Step(
-            command=COMMAND, config=config.model_dump(mode="json"), seed=config.seed, summary=figures,
-            inputs={"recipe": recipe_hash(config), "corpus": corpus}, seconds=round(summary.seconds, 1),
-        )  # fmt: skip
-        passport = Passport(name=out.name, origin="slonik pretrain").with_step(step).with_records(records)
-        write_checkpoint(model.cpu(), self.vocabulary, config, passport, summary.metrics, out)
-        return Pretrained(out, records, figures)
+        passport = Passport(name=frame.out.name, origin="slonik pretrain").with_step(frame.passport_step(metrics))
+        with frame.result() as folder:
+            write_checkpoint(model.cpu(), self.vocabulary, config, passport.with_records(records), folder)
+            shutil.copy(summary.metrics, folder / "metrics.jsonl")
+            if (curves := summary.metrics.parent / "tensorboard").is_dir():
+                shutil.copytree(curves, folder / "tensorboard")
+        return Pretrained(checkpoint=frame.out, records=tuple(records), summary=metrics, seconds=frame.seconds)
 
 
 def _records(bits: TextBits, name: str, seed: int) -> list[Record]:
@@ -197,11 +293,6 @@ def _records(bits: TextBits, name: str, seed: int) -> list[Record]:
     ]  # fmt: skip
 
 
-def recipe_hash(config: PretrainConfig) -> str:
-    """Hash of all that decides the weights, names of files and folders left out."""
-    return sha256_json(what_decides(config))
-
-
 def what_decides(config: PretrainConfig) -> dict[str, Any]:
     """The fields that decide the weights, the contents of the corpus apart."""
     content = config.model_dump(mode="json", exclude={"out", "version", "held_out", "train"})
@@ -210,41 +301,24 @@ def what_decides(config: PretrainConfig) -> dict[str, Any]:
     return content | {"train": config.train.identity(), "documents": config.held_out.documents}
 
 
-def finished_before(out: Path, config: PretrainConfig) -> Passport | None:
-    """The passport in `out` where this very recipe made it; None where there is nothing yet.
-
-    Raises:
-        SlonikError: something else is there.
-    """
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return None
-    passport = Passport.read(out) if out.is_dir() else Passport(name="")
-    last = passport.lineage[-1] if passport.lineage else None
-    if last is not None and last.command == COMMAND and last.inputs.get(_RECIPE) == recipe_hash(config):
-        return passport
-    raise SlonikError(f"{out} is there already and was not made by this recipe: choose another --out or remove it")
-
-
 def write_checkpoint(
-    model: PreTrainedModel, vocabulary: Vocabulary, config: PretrainConfig, passport: Passport, metrics: Path, out: Path
+    model: PreTrainedModel, vocabulary: Vocabulary, config: PretrainConfig, passport: Passport, folder: Path
 ) -> None:
-    """Write weights, tokenizer, passport and metrics log, atomically; encoders with their sentence settings.
+    """Write weights, tokenizer and passport into `folder`; encoders with their sentence settings.
 
     Raises:
         SlonikError: full disk.
     """
-    encoder = config.model.family not in _WRITERS
-    with new_folder(out) as folder, quiet_transformers():
+    with quiet_transformers():
         model.save_pretrained(folder)
-        write_tokenizer(
-            vocabulary.tokenizer,
-            folder,
-            names=vocabulary.names,
-            max_length=config.model.max_length,
-            types=int(getattr(model.config, "type_vocab_size", 0) or 0) > 1,
-        )
-        if encoder:
-            SentenceConfig(max_length=config.model.max_length).write(folder, config.model.hidden)
-        passport.write(folder)
-        shutil.copy(metrics, folder / "metrics.jsonl")
-        read_tensors(folder)
+    write_tokenizer(
+        vocabulary.tokenizer,
+        folder,
+        names=vocabulary.names,
+        max_length=config.model.max_length,
+        types=int(getattr(model.config, "type_vocab_size", 0) or 0) > 1,
+    )
+    if config.model.family not in _WRITERS:
+        SentenceConfig(max_length=config.model.max_length).write(folder, config.model.hidden)
+    passport.write(folder)
+    read_tensors(folder)

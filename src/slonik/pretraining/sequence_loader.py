@@ -11,7 +11,7 @@ import torch
 
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_json
-from slonik.data.sequence_formats import TokenSequences
+from slonik.pretraining.sequences import TokenSequences
 from slonik.text.batching import pack_best_fit
 from slonik.train.loaders import BatchLoader, buckets, pools
 from slonik.train.protocols import Batch, Corruption, IntArray

@@ -14,11 +14,11 @@ from tokenizers import Tokenizer
 from slonik.core.config import Config
 from slonik.core.errors import SlonikError
 from slonik.core.files import new_folder
-from slonik.core.hashing import sha256_file
+from slonik.core.hashing import sha256_file, sha256_json
 from slonik.core.passport import Passport, Step
 from slonik.core.records import Record
-from slonik.data.cleaning import normalise_text
 from slonik.data.documents import read_documents
+from slonik.data.filters import normalise_text
 from slonik.data.readers import corpus_files, read_texts
 from slonik.data.sampling import Sample, is_held_out, sample, set_aside
 from slonik.models.fresh import TokenIds
@@ -130,6 +130,11 @@ class Vocabulary:
         """
         tokenizer, names = checkpoint_tokenizer(folder), special_names(folder)
         return cls(tokenizer, names, token_facts(tokenizer, names))
+
+    @property
+    def identity(self) -> str:
+        """Hash of the tokenizer and the roles of its special tokens."""
+        return sha256_json([self.tokenizer.to_str(), self.names])
 
     @property
     def ids(self) -> TokenIds:

@@ -12,10 +12,10 @@ import pytest
 from slonik.core.config import build_config, read_config
 from slonik.core.errors import SlonikError
 from slonik.core.records import read_records
-from slonik.data.token_corpus import TokenCorpus
 from slonik.pretraining.repetition.config import RepetitionConfig
 from slonik.pretraining.repetition.runs import part_of, plans
 from slonik.pretraining.repetition.study import run_study, seed_interval
+from slonik.pretraining.shards import TokenCorpus
 from tests import tiny
 
 RECIPES = Path(__file__).resolve().parents[3] / "recipes"

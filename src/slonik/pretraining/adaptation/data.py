@@ -10,17 +10,17 @@ from tokenizers import Tokenizer
 
 from slonik.core.errors import SlonikError, unknown_name
 from slonik.core.hashing import derive_seed
-from slonik.data.cleaning import normalise_text
 from slonik.data.documents import CorpusDocument, read_documents
+from slonik.data.filters import normalise_text
 from slonik.data.sampling import is_held_out
-from slonik.data.sequence_formats import Specials, TokenSequences
-from slonik.data.token_corpus import TokenCorpus
 from slonik.models.language_model import LanguageModel
 from slonik.models.loading import checkpoint_tokenizer
-from slonik.models.vocabulary_change import change_vocabulary
+from slonik.models.vocabulary import change_vocabulary
 from slonik.pretraining.adaptation.config import AdaptConfig
 from slonik.pretraining.adaptation.objective import denoising_of
 from slonik.pretraining.corpus import CorpusSettings, corpus_key, prepare_corpus
+from slonik.pretraining.sequences import Specials, TokenSequences
+from slonik.pretraining.shards import TokenCorpus
 from slonik.text.tokenizers.extension import ChangedVocabulary, add_words, frequent_words, replace_tokenizer
 from slonik.text.tokenizers.token_facts import TokenFacts, token_facts
 from slonik.text.tokenizing import special_names, template_of

@@ -13,7 +13,7 @@ import torch
 
 from slonik.core.errors import SlonikError
 from slonik.models.language_model import LanguageModel, load_language_model
-from slonik.models.shared_vocabulary import matching_ids
+from slonik.models.vocabulary import matching_ids
 from slonik.pretraining.adaptation.config import AdaptConfig
 from slonik.pretraining.adaptation.distilbert import DistilBert, student_of
 from slonik.pretraining.denoising import PRESETS, Denoiser, DenoiserMixture, sentinels_needed

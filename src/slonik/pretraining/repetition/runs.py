@@ -17,13 +17,13 @@ import torch
 from torch import nn
 
 from slonik.core.hashing import derive_seed, sha256_json
-from slonik.data.sequence_formats import Specials, TokenSequences
-from slonik.data.token_corpus import TokenCorpus
 from slonik.models.fresh import Shape, TokenIds, build
 from slonik.pretraining.denoising import FRED_T5, PRESETS, DenoiserMixture
 from slonik.pretraining.objectives import MaskedLanguageModel
 from slonik.pretraining.repetition.config import ObjectiveName, RepetitionConfig
 from slonik.pretraining.sequence_loader import sequence_loader
+from slonik.pretraining.sequences import Specials, TokenSequences
+from slonik.pretraining.shards import TokenCorpus
 from slonik.text.tokenizers.token_facts import TokenFacts
 from slonik.train.loaders import BatchLoader
 from slonik.train.loop import run

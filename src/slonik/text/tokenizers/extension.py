@@ -1,7 +1,7 @@
 """Another vocabulary for the same model: whole words added to a tokenizer, or a new tokenizer altogether.
 
 Both give a tokenizer and, for each of its ids, the ids of the old one that mean the same; embeddings are made from
-those (slonik.models.vocabulary_change). Added words are tokens of the model's own kind, not "added tokens" of the
+those (slonik.models.vocabulary). Added words are tokens of the model's own kind, not "added tokens" of the
 library: WordPiece finds the longest token, Unigram gets a log-probability just above that of the word's old cut, BPE
 gets the merges that build the word, last in rank. So other words are cut as before wherever the word is not in them;
 with BPE, whose merges pass through the beginnings of the word, wherever its first two old tokens are not in them.

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from slonik.core.errors import SlonikError
 from slonik.core.progress import progress_bar
 from slonik.core.records import Record
-from slonik.text.tokenizers.scripts import main_script
+from slonik.text.scripts import main_script
 from slonik.text.tokenizers.vocabulary import read_vocabulary
 from slonik.text.tokenizing import content_ids
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from slonik.core.errors import SlonikError
-from slonik.text.tokenizers.scripts import COMMON, script_of, scripts_of_languages
+from slonik.text.scripts import COMMON, script_of, scripts_of_languages
 from slonik.text.tokenizers.vocabulary import Vocabulary
 
 _RUSSIAN = frozenset("абвгдеёжзийклмнопрстуфхцчшщъыьэюя")

@@ -19,8 +19,8 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from slonik.core.config import Config
 from slonik.core.errors import SlonikError
 from slonik.core.progress import progress_bar
+from slonik.text.scripts import script_of_character
 from slonik.text.tokenizers.families import DEFAULT_FAMILY, Family, family
-from slonik.text.tokenizers.scripts import script_of_character
 from slonik.text.tokenizers.vocabulary import byte_alphabet
 from slonik.text.tokenizers.wordpiece import CONTINUATION, MergeTable, count_words
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from slonik.core.errors import SlonikError
-from slonik.data.sequence_formats import Format, Specials, TokenSequences
-from slonik.data.token_corpus import TokenCorpus
+from slonik.pretraining.sequences import Format, Specials, TokenSequences
+from slonik.pretraining.shards import TokenCorpus
 
 CLS, SEP = 1, 2
 SPECIALS = Specials((CLS,), (SEP,), (SEP,), (SEP,))

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from slonik.core.errors import SlonikError
-from slonik.data.shards import ShardWriter, open_shards, shard_facts
-from slonik.data.token_corpus import TokenCorpus
+from slonik.pretraining.shards import ShardWriter, TokenCorpus, open_shards, shard_facts
 
 DOCUMENTS = [[[1, 2, 3], [4]], [[5, 6]], [[7], [8, 9], [10]], [[11, 12, 13, 14]]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slonik.core.errors import SlonikError
-from slonik.text.tokenizers.scripts import main_script, script_of, scripts_of_languages
+from slonik.text.scripts import main_script, script_of, scripts_of_languages
 
 
 @pytest.mark.parametrize(
