@@ -7,6 +7,8 @@ from typing import Any
 
 import typer
 
+from slonik.cli.common import JsonFile, Overrides, announce, save_records
+
 
 def register(app: typer.Typer) -> None:
     """Add the `pretrain` command."""
@@ -27,8 +29,8 @@ def pretrain(
     seed: int | None = typer.Option(None, help="Seed of everything random (0)."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Print parameters, memory and FLOPs; needs no corpus."),
     processes: int = typer.Option(1, min=1, help="Processes that --dry-run assumes."),
-    set_: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Override any field of the recipe."),
-    json_file: Path | None = typer.Option(None, "--json", help="Write result records to this file.", metavar="FILE"),
+    set_: Overrides = [],  # noqa: B006
+    json_file: JsonFile = None,
 ) -> None:
     """Train a model from nothing: tokenizer, tokens, model, training, checkpoint with its passport.
 
@@ -41,43 +43,29 @@ def pretrain(
 
         slonik pretrain recipes/pretrain/fred_t5_paper.yaml --dry-run --processes 112
     """
-    from slonik.core.config import parse_overrides, read_config
-    from slonik.core.records import Record, write_records
-    from slonik.pretraining.config import PretrainConfig
+    from slonik.pretraining.pretrain import pretrain as run
+    from slonik.pretraining.pretrain import pretrain_config
 
-    fields: dict[str, Any] = {
-        "out": str(out) if out else None, "corpus.files": corpus or None, "tokenizer.given": tokenizer, "seed": seed,
-        "train.max_steps": steps, "corpus.language": language, "corpus.column": column,
-        "train.trackers": None if trackers is None else [] if trackers == "none" else trackers.split(","),
+    options: dict[str, Any] = {
+        "out": out, "tokenizer": tokenizer, "steps": steps, "language": language, "column": column, "seed": seed,
+        "trackers": None if trackers is None else () if trackers == "none" else trackers.split(","), "set": set_,
     }  # fmt: skip
-    config = read_config(PretrainConfig, recipe, fields | parse_overrides(set_))
-    records: list[Record]
     if dry_run:
         from slonik.pretraining.costs import run_costs
 
+        config = pretrain_config(recipe, files=corpus, **options)
         costs = run_costs(config, processes=processes)
-        for what, figure in costs.lines():
-            typer.echo(f"{what:>22}  {figure}")
-        records = costs.records(Path(config.out).name)
-    else:
-        records = _train(config)
-    if json_file is not None and records:
-        write_records(json_file, records)
-
-
-def _train(config: Any) -> Any:
-    """Train and print the result; the records."""
-    from rich.console import Console
-
-    from slonik.pretraining.pretrain import run_pretrain
+        for what, value in costs.lines():
+            typer.echo(f"{what:>22}  {value}")
+        save_records(json_file, costs.records(Path(config.out).name))
+        return
     from slonik.train.processes import leave
 
-    notes = Console(stderr=True)
-    found = run_pretrain(config, announce=lambda line: notes.print(line, highlight=False))
+    made = run(recipe, corpus=corpus, announce=announce, **options)
     leave()
-    for record in found.records:
+    for record in made.records:
         low, high = record.low or 0.0, record.high or 0.0
         typer.echo(f"bits per byte {record.value:.4f} [{low:.4f}, {high:.4f}] on {record.n} held-out texts")
-    if found.records:
-        typer.echo(f"checkpoint: {found.out}")
-    return found.records
+    if made.records:
+        typer.echo(f"checkpoint: {made.checkpoint}")
+        save_records(json_file, made.records)
