@@ -39,15 +39,18 @@ def evaluate(models: Any, suite: str, **options: Any) -> Evaluation:
 
 
 def _encodechka() -> Callable[..., Evaluation]:
-    from slonik.evaluation.encodechka.run import encodechka
+    from slonik.evaluation.encodechka.suite import encodechka
 
     return encodechka
 
 
 def _russian_superglue() -> Callable[..., Evaluation]:
-    from slonik.evaluation.russian_superglue.run import russian_superglue
+    from functools import partial
 
-    return russian_superglue
+    from slonik.evaluation.russian_superglue.suite import russian_superglue
+    from slonik.finetuning.predictors import answer_part
+
+    return partial(russian_superglue, run=answer_part)
 
 
 def _probing() -> Callable[..., Evaluation]:

@@ -19,7 +19,7 @@ from slonik.evaluation.russian_superglue.parts import (
     part_of,
 )
 from slonik.evaluation.russian_superglue.predictions import predicted
-from slonik.evaluation.russian_superglue.run import evaluate
+from slonik.evaluation.russian_superglue.suite import answer_and_score
 from slonik.evaluation.russian_superglue.systems import baseline
 from tests.evaluation.russian_superglue import samples
 from tests.evaluation.russian_superglue.samples import write_data, write_rows
@@ -148,27 +148,27 @@ def test_predictions_of_a_part_of_the_training_data_find_it_and_fit_baselines_to
     part = part_of(predicted("terra", "train_dev", mine, rows, model="m"), folder, "mine")
     assert [e.idx for e in part.examples] == [1, 2, 3] and part.train is not None
     assert {e.idx for e in part.train} == {0, 4, 5}
-    found = evaluate("majority", baseline("majority"), {"terra": part})
+    found = answer_and_score("majority", baseline("majority"), {"terra": part})
     assert found.records[0].n == 3 and found.records[0].detail["split"] == TRAIN_DEV
 
 
 def test_the_nine_task_score_needs_nine_tasks(tmp_path: Path) -> None:
     folder = write_data(tmp_path)
     parts, _ = find_parts(folder)
-    whole = evaluate("majority", baseline("majority"), parts)
+    whole = answer_and_score("majority", baseline("majority"), parts)
     record = whole.records[-1]
     assert (record.task, record.metric) == ("score", "score")
     mains = [float(found.main.value or 0) for found in whole.tasks.values()]
     assert record.value == pytest.approx(sum(mains) / 9)
     assert record.low is not None and record.high is not None and record.low <= record.value <= record.high
     del parts["rucos"]
-    assert "score" not in {r.task for r in evaluate("majority", baseline("majority"), parts).records}
+    assert "score" not in {r.task for r in answer_and_score("majority", baseline("majority"), parts).records}
 
 
 def test_lidirus_is_broken_down_by_category(tmp_path: Path) -> None:
     folder = write_data(tmp_path)
     parts, _ = find_parts(folder, ["lidirus"])
-    perfect = evaluate("m", lambda part: [Prediction(e.idx, e.label or "") for e in part.examples], parts)
+    perfect = answer_and_score("m", lambda part: [Prediction(e.idx, e.label or "") for e in part.examples], parts)
     found = perfect.records[0].detail["categories"]
     assert found["logic: Universal"]["n"] == 2 and found["logic: Universal"]["value"] == 1
     assert found["logic"]["n"] == 4 and found["knowledge: Common sense"] == {

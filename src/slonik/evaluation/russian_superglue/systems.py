@@ -29,7 +29,7 @@ from slonik.evaluation.russian_superglue.submission import official_files, read_
 from slonik.evaluation.russian_superglue.tasks import TASKS
 
 Answer: TypeAlias = Callable[[Part], Sequence[Prediction]]
-RunModel: TypeAlias = Callable[[Path, Part], Sequence[Any]]
+RunModel: TypeAlias = Callable[[Any, Part], Sequence[Any]]
 TASK_FILE = "task.json"
 PREDICTIONS = "predictions"
 _DIAGNOSED_BY = {task.id: task.train_on for task in TASKS.values() if task.train_on}
