@@ -7,6 +7,8 @@ import random
 from pathlib import Path
 from typing import Any
 
+from tests import tiny
+
 PLACES = ["дом", "сад", "лес", "мост", "порт", "парк", "цех", "зал", "клуб", "двор", "луг", "пруд"]
 NAMES = ["Анна", "Борис", "Вера", "Глеб", "Дарья", "Егор", "Зоя", "Иван", "Клара", "Лев", "Мария", "Олег"]
 
@@ -16,6 +18,20 @@ def write_lines(path: Path, rows: list[dict[str, Any]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+def writing_model(folder: Path, family: str) -> Path:
+    """A tiny T5 or decoder with its language-model head, in `folder/FAMILY`."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    place = tiny.checkpoint(folder / family, family)
+    vocab = tiny.tokenizer(tiny.TOKENIZER_OF[family]).get_vocab_size()
+    cls: Any = AutoModelForSeq2SeqLM if family == "t5" else AutoModelForCausalLM
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        cls.from_config(tiny.config(family, vocab_size=vocab)).save_pretrained(place)
+    return place
 
 
 def terra(folder: Path, count: int = 48) -> Path:

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from slonik.core.errors import SlonikError
 from slonik.core.records import Record
@@ -16,12 +14,12 @@ from slonik.finetuning.config import FinetuneRecipe
 from slonik.finetuning.finetune import open_learner, run_finetune
 from slonik.finetuning.language_model_learner import LanguageModelAnswerer
 from slonik.finetuning.own import read_own
-from slonik.finetuning.predict import open_predictor
+from slonik.finetuning.predictors import open_predictor
 from slonik.finetuning.training import training_split
 from slonik.models.generation import TextGenerator
 from slonik.models.task_config import TaskConfig
 from tests import tiny
-from tests.finetuning.finetune_data import NAMES, PLACES, write_lines
+from tests.finetuning.finetune_data import NAMES, PLACES, write_lines, writing_model
 
 LEARNERS = ("bert", "t5", "gpt2")
 TUNING = {"max_steps": 2, "max_length": 48, "precision": "fp32", "evaluations": 1}
@@ -42,12 +40,8 @@ def rows() -> list[dict[str, Any]]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("one")
     tiny.checkpoint(root / "bert", "bert")
-    for family, cls in (("t5", AutoModelForSeq2SeqLM), ("gpt2", AutoModelForCausalLM)):
-        place = tiny.checkpoint(root / family, family)
-        vocab = tiny.tokenizer(tiny.TOKENIZER_OF[family]).get_vocab_size()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(1)
-            cls.from_config(tiny.config(family, vocab_size=vocab)).save_pretrained(place)
+    for family in ("t5", "gpt2"):
+        writing_model(root, family)
     write_lines(root / "train.jsonl", rows())
     return root
 

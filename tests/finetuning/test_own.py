@@ -13,7 +13,7 @@ from slonik.core.errors import SlonikError
 from slonik.data.labelled import read_questions, read_rows
 from slonik.finetuning.config import FinetuneRecipe
 from slonik.finetuning.finetune import run_finetune
-from slonik.finetuning.predict import open_predictor
+from slonik.finetuning.predictors import open_predictor
 from tests import tiny
 from tests.finetuning.finetune_data import NAMES, PLACES, write_lines
 
@@ -109,7 +109,7 @@ def test_what_is_wrong_in_a_file_is_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SlonikError, match=r"train\.jsonl, line 1: .*did you mean 'label'"):
         read_rows(folder / "train.jsonl", ("text", "labl"))
     (tmp_path / "cut.jsonl").write_text('{"text": "а", "label": 1}\n{"text": ', encoding="utf-8")
-    with pytest.raises(SlonikError, match=r"cut\.jsonl, line 2 is not sound JSON"):
+    with pytest.raises(SlonikError, match=r"cut\.jsonl, line 2: not JSON"):
         read_rows(tmp_path / "cut.jsonl", ("text",))
     (tmp_path / "t.csv").write_text("text,label\nа,б,в\n", encoding="utf-8")
     with pytest.raises(SlonikError, match="more cells than the header"):

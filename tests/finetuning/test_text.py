@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from slonik.core.errors import SlonikError
 from slonik.finetuning.config import FinetuneRecipe
 from slonik.finetuning.finetune import run_finetune
 from slonik.finetuning.metrics import rouge_l
-from slonik.finetuning.predict import open_predictor
+from slonik.finetuning.predictors import open_predictor
 from slonik.models.generation import NOT_SCORED, TextGenerator, load_generator
 from tests import tiny
-from tests.finetuning.finetune_data import NAMES, PLACES, rwsd, terra, write_lines
+from tests.finetuning.finetune_data import NAMES, PLACES, rwsd, terra, write_lines, writing_model
 
-FAMILIES: dict[str, Any] = {"t5": AutoModelForSeq2SeqLM, "gpt2": AutoModelForCausalLM}
+FAMILIES = ("t5", "gpt2")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("text")
-    for family, cls in FAMILIES.items():
-        place = tiny.checkpoint(root / family, family)
-        vocab = tiny.tokenizer(tiny.TOKENIZER_OF[family]).get_vocab_size()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(1)
-            cls.from_config(tiny.config(family, vocab_size=vocab)).save_pretrained(place)
+    for family in FAMILIES:
+        writing_model(root, family)
     rows = []
     for n in range(40):
         text = f"{NAMES[n % 12]} идёт в {PLACES[n % 5]} {'точно' if n % 2 else 'никогда'}"

@@ -39,17 +39,13 @@ def ensemble(
 
     Example: slonik ensemble runs/terra/predictions runs/other/predictions --data-dir data --out runs/ensemble
     """
-    from slonik.core.paths import data_dir as data_folder
-    from slonik.finetuning.ensembles.runs import combine_runs, ensemble_records, read_runs, write_ensemble
+    from slonik.finetuning.ensembles.runs import ensemble as combine
 
-    folder = data_folder(data_dir)
-    found = combine_runs(read_runs(results, folder), folder, method=method, tasks=split_names(tasks), seed=seed)
-    records = ensemble_records(found, seed=seed)
-    _show(found, records)
+    found = combine(results, out, data_dir=data_dir, method=method, tasks=split_names(tasks), seed=seed)
+    _show(found.tasks, found.records)
     if out is not None:
-        write_ensemble(out, found, f"ensemble: {method}")
         typer.echo(f"predictions: {out} (slonik evaluate russian-superglue {out} scores and packs them)")
-    save_records(json_file, records)
+    save_records(json_file, found.records)
 
 
 def _show(ensembles: Mapping[str, TaskEnsemble], records: Sequence[Record]) -> None:

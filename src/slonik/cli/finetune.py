@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
+from slonik.cli.common import DataDir, JsonFile, Overrides, announce, print_tables, save_records
 from slonik.cli.tagging import finetune_ner
 
 if TYPE_CHECKING:
     from slonik.core.records import Record
-
+    from slonik.reporting.table import Table
 
 _OF_TAGGERS = ("unlabelled", "mapping", "crf")
 _NOT_OF_TAGGERS = (
@@ -34,7 +35,7 @@ def finetune(
     task: list[str] = typer.Option(
         [], "--task", "--tasks", help="terra, rcb, parus, muserc, rucos, russe, rwsd, danetqa, lidirus, all, or ner."
     ),
-    data_dir: Path | None = typer.Option(None, help="Data folder (default: $SLONIK_DATA, or the user's cache folder)."),
+    data_dir: DataDir = None,
     train: Path | None = typer.Option(None, "--train", "--data", help="Your own data; ner: annotated texts."),
     valid: Path | None = typer.Option(None, help="Your own file to measure on (default: a fifth of --train)."),
     kind: str | None = typer.Option(
@@ -59,8 +60,8 @@ def finetune(
     denoiser: str | None = typer.Option(None, help="T5: prefix of the denoiser to go on from, e.g. '<LM>'."),
     shots: int | None = typer.Option(None, help="With --no-training: answered examples in the prompt (0)."),
     training: bool | None = typer.Option(None, help="--no-training: T5 and decoders answer as they are."),
-    json_file: Path | None = typer.Option(None, "--json", help="Write result records to this file too."),
-    set_: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Override any field of the recipe."),
+    json_file: JsonFile = None,
+    set_: Overrides = [],  # noqa: B006
 ) -> None:
     """Fine-tune a checkpoint and measure it beside the baselines; interrupted, the same command goes on.
 
@@ -70,24 +71,28 @@ def finetune(
 
         slonik finetune bilstm-crf --task ner --data brat/ --teacher my-tagger --unlabelled texts.txt --out small
     """
-    announce = _announcer()
     tasks = [name for given in task for name in given.split(",") if name]
     if "ner" in tasks:
-        _tagger(ctx, tasks, announce)
+        _tagger(ctx, tasks)
         return
     _refuse(ctx, _OF_TAGGERS, "without --task ner")
-    fields = _fields(
-        {"model": model, "out": str(out), "seeds": seeds, "seed": seed, "folds": folds, "crossfit": crossfit,
-         "multitask": multitask, "denoiser": denoiser, "shots": shots, "train": training,
-         "tuning.epochs": epochs, "tuning.learning_rate": learning_rate, "tuning.batch_texts": batch_size,
-         "tuning.max_length": max_length, "teaching.teachers": teacher or None},
-        tasks, data_dir, {"train": train, "valid": valid, "kind": kind, "text_columns": text_column,
-                          "label_column": label_column, "name": name}, recipe,
+    from slonik.finetuning.finetune import finetune as train_on
+
+    found = train_on(
+        model, train, out=out, task=tasks, recipe=recipe, valid=valid, kind=kind,  # type: ignore[arg-type]
+        text_columns=text_column, label_column=label_column, name=name, data_dir=data_dir, seeds=seeds, seed=seed,
+        epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, max_length=max_length, folds=folds,
+        crossfit=crossfit,  # type: ignore[arg-type]
+        multitask=multitask, teachers=teacher, denoiser=denoiser, shots=shots, train=training, set=set_,
+        announce=announce,
     )  # fmt: skip
-    _train(recipe, fields, set_, announce, json_file)
+    print_tables(_tables(found.records))
+    for task_id, folder in found.models.items():
+        typer.echo(f"{task_id}: {folder}")
+    save_records(json_file, found.records)
 
 
-def _tagger(ctx: typer.Context, tasks: Sequence[str], announce: Any) -> None:
+def _tagger(ctx: typer.Context, tasks: Sequence[str]) -> None:
     """The call with `--task ner`."""
     from slonik.core.errors import SlonikError
 
@@ -113,67 +118,16 @@ def _refuse(ctx: typer.Context, names: Sequence[str], where: str) -> None:
         raise SlonikError(f"{flags} cannot be used {where}: leave out what is not meant")
 
 
-def _announcer() -> Any:
-    from rich.console import Console
+def _tables(records: Sequence[Record]) -> list[Table]:
+    """One of models and baselines, and one of differences."""
+    from slonik.reporting.formatting import cell
+    from slonik.reporting.scores import is_difference
+    from slonik.reporting.table import Table
 
-    notes = Console(stderr=True)
-    return lambda line: notes.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def _fields(
-    fields: dict[str, Any], tasks: Sequence[str], data_dir: Path | None, own: dict[str, Any], recipe: Path | None
-) -> dict[str, Any]:
-    from slonik.core.config import read_recipe
-    from slonik.core.paths import data_dir as data_folder
-
-    given = read_recipe(recipe) if recipe is not None else {}
-    if "all" in tasks:
-        fields["skip_missing"] = True
-        tasks = ["terra", "lidirus", "rcb", "parus", "muserc", "russe", "rwsd", "danetqa", "rucos"]
-    if tasks:
-        fields["tasks"] = list(tasks)
-    if (tasks or given.get("tasks")) and (data_dir is not None or not given.get("data_dir")):
-        fields["data_dir"] = str(data_folder(data_dir))
-    for name, value in own.items():
-        if value not in (None, [], ()):
-            fields[f"own.{name}"] = str(value) if isinstance(value, Path) else value
-    return fields
-
-
-def _train(
-    recipe: Path | None, fields: dict[str, Any], set_: Sequence[str], announce: Any, json_file: Path | None
-) -> None:
-    from slonik.core.config import parse_overrides, read_config
-    from slonik.core.records import write_records
-    from slonik.finetuning.config import FinetuneRecipe
-    from slonik.finetuning.finetune import run_finetune
-
-    config = read_config(FinetuneRecipe, recipe, fields | parse_overrides(set_))
-    found = run_finetune(config, announce)
-    _show(found.records)
-    for name, folder in found.models.items():
-        typer.echo(f"{name}: {folder}")
-    if json_file is not None:
-        write_records(json_file, found.records)
-
-
-def _show(records: Sequence[Record]) -> None:
-    """A table of models and baselines, and one of differences."""
-    from slonik.reporting.table import Cell, Row, Table, print_table
-
-    plain = [record for record in records if not record.metric.endswith("difference")]
-    apart = [record for record in records if record.metric.endswith("difference")]
-    for title, chosen in (("Fine-tuning", plain), ("Differences to the baselines, paired", apart)):
-        if not chosen:
-            continue
-        rows = tuple(
-            Row(tuple(map(Cell, (one.task, one.model, one.metric, _interval(one), str(one.n))))) for one in chosen
-        )
-        print_table(Table(title, ("task", "model", "metric", "value [95 %]", "n"), rows, ()))
-
-
-def _interval(record: Record) -> str:
-    if record.value is None:
-        return "-"
-    ends = f" [{record.low:.3f}, {record.high:.3f}]" if record.low is not None and record.high is not None else ""
-    return f"{record.value:.3f}{ends}"
+    tables = []
+    for title, apart in (("Fine-tuning", False), ("Differences to the baselines, paired", True)):
+        chosen = [record for record in records if is_difference(record) == apart]
+        lines = [(one.task, one.model, one.metric, cell(one), one.n) for one in chosen]
+        if lines:
+            tables.append(Table.of(title, ("task", "model", "metric", "value [95 %]", "n"), lines))
+    return tables

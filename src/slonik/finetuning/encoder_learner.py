@@ -20,7 +20,7 @@ from slonik import models
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.finetuning.config import Distillation, Tuning
-from slonik.finetuning.items import Floats, Item, token_fields, labelled_fields
+from slonik.finetuning.items import Floats, Item, labelled_fields, token_fields
 from slonik.finetuning.learner import TaskAnswerer, TrainingSplit, stopping_metrics
 from slonik.finetuning.objective import Supervised
 from slonik.finetuning.outputs import FrozenStates, answer, outputs_of, padding_of, probabilities, tokenizer_of
@@ -77,14 +77,13 @@ class EncoderLearner:
 
     Args:
         base: the encoder to start from; it is copied, never changed.
-        identity: of its checkpoint.
     """
 
     in_words = False
     code = __name__
 
-    def __init__(self, base: TorchEncoder, identity: str) -> None:
-        self.identity = identity
+    def __init__(self, base: TorchEncoder) -> None:
+        self.identity = base.identity()
         self.base = base
         self.name, self.passport = base.name, base.passport
         self.tokenizer, self.max_length = base.tokenizer, base.max_length

@@ -8,28 +8,31 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from slonik import models
+from slonik.core.config import configure, fields_of, read_recipe
 from slonik.core.errors import SlonikError, lookup
 from slonik.core.files import write_text
-from slonik.core.hashing import sha256_file
-from slonik.core.identity import checkpoint_identity
 from slonik.core.passport import Step
+from slonik.core.paths import data_dir as data_folder
+from slonik.core.progress import shown
 from slonik.core.records import Record, write_records
-from slonik.core.run import Announce, Result, Run, silent
+from slonik.core.run import Announce, Result, Run, say, silent
 from slonik.evaluation.russian_superglue.tasks import TASKS
-from slonik.finetuning.config import FinetuneRecipe
+from slonik.finetuning.config import FinetuneRecipe, OwnData, OwnKind
 from slonik.finetuning.encoder_learner import EncoderLearner
 from slonik.finetuning.language_model_learner import LanguageModelLearner
 from slonik.finetuning.learner import Learner
 from slonik.finetuning.metrics import own_records
 from slonik.finetuning.multitask import train_shared
 from slonik.finetuning.own import OwnTask, read_own
+from slonik.finetuning.rows import Rows, rows_hash, rows_of, source_name
 from slonik.finetuning.superglue import (
+    ALL_TASKS,
     DIAGNOSED_BY,
     DIAGNOSTIC,
     chosen_tasks,
@@ -39,11 +42,14 @@ from slonik.finetuning.superglue import (
     write_all,
 )
 from slonik.finetuning.training import TrainedRun, TrainingResult, train_task
-from slonik.models.kinds import kind_of, resolve
+from slonik.models.encoder import TorchEncoder
+from slonik.models.kinds import kind_of
+from slonik.models.language_model import LanguageModel
 
 RESULTS = "results.json"
 PREDICTIONS = "predictions"
 SUITE = "finetune"
+OWN = "own"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +63,109 @@ class Finetuned(Result):
     models: dict[str, Path] = field(default_factory=dict)
 
 
-def run_finetune(recipe: FinetuneRecipe, announce: Announce = silent) -> Finetuned:
-    """Fine-tune, answer, score, save. The same call after a crash goes on where it stopped.
+def finetune(
+    model: str | Path | TorchEncoder | LanguageModel,
+    data: Rows | None = None,
+    *,
+    out: str | Path,
+    task: str | Sequence[str] = OWN,
+    recipe: str | Path | Mapping[str, Any] | None = None,
+    valid: Rows | None = None,
+    kind: OwnKind | None = None,
+    text_columns: str | Sequence[str] | None = None,
+    label_column: str | None = None,
+    name: str | None = None,
+    data_dir: str | Path | None = None,
+    seeds: int | None = None,
+    seed: int | None = None,
+    epochs: float | None = None,
+    learning_rate: float | None = None,
+    batch_size: int | None = None,
+    max_length: int | None = None,
+    folds: int | None = None,
+    crossfit: Literal["auto", "always", "never"] | None = None,
+    multitask: bool | None = None,
+    teachers: Sequence[str | Path] = (),
+    denoiser: str | None = None,
+    shots: int | None = None,
+    train: bool | None = None,
+    set: Mapping[Any, Any] | Sequence[str] = (),
+    progress: bool = False,
+    announce: Announce | None = None,
+) -> Finetuned:
+    """Fine-tune a model on your own rows or on tasks of Russian SuperGLUE, and measure it beside the baselines.
+
+    The same call after a crash goes on where it stopped; what was made from another model, other data or other settings
+    is made anew. Options that are not given are those of the recipe, else the defaults of `FinetuneRecipe`.
+
+    Args:
+        model: folder, hub id, `embedded:NAME`, or one that is loaded; it is not changed.
+        data: labelled rows: a .jsonl, .csv or .tsv file (SQuAD's .json for "qa"), mappings, or a data frame.
+        out: folder for the task model (one task), or for one folder per task.
+        task: "own" for `data` (or what the recipe names), else one or several of Russian SuperGLUE; "all" that have
+            data.
+        recipe: YAML file, or its content.
+        valid: rows to measure on; None = a held-out share of `data`.
+        kind: of your own task. text_columns, label_column: where its texts and labels are.
+        name: of your own task, for `predict`.
+        data_dir: the folder that holds russian_superglue/; None = $SLONIK_DATA, or the user's cache folder.
+        seeds: how many runs. seed: the first, and that of the splits.
+        epochs: passes over the fitting items. batch_size: items of a batch. max_length: tokens of an input.
+        folds, crossfit: of tasks without a training file.
+        multitask: train on all tasks together first, then on each from there.
+        teachers: task models to distil from.
+        denoiser: T5: prefix of the denoiser to go on from.
+        shots: answered examples in the prompt, with train=False: T5 and decoders answer as they are.
+        set: further fields: "key=value", or names of fields -> values.
+        progress: show bars and steps on standard error.
+        announce: called with a line as steps begin and end, instead.
+
+    Raises:
+        SlonikError: no data, a model that cannot be trained so, an unknown task, `out` is there already.
+    """
+    data, valid = rows_of(data), rows_of(valid)
+    at = fields_of(FinetuneRecipe)
+    own = fields_of(OwnData, at.own)
+    columns = [text_columns] if isinstance(text_columns, str) else list(text_columns or ())
+    fields: dict[Any, Any] = {
+        at.model: model.name if isinstance(model, TorchEncoder | LanguageModel) else str(model), at.out: str(out),
+        at.seeds: seeds, at.seed: seed, at.folds: folds, at.crossfit: crossfit, at.multitask: multitask,
+        at.denoiser: denoiser, at.shots: shots, at.train: train,
+        at.teaching.teachers: [str(teacher) for teacher in teachers] or None,
+        at.tuning.epochs: epochs, at.tuning.learning_rate: learning_rate, at.tuning.batch_texts: batch_size,
+        at.tuning.max_length: max_length,
+        own.train: source_name(data), own.valid: source_name(valid), own.kind: kind,
+        own.text_columns: columns or None, own.label_column: label_column, own.name: name,
+    }  # fmt: skip
+    content = recipe if recipe is None or isinstance(recipe, Mapping) else read_recipe(recipe)
+    names = [name for name in ([task] if isinstance(task, str) else task) if name != OWN]
+    if "all" in names:
+        names, fields[at.skip_missing] = list(ALL_TASKS), True
+    fields[at.tasks] = names or None
+    if (names or (content or {}).get("tasks")) and (data_dir is not None or not (content or {}).get("data_dir")):
+        fields[at.data_dir] = str(data_folder(Path(data_dir) if data_dir is not None else None))
+    config = configure(FinetuneRecipe, recipe, fields, set)
+    with shown(progress):
+        return run_finetune(
+            config, announce or (say if progress else silent), rows=data, valid=valid,
+            loaded=model if isinstance(model, TorchEncoder | LanguageModel) else None,
+        )  # fmt: skip
+
+
+def run_finetune(
+    recipe: FinetuneRecipe,
+    announce: Announce = silent,
+    *,
+    loaded: TorchEncoder | LanguageModel | None = None,
+    rows: Rows | None = None,
+    valid: Rows | None = None,
+) -> Finetuned:
+    """Run a whole recipe; see `finetune`.
+
+    Args:
+        announce: called with one line for the user as steps begin and end.
+        loaded: the model itself, where it is not to be loaded by its name.
+        rows, valid: rows in memory, instead of the files of `recipe.own`.
 
     Raises:
         SlonikError: no data, a model that cannot be trained so, an unknown task, `out` is there already.
@@ -66,39 +173,45 @@ def run_finetune(recipe: FinetuneRecipe, announce: Announce = silent) -> Finetun
     for task in recipe.tasks:
         lookup(task, TASKS, "task")
     with Run(recipe.out, command="finetune", config=_plain(recipe), seed=recipe.seed, announce=announce) as run:
-        learner = open_learner(recipe)
-        made = _superglue(recipe, learner, run) if recipe.own is None else _own(recipe, learner, run)
+        learner = open_learner(recipe, loaded)
+        if recipe.own is None:
+            made = _superglue(recipe, learner, run)
+        else:
+            made = _own(recipe, recipe.own, learner, run, rows, valid)
     single = next(iter(made[1].values())) if len(made[1]) == 1 else None
     return Finetuned(checkpoint=single, records=tuple(made[0]), models=made[1], seconds=run.seconds)
 
 
-def open_learner(recipe: FinetuneRecipe) -> Learner:
-    """The recipe's model as a learner, by what it is.
+def open_learner(recipe: FinetuneRecipe, loaded: TorchEncoder | LanguageModel | None = None) -> Learner:
+    """A model as a learner, by what it is.
+
+    Args:
+        loaded: the model; None: the one that the recipe names.
 
     Raises:
         SlonikError: there is no such model, or it cannot do what the recipe asks.
     """
-    kind = kind_of(recipe.model)
-    identity = checkpoint_identity(resolve(recipe.model))
-    if kind.in_words:
+    if isinstance(loaded, LanguageModel) or (loaded is None and kind_of(recipe.model).in_words):
         if recipe.teaching.teachers or recipe.multitask:
             raise SlonikError("models that answer in words take no --teacher or multitask here: leave them out")
-        return LanguageModelLearner(recipe, identity)
+        return LanguageModelLearner(recipe, loaded if isinstance(loaded, LanguageModel) else None)
     if not recipe.train or recipe.shots or recipe.denoiser:
         raise SlonikError(
             f"{recipe.model} is an encoder, whose head must be trained: --no-training, --shots and --denoiser are for "
             "T5 models and decoders"
         )
-    return EncoderLearner(models.load(recipe.model), identity)
+    return EncoderLearner(loaded if isinstance(loaded, TorchEncoder) else models.load(recipe.model))
 
 
-def _own(recipe: FinetuneRecipe, learner: Learner, run: Run) -> tuple[list[Record], dict[str, Path]]:
-    own = recipe.own
-    assert own is not None
-    task = read_own(recipe, own, learner)
+def _own(
+    recipe: FinetuneRecipe, own: OwnData, learner: Learner, run: Run, rows: Rows | None, valid: Rows | None
+) -> tuple[list[Record], dict[str, Path]]:
+    rows = own.train if rows is None else rows
+    valid = own.valid if valid is None else valid
+    task = read_own(recipe, own, learner, rows, valid)
     result = train_task(task.data(), learner, recipe, run)
     by_run = {name: answers[task.split] for name, answers in result.by_run().items()}
-    hashes = {"data": sha256_file(Path(own.valid or own.train))}
+    hashes = {"data": rows_hash(rows if valid is None else valid)}
     records = own_records(
         {"suite": SUITE, "task": own.name, "variant": task.split, "hashes": hashes},
         recipe.model,

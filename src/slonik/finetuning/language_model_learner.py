@@ -7,8 +7,9 @@ The prompts are a data file; `<LM>` or another denoiser's prefix may stand befor
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from slonik.finetuning.objective import AnswerWords
 from slonik.finetuning.prompts import prompts_hash
 from slonik.finetuning.train import train_config
 from slonik.models.generation import NOT_SCORED, TextGenerator, load_generator
-from slonik.models.language_model import save_language_model
+from slonik.models.language_model import LanguageModel, load_language_model, save_language_model
+from slonik.models.loading import chosen_device
 from slonik.models.task_config import TaskConfig
 from slonik.train.loaders import PadFields, example_loader
 from slonik.train.loop import run
@@ -87,24 +89,24 @@ class LanguageModelLearner:
     """A text-to-text model or decoder.
 
     Args:
-        recipe: names the model; its denoiser, prompts and shots become part of the task.
-        identity: of the checkpoint.
+        recipe: its denoiser, prompts and shots become part of the task.
+        base: the model to start from; it is copied, never changed. None: the recipe's.
     """
 
     in_words = True
     code = __name__
 
-    def __init__(self, recipe: FinetuneRecipe, identity: str) -> None:
-        self._recipe, self.identity = recipe, identity
-        self._base = load_generator(recipe.model, prefix=recipe.denoiser)
-        assert self._base.language is not None
-        self.name, self.passport = recipe.model, self._base.language.passport
-        self.tokenizer, self.max_length = self._base.tokenizer, self._base.max_length
-        self.inputs: Mapping[str, str] = {"parent": self._base.language.weights_hash(), "prompts": prompts_hash()}
+    def __init__(self, recipe: FinetuneRecipe, base: LanguageModel | None = None) -> None:
+        self._recipe = recipe
+        self._place = chosen_device(None) if base is None else base.model.device
+        self._base = base or load_language_model(recipe.model)
+        self.name, self.passport, self.tokenizer = recipe.model, self._base.passport, self._base.tokenizer
+        self.identity, self.max_length = self._base.identity(), TextGenerator.of(self._base).max_length
+        self.inputs: Mapping[str, str] = {"parent": self._base.weights_hash(), "prompts": prompts_hash()}
 
     def settings(self, wanted: Mapping[str, Any], explicit: Mapping[str, Any]) -> dict[str, Any]:
         """The family's settings under the user's; what a task wants of an encoder means nothing here."""
-        return {**USUAL["encoder-decoder" if self._base.two_stacks else "decoder"], **explicit}
+        return {**USUAL["encoder-decoder" if self._base.model.config.is_encoder_decoder else "decoder"], **explicit}
 
     def configured(self, config: TaskConfig, tuning: Tuning) -> TaskConfig:
         """The task in words: how it is asked stands in its details."""
@@ -118,7 +120,7 @@ class LanguageModelLearner:
 
     def untrained(self, config: TaskConfig) -> LanguageModelAnswerer:
         """The model as it is."""
-        return LanguageModelAnswerer(self._loaded(config), config)
+        return LanguageModelAnswerer(self._writer(self._base, config), config)
 
     def train(
         self,
@@ -130,7 +132,7 @@ class LanguageModelLearner:
         seed: int,
     ) -> tuple[LanguageModelAnswerer, RunSummary]:
         """See `Learner.train`. Items whose right answer is not among their answers are left out."""
-        answerer = LanguageModelAnswerer(self._loaded(config), config)
+        answerer = LanguageModelAnswerer(self._writer(self._copy(), config), config)
         model = answerer.model
         longest = max(LONGEST_LABEL, int(config.details.get("answer_tokens") or 0))
         known = [one for one in map(_asked, split.fit) if one.right is not None]
@@ -156,8 +158,12 @@ class LanguageModelLearner:
         """The model that `keep` wrote."""
         return LanguageModelAnswerer(load_generator(folder / MODEL), config)
 
-    def _loaded(self, config: TaskConfig) -> TextGenerator:
-        return load_generator(self._recipe.model, prefix=self._recipe.denoiser, max_length=config.max_length)
+    def _copy(self) -> LanguageModel:
+        return replace(self._base, model=copy.deepcopy(self._base.model))
+
+    def _writer(self, language: LanguageModel, config: TaskConfig) -> TextGenerator:
+        language.model.to(self._place)  # type: ignore[arg-type]
+        return TextGenerator.of(language, prefix=self._recipe.denoiser, max_length=config.max_length)
 
 
 def _stopping_evaluation(

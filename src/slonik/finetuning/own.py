@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from slonik.core.errors import SlonikError
-from slonik.data.labelled import Question, parse_question, read_questions, read_rows
+from slonik.data.labelled import Question, parse_question
 from slonik.evaluation.statistics import Mean, Statistic, value_of
 from slonik.finetuning.config import FinetuneRecipe, OwnData
 from slonik.finetuning.items import Asked, Item, split_items
 from slonik.finetuning.learner import Learner, TaskAnswerer
 from slonik.finetuning.metrics import baseline_answers, metrics_of
+from slonik.finetuning.rows import Rows, read_asked, read_labelled, row_place
 from slonik.finetuning.spans import Found, answer_scores, best_answers, question_items
 from slonik.finetuning.tasks import pair_input
 from slonik.finetuning.training import Answers, Fold, TaskData
@@ -109,31 +110,38 @@ class SpanTask(OwnTask):
         return best_answers(items, found, self.tokenizer, unanswerable=self.config.details["unanswerable"])
 
 
-def read_own(recipe: FinetuneRecipe, own: OwnData, learner: Learner) -> OwnTask:
-    """The user's files as items with the configuration of their task model.
+def read_own(
+    recipe: FinetuneRecipe, own: OwnData, learner: Learner, train: Rows | None = None, valid: Rows | None = None
+) -> OwnTask:
+    """The user's data as items with the configuration of their task model.
+
+    Args:
+        train, valid: rows to read; None: the files that `own` names.
 
     Raises:
         SlonikError: files or columns that are not there, labels that do not fit, too few rows, a kind that the model
             cannot learn.
     """
+    train = own.train if train is None else train
+    valid = own.valid if valid is None else valid
     if learner.in_words and own.kind not in IN_WORDS:
         raise SlonikError(f"models that answer in words take text2text, classification or pair, not {own.kind}")
     if own.kind == "text2text" and not learner.in_words:
         raise SlonikError(f"{recipe.model} is an encoder: text2text needs T5 or a decoder")
     if own.kind == "qa":
-        return _span_task(recipe, own, learner)
+        return _span_task(recipe, own, learner, train, valid)
     if not 1 <= len(own.text_columns) <= 2 or (own.kind == "pair" and len(own.text_columns) != 2):
         raise SlonikError(f"{own.kind} takes {'two text columns' if own.kind == 'pair' else 'one or two text columns'}")
     columns = (*own.text_columns, own.label_column)
-    rows = read_rows(own.train, columns)
-    valid = read_rows(own.valid, columns) if own.valid else []
+    rows = read_labelled(train, columns)
+    measured_rows = [] if valid is None else read_labelled(valid, columns)
     labels, scale = _labels(own, rows), None
     if own.kind == "regression":
-        numbers = [_number(row[own.label_column], _place(own.train, n)) for n, row in enumerate(rows)]
+        numbers = [_number(row[own.label_column], row_place(own.train, n)) for n, row in enumerate(rows)]
         scale = (float(np.mean(numbers)), float(np.std(numbers)) or 1.0)
     config = _config(recipe, own, labels, scale)
-    items = [own_item(row, n, config, _place(own.train, n)) for n, row in enumerate(rows)]
-    given = [own_item(row, n, config, _place(str(own.valid), n)) for n, row in enumerate(valid)]
+    items = [own_item(row, n, config, row_place(own.train, n)) for n, row in enumerate(rows)]
+    given = [own_item(row, n, config, row_place(str(own.valid), n)) for n, row in enumerate(measured_rows)]
     fit, measured, split = _split(recipe, items, given)
     if own.kind == "text2text":
         tokens = recipe.answer_tokens or _longest([str(item.label) for item in fit], learner)
@@ -287,30 +295,25 @@ def _number(value: Any, where: str) -> float:
     return found
 
 
-def _place(path: str, number: int) -> str:
-    """A row for people, who count from one."""
-    return f"{path}, row {number + 1}"
-
-
 def _longest(answers: Sequence[str], learner: Learner) -> int:
     """Tokens of the longest answer with its end, at least 64."""
     longest = max(len(ids) for ids in content_ids(learner.tokenizer, answers))
     return max(FEWEST_ANSWER_TOKENS, longest + 1)
 
 
-def _span_task(recipe: FinetuneRecipe, own: OwnData, learner: Learner) -> SpanTask:
-    asked = read_questions(own.train)
+def _span_task(recipe: FinetuneRecipe, own: OwnData, learner: Learner, train: Rows, valid: Rows | None) -> SpanTask:
+    asked = read_asked(train)
     config = _config(recipe, own, (), None)
     details = {"unanswerable": any(not one.answers for one in asked)}
     config = config.model_copy(
         update={"details": details, "columns": {"text": ["question", "context"], "label": "answers"}}
     )
-    valid = read_questions(own.valid) if own.valid else []
-    by_text, given = _by_text(asked), _by_text(valid)
+    others = [] if valid is None else read_asked(valid)
+    by_text, given = _by_text(asked), _by_text(others)
     fitting, measuring, split = _split(recipe, by_text, given)
     fit = [asked[int(item.key)] for item in fitting]
     keys = [int(item.key) for item in measuring]
-    measured = [(valid or asked)[key] for key in keys]
+    measured = [(others or asked)[key] for key in keys]
     length = min(config.max_length, learner.max_length)
     windows = [question_items(part, learner.tokenizer, length) for part in (fit, measured)]
     return SpanTask(

@@ -1,229 +1,202 @@
 """Apply a fine-tuned model, a baseline, or a model that answers as it is: rows in, answers out.
 
-Used by `slonik predict` (lines of JSON, any number, in constant memory) and by `evaluate russian-superglue`. Nothing
-is trained here but baselines, which are fitted to the data that is named. Torch is imported when a model needs it.
+`predict` takes rows in memory; `answer_lines` a stream of JSON Lines of any length in constant memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-from slonik.core.errors import SlonikError, lookup, unknown_name
-from slonik.evaluation.russian_superglue.baselines import BASELINES, fit
-from slonik.evaluation.russian_superglue.parts import Part, find_part
-from slonik.evaluation.russian_superglue.predictions import Prediction
-from slonik.evaluation.russian_superglue.readers import parse_row, read_examples
-from slonik.evaluation.russian_superglue.submission import official_rows
-from slonik.evaluation.russian_superglue.tasks import TASKS, Example, items_hash
-from slonik.finetuning.learner import TaskAnswerer
-from slonik.finetuning.own import answer_rows, read_row
-from slonik.finetuning.tasks import LEARNED_FROM, answers_of, items_of
-from slonik.models.kinds import kind_of
+from slonik.core.errors import SlonikError
+from slonik.core.progress import progress_bar, shown
+from slonik.data.labelled import read_rows
+from slonik.finetuning.predictors import Predictor, Row, answerer_of, open_predictor, predictor_of
+from slonik.finetuning.rows import is_table, rows_in_memory
 from slonik.models.task_config import FILE_NAME, TaskConfig
 
-Row = Mapping[str, Any]
-AnswerExamples = Callable[[Sequence[Example]], list[Prediction]]
+if TYPE_CHECKING:
+    from slonik.models.generation import TextGenerator
+    from slonik.models.task_model import TaskModel
+
+BadLines = Literal["report", "skip", "stop"]
+_LONGEST_LINE = 1 << 24
 
 
-class Predictor(Protocol):
-    """Rows of one task to answers."""
+@dataclass(frozen=True)
+class Answer:
+    """The answer to one row.
 
-    def read(self, row: Row, where: str) -> Any:
-        """A row checked, ready to answer.
+    Attributes:
+        label: a label, a list of labels, a number, a text, or a span of the row's context; of MuSeRC, answer -> label.
+        probabilities: of the labels or candidates (of MuSeRC, by answer); empty for numbers and free words.
+        row: as `slonik predict` writes it: `idx`, `label`, or what a submission wants.
+    """
 
-        Raises:
-            SlonikError: a missing or wrong field; `where` names the line.
-        """
-        ...
-
-    def answer(self, given: Sequence[Any], *, probabilities: bool) -> list[dict[str, Any]]:
-        """One object per row, in their order."""
-        ...
+    label: Any
+    probabilities: Mapping[str, Any]
+    row: Mapping[str, Any]
 
 
-def open_predictor(
-    task: str,
-    model: str,
+def predict(
+    model: str | Path | TaskModel | TextGenerator,
+    rows: str | Path | Iterable[str | Sequence[str] | Row] | Any,
     *,
+    task: str | None = None,
     batch_size: int = 32,
-    train_data: Path | None = None,
-    data_dir: Path | None = None,
+    train_data: str | Path | None = None,
+    data_dir: str | Path | None = None,
     seed: int = 0,
-) -> Predictor:
-    """The predictor for a task and a MODEL: a task model's folder, a baseline's name, or a model that answers in words.
+    progress: bool = False,
+) -> list[Answer]:
+    """Answer rows with a task model, a baseline of Russian SuperGLUE, or a model that answers in words.
 
     Args:
-        train_data: labelled file that a baseline is fitted to; without it, the task's training data in `data_dir`.
+        model: folder that `finetune` made, a baseline's name ("majority", "tfidf", ...), a T5 model or decoder as it
+            is; or one that is loaded.
+        rows: texts, pairs of texts, mappings with the columns of the training file (or the official fields), a data
+            frame, or a .jsonl, .csv or .tsv file.
+        task: task id or the name of your own task; None: that of the model, where it has one.
+        train_data: labelled file that a baseline is fitted to; None: the training data in `data_dir`.
+        seed: of random baselines.
+        progress: show it on standard error.
 
     Raises:
-        SlonikError: no such task or model, or a model of another task.
+        SlonikError: no such task or model, a model of another task, a row that lacks a field.
     """
-    if model in BASELINES and not Path(model).is_dir():
-        examples = _training(task, model, train_data, data_dir)
-        return OfficialPredictor(task, fit(model, lookup(task, TASKS, "task").id, examples, seed=seed))
-    folder = task_folder(Path(model), task) if Path(model).is_dir() else None
-    if folder is None:
-        if not Path(model).is_dir() and "/" not in model and not model.startswith("embedded:"):
-            raise SlonikError(f"there is no folder {model}; {unknown_name(model, list(BASELINES), 'baseline')}")
-        return OfficialPredictor(task, examples_answerer(_as_it_is(task, model), task, batch_size))
-    check_task(TaskConfig.read(folder), task, folder)
-    answerer = load_answerer(folder)
-    if task in TASKS:
-        return OfficialPredictor(task, examples_answerer(answerer, task, batch_size))
-    return OwnPredictor(answerer, batch_size)
+    if isinstance(model, str | Path):
+        files = {"train_data": _path(train_data), "data_dir": _path(data_dir)}
+        named = task or _task_of(Path(model))
+        predictor = open_predictor(named, str(model), batch_size=batch_size, seed=seed, **files)
+    else:
+        config = getattr(model, "config", None)
+        named = task or (config.task if isinstance(config, TaskConfig) else _unnamed("a model without a task"))
+        predictor = predictor_of(answerer_of(model, named), named, batch_size)
+    given = [
+        predictor.read(_as_row(row, predictor.columns, number), f"row {number}")
+        for number, row in enumerate(_rows(rows), start=1)
+    ]
+    waiting, found = iter(given), []
+    with shown(progress), progress_bar("answering", len(given)) as bar:
+        while batch := list(islice(waiting, batch_size)):
+            found += [_answer(line) for line in predictor.answer(batch, probabilities=True)]
+            bar.advance(len(batch))
+    return found
 
 
-def _as_it_is(task: str, model: str) -> TaskAnswerer:
-    if not kind_of(model).in_words:
-        how = f"slonik finetune {model} --task {task}"
-        raise SlonikError(f"{model} is an encoder without a head for {task}: make one with `{how}`")
-    from slonik.finetuning.language_model_learner import KIND, LanguageModelAnswerer
-    from slonik.models.generation import load_generator
-
-    config = TaskConfig(kind=KIND, task=lookup(task, TASKS, "task").id, target="text")
-    return LanguageModelAnswerer(load_generator(model), config)
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)
 
 
-def load_answerer(folder: Path) -> TaskAnswerer:
-    """The task model in `folder`, whatever answers in it.
+def _task_of(folder: Path) -> str:
+    return TaskConfig.read(folder).task if (folder / FILE_NAME).is_file() else _unnamed(str(folder))
+
+
+def _unnamed(model: str) -> str:
+    raise SlonikError(f"{model} has no task of its own, or several: say task=, for example task='terra'")
+
+
+def _rows(rows: Any) -> list[Any]:
+    if isinstance(rows, str | Path):
+        return list(read_rows(rows, ()))
+    return rows_in_memory(rows) if is_table(rows) else list(rows)
+
+
+def _as_row(given: Any, columns: Sequence[str], number: int) -> Row:
+    """Texts as a row with these columns."""
+    if isinstance(given, Mapping):
+        return given
+    texts = (given,) if isinstance(given, str) else tuple(given)
+    if len(texts) != len(columns):
+        raise SlonikError(f"row {number} has {len(texts)} texts, and the task reads {', '.join(columns)}")
+    return {**dict(zip(columns, texts, strict=True)), "idx": number - 1}
+
+
+def _answer(line: dict[str, Any]) -> Answer:
+    found = line.pop("probabilities", None)
+    chance = line.pop("probability", None)
+    if "label" in line:
+        label = line["label"]
+    else:
+        questions = line["passage"]["questions"]
+        label = {answer["idx"]: answer["label"] for question in questions for answer in question["answers"]}
+    return Answer(label, found or ({} if chance is None else {str(label): chance}), line)
+
+
+def answer_lines(
+    predictor: Predictor,
+    stream: BinaryIO,
+    *,
+    batch_size: int = 32,
+    probabilities: bool = False,
+    bad_lines: BadLines = "report",
+    warn: Callable[[str], None] = lambda sentence: None,
+) -> Iterator[dict[str, Any]]:
+    """Answers to lines of JSON, in their order, as they are read; empty lines are left out.
+
+    Args:
+        bad_lines: "report": an object with `error` stands in the place of a line that cannot be read, and an error ends
+            the stream; "skip": it is left out; "stop" at the first.
+        warn: is told at the end how many were skipped.
 
     Raises:
-        SlonikError: it is no task model, or damaged.
+        SlonikError: bad lines, unless they are skipped.
     """
-    config = TaskConfig.read(folder)
-    if config.kind == "text2text":
-        from slonik.finetuning.language_model_learner import LanguageModelAnswerer
-        from slonik.models.generation import load_generator
+    waiting: list[tuple[Any, dict[str, Any] | None]] = []  # a row that was read, or what stands for a bad line
+    faults: list[str] = []
 
-        labels = tuple(config.details.get("answers") or ())
-        if config.target == "text" and labels:  # as these folders were written before they had a target of their own
-            config = config.model_copy(update={"target": "single", "labels": labels})
-        return LanguageModelAnswerer(load_generator(folder), config)
-    from slonik.finetuning.encoder_learner import EncoderAnswerer
-    from slonik.models.task_model import load_task_model
+    def answered() -> Iterator[dict[str, Any]]:
+        good = [given for given, fault in waiting if fault is None]
+        answers = iter(predictor.answer(good, probabilities=probabilities) if good else [])
+        for _, fault in waiting:
+            yield next(answers) if fault is None else fault
+        waiting.clear()
 
-    return EncoderAnswerer(load_task_model(folder))
-
-
-def examples_answerer(answerer: TaskAnswerer, task: str, batch_size: int) -> AnswerExamples:
-    """A task model as a function from official examples to predictions."""
-    config = answerer.config
-    prompts = str(config.details.get("prompts", "plain")) if config.kind == "text2text" else None
-
-    def answered(examples: Sequence[Example]) -> list[Prediction]:
-        items = items_of(task, examples, config.pairs, prompts=prompts)
-        return answers_of(task, examples, answerer.answer(items, batch_texts=batch_size))
-
-    return answered
-
-
-def answer_part(folder: Path, part: Part) -> list[Prediction]:
-    """Answers of the task model in `folder` to the items of one part.
-
-    Raises:
-        SlonikError: a model of another task, or a damaged folder.
-    """
-    task, config = part.task.id, TaskConfig.read(folder)
-    check_task(config, task, folder)
-    if config.details.get(LEARNED_FROM) == items_hash(part.examples):
-        raise SlonikError(
-            f"{folder} was cross-fitted on these very items and has learned from most of them: score what its folds "
-            f"answered, a folder in {folder}/predictions"
-        )
-    return examples_answerer(load_answerer(folder), task, 64)(part.examples)
+    for number, line in _lines(stream):
+        row: Any = None
+        try:
+            row = _object(line, number)
+            waiting.append((predictor.read(row, f"line {number}"), None))
+        except SlonikError as error:
+            if bad_lines == "stop":
+                raise
+            faults.append(str(error))
+            if bad_lines == "report":
+                known = {"idx": row["idx"]} if isinstance(row, dict) and isinstance(row.get("idx"), int | str) else {}
+                waiting.append((None, {**known, "line": number, "error": str(error)}))
+        if len(waiting) >= batch_size:
+            yield from answered()
+    yield from answered()
+    if faults:
+        sentence = f"{len(faults)} lines were not answered; the first: {faults[0]}"
+        if bad_lines == "report":
+            raise SlonikError(sentence)
+        warn(sentence)
 
 
-def task_folder(folder: Path, task: str) -> Path | None:
-    """The task model for `task` in a folder that is one, or that holds one per task; None where there is none."""
-    names = [task, *([TASKS[task].train_on] if task in TASKS and TASKS[task].train_on else [])]
-    for place in (folder, *(folder / str(name) for name in names)):
-        if (place / FILE_NAME).is_file():
-            return place
-    return None
+def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Lines by number, empty ones left out; of an endless one only the beginning is kept."""
+    number = 0
+    while line := stream.readline(_LONGEST_LINE):
+        number += 1
+        whole = line
+        while not line.endswith(b"\n") and (line := stream.readline(_LONGEST_LINE)):
+            whole = whole[:_LONGEST_LINE]
+        if whole.strip():
+            yield number, whole
 
 
-def check_task(config: TaskConfig, task: str, folder: Path) -> None:
-    """Refuse a model of another task (LiDiRus is answered by TERRa's).
-
-    Raises:
-        SlonikError: it is one, or a tagger.
-    """
-    if config.kind == "tokens" or config.target == "tags":
-        raise SlonikError(f"{folder} tags words: use `slonik tag {folder}`")
-    allowed = {task, TASKS[task].train_on} if task in TASKS else {task}
-    if config.task not in allowed:
-        raise SlonikError(f"{folder} is a model for {config.task}, not for {task}: `slonik predict {config.task} ...`")
-
-
-def _training(task: str, model: str, train_data: Path | None, data_dir: Path | None) -> list[Example]:
-    from slonik.core.paths import data_dir as data_folder
-
-    lookup(task, TASKS, "task")
-    if train_data is not None:
-        return read_examples(task, train_data)
-    part = find_part(task, data_folder(data_dir))
-    if part is not None and part.train is not None:
-        return list(part.train)
-    if task == "rucos" or (task == "muserc" and model == "tfidf"):
-        return []
-    raise SlonikError(f"the baseline {model} needs training data for {task}: give --train-data FILE or --data-dir DIR")
-
-
-class OwnPredictor:
-    """The user's own task: rows with the training file's text columns (or `context` and `question`) in."""
-
-    def __init__(self, answerer: TaskAnswerer, batch_size: int) -> None:
-        self._answerer, self._batch = answerer, batch_size
-
-    def read(self, row: Row, where: str) -> tuple[Any, Any]:
-        """The row's number (its `idx` or `id`, if it has one) and its texts."""
-        return row.get("idx", row.get("id")), read_row(row, self._answerer.config, where)
-
-    def answer(self, given: Sequence[tuple[Any, Any]], *, probabilities: bool) -> list[dict[str, Any]]:
-        """`{"idx", "label"}` per row, the label being what `own.answer_line` makes of an answer."""
-        found = answer_rows(self._answerer, [one for _, one in given], self._batch)
-        made = []
-        for (number, _), line in zip(given, found, strict=True):
-            numbered = {} if number is None else {"idx": number}
-            made.append(numbered | (line if probabilities else {"label": line["label"]}))
-        return made
-
-
-class OfficialPredictor:
-    """A task of Russian SuperGLUE: official rows in, rows of a submission out."""
-
-    def __init__(self, task: str, answerer: AnswerExamples) -> None:
-        self._task, self._answerer = TASKS[task], answerer
-
-    def read(self, row: Row, where: str) -> list[Example]:
-        """The examples of an official row; its labels, where it has some, are not looked at."""
-        return parse_row(self._task, dict(row), where)
-
-    def answer(self, given: Sequence[list[Example]], *, probabilities: bool) -> list[dict[str, Any]]:
-        """`{"idx", "label"}` per row, MuSeRC nested as in a submission; with `probabilities` by label or entity."""
-        flat = [example for row in given for example in row]
-        # rows of different files may share numbers: answers are told apart by place
-        renumbered = [Example(n, e.fields, None, (), e.cluster, e.group) for n, e in enumerate(flat)]
-        found = self._answerer(renumbered)
-        made, start = [], 0
-        for row in given:
-            answers = found[start : start + len(row)]
-            rows = [Prediction(e.idx, a.label, a.probabilities) for e, a in zip(row, answers, strict=True)]
-            start += len(row)
-            made.append(self._line(row, rows, probabilities))
-        return made
-
-    def _line(self, row: Sequence[Example], answers: Sequence[Prediction], probabilities: bool) -> dict[str, Any]:
-        line = official_rows(self._task, row, answers)[0]
-        if not probabilities:
-            return line
-        if len(answers) == 1:
-            return {**line, "probabilities": rounded(answers[0].probabilities or {})}
-        return {**line, "probabilities": {str(a.idx): rounded(a.probabilities or {}) for a in answers}}
-
-
-def rounded(values: Mapping[str, float]) -> dict[str, float]:
-    """Probabilities with six digits."""
-    return {name: round(float(value), 6) for name, value in values.items()}
+def _object(line: bytes, number: int) -> dict[str, Any]:
+    try:
+        row = json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise SlonikError(f"line {number}: not UTF-8") from None
+    except (json.JSONDecodeError, RecursionError):
+        raise SlonikError(f"line {number}: not sound JSON") from None
+    if not isinstance(row, dict):
+        raise SlonikError(f"line {number}: not a JSON object")
+    return row

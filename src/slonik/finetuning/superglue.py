@@ -29,6 +29,8 @@ from slonik.finetuning.items import Floats, Item
 from slonik.finetuning.tasks import LEARNED_FROM, SHAPES, answers_of, items_of, task_config
 from slonik.finetuning.training import Answers, Fold, TaskData, TrainingResult
 
+ALL_TASKS = ("terra", "lidirus", "rcb", "parus", "muserc", "russe", "rwsd", "danetqa", "rucos")
+"""Quick ones first."""
 TEST = "test"
 DIAGNOSTIC = "lidirus"
 DIAGNOSED_BY = "terra"

@@ -17,8 +17,7 @@ from torch import nn
 from slonik.core.errors import SlonikError
 from slonik.finetuning.config import Tuning
 from slonik.models.encoder import TorchEncoder
-from slonik.models.piece_masking import PieceMasking
-from slonik.models.task_model import TaskModel
+from slonik.models.task_model import TaskModel, TokenMasking
 from slonik.text.tokenizers.token_facts import token_facts
 from slonik.train.train_config import TrainConfig
 
@@ -118,13 +117,13 @@ def prepared(model: Any, tuning: Tuning) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def _masking(model: Any, share: float) -> PieceMasking | None:
+def _masking(model: Any, share: float) -> TokenMasking | None:
     if not share:
         return None
     if not isinstance(model, TaskModel):
         raise SlonikError("masked_pieces hides tokens of an encoder's input, and this is no encoder with a head: set 0")
     pieces = token_facts(model.encoder.tokenizer, rows=model.encoder.model.get_input_embeddings().num_embeddings)
-    return PieceMasking(share, pieces.need("mask", "masked_pieces"), torch.from_numpy(pieces.special))
+    return TokenMasking(share, pieces.need("mask", "masked_pieces"), torch.from_numpy(pieces.special))
 
 
 def _without(names: set[str]) -> Callable[..., None]:
