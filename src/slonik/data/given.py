@@ -1,12 +1,14 @@
-"""Corpora as they are handed over in Python: paths, or texts and pairs in memory.
+"""Corpora and models as they are handed over in Python: by name, or in memory.
 
 What is in memory is written down where a run keeps its steps, so that it is read, hashed and resumed as a file is.
-Does: tell paths from texts, write JSON lines and tables of pairs. Does not: read corpora (see `readers`, `pairs`).
+Does: tell paths from texts, write JSON lines, tables of pairs, and models by what saves them.
+Does not: read corpora (see `readers`, `pairs`).
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,7 @@ class Given:
     def __init__(self, out: str | Path) -> None:
         self._folder = work_folder(out) / _FOLDER
         self._contents: dict[Path, Callable[[], str]] = {}
+        self._models: dict[Path, Callable[[Path], object]] = {}
         self.said: dict[str, str] = {}
         """Path of a file that is written here -> what it stands for, in words."""
 
@@ -75,8 +78,26 @@ class Given:
         self.said[str(path)] = words
         return (str(path),)
 
+    def model(self, name: str, model: str | Path | Any, save: Callable[[Any, Path], object]) -> str:
+        """Name of a model: what was given, or the folder that the loaded one will lie in.
+
+        Args:
+            name: of that folder.
+            save: writes a loaded model into a new folder.
+        """
+        if isinstance(model, str | Path):
+            return str(model)
+        path = self._folder / name
+        self._models[path] = lambda folder: save(model, folder)
+        self.said[str(path)] = f"{getattr(model, 'name', type(model).__name__)} given in Python"
+        return str(path)
+
     def write(self, steps: Steps) -> None:
         """Write what is in memory into the folder of the run's steps."""
+        for path, save in self._models.items():
+            target = steps.folder / _FOLDER / path.name
+            shutil.rmtree(target, ignore_errors=True)
+            save(target)
         for path, content in self._contents.items():
             target = steps.folder / _FOLDER / path.name
             text = content()

@@ -1,4 +1,4 @@
-"""Labelled rows of the user's own: JSON Lines, CSV or TSV with named columns, and question answering as in SQuAD.
+"""Labelled rows of the user's own: JSON Lines, CSV or TSV with named columns (.gz too), and questions as in SQuAD.
 
 Gives rows as they are, checked for the columns asked for; what a label means is the caller's business.
 """
@@ -6,6 +6,7 @@ Gives rows as they are, checked for the columns asked for; what a label means is
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from slonik.core.errors import SlonikError, unknown_name
+from slonik.text.lines import MAX_LINE_BYTES, json_lines, numbered_lines
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
-_LONGEST_FIELD = 1 << 27
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Question:
 
 
 def read_rows(path: str | Path, columns: Sequence[str]) -> list[dict[str, Any]]:
-    """Rows of a .jsonl, .csv or .tsv file, each with every one of `columns`.
+    """Rows of a .jsonl, .csv or .tsv file (.gz too), each with every one of `columns`.
 
     Raises:
         SlonikError: no such file, another kind of file, not UTF-8, a line that is no object, a missing column.
@@ -52,46 +53,29 @@ def read_rows(path: str | Path, columns: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _rows(file: Path) -> Iterator[tuple[dict[str, Any], str]]:
-    kind = file.suffix.lower()
+    name = file.with_suffix("") if file.suffix == ".gz" else file
+    kind = name.suffix.lower()
     if kind not in (".jsonl", *_SEPARATORS):
         raise SlonikError(f"{file} is neither .jsonl nor .csv nor .tsv: rename or convert it")
+    if kind == ".jsonl":
+        for where, row in json_lines(file):
+            if not isinstance(row, dict):
+                raise SlonikError(f"{where} is not a JSON object")
+            yield row, where
+        return
+    lines = (line + "\n" for _, line in numbered_lines(file))
+    header = next(lines, "")
+    # office programs with a Russian locale divide the columns of a .csv by semicolons
+    separator = ";" if kind == ".csv" and ";" in header and "," not in header else _SEPARATORS[kind]
+    csv.field_size_limit(MAX_LINE_BYTES)
+    reader = csv.DictReader(itertools.chain([header], lines), delimiter=separator, strict=True)
     try:
-        with open(file, encoding="utf-8-sig", newline="") as stream:
-            if kind == ".jsonl":
-                yield from _json_lines(stream, file)
-                return
-            csv.field_size_limit(_LONGEST_FIELD)
-            header = stream.readline()
-            stream.seek(0)
-            # office programs with a Russian locale divide the columns of a .csv by semicolons
-            separator = ";" if kind == ".csv" and ";" in header and "," not in header else _SEPARATORS[kind]
-            reader = csv.DictReader(stream, delimiter=separator, strict=True)
-            for row in reader:
-                if None in row:
-                    raise SlonikError(f"{file}, line {reader.line_num}: more cells than the header has columns")
-                yield {str(name): value for name, value in row.items()}, f"{file}, line {reader.line_num}"
-    except FileNotFoundError:
-        raise SlonikError(f"there is no file {file}: mend the path") from None
-    except UnicodeDecodeError as error:
-        raise SlonikError(f"{file} is not UTF-8 ({error.reason} at byte {error.start}): convert it") from None
+        for row in reader:
+            if None in row:
+                raise SlonikError(f"{file}, line {reader.line_num}: more cells than the header has columns")
+            yield {str(name): value for name, value in row.items()}, f"{file}, line {reader.line_num}"
     except csv.Error as error:
         raise SlonikError(f"{file} is no sound table: {error}") from None
-    except OSError as error:
-        raise SlonikError(f"{file} cannot be read: {error.strerror or error}") from None
-
-
-def _json_lines(stream: Any, file: Path) -> Iterator[tuple[dict[str, Any], str]]:
-    for number, line in enumerate(stream, start=1):
-        if not line.strip():
-            continue
-        where = f"{file}, line {number}"
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise SlonikError(f"{where} is not sound JSON ({error.msg})") from None
-        if not isinstance(row, dict):
-            raise SlonikError(f"{where} is not a JSON object")
-        yield row, where
 
 
 def read_questions(path: str | Path) -> list[Question]:

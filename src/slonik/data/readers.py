@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import csv
 import itertools
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from slonik.core.errors import MissingExtra, SlonikError
 from slonik.core.progress import progress_bar
-from slonik.text.lines import MAX_LINE_BYTES, numbered_lines
+from slonik.text.lines import MAX_LINE_BYTES, json_lines, numbered_lines
 
 #: File name endings that are read as texts (`.gz` may follow all but .parquet).
 FORMATS = (".txt", ".text", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
@@ -108,17 +107,11 @@ def _file_texts(path: Path, column: str | int | None) -> Iterator[str]:
 
 def _jsonl_texts(path: Path, field: str) -> Iterator[str]:
     """One JSON object with the field, or one JSON string, a line."""
-    for number, line in numbered_lines(path):
-        if not line.strip():
-            continue
-        try:
-            record: Any = json.loads(line)
-        except ValueError as error:
-            raise SlonikError(f"{path}, line {number}: not JSON ({error})") from error
+    for where, record in json_lines(path):
         text = record.get(field) if isinstance(record, dict) else record
         if not isinstance(text, str):
             has = f"fields: {', '.join(record)}" if isinstance(record, dict) else f"a {type(record).__name__}"
-            raise SlonikError(f"{path}, line {number}: no text in the field '{field}' (the line has {has})")
+            raise SlonikError(f"{where}: no text in the field '{field}' (the line has {has})")
         yield text
 
 

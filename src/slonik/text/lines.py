@@ -121,6 +121,20 @@ def _encoding_sentence(path: Path, number: int, guess: str | None, byte: int | N
     return f"{where}; it looks like {name}: convert the {unpacked} with: iconv -f {name} -t utf-8 OLD > NEW"
 
 
+def json_lines(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield ("PATH, line N" for the sentences of errors, value) of each line of JSON; blank lines are skipped.
+
+    Raises SlonikError for a line that is not JSON, and for what `numbered_lines` raises.
+    """
+    for number, line in numbered_lines(path):
+        if line.strip():
+            where = f"{path}, line {number}"
+            try:
+                yield where, json.loads(line)
+            except ValueError as error:
+                raise SlonikError(f"{where}: not JSON ({error})") from None
+
+
 def json_line(value: Any) -> str:
     """JSON with real letters on one line, whatever a reader takes for a line end; escapes for half surrogate pairs."""
     line = json.dumps(value, ensure_ascii=False)

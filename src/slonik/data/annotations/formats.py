@@ -18,7 +18,7 @@ from slonik.data.annotations.conll import read_conll, write_conll
 from slonik.data.annotations.document import Counts, Document, Policy, Span
 from slonik.data.annotations.tags import Scheme, offset_pairs
 from slonik.data.annotations.token_rows import TAG_COLUMNS, read_token_rows, write_token_rows
-from slonik.text.lines import json_line, numbered_lines
+from slonik.text.lines import json_line, json_lines, numbered_lines
 
 FORMATS = ("brat", "conll", "jsonl", "hf")
 _CONLL_ENDINGS = (".conll", ".bio", ".iob", ".iob2", ".bioes", ".conll2003")
@@ -127,19 +127,12 @@ def read_spans_jsonl(path: str | Path) -> Iterator[Document]:
     Raises:
         SlonikError: the file or a line is broken, or a span does not fit its text (file and line are named).
     """
-    for number, line in numbered_lines(Path(path)):
-        if line.strip():
-            yield _parse_line(line, f"{path}, line {number}", str(number))
+    for where, row in json_lines(Path(path)):
+        yield _row_document({"text": row} if isinstance(row, str) else row, where)
 
 
-def _parse_line(line: str, where: str, name: str) -> Document:
-    """The document of one line; `where` begins the sentence of an error, `name` is the id if the line has none."""
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise SlonikError(f"{where}: not JSON ({error})") from None
-    if isinstance(row, str):
-        row = {"text": row}
+def _row_document(row: Any, where: str) -> Document:
+    """The document of one line; its number is the id where the line has none."""
     if not isinstance(row, dict) or not isinstance(row.get("text"), str):
         raise SlonikError(f'{where}: no text; each line is an object with a field "text", and "spans" if it has any')
     text: str = row["text"]
@@ -153,7 +146,7 @@ def _parse_line(line: str, where: str, name: str) -> Document:
     brat = row.get("brat") or []
     if not isinstance(brat, list) or not all(isinstance(line, str) for line in brat):
         raise SlonikError(f"{where}: brat must be a list of the lines of an .ann file")
-    return Document(str(row.get("id", name)), text, spans, tuple(brat), tuple(tokens))
+    return Document(str(row.get("id", where.rpartition(" ")[2])), text, spans, tuple(brat), tuple(tokens))
 
 
 def _span(item: Any, text: str, where: str) -> Span:

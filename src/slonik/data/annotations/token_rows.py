@@ -18,7 +18,7 @@ from slonik.core.errors import MissingExtra, SlonikError
 from slonik.core.files import write_bytes
 from slonik.data.annotations.document import Counts, Document, Policy
 from slonik.data.annotations.tags import OUTSIDE, Offsets, Scheme, decode, offset_pairs, tag_set, tagged_tokens
-from slonik.text.lines import json_line, numbered_lines
+from slonik.text.lines import json_line, json_lines
 
 #: Columns that may hold the tags, the first that is there is taken.
 TAG_COLUMNS = ("ner_tags", "tags", "labels")
@@ -38,25 +38,18 @@ def read_token_rows(path: str | Path) -> Iterator[Document]:
     else:
         names = _names_beside(path)
         rows = _jsonl_rows(path)
-    for number, where, row in rows:
-        yield _document(row, where, f"{path.stem}-{number}", names)
+    for where, row in rows:
+        yield _document(row, where, f"{path.stem}-{where.rpartition(' ')[2]}", names)
 
 
-def _jsonl_rows(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
-    for number, line in numbered_lines(path):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise SlonikError(f"{where}: not JSON ({error})") from None
+def _jsonl_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for where, row in json_lines(path):
         if not isinstance(row, dict):
             raise SlonikError(f"{where}: a row is an object with tokens and ner_tags")
-        yield number, where, row
+        yield where, row
 
 
-def _parquet_rows(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
+def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     parquet = _parquet()
     try:
         with parquet.ParquetFile(path) as table:
@@ -64,7 +57,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
             for batch in table.iter_batches(batch_size=_BATCH_ROWS):
                 for row in batch.to_pylist():
                     number += 1
-                    yield number, f"{path}, row {number}", row
+                    yield f"{path}, row {number}", row
     except (OSError, ValueError) as error:  # pyarrow's own errors are of these kinds
         raise SlonikError(f"{path} is not a readable Parquet file ({str(error).splitlines()[0]})") from None
 
