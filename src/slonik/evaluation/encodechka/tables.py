@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from slonik.core.records import Record
 from slonik.evaluation.encodechka.run import EncoderScores
 from slonik.evaluation.encodechka.tasks import AVERAGES, PUBLISHED, TASKS
-from slonik.reporting.table import Cell, Row, Table
+from slonik.reporting.table import Cell, Content, Row, Table
 
 _COLUMNS = tuple(task for task in (*TASKS, *AVERAGES) if task != "speed")
 
@@ -18,7 +18,7 @@ _COLUMNS = tuple(task for task in (*TASKS, *AVERAGES) if task != "speed")
 def per_model(evaluation: EncoderScores) -> Table:
     """Every task of one model: value and 95 % interval under both variants, and the pooling that was taken."""
     variants = list(dict.fromkeys(variant for variant, _ in evaluation.measured))
-    lines = []
+    lines: list[list[Content]] = []
     for task in (*TASKS, *AVERAGES):
         found = [evaluation.measured.get((variant, task)) for variant in variants]
         if any(found):
@@ -45,7 +45,7 @@ def leaderboard(evaluations: Sequence[EncoderScores]) -> Table:
 
 def differences(records: Sequence[Record]) -> Table:
     """Paired differences with interval and p-value."""
-    lines = [
+    lines: list[list[Content]] = [
         [
             record.model,
             record.variant,

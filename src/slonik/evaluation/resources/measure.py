@@ -8,9 +8,10 @@ process of its own for that. Peers are measured by `side_by_side`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -159,32 +160,33 @@ def own_sentences() -> list[str]:
     return text.splitlines()
 
 
-def bench_texts(file: Path | None = None, data_dir: Path | None = None, limit: int | None = None) -> list[str]:
-    """Texts to measure on: a file, encodechka's three hundred, or our own hundred Russian sentences.
+def bench_texts(
+    texts: str | Path | Iterable[str] | None = None, data_dir: str | Path | None = None, limit: int | None = None
+) -> list[str]:
+    """Texts to measure on: those given, encodechka's three hundred, or our own hundred Russian sentences.
 
     Which texts were used is part of every record, by hash.
 
     Args:
-        file: any corpus file; it wins over the others.
+        texts: any corpus file, or texts; they win over the others.
         data_dir: the data folder, for encodechka's sentences.
         limit: take the first so many.
 
     Raises:
-        SlonikError: the file is not there, holds no text, or the data folder lacks encodechka's sentences.
+        SlonikError: the file is not there, there is no text, or the data folder lacks encodechka's sentences.
     """
-    if file is not None:
-        texts = []
-        for text in read_texts(file):
-            texts.append(text)
-            if limit is not None and len(texts) >= limit:
-                break
+    source: Iterable[str]
+    if texts is not None:
+        source = read_texts(Path(texts)) if isinstance(texts, str | Path) else texts
     elif data_dir is not None:
-        path = data_dir / _ENCODECHKA_FILE
+        path = Path(data_dir) / _ENCODECHKA_FILE
         if not path.is_file():
             raise SlonikError(f"there is no {path}: run slonik fetch encodechka --data-dir {data_dir}, or give --texts")
-        texts = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        source = (line for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
     else:
-        texts = own_sentences()
-    if not texts:
-        raise SlonikError(f"{file or data_dir} holds no text to measure on")
-    return texts[:limit] if limit is not None else texts
+        source = own_sentences()
+    found = list(islice(source, limit))
+    if not found:
+        named = texts if isinstance(texts, str | Path) else data_dir or "what was given"
+        raise SlonikError(f"{named} holds no text to measure on")
+    return found

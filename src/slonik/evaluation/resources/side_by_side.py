@@ -9,19 +9,22 @@ reported and left out; the others go on.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from slonik.core.errors import SlonikError
-from slonik.core.progress import Bar, progress_bar
+from slonik.core.progress import Bar, progress_bar, shown
 from slonik.core.records import Record
-from slonik.evaluation.resources.engines import Absentee, System
+from slonik.core.run import Announce, say, silent
+from slonik.evaluation.resources.engines import Absentee, System, choose_systems
 from slonik.evaluation.resources.machine import busy_warning, describe_machine, machine_line
-from slonik.evaluation.resources.measure import BATCHES, filled, speed_hashes
+from slonik.evaluation.resources.measure import BATCHES, bench_texts, filled, speed_hashes
 from slonik.evaluation.resources.speed_records import (
     Subject,
     latency_records,
@@ -32,6 +35,9 @@ from slonik.evaluation.resources.speed_records import (
     start_record,
 )
 from slonik.evaluation.resources.worker_process import WorkerFailed, WorkerProcess
+from slonik.evaluation.suite import Evaluation, several
+from slonik.models.kinds import is_checkpoint, resolve
+from slonik.reporting.resources import headlines, resources_tables
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,65 @@ class _Entry:
     @property
     def best(self) -> int:
         return max(self.tried, key=lambda size: self.tried[size])
+
+
+def bench(
+    models: str | Path | Sequence[str | Path],
+    *,
+    against: Sequence[str] = (),
+    reference: str | None = None,
+    texts: str | Path | Iterable[str] | None = None,
+    data_dir: str | Path | None = None,
+    limit: int | None = None,
+    threads: int = 1,
+    rounds: int = 5,
+    cold_starts: int = 3,
+    batches: Sequence[int] = BATCHES,
+    timeout: float = 600.0,
+    progress: bool = False,
+    announce: Announce | None = None,
+) -> Evaluation:
+    """Speed and memory side by side: each system in its own process, all in turn, round after round.
+
+    Args:
+        models: folders, hub ids, `embedded:NAME` or names of baselines; an exported folder is measured with
+            onnxruntime, one system per file, a checkpoint with torch.
+        against: engines to compare with, keys of `ENGINES`.
+        reference: label, engine or model that ratios refer to; None = the first of `against`, else the first model.
+        texts: to encode, or a file of them; None = encodechka's three hundred where `data_dir` is given, else our own.
+        limit: take the first so many texts.
+        threads, rounds, cold_starts, batches, timeout: as in `BenchPlan`.
+        progress: show a bar on standard error, and who is left out.
+        announce: called with a line for each system that cannot take part, instead.
+
+    Raises:
+        SlonikError: an unknown engine, no such model or text, or nothing that could be measured.
+    """
+    started = time.perf_counter()
+    said = announce or (say if progress else silent)
+    systems, absent = choose_systems([str(model) for model in several(models)], against, _folder_of)
+    for absentee in absent:
+        said(f"left out: {absentee.label}: {absentee.reason}")
+    if reference is None:
+        reference = next((one.label for name in against for one in systems if one.engine == name), None)
+    plan = BenchPlan(
+        tuple(bench_texts(texts, data_dir, limit)), threads, rounds, cold_starts, tuple(batches), timeout, reference
+    )
+    with shown(progress):
+        result = side_by_side(systems, plan)
+    left_out = [f"left out: {one.label}: {one.reason}" for one in (*absent, *result.absent)]
+    return Evaluation(
+        records=tuple(result.records),
+        tables=tuple(resources_tables(result.records)),
+        warnings=(*left_out, *result.warnings),
+        notes=tuple(headlines(result.records)),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _folder_of(model: str) -> Path | None:
+    """The checkpoint folder of a model; None for what is no checkpoint."""
+    return resolve(model) if is_checkpoint(model) else None
 
 
 def side_by_side(systems: Sequence[System], plan: BenchPlan) -> BenchResult:

@@ -84,7 +84,8 @@ def russian_superglue(
     started = time.perf_counter()
     folder, tell = data_folder(data_dir), teller(on_task, progress)
     systems = [_system(model, run, seed) for model in several(models)]
-    notes, warnings = [], []
+    notes: list[str] = []
+    warnings: list[str] = []
     with shown(progress):
         if submission is not None:
             notes.append(_submit(systems, folder, Path(submission)))
