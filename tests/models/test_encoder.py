@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -203,3 +205,28 @@ def test_sentence_transformers_reads_what_we_save(bert: TorchEncoder, tmp_path: 
     encoder = TorchEncoder(bert.model, bert.tokenizer, sentence)
     theirs = library.SentenceTransformer(str(models.save(encoder, tmp_path / "saved")), device="cpu")
     np.testing.assert_allclose(theirs.encode(tiny.TEXTS), encoder.encode(tiny.TEXTS), atol=1e-5)
+
+
+def test_identity_is_everything_that_decides_the_vectors(tmp_path: Path) -> None:
+    folder = tiny.checkpoint(tmp_path / "model")
+    first = models.load(folder)
+    shutil.copytree(folder, tmp_path / "elsewhere")
+    assert models.load(tmp_path / "elsewhere").identity() == first.identity()
+    found = {first.identity()}
+    for change in (
+        {"config.json": {"hidden_act": "relu"}},
+        {"config.json": {"num_attention_heads": 2}},
+        {"1_Pooling/config.json": {"pooling_mode_mean_tokens": False, "pooling_mode_cls_token": True}},
+        {"sentence_bert_config.json": {"max_seq_length": 7}},
+        {"config_sentence_transformers.json": {"prompts": {"query": "q: "}, "default_prompt_name": "query"}},
+        {"tokenizer.json": {"normalizer": None}},
+    ):
+        other = shutil.copytree(folder, tmp_path / str(len(found)))
+        for name, fields in change.items():
+            path = other / name
+            content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            path.write_text(json.dumps(content | fields), encoding="utf-8")
+        found.add(models.load(other).identity())
+    first.long_texts = "windows"
+    found.add(first.identity())
+    assert len(found) == 8

@@ -10,6 +10,7 @@ from transformers import AutoModelForMaskedLM
 
 from slonik.core.errors import SlonikError
 from slonik.models import load
+from slonik.models.checkpoint_files import hash_weights, read_tensors
 from slonik.models.language_model import load_language_model, save_language_model
 from tests import tiny
 
@@ -47,3 +48,16 @@ def test_a_decoder_is_no_masked_model_and_a_t5_is_named(tmp_path: Path) -> None:
     for kind in ("mlm", "clm"):
         with pytest.raises(SlonikError, match=r"is an encoder-decoder \(t5\)"):
             load_language_model(tiny.checkpoint(tmp_path / "t5", "t5"), kind)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("family", ["bert", "modernbert", "gpt2", "t5"])
+def test_weights_hash_is_that_of_the_saved_files_and_identity_is_more(family: str, tmp_path: Path) -> None:
+    folder = tiny.checkpoint(tmp_path / "model", family)
+    language = load_language_model(folder)
+    out = save_language_model(language, tmp_path / "out")
+    assert hash_weights(read_tensors(out)) == language.weights_hash()
+    again = load_language_model(out)
+    assert again.weights_hash() == language.weights_hash()
+    before = again.identity()
+    again.model.config.layer_norm_eps = 0.5
+    assert again.identity() != before

@@ -15,8 +15,7 @@ import pytest
 
 from slonik.core.errors import SlonikError
 from slonik.core.protocols import FloatArray
-from slonik.runtime.lines import in_chunks, read_lines
-from slonik.runtime.stream import encode_stream
+from slonik.runtime.stream import encode_files, encode_stream, in_chunks, read_lines
 from slonik.runtime.writers import JsonlWriter, NpyWriter, vector_file
 
 
@@ -175,3 +174,21 @@ def test_memory_does_not_grow_with_the_stream(tmp_path: Path) -> None:
         return found
 
     assert peak(40_000) < peak(4_000) * 1.5
+
+
+def test_files_plain_and_packed_become_one_file_of_vectors(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("раз\n\n".encode())
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress("четыре\n".encode()))
+    met: list[int] = []
+    files = [tmp_path / "a.txt", tmp_path / "b.txt.gz"]
+    summary = encode_files(
+        LengthEncoder(), files, tmp_path / "v.npy", bad_lines="skip", on_bad=lambda line: met.append(line.number)
+    )
+    assert (summary.lines, summary.rows, met) == (3, 2, [2])
+    assert np.load(tmp_path / "v.npy")[:, 0].tolist() == [3, 6]
+    for wrong in ({"bad_lines": "drop"}, {"kind": "npy"}):
+        with pytest.raises(SlonikError, match=r"use zero, skip, stop|needs --out FILE"):
+            encode_files(LengthEncoder(), files, None, **wrong)
+    with pytest.raises(SlonikError, match=r"cannot read .*absent.txt"):
+        encode_files(LengthEncoder(), [tmp_path / "absent.txt"], tmp_path / "w.npy")
+    assert not (tmp_path / "w.npy").exists()

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING
 
 import typer
 
+from slonik.cli.common import given
+
 if TYPE_CHECKING:
     from slonik.core.protocols import Encoder
-    from slonik.runtime.lines import Line
-    from slonik.runtime.stream import Summary
-    from slonik.runtime.writers import Writer
+    from slonik.runtime.stream import Line, Summary
 
 _SHOWN = 20  # bad lines named one by one; the rest are counted
 
@@ -39,30 +36,14 @@ def encode(
 ) -> None:
     """Encode lines of text; the order is kept, and bad lines are reported by number on stderr."""
     from slonik.core.errors import SlonikError
-    from slonik.core.progress import progress_bar
-    from slonik.runtime.lines import read_lines
-    from slonik.runtime.stream import POLICIES, encode_stream
+    from slonik.runtime.stream import POLICIES, encode_files
 
     if bad_lines not in POLICIES:
         raise SlonikError(f"--bad-lines is {bad_lines!r}: use {', '.join(POLICIES)}")
-    encoder = _load(model, file, threads)
-    inputs = list(files or [])
-    total = sum(path.stat().st_size for path in inputs if path.is_file()) if inputs else None
-    if any(path.suffix == ".gz" for path in inputs):
-        total = None  # packed bytes say nothing about the text
-    report = _BadLines()
-    with _writer(out, kind, encoder.dimension) as writer, progress_bar("encoding", total=total) as bar:
-        done = 0
-
-        def show(chunk: list[Line]) -> None:
-            nonlocal done
-            done += len(chunk)
-            bar.advance(sum(line.size for line in chunk), texts=f"{done:,}")
-
-        lines = read_lines(_streams(inputs))
-        summary = encode_stream(
-            encoder, lines, writer, prefix=prefix, bad_lines=bad_lines, on_bad=report.meet, on_chunk=show  # type: ignore[arg-type]
-        )  # fmt: skip
+    encoder, report = _open(model, file, threads), _BadLines()
+    summary = encode_files(
+        encoder, files or [], out, kind=kind, prefix=prefix, bad_lines=bad_lines, on_bad=report.meet
+    )  # fmt: skip
     _tell(summary, bad_lines, out)
 
 
@@ -90,58 +71,16 @@ def _tell(summary: Summary, policy: str, out: Path | None) -> None:
     sys.stderr.write(text + (f" -> {out}\n" if out else "\n"))
 
 
-def _load(model: str, file: str | None, threads: int | None) -> Encoder:
-    import slonik
+def _open(model: str, file: str | None, threads: int | None) -> Encoder:
+    from slonik.core.errors import SlonikError
+    from slonik.models.kinds import is_exported
+    from slonik.models.opening import open_encoder
 
-    exported = (Path(model) / "onnx").is_dir()
-    if not exported:
-        _refuse_for_checkpoints(model, file=file, threads=threads)
-    options: dict[str, Any] = {"file": file, "threads": threads} if exported else {}
-    encoder = slonik.load(model, **{name: value for name, value in options.items() if value is not None})
+    options = given({"file": file, "threads": threads})
+    if options and not is_exported(model):
+        name = next(iter(options))
+        raise SlonikError(f"--{name} is for exported folders, and {model} is none: leave it out, or slonik export it")
+    encoder = open_encoder(model, **options)
     if hasattr(encoder, "long_texts"):
         encoder.long_texts = "windows"
     return encoder
-
-
-def _refuse_for_checkpoints(model: str, **options: Any) -> None:
-    from slonik.core.errors import SlonikError
-
-    for name, value in options.items():
-        if value is not None:
-            raise SlonikError(
-                f"--{name} is for exported folders, and {model} is none: leave it out, or slonik export it"
-            )
-
-
-def _streams(files: list[Path]) -> Iterator[BinaryIO]:
-    from slonik.core.errors import SlonikError
-
-    if not files:
-        yield sys.stdin.buffer
-    for path in files:
-        if str(path) == "-":
-            yield sys.stdin.buffer
-            continue
-        try:
-            opener = gzip.open if path.suffix == ".gz" else open
-            stream = opener(path, "rb")
-        except OSError as error:
-            raise SlonikError(f"cannot read {path}: {error.strerror or error}") from None
-        with stream:
-            yield stream  # type: ignore[misc]
-
-
-@contextmanager
-def _writer(out: Path | None, kind: str | None, dimension: int) -> Iterator[Writer]:
-    from slonik.core.errors import SlonikError
-    from slonik.runtime.writers import JsonlWriter, vector_file
-
-    if out is not None:
-        with vector_file(out, dimension, kind) as writer:
-            yield writer
-        return
-    if kind not in (None, "jsonl"):
-        raise SlonikError(f"--format {kind} needs --out FILE: only jsonl goes to stdout")
-    stdout = JsonlWriter(sys.stdout)
-    yield stdout
-    stdout.close()

@@ -11,7 +11,9 @@ Shapes: N texts, B texts of a batch, T tokens, D dimensions.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -25,13 +27,13 @@ from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_file, sha256_json, sha256_texts
 from slonik.core.progress import progress_bar
 from slonik.core.protocols import FloatArray, TokenVectors
-from slonik.runtime.parallel import in_threads
 from slonik.runtime.session import available_threads, choose_file, open_session, read_metadata
 from slonik.text.batching import pad_ids, token_budget_batches
 from slonik.text.sentence_config import SentenceConfig
 from slonik.text.tokenizing import TextRows, load_tokenizer, pad_id, read_object
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 LongTexts = Literal["windows", "truncate"]
 BATCH_TOKENS = 256
 _MOST_TEXTS = 512
@@ -264,7 +266,7 @@ class OnnxEncoder:
                 feed["token_type_ids"] = np.zeros_like(ids)
             return take(self.session.run(names, feed), mask)
 
-        results = in_threads(run, batches, self.threads if len(batches) > self.threads else 1)
+        results = _in_threads(run, batches, self.threads if len(batches) > self.threads else 1)
         if len(rows) < _TEXTS_WORTH_A_BAR:
             yield from zip(batches, results, strict=True)
             return
@@ -291,3 +293,22 @@ def _pool(hidden: NDArray[np.float32], mask: NDArray[np.int64], kind: str) -> Fl
 def _refuse_one_string(texts: Sequence[str]) -> None:
     if isinstance(texts, str):
         raise TypeError("texts is one string; pass a list of texts")
+
+
+def _in_threads(run: Callable[[Item], T], items: Sequence[Item], threads: int) -> Iterator[T]:
+    """`run(item)` for each item, in order, few results waiting at any time; with one thread in the caller's own."""
+    if threads <= 1:
+        yield from map(run, items)
+        return
+    with ThreadPoolExecutor(threads, thread_name_prefix="slonik") as pool:
+        waiting: deque[Future[T]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(run, item))
+                if len(waiting) > 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

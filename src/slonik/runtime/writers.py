@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -117,6 +118,24 @@ def vector_file(path: Path, dimension: int, kind: str | None = None) -> Abstract
         SlonikError: an unknown format (at once), or the disk is full.
     """
     return _written(path, dimension, kind or _kind_of(path))
+
+
+@contextmanager
+def open_vectors(out: Path | None, dimension: int, kind: str | None = None) -> Iterator[Writer]:
+    """A writer for the file `out` (see `vector_file`), or where it is None of JSON Lines on standard output.
+
+    Raises:
+        SlonikError: a format that does not go to standard output, or what `vector_file` says.
+    """
+    if out is not None:
+        with vector_file(out, dimension, kind) as writer:
+            yield writer
+        return
+    if kind not in (None, "jsonl"):
+        raise SlonikError(f"--format {kind} needs --out FILE: only jsonl goes to stdout")
+    stdout = JsonlWriter(sys.stdout)
+    yield stdout
+    stdout.close()
 
 
 @contextmanager
