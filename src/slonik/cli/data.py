@@ -1,9 +1,9 @@
-"""`slonik data convert`: annotated texts from one format to another; corpora to shards. `probing`: see data_probing."""
+"""`slonik data convert`: annotated texts from one format to another; corpora to shards of tokens."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
     """Add the `data` group."""
     group = typer.Typer(no_args_is_help=True, help="Prepare texts and annotations.")
     group.callback()(_data)
-    group.command("convert")(convert)
+    group.command("convert")(convert_data)
     group.command("probing")(probing)
     app.add_typer(group, name="data")
 
@@ -26,7 +26,7 @@ def _data() -> None:
     """Prepare texts and annotations."""
 
 
-def convert(
+def convert_data(
     source: list[str] = typer.Argument(
         metavar="IN...", help="Annotations: a file or folder (BRAT, CoNLL, JSONL, Parquet). Corpora: files, hub:NAME."
     ),
@@ -61,57 +61,57 @@ def convert(
         slonik data convert ru.txt.gz --tokenizer my-tokenizer --duplicates near --out shards
     """
     if to == "shards" or (to is None and tokenizer is not None):
-        from slonik.cli.data_corpora import convert_corpus
-
         options = {
-            "tokenizer": tokenizer, "column": column, "border": border, "language": language,
-            "drop_other_languages": drop_other_languages, "duplicates": duplicates, "held_out_share": held_out_share,
+            "column": column, "border": border, "language": language, "drop_other_languages": drop_other_languages,
+            "duplicates": duplicates, "held_out_share": held_out_share,
         }  # fmt: skip
-        convert_corpus(source, out, options, json_file)
-    else:
-        _convert_annotations(source, to, out, kind, mapping, scheme, overlaps, parquet, json_file)
-
-
-def _convert_annotations(
-    source: list[str],
-    to: str | None,
-    out: Path,
-    kind: str | None,
-    mapping: Path | None,
-    scheme: str,
-    overlaps: str | None,
-    parquet: bool,
-    json_file: Path | None,
-) -> None:
-    """One annotated file or folder to another format."""
-    from slonik.core.errors import SlonikError, unknown_name
-    from slonik.core.files import new_folder, write_json
-    from slonik.data.annotations.document import POLICIES, Counts, read_mapping
-    from slonik.data.annotations.formats import FORMATS, read_documents, write_documents
-    from slonik.data.annotations.tags import SCHEMES
+        _convert_corpus(source, out, tokenizer, options, json_file)
+        return
+    from slonik.core.errors import SlonikError
+    from slonik.core.files import write_json
+    from slonik.data.annotations.document import read_mapping
+    from slonik.data.annotations.formats import convert
 
     if to is None:
         raise SlonikError("say what to make: --to brat, conll, jsonl or hf for annotations, --tokenizer for a corpus")
     if len(source) != 1:
         raise SlonikError(f"{len(source)} inputs were given; annotations are converted one file or folder at a time")
-    if to not in FORMATS:
-        raise SlonikError(unknown_name(to, FORMATS, "--to format"))
-    if scheme.upper() not in SCHEMES:
-        raise SlonikError(f"--scheme is {scheme!r}: use {' or '.join(SCHEMES)}")
-    if overlaps is not None and overlaps not in POLICIES:
-        raise SlonikError(f"--overlaps is {overlaps!r}: use {', '.join(POLICIES)}")
-    labels = read_mapping(mapping)
-    counts = Counts()
-    documents = labels.apply(read_documents(Path(source[0]), counts, kind=kind), counts)
-    with new_folder(out) as folder:
-        written = write_documents(
-            documents, folder, to, counts, scheme="BIO" if scheme.upper() == "BIO" else "BIOES",
-            policy=overlaps or labels.overlaps, parquet=parquet,  # type: ignore[arg-type]
-        )  # fmt: skip
+    written, counts = convert(
+        source[0], out, to, kind=kind, mapping=read_mapping(mapping), scheme=scheme, overlaps=overlaps, parquet=parquet
+    )
     typer.echo(f"{written:,} documents -> {out}")
     tell_counts(counts)
     if json_file is not None:
         write_json(json_file, {"documents": written, "counts": dict(counts)})
+
+
+def _convert_corpus(
+    sources: list[str], out: Path, tokenizer: str | None, options: dict[str, Any], json_file: Path | None
+) -> None:
+    """Tokenise a corpus into memory-mapped shards; show what was read, dropped and kept.
+
+    Args:
+        options: fields of `CorpusSettings`; None values are left out.
+    """
+    from slonik.core.config import read_config
+    from slonik.core.errors import SlonikError
+    from slonik.core.files import write_json
+    from slonik.models.kinds import resolve
+    from slonik.models.loading import checkpoint_tokenizer
+    from slonik.pretraining.corpus import CorpusSettings, prepare_corpus
+
+    if tokenizer is None:
+        raise SlonikError("shards are made of tokens: name the tokenizer or checkpoint by --tokenizer")
+    border = options["border"]
+    options["border"] = int(border) if border and border.isdecimal() else border
+    settings = read_config(CorpusSettings, None, {"files": sources, **options})
+    found = prepare_corpus(settings, checkpoint_tokenizer(resolve(tokenizer)), out)
+    for name, count in found.summary.items():
+        typer.echo(f"{name.replace('_', ' '):>24} {count:,}")
+    typer.echo(f"{len(found.train):,} documents, {found.train.token_count:,} tokens -> {out}")
+    if json_file is not None:
+        figures = {"documents": len(found.train), "tokens": found.train.token_count}
+        write_json(json_file, figures | {"summary": found.summary, "key": found.train.key})
 
 
 def tell_counts(counts: Counter[str]) -> None:

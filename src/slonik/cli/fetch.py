@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+
+from slonik.cli.common import DataDir, warn
+
+if TYPE_CHECKING:
+    from slonik.data.fetch import Fetched
 
 
 def register(app: typer.Typer) -> None:
@@ -14,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 def fetch(
     suite: str = typer.Argument(help="encodechka, russian_superglue, rusenteval, ud, seccoll or morocco."),
-    data_dir: Path | None = typer.Option(None, help="Data folder (default: $SLONIK_DATA, or the user's cache folder)."),
+    data_dir: DataDir = None,
 ) -> None:
     """Download a benchmark's data, checked against pinned hashes; what is there already stays."""
     from slonik.core import paths
@@ -26,16 +31,12 @@ def fetch(
     typer.echo(f"{len(results)} of {len(results)} in {folder}, {new} of them new")
 
 
-def _tell(result: object) -> None:
-    from slonik.data.fetch import Fetched
-
-    assert isinstance(result, Fetched)
+def _tell(result: Fetched) -> None:
     source = result.source
     if result.status == "other":
-        typer.echo(
-            f"warning: {result.path} has sha256 {result.sha256}, not the published {source.sha256}: it is kept and "
-            "used as it is; remove it and fetch again for the published one",
-            err=True,
+        warn(
+            f"{result.path} has sha256 {result.sha256}, not the published {source.sha256}: it is kept and "
+            "used as it is; remove it and fetch again for the published one"
         )
         return
     pinned = f", sha256 {result.sha256} was not known and is pinned now" if result.pinned_now else ""

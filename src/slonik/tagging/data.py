@@ -1,29 +1,36 @@
-"""Annotated texts made fit for taggers, and the examples that a tagger trains on.
+"""Annotated documents made fit for taggers: read or given, mapped, flattened, divided, and known again.
 
-Reads, maps and flattens annotations, counting what was changed; divides documents; turns them into windows with labels
-and, for distillation, the teacher's probabilities. Trains nothing.
+What was changed on the way is counted. Documents are never divided: the sentences of one text stand on one side. Which
+texts a tagger was trained on lies as hashes beside it, so that nobody scores it on them by mistake. Nothing here knows
+tokens or networks.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from slonik.core.errors import SlonikError
-from slonik.core.hashing import derive_seed, sha256_texts
-from slonik.data.annotations.document import Counts, Document, LabelMapping, Span
-from slonik.data.annotations.formats import read_documents
+from slonik.core.files import write_json
+from slonik.core.hashing import derive_seed, sha256_bytes, sha256_json
+from slonik.core.identity import Identity
+from slonik.core.run import Announce
+from slonik.data.annotations.document import Counts, Document, LabelMapping
+from slonik.data.annotations.formats import document_of_row, read_documents
 from slonik.data.annotations.tags import flat_spans
-from slonik.tagging.models.bio import BioLabels
-from slonik.tagging.models.neural_tagger import Features
-from slonik.tagging.objective import NO_LABEL
 
-Example = Mapping[str, NDArray[Any]]
+Annotated: TypeAlias = str | Path | Iterable[Document | Mapping[str, Any]] | Any
+"""A file or folder of BRAT, CoNLL, JSONL or Hugging Face rows; or documents, or rows with `text` and `spans` (a sequence
+of mappings, or a data frame)."""
+
+TRAINING_TEXTS = "training_texts.json"
+_DIGITS = 16  # of a text's hash: enough to tell texts apart, too few to matter for size
 
 
 @dataclass(frozen=True)
@@ -33,50 +40,86 @@ class Collection:
     Attributes:
         documents: in order of names.
         counts: what was read, mapped, left out, as sentences -> how often.
-        key: hash of texts and spans.
     """
 
     documents: list[Document]
     counts: Counts
-    key: str
 
     @property
     def labels(self) -> list[str]:
         """The labels there are, sorted."""
         return sorted({span.label for document in self.documents for span in document.spans})
 
+    def identity(self) -> Identity:
+        """Of ids, texts and spans, in their order; its parts are the documents."""
+        return documents_identity(self.documents)
 
-def read_collection(path: str, kind: str | None, mapping: LabelMapping) -> Collection:
-    """The annotated texts of a file or folder.
+    def tell(self, announce: Announce) -> None:
+        """Say what was read, mapped and left out."""
+        spans = sum(len(document.spans) for document in self.documents)
+        announce(f"{len(self.documents):,} documents, {spans:,} spans of {', '.join(self.labels)}")
+        for sentence, count in sorted(self.counts.items()):
+            announce(f"  {count:,} {sentence}")
+
+
+def read_collection(data: Annotated, kind: str | None, mapping: LabelMapping) -> Collection:
+    """Annotated texts with the labels of `mapping` and without overlaps.
+
+    Args:
+        kind: format of files: brat, conll, jsonl, hf; None = guess.
 
     Raises:
         SlonikError: as the readers do; no span is left.
     """
     counts: Counts = Counter()
+    read = read_documents(data, counts, kind=kind) if isinstance(data, str | Path) else _given(data)
     documents = [
-        replace(document, spans=flat_spans(document, mapping.overlaps, counts))
-        for document in mapping.apply(read_documents(path, counts, kind=kind), counts)
+        replace(document, spans=flat_spans(document, mapping.overlaps, counts), annotations=())
+        for document in mapping.apply(read, counts)
     ]
     if not any(document.spans for document in documents):
-        raise SlonikError(f"{path} has no annotated span: a tagger has nothing to learn from it")
-    return Collection(documents, counts, _key(documents))
+        raise SlonikError(
+            f"{name_of(data)} has no annotated span: there is nothing to learn from it, and nothing to measure with"
+        )
+    return Collection(documents, counts)
 
 
-def _key(documents: Iterable[Document]) -> str:
-    parts = []
-    for document in documents:
-        parts += [document.text, repr([(span.start, span.end, span.label) for span in document.spans])]
-    return sha256_texts(parts)
+def name_of(data: Annotated) -> str:
+    """What annotated texts are called in sentences and passports: the path, or how many were given."""
+    if isinstance(data, str | Path):
+        return str(data)
+    return f"{len(data):,} documents given in Python" if hasattr(data, "__len__") else "the documents"
+
+
+def _given(data: Any) -> Iterator[Document]:
+    rows = data.to_dict("records") if hasattr(data, "to_dict") else data
+    for number, row in enumerate(rows, start=1):
+        if isinstance(row, Document):
+            yield row
+        elif isinstance(row, Mapping):
+            yield document_of_row(json.loads(json.dumps(dict(row))), f"row {number}", str(number))
+        else:
+            raise SlonikError(f"row {number} is {row!r:.60}: give documents, or mappings with text and spans")
+
+
+def documents_identity(documents: Iterable[Document]) -> Identity:
+    """Identity of ids, texts and spans in their order; its parts are the documents."""
+    parts: dict[str, str] = {}
+    for number, document in enumerate(documents):
+        spans = [[span.start, span.end, span.label] for span in document.spans]
+        found = sha256_json([document.id, sha256_bytes(_bytes(document.text)), spans])
+        parts[document.id if document.id not in parts else f"{number}:{document.id}"] = found
+    return Identity.of(parts)
 
 
 def hold_out(documents: Sequence[Document], share: float, seed: int) -> tuple[list[Document], list[Document]]:
-    """(documents to fit, documents that choose the checkpoint): whole documents, drawn by seed, at least one each.
+    """(documents to fit, development set): whole documents, drawn by seed, at least one each.
 
     Raises:
         SlonikError: fewer than two documents.
     """
     if len(documents) < 2:
-        raise SlonikError("one annotated document cannot be divided: give at least two, one chooses the checkpoint")
+        raise SlonikError("one annotated document cannot be divided: give at least two, one is the development set")
     order = np.random.default_rng(derive_seed(seed, "stopping")).permutation(len(documents))
     size = min(len(documents) - 1, max(1, round(share * len(documents))))
     held = set(order[:size].tolist())
@@ -84,55 +127,84 @@ def hold_out(documents: Sequence[Document], share: float, seed: int) -> tuple[li
     return fit, [documents[number] for number in sorted(held)]
 
 
-def labelled_examples(
-    documents: Sequence[Document],
-    features: Features,
-    labels: BioLabels,
-    teacher: Sequence[NDArray[Any]] | None = None,
-) -> list[Example]:
-    """Windows of annotated documents with `tags`, and `teacher` (W, L) where it is given per document."""
-    examples: list[Example] = []
-    for number, document in enumerate(documents):
-        words = features.split(document.text)
-        tags = labels.encode(document.spans, words)
-        soft = teacher[number] if teacher is not None else None
-        examples += _windows(document.text, words, features, tags, soft, document.spans)
-    return examples
+def document_folds(documents: Sequence[Document], folds: int, seed: int) -> list[list[int]]:
+    """Indices of the documents of each fold, ascending; every document is in exactly one.
+
+    Documents are dealt one by one, those with the rarest labels first, each to the fold that lacks its labels most
+    (iterative stratification, Sechidis et al. 2011): otherwise 48 hackers in five folds would leave one without any.
+    The result depends on the documents' ids, labels and `seed`, not on their order.
+
+    Raises:
+        SlonikError: fewer than two folds, or fewer documents than folds.
+    """
+    if folds < 2:
+        raise SlonikError(f"{folds} fold: a cross-validation needs at least 2")
+    if len(documents) < folds:
+        raise SlonikError(f"{len(documents)} documents cannot make {folds} folds: ask for fewer")
+    labels = [Counter(span.label for span in document.spans) for document in documents]
+    total: Counter[str] = sum(labels, Counter())
+    rng = np.random.default_rng(derive_seed(seed, "folds", folds, len(documents)))
+    by_name = sorted(range(len(documents)), key=lambda index: documents[index].id)
+    order = [by_name[place] for place in rng.permutation(len(documents))]
+    wanted = [Counter({label: count / folds for label, count in total.items()}) for _ in range(folds)]
+    room = [len(documents) / folds] * folds
+    found: list[list[int]] = [[] for _ in range(folds)]
+    left = dict.fromkeys(order)
+
+    def deal(index: int, label: str | None) -> None:
+        fold = max(range(folds), key=lambda f: (wanted[f][label] if label else 0.0, room[f], -f))
+        found[fold].append(index)
+        room[fold] -= 1
+        for name, count in labels[index].items():
+            wanted[fold][name] -= count
+        del left[index]
+
+    for label, _ in sorted(total.items(), key=lambda item: (item[1], item[0])):
+        holders = sorted((index for index in left if labels[index][label]), key=lambda index: -labels[index][label])
+        for index in holders:
+            deal(index, label)
+    for index in list(left):
+        deal(index, None)
+    return [sorted(fold) for fold in found]
 
 
-def unlabelled_examples(texts: Sequence[str], features: Features, teacher: Sequence[NDArray[Any]]) -> list[Example]:
-    """Windows of texts with `teacher` (W, L) and no labels."""
-    examples: list[Example] = []
-    for text, soft in zip(texts, teacher, strict=True):
-        words = features.split(text)
-        examples += _windows(text, words, features, np.full(len(words), NO_LABEL), soft)
-    return examples
+def missing_labels(documents: Sequence[Document], folds: Sequence[Sequence[int]], counts: Counts) -> list[str]:
+    """A sentence per label that some fold lacks, in test or in training, which is also counted."""
+    everywhere = sorted({span.label for document in documents for span in document.spans})
+    sentences = []
+    for label in everywhere:
+        holders = [number for number, fold in enumerate(folds) if _has(documents, fold, label)]
+        if len(holders) < len(folds):
+            counts["labels absent from a fold"] += 1
+            without = [str(number) for number in range(len(folds)) if number not in holders]
+            alone = f"; nothing to learn it from when fold {holders[0]} is the test" if len(holders) == 1 else ""
+            sentences.append(f"{label} is in no document of fold {', '.join(without)}{alone}")
+    return sentences
 
 
-def _windows(
-    text: str,
-    words: list[tuple[int, int]],
-    features: Features,
-    tags: NDArray[np.int64],
-    teacher: NDArray[Any] | None,
-    own: Sequence[Span] | None = None,
-) -> list[Example]:
-    found: list[Example] = []
-    for window in features.windows(text, words, overlap=0, own=own):
-        owned = slice(window.first, window.stop)
-        own_tags = tags[owned].astype(np.int16)
-        if own_tags[0] > 0 and own_tags[0] % 2 == 0:
-            own_tags[0] -= 1  # a window that begins inside an entity begins one: BIO has no I at the start
-        extra = {"tags": own_tags} | ({} if teacher is None else {"teacher": np.asarray(teacher[owned])})
-        found.append({**window.fields, **extra})
-    return found
+def _has(documents: Sequence[Document], fold: Iterable[int], label: str) -> bool:
+    return any(span.label == label for index in fold for span in documents[index].spans)
 
 
-def exact_f1(gold: Sequence[Document], predicted: Sequence[Sequence[Span]]) -> float:
-    """Micro F1 of exactly equal (start, end, label); 0 where there is nothing right."""
-    right = wanted = given = 0
-    for document, spans in zip(gold, predicted, strict=True):
-        truth = {(span.start, span.end, span.label) for span in document.spans}
-        said = {(span.start, span.end, span.label) for span in spans}
-        right, wanted, given = right + len(truth & said), wanted + len(truth), given + len(said)
-    return 2 * right / (wanted + given) if wanted + given else 0.0
+def text_key(text: str) -> str:
+    """The first digits of the text's SHA-256."""
+    return sha256_bytes(_bytes(text))[:_DIGITS]
+
+
+def write_training_texts(folder: str | Path, texts: Iterable[str], *, also_of: Iterable[str | Path] = ()) -> None:
+    """Write the keys of `texts`, and those in the folders `also_of`, into `folder`, sorted."""
+    inherited = (read_training_texts(other) for other in also_of)
+    write_json(Path(folder) / TRAINING_TEXTS, sorted({text_key(text) for text in texts}.union(*inherited)))
+
+
+def read_training_texts(folder: str | Path) -> frozenset[str]:
+    """The keys in `folder`; empty where the file is not there or not readable: nothing is known then."""
+    try:
+        content = json.loads((Path(folder) / TRAINING_TEXTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return frozenset()
+    return frozenset(map(str, content)) if isinstance(content, list) else frozenset()
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from slonik.core.errors import SlonikError, unknown_name
-from slonik.core.files import write_bytes
+from slonik.core.files import new_folder, write_bytes
 from slonik.data.annotations.brat import read_brat, write_brat
 from slonik.data.annotations.conll import read_conll, write_conll
-from slonik.data.annotations.document import Counts, Document, Policy, Span
-from slonik.data.annotations.tags import Scheme, offset_pairs
+from slonik.data.annotations.document import POLICIES, Counts, Document, LabelMapping, Policy, Span
+from slonik.data.annotations.tags import SCHEMES, Scheme, offset_pairs
 from slonik.data.annotations.token_rows import TAG_COLUMNS, read_token_rows, write_token_rows
 from slonik.text.lines import json_line, json_lines, numbered_lines
 
@@ -117,6 +117,41 @@ def write_documents(
     raise SlonikError(unknown_name(kind, FORMATS, "annotation format"))
 
 
+def convert(
+    source: str | Path, out: str | Path, to: str, *,
+    kind: str | None = None, mapping: LabelMapping = LabelMapping(), scheme: str = "BIO",
+    overlaps: str | None = None, parquet: bool = False,
+) -> tuple[int, Counts]:  # fmt: skip
+    """One annotated file or folder to another format, without moving a character.
+
+    Args:
+        out: folder to make, whole or not at all.
+        to, kind: formats of the result and of the source; kind None = guess.
+        mapping: merges and drops labels on the way.
+        scheme: tags of conll and hf. overlaps: who stays where tags cannot say both; None = as the mapping says.
+        parquet: hf as Parquet instead of JSONL.
+
+    Returns:
+        How many documents, and what was left out or changed.
+
+    Raises:
+        SlonikError: an unknown format, scheme or policy; what the readers and writers raise.
+    """
+    if to not in FORMATS:
+        raise SlonikError(unknown_name(to, FORMATS, "--to format"))
+    if scheme.upper() not in SCHEMES:
+        raise SlonikError(f"--scheme is {scheme!r}: use {' or '.join(SCHEMES)}")
+    if overlaps is not None and overlaps not in POLICIES:
+        raise SlonikError(f"--overlaps is {overlaps!r}: use {', '.join(POLICIES)}")
+    counts = Counts()
+    documents = mapping.apply(read_documents(source, counts, kind=kind), counts)
+    tags: Scheme = "BIO" if scheme.upper() == "BIO" else "BIOES"
+    policy = next((each for each in POLICIES if each == overlaps), mapping.overlaps)
+    with new_folder(out) as folder:
+        written = write_documents(documents, folder, to, counts, scheme=tags, policy=policy, parquet=parquet)
+    return written, counts
+
+
 def read_spans_jsonl(path: str | Path) -> Iterator[Document]:
     """Documents of a file, in order; a line without spans is a text without entities.
 
@@ -128,11 +163,15 @@ def read_spans_jsonl(path: str | Path) -> Iterator[Document]:
         SlonikError: the file or a line is broken, or a span does not fit its text (file and line are named).
     """
     for where, row in json_lines(Path(path)):
-        yield _row_document({"text": row} if isinstance(row, str) else row, where)
+        yield document_of_row({"text": row} if isinstance(row, str) else row, where, where.rpartition(" ")[2])
 
 
-def _row_document(row: Any, where: str) -> Document:
-    """The document of one line; its number is the id where the line has none."""
+def document_of_row(row: Any, where: str, name: str) -> Document:
+    """The document of one JSON object; `where` begins the sentence of an error, `name` is the id if it has none.
+
+    Raises:
+        SlonikError: no text, or spans or tokens that do not fit it.
+    """
     if not isinstance(row, dict) or not isinstance(row.get("text"), str):
         raise SlonikError(f'{where}: no text; each line is an object with a field "text", and "spans" if it has any')
     text: str = row["text"]
@@ -146,7 +185,7 @@ def _row_document(row: Any, where: str) -> Document:
     brat = row.get("brat") or []
     if not isinstance(brat, list) or not all(isinstance(line, str) for line in brat):
         raise SlonikError(f"{where}: brat must be a list of the lines of an .ann file")
-    return Document(str(row.get("id", where.rpartition(" ")[2])), text, spans, tuple(brat), tuple(tokens))
+    return Document(str(row.get("id", name)), text, spans, tuple(brat), tuple(tokens))
 
 
 def _span(item: Any, text: str, where: str) -> Span:
