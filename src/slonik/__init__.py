@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from slonik.library import finetune as finetune
     from slonik.library import load as load
     from slonik.library import serve as serve
-    from slonik.models.describe import show as show
     from slonik.models.generation import generate as generate
+    from slonik.models.opening import show as show
     from slonik.pretraining.adaptation.adapt import adapt as adapt
     from slonik.pretraining.pretrain import pretrain as pretrain
     from slonik.tagging.tag import tag as tag
 
 _HOMES = {
     "load": "slonik.library",
-    "show": "slonik.models.describe",
+    "show": "slonik.models.opening",
     "compress": "slonik.compression.compress",
     "distill": "slonik.compression.distill",
     "pretrain": "slonik.pretraining.pretrain",

@@ -28,7 +28,7 @@ def show(
 ) -> None:
     """Passport of a checkpoint: lineage, shape, size, everything measured, which loader it needs."""
     from slonik.core.files import write_json
-    from slonik.models.describe import show as show_model
+    from slonik.models.opening import show as show_model
     from slonik.reporting.table import Table
 
     found = show_model(checkpoint)

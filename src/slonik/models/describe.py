@@ -34,7 +34,7 @@ from slonik.models.checkpoint_files import (
     read_tensors,
     weight_files,
 )
-from slonik.models.kinds import TAGGER_FILE, family_of, has_weights, is_checkpoint, resolve
+from slonik.models.kinds import TAGGER_FILE, family_of, has_weights
 from slonik.text.sentence_config import SentenceConfig
 
 TEXT_TOKENS = 32  # the length that `flops_per_text` is given for
@@ -88,20 +88,6 @@ class Description:
             "files": self.files,
             "passport": self.passport.model_dump(mode="json"),
         }
-
-
-def show(model: str | Path) -> Description:
-    """What a folder, a hub id, `embedded:NAME` or a baseline is: shape, size, lineage, everything measured.
-
-    Raises:
-        SlonikError: there is no such model, it is no checkpoint, or one of its files is damaged.
-    """
-    if is_checkpoint(model):
-        return describe_folder(resolve(model), name=str(model))
-    from slonik.models.loading import load_any
-
-    name = str(model)
-    return Description(name, "slonik.load", load_any(model).describe(), Passport(name=name))
 
 
 def describe_folder(folder: Path, *, name: str | None = None) -> Description:

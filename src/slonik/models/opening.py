@@ -1,13 +1,19 @@
-"""An encoder by name: an exported folder through onnxruntime, without importing torch, or any other through torch."""
+"""A model by its name alone: an encoder of it, and everything that is known of it.
+
+An exported folder is opened through onnxruntime, without importing torch, any other through torch.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from slonik.core.errors import MissingExtra
 from slonik.core.protocols import Encoder
-from slonik.models.kinds import is_exported
+from slonik.models.kinds import is_checkpoint, is_exported, resolve
+
+if TYPE_CHECKING:
+    from slonik.models.describe import Description
 
 
 def open_encoder(model: str | Path, *, backend: Literal["torch", "onnx"] | None = None, **options: Any) -> Encoder:
@@ -33,3 +39,19 @@ def open_encoder(model: str | Path, *, backend: Literal["torch", "onnx"] | None 
             raise
         raise MissingExtra(f"loading {model} (it is not an exported folder)", "train", error.name) from None
     return load_any(model, **options)
+
+
+def show(model: str | Path) -> Description:
+    """What a folder, a hub id, `embedded:NAME` or a baseline is: shape, size, lineage, everything measured.
+
+    Raises:
+        SlonikError: there is no such model, it is no checkpoint, or one of its files is damaged.
+    """
+    # Passports bring pydantic, which a process that only encodes can save.
+    from slonik.core.passport import Passport
+    from slonik.models.describe import Description, describe_folder
+
+    name = str(model)
+    if is_checkpoint(model):
+        return describe_folder(resolve(model), name=name)
+    return Description(name, "slonik.load", open_encoder(model).describe(), Passport(name=name))
