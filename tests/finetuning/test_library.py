@@ -15,6 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from slonik import models
 from slonik.core.errors import SlonikError
+from slonik.core.hashing import sha256_file
+from slonik.core.passport import Passport
 from slonik.finetuning import training
 from slonik.finetuning.finetune import Finetuned, finetune
 from slonik.finetuning.predict import predict
@@ -74,6 +76,8 @@ def test_rows_frames_and_loaded_models_do_what_files_and_names_do(
     by_frame = finetune(folder / "bert", Frame(rows()), out=tmp_path / "c", **TINY)
     assert answers(by_name) == answers(by_rows) == answers(by_frame)
     assert loaded.weights_hash() == before
+    inputs = Passport.read(tmp_path / "a").lineage[-1].inputs
+    assert inputs["parent"] == before and inputs["data"] == sha256_file(path)
     assert by_name.records and by_name.models == {"custom": tmp_path / "a"} and by_name.seconds > 0
     written = finetune(load_language_model(folder / "gpt2"), rows(), out=tmp_path / "d", **TINY)
     assert answers(written) == answers(finetune(folder / "gpt2", rows(), out=tmp_path / "e", **TINY))

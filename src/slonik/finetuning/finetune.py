@@ -211,7 +211,8 @@ def _own(
     task = read_own(recipe, own, learner, rows, valid)
     result = train_task(task.data(), learner, recipe, run)
     by_run = {name: answers[task.split] for name, answers in result.by_run().items()}
-    hashes = {"data": rows_hash(rows if valid is None else valid)}
+    trained_on = rows_hash(rows)
+    hashes = {"data": trained_on if valid is None else rows_hash(valid)}
     records = own_records(
         {"suite": SUITE, "task": own.name, "variant": task.split, "hashes": hashes},
         recipe.model,
@@ -220,7 +221,7 @@ def _own(
         task.baselines(),
     )
     with run.result() as folder:
-        kept = save_models(result, learner, folder, recipe, records, name=run.out.name)
+        kept = save_models(result, learner, folder, recipe, records, name=run.out.name, data=trained_on)
         for name, answers in by_run.items():
             write_predictions(folder / PREDICTIONS / name / f"{own.name}.{task.split}.jsonl", task, answers)
         write_records(folder / RESULTS, records)
@@ -250,7 +251,8 @@ def _superglue(recipe: FinetuneRecipe, learner: Learner, run: Run) -> tuple[list
         for task, result in results.items():
             place = Path() if len(results) == 1 else Path(task)
             name = run.out.name if len(results) == 1 else task
-            if save_models(result, learner, folder / place, recipe, records, name=name):
+            data = tasks[task][1].parts[task].hashes()["data"]
+            if save_models(result, learner, folder / place, recipe, records, name=name, data=data):
                 folders[task] = run.out / place
         for task, result in results.items():
             write_all(folder / PREDICTIONS, tasks[task][1], result, recipe.model, learner.inputs)
@@ -266,10 +268,14 @@ def save_models(
     records: Sequence[Record],
     *,
     name: str,
+    data: str,
 ) -> bool:
     """Write the task model of the run that did best on its stopping set, with passport and its task's records.
 
     With `recipe.keep_all` those of all seeds too, in `seeds/N`.
+
+    Args:
+        data: hash of what was learned from, for the passport.
 
     Returns:
         Whether there was one: a model that was asked as it is has none.
@@ -278,21 +284,27 @@ def save_models(
     if not kept:
         return False
     best = max(kept, key=lambda run: run.choice)
-    _save(best, learner, folder, recipe, records, name)
+    _save(best, learner, folder, recipe, records, name, data)
     for run in kept if recipe.keep_all else []:
-        _save(run, learner, folder / "seeds" / str(run.seed), recipe, [], str(run.seed))
+        _save(run, learner, folder / "seeds" / str(run.seed), recipe, [], str(run.seed), data)
     return True
 
 
 def _save(
-    run: TrainedRun, learner: Learner, folder: Path, recipe: FinetuneRecipe, records: Sequence[Record], name: str
+    run: TrainedRun,
+    learner: Learner,
+    folder: Path,
+    recipe: FinetuneRecipe,
+    records: Sequence[Record],
+    name: str,
+    data: str,
 ) -> None:
     """Write the task model of one run with its passport and training log."""
     task = run.config.task
     step = Step(
         command="finetune",
         config={"task": task, "tuning": run.tuning.model_dump(mode="json"), "recipe": _plain(recipe)},
-        inputs=dict(learner.inputs),
+        inputs={**learner.inputs, "data": data},
         seed=run.seed,
         seconds=run.step.seconds,
         summary={key: value for key, value in run.step.summary.items() if isinstance(value, int | float)},
