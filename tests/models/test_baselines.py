@@ -25,18 +25,18 @@ from tests import tiny
 def test_hashing_is_scikit_learns(name: str, options: dict[str, object]) -> None:
     from sklearn.feature_extraction.text import HashingVectorizer
 
-    encoder = models.load_any(name)
+    encoder = models.open_encoder(name)
     assert isinstance(encoder, Encoder)
     expected = HashingVectorizer(**options).transform(tiny.TEXTS).toarray()
     np.testing.assert_allclose(encoder.encode(tiny.TEXTS), expected, atol=1e-7)
     assert encoder.encode([]).shape == (0, encoder.dimension)
-    assert encoder.describe()["weights_hash"] != models.load_any("navec").describe()["weights_hash"]
+    assert encoder.describe()["weights_hash"] != models.open_encoder("navec").describe()["weights_hash"]
 
 
 def test_navec_is_the_mean_of_known_words() -> None:
     if not has_natasha():
         pytest.skip("natasha's files are not installed")
-    encoder = models.load_any("navec")
+    encoder = models.open_encoder("navec")
     table = encoder._navec  # type: ignore[attr-defined]
     vectors = encoder.encode(["Мама мыла раму.", "ъъъыыы", "", "слон"])
     expected = np.mean([table[word] for word in ("мама", "мыла", "раму", ".") if word in table], axis=0)

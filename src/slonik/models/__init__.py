@@ -13,14 +13,13 @@ if TYPE_CHECKING:
     from slonik.models.encoder import TorchEncoder
     from slonik.models.generation import generate, load_generator
     from slonik.models.kinds import resolve
-    from slonik.models.loading import load, load_any, load_transformer, save
+    from slonik.models.loading import load, load_transformer, save
     from slonik.models.opening import open_encoder
 
 __all__ = [
     "TorchEncoder",
     "generate",
     "load",
-    "load_any",
     "load_generator",
     "load_transformer",
     "open_encoder",
@@ -32,7 +31,6 @@ _HOMES = {
     "TorchEncoder": "encoder",
     "generate": "generation",
     "load": "loading",
-    "load_any": "loading",
     "load_generator": "generation",
     "load_transformer": "loading",
     "open_encoder": "opening",
@@ -52,8 +50,6 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     except ModuleNotFoundError as error:
-        if error.name not in ("torch", "transformers", "safetensors"):
-            raise
-        from slonik.core.errors import MissingExtra
+        from slonik.core.errors import missing_extra
 
-        raise MissingExtra(f"slonik.models.{name}", "train", error.name) from None
+        raise missing_extra(f"slonik.models.{name}", error) from None

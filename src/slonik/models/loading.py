@@ -19,11 +19,9 @@ from transformers.utils import logging as transformers_logging
 from slonik.core.errors import SlonikError, lookup
 from slonik.core.files import new_folder
 from slonik.core.passport import Passport
-from slonik.core.protocols import Encoder
 from slonik.models.checkpoint_files import read_config_json, read_tensors
 from slonik.models.encoder import TorchEncoder
-from slonik.models.kinds import is_checkpoint, resolve
-from slonik.models.names import UNIVERSAL_SENTENCE_ENCODER
+from slonik.models.kinds import resolve
 from slonik.text.sentence_config import SentenceConfig
 from slonik.text.tokenizing import load_tokenizer, special_id, special_names, write_tokenizer
 
@@ -87,25 +85,6 @@ def load(
         source=folder,
         autocast=torch.bfloat16 if mixed else None,
     )
-
-
-def load_any(
-    model: str | Path,
-    *,
-    device: str | torch.device | None = None,
-    dtype: str | torch.dtype | None = None,
-    trust_remote_code: bool = False,
-) -> Encoder:
-    """`load`, and also encoders that are no checkpoint: bare baseline names and embedded:use-multilingual-3."""
-    if is_checkpoint(model):
-        return load(model, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
-    if str(model) == UNIVERSAL_SENTENCE_ENCODER:
-        from slonik.models.embedded.use_multilingual_3 import UniversalSentenceEncoder
-
-        return UniversalSentenceEncoder()
-    from slonik.models.baselines import BASELINES
-
-    return BASELINES[str(model)]()
 
 
 def save(

@@ -8,9 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from slonik.core.errors import MissingExtra
+from slonik.core.errors import missing_extra
 from slonik.core.protocols import Encoder
 from slonik.models.kinds import is_checkpoint, is_exported, resolve
+from slonik.models.names import UNIVERSAL_SENTENCE_ENCODER
 
 if TYPE_CHECKING:
     from slonik.models.describe import Description
@@ -33,12 +34,20 @@ def open_encoder(model: str | Path, *, backend: Literal["torch", "onnx"] | None 
 
         return load(model, **options)
     try:
-        from slonik.models.loading import load_any
+        if is_checkpoint(model):
+            from slonik.models.loading import load as load_checkpoint
+
+            return load_checkpoint(model, **options)
     except ModuleNotFoundError as error:
-        if error.name not in ("torch", "transformers", "safetensors"):
-            raise
-        raise MissingExtra(f"loading {model} (it is not an exported folder)", "train", error.name) from None
-    return load_any(model, **options)
+        raise missing_extra(f"loading {model} (it is not an exported folder)", error) from None
+    name = str(model)  # neither device nor dtype means anything to the rest
+    if name == UNIVERSAL_SENTENCE_ENCODER:
+        from slonik.models.embedded.use_multilingual_3 import UniversalSentenceEncoder
+
+        return UniversalSentenceEncoder()
+    from slonik.models.baselines import BASELINES
+
+    return BASELINES[name]()
 
 
 def show(model: str | Path) -> Description:
