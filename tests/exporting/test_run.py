@@ -15,6 +15,7 @@ from transformers import AutoModel
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.exporting import export, parity
+from slonik.models import load
 from slonik.runtime.session import open_session, read_metadata
 from slonik.text.sentence_config import SentenceConfig
 from tests import tiny
@@ -155,3 +156,21 @@ def test_unknown_family_is_one_clear_sentence(tmp_path: Path) -> None:
     with pytest.raises(SlonikError):
         export(folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_result_is_typed_and_nothing_is_said_or_left_beside_it(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    encoder = load(checkpoint("bert"), device="cpu")
+    capfd.readouterr()
+    lines: list[str] = []
+    texts = (text for text in ["слон идёт домой", "мышь бежит"] * 20)
+    report = export(encoder, tmp_path / "out", corpus=texts, measure_speed=False)
+    assert report.checkpoint == tmp_path / "out" and report.seconds > 0 and "".join(capfd.readouterr()) == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert {record.model for record in report.records} == {encoder.name}
+    export(encoder, tmp_path / "out", int8="none", measure_speed=False, overwrite=True, announce=lines.append)
+    assert lines == ["fp32 ..."] and not (tmp_path / "out" / "onnx" / "model_quantized.onnx").exists()
+    with pytest.raises(SlonikError, match="calibration corpus is empty"):
+        export(encoder, tmp_path / "other", corpus=[])
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

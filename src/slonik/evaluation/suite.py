@@ -50,10 +50,14 @@ def several(models: Any) -> list[Any]:
         SlonikError: none at all.
     """
     one = isinstance(models, str | Path) or not isinstance(models, Iterable)
-    found = [models] if one else list(dict.fromkeys(models))
+    found = {_key(model): model for model in ([models] if one else models)}
     if not found:
         raise SlonikError("there is no model to measure: name one")
-    return found
+    return list(found.values())
+
+
+def _key(model: Any) -> str | int:
+    return str(model) if isinstance(model, str | Path) else id(model)
 
 
 def opened(model: str | Path | Encoder, **options: Any) -> Encoder:
