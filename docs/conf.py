@@ -1,0 +1,41 @@
+"""Sphinx: the guides of this folder and the library's reference as one site with search, built offline by `make docs`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "src"))
+
+from slonik.core.version import __version__  # noqa: E402
+
+project = "slonik"
+author = "the slonik team"
+copyright = "the slonik team, Apache-2.0"
+version = release = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+exclude_patterns = ["_build"]
+source_suffix = {".md": "markdown"}
+
+html_theme = "furo"
+html_title = "slonik"
+html_static_path = ["_static"]
+html_show_sphinx = False
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 4
+
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented_params"
+autodoc_member_order = "bysource"
+autodoc_class_signature = "separated"
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+napoleon_custom_sections = [("Source", "notes_style"), ("Shapes", "notes_style")]
+
+# A comment sign or a prompt is not copied with a command.
+copybutton_prompt_text = r"\$ "
+copybutton_prompt_is_regexp = True
