@@ -23,8 +23,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 import slonik
-from slonik.inspection.probing import Options, probe, read_tasks
-from slonik.inspection.probing.readers import TaskData
+from slonik.inspection.probing.run import Options, probe
+from slonik.inspection.probing.tasks import TaskData, read_tasks
 
 
 class _Rows(Dataset):  # type: ignore[type-arg]

@@ -14,7 +14,7 @@ import pytest
 from slonik.cli.main import main
 from slonik.core.errors import SlonikError
 from slonik.core.records import read_records
-from slonik.inspection.report.head_view import head_view
+from slonik.inspection.page import head_view
 from tests import tiny
 
 

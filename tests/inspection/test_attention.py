@@ -1,4 +1,4 @@
-"""Attention figures equal what they are by hand; syntactic heads are found where they are planted."""
+"""Metrics of attention equal what they are by hand; syntactic heads are found where they are planted."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import torch
 import slonik
 from slonik.core.errors import SlonikError
 from slonik.data.conllu import Sentence, Unit, Word
-from slonik.inspection import syntax
-from slonik.inspection.attention import FIGURES, attention_figures, per_text
+from slonik.inspection import attention as room
+from slonik.inspection.attention import METRICS, attention, head_metrics, per_text, syntax_heads, text_attention
 from tests import tiny
 
 
-def test_figures_of_uniform_and_of_previous_token_attention() -> None:
+def test_metrics_of_uniform_and_of_previous_token_attention() -> None:
     uniform = torch.full((4, 4), 0.25)
     previous = torch.zeros(4, 4)
     previous[torch.arange(4), torch.tensor([0, 0, 1, 2])] = 1.0
     weights = torch.stack([uniform, previous])[None].double()
     mask = torch.ones(1, 4)
     special = torch.tensor([[True, False, False, False]])
-    found = {name: per_text(weights, mask, special)[0, :, place] for place, name in enumerate(FIGURES)}
+    found = {name: per_text(weights, mask, special)[0, :, place] for place, name in enumerate(METRICS)}
     assert found["entropy"].tolist() == pytest.approx([math.log(4), 0.0], abs=1e-9)
     assert found["entropy_share"].tolist() == pytest.approx([1.0, 0.0], abs=1e-9)
     assert found["distance"].tolist() == pytest.approx([(6 + 4 + 4 + 6) / 16, 0.75])
@@ -45,16 +45,16 @@ def test_padding_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("family", ("bert", "gpt2", "t5"))
-def test_figures_of_a_model(tmp_path: Path, family: str) -> None:
+def test_metrics_of_a_model(tmp_path: Path, family: str) -> None:
     encoder = slonik.load(tiny.checkpoint(tmp_path, family))
-    found = attention_figures(encoder, tiny.TEXTS[:6])
-    assert len(found) == 2 * 4 * len(FIGURES)
-    for figure in found:
-        assert figure.low - 1e-9 <= figure.value <= figure.high + 1e-9
-        if figure.name not in ("entropy", "distance"):
-            assert -1e-6 <= figure.value <= 1 + 1e-6
+    found = head_metrics(encoder, tiny.TEXTS[:6])
+    assert len(found) == 2 * 4 * len(METRICS)
+    for metric in found:
+        assert metric.low - 1e-9 <= metric.value <= metric.high + 1e-9
+        if metric.name not in ("entropy", "distance"):
+            assert -1e-6 <= metric.value <= 1 + 1e-6
     with pytest.raises(SlonikError, match="no texts"):
-        attention_figures(encoder, [])
+        head_metrics(encoder, [])
 
 
 def _sentence() -> Sentence:
@@ -66,10 +66,10 @@ def _sentence() -> Sentence:
     return Sentence(words, tuple(Unit(word.form, (word.id, word.id)) for word in words))
 
 
-def test_pieces_become_words_and_the_planted_head_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tokens_become_words_and_the_planted_head_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = slonik.load(tiny.checkpoint(tmp_path, "bert"))
     sentence = _sentence()
-    found = syntax._word_attention(encoder, sentence, "")
+    found = room._word_attention(encoder, sentence, "")
     assert found is not None
     words, shape = found
     assert words.shape == (8, 3, 3)
@@ -82,8 +82,8 @@ def test_pieces_become_words_and_the_planted_head_is_found(tmp_path: Path, monke
         made[5, 1, 1] = 0.95  # itself, which does not count
         return made, [4, 4]
 
-    monkeypatch.setattr(syntax, "_word_attention", planted)
-    best = {(f.relation, f.direction): f for f in syntax.syntax_heads(encoder, [sentence] * 3, fewest=2)}
+    monkeypatch.setattr(room, "_word_attention", planted)
+    best = {(f.relation, f.direction): f for f in syntax_heads(encoder, [sentence] * 3, fewest=2)}
     assert (best["any", "head"].layer, best["any", "head"].head, best["any", "head"].share) == (2, 1, 1.0)
     assert best["any", "head"].offset_share == 0.5  # the verb is before one of them and after the other
     assert best["nsubj", "head"].offset_share == 1.0
@@ -94,4 +94,4 @@ def test_a_multiword_token_is_left_out(tmp_path: Path) -> None:
     encoder = slonik.load(tiny.checkpoint(tmp_path, "bert"))
     words = (Word(1, "не", head=2, deprel="advmod"), Word(2, "знаю", head=0, deprel="root"))
     with pytest.raises(SlonikError, match="aligned"):
-        syntax.syntax_heads(encoder, [Sentence(words, (Unit("незнаю", (1, 2)),))])
+        syntax_heads(encoder, [Sentence(words, (Unit("незнаю", (1, 2)),))])

@@ -11,7 +11,7 @@ import torch
 
 import slonik
 from slonik.core.errors import SlonikError
-from slonik.inspection.heads import Heads, rank_correlations
+from slonik.inspection.heads import HeadImportance, Heads, head_importance
 from slonik.models.anatomy import dissect
 from tests import tiny
 
@@ -61,7 +61,7 @@ def test_curve_and_correlations(tmp_path: Path) -> None:
     assert [point.removed for point in curve] == [0, 2, 4, 6, 8]
     assert curve[0].loss == pytest.approx(0.0, abs=1e-6)
     assert all(point.low <= point.loss <= point.high for point in curve)
-    found = rank_correlations(scores)
+    found = HeadImportance("m", 6, scores, ()).correlations
     flat = {name: np.concatenate(layers) for name, layers in scores.items()}
     expected = scipy.stats.spearmanr(flat["left_out"], flat["magnitude"]).statistic
     assert found["left_out", "magnitude"] == pytest.approx(expected)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -26,39 +25,11 @@ def probing(
     Example: slonik data probing ru_taiga-ud-dev.conllu ru_pud-ud-test.conllu --out probing
     """
     from slonik.core.files import write_json
-    from slonik.inspection.probing_tasks.build import build, write
-    from slonik.inspection.probing_tasks.sources import head, open_sources
+    from slonik.inspection.probing.builder import build_probing
 
-    sentences, facts = open_sources(sources, share=share, seed=seed, gold=gold or ())
-    built = build(head(sentences, limit), size=size, tasks=split_names(tasks), seed=seed)
-    manifest = write(built, out, size=size, seed=seed, facts=facts)
-    _show(manifest)
+    found = build_probing(
+        sources, out=out, size=size, tasks=split_names(tasks), share=share, limit=limit, gold=gold or (), seed=seed
+    )
+    print_tables([found.table])
     if json_file is not None:
-        write_json(json_file, manifest)
-
-
-def _show(manifest: dict[str, Any]) -> None:
-    from slonik.reporting.formatting import number_cell
-    from slonik.reporting.table import Cell, Content, Table
-
-    errors = manifest.get("label_errors", {})
-    lines: list[tuple[Content, ...]] = []
-    notes = []
-    for name, facts in manifest["tasks"].items():
-        if not facts["built"]:
-            lines.append((Cell(name, mark="absent"), *[None] * 5))
-            notes.append(f"{name} was not built: {facts['reason']}")
-            continue
-        error = errors.get(name) or {"label_error": None, "low": None, "high": None}
-        sizes = " / ".join(str(count) for count in facts["sentences"].values())
-        labels = facts["labels"]["tr"]
-        named = ", ".join(f"{label} {count}" for label, count in list(labels.items())[:6])
-        more = f" and {len(labels) - 6} more" if len(labels) > 6 else ""
-        if left := facts.get("labels_left_out"):
-            notes.append(f"{name} lacks the labels {', '.join(list(left)[:5])}: too few sentences")
-        shared, largest = sum(facts["shared_keys"].values()), f"{facts['largest_key_share']:.3f}"
-        wrong = number_cell("label_error", error["label_error"], error["low"], error["high"])
-        lines.append((name, sizes, named + more, shared, largest, wrong))
-    title = f"probing tasks from {manifest['sentences_read']:,} sentences ({manifest['annotation']})"
-    columns = ("task", "tr / va / te", "labels in tr", "keys in two splits", "largest key", "label errors")
-    print_tables([Table.of(title, columns, lines, notes)])
+        write_json(json_file, found.manifest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -11,7 +11,6 @@ from slonik.cli.common import Device, JsonFile, TrustRemoteCode, print_tables, s
 
 if TYPE_CHECKING:
     from slonik.core.records import Record
-    from slonik.models.encoder import TorchEncoder
 
 
 def register(app: typer.Typer) -> None:
@@ -43,7 +42,14 @@ def inspect(
     Example: slonik inspect embedded:multilingual-e5-small --attention "Слон идёт домой." --html attention.html
     """
     from slonik.core.errors import SlonikError
-    from slonik.evaluation.resources.measure import bench_texts
+    from slonik.core.files import write_bytes, write_text
+    from slonik.inspection.attention import attention as attention_of
+    from slonik.inspection.attention import text_attention
+    from slonik.inspection.heads import head_importance
+    from slonik.inspection.inputs import open_transformer, texts_of
+    from slonik.inspection.neurons import neurons as neurons_of
+    from slonik.inspection.page import inspection_page, inspection_plots, inspection_tables
+    from slonik.inspection.similarity import similarity
 
     if not (heads or attention is not None or like or neurons):
         raise SlonikError("say what to look at: --heads, --attention TEXT, --like MODEL or --neurons TASK")
@@ -51,115 +57,29 @@ def inspect(
         raise SlonikError(f"--limit is {limit}: give 2 or more")
     if attention is not None and not attention.strip():
         raise SlonikError("--attention has no text to look at")
-    encoder = _load(model, device, trust_remote_code)
-    sample = bench_texts(texts, limit=limit)
+    encoder = open_transformer(model, device=device, trust_remote_code=trust_remote_code)
+    sample = texts_of(texts, limit)
     records: list[Record] = []
     if heads:
-        records += _heads(encoder, model, sample, prefix, _split(orders, "--orders"))
+        records += head_importance(encoder, sample, orders=_split(orders, "--orders"), prefix=prefix).records
     if attention is not None:
-        records += _attention(encoder, model, [attention, *sample] if texts else [attention], prefix, treebank)
+        own = [attention, *sample] if texts else [attention]
+        records += attention_of(encoder, own, treebank=treebank, prefix=prefix).records
     if like:
-        other = _load(like, device, trust_remote_code)
-        records += _like(encoder, model, other, like, sample, prefix, _split(measures, "--measures"))
+        other = open_transformer(like, device=device, trust_remote_code=trust_remote_code)
+        records += similarity(
+            encoder, other, sample, measures=_split(measures, "--measures"), prefix=prefix
+        ).records  # fmt: skip
     if neurons:
-        records += _neurons(encoder, model, neurons, data_dir)
-    _write(encoder, model, records, attention, prefix, json_file, html, png)
-
-
-def _load(model: str, device: str | None, trust_remote_code: bool) -> TorchEncoder:
-    from slonik.core.errors import SlonikError
-    from slonik.models import load
-    from slonik.models.kinds import is_checkpoint
-
-    if not is_checkpoint(model):
-        raise SlonikError(f"{model} is no transformer: it has no layers and heads to look into")
-    return load(model, device=device, trust_remote_code=trust_remote_code)
-
-
-def _heads(encoder: TorchEncoder, model: str, texts: list[str], prefix: str | None, orders: list[str]) -> list[Record]:
-    from slonik.inspection.heads import Heads
-    from slonik.inspection.records import head_records
-
-    found = Heads(encoder, texts, prefix=prefix)
-    scores = {order: found.scores(order) for order in orders}
-    curves = [point for order, layers in scores.items() for point in found.curve(order, layers)]
-    return head_records(model, scores, curves, len(texts))
-
-
-def _attention(
-    encoder: TorchEncoder, model: str, texts: list[str], prefix: str | None, treebank: Path | None
-) -> list[Record]:
-    from slonik.data.conllu import read_conllu
-    from slonik.inspection.attention import attention_figures
-    from slonik.inspection.records import attention_records, syntax_records
-    from slonik.inspection.syntax import syntax_heads
-
-    records = attention_records(model, attention_figures(encoder, texts, prefix=prefix), len(texts))
-    if treebank is not None:
-        records += syntax_records(model, syntax_heads(encoder, read_conllu(treebank), prefix=prefix or ""))
-    return records
-
-
-def _like(
-    encoder: TorchEncoder, model: str, other: TorchEncoder, like: str, texts: list[str], prefix: str | None,
-    measures: list[str],
-) -> list[Record]:  # fmt: skip
-    from slonik.inspection.records import similarity_records
-
-    first, second = (one.encode_layers(texts, ["mean"], prefix=prefix)["mean"] for one in (encoder, other))
-    return similarity_records(model, like, list(first), list(second), measures)
-
-
-def _neurons(encoder: TorchEncoder, model: str, task: str, data_dir: Path | None) -> list[Record]:
-    from slonik.core.paths import data_dir as data_folder
-    from slonik.inspection.neurons import rank_neurons
-    from slonik.inspection.probing import read_tasks
-    from slonik.inspection.records import neuron_records
-
-    data = read_tasks(data_folder(data_dir), [task.strip().lower()])[0][0]
-    train, test = (list(encoder.encode_layers(s.texts, ["mean"])["mean"]) for s in (data.train, data.test))
-    found = rank_neurons(train, data.train.labels, test, data.test.labels)
-    return neuron_records(model, data.task.id, found, len(data.test))
-
-
-def _write(
-    encoder: TorchEncoder, model: str, records: list[Record], text: str | None, prefix: str | None,
-    json_file: Path | None, html: Path | None, png: Path | None,
-) -> None:  # fmt: skip
-    from slonik.core.files import write_bytes, write_text
-    from slonik.inspection.report.inspection import inspection_page, inspection_plots, inspection_tables
-
+        records += neurons_of(encoder, neurons.strip().lower(), data_dir=data_dir).records
     print_tables(inspection_tables(records))
     save_records(json_file, records)
     if png is not None:
         for name, plot in inspection_plots(records).items():
             write_bytes(png / f"{name}.png", plot.png)
     if html is not None:
-        page = inspection_page(model, records) if text is None else _view(encoder, model, records, text, prefix)
-        write_text(html, page)
-
-
-def _view(encoder: TorchEncoder, model: str, records: list[Record], text: str, prefix: str | None) -> str:
-    """The interactive page of one text, the tables under it."""
-    from slonik.inspection.hooks import batches, look_inside
-    from slonik.inspection.report.head_view import head_view
-    from slonik.inspection.report.inspection import inspection_plots, inspection_tables
-    from slonik.reporting.page import figure, section, table
-
-    ids, mask = next(batches(encoder, [text], 1, prefix))
-    inside = look_inside(encoder.model, ids, mask)
-    tokens = [_shown(encoder, int(number)) for number in ids[0]]
-    plots = [section(name.replace("-", ": "), figure(plot)) for name, plot in inspection_plots(records).items()]
-    tables = [section(found.title, table(found)) for found in inspection_tables(records)]
-    weights: list[Any] = [layer[0].float().cpu().numpy() for layer in inside.attentions]
-    return head_view(model, text, tokens, weights, extra="\n".join([*plots, *tables]))
-
-
-def _shown(encoder: TorchEncoder, number: int) -> str:
-    """A token as people read it: byte-level ones decoded where they are whole letters."""
-    token = encoder.tokenizer.id_to_token(number) or f"<{number}>"
-    decoded = encoder.tokenizer.decode([number], skip_special_tokens=False).strip()
-    return token if not decoded or "\ufffd" in decoded or token.startswith(("##", "▁")) else decoded
+        shown = None if attention is None else text_attention(encoder, attention, prefix=prefix)
+        write_text(html, inspection_page(model, records, shown))
 
 
 def _split(names: str, option: str) -> list[str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -12,16 +10,12 @@ from slonik.cli.common import (
     Device,
     JsonFile,
     TrustRemoteCode,
-    add_to_passport,
     announce_task,
-    given,
     print_tables,
     save_records,
     split_names,
+    warn,
 )
-
-if TYPE_CHECKING:
-    from slonik.core.records import Record
 
 
 def probing(
@@ -47,44 +41,20 @@ def probing(
 
     Example: slonik evaluate probing embedded:multilingual-e5-small --tasks gapping --html gapping.html
     """
-    import slonik
-    from slonik.core.paths import data_dir as data_folder
-    from slonik.inspection.probing import Options, baseline_records, compare, probe, published_records, read_tasks
-    from slonik.inspection.probing.baselines import NAMES
-
-    found, missing = read_tasks(data_folder(data_dir), split_names(tasks), limit=limit)
-    for note in [note for data in found for note in data.notes]:
-        typer.echo(f"note: {note}", err=True)
-    options = Options(
-        probes=tuple(split_names(probes) or ()), poolings=tuple(split_names(poolings) or ()), seeds=tuple(range(seeds)),
-        prefix=prefix, limit=limit, control=control, use_cache=cache,
-    )  # fmt: skip
-    loading: dict[str, Any] = given({"dtype": dtype, "device": device, "trust_remote_code": trust_remote_code or None})
-    done = []
-    for model in (name for name in dict.fromkeys(models) if name not in NAMES):  # those are in the table anyway
-        encoder = slonik.load(model, **loading)
-        encoder.name = model
-        done.append(probe(encoder, found, options, partial(announce_task, model)))
-        typer.echo(
-            f"{model}: vectors {done[-1].encoding_seconds:.1f} s ({done[-1].encoded} texts encoded, "
-            f"{done[-1].reused} from the cache), probes {done[-1].probing_seconds:.1f} s"
-        )
-        if passport:
-            add_to_passport(model, [record for record in done[-1].records if record.layer is None])
-    records = [record for probing in done for record in probing.records] + compare(done)
-    if baselines:
-        records += baseline_records(found, partial(announce_task, "baselines"))
-    records += published_records(found)
-    _write(records, missing, json_file, html)
-
-
-def _write(records: list[Record], missing: list[str], json_file: Path | None, html: Path | None) -> None:
     from slonik.core.files import write_text
-    from slonik.inspection.report.probing import probing_page, probing_tables
+    from slonik.inspection.probing.report import probing_page
+    from slonik.inspection.probing.run import probing as probing_of
 
-    print_tables(probing_tables(records))
-    if missing:
-        typer.echo(f"not probed, as their files are not there: {', '.join(missing)} (`slonik fetch rusenteval`)")
-    save_records(json_file, records)
+    found = probing_of(
+        models, data_dir=data_dir, tasks=split_names(tasks), probes=split_names(probes) or (),
+        poolings=split_names(poolings) or (), prefix=prefix, limit=limit, seeds=seeds, control=control,
+        baselines=baselines, dtype=dtype, device=device, trust_remote_code=trust_remote_code or None, use_cache=cache,
+        passport=passport, on_task=announce_task,
+    )  # fmt: skip
+    warn(found.warnings)
+    print_tables(found.tables)
+    for note in found.notes:
+        typer.echo(note)
+    save_records(json_file, found.records)
     if html is not None:
-        write_text(html, probing_page(records))
+        write_text(html, probing_page(found.records))

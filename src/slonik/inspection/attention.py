@@ -1,16 +1,24 @@
-"""What the attention of every head looks like on some texts: how spread, how far, and on what.
+"""What heads attend to: how spread, how far and on what; and which heads follow syntax.
 
-Figures per head, averaged over a text's tokens and then over texts, with bootstrap intervals over texts: entropy in
-nats and as a share of the greatest possible, mean distance in tokens, shares on special tokens, on the token itself, on
-the one before and the one after. What heads mean for a task is in `heads`, for syntax in `syntax`.
+Metrics of every head are averaged over a text's tokens and then over texts, with bootstrap intervals over texts:
+entropy in nats and as a share of the greatest possible, mean distance in tokens, shares on special tokens, on the token
+itself, on the one before and the one after (Clark et al. 2019, "What Does BERT Look at?", section 3).
 
-Source: Clark et al. 2019, "What Does BERT Look at?", section 3. Shapes: B texts, H heads, T tokens.
+Syntax, on a treebank: how often the word that a word attends to most is its syntactic head, or its dependent. Attention
+between tokens becomes attention between words: summed over the tokens attended to, averaged over the tokens attending;
+special tokens and the word itself are left out (section 4 there). The share is compared with the best fixed offset
+("the word before"), which many relations follow without any syntax.
+
+What heads mean for what the model computes is in `heads`. Shapes: B texts, H heads, T tokens, W words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,19 +26,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from slonik.core.errors import SlonikError
-from slonik.core.hashing import derive_seed
-from slonik.core.progress import track
+from slonik.core.progress import shown, track
+from slonik.core.records import Record
+from slonik.data.conllu import Sentence, join_units, read_conllu
+from slonik.inspection import SUITE
 from slonik.inspection.hooks import batches, look_inside
+from slonik.inspection.inputs import BATCH, Texts, open_transformer, texts_of
+from slonik.inspection.intervals import mean_interval, wilson
 from slonik.models.encoder import TorchEncoder
+from slonik.text.tokenizing import template_of
 
-FIGURES = ("entropy", "entropy_share", "distance", "special", "self", "previous", "next")
-_BATCH = 16
-_RESAMPLES = 1000
+METRICS = ("entropy", "entropy_share", "distance", "special", "self", "previous", "next")
+_OFFSETS = tuple(offset for offset in range(-4, 5) if offset)
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One figure of one head: mean over texts and its 95 % interval."""
+class HeadMetric:
+    """One metric of one head, layers from 1, heads from 0: mean over texts and its 95 % interval."""
 
     layer: int
     head: int
@@ -40,10 +52,129 @@ class Figure:
     high: float
 
 
-def attention_figures(
+@dataclass(frozen=True)
+class SyntaxHead:
+    """One head and one kind of dependency.
+
+    Attributes:
+        layer: from 1. head: from 0. relation: without subtype, "any" for all together.
+        direction: "head" (from a word to its head) or "dependent" (from a head to the word).
+        share: of `n` words for which the most attended word is the right one; low, high: 95 % interval.
+        offset_share: the same for the best fixed offset.
+    """
+
+    layer: int
+    head: int
+    relation: str
+    direction: str
+    share: float
+    low: float
+    high: float
+    n: int
+    offset_share: float
+
+
+@dataclass(frozen=True)
+class Attention:
+    """What the heads of a model attend to.
+
+    Attributes:
+        model: its name. texts: how many texts the metrics are from.
+        metrics: of every head. syntax: the best head of every relation and direction; empty without a treebank.
+    """
+
+    model: str
+    texts: int
+    metrics: tuple[HeadMetric, ...]
+    syntax: tuple[SyntaxHead, ...] = ()
+
+    @property
+    def records(self) -> list[Record]:
+        """Every metric of every head with its interval over texts (one text alone has none), and syntactic heads."""
+
+        def record(task: str, variant: str, metric: str, value: float, **fields: Any) -> Record:
+            return Record(suite=SUITE, task=task, variant=variant, model=self.model, metric=metric, value=value, seed=0,
+                          **fields)  # fmt: skip
+
+        records = []
+        for found in self.metrics:
+            bounds = {"low": found.low, "high": found.high} if self.texts > 1 else {}
+            task = f"head_{found.head:02d}"
+            records.append(
+                record(task, "attention", found.name, found.value, layer=found.layer, n=self.texts, **bounds)
+            )
+        for head in self.syntax:
+            detail = {"relation": head.relation, "direction": head.direction, "head": head.head,
+                      "offset_share": head.offset_share}  # fmt: skip
+            task = f"syntax_{head.relation}_to_{head.direction}"
+            records.append(
+                record(task, "syntax", "syntax_share", head.share, low=head.low, high=head.high, layer=head.layer,
+                       n=head.n, detail=detail)
+            )  # fmt: skip
+        return records
+
+
+def attention(
+    model: str | Path | TorchEncoder,
+    texts: Texts = None,
+    *,
+    treebank: str | Path | None = None,
+    prefix: str | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> Attention:
+    """What every head attends to on texts, and with a treebank which heads follow syntax.
+
+    Args:
+        model: a folder, a hub id, `embedded:NAME`, or a loaded transformer.
+        texts: a file, or texts; None = 64 Russian sentences of our own.
+        treebank: a file in CoNLL-U.
+        prefix: before each text, None = the encoder's own (none for the treebank). seed: of the bootstrap.
+        progress: show it on standard error.
+
+    Raises:
+        SlonikError: no transformer, no text, a family without attention weights, or a treebank that cannot be aligned.
+    """
+    encoder, sample = open_transformer(model), texts_of(texts)
+    with shown(progress):
+        metrics = head_metrics(encoder, sample, prefix=prefix, seed=seed)
+        syntax = [] if treebank is None else syntax_heads(encoder, read_conllu(treebank), prefix=prefix or "")
+    return Attention(encoder.name, len(sample), tuple(metrics), tuple(syntax))
+
+
+@dataclass(frozen=True)
+class TextAttention:
+    """The attention of every head on one text: T tokens as people read them, weights per layer (H, T, T)."""
+
+    text: str
+    tokens: tuple[str, ...]
+    weights: tuple[NDArray[np.float32], ...]
+
+
+def text_attention(model: str | Path | TorchEncoder, text: str, *, prefix: str | None = None) -> TextAttention:
+    """The weights of all heads on one text, for the page that shows them.
+
+    Raises:
+        SlonikError: no transformer, or a family without attention weights.
+    """
+    encoder = open_transformer(model)
+    ids, mask = next(batches(encoder, [text], 1, prefix))
+    inside = look_inside(encoder.model, ids, mask)
+    tokens = tuple(_shown(encoder, int(number)) for number in ids[0])
+    return TextAttention(text, tokens, tuple(layer[0].float().cpu().numpy() for layer in inside.attentions))
+
+
+def _shown(encoder: TorchEncoder, number: int) -> str:
+    """A token as people read it: byte-level ones decoded where they are whole letters."""
+    token = encoder.tokenizer.id_to_token(number) or f"<{number}>"
+    decoded = encoder.tokenizer.decode([number], skip_special_tokens=False).strip()
+    return token if not decoded or "\ufffd" in decoded or token.startswith(("##", "▁")) else decoded
+
+
+def head_metrics(
     encoder: TorchEncoder, texts: Sequence[str], *, prefix: str | None = None, seed: int = 0
-) -> list[Figure]:
-    """FIGURES of every head, layers from 1, heads from 0.
+) -> list[HeadMetric]:
+    """METRICS of every head.
 
     Raises:
         SlonikError: no text, or a family without attention weights.
@@ -51,9 +182,9 @@ def attention_figures(
     if not texts:
         raise SlonikError("there are no texts to look at attention on")
     specials = _specials(encoder)
-    rows: list[list[NDArray[np.float64]]] = []  # per layer: (texts, H, figures) blocks
-    total = -(-len(texts) // _BATCH)
-    for ids, mask in track(batches(encoder, texts, _BATCH, prefix), "attention", total):
+    rows: list[list[NDArray[np.float64]]] = []  # per layer: (texts, H, metrics) blocks
+    total = -(-len(texts) // BATCH)
+    for ids, mask in track(batches(encoder, texts, BATCH, prefix), "attention", total):
         inside = look_inside(encoder.model, ids, mask)
         marked = torch.isin(ids, specials) & mask.bool()
         rows = rows or [[] for _ in inside.attentions]
@@ -61,18 +192,18 @@ def attention_figures(
             layer.append(per_text(weights.double(), mask, marked).cpu().numpy())
     found = []
     for index, blocks in enumerate(rows, 1):
-        table = np.concatenate(blocks)  # (texts, H, figures)
-        low, high = _bounds(table, seed)
+        table = np.concatenate(blocks)  # (texts, H, metrics)
+        low, high = mean_interval(table, seed=seed, sample="attention")
         for head in range(table.shape[1]):
-            for place, name in enumerate(FIGURES):
+            for place, name in enumerate(METRICS):
                 cell = (head, place)
                 value = float(table.mean(0)[cell])
-                found.append(Figure(index, head, name, value, float(low[cell]), float(high[cell])))
+                found.append(HeadMetric(index, head, name, value, float(low[cell]), float(high[cell])))
     return found
 
 
 def per_text(weights: Tensor, mask: Tensor, special: Tensor) -> Tensor:
-    """FIGURES of every text: weights (B, H, T, T), mask and special (B, T) -> (B, H, 7)."""
+    """METRICS of every text: weights (B, H, T, T), mask and special (B, T) -> (B, H, 7)."""
     real = mask.to(weights.dtype)
     length = weights.shape[-1]
     seen = weights * real[:, None, None, :]
@@ -103,11 +234,96 @@ def _specials(encoder: TorchEncoder) -> Tensor:
     return torch.tensor(sorted(ids), dtype=torch.long, device=encoder.device)
 
 
-def _bounds(table: NDArray[np.float64], seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Percentile interval of the mean over texts, (H, figures) each."""
-    n = len(table)
-    rng = np.random.default_rng(derive_seed(seed, "attention", n))
-    counts = rng.multinomial(n, np.full(n, 1 / n), size=_RESAMPLES)
-    means = (counts @ table.reshape(n, -1)) / n
-    low, high = np.percentile(means, [2.5, 97.5], axis=0)
-    return low.reshape(table.shape[1:]), high.reshape(table.shape[1:])
+def syntax_heads(
+    encoder: TorchEncoder, sentences: Iterable[Sentence], *, prefix: str = "", fewest: int = 20
+) -> list[SyntaxHead]:
+    """The best head of every relation with at least `fewest` words, in both directions, "any" first.
+
+    Raises:
+        SlonikError: no sentence could be aligned with its tokens.
+    """
+    hits: dict[tuple[str, str], NDArray[np.float64]] = {}
+    counts: Counter[tuple[str, str]] = Counter()
+    offsets: Counter[tuple[str, str, int]] = Counter()
+    shape: list[int] = []
+    for sentence in sentences:
+        found = _word_attention(encoder, sentence, prefix)
+        if found is None:
+            continue
+        words, shape = found
+        numbers = np.arange(words.shape[1])
+        words[:, numbers, numbers] = -1.0
+        most = words.argmax(-1)  # (heads of all layers, W)
+        for word in sentence.words:
+            if not word.head or word.upos == "PUNCT":
+                continue
+            here, there = word.id - 1, word.head - 1
+            for direction, start, goal in (("head", here, there), ("dependent", there, here)):
+                right = (most[:, start] == goal).astype(np.float64)
+                for relation in ("any", word.relation):
+                    key = (relation, direction)
+                    hits[key] = hits.get(key, 0) + right
+                    counts[key] += 1
+                    offsets[(*key, goal - start)] += 1
+    if not hits:
+        raise SlonikError("no sentence of the treebank could be aligned with the tokens of the model")
+    best = []
+    for (relation, direction), right in hits.items():
+        n = counts[relation, direction]
+        if n < fewest:
+            continue
+        place = int(right.argmax())
+        layer, head = _split(place, shape)
+        low, high = wilson(float(right[place]), n)
+        fixed = max(offsets[relation, direction, offset] for offset in _OFFSETS) / n
+        best.append(SyntaxHead(layer + 1, head, relation, direction, float(right[place]) / n, low, high, n, fixed))
+    best.sort(key=lambda found: (found.relation != "any", -found.share, found.relation, found.direction))
+    return best
+
+
+def _word_attention(
+    encoder: TorchEncoder, sentence: Sentence, prefix: str
+) -> tuple[NDArray[np.float64], list[int]] | None:
+    """(heads of all layers, W, W) attention between words, and heads per layer; None for what cannot be aligned."""
+    if any(unit.words[0] != unit.words[1] for unit in sentence.units):
+        return None  # the words of a multiword token share their letters
+    text = prefix + join_units(sentence.units)
+    encoding = encoder.tokenizer.encode(text, add_special_tokens=False)
+    template = template_of(encoder.tokenizer)
+    ids = [*template.head, *encoding.ids, *template.tail]
+    if len(ids) > encoder.max_length:
+        return None
+    owners = _owners(sentence, len(prefix), encoding.offsets)
+    if len(set(owners) - {-1}) != len(sentence.units):
+        return None
+    row = torch.tensor([ids], device=encoder.device)
+    inside = look_inside(encoder.model, row, torch.ones_like(row))
+    inner = slice(len(template.head), len(template.head) + len(owners))
+    weights = torch.cat([layer[0] for layer in inside.attentions])[:, inner, inner].double().cpu().numpy()
+    member = np.zeros((len(owners), len(sentence.units)))
+    for token, word in enumerate(owners):
+        if word >= 0:
+            member[token, word] = 1.0
+    summed = weights @ member
+    averaged = np.einsum("pw,hpv->hwv", member / np.maximum(member.sum(0), 1), summed)
+    return averaged, [layer.shape[1] for layer in inside.attentions]
+
+
+def _owners(sentence: Sentence, start: int, offsets: Sequence[tuple[int, int]]) -> list[int]:
+    """For every token the number of the word that most of its letters belong to, -1 for none."""
+    letters: list[int] = [-1] * start
+    for index, unit in enumerate(sentence.units):
+        letters += [index] * len(unit.form) + [-1] * unit.space_after
+    owners = []
+    for first, last in offsets:
+        inside = [owner for owner in letters[first:last] if owner >= 0]
+        owners.append(Counter(inside).most_common(1)[0][0] if inside else -1)
+    return owners
+
+
+def _split(place: int, shape: Sequence[int]) -> tuple[int, int]:
+    for layer, heads in enumerate(shape):
+        if place < heads:
+            return layer, place
+        place -= heads
+    raise IndexError(place)

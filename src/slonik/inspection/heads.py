@@ -1,20 +1,23 @@
 """How much every head matters: by gradients, by the pruner's own scores, and by leaving it out; and do they agree.
 
-Criteria come from `compress.criteria`: `gate` is Michel et al. (2019): the mean over texts of |dL/dgate|, absolute
-per text (the script that went with Transformers let texts cancel each other), scaled to length 1 within a layer. A
-text is the unit throughout: with a [CLS] vector the last layer has gradient at one position only, so dividing every
-layer by the number of tokens, as that script does, would make it look idle. `left_out` closes one head and measures
-what happens: it is the reference, at one pass per head.
+Criteria are those of `slonik.compression.criteria`: `gate` is Michel et al. (2019): the mean over texts of |dL/dgate|,
+absolute per text (the script that went with Transformers let texts cancel each other), scaled to length 1 within a
+layer. A text is the unit throughout: with a [CLS] vector the last layer has gradient at one position only, so dividing
+every layer by the number of tokens, as that script does, would make it look idle. `left_out` closes one head and
+measures what happens: it is the reference, at one pass per head.
 
-The loss needs no labels: for gradients random directions of the sentence vector (`objectives.closeness.probe_loss`),
-for leaving out and for the masking curve 1 - cosine to the whole model's sentence vector, centred: a shift common to
-all texts is no loss. Shapes: B texts, L layers, H heads (may differ by layer).
+The loss needs no labels: for gradients random directions of the sentence vector
+(`slonik.train.objectives.closeness.probe_loss`), for leaving out and for the masking curve 1 - cosine to the whole
+model's sentence vector, centred: a shift common to all texts is no loss. Shapes: B texts, L layers, H heads (may differ
+by layer).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,11 +28,14 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from slonik.compression.criteria import CRITERIA
-from slonik.compression.gates import Gates, gated, open_gates
+from slonik.compression.gates import gated, open_gates
 from slonik.core.errors import SlonikError
-from slonik.core.hashing import derive_seed
-from slonik.core.progress import track
+from slonik.core.progress import shown, track
+from slonik.core.records import Record
+from slonik.inspection import SUITE
 from slonik.inspection.hooks import batches
+from slonik.inspection.inputs import BATCH, Texts, open_transformer, texts_of
+from slonik.inspection.intervals import mean_interval
 from slonik.models.anatomy import dissect
 from slonik.models.encoder import TorchEncoder
 from slonik.models.pooling import pool, reading_part
@@ -39,8 +45,6 @@ Scores = tuple[NDArray[np.float64], ...]
 """Per layer, (H,)."""
 LEFT_OUT = "left_out"
 ORDERS = ("gate", "fisher", "taylor", "magnitude", LEFT_OUT, "random")
-_BATCH = 16
-_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,87 @@ class CurvePoint:
     loss: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class HeadImportance:
+    """How much every head of a model matters.
+
+    Attributes:
+        model: its name. texts: how many texts it was measured on.
+        scores: order -> importance of every head, higher = more important.
+        curves: loss against heads removed, for every order.
+    """
+
+    model: str
+    texts: int
+    scores: dict[str, Scores]
+    curves: tuple[CurvePoint, ...]
+
+    @property
+    def correlations(self) -> dict[tuple[str, str], float]:
+        """Spearman's correlation of every two orders over all heads; NaN where one is constant."""
+        flat = {name: _ranks(np.concatenate(layers)) for name, layers in self.scores.items()}
+        found = {}
+        for first, left in flat.items():
+            for second, right in flat.items():
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    found[first, second] = float(np.corrcoef(left, right)[0, 1])
+        return found
+
+    @property
+    def records(self) -> list[Record]:
+        """Importance of every head (layers from 1, heads from 0), correlations of the orders, and masking curves."""
+
+        def record(task: str, order: str, metric: str, value: float | None, **fields: Any) -> Record:
+            return Record(suite=SUITE, task=task, variant=order, model=self.model, metric=metric, value=value,
+                          n=self.texts, seed=0, **fields)  # fmt: skip
+
+        records = [
+            record(f"head_{head:02d}", order, "importance", float(value), layer=index)
+            for order, layers in self.scores.items()
+            for index, layer in enumerate(layers, 1)
+            for head, value in enumerate(layer)
+        ]
+        for (first, second), value in self.correlations.items():
+            known = None if math.isnan(value) else value
+            detail = {"against": second}
+            records.append(record(f"heads_against_{second}", first, "rank_correlation", known, detail=detail))
+        for point in self.curves:
+            detail = {"removed": point.removed, "share": point.share}
+            task = f"without_{point.removed:03d}_heads"
+            records.append(
+                record(task, point.order, "masked_loss", point.loss, low=point.low, high=point.high, detail=detail)
+            )
+        return records
+
+
+def head_importance(
+    model: str | Path | TorchEncoder,
+    texts: Texts = None,
+    *,
+    orders: Sequence[str] = ORDERS,
+    prefix: str | None = None,
+    steps: int = 10,
+    progress: bool = False,
+) -> HeadImportance:
+    """How much every head matters, by several orders, and what is lost when heads go in each of them.
+
+    Args:
+        model: a folder, a hub id, `embedded:NAME`, or a loaded transformer.
+        texts: what it is measured on: a file, or texts; None = 64 Russian sentences of our own.
+        orders: of ORDERS. prefix: before each text, None = the encoder's own. steps: of the masking curve.
+        progress: show it on standard error.
+
+    Raises:
+        SlonikError: no transformer, an unknown order, fewer than two texts, or a family without known anatomy.
+    """
+    encoder, sample = open_transformer(model), texts_of(texts)
+    with shown(progress):
+        heads = Heads(encoder, sample, prefix=prefix)
+        scores = {order: heads.scores(order) for order in orders}
+        curves = [point for order, layers in scores.items() for point in heads.curve(order, layers, steps=steps)]
+    return HeadImportance(encoder.name, len(sample), scores, tuple(curves))
 
 
 class Heads:
@@ -72,7 +157,7 @@ class Heads:
         self._encoder = encoder
         self._body = dissect(encoder.model)
         self._kind = "cls" if encoder.sentence.pooling == "cls" else "mean"
-        self._batches = list(batches(encoder, texts, _BATCH, prefix))
+        self._batches = list(batches(encoder, texts, BATCH, prefix))
         self._whole = self._vectors(None)
 
     @property
@@ -123,16 +208,18 @@ class Heads:
         points = []
         for removed in sorted({round(len(rank) * step / steps) for step in range(steps + 1)}):
             losses = self.loss_without(set(rank[:removed]))
-            low, high = _interval(losses, seed)
+            low, high = mean_interval(losses, seed=seed, sample="heads")
             share = removed / len(rank)
-            points.append(CurvePoint(order, removed, share, float(losses.mean()), low, high))
+            points.append(CurvePoint(order, removed, share, float(losses.mean()), float(low), float(high)))
         return points
 
     def _vectors(self, closed: set[tuple[int, int]] | None) -> NDArray[np.float64]:
         """Unit sentence vectors (B, D)."""
         model = self._encoder.model
         gates = open_gates(self._body, {"heads"})
-        gates = _close(gates, closed or set())
+        assert gates.heads is not None
+        for layer, head in closed or ():
+            gates.heads[layer][head] = 0.0
         found = []
         with torch.inference_mode(), gated(model, gates):
             for ids, mask in self._batches:
@@ -154,34 +241,9 @@ class _Reader:
         return self._part(**inputs)
 
 
-def rank_correlations(scores: Mapping[str, Scores]) -> dict[tuple[str, str], float]:
-    """Spearman's correlation of every two orders over all heads; NaN where one is constant."""
-    flat = {name: _ranks(np.concatenate(layers)) for name, layers in scores.items()}
-    found = {}
-    for first, left in flat.items():
-        for second, right in flat.items():
-            with np.errstate(invalid="ignore", divide="ignore"):
-                found[first, second] = float(np.corrcoef(left, right)[0, 1])
-    return found
-
-
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Ranks from 0, equal values given their mean rank."""
     _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
     found: NDArray[np.float64] = (ends - (counts + 1) / 2)[places.ravel()].astype(np.float64)
     return found
-
-
-def _close(gates: Gates, closed: set[tuple[int, int]]) -> Gates:
-    assert gates.heads is not None
-    for layer, head in closed:
-        gates.heads[layer][head] = 0.0
-    return gates
-
-
-def _interval(values: NDArray[np.float64], seed: int) -> tuple[float, float]:
-    n = len(values)
-    counts = np.random.default_rng(derive_seed(seed, "heads", n)).multinomial(n, np.full(n, 1 / n), size=_RESAMPLES)
-    low, high = np.percentile(counts @ values / n, [2.5, 97.5])
-    return float(low), float(high)

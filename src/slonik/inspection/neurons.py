@@ -12,11 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slonik.core.errors import SlonikError
+from slonik.core.paths import data_dir as data_folder
+from slonik.core.progress import shown
+from slonik.core.records import Record
+from slonik.inspection import SUITE
+from slonik.inspection.inputs import open_transformer
+from slonik.inspection.intervals import wilson
+from slonik.inspection.probing.tasks import TaskData, read_tasks
+from slonik.models.encoder import TorchEncoder
 
 _ITERATIONS = 150
 _TOP = (10, 30, 100, 300)
@@ -44,6 +53,58 @@ class Neurons:
     without_bottom: dict[int, float]
     by_layer: NDArray[np.intp]
     counted: int
+
+
+@dataclass(frozen=True)
+class TaskNeurons:
+    """The neurons of one model for one probing task; `tested` sentences are behind each accuracy."""
+
+    model: str
+    task: str
+    ranking: Neurons
+    tested: int
+
+    @property
+    def records(self) -> list[Record]:
+        """Accuracies with the top and bottom neurons, alone and taken out; Wilson's intervals over test sentences."""
+        accuracies = {"all": self.ranking.accuracy}
+        for name in ("top", "bottom", "without_top", "without_bottom"):
+            accuracies |= {f"{name}_{k}": value for k, value in getattr(self.ranking, name).items()}
+        by_layer = {"nonzero": self.ranking.nonzero, "by_layer": self.ranking.by_layer.tolist(),
+                    "counted": self.ranking.counted}  # fmt: skip
+        records = []
+        for name, value in accuracies.items():
+            low, high = wilson(value * self.tested, self.tested)
+            records.append(
+                Record(suite=SUITE, task=self.task, variant="neurons", model=self.model, metric=f"{name}_neurons",
+                       value=value, low=low, high=high, n=self.tested, seed=0, detail=by_layer if name == "all" else {})
+            )  # fmt: skip
+        return records
+
+
+def neurons(
+    model: str | Path | TorchEncoder,
+    task: str | TaskData,
+    *,
+    data_dir: str | Path | None = None,
+    progress: bool = False,
+) -> TaskNeurons:
+    """Which neurons of all layers carry what a probing task asks for, by the mean vectors of its sentences.
+
+    Args:
+        model: a folder, a hub id, `embedded:NAME`, or a loaded transformer.
+        task: the name of a task whose file is in `data_dir`/rusenteval, or its data.
+        data_dir: None = $SLONIK_DATA, or the user's cache folder. progress: show it on standard error.
+
+    Raises:
+        SlonikError: no transformer, an unknown task, or one without a file.
+    """
+    encoder = open_transformer(model)
+    data = task if isinstance(task, TaskData) else read_tasks(data_folder(data_dir), [task])[0][0]
+    with shown(progress):
+        train, test = (list(encoder.encode_layers(part.texts, ["mean"])["mean"]) for part in (data.train, data.test))
+    ranking = rank_neurons(train, data.train.labels, test, data.test.labels)
+    return TaskNeurons(encoder.name, data.task.id, ranking, len(data.test))
 
 
 def rank_neurons(

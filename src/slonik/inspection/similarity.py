@@ -3,21 +3,29 @@
 The paper of RuSentEval compares layers by the contextual correlation analysis of Wu et al. (2020): `maxcorr` (how well
 each neuron correlates with its best partner; for two models their `mincorr`, the least over other models, is the same),
 `linreg` (how well all neurons of the other layer together predict each neuron), `svcca` and `pwcca` (canonical
-correlations). Linear CKA (Kornblith et al. 2019) suits small
-samples best: canonical measures approach 1 by themselves when there are not many more texts than dimensions.
+correlations). Linear CKA (Kornblith et al. 2019) suits small samples best: canonical measures approach 1 by themselves
+when there are not many more texts than dimensions. All are 1 for equal layers.
 
-All are 1 for equal layers. Vectors are given; nothing is encoded here. Shapes: N texts, D and E dimensions.
+`similarity` encodes texts with two models and compares their layers. Shapes: N texts, D and E dimensions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import derive_seed
+from slonik.core.progress import shown
+from slonik.core.records import Record
+from slonik.inspection import SUITE
+from slonik.inspection.inputs import Texts, open_transformer, texts_of
+from slonik.inspection.intervals import Z
+from slonik.models.encoder import TorchEncoder
 
 Matrix = NDArray[np.float64]
 _KEPT_VARIANCE = 0.99
@@ -75,6 +83,68 @@ MEASURES: dict[str, Callable[[Matrix, Matrix], float]] = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class LayerSimilarity:
+    """How alike the layers of two models are.
+
+    Attributes:
+        model, against: their names. texts: how many texts they were compared on.
+        grids: measure -> (layers of the first, layers of the second), embeddings first.
+        cka_bounds: per layer of the first, the 95 % interval of linear CKA with the layer most like it; empty where
+            cka was not asked for.
+    """
+
+    model: str
+    against: str
+    texts: int
+    grids: dict[str, Matrix]
+    cka_bounds: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def records(self) -> list[Record]:
+        """One per pair of layers and measure; `layer` is the other model's, the task says which of the first."""
+        records = []
+        for measure, grid in self.grids.items():
+            for row, line in enumerate(grid):
+                for column, value in enumerate(line):
+                    most_alike = measure == "cka" and column == int(line.argmax())
+                    low, high = self.cka_bounds[row] if most_alike else (None, None)
+                    records.append(
+                        Record(suite=SUITE, task=f"layer_{row}", variant=measure, model=self.model, metric="similarity",
+                               value=float(value), low=low, high=high, layer=column, n=self.texts, seed=0,
+                               detail={"against": self.against})
+                    )  # fmt: skip
+        return records
+
+
+def similarity(
+    model: str | Path | TorchEncoder,
+    other: str | Path | TorchEncoder,
+    texts: Texts = None,
+    *,
+    measures: Sequence[str] = ("cka",),
+    prefix: str | None = None,
+    progress: bool = False,
+) -> LayerSimilarity:
+    """How alike the layers of two models are, by the mean vectors of texts.
+
+    Args:
+        model, other: folders, hub ids, `embedded:NAME`, or loaded transformers.
+        texts: a file, or texts; None = 64 Russian sentences of our own.
+        measures: of MEASURES. prefix: before each text, None = each encoder's own. progress: show it on standard error.
+
+    Raises:
+        SlonikError: no transformer, an unknown measure, or too few texts for it.
+    """
+    first, second, sample = open_transformer(model), open_transformer(other), texts_of(texts)
+    with shown(progress):
+        vectors = [encoder.encode_layers(sample, ["mean"], prefix=prefix)["mean"] for encoder in (first, second)]
+        grids = {measure: layer_similarity(list(vectors[0]), list(vectors[1]), measure) for measure in measures}
+    best = grids["cka"].argmax(1) if "cka" in grids else ()
+    bounds = [cka_interval(layer, vectors[1][column])[1:] for layer, column in zip(vectors[0], best, strict=False)]
+    return LayerSimilarity(first.name, second.name, len(sample), grids, tuple(bounds))
+
+
 def layer_similarity(
     first: Sequence[NDArray[np.floating]], second: Sequence[NDArray[np.floating]], measure: str = "cka"
 ) -> Matrix:
@@ -115,7 +185,7 @@ def cka_interval(
     for _ in range(resamples):
         rows = rng.permutation(len(x))[: len(x) // 2]
         found.append(linear_cka(x[rows], y[rows]))
-    spread = 1.959964 * float(np.std(found))
+    spread = Z * float(np.std(found))
     return value, max(0.0, value - spread), min(1.0, value + spread)
 
 

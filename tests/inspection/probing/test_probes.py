@@ -8,11 +8,8 @@ import pytest
 from slonik.evaluation.logistic import PreparedLogistic, fit_logistic
 from slonik.inspection.probing.baselines import length, majority, tfidf_bpe, tfidf_chars, tfidf_words
 from slonik.inspection.probing.layers import best_layer, resampled_means
-from slonik.inspection.probing.mdl import online_codelength
-from slonik.inspection.probing.mlp import fit_mlp
-from slonik.inspection.probing.probes import LogisticProbe, control_labels, scale
-from slonik.inspection.probing.readers import Split, TaskData
-from slonik.inspection.probing.tasks import TASKS
+from slonik.inspection.probing.probes import LogisticProbe, control_labels, fit_mlp, online_codelength, scale
+from slonik.inspection.probing.tasks import TASKS, Split, TaskData
 
 RNG = np.random.default_rng(0)
 

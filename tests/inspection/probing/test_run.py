@@ -13,8 +13,9 @@ import slonik
 from slonik.cli.main import main
 from slonik.core.errors import SlonikError
 from slonik.core.records import read_records
-from slonik.inspection.probing import Options, baseline_records, compare, probe, read_tasks
-from slonik.inspection.report.probing import probing_tables
+from slonik.inspection.probing.report import probing_tables
+from slonik.inspection.probing.run import Options, baseline_records, compare, probe, probing
+from slonik.inspection.probing.tasks import read_tasks
 from slonik.models.pooling import reading_part
 from tests import tiny
 
@@ -68,7 +69,7 @@ def test_records_cache_and_comparison(tmp_path: Path, folder: Path) -> None:
     again = probe(encoder, tasks, options)
     assert (again.encoded, again.reused) == (0, 120)
     assert [r.value for r in again.records] == [r.value for r in first.records]
-    for block in (tmp_path / "cache" / "layers").rglob("*.npy"):
+    for block in (tmp_path / "cache" / "layers").rglob("*.arrays"):
         block.write_bytes(b"damaged")
     assert probe(encoder, tasks, options).encoded == 120
     (difference,) = compare([first, again])

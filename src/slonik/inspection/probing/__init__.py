@@ -1,27 +1,6 @@
-"""RuSentEval: what every layer of a model knows about a sentence, with baselines, control tasks and intervals."""
+"""RuSentEval: what every layer of a model knows about a sentence, with baselines, control tasks and intervals.
 
-from slonik.inspection.probing.published import published_records
-from slonik.inspection.probing.run import (
-    POOLINGS,
-    PROBES,
-    Options,
-    Probing,
-    baseline_records,
-    compare,
-    probe,
-    read_tasks,
-)
-from slonik.inspection.probing.tasks import TASKS
-
-__all__ = [
-    "POOLINGS",
-    "PROBES",
-    "TASKS",
-    "Options",
-    "Probing",
-    "baseline_records",
-    "compare",
-    "probe",
-    "published_records",
-    "read_tasks",
-]
+`run` is the whole of it: tasks are read by `tasks`, vectors of layers encoded and the best layer found by `layers`,
+probes fitted by `probes`, compared with `baselines`, and shown by `report`. `builder` makes the tasks from treebanks or
+text: `labels` says what a sentence is labelled, `selection` which sentences are taken, `annotator` parses plain text.
+"""

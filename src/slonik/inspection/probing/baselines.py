@@ -1,6 +1,6 @@
 """What a probing task gives away without any model: its majority class, lengths, TF-IDF counts, mean word vectors.
 
-Features of RuSentEval's own baselines (character count; TF-IDF of words, of characters 1-4, of BPE pieces; mean static
+Features of RuSentEval's own baselines (character count; TF-IDF of words, of characters 1-4, of BPE tokens; mean static
 word vectors), each with a logistic regression whose penalty is chosen on validation. Changed: a term counts from its
 second sentence on (the original asks for a tenth of all sentences, which leaves function words only), BPE is trained on
 the task's own training sentences, and word vectors are navec's.
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from slonik.core.errors import MissingExtra, SlonikError
 from slonik.core.protocols import Encoder
 from slonik.inspection.probing.probes import Correct, Features, LogisticProbe, scale
-from slonik.inspection.probing.readers import TaskData
+from slonik.inspection.probing.tasks import TaskData
 
 NAMES = ("majority", "length", "tfidf_words", "tfidf_chars", "tfidf_bpe", "navec")
 _SPARSE_PENALTIES = (1.0, 10.0, 100.0)
 _MOST_TERMS = 20_000
-_BPE_PIECES = 4000
+_BPE_VOCABULARY = 4000
 _MANY_CLASSES = 20  # beyond, one against all the rest: a joint fit takes minutes, and at a loose tolerance does nothing
 
 
@@ -58,19 +58,19 @@ def tfidf_chars(data: TaskData) -> Correct:
 
 
 def tfidf_bpe(data: TaskData) -> Correct:
-    """TF-IDF of byte-level BPE pieces and their n-grams, 1 to 4."""
+    """TF-IDF of byte-level BPE tokens and their n-grams, 1 to 4."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=_BPE_PIECES, initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(vocab_size=_BPE_VOCABULARY, initial_alphabet=alphabet, show_progress=False)
     bpe.train_from_iterator(data.train.texts, trainer)
 
-    def pieces(text: str) -> list[str]:
+    def tokens(text: str) -> list[str]:
         return list(bpe.encode(text).tokens)
 
-    return _tfidf(data, tokenizer=pieces, ngram_range=(1, 4))
+    return _tfidf(data, tokenizer=tokens, ngram_range=(1, 4))
 
 
 def mean_vectors(encoder: Encoder) -> Callable[[TaskData], Correct]:

@@ -1,5 +1,7 @@
-"""The probe: logistic regression on the vectors of one layer, at its exact optimum, with the penalty that validation
-prefers; and what it is compared with (the same probe on control labels).
+"""The three probes of one layer: logistic regression, a network with one hidden layer, and description length.
+
+Logistic regression at its exact optimum, with the penalty that validation prefers, is compared with itself on control
+labels. The network is the original's second probe. The description length counts the effort of the probe too.
 
 Vectors are divided by one number, their root mean square deviation, so that one grid of penalties suits every layer.
 Training, choosing and testing see different sentences. Shapes: N sentences, D dimensions.
@@ -7,17 +9,35 @@ Training, choosing and testing see different sentences. Shapes: N sentences, D d
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slonik.core.hashing import derive_seed
-from slonik.evaluation.logistic import LogisticModel, PreparedLogistic
-from slonik.inspection.probing.readers import TaskData
+from slonik.evaluation.logistic import LogisticModel, PreparedLogistic, fit_logistic
+from slonik.inspection.probing.tasks import TaskData
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # C, inverse strength, for vectors of unit deviation
+
+# The network's settings are the original's.
+DECAYS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+_HIDDEN = 250
+_DROPOUT = 0.2
+_BATCH = 256
+_EPOCHS = 200
+
+# Where portions of the online code end, as shares of the training sentences.
+PORTIONS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0625, 0.125, 0.25, 0.5, 1.0)
+_FEWEST = 16  # sentences before the first probe
+_UNIFORM = 0.01  # share of the uniform code mixed in: a probability of zero would cost infinitely many bits
+
 Matrix = NDArray[np.float32]
 Correct = NDArray[np.bool_]
 
@@ -37,7 +57,7 @@ class ProbeResult:
 
     Attributes:
         test, validation: (N,) True where right. predictions: labels given to the test sentences.
-        train_accuracy: on what it was fitted to. setting: the penalty that was chosen.
+        train_accuracy: on what it was fitted to. setting: the penalty (or weight decay) that was chosen.
     """
 
     test: Correct
@@ -113,3 +133,139 @@ def _loss(model: LogisticModel, probabilities: NDArray[np.float64], labels: NDAr
         return float("inf")
     places = np.searchsorted(model.classes, labels[known])
     return float(-np.log(np.maximum(probabilities[known, places], 1e-12)).mean())
+
+
+def fit_mlp(features: Features, data: TaskData, seed: int, decays: Sequence[float] = DECAYS) -> ProbeResult:
+    """One hidden layer of 250 sigmoid units with dropout 0.2 (Conneau et al. 2018): the decay that validation prefers.
+
+    As in RuSentEval: Adam at 1e-3, batches of 256, at most 200 epochs, stop at the first rise of validation loss.
+    Mended: the weights kept are those of the best epoch, not of the one after it, and every seed is a run of its own.
+    """
+    import torch
+
+    classes = np.array(data.classes)
+    inputs = [torch.from_numpy(part) for part in (features.train, features.validation, features.test)]
+    targets = _places(classes, data.train.labels), _places(classes, data.validation.labels)
+    best: tuple[float, float] | None = None
+    kept: tuple[nn.Module, float] | None = None
+    with torch.random.fork_rng(devices=[]):
+        for decay in decays:
+            torch.manual_seed(derive_seed(seed, "mlp", data.task.id, decay) % 2**31)
+            network, loss = _train(inputs[0], targets[0], inputs[1], targets[1], len(classes), decay)
+            accuracy = float((_guess(network, inputs[1]) == targets[1]).float().mean())
+            if best is None or (accuracy, -loss) > best:
+                best, kept = (accuracy, -loss), (network, decay)
+    assert kept is not None
+    network, decay = kept
+    guesses: list[NDArray[np.str_]] = [classes[_guess(network, part).numpy()] for part in inputs]
+    return ProbeResult(
+        guesses[2] == data.test.labels,
+        guesses[1] == data.validation.labels,
+        guesses[2],
+        float((guesses[0] == data.train.labels).mean()),
+        decay,
+    )
+
+
+def _places(classes: NDArray[np.str_], labels: NDArray[np.str_]) -> Tensor:
+    """Class numbers; -100, which the loss leaves out, for labels that training lacks."""
+    import torch
+
+    places = np.searchsorted(classes, labels)
+    places = np.where(classes[np.minimum(places, len(classes) - 1)] == labels, places, -100)
+    return torch.from_numpy(places.astype(np.int64))
+
+
+def _train(
+    inputs: Tensor, targets: Tensor, validation: Tensor, validation_targets: Tensor, classes: int, decay: float
+) -> tuple[nn.Module, float]:
+    """The network at its best epoch, and its validation loss there."""
+    import torch
+    from torch import nn
+
+    network = nn.Sequential(
+        nn.Linear(inputs.shape[1], _HIDDEN), nn.Sigmoid(), nn.Dropout(_DROPOUT), nn.Linear(_HIDDEN, classes)
+    )
+    optimizer = torch.optim.Adam(network.parameters(), weight_decay=decay)
+    criterion = nn.CrossEntropyLoss()
+    lowest, weights = float("inf"), {name: value.clone() for name, value in network.state_dict().items()}
+    for _ in range(_EPOCHS):
+        network.train()
+        for rows in torch.randperm(len(inputs)).split(_BATCH):
+            optimizer.zero_grad()
+            criterion(network(inputs[rows]), targets[rows]).backward()
+            optimizer.step()
+        network.eval()
+        with torch.no_grad():
+            loss = float(criterion(network(validation), validation_targets))
+        if not loss < lowest:
+            break
+        lowest, weights = loss, {name: value.clone() for name, value in network.state_dict().items()}
+    network.load_state_dict(weights)
+    return network.eval(), lowest
+
+
+def _guess(network: nn.Module, inputs: Tensor) -> Tensor:
+    import torch
+
+    with torch.no_grad():
+        guesses: Tensor = network(inputs).argmax(1)
+    return guesses
+
+
+@dataclass(frozen=True)
+class Codelength:
+    """Bits to send the training labels: `bits` by the online code per order, `uniform` by the uniform code."""
+
+    bits: tuple[float, ...]
+    uniform: float
+
+    @property
+    def compressions(self) -> NDArray[np.float64]:
+        """Uniform over online code, per order."""
+        found: NDArray[np.float64] = self.uniform / np.array(self.bits)
+        return found
+
+
+def online_codelength(vectors: NDArray[np.float32], data: TaskData, c: float, seeds: Sequence[int]) -> Codelength:
+    """Description length of the training labels given a layer's vectors: the online code of Voita and Titov (2020).
+
+    Labels are sent in portions; each portion is coded with a logistic probe fitted to all portions before it, the first
+    one uniformly. Fewer bits mean that the property is easier to get at, and, unlike accuracy, the effort of the probe
+    is counted.
+
+    Args:
+        vectors: (N train, D). c: inverse strength of the probe's penalty. seeds: one order of the sentences each.
+    """
+    labels = data.train.labels
+    classes = np.array(data.classes)
+    uniform = float(np.log2(len(classes)))
+    ends = sorted({max(min(_FEWEST, len(labels)), int(share * len(labels))) for share in PORTIONS})
+    lengths = []
+    for seed in seeds:
+        order = np.random.default_rng(derive_seed(seed, "mdl", data.task.id)).permutation(len(labels))
+        bits = ends[0] * uniform
+        for start, end in itertools.pairwise(ends):
+            seen, coming = order[:start], order[start:end]
+            bits += _portion(vectors, labels, seen, coming, classes, c)
+        lengths.append(bits)
+    return Codelength(tuple(lengths), len(labels) * uniform)
+
+
+def _portion(
+    vectors: NDArray[np.float32],
+    labels: NDArray[np.str_],
+    seen: NDArray[np.intp],
+    coming: NDArray[np.intp],
+    classes: NDArray[np.str_],
+    c: float,
+) -> float:
+    probabilities = np.zeros((len(coming), len(classes)))
+    known = np.unique(labels[seen])
+    if len(known) < 2:
+        probabilities[:, np.searchsorted(classes, known)] = 1.0
+    else:
+        model = fit_logistic(vectors[seen], labels[seen], c=c)
+        probabilities[:, np.searchsorted(classes, model.classes)] = model.probabilities(vectors[coming])
+    mixed = (1 - _UNIFORM) * probabilities + _UNIFORM / len(classes)
+    return float(-np.log2(mixed[np.arange(len(coming)), np.searchsorted(classes, labels[coming])]).sum())

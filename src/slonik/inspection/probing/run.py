@@ -1,15 +1,16 @@
-"""Probe an encoder: read the tasks, encode their sentences once, fit a probe on every layer, say how sure it all is.
+"""Probe encoders: read the tasks, encode their sentences once, fit a probe on every layer, say how sure it all is.
 
 Records: `accuracy` with `layer` for every layer (0 = embeddings) and without it for the best layer; `selectivity`
-likewise; `compression` where the description length is asked for. Loading models and showing tables is the caller's
-business.
+likewise; `compression` where the description length is asked for; paired differences of the best layers; baselines and
+what the paper printed. `probing` is all of it for models by name, `probe` one loaded encoder on tasks that were read.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +21,31 @@ from slonik.core.array_store import prune_store
 from slonik.core.errors import SlonikError, lookup
 from slonik.core.hashing import sha256_json
 from slonik.core.paths import cache_dir
-from slonik.core.protocols import Encoder, LayerEncoder
+from slonik.core.paths import data_dir as data_folder
+from slonik.core.progress import shown
+from slonik.core.protocols import Encoder
 from slonik.core.records import Record
-from slonik.evaluation.encodechka.embeddings import LARGEST_BYTES, vectors_identity, weights_of
+from slonik.evaluation.encodechka.embeddings import LARGEST_BYTES, weights_of
 from slonik.evaluation.statistics import Array, Interval, interval
-from slonik.inspection.probing.baselines import available
-from slonik.inspection.probing.layers import BestLayer, best_layer, intervals, resampled_means
-from slonik.inspection.probing.mdl import online_codelength
-from slonik.inspection.probing.probes import LogisticProbe, ProbeResult, scale
-from slonik.inspection.probing.readers import TaskData, find_file, read_task
-from slonik.inspection.probing.store import LayerStore, prepare
-from slonik.inspection.probing.tasks import FOLDER, PROTOCOL, SUITE, TASKS
+from slonik.evaluation.suite import Evaluation, OnTask, add_to_passport, opened, several, teller
+from slonik.inspection.probing.baselines import NAMES, available
+from slonik.inspection.probing.layers import BestLayer, LayerVectors, best_layer, intervals, resampled_means
+from slonik.inspection.probing.probes import LogisticProbe, ProbeResult, fit_mlp, online_codelength, scale
+from slonik.inspection.probing.report import probing_tables
+from slonik.inspection.probing.tasks import (
+    PROTOCOL,
+    SUITE,
+    Rows,
+    TaskData,
+    published_records,
+    read_tasks,
+    task_of_rows,
+)
 
 PROBES = ("logistic", "mlp", "mdl")
 POOLINGS = ("mean", "cls", "last")
 _MANY_CLASSES = 20
-MEAN = "mean"  # the average over tasks
+_MEAN = "mean"  # the average over tasks
 
 
 @dataclass(frozen=True)
@@ -44,26 +54,26 @@ class Options:
 
     Attributes:
         probes: of PROBES. poolings: of POOLINGS. seeds: of control labels, networks and orders. prefix: before texts.
-        limit: most sentences per task. control: whether control tasks are probed. use_cache: vectors on disk.
+        control: whether control tasks are probed. use_cache: vectors on disk. seed: of the bootstrap.
     """
 
     probes: tuple[str, ...] = ("logistic",)
     poolings: tuple[str, ...] = ("mean",)
     seeds: tuple[int, ...] = (0, 1, 2)
     prefix: str | None = ""
-    limit: int | None = None
     control: bool = True
     use_cache: bool = True
+    seed: int = 0
 
 
 @dataclass
-class Probing:
+class LayerScores:
     """What was found out about one encoder.
 
     Attributes:
-        model: its name. records: all figures. best: (task, variant) -> best layer, for paired comparisons.
+        model: its name. records: everything that was measured.
+        best: (task, variant) -> best layer, for paired comparisons.
         encoded, reused: texts encoded now and found on disk. encoding_seconds, probing_seconds: time of both.
-        stores: pooling -> vectors of all layers, for a look at neurons and similarity.
     """
 
     model: str
@@ -73,29 +83,101 @@ class Probing:
     reused: int = 0
     encoding_seconds: float = 0.0
     probing_seconds: float = 0.0
-    stores: dict[str, LayerStore] = field(default_factory=dict)
 
 
-def read_tasks(
-    folder: Path, names: Sequence[str] | None = None, *, limit: int | None = None
-) -> tuple[list[TaskData], list[str]]:
-    """The tasks whose files are in `folder/rusenteval` (or in `folder`), and the names of those that are not there.
+def probing(
+    models: str | Path | Encoder | Iterable[str | Path | Encoder],
+    *,
+    data: Mapping[str, Rows] | Sequence[TaskData] | None = None,
+    data_dir: str | Path | None = None,
+    tasks: Sequence[str] | None = None,
+    probes: Sequence[str] = ("logistic",),
+    poolings: Sequence[str] = ("mean",),
+    prefix: str | None = "",
+    limit: int | None = None,
+    seeds: int = 3,
+    control: bool = True,
+    baselines: bool = True,
+    dtype: str | None = None,
+    device: str | None = None,
+    trust_remote_code: bool | None = None,
+    use_cache: bool = True,
+    seed: int = 0,
+    passport: bool = False,
+    progress: bool = False,
+    on_task: OnTask | None = None,
+) -> Evaluation:
+    """Probe every layer of models on RuSentEval's tasks: accuracy, best layer and how sure it is, selectivity.
+
+    Args:
+        models: one or several: folders, hub ids, `embedded:NAME`, or loaded encoders. Names of baselines are passed
+            over where these are measured anyway.
+        data: tasks in Python instead of files: name -> (subset, label, sentence) rows, or `TaskData` read before.
+        data_dir: folder with rusenteval/ in it; None = $SLONIK_DATA, or the user's cache folder.
+        tasks: names; None = all whose files are there.
+        probes: of "logistic", "mlp" (the original's second), "mdl" (description length).
+        poolings: of "mean" (the original's), "cls", "last".
+        prefix: text before every sentence; None = the model's own.
+        limit: at most this many sentences per task.
+        seeds: how many seeds of control labels, networks and description lengths.
+        control: probe control tasks too, for selectivity.
+        baselines: majority, length, TF-IDF, BPE and word vectors beside the models.
+        dtype, device, trust_remote_code: how models are loaded by name.
+        use_cache: keep vectors of all layers on disk, and reuse them.
+        seed: of the bootstrap, and the first of `seeds`.
+        passport: add the best-layer records to the passport of a model that is a folder.
+        progress: show on standard error what is being done. on_task: called before each task instead.
 
     Raises:
-        SlonikError: an unknown name, a damaged file, no file at all, or a limit below 1.
+        SlonikError: an unknown name, damaged data, none at all, or a model that cannot be loaded.
     """
-    if limit is not None and limit < 1:
-        raise SlonikError(f"--limit is {limit}: give 1 or more, or leave it out")
-    wanted = [lookup(name, TASKS, "probing task") for name in names or TASKS]
-    paths = {task.id: find_file(task, folder) for task in wanted}
-    missing = [task for task, path in paths.items() if path is None]
-    if len(missing) == len(wanted):
-        raise SlonikError(
-            f"there is no probing file such as {wanted[0].file} in {folder / FOLDER}: `slonik fetch rusenteval` gets "
-            "the original ones, `slonik data probing TREEBANK --out DIR` builds them"
-        )
-    found = [read_task(path, TASKS[name], limit=limit) for name, path in paths.items() if path is not None]
-    return found, missing
+    began = time.perf_counter()
+    tell = teller(on_task, progress)
+    found, missing = _tasks(data, data_dir, tasks, limit)
+    options = Options(
+        tuple(probes), tuple(poolings), tuple(range(seed, seed + seeds)), prefix, control, use_cache, seed
+    )  # fmt: skip
+    warnings = [note for task in found for note in task.notes]
+    notes, scores = [], []
+    with shown(progress):
+        for model in several(models):
+            if baselines and model in NAMES:
+                continue
+            encoder = opened(model, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+            own = probe(encoder, found, options, partial(tell, encoder.name))
+            scores.append(own)
+            notes.append(
+                f"{own.model}: vectors {own.encoding_seconds:.1f} s ({own.encoded} texts encoded, {own.reused} from "
+                f"the cache), probes {own.probing_seconds:.1f} s"
+            )
+            if passport and isinstance(model, str | Path):
+                warnings += add_to_passport(model, [record for record in own.records if record.layer is None])
+        records = [record for own in scores for record in own.records] + compare(scores, seed)
+        if baselines:
+            records += baseline_records(found, partial(tell, "baselines"), seed)
+    records += published_records(found)
+    if missing:
+        names = ", ".join(missing)
+        notes.append(f"not probed, as their files are not there: {names} (`slonik fetch rusenteval`)")
+    return Evaluation(
+        records=tuple(records), tables=tuple(probing_tables(records)), warnings=tuple(warnings), notes=tuple(notes),
+        seconds=time.perf_counter() - began,
+    )  # fmt: skip
+
+
+def _tasks(
+    data: Mapping[str, Rows] | Sequence[TaskData] | None, data_dir: str | Path | None, names: Sequence[str] | None,
+    limit: int | None,
+) -> tuple[list[TaskData], list[str]]:  # fmt: skip
+    """The tasks, and the names of those whose files are not there."""
+    if data is None:
+        return read_tasks(data_folder(data_dir), names, limit=limit)
+    if isinstance(data, Mapping):
+        data = [task_of_rows(name, rows, limit=limit) for name, rows in data.items()]
+    found = [task for task in data if not names or task.task.id in names]
+    if not found:
+        raise SlonikError("there is no probing task in the data: give at least one")
+    return found, []
 
 
 def probe(
@@ -103,13 +185,12 @@ def probe(
     tasks: Sequence[TaskData],
     options: Options = Options(),
     on_task: Callable[[str], None] = lambda _: None,
-) -> Probing:
+) -> LayerScores:
     """Probe every layer of `encoder` on `tasks`; what has no layers (word vectors) counts as one, layer 0.
 
     Raises:
         SlonikError: an unknown probe or pooling, or none at all.
     """
-    layered = encoder if isinstance(encoder, LayerEncoder) else _OneLayer(encoder)
     for given, names in (("probes", options.probes), ("poolings", options.poolings), ("seeds", options.seeds)):
         if not names:
             raise SlonikError(f"--{given} names none: give one at least")
@@ -117,88 +198,30 @@ def probe(
         lookup(name, dict.fromkeys(PROBES), "probe")
     for name in options.poolings:
         lookup(name, dict.fromkeys(POOLINGS), "pooling")
-    found = Probing(encoder.name)
+    found = LayerScores(encoder.name)
     weights = str(weights_of(encoder))
     root = cache_dir() / "layers" if options.use_cache else None
-    own = vectors_identity(encoder, options.prefix)
-    found.stores = {name: LayerStore(layered, name, options.prefix, root, own) for name in options.poolings}
-    done = prepare(list(found.stores.values()), (text for data in tasks for text in data.texts))
-    found.encoded, found.reused, found.encoding_seconds = done.encoded, done.reused, done.seconds
-    for pooling, store in found.stores.items():
+    vectors = LayerVectors(encoder, options.poolings, options.prefix, root)
+    vectors.prepare(text for data in tasks for text in data.texts)
+    found.encoded, found.reused, found.encoding_seconds = vectors.encoded, vectors.reused, vectors.seconds
+    for pooling in options.poolings:
         for data in tasks:
             on_task(data.task.id)
             began = time.perf_counter()
-            _Task(found, store, data, options, pooling, weights).run()
+            _Task(found, vectors, data, options, pooling, weights).run()
             found.probing_seconds += time.perf_counter() - began
-    found.records += _averages(found)
+    found.records += _averages(found, options.seed)
     if root is not None:
         prune_store(root, LARGEST_BYTES)
     return found
-
-
-def _averages(found: Probing) -> list[Record]:
-    """Best-layer accuracy averaged over tasks, where there are several; every task's sentences resampled apart."""
-    records = []
-    for variant in dict.fromkeys(variant for _, variant in found.best):
-        members = {task: best for (task, own), best in found.best.items() if own == variant}
-        if len(members) < 2:
-            continue
-        values = np.mean([best.replicates for best in members.values()], axis=0)
-        bounds = interval(float(np.mean([best.accuracy.value for best in members.values()])), values)
-        records.append(_mean(variant, found.model, bounds, {"tasks": list(members)}))
-    return records
-
-
-class _OneLayer:
-    """An encoder of one vector per text in the form of a model with one layer."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        self.name, self.dimension = encoder.name, encoder.dimension
-        self.encode, self.describe = encoder.encode, encoder.describe
-
-    def encode_layers(
-        self, texts: Sequence[str], poolings: Sequence[str] = ("mean",), *, prefix: str | None = ""
-    ) -> dict[str, NDArray[np.float16]]:
-        """The text's vector, whatever the pooling."""
-        vectors = self.encode(texts, prefix=prefix).astype(np.float16)[None]
-        return dict.fromkeys(poolings, vectors)
-
-
-def baseline_records(tasks: Sequence[TaskData], on_task: Callable[[str], None] = lambda _: None) -> list[Record]:
-    """Accuracy of every baseline on every task, named as models, variant "logistic"."""
-    records = []
-    methods = available()
-    spreads: dict[str, list[tuple[float, Array]]] = {}
-    for data in tasks:
-        on_task(data.task.id)
-        for name, method in methods.items():
-            began = time.perf_counter()
-            right = method(data).astype(np.float32)
-            spread = resampled_means(right[None], seed=0, sample=f"{data.task.id} te")
-            spreads.setdefault(name, []).append((float(right.mean()), spread[0]))
-            record = _record(data, "logistic", name, "accuracy", intervals(right[None], spread)[0])
-            seconds = round(time.perf_counter() - began, 3)
-            records.append(record.model_copy(update={"seconds": seconds, "detail": {"baseline": True}}))
-    for name, found in spreads.items() if len(tasks) > 1 else ():
-        value = float(np.mean([accuracy for accuracy, _ in found]))
-        bounds = interval(value, np.mean([spread for _, spread in found], axis=0))
-        detail = {"baseline": True, "tasks": [data.task.id for data in tasks]}
-        records.append(_mean("logistic", name, bounds, detail))
-    return records
-
-
-def _mean(variant: str, model: str, bounds: Interval, detail: dict[str, Any]) -> Record:
-    low, high = min(bounds.low, bounds.value), max(bounds.high, bounds.value)
-    return Record(suite=SUITE, task=MEAN, variant=variant, model=model, metric="accuracy", value=bounds.value, low=low,
-                  high=high, seed=0, detail=detail)  # fmt: skip
 
 
 @dataclass
 class _Task:
     """One encoder on one task under one pooling."""
 
-    found: Probing
-    store: LayerStore
+    found: LayerScores
+    vectors: LayerVectors
     data: TaskData
     options: Options
     pooling: str
@@ -206,9 +229,9 @@ class _Task:
 
     def run(self) -> None:
         results: dict[str, list[_Layer]] = {name: [] for name in self.options.probes if name != "mdl"}
-        for layer in range(self.store.layers):
+        for layer in range(self.vectors.count(self.pooling)):
             parts = (self.data.train, self.data.validation, self.data.test)
-            features = scale(*(self.store.layer(split.texts, layer) for split in parts))
+            features = scale(*(self.vectors.take(self.pooling, layer, split.texts) for split in parts))
             began = time.perf_counter()
             probe = LogisticProbe(features)
             fitted = probe.fit(self.data)
@@ -216,8 +239,6 @@ class _Task:
             if "logistic" in results:
                 results["logistic"].append(_Layer([fitted], control, time.perf_counter() - began))
             if "mlp" in results:
-                from slonik.inspection.probing.mlp import fit_mlp
-
                 began = time.perf_counter()
                 runs = [fit_mlp(features, self.data, seed) for seed in self.options.seeds]
                 results["mlp"].append(_Layer(runs, None, time.perf_counter() - began))
@@ -245,26 +266,28 @@ class _Task:
         self._add("mdl", "compression", bounds, layer, detail, time.perf_counter() - began)
 
     def _keep(self, name: str, layers: list[_Layer]) -> None:
+        """Records of one probe: of every layer, of the best one, and their selectivity."""
         test = np.stack([layer.share("test") for layer in layers])
         validation = np.stack([layer.share("validation") for layer in layers])
-        sample = self.data.task.id
-        resampled = resampled_means(test, seed=0, sample=f"{sample} te")
+        sample, seed = self.data.task.id, self.options.seed
+        resampled = resampled_means(test, seed=seed, sample=f"{sample} te")
         for index, (layer, bounds) in enumerate(zip(layers, intervals(test, resampled), strict=True)):
             detail = layer.detail(self.data) | {"validation_accuracy": round(float(validation[index].mean()), 4)}
             self._add(name, "accuracy", bounds, index, detail, layer.seconds)
-        best = best_layer(validation, test, seed=0, sample=sample)
+        best = best_layer(validation, test, seed=seed, sample=sample)
         self.found.best[sample, self._variant(name)] = best
         detail = {"layer": best.layer, "layer_low": best.low, "layer_high": best.high}
         detail |= {"layer_share": round(best.share, 3), "layers": len(layers)}
         detail |= {"best_on_test": {"layer": best.test_layer, "accuracy": best.test_accuracy}}
         detail |= {"notes": list(self.data.notes)} if self.data.notes else {}
         self._add(name, "accuracy", best.accuracy, None, detail, sum(layer.seconds for layer in layers))
-        if all(layer.control is not None for layer in layers):
-            self._selectivity(name, test, np.stack([layer.control for layer in layers]), best.layer)  # type: ignore[misc]
+        controls = [layer.control for layer in layers if layer.control is not None]
+        if len(controls) == len(layers):
+            self._selectivity(name, test, np.stack(controls), best.layer)
 
     def _selectivity(self, name: str, test: NDArray[Any], control: NDArray[Any], chosen: int) -> None:
         difference = test - control
-        spread = resampled_means(difference, seed=0, sample=f"{self.data.task.id} te")
+        spread = resampled_means(difference, seed=self.options.seed, sample=f"{self.data.task.id} te")
         for index, bounds in enumerate(intervals(difference, spread)):
             detail = {"control_accuracy": round(float(control[index].mean()), 4)}
             self._add(name, "selectivity", bounds, index, detail, None)
@@ -280,11 +303,14 @@ class _Task:
         detail: dict[str, Any],
         seconds: float | None,
     ) -> None:
-        record = _record(self.data, self._variant(probe), self.found.model, metric, bounds)
-        update = {"layer": layer, "seconds": None if seconds is None else round(seconds, 3)}
-        shared = {"pooling": self.pooling, "prefix": self.options.prefix}
-        hashes = record.hashes | {"weights": self.weights}
-        self.found.records.append(record.model_copy(update={**update, "detail": detail | shared, "hashes": hashes}))
+        variant = self._variant(probe)
+        record = _record(
+            self.data.task.id, variant, self.found.model, metric, bounds, seed=self.options.seed, layer=layer,
+            n=len(self.data.test), seconds=None if seconds is None else round(seconds, 3),
+            detail=detail | {"pooling": self.pooling, "prefix": self.options.prefix},
+            hashes=_hashes(self.data, variant, metric) | {"weights": self.weights},
+        )  # fmt: skip
+        self.found.records.append(record)
 
 
 @dataclass(frozen=True)
@@ -312,56 +338,79 @@ class _Layer:
         return found
 
 
-def compare(probings: Sequence[Probing]) -> list[Record]:
-    """Paired differences of best-layer accuracy: every later model minus the first, per task and variant, and of their
-    mean over tasks."""
+def _averages(found: LayerScores, seed: int) -> list[Record]:
+    """Best-layer accuracy averaged over tasks, where there are several; every task's sentences resampled apart."""
     records = []
-    for other in probings[1:]:
-        shared = {key: (probings[0].best[key], best) for key, best in other.best.items() if key in probings[0].best}
-        for (task, variant), (first, best) in shared.items():
-            value = best.accuracy.value - first.accuracy.value
-            detail = {"layers": [first.layer, best.layer]}
-            spread = best.replicates - first.replicates
-            records.append(
-                _difference(task, variant, (probings[0].model, other.model), interval(value, spread), detail)
-            )
-        for variant in dict.fromkeys(variant for _, variant in shared):
-            pairs = {task: pair for (task, own), pair in shared.items() if own == variant}
-            if len(pairs) < 2:
-                continue
-            value = float(np.mean([best.accuracy.value - first.accuracy.value for first, best in pairs.values()]))
-            spread = np.mean([best.replicates - first.replicates for first, best in pairs.values()], axis=0)
-            names = (probings[0].model, other.model)
-            records.append(_difference(MEAN, variant, names, interval(value, spread), {"tasks": list(pairs)}))
+    for variant in dict.fromkeys(variant for _, variant in found.best):
+        members = {task: best for (task, own), best in found.best.items() if own == variant}
+        if len(members) >= 2:
+            value = float(np.mean([best.accuracy.value for best in members.values()]))
+            bounds = _mean_interval(value, [best.replicates for best in members.values()])
+            detail = {"tasks": list(members)}
+            records.append(_record(_MEAN, variant, found.model, "accuracy", bounds, seed=seed, detail=detail))
     return records
 
 
-def _difference(task: str, variant: str, models: tuple[str, str], bounds: Interval, detail: dict[str, Any]) -> Record:
-    return Record(
-        suite=SUITE,
-        task=task,
-        variant=variant,
-        model=models[1],
-        metric="difference",
-        value=bounds.value,
-        low=bounds.low,
-        high=bounds.high,
-        seed=0,
-        detail={"against": models[0], "of": "accuracy", **detail},
-    )
+def baseline_records(
+    tasks: Sequence[TaskData], on_task: Callable[[str], None] = lambda _: None, seed: int = 0
+) -> list[Record]:
+    """Accuracy of every baseline on every task, named as models, variant "logistic"."""
+    records = []
+    methods = available()
+    spreads: dict[str, list[tuple[float, Array]]] = {}
+    for data in tasks:
+        on_task(data.task.id)
+        for name, method in methods.items():
+            began = time.perf_counter()
+            right = method(data).astype(np.float32)
+            spread = resampled_means(right[None], seed=seed, sample=f"{data.task.id} te")
+            spreads.setdefault(name, []).append((float(right.mean()), spread[0]))
+            record = _record(
+                data.task.id, "logistic", name, "accuracy", intervals(right[None], spread)[0], seed=seed,
+                n=len(data.test), seconds=round(time.perf_counter() - began, 3), detail={"baseline": True},
+                hashes=_hashes(data, "logistic", "accuracy"),
+            )  # fmt: skip
+            records.append(record)
+    for name, found in spreads.items() if len(tasks) > 1 else ():
+        bounds = _mean_interval(float(np.mean([accuracy for accuracy, _ in found])), [spread for _, spread in found])
+        detail = {"baseline": True, "tasks": [data.task.id for data in tasks]}
+        records.append(_record(_MEAN, "logistic", name, "accuracy", bounds, seed=seed, detail=detail))
+    return records
 
 
-def _record(data: TaskData, variant: str, model: str, metric: str, bounds: Interval) -> Record:
-    return Record(
-        suite=SUITE,
-        task=data.task.id,
-        variant=variant,
-        model=model,
-        metric=metric,
-        value=bounds.value,
-        low=bounds.low,
-        high=bounds.high,
-        n=len(data.test),
-        seed=0,
-        hashes={"data": data.sha256, "protocol": sha256_json([PROTOCOL, variant, data.task.id, metric])},
-    )
+def compare(scores: Sequence[LayerScores], seed: int = 0) -> list[Record]:
+    """Paired differences of best-layer accuracy: every later model minus the first, per task and variant, and of their
+    mean over tasks."""
+    records = []
+
+    def add(task: str, variant: str, model: str, pairs: Sequence[tuple[BestLayer, BestLayer]], **detail: Any) -> None:
+        value = float(np.mean([best.accuracy.value - first.accuracy.value for first, best in pairs]))
+        spread = np.mean([best.replicates - first.replicates for first, best in pairs], axis=0)
+        detail = {"against": scores[0].model, "of": "accuracy", **detail}
+        bounds = interval(value, spread)
+        records.append(_record(task, variant, model, "difference", bounds, seed=seed, detail=detail))
+
+    for other in scores[1:]:
+        shared = {key: (scores[0].best[key], best) for key, best in other.best.items() if key in scores[0].best}
+        for (task, variant), pair in shared.items():
+            add(task, variant, other.model, [pair], layers=[best.layer for best in pair])
+        for variant in dict.fromkeys(variant for _, variant in shared):
+            pairs = {task: pair for (task, own), pair in shared.items() if own == variant}
+            if len(pairs) >= 2:
+                add(_MEAN, variant, other.model, list(pairs.values()), tasks=list(pairs))
+    return records
+
+
+def _mean_interval(value: float, replicates: Sequence[Array]) -> Interval:
+    """The interval of a mean over tasks; it holds the value, from which resamples that choose layers may all be far."""
+    bounds = interval(value, np.mean(replicates, axis=0))
+    return Interval(value, min(bounds.low, value), max(bounds.high, value))
+
+
+def _hashes(data: TaskData, variant: str, metric: str) -> dict[str, str]:
+    return {"data": data.sha256, "protocol": sha256_json([PROTOCOL, variant, data.task.id, metric])}
+
+
+def _record(task: str, variant: str, model: str, metric: str, bounds: Interval, **fields: Any) -> Record:
+    return Record(suite=SUITE, task=task, variant=variant, model=model, metric=metric, value=bounds.value,
+                  low=bounds.low, high=bounds.high, **fields)  # fmt: skip

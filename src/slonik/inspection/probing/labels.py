@@ -2,7 +2,7 @@
 
 One function per task: sentence -> `Labelled`, or None where the sentence does not suit the task. Definitions follow
 the names of RuSentEval (Mikhailov et al. 2021, section 3) and SentEval (Conneau et al. 2018) in Universal
-Dependencies; the authors' own filters are not public, so figures on such tasks compare with each other, not with the
+Dependencies; the authors' own filters are not public, so values on such tasks compare with each other, not with the
 paper's. Which of the labelled sentences are taken is decided in `selection`.
 """
 
@@ -191,7 +191,7 @@ def _key(word: Word) -> str:
     return (word.lemma or word.form).lower()
 
 
-# word_content needs the whole sample and is built in `word_content`.
+# word_content needs the whole sample: `selection.WordContent`.
 LABELLERS: dict[str, Labeller] = {
     "sent_len": _sent_len,
     "ngram_shift": _ngram_shift,

@@ -12,14 +12,11 @@ import pytest
 from slonik.core.errors import SlonikError
 from slonik.data.conllu import Sentence, read_conllu
 from slonik.data.natasha_package import has_natasha
-from slonik.inspection.probing_tasks.build import build, write
-from slonik.inspection.probing_tasks.labels import TASK_NAMES
-from slonik.inspection.probing_tasks.noise import label_errors, wilson
-from slonik.inspection.probing_tasks.selection import FEWEST, Item, Pool, select, split_of
-from slonik.inspection.probing_tasks.sources import head, open_sources
-from tests.inspection.probing_tasks.test_labels import FIN, sentence
-
-NAMES = TASK_NAMES
+from slonik.inspection.intervals import wilson
+from slonik.inspection.probing.annotator import label_errors
+from slonik.inspection.probing.builder import build, build_probing, open_sources, write
+from slonik.inspection.probing.selection import FEWEST, Item, Pool, select, split_of
+from tests.inspection.probing.test_labels import FIN, sentence
 
 
 def _corpus(count: int = 900, seed: int = 0) -> list[Sentence]:
@@ -62,19 +59,17 @@ def test_order_of_the_source_does_not_matter_and_duplicates_do_not_count(tmp_pat
     random.Random(1).shuffle(shuffled)
     for name, source in (("a", corpus), ("b", shuffled)):
         write(build(source, size=200), tmp_path / name, size=200, seed=0, facts={})
-    files = sorted(path.name for path in (tmp_path / "a" / "rusenteval").glob("*.txt"))
+    files = sorted(path.name for path in (tmp_path / "a").glob("*.txt"))
     assert "subj_number.txt" in files
     for file in files:
-        assert (tmp_path / "a" / "rusenteval" / file).read_bytes() == (
-            tmp_path / "b" / "rusenteval" / file
-        ).read_bytes()
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
 def test_manifest_says_what_is_there_and_why_not(tmp_path: Path) -> None:
     manifest = write(build(_corpus(300), size=200), tmp_path, size=200, seed=0, facts={"annotation": "by hand"})
-    assert json.loads((tmp_path / "rusenteval" / "manifest.json").read_text(encoding="utf-8")) == manifest
+    assert json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8")) == manifest
     facts = manifest["tasks"]["subj_number"]
-    lines = (tmp_path / "rusenteval" / "subj_number.txt").read_text(encoding="utf-8").splitlines()
+    lines = (tmp_path / "subj_number.txt").read_text(encoding="utf-8").splitlines()
     assert len(lines) == sum(facts["sentences"].values())
     assert Counter(line.split("\t")[0] for line in lines) == facts["sentences"]
     assert facts["shared_keys"] == {"tr_va": 0, "tr_te": 0, "va_te": 0}
@@ -141,7 +136,7 @@ def test_bad_input(tmp_path: Path) -> None:
     with pytest.raises(SlonikError, match=r"no treebank .*nowhere\.conllu"):
         open_sources([text], gold=[tmp_path / "nowhere.conllu"])
     with pytest.raises(SlonikError, match="--limit is -3"):
-        head(iter(_corpus(10)), -3)
+        build(_corpus(10), limit=-3)
 
 
 def test_errors_of_an_annotator_are_counted() -> None:

@@ -2,7 +2,8 @@
 
 Every sentence has a priority from the hash of its text and the seed, and the smallest priorities win: the result does
 not depend on the order of the source, and tasks share sentences where they can, which makes encoding them cheap. The
-split follows from the hash of the key (the deciding lemma), so no key is in two splits.
+split follows from the hash of the key (the deciding lemma), so no key is in two splits. In `WordContent` alone the word
+is the label and is in every split.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from slonik.core.hashing import derive_seed
+from slonik.data.conllu import Sentence
+from slonik.inspection.probing.tasks import SPLITS
 
-SPLITS = ("tr", "va", "te")
 SHARES = {"tr": 0.6, "va": 0.2, "te": 0.2}
 # A class with fewer sentences than this in a split is left out: nothing could be measured on it.
 FEWEST = {"tr": 10, "va": 4, "te": 4}
@@ -23,6 +25,12 @@ _SPARE = 4  # candidates kept for every sentence wanted: caps and matching will 
 _LARGEST_KEY_SHARE = 0.02
 _BUCKET_WORDS = 3
 _NAMED = 4  # classes named in a reason
+
+PER_WORD = 20
+MOST_WORDS = 1000
+_OPEN = ("NOUN", "VERB", "ADJ", "PROPN")
+_TOO_COMMON = 0.05  # a word in more of the sentences than this says little about them
+_SAMPLE = 20  # sentences of the sample for every sentence wanted
 
 
 @dataclass(frozen=True, order=True)
@@ -173,3 +181,42 @@ def _alike(groups: Sequence[list[Item]], quota: int) -> tuple[list[list[Item]], 
         taken.extend([item for item in group if item not in have][: quota - len(taken)])
         taken.sort()
     return chosen, alike
+
+
+class WordContent:
+    """Which one of many words a sentence holds (Conneau et al. 2018), chosen from a bounded sample of sentences.
+
+    The words are the commonest nouns, verbs and adjectives of the sample for which there are enough sentences that hold
+    exactly one of them.
+
+    Args:
+        size: sentences wanted. seed: of the splits.
+    """
+
+    def __init__(self, size: int, seed: int) -> None:
+        self._size = size
+        self._seed = seed
+        self._lemmas: dict[str, tuple[str, ...]] = {}
+        self._sample = Pool(_SAMPLE * size)
+
+    def offer(self, sentence: Sentence, priority: int, length: int) -> None:
+        """Add a sentence to the sample if its priority is among the smallest."""
+        lemmas = {(w.lemma or w.form).lower() for w in sentence.words if w.upos in _OPEN and len(w.form) > 2}
+        key = "\t".join(sorted(lemmas))
+        self._sample.offer("", "", Item(priority, sentence.text, key, length))
+
+    def select(self) -> Selection:
+        """Balanced rows, the lemma being the label; `Item.key` is empty afterwards."""
+        sample = [(item, item.key.split("\t") if item.key else []) for item in self._sample.items("", "")]
+        counts = Counter(lemma for _, lemmas in sample for lemma in lemmas)
+        wanted = max(2, min(MOST_WORDS, self._size // PER_WORD))
+        usable = [(lemma, count) for lemma, count in counts.items() if count <= max(_TOO_COMMON * len(sample), 1)]
+        usable.sort(key=lambda entry: (-entry[1], entry[0]))
+        words = {lemma for lemma, _ in usable[:wanted]}
+        pool = Pool(capacity(self._size, len(words)))
+        for item, lemmas in sample:
+            held = words.intersection(lemmas)
+            if len(held) == 1:
+                split = split_of(self._seed, item.text)
+                pool.offer(held.pop(), split, Item(item.priority, item.text, item.text, item.length))
+        return select(pool, self._size)

@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 
 from slonik.core.errors import SlonikError
-from slonik.inspection.probing.published import published_records
-from slonik.inspection.probing.readers import find_file, read_task
-from slonik.inspection.probing.tasks import TASKS
+from slonik.inspection.probing.tasks import TASKS, find_file, published_records, read_task, task_of_rows
 
 TASK = TASKS["gapping"]
 GOOD = "tr\t0\tПервое предложение .\ntr\t1\tВторое предложение .\n\nva\t0\tТретье .\nte\t1\tЧетвёртое .\n"
@@ -68,7 +66,7 @@ def test_a_limit_keeps_proportions(tmp_path: Path) -> None:
     assert find_file(TASKS["sent_len"], tmp_path) is None
 
 
-def test_published_figures_stand_beside_original_files_alone(tmp_path: Path) -> None:
+def test_published_values_stand_beside_original_files_alone(tmp_path: Path) -> None:
     task = TASKS["ngram_shift"]
     path = tmp_path / task.file
     path.write_text(GOOD, encoding="utf-8")

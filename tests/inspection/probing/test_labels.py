@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slonik.data.conllu import Sentence, Unit, Word
-from slonik.inspection.probing_tasks.labels import LABELLERS, refused
+from slonik.inspection.probing.labels import LABELLERS, refused
 
 FIN = {"VerbForm": "Fin", "Mood": "Ind"}
 

@@ -1,0 +1,343 @@
+"""What `slonik inspect` found, drawn from its records: tables, plots, a page; and an interactive page of one text.
+
+Records of the suite "inspection": `layer` counts from 1 (0 = embeddings), a head's number is the task "head_NN".
+
+The interactive page shows who attends to whom, for every layer and head, in a single file. Its script and data are
+inside; the page's policy lets that one script run, by its hash, and loads nothing. Without scripts the page says so.
+Weights are kept to 1/255. The view follows BertViz's head view (Vig 2019).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from html import escape
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slonik.core.errors import SlonikError
+from slonik.core.records import Record
+from slonik.core.version import __version__
+from slonik.inspection import SUITE
+from slonik.reporting.formatting import cell, significant
+from slonik.reporting.page import figure, page, section, table
+from slonik.reporting.plots import Bar, Colours, Plot, bars
+from slonik.reporting.table import Cell, Table
+
+if TYPE_CHECKING:
+    from slonik.inspection.attention import TextAttention
+
+_MOST_HEADS = 12
+_MOST_WRITTEN = 220  # cells of a heat map that have room for their values
+
+
+def inspection_tables(records: Sequence[Record]) -> list[Table]:
+    """All tables for which there are records."""
+    made = (_correlations(records), _curve(records), _heads(records), _patterns(records), _syntax(records),
+            _similarity(records), _neurons(records))  # fmt: skip
+    return [found for found in made if found is not None]
+
+
+def inspection_plots(records: Sequence[Record]) -> dict[str, Plot]:
+    """Short name -> plot: importance by layer and head, masking curve, similarity of layers."""
+    plots: dict[str, Plot] = {}
+    for order in _names(_of(records, "importance"), "variant"):
+        plots[f"importance-{order}"] = _head_map(records, "importance", order)
+    if points := _of(records, "masked_loss"):
+        plots["masking"] = _masking_plot(points)
+    for name in ("entropy_share", "distance", "special"):
+        if _of(records, name):
+            plots[f"attention-{name}"] = _head_map(records, name, "attention")
+    for measure in _names(_of(records, "similarity"), "variant"):
+        plots[f"similarity-{measure}"] = _similarity_plot(records, measure)
+    for record in records:
+        if record.suite == SUITE and "by_layer" in record.detail:
+            rows = [Bar(f"layer {layer}", float(count)) for layer, count in enumerate(record.detail["by_layer"])]
+            words = f"of the {record.detail['counted']} best neurons for {record.task}"
+            plots[f"neurons-{record.task}"] = bars(rows, x_label=words, write="{:.0f}".format)
+    return plots
+
+
+def inspection_page(model: str, records: Sequence[Record], text: TextAttention | None = None) -> str:
+    """A self-contained page; with the attention on a text an interactive one, with the rest below."""
+    blocks = [section(name.replace("-", ": "), figure(plot)) for name, plot in inspection_plots(records).items()]
+    blocks += [section(found.title, table(found)) for found in inspection_tables(records)]
+    if text is not None:
+        return head_view(model, text.text, text.tokens, text.weights, extra="\n".join(blocks))
+    return page(f"Inside {model}", eyebrow="Inspection", lead=[], blocks=blocks)
+
+
+def _masking_plot(points: Sequence[Record]) -> Plot:
+    """Loss against the share of heads removed, one line per order, with intervals."""
+    orders = list(_names(points, "variant"))
+
+    def draw(axes: Any, colours: Colours) -> None:
+        for place, (order, colour) in enumerate(zip(orders, 2 * colours.series, strict=False)):
+            own = sorted((r for r in points if r.variant == order), key=lambda r: r.detail["share"])
+            shares = [100 * r.detail["share"] for r in own]
+            dashed = "--" if place >= len(colours.series) else "-"
+            axes.plot(shares, [r.value for r in own], color=colour, lw=1.5, ls=dashed, label=order)
+            axes.fill_between(shares, [r.low for r in own], [r.high for r in own], color=colour, alpha=0.12, lw=0)
+        axes.set_xlabel("heads removed, %", color=colours.muted)
+        axes.set_ylabel("1 − cosine", color=colours.muted)
+        axes.grid(True, color=colours.grid, lw=0.7)
+        axes.tick_params(colors=colours.muted, labelcolor=colours.ink, length=0)
+        axes.legend(frameon=False, labelcolor=colours.ink, fontsize=7)
+        for side in axes.spines.values():
+            side.set_visible(False)
+
+    return Plot(draw, f"loss against heads removed, in the orders {', '.join(orders)}", 3.0)
+
+
+def _similarity_plot(records: Sequence[Record], measure: str) -> Plot:
+    """Heat map of layers against the other model's layers."""
+    found = [r for r in _of(records, "similarity") if r.variant == measure]
+    rows = sorted({int(r.task.removeprefix("layer_")) for r in found})
+    columns = sorted({r.layer for r in found if r.layer is not None})
+    cells = {(int(r.task.removeprefix("layer_")), r.layer): r.value for r in found}
+    best = [max(columns, key=lambda c: cells.get((row, c)) or 0.0) for row in rows]
+    against = found[0].detail.get("against", "")
+    return heatmap(
+        [[cells.get((row, column)) for column in columns] for row in rows],
+        rows=[str(row) for row in rows],
+        columns=[str(column) for column in columns],
+        x_label=f"layer of {against}",
+        y_label=f"layer of {found[0].model}",
+        alt=f"{measure} of the layers of {found[0].model} and {against}",
+        low=0.0,
+        high=1.0,
+        marks=[columns.index(column) for column in best],
+    )
+
+
+def _head_map(records: Sequence[Record], metric: str, variant: str) -> Plot:
+    found = [r for r in _of(records, metric) if r.variant == variant and r.layer is not None]
+    layers = sorted({r.layer for r in found if r.layer is not None})
+    heads = sorted({r.task for r in found})
+    cells = {(r.layer, r.task): r.value for r in found}
+    return heatmap(
+        [[cells.get((layer, head)) for head in heads] for layer in layers],
+        rows=[str(layer) for layer in layers],
+        columns=[str(int(head.removeprefix("head_"))) for head in heads],
+        x_label="head",
+        y_label="layer",
+        alt=f"{metric} ({variant}) of every head",
+        write=lambda value: significant(value, 2),
+    )
+
+
+def heatmap(
+    values: Sequence[Sequence[float | None]],
+    *,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    x_label: str = "",
+    y_label: str = "",
+    alt: str,
+    write: Callable[[float], str] = "{:.2f}".format,
+    low: float | None = None,
+    high: float | None = None,
+    marks: Sequence[int | None] = (),
+) -> Plot:
+    """A grid of cells, darker where the value is greater; values are written where there is room.
+
+    Args:
+        values: one sequence per row; None leaves a cell empty.
+        low, high: ends of the colour scale; None = the least and greatest value.
+        marks: per row the column that gets a frame (the best layer), or None.
+    """
+    known = [value for line in values for value in line if value is not None]
+    bottom = min(known, default=0.0) if low is None else low
+    top = max(known, default=1.0) if high is None else high
+
+    def draw(axes: Any, colours: Colours) -> None:
+        from matplotlib.patches import Rectangle
+
+        written = len(rows) * len(columns) <= _MOST_WRITTEN
+        long = len(columns) > 4 and max(map(len, columns), default=0) > 4
+        size = 6.5 if len(columns) <= 9 else 5.2 if len(columns) <= 14 else 4.2
+        for y, line in enumerate(values):
+            for x, value in enumerate(line):
+                if value is None:
+                    continue
+                share = 0.0 if top <= bottom else min(1.0, max(0.0, (value - bottom) / (top - bottom)))
+                axes.add_patch(
+                    Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colours.series[0], alpha=0.06 + 0.94 * share, lw=0)
+                )
+                if written:
+                    ink = colours.surface if share > 0.55 else colours.ink
+                    axes.text(x, y, write(value), ha="center", va="center", fontsize=size, color=ink)
+            if y < len(marks) and (mark := marks[y]) is not None:
+                axes.add_patch(Rectangle((mark - 0.48, y - 0.48), 0.96, 0.96, fill=False, lw=1.2,
+                                         edgecolor=colours.series[1]))  # fmt: skip
+        axes.set_xlim(-0.5, len(columns) - 0.5)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xticks(range(len(columns)), list(columns), fontsize=7, rotation=90 if long else 0)
+        axes.set_yticks(range(len(rows)), list(rows), fontsize=7)
+        axes.set_xlabel(x_label, color=colours.muted)
+        axes.set_ylabel(y_label, color=colours.muted)
+        axes.tick_params(colors=colours.muted, labelcolor=colours.ink, length=0)
+        for side in axes.spines.values():
+            side.set_visible(False)
+
+    return Plot(draw, alt, 0.9 + max(1.0, 0.24 * len(rows)))
+
+
+_STYLE = """
+#grid { display: flex; flex-wrap: wrap; gap: .5rem; margin: .75rem 0 1rem; }
+#grid button { border: 1px solid var(--grid); border-radius: 8px; background: var(--surface); padding: .35rem;
+  cursor: pointer; font: inherit; color: var(--muted); display: grid; gap: .2rem; justify-items: center; }
+#grid button[aria-pressed="true"] { border-color: var(--s2); box-shadow: 0 0 0 1px var(--s2); color: var(--ink); }
+#grid canvas { width: 56px; height: 56px; image-rendering: pixelated; }
+#view { display: block; width: 100%; max-width: 46rem; height: auto; margin: 0 auto; }
+.token { font: 14px var(--font); fill: var(--ink); }
+text[tabindex] { cursor: pointer; }
+.chosen { font-weight: 700; fill: var(--s2); }
+input[type="range"] { width: min(24rem, 100%); accent-color: var(--s1); }
+"""
+
+
+def head_view(
+    model: str, text: str, tokens: Sequence[str], attentions: Sequence[NDArray[np.floating]], *, extra: str = ""
+) -> str:
+    """The page.
+
+    Args:
+        tokens: T tokens as shown. attentions: per layer (H, T, T), rows over the tokens attended to.
+        extra: HTML of further sections, made by `slonik.reporting.page`.
+
+    Raises:
+        SlonikError: weights of another shape than the tokens.
+    """
+    for layer in attentions:
+        if layer.ndim != 3 or layer.shape[1:] != (len(tokens), len(tokens)):
+            raise SlonikError(f"attention of shape {layer.shape} does not fit {len(tokens)} tokens")
+    content = {"tokens": list(tokens), "layers": [_packed(layer) for layer in attentions]}
+    script = resources.files("slonik.inspection").joinpath("head_view.js").read_text(encoding="utf-8")
+    style = resources.files("slonik.reporting").joinpath("page.css").read_text(encoding="utf-8") + _STYLE
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
+    data = json.dumps(content, ensure_ascii=False).replace("<", "\\u003c")
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{escape(policy, quote=True)}">\n'
+        f"<title>Attention of {escape(model)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
+        f'<header><p class="eyebrow">Attention</p><h1>{escape(model)}</h1><p class="lead">{escape(text)}</p></header>\n'
+        '<section><h2 id="layer-name">Heads</h2>\n'
+        '<p class="note">Left: the token that attends. Right: what it attends to. Choose a head, then a token on the '
+        "left to see its weights alone.</p>\n"
+        '<noscript><p class="note">This page draws with a script of its own: switch scripts on.</p></noscript>\n'
+        '<label>layer <input type="range" id="layer" min="1" max="1" value="1" step="1"></label>\n'
+        '<div id="grid"></div>\n<svg id="view" role="img" aria-label="lines between tokens"></svg></section>\n'
+        f"{extra}\n<footer>Written by slonik {escape(__version__)}.</footer>\n</main>\n"
+        f'<script type="application/json" id="data">{data}</script>\n<script>{script}</script>\n</body>\n</html>\n'
+    )
+
+
+def _packed(layer: NDArray[np.floating]) -> dict[str, object]:
+    values = np.clip(np.round(np.asarray(layer, dtype=np.float64) * 255), 0, 255).astype(np.uint8)
+    return {"heads": int(layer.shape[0]), "weights": base64.b64encode(values.tobytes()).decode("ascii")}
+
+
+def _correlations(records: Sequence[Record]) -> Table | None:
+    found = _of(records, "rank_correlation")
+    orders = _names(found, "variant")
+    cells = {(r.variant, r.detail["against"]): r.value for r in found}
+    note = "Spearman's correlation over all heads"
+    return _grid_table(
+        "Do the orders of heads agree", "order", orders, orders, lambda a, b: _number(cells.get((a, b))), [note]
+    )
+
+
+def _curve(records: Sequence[Record]) -> Table | None:
+    found = _of(records, "masked_loss")
+    shares = {r.detail["share"]: f"{100 * r.detail['share']:.0f} %" for r in found}
+    cells = {(r.variant, r.detail["share"]): r for r in found}
+    note = "1 − cosine of the centred sentence vectors to the whole model's, 95 % interval over texts"
+    return _grid_table(
+        "Masking heads, the least important first", "removed", _names(found, "variant"), dict(sorted(shares.items())),
+        lambda order, share: cell(cells.get((order, share))), [note],
+    )  # fmt: skip
+
+
+def _heads(records: Sequence[Record]) -> Table | None:
+    found = _of(records, "importance")
+    orders = _names(found, "variant")
+    cells = {(r.layer, r.task, r.variant): r.value or 0.0 for r in found}
+    places = sorted({(r.layer, r.task) for r in found}, key=lambda p: -cells.get((*p, next(iter(orders))), 0.0))
+    shown = {place: f"layer {place[0]}, head {int(place[1].removeprefix('head_'))}" for place in places[:_MOST_HEADS]}
+    title = f"The {len(shown)} most important of {len(places)} heads by {next(iter(orders), '')}"
+    return _grid_table(title, "head", shown, orders, lambda place, order: _number(cells.get((*place, order))))
+
+
+def _patterns(records: Sequence[Record]) -> Table | None:
+    found = [r for r in records if r.suite == SUITE and r.variant == "attention" and r.layer is not None]
+    layers = {r.layer: f"layer {r.layer}" for r in sorted(found, key=lambda r: r.layer or 0)}
+
+    def of_layer(layer: int | None, metric: str) -> Cell:
+        own = [r.value or 0.0 for r in found if r.layer == layer and r.metric == metric]
+        return Cell(significant(sum(own) / len(own)), f"[{significant(min(own))}, {significant(max(own))}]")
+
+    note = "mean over the heads of a layer, and its least and greatest head; intervals of every head are in the records"
+    return _grid_table("What heads attend to", "layer", layers, _names(found, "metric"), of_layer, [note])
+
+
+def _syntax(records: Sequence[Record]) -> Table | None:
+    found = _of(records, "syntax_share")
+    lines = [
+        (f"{r.detail['relation']}, to the {r.detail['direction']}", f"{r.layer} / {r.detail['head']}", cell(r),
+         _number(r.detail["offset_share"]), r.n)
+        for r in found
+    ]  # fmt: skip
+    note = "share of words whose most attended word is the right one; the best head is chosen on the same sentences"
+    columns = ("relation", "layer / head", "share", "best fixed offset", "words")
+    return Table.of("Heads that follow syntax", columns, lines, [note]) if found else None
+
+
+def _similarity(records: Sequence[Record]) -> Table | None:
+    found = _of(records, "similarity")
+    if not found:
+        return None
+    lines = []
+    for measure in _names(found, "variant"):
+        for task in _names([r for r in found if r.variant == measure], "task"):
+            own = [r for r in found if r.variant == measure and r.task == task]
+            best = max(own, key=lambda r: r.value or 0.0)
+            lines.append((task.replace("_", " "), measure, best.layer, cell(best)))
+    against = found[0].detail.get("against")
+    columns = (f"layer of {found[0].model}", "measure", f"most alike layer of {against}", "similarity")
+    return Table.of("Similarity of layers", columns, lines)
+
+
+def _neurons(records: Sequence[Record]) -> Table | None:
+    found = [r for r in records if r.suite == SUITE and r.variant == "neurons"]
+    lines = [(r.task, r.metric.replace("_", " "), cell(r)) for r in found]
+    spread = [str(r.detail["by_layer"]) for r in found if "by_layer" in r.detail]
+    notes = [f"top neurons by layer, embeddings first: {line}" for line in spread]
+    return Table.of("Single neurons", ("task", "accuracy of", "value"), lines, notes) if found else None
+
+
+def _grid_table(
+    title: str, corner: str, rows: dict[Any, str], columns: dict[Any, str], cell: Callable[[Any, Any], Cell | None],
+    notes: Sequence[str] = (),
+) -> Table | None:  # fmt: skip
+    return Table.grid(title, corner, rows, columns, cell, notes=notes) if rows else None
+
+
+def _number(value: float | None) -> Cell | None:
+    return None if value is None else Cell(f"{value:.3f}".replace("-", "−"))
+
+
+def _of(records: Iterable[Record], metric: str) -> list[Record]:
+    return [r for r in records if r.suite == SUITE and r.metric == metric]
+
+
+def _names(records: Iterable[Record], attribute: str) -> dict[str, str]:
+    """Distinct values of an attribute as rows or columns, in the order of the records."""
+    return {str(getattr(record, attribute)): str(getattr(record, attribute)) for record in records}

@@ -1,1 +1,0 @@
-"""Probing tasks made from treebanks, or from text annotated automatically, in RuSentEval's file format."""

@@ -1,1 +1,0 @@
-"""Pages and tables of what probing and inspection found."""
