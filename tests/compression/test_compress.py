@@ -17,7 +17,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.core.records import read_records
 from tests import tiny
-from tests.finetuning import corpus
+from tests.compression import toy_corpus as corpus
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from slonik.core.passport import Passport
 from slonik.models.encoder import TorchEncoder
 from slonik.models.vocabulary import matching_ids
 from tests import tiny
-from tests.finetuning import corpus
+from tests.compression import toy_corpus as corpus
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from slonik.core.errors import SlonikError
 from slonik.models.encoder import TorchEncoder
 from slonik.models.loading import load, save
 from tests import tiny
-from tests.finetuning import corpus
+from tests.compression import toy_corpus as corpus
 
 STEPS = ["sampling the corpus", "trimming the vocabulary", "cutting structures", "distilling"]
 DISTILL = {"max_steps": 2, "batch_tokens": 512, "precision": "fp32", "evaluations": 1}

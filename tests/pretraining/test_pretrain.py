@@ -26,7 +26,7 @@ from slonik.pretraining.costs import run_costs
 from slonik.pretraining.pretrain import pretrain, run_pretrain
 from slonik.pretraining.tokenizer import wanted_sentinels
 from slonik.train.run_log import read_metrics
-from tests.finetuning import corpus as toy_corpus
+from tests.compression import toy_corpus
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "recipes" / "pretrain"

@@ -107,15 +107,8 @@ class EncoderLearner:
         return config.model_copy(update=changes)
 
     def untrained(self, config: TaskConfig) -> TaskAnswerer:
-        """There is no such thing: the head is new.
-
-        Raises:
-            SlonikError: always.
-        """
-        raise SlonikError(
-            f"{self.name} is an encoder, whose head must be trained: --no-training, --shots and --denoiser are for "
-            "T5 models and decoders"
-        )
+        """There is no such thing: the head is new (`open_learner` says so to the user)."""
+        raise TypeError("an encoder answers nothing before its head is trained")
 
     def train(
         self,

@@ -122,8 +122,8 @@ def _masking(model: Any, share: float) -> TokenMasking | None:
         return None
     if not isinstance(model, TaskModel):
         raise SlonikError("masked_pieces hides tokens of an encoder's input, and this is no encoder with a head: set 0")
-    pieces = token_facts(model.encoder.tokenizer, rows=model.encoder.model.get_input_embeddings().num_embeddings)
-    return TokenMasking(share, pieces.need("mask", "masked_pieces"), torch.from_numpy(pieces.special))
+    tokens = token_facts(model.encoder.tokenizer, rows=model.encoder.model.get_input_embeddings().num_embeddings)
+    return TokenMasking(share, tokens.need("mask", "masked_pieces"), torch.from_numpy(tokens.special))
 
 
 def _without(names: set[str]) -> Callable[..., None]:
