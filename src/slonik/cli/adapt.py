@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import typer
+
+from slonik.cli.common import JsonFile, Overrides, announce, save_records
 
 
 def register(app: typer.Typer) -> None:
@@ -22,22 +23,22 @@ def adapt(
     out: Path = typer.Option(..., help="Folder for the adapted checkpoint."),
     steps: int | None = typer.Option(None, min=1, help="Optimizer steps (default: --epochs)."),
     epochs: float | None = typer.Option(None, help="Passes over the domain corpus (1)."),
-    new_words: int | None = typer.Option(None, min=0, help="So many whole words of the domain become pieces."),
+    new_words: int | None = typer.Option(None, min=0, help="So many whole words of the domain become tokens."),
     tokenizer: str | None = typer.Option(None, help="Folder with a whole new tokenizer."),
     every: int | None = typer.Option(
         None, min=2, help="Keep the first of every so many layers (2: DistilBERT's student)."
     ),
-    teacher: str | None = typer.Option(None, help="Masked-language model whose guesses are learnt too (DistilBERT)."),
+    teacher: str | None = typer.Option(None, help="Masked-language model whose guesses are learned too (DistilBERT)."),
     apart: list[str] = typer.Option([], help="A source of the corpus (.ranges.tsv) to report apart; may be repeated."),
     language: str | None = typer.Option(None, help="Language of the corpus; any = not checked (ru)."),
     column: str | None = typer.Option(None, help="Field or column with the texts (default: text)."),
     seed: int | None = typer.Option(None, help="Seed of everything random (0)."),
-    set_: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Override any field of the recipe."),
-    json_file: Path | None = typer.Option(None, "--json", help="Write result records to this file.", metavar="FILE"),
+    set_: Overrides = [],  # noqa: B006
+    json_file: JsonFile = None,
 ) -> None:
     """Train an encoder (masked words), a decoder (next word) or a T5 (corrupted spans) on with the texts of a domain.
 
-    Bits per byte on held-out texts of the domain, and of --general, before and after: what was learnt, and what was
+    Bits per byte on held-out texts of the domain, and of --general, before and after: what was learned, and what was
     forgotten. A checkpoint without a language-model head gets one, trained first with the body frozen. Pooling and
     prefixes of a sentence encoder survive. The same command after a crash goes on.
 
@@ -49,27 +50,13 @@ def adapt(
 
         slonik adapt my-bert --every 2 --teacher my-bert --corpus ru.txt.gz --out my-distilbert
     """
-    from rich.console import Console
+    from slonik.pretraining.adaptation.adapt import adapt as run
 
-    from slonik.core.config import parse_overrides, read_config
-    from slonik.core.records import write_records
-    from slonik.pretraining.adaptation.adapt import run_adapt
-    from slonik.pretraining.adaptation.config import AdaptConfig
-
-    fields: dict[str, Any] = {
-        "model": model, "out": str(out), "objective": objective, "seed": seed, "corpus.files": corpus or None,
-        "general.files": general or None, "train.max_steps": steps, "train.epochs": epochs,
-        "vocabulary.new_words": new_words, "vocabulary.tokenizer": tokenizer, "every": every, "teacher": teacher,
-        "apart": apart or None, "corpus.language": language, "corpus.column": column,
-    }  # fmt: skip
-    if general:
-        fields |= {"general.language": language}
-    notes = Console(stderr=True)
-    found = run_adapt(
-        read_config(AdaptConfig, recipe, fields | parse_overrides(set_)),
-        announce=lambda line: notes.print(line, highlight=False),
-    )
-    typer.echo(found.table)
-    if json_file is not None:
-        write_records(json_file, found.records)
-    typer.echo(f"checkpoint: {found.out}")
+    made = run(
+        model, corpus=corpus, general=general, out=out, recipe=recipe, objective=objective, steps=steps, epochs=epochs,
+        new_words=new_words, tokenizer=tokenizer, every=every, teacher=teacher, apart=apart, language=language,
+        column=column, seed=seed, set=set_, announce=announce,
+    )  # fmt: skip
+    typer.echo(made.table)
+    save_records(json_file, made.records)
+    typer.echo(f"checkpoint: {made.checkpoint}")

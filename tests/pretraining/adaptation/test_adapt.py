@@ -17,9 +17,10 @@ from slonik.core.config import build_config
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.core.records import read_records
+from slonik.core.run import Announce, silent
 from slonik.models import load
-from slonik.models.language_model import LanguageModel, load_language_model
-from slonik.pretraining.adaptation.adapt import Adaptation, run_adapt
+from slonik.models.language_model import LanguageModel, load_language_model, save_language_model
+from slonik.pretraining.adaptation.adapt import Adaptation, adapt, run_adapt
 from slonik.pretraining.adaptation.config import AdaptConfig
 from slonik.pretraining.bits_per_byte import HeldOutBits, TextBits, masked_words
 from slonik.text.tokenizers.families import family
@@ -38,15 +39,17 @@ def _corpora(folder: Path) -> tuple[Path, Path]:
     return domain, general
 
 
-def _adapt(folder: Path, model: Path, out: str = "out", **fields: Any) -> Adaptation:
-    domain, general = _corpora(folder)
+def _adapt(folder: Path, model: Path, out: str = "out", announce: Announce = silent, **fields: Any) -> Adaptation:
+    domain, general = folder / "domain.txt", folder / "general.txt"
+    if not domain.exists():
+        _corpora(folder)
     values: dict[str, Any] = {
         "model": str(model), "out": str(folder / out), "max_length": 40,
         "corpus": {"files": [str(domain)], "held_out_share": 0.3},
         "general": {"files": [str(general)], "held_out_share": 0.3},
         "train": {"max_steps": 8, "batch_tokens": 400, "learning_rate": 3e-3, "evaluations": 1, "precision": "fp32"},
     }  # fmt: skip
-    return run_adapt(build_config(AdaptConfig, values | fields))
+    return run_adapt(build_config(AdaptConfig, values | fields), announce)
 
 
 def _values(found: Adaptation, metric: str = "bits_per_byte") -> dict[tuple[str, str], float]:
@@ -65,32 +68,100 @@ def test_encoder_without_a_head_is_adapted_and_stays_a_sentence_encoder(tmp_path
     assert change["domain", "after"] == pytest.approx(bits["domain", "after"] / bits["domain", "before"] - 1)
     assert all(r.low <= r.value <= r.high for r in found.records)
     assert "| domain | after |" in found.table
-    encoder = load(found.out)
+    encoder = load(found.checkpoint)
     assert encoder.sentence == load(model).sentence
     assert np.isfinite(encoder.encode(tiny.TEXTS)).all()
-    passport = Passport.read(found.out)
+    passport = Passport.read(found.checkpoint)
     assert passport.lineage[-1].command == "adapt" and len(passport.records) == len(found.records)
-    assert load_language_model(found.out, "mlm").has_head
-    assert len(list((tmp_path / "out.steps").rglob("tensorboard/events.out.*"))) == 3  # head, body, both together
+    assert load_language_model(found.checkpoint, "mlm").has_head
+    curves = list((tmp_path / "out" / "tensorboard").glob("*/events.out.*"))
+    assert sorted(path.parent.name for path in curves) == ["body", "head", "together"]
+    assert not (tmp_path / "out.steps").exists()
 
 
-def test_same_call_after_a_crash_gives_the_same_model(tmp_path: Path) -> None:
+class Crash(Exception):
+    """Stands for a power cut."""
+
+
+def test_same_call_after_a_crash_gives_the_same_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny.checkpoint(tmp_path / "model", "xlm-roberta")
     first = _adapt(tmp_path, model)
-    for path in first.out.iterdir():
-        path.unlink() if path.is_file() else [inner.unlink() for inner in path.iterdir()] and path.rmdir()
-    body = next((tmp_path / "out.steps").glob("body-*[!d]"))
-    (body / "step.json").unlink()  # as if it had been killed before the stage was whole
-    second = _adapt(tmp_path, model)
+
+    def crash(language: LanguageModel, folder: Path, **options: Any) -> Path:
+        if "body-" in str(folder):
+            raise Crash
+        return save_language_model(language, folder, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("slonik.pretraining.adaptation.stages.save_language_model", crash)
+        with pytest.raises(Crash):
+            _adapt(tmp_path, model, "again")
+    assert not (tmp_path / "again").exists()
+    second = _adapt(tmp_path, model, "again")
     hashes = [record.hashes["weights"] for found in (first, second) for record in found.records[:1]]
     assert hashes[0] == hashes[1]
+
+
+def _interrupted(folder: Path, model: Path, **fields: Any) -> list[str]:
+    """What is announced until a call is interrupted before its result."""
+    said: list[str] = []
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise Crash
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("slonik.pretraining.adaptation.stages.adapt_records", stop)
+        with pytest.raises(Crash):
+            _adapt(folder, model, announce=said.append, **fields)
+    return said
+
+
+def _anew(said: list[str]) -> set[str]:
+    return {line.split(",")[0].split(" ...")[0] for line in said if " ..." in line}
+
+
+HEAD, BODY = "training the head", "adapting on the domain (mlm)"
+
+
+def test_a_second_call_with_something_changed_is_never_done_before(tmp_path: Path) -> None:
+    model = tiny.checkpoint(tmp_path / "model", "bert")
+    _corpora(tmp_path)
+    few: dict[str, Any] = {"train": {"max_steps": 2, "batch_tokens": 400, "evaluations": 1, "precision": "fp32"}}
+    both = {HEAD, BODY}
+    assert _anew(_interrupted(tmp_path, model, **few)) == both | {"measuring before", "measuring after"}
+    assert _anew(_interrupted(tmp_path, model, **few)) == set()
+    for name in ("domain.txt", "general.txt"):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        (tmp_path / name).write_text(text.replace("Да", "Ад").replace("Сервер", "Ревсер"), encoding="utf-8")
+        said = _interrupted(tmp_path, model, **few)
+        assert both <= _anew(said) and any(f".{name}" in line and "changed" in line for line in said)
+    content = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    (model / "config.json").write_text(json.dumps(content | {"hidden_act": "relu"}), encoding="utf-8")
+    said = _interrupted(tmp_path, model, **few)
+    assert both <= _anew(said) and any("model.config.json" in line and "changed" in line for line in said)
+    assert both <= _anew(_interrupted(tmp_path, model, **few, measured_documents=20))
+    assert both <= _anew(_interrupted(tmp_path, model, **few, max_length=32))
+    assert _anew(_interrupted(tmp_path, model, **few, measured_documents=20)) == set()
+
+
+def test_a_model_and_texts_given_in_python(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    domain, _ = _corpora(tmp_path)
+    texts = domain.read_text(encoding="utf-8").splitlines()
+    encoder = load(tiny.checkpoint(tmp_path / "model", "bert"))
+    fields = {"train.precision": "fp32", "train.batch_tokens": 400, "max_length": 40, "corpus.held_out_share": 0.3}
+    made = adapt(encoder, corpus=texts, out=tmp_path / "out", steps=2, set=fields)
+    assert made.checkpoint == tmp_path / "out" and {record.task for record in made.records} == {"domain"}
+    step = Passport.read(tmp_path / "out").lineage[-1]
+    assert step.config["corpus"]["files"] == ["200 texts given in Python"]
+    assert step.config["model"].endswith("given in Python") and step.config["objective"] == "mlm"
+    assert "adapting" not in capfd.readouterr().err
 
 
 def test_decoder_is_adapted_by_its_next_word(tmp_path: Path) -> None:
     found = _adapt(tmp_path, tiny.checkpoint(tmp_path / "model", "gpt2"), objective="clm")
     bits = _values(found)
     assert bits["domain", "after"] < bits["domain", "before"]
-    assert load_language_model(found.out, "clm").has_head
+    assert load_language_model(found.checkpoint, "clm").has_head
 
 
 def test_without_a_general_corpus_the_head_learns_on_the_domain(tmp_path: Path) -> None:
@@ -101,10 +172,10 @@ def test_without_a_general_corpus_the_head_learns_on_the_domain(tmp_path: Path) 
 def test_new_words_become_pieces(tmp_path: Path) -> None:
     model = tiny.checkpoint(tmp_path / "model", "bert")
     found = _adapt(tmp_path, model, vocabulary={"new_words": 4, "min_frequency": 5})
-    before, after = load(model).tokenizer, load(found.out).tokenizer
+    before, after = load(model).tokenizer, load(found.checkpoint).tokenizer
     added = sorted(set(after.get_vocab()) - set(before.get_vocab()))
     assert 1 <= len(added) <= 4 and all(len(before.encode(word).ids) > 3 for word in added)
-    assert load(found.out).model.config.vocab_size == after.get_vocab_size()
+    assert load(found.checkpoint).model.config.vocab_size == after.get_vocab_size()
 
 
 def test_a_new_tokenizer_replaces_the_old_one(tmp_path: Path) -> None:
@@ -112,7 +183,7 @@ def test_a_new_tokenizer_replaces_the_old_one(tmp_path: Path) -> None:
     found = _adapt(
         tmp_path, tiny.checkpoint(tmp_path / "model", "deberta-v2"), vocabulary={"tokenizer": str(tmp_path / "new")}
     )
-    adapted = load(found.out)
+    adapted = load(found.checkpoint)
     assert adapted.tokenizer.to_str() == tiny.tokenizer("wordpiece", 300).to_str()
     assert adapted.model.config.pad_token_id == 1
 

@@ -71,16 +71,16 @@ def test_bits_fall_and_the_checkpoint_is_the_same_kind_of_model(place: Path, tmp
     bits = {(r.task, r.variant): float(r.value or 0) for r in found.records if r.metric == "bits_per_byte"}
     assert set(bits) == {(task, stage) for task in ("domain", "general") for stage in ("before", "after")}
     assert bits["domain", "after"] < 0.95 * bits["domain", "before"]
-    passport = Passport.read(found.out)
+    passport = Passport.read(found.checkpoint)
     step = passport.lineage[-1]
     assert (step.command, step.config["objective"]) == ("adapt", "denoising")
     assert step.inputs["parent"] == load_language_model(place / family, "denoising").weights_hash()
-    before, after = load_file(place / family / "model.safetensors"), load_file(found.out / "model.safetensors")
+    before, after = load_file(place / family / "model.safetensors"), load_file(found.checkpoint / "model.safetensors")
     assert before.keys() == after.keys() and "lm_head.weight" in after  # its own head, not tied on the way
     assert not any(torch.equal(before[name], after[name]) for name in ("lm_head.weight", "shared.weight"))
-    assert load_tokenizer(found.out).get_vocab() == load_tokenizer(place / family).get_vocab()
-    assert not (found.out / "modules.json").exists()
-    assert len(load_generator(found.out).complete(["Слон"])) == 1
+    assert load_tokenizer(found.checkpoint).get_vocab() == load_tokenizer(place / family).get_vocab()
+    assert not (found.checkpoint / "modules.json").exists()
+    assert len(load_generator(found.checkpoint).complete(["Слон"])) == 1
 
 
 def test_a_run_that_was_cut_off_goes_on_to_the_same_weights(
@@ -101,7 +101,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_weights(
         _adapt(place, "fred-t5", tmp_path / "again", train=often)
     resumed = _adapt(place, "fred-t5", tmp_path / "again", train=often)
     assert len(calls) == 13  # the eighth of 12 steps twice
-    first, second = (load_file(found.out / "model.safetensors") for found in (whole, resumed))
+    first, second = (load_file(found.checkpoint / "model.safetensors") for found in (whole, resumed))
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert [r.value for r in whole.records] == [r.value for r in resumed.records]
 
@@ -149,4 +149,4 @@ def test_what_cannot_be_is_one_sentence_before_any_work(
 def test_decoders_need_not_name_their_objective(place: Path, tmp_path: Path) -> None:
     tiny.checkpoint(tmp_path / "gpt2", "gpt2")
     found = _adapt(place, str(tmp_path / "gpt2"), tmp_path / "out", train={"max_steps": 2})
-    assert Passport.read(found.out).lineage[-1].config["objective"] == "clm"
+    assert Passport.read(found.checkpoint).lineage[-1].config["objective"] == "clm"
