@@ -19,6 +19,7 @@ from slonik.core.errors import SlonikError
 from slonik.models import slim
 from slonik.models.checkpoint_files import TensorInfo
 from slonik.models.describe import layer_sizes
+from slonik.models.loading import load_transformer
 from tests.compression.families import CUT, batch, some_plan, tiny
 
 
@@ -60,7 +61,7 @@ def test_uneven_model_saves_and_loads_without_a_flag(family: str, tmp_path: Path
     cut = apply(model, some_plan(model))
     assert cut.config.model_type.startswith("slonik_")
     cut.save_pretrained(tmp_path)
-    again = slim.load(tmp_path)
+    again = load_transformer(tmp_path)
     assert type(again) is type(cut)
     assert torch.allclose(_hidden(again, batch()), _hidden(cut, batch()), atol=1e-6)
     assert (tmp_path / "modeling_slonik.py").is_file()
@@ -97,7 +98,7 @@ def test_modernbert_is_stock_with_its_first_layer_and_slim_without(tmp_path: Pat
     without.save_pretrained(tmp_path)
     with gated(model, masks(model, keep_layers(plan, [1, 2]))):
         masked = _hidden(model, batch())
-    assert torch.allclose(_hidden(slim.load(tmp_path), batch()), masked, atol=1e-5)
+    assert torch.allclose(_hidden(load_transformer(tmp_path), batch()), masked, atol=1e-5)
 
 
 def test_uneven_model_loads_from_its_own_code(tmp_path: Path) -> None:

@@ -22,7 +22,6 @@ from transformers import (
 
 from slonik.core.errors import SlonikError
 from slonik.models import modeling_slonik
-from slonik.models.kinds import SLIM_PREFIX
 
 _AUTO: dict[str, Any] = {
     "AutoModel": AutoModel,
@@ -39,11 +38,6 @@ def register() -> None:
         config: Any = made.config_class
         AutoConfig.register(config.model_type, config, exist_ok=True)
         _AUTO[getattr(made, "_auto_class")].register(config, made, exist_ok=True)  # noqa: B009
-
-
-def is_slim(model_type: str) -> bool:
-    """Whether `model_type` names one of the uneven-shape encoders."""
-    return model_type.startswith(SLIM_PREFIX)
 
 
 def slim_class(stock: type[PreTrainedModel]) -> type[PreTrainedModel]:
@@ -93,14 +87,3 @@ def slim_config(
         if each.config_class is made.config_class:
             config.auto_map[getattr(each, "_auto_class")] = f"{module}.{each.__name__}"  # noqa: B009
     return config
-
-
-def load(folder: str | Path, **options: Any) -> PreTrainedModel:
-    """Load an uneven-shape checkpoint with this library's own code, never with the folder's; eval mode.
-
-    Args:
-        options: passed to `AutoModel.from_pretrained`.
-    """
-    register()
-    model: PreTrainedModel = AutoModel.from_pretrained(folder, trust_remote_code=False, **options)
-    return model.eval()
