@@ -14,7 +14,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.core.records import read_records
 from tests import tiny
-from tests.evaluation.encodechka_data import write_data
+from tests.evaluation.encodechka.samples import write_data
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,8 @@ from slonik.evaluation.agreement import agreement, neighbour_overlap, translatio
 
 def test_a_model_agrees_with_itself_whatever_its_scale() -> None:
     vectors = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
-    figures = agreement(vectors * 3, vectors)
-    assert figures == pytest.approx({"agreement": 1, "cosine": 1, "similarity": 1, "neighbours": 1}, abs=1e-5)
+    metrics = agreement(vectors * 3, vectors)
+    assert metrics == pytest.approx({"agreement": 1, "cosine": 1, "similarity": 1, "neighbours": 1}, abs=1e-5)
 
 
 def test_noise_does_not_agree_although_plain_cosines_look_alike() -> None:
@@ -19,17 +19,17 @@ def test_noise_does_not_agree_although_plain_cosines_look_alike() -> None:
     common = np.full(16, 3.0)  # the large mean vector that sentence encoders share
     teacher = (common + rng.normal(size=(400, 16))).astype(np.float32)
     student = (common + rng.normal(size=(400, 16))).astype(np.float32)
-    figures = agreement(student, teacher)
-    assert figures["cosine"] > 0.85
-    assert abs(figures["agreement"]) < 0.1
-    assert abs(figures["similarity"]) < 0.1
-    assert figures["neighbours"] < 0.1
+    metrics = agreement(student, teacher)
+    assert metrics["cosine"] > 0.85
+    assert abs(metrics["agreement"]) < 0.1
+    assert abs(metrics["similarity"]) < 0.1
+    assert metrics["neighbours"] < 0.1
 
 
 def test_dimensions_may_differ() -> None:
     vectors = np.random.default_rng(0).normal(size=(30, 8)).astype(np.float32)
-    figures = agreement(np.concatenate([vectors, np.zeros_like(vectors)], axis=1), vectors)
-    assert figures == pytest.approx({"similarity": 1, "neighbours": 1}, abs=1e-6)
+    metrics = agreement(np.concatenate([vectors, np.zeros_like(vectors)], axis=1), vectors)
+    assert metrics == pytest.approx({"similarity": 1, "neighbours": 1}, abs=1e-6)
 
 
 def test_neighbours_and_translations_by_hand() -> None:

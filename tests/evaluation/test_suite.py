@@ -17,7 +17,7 @@ from slonik.evaluation.russian_superglue.systems import System
 from slonik.evaluation.suite import Evaluation, opened
 from slonik.models.baselines import HashingEncoder
 from tests import tiny
-from tests.evaluation.encodechka_data import write_data
+from tests.evaluation.encodechka.samples import write_data
 from tests.evaluation.russian_superglue import samples
 
 

@@ -1,4 +1,4 @@
-"""MOROCCO's rule: the published figures from the published logs, and every way in which a log can be broken."""
+"""MOROCCO's rule: the published values from the published logs, and every way in which a log can be broken."""
 
 from __future__ import annotations
 

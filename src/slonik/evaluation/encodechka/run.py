@@ -158,7 +158,7 @@ def _read_parts(tasks: Sequence[Task], folder: Path, evaluation: EncoderScores) 
                 if not files[file].is_original:
                     evaluation.notes.append(
                         f"{files[file].path} is not the published file (its sha256 is {files[file].sha256}): "
-                        f"figures of {task.id} compare with nothing published"
+                        f"values of {task.id} compare with nothing published"
                     )
         hashes = {file: files[file].sha256 for file in task.files}
         parts.append(_Part(task, _read(task, {file: files[file].path for file in task.files}), hashes))

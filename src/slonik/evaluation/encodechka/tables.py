@@ -39,7 +39,7 @@ def leaderboard(evaluations: Sequence[EncoderScores]) -> Table:
         cells = [_published(row.scores.get(task), row.source) for task in _COLUMNS]
         rows.append(Row(tuple(map(Cell, (row.model, "not measured here", *cells))), published=True))
     columns = ("model", "variant", *(_name(task) for task in _COLUMNS))
-    note = "not measured here: published figures (leaderboard, model cards); they compare with `compatible`"
+    note = "not measured here: published values (leaderboard, model cards); they compare with `compatible`"
     return Table("beside published models", columns, tuple(rows), (note,))
 
 

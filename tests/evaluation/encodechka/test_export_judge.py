@@ -12,7 +12,7 @@ from slonik.core.errors import SlonikError
 from slonik.evaluation.encodechka.comparison import export_judge
 from slonik.exporting import export
 from slonik.exporting.run import FILES
-from tests.evaluation.encodechka_data import write_data
+from tests.evaluation.encodechka.samples import write_data
 from tests.exporting.exported import checkpoint, exported
 
 pytest.importorskip("sklearn")

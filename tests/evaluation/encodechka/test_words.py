@@ -127,7 +127,7 @@ def test_tallies_give_the_macro_f1_of_sklearn() -> None:
 
 @pytest.mark.parametrize("family", ["bert", "xlm-roberta"])
 def test_word_vectors_are_those_of_the_published_code(family: str, tmp_path: Path) -> None:
-    """Each word tokenized by itself, cut at the model's length, pieces averaged, zeros beyond the cut."""
+    """Each word tokenized by itself, cut at the model's length, tokens averaged, zeros beyond the cut."""
     encoder = load(tiny.checkpoint(tmp_path / "m", family))
     texts = ["Мама мыла раму, а папа — нет.", "слово " * 40 + "конец"]
     for text in texts:
@@ -140,7 +140,7 @@ def test_word_vectors_are_those_of_the_published_code(family: str, tmp_path: Pat
             hidden = encoder.model(input_ids=torch.tensor([encoding.ids])).last_hidden_state[0].numpy()
         expected = np.zeros((len(words), encoder.dimension), np.float32)
         for index in range(len(words)):
-            pieces = [row for row, owner in zip(hidden, encoding.word_ids, strict=True) if owner == index]
-            if pieces:
-                expected[index] = np.mean(pieces, axis=0)
+            tokens = [row for row, owner in zip(hidden, encoding.word_ids, strict=True) if owner == index]
+            if tokens:
+                expected[index] = np.mean(tokens, axis=0)
         np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -21,7 +21,7 @@ from slonik.evaluation.encodechka.readers import read_labelled, read_pairs
 from slonik.models import TorchEncoder, load
 from slonik.models.baselines import HashingEncoder
 from tests import tiny
-from tests.evaluation.encodechka_data import TOPICS, write_data
+from tests.evaluation.encodechka.samples import TOPICS, write_data
 
 
 @pytest.fixture(autouse=True)
@@ -69,9 +69,9 @@ def test_averages_are_plain_means(whole: EncoderScores) -> None:
 
 
 def test_compatible_is_the_maximum_and_names_what_won(whole: EncoderScores) -> None:
-    for task, figures in (("sts", 6), ("nli", 6), ("sa", 12), ("ti", 6), ("ic", 12)):
+    for task, candidates in (("sts", 6), ("nli", 6), ("sa", 12), ("ti", 6), ("ic", 12)):
         record = whole.measured["compatible", task].record
-        assert len(record.detail["poolings"]) == figures  # cls, mean, pooler; raw and normalised
+        assert len(record.detail["poolings"]) == candidates  # cls, mean, pooler; raw and normalised
         assert record.value == pytest.approx(max(record.detail["poolings"].values()), abs=1e-6)
         assert record.detail["selected_on"] == "test"
     assert whole.measured["fixed", "sts"].record.detail["pooling"] == "mean_norm"

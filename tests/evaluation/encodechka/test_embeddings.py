@@ -11,7 +11,7 @@ import pytest
 from slonik.evaluation.encodechka import EncoderScores, evaluate
 from slonik.models import load
 from tests import tiny
-from tests.evaluation.encodechka_data import write_data
+from tests.evaluation.encodechka.samples import write_data
 
 TASKS = ["sts", "ne1"]  # a sentence task and a word task: two stores
 
