@@ -139,7 +139,7 @@ class LtgBertLayer(nn.Module):
 
 
 class LtgBertEncoder(nn.Module):
-    """The layers."""
+    """The list of layers, under the name that other encoders give it."""
 
     def __init__(self, config: Any) -> None:
         super().__init__()
@@ -184,7 +184,7 @@ def _fill(tensor: Tensor, value: float) -> None:
 
 
 class LtgBertModel(LtgBertPreTrainedModel):
-    """The encoder."""
+    """The encoder without a head: hidden states, and on request those of all layers and the attention weights."""
 
     _auto_class = "AutoModel"  # type: ignore[assignment]
 

@@ -58,5 +58,5 @@ def token_probabilities(logits: Tensor, seen: Sequence[int], config: SamplingCon
 
 
 def draw(probabilities: Tensor, generator: torch.Generator) -> int:
-    """One token."""
+    """One token, drawn from probabilities (V,)."""
     return int(torch.multinomial(probabilities.cpu(), 1, generator=generator))
