@@ -17,7 +17,8 @@ from slonik.core.progress import progress_bar, shown
 from slonik.data.labelled import read_rows
 from slonik.finetuning.predictors import Predictor, Row, answerer_of, open_predictor, predictor_of
 from slonik.finetuning.rows import is_table, rows_in_memory
-from slonik.models.task_config import FILE_NAME, TaskConfig
+from slonik.models.kinds import TASK_FILE
+from slonik.models.task_config import TaskConfig
 
 if TYPE_CHECKING:
     from slonik.models.generation import TextGenerator
@@ -93,7 +94,7 @@ def _path(path: str | Path | None) -> Path | None:
 
 
 def _task_of(folder: Path) -> str:
-    return TaskConfig.read(folder).task if (folder / FILE_NAME).is_file() else _unnamed(str(folder))
+    return TaskConfig.read(folder).task if (folder / TASK_FILE).is_file() else _unnamed(str(folder))
 
 
 def _unnamed(model: str) -> str:

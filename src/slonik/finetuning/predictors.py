@@ -20,8 +20,8 @@ from slonik.evaluation.russian_superglue.tasks import TASKS, Example, items_hash
 from slonik.finetuning.learner import TaskAnswerer
 from slonik.finetuning.own import answer_rows, read_row
 from slonik.finetuning.tasks import LEARNED_FROM, answers_of, items_of
-from slonik.models.kinds import kind_of
-from slonik.models.task_config import FILE_NAME, TaskConfig
+from slonik.models.kinds import TASK_FILE, kind_of
+from slonik.models.task_config import TaskConfig
 
 if TYPE_CHECKING:
     from slonik.models.generation import TextGenerator
@@ -169,7 +169,7 @@ def task_folder(folder: Path, task: str) -> Path | None:
     """The task model for `task` in a folder that is one, or that holds one per task; None where there is none."""
     names = [task, *([TASKS[task].train_on] if task in TASKS and TASKS[task].train_on else [])]
     for place in (folder, *(folder / str(name) for name in names)):
-        if (place / FILE_NAME).is_file():
+        if (place / TASK_FILE).is_file():
             return place
     return None
 

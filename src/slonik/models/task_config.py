@@ -15,8 +15,7 @@ from slonik.core.config import Config, build_config
 from slonik.core.errors import SlonikError
 from slonik.core.files import write_json
 from slonik.models.checkpoint_files import read_json
-
-FILE_NAME = "task.json"
+from slonik.models.kinds import TASK_FILE
 
 Target = Literal["single", "multi", "number", "choice", "answer", "tags", "text"]
 
@@ -72,7 +71,7 @@ class TaskConfig(Config):
 
     def write(self, folder: str | Path) -> None:
         """Write `task.json` into `folder`."""
-        write_json(Path(folder) / FILE_NAME, self.model_dump(mode="json"))
+        write_json(Path(folder) / TASK_FILE, self.model_dump(mode="json"))
 
     @classmethod
     def read(cls, folder: str | Path) -> TaskConfig:
@@ -81,9 +80,9 @@ class TaskConfig(Config):
         Raises:
             SlonikError: the folder is no task model, or its file is damaged.
         """
-        path = Path(folder) / FILE_NAME
+        path = Path(folder) / TASK_FILE
         if not path.is_file():
             raise SlonikError(
-                f"{folder} is not a task model (it has no {FILE_NAME}): make one with `slonik finetune` first"
+                f"{folder} is not a task model (it has no {TASK_FILE}): make one with `slonik finetune` first"
             )
         return build_config(cls, read_json(path), source=str(path))

@@ -27,10 +27,10 @@ from slonik.evaluation.russian_superglue.predictions import (
 )
 from slonik.evaluation.russian_superglue.submission import official_files, read_submission
 from slonik.evaluation.russian_superglue.tasks import TASKS
+from slonik.models.kinds import TASK_FILE
 
 Answer: TypeAlias = Callable[[Part], Sequence[Prediction]]
 RunModel: TypeAlias = Callable[[Any, Part], Sequence[Any]]
-TASK_FILE = "task.json"
 PREDICTIONS = "predictions"
 _DIAGNOSED_BY = {task.id: task.train_on for task in TASKS.values() if task.train_on}
 
