@@ -6,9 +6,7 @@ A part of `slonik compress`, and alone `slonik tokenizer trim`, where no layer i
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import Field
@@ -17,15 +15,15 @@ from slonik.compression.config import CorpusConfig, TrimConfig
 from slonik.compression.corpus import CorpusSample
 from slonik.compression.surgery import keep_tokens
 from slonik.core.config import Config
-from slonik.core.errors import SlonikError
-from slonik.core.hashing import sha256_file
+from slonik.core.identity import file_identity
 from slonik.core.passport import Step
 from slonik.core.records import Record
+from slonik.core.run import Run
 from slonik.data.pairs import read_pairs
 from slonik.data.readers import corpus_files, read_texts
 from slonik.data.sampling import Sample, set_aside
-from slonik.models import load, save
 from slonik.models.encoder import TorchEncoder
+from slonik.models.loading import load, save
 from slonik.text.tokenizers.rules import TrimRules
 from slonik.text.tokenizers.trim import TrimPlan, TrimReport, trim
 
@@ -126,23 +124,22 @@ def trim_checkpoint(config: TrimCheckpointConfig) -> tuple[TrimPlan, list[Record
     Raises:
         SlonikError: no such model or corpus, an empty corpus, a limit that cannot be met, or `out` is taken.
     """
-    started = time.perf_counter()
-    out = Path(config.out)
-    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not config.overwrite):
-        raise SlonikError(f"the folder {out} is there already and is not empty: choose another --out or remove it")
-    files = corpus_files(config.corpus)
-    texts = read_texts(files, column=config.column)
-    encoder = load(config.model, device="cpu")
-    held_out = Sample[str](config.held_out)
-    plan = plan_by_rules(encoder, config.rules, set_aside(texts, held_out), held_out.items)
-    hashes = {path.name: sha256_file(path) for path in files}
-    trimmed = apply_trim(encoder, plan)
-    lineage = trimmed.passport.lineage
-    seconds = round(time.perf_counter() - started, 1)
-    last = lineage[-1].model_copy(update={"inputs": lineage[-1].inputs | hashes, "seconds": seconds})
-    passport = trimmed.passport.model_copy(update={"lineage": (*lineage[:-1], last)})
-    records = trim_records(config, encoder, trimmed, plan.report, last)
-    save(trimmed, out, passport.with_records(records), overwrite=config.overwrite)
+    reads = [config.model, *config.corpus]
+    with Run(config.out, command="trim", config=config, overwrite=config.overwrite, reads=reads) as run:
+        files = corpus_files(config.corpus)
+        texts = read_texts(files, column=config.column)
+        encoder = load(config.model, device="cpu")
+        held_out = Sample[str](config.held_out)
+        plan = plan_by_rules(encoder, config.rules, set_aside(texts, held_out), held_out.items)
+        for path in files:
+            run.input(path.name, file_identity(path))
+        trimmed = apply_trim(encoder, plan)
+        *before, last = trimmed.passport.lineage
+        last = last.model_copy(update={"inputs": last.inputs | run.inputs, "seconds": round(run.seconds, 1)})
+        passport = trimmed.passport.model_copy(update={"lineage": (*before, last)})
+        records = trim_records(config, encoder, trimmed, plan.report, last)
+        with run.result() as folder:
+            save(trimmed, folder, passport.with_records(records), overwrite=True)
     return plan, records
 
 

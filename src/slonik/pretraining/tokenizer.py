@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,11 @@ from tokenizers import Tokenizer
 
 from slonik.core.config import Config
 from slonik.core.errors import SlonikError
-from slonik.core.files import new_folder
-from slonik.core.hashing import sha256_file, sha256_json
-from slonik.core.passport import Passport, Step
+from slonik.core.hashing import sha256_json
+from slonik.core.identity import file_identity
+from slonik.core.passport import Passport
 from slonik.core.records import Record
+from slonik.core.run import Run
 from slonik.data.documents import read_documents
 from slonik.data.filters import normalise_text
 from slonik.data.readers import corpus_files, read_texts
@@ -70,36 +70,32 @@ def train_tokenizer(
     Everything that can be wrong with the recipe is found before training starts.
     Raises SlonikError for that, for an empty corpus, and for what `training.train` raises.
     """
-    out = Path(recipe.out)
-    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not recipe.overwrite):
-        raise SlonikError(f"the folder {out} is there already and is not empty: choose another --out or remove it")
-    started = time.perf_counter()
-    files = corpus_files(recipe.corpus)
-    kinds = {kind: read_texts(path) for kind, path in recipe.measure.items()}
-    others = {name: _open(name) for name in recipe.against}
-    held_out = Sample[str](MEASURED_TEXTS)
-    trained = train(recipe.training, set_aside(read_texts(files, column=recipe.column), held_out), log=log)
-    samples = {HELD_OUT: held_out.items()} | {kind: sample(texts, MEASURED_TEXTS) for kind, texts in kinds.items()}
-    tokenizers = {recipe.out: trained.tokenizer} | others
-    fits = {
-        name: {kind: measure_fit(tokenizer, texts) for kind, texts in samples.items() if texts}
-        for name, tokenizer in tokenizers.items()
-    }
-    step = Step(
-        command="tokenizer train",
-        config=recipe.training.model_dump(mode="json") | {"min_frequency": trained.min_frequency},
-        inputs={path.name: sha256_file(path) for path in files},
-        seconds=round(time.perf_counter() - started, 1),
-        summary={"pieces": trained.tokenizer.get_vocab_size(), "words": trained.words},
-    )
-    records = fit_records(fits)
-    own = [record for record in records if record.model == recipe.out]
-    with new_folder(out, overwrite=recipe.overwrite) as folder:
-        specials = trained.specials
-        write_tokenizer(
-            trained.tokenizer, folder, names=specials.roles, types=specials.type_ids, max_length=recipe.max_length
+    reads = [*recipe.corpus, *recipe.measure.values()]
+    with Run(recipe.out, command="tokenizer train", overwrite=recipe.overwrite, reads=reads, announce=log) as run:
+        files = corpus_files(recipe.corpus)
+        kinds = {kind: read_texts(path) for kind, path in recipe.measure.items()}
+        others = {name: _open(name) for name in recipe.against}
+        held_out = Sample[str](MEASURED_TEXTS)
+        trained = train(recipe.training, set_aside(read_texts(files, column=recipe.column), held_out), log=log)
+        samples = {HELD_OUT: held_out.items()} | {kind: sample(texts, MEASURED_TEXTS) for kind, texts in kinds.items()}
+        fits = {
+            name: {kind: measure_fit(tokenizer, texts) for kind, texts in samples.items() if texts}
+            for name, tokenizer in ({recipe.out: trained.tokenizer} | others).items()
+        }
+        for path in files:
+            run.input(path.name, file_identity(path))
+        step = run.passport_step(
+            {"pieces": trained.tokenizer.get_vocab_size(), "words": trained.words},
+            config=recipe.training.model_dump(mode="json") | {"min_frequency": trained.min_frequency},
         )
-        Passport(name=out.name).with_step(step).with_records(own).write(folder)
+        records = fit_records(fits)
+        own = [record for record in records if record.model == recipe.out]
+        specials = trained.specials
+        with run.result() as folder:
+            write_tokenizer(
+                trained.tokenizer, folder, names=specials.roles, types=specials.type_ids, max_length=recipe.max_length
+            )
+            Passport(name=run.out.name).with_step(step).with_records(own).write(folder)
     return trained, fits, records
 
 

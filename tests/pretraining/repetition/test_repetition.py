@@ -41,7 +41,7 @@ def test_every_run_is_done_once_and_reported(tmp_path: Path) -> None:
     assert {record.task for record in found.records} == {"mlm", "t5", "fred-t5"}
     assert {record.variant for record in found.records} == {"1", "1/32", "1/32 then all"}
     assert sorted(path.name for path in found.out.glob("*.png")) == ["fred-t5.png", "mlm.png", "t5.png"]
-    assert read_records(found.out / "records.json") == found.records
+    assert read_records(found.out / "records.json") == list(found.records)
     by_key = {(record.task, record.variant, record.metric): record for record in found.records}
     for task in ("mlm", "t5", "fred-t5"):
         held, all_data = by_key[task, "1/32", "held_out_loss"], by_key[task, "1", "held_out_loss"]
@@ -55,6 +55,21 @@ def test_every_run_is_done_once_and_reported(tmp_path: Path) -> None:
     assert sum("done before" in line for line in lines) == 1 + 3  # the tokenizer and the runs of seed 0
     held = next(record for record in again.records if record.metric == "held_out_loss")
     assert held.n == 2 and held.low < held.value < held.high
+
+
+def test_a_study_of_another_corpus_is_refused_and_other_fields_make_runs_anew(tmp_path: Path) -> None:
+    few: dict[str, Any] = {"objectives": ["mlm"], "schedule": None}
+    run_study(_config(tmp_path, **few))
+    lines: list[str] = []
+    run_study(_config(tmp_path, **few, learning_rate=1e-3), lines.append)
+    assert [line.partition(" ...")[0] for line in lines if " ..." in line] == [
+        "run 1 of 2: mlm-1of1-seed0", "run 2 of 2: mlm-1of32-seed0",
+    ]  # fmt: skip
+    changed = _config(tmp_path, **few)
+    text = (tmp_path / "corpus.txt").read_text(encoding="utf-8")
+    (tmp_path / "corpus.txt").write_text(text.replace("слон", "лсон").replace("Слон", "Лсон"), encoding="utf-8")
+    with pytest.raises(SlonikError, match=r"made from other inputs \(corpus.corpus.txt changed\)"):
+        run_study(changed)
 
 
 def test_parts_of_one_seed_contain_each_other() -> None:

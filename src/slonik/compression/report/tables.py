@@ -146,7 +146,7 @@ def _quality(
     others = [r for r in names.published if r.suite == suite and r.variant in ("", variant)]
     peers = list(dict.fromkeys(r.model for r in others))
     keys = columns_of(own)
-    rows = []
+    rows: list[Sequence[Cell | str]] = []
     for key in keys:
         old, new = (find_score(records, suite, variant, key) for records in (before, after))
         cells = [cell(old), cell(new), _difference(old, new, differences)]

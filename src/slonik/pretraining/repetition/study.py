@@ -16,13 +16,19 @@ from typing import Any
 
 import numpy as np
 
-from slonik.compression.result import Announce
 from slonik.core import files
 from slonik.core.errors import SlonikError
 from slonik.core.records import Record, write_records
-from slonik.core.run import Steps
+from slonik.core.run import Announce, Result, Run, silent
 from slonik.data.documents import read_documents
-from slonik.pretraining.corpus import PreparedCorpus, check_corpus, corpus_key, prepare_corpus, tokenised
+from slonik.pretraining.corpus import (
+    PreparedCorpus,
+    check_corpus,
+    corpus_key,
+    files_identity,
+    prepare_corpus,
+    tokenised,
+)
 from slonik.pretraining.denoising import FRED_T5, sentinels_needed
 from slonik.pretraining.repetition.config import RepetitionConfig
 from slonik.pretraining.repetition.runs import RunPlan, plans, train_run
@@ -30,7 +36,7 @@ from slonik.reporting.plots import Colours, Plot
 from slonik.text.tokenizers.families import DEFAULT_SENTINELS
 from slonik.text.tokenizers.token_facts import token_facts
 from slonik.text.tokenizers.training import TrainConfig as TokenizerConfig
-from slonik.text.tokenizers.training import train as train_tokenizer
+from slonik.text.tokenizers.training import train
 from slonik.text.tokenizing import load_tokenizer, write_tokenizer
 
 _TOKENIZER_DOCUMENTS = 20_000
@@ -41,45 +47,64 @@ _JUMP_STEPS = 20
 Curves = Mapping[RunPlan, Mapping[str, Any]]
 
 
-@dataclass(frozen=True)
-class Study:
-    """What came out: records, the table as Markdown, and the folder with plots."""
+@dataclass(frozen=True, kw_only=True)
+class Study(Result):
+    """What came out: records, and the table as Markdown.
+
+    Attributes:
+        out: the folder with table, plots and runs.
+    """
 
     out: Path
-    records: list[Record]
     table: str
 
 
-def run_study(config: RepetitionConfig, announce: Announce = lambda line: None) -> Study:
+def run_study(config: RepetitionConfig, announce: Announce = silent) -> Study:
     """Run what is not done yet, then write `records.json`, `table.md` and a plot per objective to `config.out`.
 
     Raises:
-        SlonikError: an empty or too short corpus, one in another language, or an interruption (run again to go on).
+        SlonikError: an empty or too short corpus, one in another language, a study of another corpus in `config.out`,
+            or an interruption (run again to go on).
     """
     out = Path(config.out)
-    check_corpus(config.corpus)
-    steps = Steps(out / "runs", announce)
-    asked = {"corpus": config.corpus.model_dump(mode="json"), "vocab_size": config.vocab_size}
-    asked["sentinels"] = _sentinels(config)
-    found = steps.step("tokenizer", asked, "training the tokenizer", lambda folder: _tokenizer(config, folder))
-    tokenizer = load_tokenizer(found.folder / "tokenizer")
-    facts = token_facts(tokenizer)
-    key = corpus_key(config.corpus, tokenizer)
-    corpus = prepare_corpus(config.corpus, tokenizer, out / "runs" / f"corpus-{key[:12]}")
-    _check_size(config, corpus)
-    held_out = tokenised([document.text for document in corpus.held_out], tokenizer, key)
-    curves: dict[RunPlan, Mapping[str, Any]] = {}
-    todo = plans(config)
-    for number, plan in enumerate(todo, start=1):
-        inputs = _inputs(plan, config) | {"corpus": key}
-        scratch = steps.scratch(plan.name, inputs)
+    with Run(
+        out, command="study repetition", config=config, announce=announce, reads=config.corpus.files, live="runs"
+    ) as frame:
+        corpus_files = frame.input("corpus", files_identity(config.corpus))
+        frame.done_before({"corpus": corpus_files})
+        check_corpus(config.corpus)
+        asked: dict[str, Any] = {"corpus": corpus_files, "settings": config.corpus.model_dump(mode="json", exclude={"files"})}
+        asked |= {"vocab_size": config.vocab_size, "sentinels": _sentinels(config)}
 
-        def work(folder: Path, plan: RunPlan = plan, scratch: Path = scratch) -> Mapping[str, Any]:
-            del folder
-            return train_run(plan, config, corpus.train, held_out, facts, scratch)
+        def train_tokenizer(folder: Path) -> Mapping[str, Any]:
+            return _tokenizer(config, folder)
 
-        curves[plan] = steps.step(plan.name, inputs, f"run {number} of {len(todo)}: {plan.name}", work).summary
-    return _written(curves, config, out)
+        code = ["slonik.pretraining.repetition.study"]
+        found = frame.step("tokenizer", asked, "training the tokenizer", train_tokenizer, code=code)
+        tokenizer = load_tokenizer(found.folder / "tokenizer")
+        facts = token_facts(tokenizer)
+        key = corpus_key(config.corpus, tokenizer)
+        corpus = prepare_corpus(config.corpus, tokenizer, frame.folder / f"corpus-{key[:12]}")
+        _check_size(config, corpus)
+        held_out = tokenised([document.text for document in corpus.held_out], tokenizer, key)
+        curves: dict[RunPlan, Mapping[str, Any]] = {}
+        todo = plans(config)
+        for number, plan in enumerate(todo, start=1):
+
+            def work(folder: Path, plan: RunPlan = plan) -> Mapping[str, Any]:
+                del folder
+                return train_run(plan, config, corpus.train, held_out, facts, frame.scratch())
+
+            inputs = _inputs(plan, config) | {"corpus": key}
+            title = f"run {number} of {len(todo)}: {plan.name}"
+            curves[plan] = frame.step(
+                plan.name, inputs, title, work, code=["slonik.pretraining.repetition.runs"]
+            ).summary
+        records, table = _written(curves, config, out)
+    return Study(
+        out=out, table=table, records=tuple(records), report=out / "table.md", seconds=frame.seconds,
+        summary={"runs": len(curves)},
+    )  # fmt: skip
 
 
 def _tokenizer(config: RepetitionConfig, folder: Path) -> Mapping[str, Any]:
@@ -90,7 +115,7 @@ def _tokenizer(config: RepetitionConfig, folder: Path) -> Mapping[str, Any]:
     )  # fmt: skip
     documents = read_documents(config.corpus.files, column=config.corpus.column, border=config.corpus.border)
     texts = (document.text for document, _ in zip(documents, range(_TOKENIZER_DOCUMENTS), strict=False))
-    trained = train_tokenizer(settings, texts)
+    trained = train(settings, texts)
     specials = trained.specials
     write_tokenizer(trained.tokenizer, folder / "tokenizer", names=specials.roles, types=specials.type_ids)
     return {"pieces": trained.tokenizer.get_vocab_size()}
@@ -118,14 +143,16 @@ def _inputs(plan: RunPlan, config: RepetitionConfig) -> dict[str, Any]:
     return inputs | {"run": plan.name}
 
 
-def _written(curves: Mapping[RunPlan, Mapping[str, Any]], config: RepetitionConfig, out: Path) -> Study:
+def _written(
+    curves: Mapping[RunPlan, Mapping[str, Any]], config: RepetitionConfig, out: Path
+) -> tuple[list[Record], str]:
     records = study_records(curves, steps=config.steps)
     table = markdown_table(records)
     write_records(out / "records.json", records)
     files.write_text(out / "table.md", table)
     for objective in config.objectives:
         files.write_bytes(out / f"{objective}.png", curves_plot(curves, objective).png)
-    return Study(out, records, table)
+    return records, table
 
 
 def condition(plan: RunPlan) -> str:
