@@ -1,20 +1,38 @@
-"""Metrics of attention equal what they are by hand; syntactic heads are found where they are planted."""
+"""Metrics of attention equal what they are by hand; no family gives none; syntactic heads are found where planted."""
 
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+from transformers import PreTrainedModel
 
 import slonik
+from slonik.compression.surgery import apply
 from slonik.core.errors import SlonikError
 from slonik.data.conllu import Sentence, Unit, Word
 from slonik.inspection import attention as room
-from slonik.inspection.attention import METRICS, attention, head_metrics, per_text, syntax_heads, text_attention
+from slonik.inspection.attention import (
+    METRICS,
+    attention,
+    attention_weights,
+    eager_attention,
+    head_metrics,
+    per_text,
+    syntax_heads,
+    text_attention,
+)
+from slonik.models.anatomy import dissect
+from slonik.models.loading import load_transformer
 from tests import tiny
+from tests.compression.families import batch, some_plan
+from tests.compression.families import tiny as tiny_model
 
 
 def test_metrics_of_uniform_and_of_previous_token_attention() -> None:
@@ -57,6 +75,16 @@ def test_metrics_of_a_model(tmp_path: Path, family: str) -> None:
         head_metrics(encoder, [])
 
 
+def test_attention_as_one_call(tmp_path: Path) -> None:
+    encoder = slonik.load(tiny.checkpoint(tmp_path, "bert"))
+    found = attention(encoder, tiny.TEXTS[:3])
+    assert len(found.records) == len(found.metrics) == 2 * 4 * len(METRICS)
+    assert {(r.low, r.high) for r in attention(encoder, tiny.TEXTS[:1]).records} == {(None, None)}
+    shown = text_attention(encoder, "Слон идёт домой.")
+    assert [layer.shape for layer in shown.weights] == [(4, len(shown.tokens), len(shown.tokens))] * 2
+    np.testing.assert_allclose(shown.weights[0].sum(-1), 1.0, atol=1e-5)
+
+
 def _sentence() -> Sentence:
     words = (
         Word(1, "Слон", "слон", "NOUN", {}, 2, "nsubj"),
@@ -95,3 +123,59 @@ def test_a_multiword_token_is_left_out(tmp_path: Path) -> None:
     words = (Word(1, "не", head=2, deprel="advmod"), Word(2, "знаю", head=0, deprel="root"))
     with pytest.raises(SlonikError, match="aligned"):
         syntax_heads(encoder, [Sentence(words, (Unit("незнаю", (1, 2)),))])
+
+
+SHAPES = ("bert", "roberta", "xlm-roberta", "deberta-v2", "modernbert", "gpt2", "t5", "slim")
+
+
+def _of(family: str) -> PreTrainedModel:
+    if family == "slim":
+        whole = tiny_model("xlm-roberta")
+        return apply(whole, some_plan(whole))
+    return tiny_model(family)
+
+
+def _ids() -> tuple[Tensor, Tensor]:
+    made = batch(3, 7)
+    return made["input_ids"], made["attention_mask"]
+
+
+@pytest.mark.parametrize("family", SHAPES)
+def test_every_family_shows_weights_and_is_left_as_it_was(family: str) -> None:
+    model = _of(family)
+    used = model.config._attn_implementation
+    ids, mask = _ids()
+    found = attention_weights(model, ids, mask)
+    assert [weights.shape[1] for weights in found] == list(dissect(model).heads)
+    for weights in found:
+        rows = (weights * mask[:, None, None, :]).sum(-1)[mask[:, None, :].expand(-1, weights.shape[1], -1) == 1]
+        torch.testing.assert_close(rows, torch.ones_like(rows), atol=1e-4, rtol=0)
+    assert model.config._attn_implementation == used
+
+
+def test_eager_attention_is_put_back_after_an_error() -> None:
+    model = tiny_model("bert")
+    used = model.config._attn_implementation
+    with pytest.raises(ZeroDivisionError), eager_attention(model):
+        assert model.config._attn_implementation == "eager"
+        raise ZeroDivisionError
+    assert model.config._attn_implementation == used
+
+
+def test_empty_attention_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stay(model: Any) -> Any:
+        return nullcontext()
+
+    model = tiny_model("bert")
+    assert model.config._attn_implementation == "sdpa"
+    monkeypatch.setattr(room, "eager_attention", stay)
+    with pytest.raises(SlonikError, match="attention weights of 0 layers"):
+        attention_weights(model, *_ids())
+
+
+def test_a_slim_checkpoint_from_disk_shows_its_heads(tmp_path: Path) -> None:
+    model = _of("slim")
+    model.save_pretrained(tmp_path)
+    loaded = load_transformer(tmp_path)
+    found = attention_weights(loaded, *_ids())
+    assert [weights.shape[1] for weights in found] == list(dissect(model).heads)

@@ -68,6 +68,15 @@ def test_curve_and_correlations(tmp_path: Path) -> None:
     assert found["random", "random"] == pytest.approx(1.0)
 
 
+def test_importance_as_one_call(tmp_path: Path) -> None:
+    found = head_importance(tiny.checkpoint(tmp_path, "bert"), tiny.TEXTS[:6], orders=("gate", "magnitude"), steps=2)
+    records = found.records
+    assert len({record.key() for record in records}) == len(records) == 2 * 8 + 4 + 2 * 3
+    assert {record.model for record in records} == {str(tmp_path)}
+    with pytest.raises(SlonikError, match="navec is no transformer"):
+        head_importance("navec")
+
+
 def test_bad_input(tmp_path: Path) -> None:
     encoder = slonik.load(tiny.checkpoint(tmp_path, "bert"))
     with pytest.raises(SlonikError, match="two texts"):

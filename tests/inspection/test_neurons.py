@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from slonik.core.errors import SlonikError
-from slonik.inspection.neurons import elastic_net, neuron_order, rank_neurons
+from slonik.inspection.neurons import elastic_net, neuron_order, neurons, rank_neurons
+from slonik.inspection.probing.tasks import task_of_rows
+from tests import tiny
 
 
 def _planted(n: int, seed: int) -> tuple[list[np.ndarray], np.ndarray]:
@@ -55,3 +59,15 @@ def test_one_class_is_refused() -> None:
     layers, labels = _planted(20, 0)
     with pytest.raises(SlonikError, match="two classes"):
         rank_neurons(layers, np.array(["да"] * 20), layers, labels)
+
+
+def test_neurons_as_one_call(tmp_path: Path) -> None:
+    rows = [
+        (("tr", "va", "te")[n % 3], str(n % 2), f"{tiny.TEXTS[n % 40][:25]} {n}{' !' if n % 2 else ' .'}")
+        for n in range(90)
+    ]
+    found = neurons(tiny.checkpoint(tmp_path, "bert"), task_of_rows("gapping", rows))
+    assert (found.task, found.tested, len(found.ranking.order)) == ("gapping", 30, 3 * 32)
+    records = {record.metric: record for record in found.records}
+    assert records["all_neurons"].detail["by_layer"] == found.ranking.by_layer.tolist()
+    assert records["top_10_neurons"].low < records["top_10_neurons"].value  # type: ignore[operator]

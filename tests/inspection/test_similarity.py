@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import slonik
 from slonik.core.errors import SlonikError
-from slonik.inspection.similarity import MEASURES, cka_interval, layer_similarity, linear_cka
+from slonik.inspection.similarity import MEASURES, cka_interval, layer_similarity, linear_cka, similarity
+from tests import tiny
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 8))
@@ -62,3 +66,14 @@ def test_grid_interval_and_errors() -> None:
         layer_similarity([X], [Y[:10]])
     with pytest.raises(SlonikError, match="linreg is 1 by itself with 7 texts for 8 dimensions"):
         layer_similarity([X[:7]], [X[:7]], "linreg")
+
+
+def test_similarity_as_one_call(tmp_path: Path) -> None:
+    first, second = (slonik.load(tiny.checkpoint(tmp_path / family, family)) for family in ("bert", "gpt2"))
+    found = similarity(first, second, tiny.TEXTS[:12], measures=("cka", "maxcorr"))
+    assert [grid.shape for grid in found.grids.values()] == [(3, 3), (3, 3)]
+    bounded = [r for r in found.records if r.low is not None]
+    assert [r.variant for r in bounded] == ["cka"] * 3
+    for record in bounded:
+        assert record.low <= record.value <= record.high  # type: ignore[operator]
+        assert record.value == found.grids["cka"][int(record.task[-1])].max()

@@ -9,13 +9,17 @@ between tokens becomes attention between words: summed over the tokens attended 
 special tokens and the word itself are left out (section 4 there). The share is compared with the best fixed offset
 ("the word before"), which many relations follow without any syntax.
 
+Transformers' fused attention (sdpa) gives no weights but an empty tuple: attention is switched to the eager
+implementation for the pass and back. A family that still gives nothing is an error, never an empty result.
+
 What heads mean for what the model computes is in `heads`. Shapes: B texts, H heads, T tokens, W words.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,16 +28,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from slonik.core.errors import SlonikError
 from slonik.core.progress import shown, track
 from slonik.core.records import Record
 from slonik.data.conllu import Sentence, join_units, read_conllu
 from slonik.inspection import SUITE
-from slonik.inspection.hooks import batches, look_inside
-from slonik.inspection.inputs import BATCH, Texts, open_transformer, texts_of
+from slonik.inspection.inputs import BATCH, Texts, batches, open_transformer, texts_of
 from slonik.inspection.intervals import mean_interval, wilson
+from slonik.models.anatomy import dissect
 from slonik.models.encoder import TorchEncoder
+from slonik.models.pooling import reading_part
 from slonik.text.tokenizing import template_of
 
 METRICS = ("entropy", "entropy_share", "distance", "special", "self", "previous", "next")
@@ -159,9 +165,9 @@ def text_attention(model: str | Path | TorchEncoder, text: str, *, prefix: str |
     """
     encoder = open_transformer(model)
     ids, mask = next(batches(encoder, [text], 1, prefix))
-    inside = look_inside(encoder.model, ids, mask)
+    weights = attention_weights(encoder.model, ids, mask)
     tokens = tuple(_shown(encoder, int(number)) for number in ids[0])
-    return TextAttention(text, tokens, tuple(layer[0].float().cpu().numpy() for layer in inside.attentions))
+    return TextAttention(text, tokens, tuple(layer[0].float().cpu().numpy() for layer in weights))
 
 
 def _shown(encoder: TorchEncoder, number: int) -> str:
@@ -169,6 +175,47 @@ def _shown(encoder: TorchEncoder, number: int) -> str:
     token = encoder.tokenizer.id_to_token(number) or f"<{number}>"
     decoded = encoder.tokenizer.decode([number], skip_special_tokens=False).strip()
     return token if not decoded or "\ufffd" in decoded or token.startswith(("##", "▁")) else decoded
+
+
+def attention_weights(model: PreTrainedModel, ids: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+    """Attention of the reading part of `model` over a batch, ids and mask (B, T): per layer (B, H, T, T).
+
+    Rows sum to 1 over the tokens that a row may see. Heads may differ in number by layer.
+
+    Raises:
+        SlonikError: a family that is not in the anatomy table, or one that gives no weights.
+    """
+    layers = len(dissect(model).layers)
+    with torch.no_grad(), eager_attention(model):
+        output = reading_part(model)(input_ids=ids, attention_mask=mask, output_attentions=True)
+    weights = tuple(getattr(output, "attentions", None) or ())
+    if len(weights) != layers:
+        raise SlonikError(
+            f"{type(model).__name__} gave attention weights of {len(weights)} layers out of {layers}: its class cannot "
+            "show them with this version of transformers"
+        )
+    return weights
+
+
+@contextmanager
+def eager_attention(model: PreTrainedModel) -> Iterator[None]:
+    """Inside the block attention weights are computed openly; afterwards every config is as it was.
+
+    The setting is written to the configs directly: `set_attn_implementation` refuses classes whose own source file does
+    not spell the attention function out, which is so for our uneven-shape ones, and then goes on without a change.
+    """
+    configs: dict[int, Any] = {id(model.config): model.config}
+    for module in model.modules():
+        if (config := getattr(module, "config", None)) is not None and hasattr(config, "_attn_implementation"):
+            configs[id(config)] = config
+    used = {key: config._attn_implementation for key, config in configs.items()}
+    for config in configs.values():
+        config._attn_implementation = "eager"
+    try:
+        yield
+    finally:
+        for key, config in configs.items():
+            config._attn_implementation = used[key]
 
 
 def head_metrics(
@@ -185,11 +232,11 @@ def head_metrics(
     rows: list[list[NDArray[np.float64]]] = []  # per layer: (texts, H, metrics) blocks
     total = -(-len(texts) // BATCH)
     for ids, mask in track(batches(encoder, texts, BATCH, prefix), "attention", total):
-        inside = look_inside(encoder.model, ids, mask)
+        weights = attention_weights(encoder.model, ids, mask)
         marked = torch.isin(ids, specials) & mask.bool()
-        rows = rows or [[] for _ in inside.attentions]
-        for layer, weights in zip(rows, inside.attentions, strict=True):
-            layer.append(per_text(weights.double(), mask, marked).cpu().numpy())
+        rows = rows or [[] for _ in weights]
+        for blocks, layer in zip(rows, weights, strict=True):
+            blocks.append(per_text(layer.double(), mask, marked).cpu().numpy())
     found = []
     for index, blocks in enumerate(rows, 1):
         table = np.concatenate(blocks)  # (texts, H, metrics)
@@ -297,16 +344,16 @@ def _word_attention(
     if len(set(owners) - {-1}) != len(sentence.units):
         return None
     row = torch.tensor([ids], device=encoder.device)
-    inside = look_inside(encoder.model, row, torch.ones_like(row))
+    found = attention_weights(encoder.model, row, torch.ones_like(row))
     inner = slice(len(template.head), len(template.head) + len(owners))
-    weights = torch.cat([layer[0] for layer in inside.attentions])[:, inner, inner].double().cpu().numpy()
+    weights = torch.cat([layer[0] for layer in found])[:, inner, inner].double().cpu().numpy()
     member = np.zeros((len(owners), len(sentence.units)))
     for token, word in enumerate(owners):
         if word >= 0:
             member[token, word] = 1.0
     summed = weights @ member
     averaged = np.einsum("pw,hpv->hwv", member / np.maximum(member.sum(0), 1), summed)
-    return averaged, [layer.shape[1] for layer in inside.attentions]
+    return averaged, [layer.shape[1] for layer in found]
 
 
 def _owners(sentence: Sentence, start: int, offsets: Sequence[tuple[int, int]]) -> list[int]:

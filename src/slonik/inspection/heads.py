@@ -32,9 +32,9 @@ from slonik.compression.gates import gated, open_gates
 from slonik.core.errors import SlonikError
 from slonik.core.progress import shown, track
 from slonik.core.records import Record
+from slonik.evaluation.statistics import Spearman, value_of
 from slonik.inspection import SUITE
-from slonik.inspection.hooks import batches
-from slonik.inspection.inputs import BATCH, Texts, open_transformer, texts_of
+from slonik.inspection.inputs import BATCH, Texts, batches, open_transformer, texts_of
 from slonik.inspection.intervals import mean_interval
 from slonik.models.anatomy import dissect
 from slonik.models.encoder import TorchEncoder
@@ -77,13 +77,8 @@ class HeadImportance:
     @property
     def correlations(self) -> dict[tuple[str, str], float]:
         """Spearman's correlation of every two orders over all heads; NaN where one is constant."""
-        flat = {name: _ranks(np.concatenate(layers)) for name, layers in self.scores.items()}
-        found = {}
-        for first, left in flat.items():
-            for second, right in flat.items():
-                with np.errstate(invalid="ignore", divide="ignore"):
-                    found[first, second] = float(np.corrcoef(left, right)[0, 1])
-        return found
+        flat = {name: np.concatenate(layers) for name, layers in self.scores.items()}
+        return {(a, b): value_of(Spearman(flat[a], flat[b])) for a in flat for b in flat}
 
     @property
     def records(self) -> list[Record]:
@@ -104,10 +99,10 @@ class HeadImportance:
             detail = {"against": second}
             records.append(record(f"heads_against_{second}", first, "rank_correlation", known, detail=detail))
         for point in self.curves:
-            detail = {"removed": point.removed, "share": point.share}
+            cut = {"removed": point.removed, "share": point.share}
             task = f"without_{point.removed:03d}_heads"
             records.append(
-                record(task, point.order, "masked_loss", point.loss, low=point.low, high=point.high, detail=detail)
+                record(task, point.order, "masked_loss", point.loss, low=point.low, high=point.high, detail=cut)
             )
         return records
 
@@ -239,11 +234,3 @@ class _Reader:
 
     def __call__(self, **inputs: Tensor) -> Any:
         return self._part(**inputs)
-
-
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks from 0, equal values given their mean rank."""
-    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    found: NDArray[np.float64] = (ends - (counts + 1) / 2)[places.ravel()].astype(np.float64)
-    return found

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+
+from torch import Tensor
 
 from slonik.core.errors import SlonikError
 from slonik.evaluation.resources.measure import bench_texts
 from slonik.models.encoder import TorchEncoder
 from slonik.models.kinds import is_checkpoint
 from slonik.models.loading import load
+from slonik.models.padding import pad
 
 BATCH = 16
 TEXTS = 64
@@ -44,3 +47,13 @@ def texts_of(texts: Texts, limit: int = TEXTS) -> list[str]:
     if texts is None or isinstance(texts, str | Path):
         return bench_texts(None if texts is None else Path(texts), limit=limit)
     return list(texts)
+
+
+def batches(
+    encoder: TorchEncoder, texts: Sequence[str], size: int, prefix: str | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Padded ids and masks of `texts` in their order, `size` texts at a time; None = the encoder's own prefix."""
+    rows = encoder.tokenize(texts, prefix)
+    for start in range(0, len(rows), size):
+        inputs = pad(rows[start : start + size], encoder.pad_id, device=encoder.device)
+        yield inputs["input_ids"], inputs["attention_mask"]

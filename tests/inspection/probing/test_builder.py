@@ -16,6 +16,7 @@ from slonik.inspection.intervals import wilson
 from slonik.inspection.probing.annotator import label_errors
 from slonik.inspection.probing.builder import build, build_probing, open_sources, write
 from slonik.inspection.probing.selection import FEWEST, Item, Pool, select, split_of
+from slonik.inspection.probing.tasks import read_tasks
 from tests.inspection.probing.test_labels import FIN, sentence
 
 
@@ -113,6 +114,37 @@ def test_word_content_has_one_of_the_words_in_every_row() -> None:
     for (_, label), items in rows.items():
         for item in items:
             assert [word for word in item.text.split() if word in labels] == [label]
+
+
+def _treebank(path: Path, corpus: list[Sentence]) -> Path:
+    lines = []
+    for one in corpus:
+        for w in one.words:
+            feats = "|".join(f"{name}={value}" for name, value in w.feats.items()) or "_"
+            lines.append(f"{w.id}\t{w.form}\t{w.lemma}\t{w.upos}\t_\t{feats}\t{w.head}\t{w.deprel}\t_\t_")
+        lines.append("")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_a_folder_is_built_whole_and_nothing_else_is_replaced(tmp_path: Path) -> None:
+    bank, out = _treebank(tmp_path / "bank.conllu", _corpus(400)), tmp_path / "out"
+    built = build_probing(bank, out=out, size=200, tasks=["subj_number", "predicate_tense"])
+    assert json.loads((out / "rusenteval" / "manifest.json").read_text(encoding="utf-8")) == built.manifest
+    assert built.table.rows[0].cells[0].text == "subj_number"
+    assert [data.task.id for data in read_tasks(built.folder)[0]] == ["subj_number", "predicate_tense"]
+    build_probing([bank], out=out, size=100, tasks=["predicate_tense"])
+    assert not (out / "rusenteval" / "subj_number.txt").exists()  # of the build before
+    assert not list(tmp_path.glob("**/*.steps"))
+    with pytest.raises(SlonikError, match="no probing task can be built"):
+        build_probing(bank, out=out, size=100, limit=5)
+    assert (out / "rusenteval" / "predicate_tense.txt").exists()
+    original = tmp_path / "data" / "rusenteval" / "gapping.txt"
+    original.parent.mkdir(parents=True)
+    original.write_text("tr\t0\tПервое .\n", encoding="utf-8")
+    with pytest.raises(SlonikError, match="is not empty"):
+        build_probing(bank, out=tmp_path / "data", size=100)
+    assert original.read_text(encoding="utf-8") == "tr\t0\tПервое .\n"
 
 
 def test_bad_input(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Probes against references: the optimum, description lengths, control labels, the bootstrap of layers."""
+"""Probes against references: the optimum, description lengths, control labels, baselines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import pytest
 
 from slonik.evaluation.logistic import PreparedLogistic, fit_logistic
 from slonik.inspection.probing.baselines import length, majority, tfidf_bpe, tfidf_chars, tfidf_words
-from slonik.inspection.probing.layers import best_layer, resampled_means
 from slonik.inspection.probing.probes import LogisticProbe, control_labels, fit_mlp, online_codelength, scale
 from slonik.inspection.probing.tasks import TASKS, Split, TaskData
 
@@ -91,27 +90,6 @@ def test_the_first_portion_costs_the_uniform_code() -> None:
     data = _data((10, 5, 5))
     found = online_codelength(np.zeros((10, 3), dtype=np.float32), data, 1.0, (0,))
     assert found.bits == (10.0,)  # fewer sentences than the first portion: all uniform
-
-
-def test_bootstrap_means_are_those_of_resampling() -> None:
-    values = (RNG.random((3, 200)) < np.array([[0.9], [0.6], [0.5]])).astype(np.float32)
-    means = resampled_means(values, seed=0, sample="x")
-    assert means.shape == (3, 1000)
-    np.testing.assert_allclose(means.mean(1), values.mean(1), atol=0.01)
-    np.testing.assert_allclose(means.std(1), values.std(1) / 200**0.5, rtol=0.15)
-    assert (means == resampled_means(values, seed=0, sample="x")).all()
-
-
-def test_a_clear_best_layer_is_sure_and_a_tie_is_not() -> None:
-    clear = (RNG.random((4, 300)) < np.array([[0.5], [0.5], [0.9], [0.5]])).astype(np.float32)
-    found = best_layer(clear, clear, seed=0, sample="x")
-    assert (found.layer, found.low, found.high, found.share) == (2, 2, 2, 1.0)
-    alike = (RNG.random((4, 300)) < 0.7).astype(np.float32)
-    unsure = best_layer(alike, clear, seed=0, sample="x")
-    assert unsure.low < unsure.high
-    assert unsure.share < 1.0
-    assert unsure.accuracy.low <= unsure.accuracy.value <= unsure.accuracy.high
-    assert (unsure.test_layer, unsure.test_accuracy) == (2, pytest.approx(clear[2].mean()))
 
 
 def test_surface_baselines() -> None:

@@ -12,6 +12,7 @@ import torch
 import slonik
 from slonik.cli.main import main
 from slonik.core.errors import SlonikError
+from slonik.core.passport import Passport
 from slonik.core.records import read_records
 from slonik.inspection.probing.report import probing_tables
 from slonik.inspection.probing.run import Options, baseline_records, compare, probe, probing
@@ -140,6 +141,37 @@ def test_command(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str
     assert table.columns[:3] == ("task", str(model), "majority")
     assert table.rows[0].cells[0].text == "gapping"
     assert table.rows[0].cells[1].text.endswith("]")
+
+
+def test_library_takes_loaded_encoders_and_rows_and_is_silent(
+    tmp_path: Path, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = tiny.checkpoint(tmp_path / "model", "bert")
+    encoder = slonik.load(checkpoint)
+    capfd.readouterr()
+    lines = (folder / "rusenteval" / "gapping.txt").read_text(encoding="utf-8").splitlines()
+    rows = [tuple(line.split("\t")) for line in lines]
+    given = probing(encoder, data={"gapping": rows}, control=False, baselines=False)  # type: ignore[dict-item]
+    read = probing([checkpoint, "hashing_300"], data_dir=folder, control=False, baselines=False, passport=True)
+    assert [r.value for r in given.records] == [r.value for r in read.records if r.model == str(checkpoint)]
+    assert {r.model for r in read.records if r.metric == "difference"} == {"hashing_300"}
+    assert [table.title for table in read.tables] == ["Probing, logistic", "Probing, logistic: differences"]
+    assert any("not probed" in note for note in read.notes)
+    own = Passport.read(checkpoint).records
+    assert [(r.task, r.layer) for r in own] == [("gapping", None)]
+    assert capfd.readouterr() == ("", "")
+    probing("hashing_300", data_dir=folder, baselines=False, progress=True)
+    assert "hashing_300: gapping" in capfd.readouterr().err
+
+
+def test_json_goes_through_what_is_there(tmp_path: Path, folder: Path) -> None:
+    target, link = tmp_path / "there.json", tmp_path / "link.json"
+    link.symlink_to(target)
+    with pytest.raises(SystemExit) as exit_:
+        main(["evaluate", "probing", "hashing_300", "--data-dir", str(folder), "--no-baselines", "--json", str(link)])
+    assert exit_.value.code == 0
+    assert link.is_symlink()
+    assert read_records(target)
 
 
 def test_no_data_is_one_sentence(tmp_path: Path) -> None:

@@ -77,6 +77,19 @@ def test_published_values_stand_beside_original_files_alone(tmp_path: Path) -> N
     assert published_records([read_task(path, task)]) == []
 
 
+def test_rows_in_python_are_judged_as_files_are(tmp_path: Path) -> None:
+    rows = [tuple(line.split("\t")) for line in GOOD.splitlines() if line]
+    given, read = task_of_rows("gapping", rows), read_task(_file(tmp_path, GOOD), TASK)  # type: ignore[arg-type]
+    assert given.texts == read.texts
+    assert (given.train.labels == read.train.labels).all()
+    assert published_records([given]) == []
+    assert task_of_rows("gapping", rows[::-1]).sha256 != given.sha256  # type: ignore[arg-type]
+    with pytest.raises(SlonikError, match=r"gapping, row 2: subset 'train'"):
+        task_of_rows("gapping", [*rows[:1], ("train", "0", "текст")])  # type: ignore[list-item]
+    with pytest.raises(SlonikError, match="did you mean 'gapping'"):
+        task_of_rows("gaping", rows)  # type: ignore[arg-type]
+
+
 @pytest.mark.shared_data
 def test_the_original_file(shared_data: Path) -> None:
     path = find_file(TASK, shared_data)
