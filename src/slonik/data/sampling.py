@@ -59,16 +59,6 @@ def is_held_out(text: str, share: float = 0.02) -> bool:
     return text_hash(text, "held out") < share * _HASH_RANGE
 
 
-def unique(items: Iterable[T], key: Callable[[T], str] = str) -> Iterator[T]:
-    """The first of all items whose keys are the same text (see `normalised`); 8 bytes and a set entry each."""
-    seen: set[int] = set()
-    for item in items:
-        mark = text_hash(key(item))
-        if mark not in seen:
-            seen.add(mark)
-            yield item
-
-
 class Sample(Generic[T]):
     """A growing stream's sample: at most `size` items with different keys, drawn evenly from all different keys.
 

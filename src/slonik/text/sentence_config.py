@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from slonik.core.errors import SlonikError
-from slonik.core.files import write_json
 
 Pooling = Literal["mean", "cls", "pooler"]
 
@@ -48,6 +47,8 @@ class SentenceConfig:
 
     def write(self, folder: str | Path, dimension: int) -> None:
         """Write the four files into `folder`; `dimension` is D of the vectors."""
+        from slonik.core.files import write_json  # its hashing and locks cost a process that only reads 6 MiB
+
         root = Path(folder)
         write_json(root / "modules.json", _modules(self.normalize))
         pooling: dict[str, Any] = {"word_embedding_dimension": dimension, "include_prompt": True}

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from slonik.core.errors import SlonikError
-from slonik.core.files import write_json, write_text
 from slonik.text.batching import windows
 
 #: The usual spellings of special tokens by their role, the likeliest first.
@@ -277,6 +276,8 @@ def write_tokenizer(
         max_length: tokens per text.
         types: whether the model takes token type ids.
     """
+    from slonik.core.files import write_json, write_text  # its hashing and locks cost a process that only reads 6 MiB
+
     write_text(folder / "tokenizer.json", tokenizer.to_str(pretty=False))
     content: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": max_length}
     content["model_input_names"] = ["input_ids", *["token_type_ids"] * types, "attention_mask"]
