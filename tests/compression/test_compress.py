@@ -16,6 +16,7 @@ from slonik.compression.training_texts import training_texts
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.core.records import read_records
+from slonik.models.loading import load
 from tests import tiny
 from tests.compression import toy_corpus as corpus
 
@@ -176,6 +177,31 @@ def test_an_earlier_student_takes_the_trimmed_vocabulary_or_keeps_its_own(
         step = pipeline.run_compress(config(place, name, trim=trim, **more))
         sizes[name] = slonik.load(step.checkpoint).describe()["pieces"]
     assert sizes["own"] == slonik.load(made.checkpoint).describe()["pieces"] != sizes["new"]
+
+
+def test_a_model_texts_and_pairs_given_in_python(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    distil = {"max_steps": 2, "batch_tokens": 512, "precision": "fp32", "evaluations": 1}
+    sizes = {"held_out_texts": 40, "held_out_pairs": 20, "held_out_share": 0.2, "near_pairs": 20}
+    made = pipeline.compress(
+        load(place / "teacher"), corpus=[russian for _, russian in corpus.pairs()], pairs=corpus.pairs(),
+        out=place / "given", layers=2, trim_vocab=("ru", "en"), evaluate=False, seed=3,
+        recipe={"corpus": sizes, "distill": distil, "speed_texts": 5}, set={"trim.min_count": 1},
+    )  # fmt: skip
+    assert made.checkpoint == place / "given" and made.report == place / "given" / "report.html"
+    assert slonik.load(place / "given").encode(["слон"]).shape == (1, 32) and len(made.tables()) > 2
+    step = Passport.read(place / "given").lineage[-1]
+    assert step.config["corpus"]["texts"] == ["320 texts given in Python"] and step.seed == 3
+    assert step.config["prune"]["layers"] == 2 and step.config["trim"]["min_count"] == 1
+    assert not (place / "given.steps").exists() and "sampling" not in capfd.readouterr().err
+    with pytest.raises(SlonikError, match="is there already"):
+        pipeline.compress(place / "teacher", corpus=place / "ru.txt", out=place / "given")
+
+
+def test_the_command_that_does_it_again_says_what_is_left_out(place: Path) -> None:
+    from slonik.compression.report.write import command_line
+
+    line = command_line(config(place, "x", trim=None, distill=None, seed=2))
+    assert "--set trim=null" in line and "--set distill=null" in line and line.endswith("--seed 2")
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from slonik import models
+from slonik.cli.main import main
 from slonik.compression.config import CorpusConfig, DistillConfig
-from slonik.compression.distill import DistillRecipe, run_distill
+from slonik.compression.distill import DistillRecipe, distill, run_distill
 from slonik.compression.plan import keep_layers, whole
 from slonik.compression.surgery import apply
 from slonik.core.errors import SlonikError
@@ -92,6 +93,36 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn(place: Path, monkeyp
         lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
         losses[dropout] = next(line["loss.hidden"] for line in lines if "loss.hidden" in line)
     assert losses[False] < 1e-3 < 0.01 < losses[True]
+
+
+def test_encoders_and_texts_given_in_python(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLONIK_CACHE", str(place / "cache"))
+    fields = {"distill.max_steps": 2, "distill.precision": "fp32", "distill.evaluations": 1, "corpus.near_pairs": 20}
+    made = distill(
+        models.load(place / "student"), teacher=[models.load(place / "teacher"), "hashing_300"],
+        corpus=[russian for _, russian in corpus.pairs()], out=place / "given",
+        set=fields | {"corpus.held_out_texts": 40, "corpus.held_out_share": 0.2},
+    )  # fmt: skip
+    assert made.checkpoint == place / "given" and made.held_out["choice"] > 0
+    step = Passport.read(place / "given").lineage[-1]
+    assert step.config["distill"]["teachers"] == ["hashing_300"] and set(step.inputs) == {
+        "corpus", "teacher", "model", "teacher hashing_300",
+    }  # fmt: skip
+
+
+def test_the_command_prints_held_out_metrics(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SLONIK_CACHE", str(place / "cache"))
+    arguments = ["distill", str(place / "student"), "--teacher", str(place / "teacher"), "--corpus"]
+    arguments += [str(place / "ru.txt"), "--out", str(place / "by-command"), "--set", "distill.max_steps=2"]
+    arguments += ["--set", "corpus.held_out_texts=40", "--set", "corpus.held_out_share=0.2"]
+    with pytest.raises(SystemExit) as stopped:
+        main([*arguments, "--set", "distill.evaluations=1", "--set", "distill.precision=fp32"])
+    assert stopped.value.code in (0, None)
+    said = capsys.readouterr()
+    assert "agreement" in said.out and f"checkpoint: {place / 'by-command'}" in said.out
+    assert "sampling the corpus ..." in said.err and "rm -r" not in said.err
 
 
 def test_ids_are_matched_by_piece(place: Path) -> None:

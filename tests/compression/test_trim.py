@@ -24,20 +24,20 @@ def test_a_sorted_corpus_is_counted_from_end_to_end(tmp_path: Path) -> None:
     assert len(counted) == 250 + 200
 
 
-def test_the_story_and_the_command_keep_the_same_pieces(tmp_path: Path) -> None:
+def test_the_pipeline_and_the_command_keep_the_same_tokens(tmp_path: Path) -> None:
     path = tmp_path / "ru.txt"
     path.write_text("\n".join(tiny.TEXTS * 2), encoding="utf-8")
     encoder = load(tiny.checkpoint(tmp_path / "model", "xlm-roberta"))
     prefixes = {"none": "", "query": "query: "}
     encoder.sentence = replace(encoder.sentence, prefixes=prefixes, default_prefix=None)
     settings = TrimConfig(mode="counts", min_count=2, count_texts=1000)
-    of_story = plan_trim(encoder, CorpusConfig(texts=(str(path),)), settings, CorpusSample([], [], [], []))
+    of_pipeline = plan_trim(encoder, CorpusConfig(texts=(str(path),)), settings, CorpusSample([], [], [], []))
     replaced = CorpusSample([], [], [], [], substituted=[english for english, _ in tiny.PAIRS])
     with_more = plan_trim(encoder, CorpusConfig(texts=(str(path),)), settings, replaced)
-    assert set(with_more.token_ids) > set(of_story.token_ids)
+    assert set(with_more.token_ids) > set(of_pipeline.token_ids)
     rules = TrimRules(mode="counts", min_count=2)
     of_command = plan_by_rules(encoder, rules, tiny.TEXTS * 2)
-    assert of_story.token_ids == of_command.token_ids
-    assert of_story.rules == of_command.rules == rules.model_copy(update={"always_keep": ("query: ",)})
+    assert of_pipeline.token_ids == of_command.token_ids
+    assert of_pipeline.rules == of_command.rules == rules.model_copy(update={"always_keep": ("query: ",)})
     kept_by_hand = plan_by_rules(encoder, TrimRules(mode="counts", min_count=2, always_keep=("Слон",)), tiny.TEXTS * 2)
     assert kept_by_hand.rules.always_keep == ("Слон", "query: ")

@@ -39,6 +39,16 @@ def test_texts_and_pairs_read_as_they_were_given(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_texts_that_happen_to_be_names_of_files_are_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Файл").mkdir()
+    texts = ["Файл", "readme.txt", "", "Открыть", "Закрыть", "слово " * 100, "д" * 300, "Ещё один."]
+    given = Given(tmp_path / "out")
+    files = given.texts("corpus", texts)
+    given.write(Steps(work_folder(tmp_path / "out")))
+    assert list(read_texts(list(files))) == [text.strip() for text in texts if text]
+
+
 def test_files_and_texts_are_not_mixed(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("один\n", encoding="utf-8")
     with pytest.raises(SlonikError, match=r"files or texts, not both: 'Просто текст.' is no file"):

@@ -20,11 +20,12 @@ from slonik.core.run import Steps, work_folder
 from slonik.data.readers import FORMATS
 
 Texts = str | Path | Iterable[str | Path]
-"""A file or folder; several of them; or texts: strings of a sequence that name no file."""
+"""A file or folder; several of them; or texts: a sequence of strings most of which name no file."""
 Pairs = str | Path | Iterable[str | Path | tuple[str, str]]
 """A file or folder of (English, Russian) pairs, several of them, or pairs."""
 
 _FOLDER = "given"
+_LONGEST_NAME = 1000
 _FILE_ENDINGS = (*FORMATS, ".gz", ".po", ".mo")
 
 
@@ -114,20 +115,26 @@ class Given:
 
 
 def _files(items: list[str | Path], *, alone: bool) -> tuple[str, ...] | None:
-    """The items as names of files; None where they are texts."""
+    """The items as names of files; None where they are texts, of which a few may happen to be names of files."""
     named = [alone or _names_a_file(item) for item in items]
-    if any(named) and not all(named):
+    if all(named):
+        return tuple(str(item) for item in items)
+    if any(isinstance(item, Path) for item in items) or 2 * sum(named) >= len(named):
         text = str(items[named.index(False)])
         raise SlonikError(
             f"a corpus is files or texts, not both: {text[:60]!r} is no file, and {items[named.index(True)]} is one"
         )
-    return tuple(str(item) for item in items) if all(named) else None
+    return None
 
 
 def _names_a_file(item: str | Path) -> bool:
     if isinstance(item, Path) or item.startswith(HUB):
         return True
-    if len(item) > 1000 or "\n" in item:
+    if not item.strip() or len(item) > _LONGEST_NAME or any(sign in item for sign in "\0\n"):
         return False
-    ending = item.lower().endswith(_FILE_ENDINGS) and not any(sign.isspace() for sign in item)
-    return ending or ("\0" not in item and Path(item).exists())
+    if item.lower().endswith(_FILE_ENDINGS) and not any(sign.isspace() for sign in item):
+        return True
+    try:
+        return Path(item).exists()
+    except OSError:  # a part that is too long for a name
+        return False

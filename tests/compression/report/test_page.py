@@ -1,4 +1,4 @@
-"""The report of one compression: figures, differences, one page that loads nothing and runs nothing."""
+"""The report of one compression: metrics, differences, one page that loads nothing and runs nothing."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_same_records_same_page(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8") == text == compression_page(*records, facts())
 
 
-def test_tables_for_the_terminal_have_the_same_figures() -> None:
+def test_tables_for_the_terminal_have_the_same_metrics() -> None:
     before, after = [*scores("t", 0), *resources("t", 1.0)], [*scores("s", 1), *resources("s", 0.2)]
     costs, quality, vocabulary = compression_tables(before, after, facts(), differences("s", "t"))
     assert [row.cells[3].text for row in costs.rows if row.cells[0].text == "parameters"] == ["5.00× less"]
@@ -119,7 +119,7 @@ def test_tables_for_the_terminal_have_the_same_figures() -> None:
     assert vocabulary.rows[0].cells[1].text.startswith("95.0")
 
 
-def test_growth_is_marked_as_worse_and_missing_figures_are_gaps() -> None:
+def test_growth_is_marked_as_worse_and_missing_metrics_are_gaps() -> None:
     costs = compression_tables(resources("t", 1.0), resources("s", 2.0), facts())[0]
     assert {row.cells[3].mark for row in costs.rows} == {"worse"}
     without = compression_tables(scores("t", 0), scores("s", 1)[:1], facts(trimming=None))[0]
@@ -137,4 +137,4 @@ def test_page_without_matplotlib_is_still_a_page(monkeypatch: pytest.MonkeyPatch
 
 def test_nothing_measured_is_no_crash() -> None:
     text = compression_page([], [], CompressionFacts("a", "b"))
-    assert "No figure became smaller" in text
+    assert "Nothing became smaller" in text

@@ -50,7 +50,7 @@ def verdict(before: Sequence[Record], after: Sequence[Record], differences: Sequ
         old, new = resource_value(before, key), resource_value(after, key)
         if old and new and old > new:
             phrases.append(f"{significant(old / new)} times {words}")
-    gained = "; ".join([", ".join(phrases)] if phrases else ["No figure became smaller"])
+    gained = "; ".join([", ".join(phrases)] if phrases else ["Nothing became smaller"])
     main = main_difference(before, after, differences)
     if main is None:
         return f"{gained}."
@@ -68,7 +68,7 @@ class Names:
 
 
 def cost_table(before: Sequence[Record], after: Sequence[Record], names: Names) -> Table:
-    """Size, speed and memory: a row per figure."""
+    """Size, speed and memory: a row per metric."""
     rows = []
     for key, (name, less_is_better) in COSTS.items():
         old, new = _resource(before, key), _resource(after, key)
@@ -167,7 +167,7 @@ def _difference(old: Record | None, new: Record | None, differences: Sequence[Re
 
 
 def _paired(record: Record, differences: Sequence[Record]) -> Record | None:
-    """The paired difference that belongs to a figure; one with the same metric first."""
+    """The paired difference that belongs to a score; one with the same metric first."""
     same = [d for d in differences if (d.suite, d.task, d.variant) == (record.suite, record.task, record.variant)]
     return next((d for d in same if record.metric in (d.metric, d.detail.get("of"))), same[0] if same else None)
 
@@ -183,7 +183,7 @@ def _resource(records: Sequence[Record], key: tuple[str, str]) -> Record | None:
 
 
 def resource_value(records: Sequence[Record], key: tuple[str, str]) -> float | None:
-    """The figure of (task, metric) among the costs; None where there is none."""
+    """The value of (task, metric) among the costs; None where there is none."""
     found = _resource(records, key)
     return found.value if found else None
 

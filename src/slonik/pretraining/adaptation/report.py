@@ -47,10 +47,10 @@ def adapt_records(
                 continue
             now = measured[corpus] if where is None else measured[corpus].at(where)
             first = stages["before"][corpus] if where is None else stages["before"][corpus].at(where)
-            figures: dict[str, Statistic] = {"bits_per_byte": Ratio(now.bits, now.bytes)}
+            metrics: dict[str, Statistic] = {"bits_per_byte": Ratio(now.bits, now.bytes)}
             if stage != "before":
-                figures["change"] = RelativeChange(now.bits, first.bits)
-            for metric, statistic in figures.items():
+                metrics["change"] = RelativeChange(now.bits, first.bits)
+            for metric, statistic in metrics.items():
                 found = interval(value_of(statistic), replicates(statistic, seed=seed, sample=f"{SUITE} {task}"))
                 records.append(
                     Record(
