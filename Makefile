@@ -3,17 +3,24 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: install demo test lint check clean
+LOWEST := .venv-lowest
+# What `make test-lowest` hands to pytest besides, e.g. TESTS=tests/serving.
+TESTS :=
+
+.PHONY: install demo test test-lowest lint docs clean
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
 
 # constraints.txt pins every package, torch among them: an open range may pull gigabytes of CUDA libraries.
+# natasha comes without its requirements, which own the same module as pymorphy3's: its files are all we read.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "slonik needs Python 3.11 or newer"'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt --no-deps natasha
 	touch $(STAMP)
 
 demo: install
@@ -22,9 +29,24 @@ demo: install
 test: lint
 	$(BIN)/python -m pytest
 
+# The tests on the lowest versions that pyproject.toml declares (torch excepted, see .ci/lowest.py).
+test-lowest: $(LOWEST)/.installed
+	$(LOWEST)/bin/python -m pytest $(TESTS)
+
+$(LOWEST)/.installed: pyproject.toml constraints.txt .ci/lowest.py
+	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python .ci/lowest.py > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install $(PIP_FLAGS) -c $(LOWEST)/constraints.txt -e '.[dev]'
+	$(LOWEST)/bin/python -m pip install $(PIP_FLAGS) -c constraints.txt --no-deps natasha
+	touch $(LOWEST)/.installed
+
 lint: install
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
 
+# The site, offline; a warning is an error.
+docs: install
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs site
+
 clean:
-	rm -rf $(VENV) .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(LOWEST) site .ruff_cache .mypy_cache
