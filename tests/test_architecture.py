@@ -140,14 +140,18 @@ def test_every_module_and_public_name_says_what_it_does() -> None:
 
 
 def _named_modules(text: str) -> set[str]:
-    """Dotted names of slonik in back quotes, and paths below src/slonik."""
-    dotted = set(re.findall(r"`(slonik(?:\.\w+)+)", text))
-    paths = re.findall(r"src/slonik/([\w/]+)(\.py)?", text)
-    return dotted | {"slonik." + path.strip("/").replace("/", ".") for path, _ in paths}
+    """Dotted names of slonik in back quotes, and paths below src/slonik, those of other files as they are."""
+    found = set(re.findall(r"`(slonik(?:\.\w+)+)", text))
+    for path, suffix in re.findall(r"src/slonik/([\w/]+)(\.\w+)?", text):
+        other = suffix not in ("", ".py")
+        found.add(f"src/slonik/{path}{suffix}" if other else "slonik." + path.strip("/").replace("/", "."))
+    return found
 
 
 def _exists(name: str) -> bool:
     """Whether `name` is a module, or an attribute (of an attribute) of one."""
+    if "/" in name:
+        return (ROOT / name).is_file()
     if name in _modules() or (SOURCE.parent / Path(*name.split("."))).is_dir():
         return True
     parts = name.split(".")

@@ -149,20 +149,22 @@ def examples_answerer(answerer: TaskAnswerer, task: str, batch_size: int) -> Ans
     return answered
 
 
-def answer_part(folder: Path, part: Part) -> list[Prediction]:
-    """Answers of the task model in `folder` to the items of one part.
+def answer_part(model: Path | TaskModel | TextGenerator, part: Part) -> list[Prediction]:
+    """Answers of a task model, in a folder or loaded, to the items of one part.
 
     Raises:
-        SlonikError: a model of another task, or a damaged folder.
+        SlonikError: a model of another task, a damaged folder, or one that has learned from these items.
     """
-    task, config = part.task.id, TaskConfig.read(folder)
-    check_task(config, task, str(folder))
-    if config.details.get(LEARNED_FROM) == items_hash(part.examples):
+    task = part.task.id
+    if isinstance(model, Path):
+        check_task(TaskConfig.read(model), task, str(model))
+    answerer = load_answerer(model) if isinstance(model, Path) else answerer_of(model, task)
+    if answerer.config.details.get(LEARNED_FROM) == items_hash(part.examples):
         raise SlonikError(
-            f"{folder} was cross-fitted on these very items and has learned from most of them: score what its folds "
-            f"answered, a folder in {folder}/predictions"
+            f"{model} was cross-fitted on these very items and has learned from most of them: score what its folds "
+            f"answered, a folder in {model}/predictions"
         )
-    return examples_answerer(load_answerer(folder), task, 64)(part.examples)
+    return examples_answerer(answerer, task, 64)(part.examples)
 
 
 def task_folder(folder: Path, task: str) -> Path | None:

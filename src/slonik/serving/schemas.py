@@ -99,7 +99,7 @@ class EmbeddingsRequest(_Request):
 
 
 class Embedding(BaseModel):
-    """One vector."""
+    """The vector of one text of the request."""
 
     object: Literal["embedding"] = "embedding"
     index: int
@@ -152,7 +152,7 @@ class CompletionsRequest(_Request):
 
 
 class Choice(BaseModel):
-    """One continuation."""
+    """The continuation of one prompt."""
 
     index: int = 0
     text: str
@@ -199,7 +199,7 @@ class TagRequest(_Request):
 
 
 class TaggedSpan(BaseModel):
-    """One entity."""
+    """An entity found in a text."""
 
     start: int = Field(description="First code point of the text.")
     end: int = Field(description="Code point after the last one.")

@@ -1,0 +1,75 @@
+"""The front door: every name of the library, what its import costs, and what it refuses."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+import slonik
+from slonik import SlonikError
+from slonik.core.errors import MissingExtra
+from slonik.core.run import Result
+
+NAMES = (
+    "load", "show", "compress", "distill", "pretrain", "adapt", "finetune", "tag", "predict", "generate", "evaluate",
+    "export", "serve",
+)  # fmt: skip
+
+
+def test_the_import_brings_no_heavy_package() -> None:
+    heavy = ("torch", "transformers", "numpy", "pydantic", "rich", "typer")
+    code = f"import sys, slonik; print([name for name in {heavy} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_function_of_the_library_is_there_typed_and_documented(name: str) -> None:
+    function = getattr(slonik, name)
+    signature = inspect.signature(function)
+    assert callable(function)
+    assert name in dir(slonik)
+    assert len(inspect.getdoc(function) or "") > 80
+    assert signature.return_annotation is not inspect.Signature.empty
+    assert all(p.annotation is not inspect.Parameter.empty for p in signature.parameters.values())
+
+
+@pytest.mark.parametrize("name", ["compress", "distill", "pretrain", "adapt", "finetune", "export", "evaluate"])
+def test_what_makes_or_measures_gives_a_typed_result(name: str) -> None:
+    function = getattr(slonik, name)
+    home = sys.modules[function.__module__]
+    name_of_result = str(inspect.signature(function).return_annotation)
+    if name_of_result in ("Result", "Evaluation"):
+        return  # by the library's own functions, which choose a room
+    assert issubclass(getattr(home, name_of_result), Result)
+
+
+def test_a_name_that_is_not_there() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'fly'"):
+        slonik.fly  # noqa: B018
+
+
+def test_a_missing_package_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(vars(slonik), "compress", raising=False)
+    monkeypatch.delitem(sys.modules, "slonik.compression.compress", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+
+    def missing(name: str) -> None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name="torch")
+
+    monkeypatch.setattr("importlib.import_module", missing)
+    with pytest.raises(MissingExtra, match=r"slonik\.compress needs an extra .*slonik\[train\]"):
+        slonik.compress  # noqa: B018
+
+
+def test_an_unknown_suite_is_refused() -> None:
+    with pytest.raises(SlonikError, match=r"unknown suite 'encodetchka'.*encodechka"):
+        slonik.evaluate("hashing_300", "encodetchka")
+
+
+def test_nothing_to_serve_is_refused() -> None:
+    with pytest.raises(SlonikError, match="no model to serve"):
+        slonik.serve([])
