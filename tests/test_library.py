@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,8 @@ import slonik
 from slonik import SlonikError
 from slonik.core.errors import MissingExtra
 from slonik.core.run import Result
+from slonik.evaluation.suite import Evaluation
+from slonik.reporting.table import Cell, Table
 
 NAMES = (
     "load", "show", "compress", "distill", "pretrain", "adapt", "finetune", "tag", "predict", "generate", "evaluate",
@@ -73,3 +76,11 @@ def test_an_unknown_suite_is_refused() -> None:
 def test_nothing_to_serve_is_refused() -> None:
     with pytest.raises(SlonikError, match="no model to serve"):
         slonik.serve([])
+
+
+def test_what_was_measured_reads_as_tables_on_a_terminal_and_in_a_notebook() -> None:
+    table = Table.of("encodechka", ["task", "value"], [["STS", Cell("0.8226", "[0.80, 0.84]")]], ["a note"])
+    found = Evaluation(tables=(table,), warnings=("other data",))
+    assert "STS" in str(found) and "0.8226" in str(found) and "warning: other data" in str(found)
+    assert "| STS | 0.8226" in found._repr_markdown_()
+    assert str(Result(checkpoint=Path("small"), seconds=2.0)) == "checkpoint: small\n0 records, 2.0 s"

@@ -60,6 +60,12 @@ class Result:
     summary: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
 
+    def __str__(self) -> str:
+        """What was made, in a line each."""
+        lines = [f"checkpoint: {self.checkpoint}"] if self.checkpoint else []
+        lines += [f"report: {self.report}"] if self.report else []
+        return "\n".join([*lines, f"{len(self.records)} records, {self.seconds:.1f} s"])
+
 
 @dataclass(frozen=True)
 class StepResult:

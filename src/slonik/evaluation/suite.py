@@ -21,7 +21,7 @@ from slonik.core.records import Record
 from slonik.core.run import Result, say
 from slonik.models.kinds import is_exported
 from slonik.models.opening import open_encoder
-from slonik.reporting.table import Table
+from slonik.reporting.table import Table, to_markdown
 
 OnTask: TypeAlias = Callable[[str, str], None]
 """Called with a model's name and a task before the task is scored."""
@@ -41,6 +41,16 @@ class Evaluation(Result):
     tables: tuple[Table, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The tables as they stand on a terminal, with warnings and notes under them."""
+        told = [*(f"warning: {warning}" for warning in self.warnings), *self.notes]
+        return "\n\n".join([*map(str, self.tables), "\n".join(told)]).strip()
+
+    def _repr_markdown_(self) -> str:
+        """What a notebook shows."""
+        told = [*(f"warning: {warning}" for warning in self.warnings), *self.notes]
+        return "\n\n".join([*map(to_markdown, self.tables), *told])
 
 
 def several(models: Any) -> list[Any]:

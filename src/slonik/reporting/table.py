@@ -6,6 +6,7 @@ made by `scores.record_table`, cells of records by `formatting`, the HTML of a t
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -109,6 +110,16 @@ class Table:
         """How each column stands: the first and those of words to the left, numbers to the right."""
         columns = [[row.cells[index].text for row in self.rows] for index in range(len(self.columns))]
         return ["left" if index == 0 or _are_words(texts) else "right" for index, texts in enumerate(columns)]
+
+    def __str__(self) -> str:
+        """The table as it stands on a terminal, without colours."""
+        stream = io.StringIO()
+        print_table(self, stream)
+        return stream.getvalue().rstrip()
+
+    def _repr_markdown_(self) -> str:
+        """What a notebook shows."""
+        return to_markdown(self)
 
 
 def _are_words(texts: Sequence[str]) -> bool:
