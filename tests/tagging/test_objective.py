@@ -8,7 +8,8 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from slonik.models.heads.crf import LinearChainCrf
-from slonik.tagging.objective import NO_LABEL, TaggingObjective
+from slonik.tagging.objective import NO_LABEL, TaggingObjective, labelled_examples
+from tests.tagging.models import toys
 
 LABELS, WORDS = 5, 4
 MASK = torch.tensor([[True, True, True, True], [True, True, False, False], [True, True, True, False]])
@@ -94,3 +95,10 @@ def test_a_student_that_says_what_the_teacher_says_has_no_loss() -> None:
     given = batch(teacher=False) | {"teacher": model.emissions.detach().softmax(-1)}
     given["tags"] = torch.full_like(TAGS, NO_LABEL)
     assert float(TaggingObjective(temperature=3.0).loss(model, given).total.detach()) == pytest.approx(0, abs=1e-5)
+
+
+def test_a_window_that_begins_inside_an_entity_begins_one() -> None:
+    tagger = toys.bilstm(window=5, overlap=0)
+    examples = labelled_examples(toys.documents(), tagger.features, toys.LABELS)
+    firsts = [int(example["tags"][0]) for example in examples]
+    assert any(tag % 2 == 1 for tag in firsts) and not any(tag > 0 and tag % 2 == 0 for tag in firsts)

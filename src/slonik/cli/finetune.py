@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from slonik.cli.common import DataDir, JsonFile, Overrides, announce, print_tables, save_records
-from slonik.cli.tagging import finetune_ner
 
 if TYPE_CHECKING:
     from slonik.core.records import Record
@@ -99,13 +98,26 @@ def _tagger(ctx: typer.Context, tasks: Sequence[str]) -> None:
     if len(tasks) > 1:
         raise SlonikError(f"--task {','.join(tasks)}: ner goes alone, train the others by a call of their own")
     _refuse(ctx, _NOT_OF_TAGGERS, "with --task ner, which trains one tagger")
+    from slonik.tagging.train import train_tagger
+
     given = ctx.params
-    tuning = {name: given[name] for name in ("epochs", "learning_rate", "max_length")}
-    options = {name: given[name] for name in ("data_dir", "mapping", "crf", "seed", "teacher", "unlabelled")}
-    finetune_ner(
-        given["model"], given["recipe"], given["out"], given["train"], announce,
-        options | {"json": given["json_file"]}, tuning | {"batch_texts": given["batch_size"]}, given["set_"],
+    if len(given["teacher"]) > 1:
+        raise SlonikError("a tagger learns from one teacher: give --teacher once")
+    names = (
+        "recipe", "out", "data_dir", "mapping", "crf", "seed", "unlabelled", "epochs", "learning_rate", "max_length",
+        "batch_size",
     )  # fmt: skip
+    found = train_tagger(
+        given["model"], given["train"], teacher=next(iter(given["teacher"]), None), set=given["set_"],
+        announce=announce, **{name: given[name] for name in names},
+    )  # fmt: skip
+    for name, value in found.summary.items():
+        typer.echo(f"{name:>12} {value:.4f}" if isinstance(value, float) else f"{name:>12} {value}")
+    for record in found.records:
+        if record.metric == "f1_micro":
+            typer.echo(f"{'f1':>12} {record.value:.4f} [{record.low:.4f}, {record.high:.4f}] of the development set")
+    save_records(given["json_file"], found.records)
+    typer.echo(f"tagger: {found.checkpoint}")
 
 
 def _refuse(ctx: typer.Context, names: Sequence[str], where: str) -> None:

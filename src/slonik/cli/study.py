@@ -1,7 +1,4 @@
-"""`slonik study repetition`: what repeating a corpus does to masked words, one denoiser and seven.
-
-The other study, `ner`, is in `study_ner`.
-"""
+"""`slonik study`: what repeating a corpus does to language models; the ladder of taggers on one's own annotations."""
 
 from __future__ import annotations
 
@@ -9,8 +6,7 @@ from pathlib import Path
 
 import typer
 
-from slonik.cli.common import JsonFile, Overrides, announce, save_records
-from slonik.cli.study_ner import ner
+from slonik.cli.common import JsonFile, Overrides, announce, print_tables, save_records, split_numbers
 
 
 def register(app: typer.Typer) -> None:
@@ -50,3 +46,38 @@ def repetition(
     typer.echo(found.table)
     save_records(json_file, found.records)
     typer.echo(f"table, plots and runs: {found.out}")
+
+
+def ner(
+    recipe: Path = typer.Argument(help="YAML file: systems, folds, mapping of labels (recipes/ner_seccoll.yaml)."),
+    data: Path | None = typer.Option(None, help="Annotated texts: a BRAT folder, CoNLL, JSONL, Parquet."),
+    data_dir: Path | None = typer.Option(None, help="Instead of --data: the folder that holds seccoll/."),
+    kind: str | None = typer.Option(None, "--from", help="brat, conll, jsonl, hf (default: guess)."),
+    out: Path | None = typer.Option(None, help="Folder for taggers, predictions, records and table."),
+    unlabelled: list[str] = typer.Option([], help="Text files that teachers label, instead of the recipe's."),
+    system: list[str] = typer.Option([], help="Run only systems of these names (repeat), and those they learn from."),
+    run_folds: str | None = typer.Option(None, help="Test folds to run, for example 0 or 0,1,2,3,4."),
+    set_: Overrides = [],  # noqa: B006
+    json_file: JsonFile = None,
+    html: Path | None = typer.Option(None, help="Write a page with tables and every mistake in context."),
+) -> None:
+    """Train CRF, BiLSTMs, encoders and BiLSTMs distilled from an encoder; test them on whole documents of other folds.
+
+    Every (system, fold) is kept in OUT/runs and skipped when it is done; an interrupted ladder goes on.
+
+    Example:
+
+        slonik study ner recipes/ner_seccoll.yaml --data data/seccoll --unlabelled security.txt --out ladder
+    """
+    from slonik.tagging.study import study_taggers
+
+    folds = split_numbers(run_folds, "--run-folds", least=0) if run_folds else None
+    found = study_taggers(
+        recipe, data, data_dir=data_dir, data_format=kind, out=out, unlabelled=unlabelled, systems=system,
+        run_folds=folds, html=html, set=set_, announce=announce,
+    )  # fmt: skip
+    print_tables(found.tables)
+    save_records(json_file, found.records)
+    if html is not None:
+        announce(f"page -> {html}")
+    announce(f"taggers, predictions, records and table: {found.out}")

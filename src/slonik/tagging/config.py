@@ -24,7 +24,7 @@ BILSTM_TUNING: dict[str, Any] = {
 }  # fmt: skip
 
 
-class Lesson(Config):
+class Distillation(Config):
     """Distillation from another tagger."""
 
     teacher: str
@@ -54,12 +54,12 @@ class System(Config):
     names: bool = True
     """Read what training texts called the names of a text (a plain CRF does so anyway)."""
     all_layers: bool = True
-    """Of an encoder: read a learnt average of all its layers instead of the last."""
+    """Of an encoder: read a trainable average of all its layers instead of the last."""
     sizes: BiLstmConfig = BiLstmConfig()
     """Of a BiLSTM; its `crf` and `names` are the fields above."""
     tuning: dict[str, Any] = {}
     """Fields of `Tuning` over the defaults of the kind."""
-    lesson: Lesson | None = None
+    lesson: Distillation | None = None
     folds: tuple[int, ...] | None = None
     """Folds to run; None = those of the ladder."""
     optional: bool = False
@@ -80,11 +80,16 @@ class System(Config):
         return "".join(sign if sign.isalnum() or sign in "-_." else "-" for sign in self.name)
 
     def settings(self) -> dict[str, Any]:
-        """The fields that a tagger of this kind reads: what else changes in a recipe trains nothing anew."""
+        """The fields that decide the weights of a tagger of this kind: no other trains anything anew.
+
+        Model, teacher and unlabelled texts are no names here: what they hold decides (`fit.Job.inputs`).
+        """
         if self.kind == "crf":
             return {"kind": self.kind}
-        unread = {"model", "all_layers"} if self.kind == "bilstm" else {"sizes"}
-        found = self.model_dump(mode="json", exclude={"folds", "optional", "name", *unread})
+        elsewhere = {"name", "model", "folds", "optional", "all_layers" if self.kind == "bilstm" else "sizes"}
+        found = self.model_dump(
+            mode="json", exclude={**dict.fromkeys(elsewhere, True), "lesson": {"teacher", "unlabelled"}}
+        )
         return found | {"tuning": self.full_tuning().model_dump(mode="json", exclude={"save_every_minutes"})}
 
     def full_tuning(self) -> Tuning:
@@ -103,7 +108,7 @@ class TaggerRecipe(Config):
     system: System
     mapping: LabelMapping = LabelMapping()
     stopping: float = Field(0.1, gt=0, lt=1)
-    """Share of the documents that chooses the checkpoint."""
+    """Share of the documents that is the development set, which chooses the checkpoint."""
     overlap: int = Field(32, ge=0)
     """Tokens that neighbouring windows of a long text share."""
     seed: int = Field(0, ge=0)

@@ -16,18 +16,19 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from slonik.core.config import build_config
 from slonik.core.errors import SlonikError
 from slonik.core.files import write_json
 from slonik.core.hashing import derive_seed, sha256_bytes, sha256_json
 from slonik.core.identity import Identity
 from slonik.core.run import Announce
-from slonik.data.annotations.document import Counts, Document, LabelMapping
+from slonik.data.annotations.document import Counts, Document, LabelMapping, read_mapping
 from slonik.data.annotations.formats import document_of_row, read_documents
 from slonik.data.annotations.tags import flat_spans
 
 Annotated: TypeAlias = str | Path | Iterable[Document | Mapping[str, Any]] | Any
-"""A file or folder of BRAT, CoNLL, JSONL or Hugging Face rows; or documents, or rows with `text` and `spans` (a sequence
-of mappings, or a data frame)."""
+"""A file or folder of BRAT, CoNLL, JSONL or Hugging Face rows; or documents, or rows with `text` and `spans`: mappings,
+or a data frame."""
 
 TRAINING_TEXTS = "training_texts.json"
 _DIGITS = 16  # of a text's hash: enough to tell texts apart, too few to matter for size
@@ -88,7 +89,27 @@ def name_of(data: Annotated) -> str:
     """What annotated texts are called in sentences and passports: the path, or how many were given."""
     if isinstance(data, str | Path):
         return str(data)
-    return f"{len(data):,} documents given in Python" if hasattr(data, "__len__") else "the documents"
+    size = getattr(data, "__len__", None)
+    return f"{size():,} documents given in Python" if size is not None else "the documents given in Python"
+
+
+def task_of(data: Annotated) -> str:
+    """The task of records about annotated texts: the name of their folder or file; "documents" for what was given."""
+    if not isinstance(data, str | Path):
+        return "documents"
+    path = Path(data)
+    return (path.resolve().name if path.is_dir() else path.name.partition(".")[0]).lower()
+
+
+def as_mapping(mapping: str | Path | Mapping[str, Any] | LabelMapping | None) -> LabelMapping:
+    """A mapping of labels as it was given: the recipe that says it, its fields, or itself.
+
+    Raises:
+        SlonikError: no such file, or a wrong field.
+    """
+    if isinstance(mapping, Mapping):
+        return build_config(LabelMapping, mapping, source="the mapping")
+    return mapping if isinstance(mapping, LabelMapping) else read_mapping(mapping)
 
 
 def _given(data: Any) -> Iterator[Document]:

@@ -1,8 +1,8 @@
-"""The ladder of taggers on the user's own annotations: CRF, BiLSTMs, encoders, and BiLSTMs taught by an encoder.
+"""The ladder of taggers on the user's own annotations: CRF, BiLSTMs, encoders, BiLSTMs distilled from an encoder.
 
 Documents are dealt to folds; every (system, fold) is one step that trains on the other folds, tags the test documents
-one by one with the clock running, and keeps the predictions. An interrupted ladder goes on where it stopped. Scores
-are made of the kept predictions by `ner_scores`; nothing is chosen on a test fold.
+one by one with the clock running, and keeps the predictions. What comes of the predictions is made in `study`; nothing
+is chosen on a test fold.
 """
 
 from __future__ import annotations
@@ -21,14 +21,21 @@ from slonik.core.run import StepResult, Steps
 from slonik.data.annotations.document import Document, Tagger
 from slonik.data.annotations.formats import read_spans_jsonl, write_spans_jsonl
 from slonik.tagging.config import LadderRecipe, System
-from slonik.tagging.data import Collection, exact_f1, read_collection
-from slonik.tagging.folds import document_folds, missing_labels
+from slonik.tagging.data import (
+    Collection,
+    document_folds,
+    documents_identity,
+    missing_labels,
+    read_training_texts,
+    text_key,
+)
+from slonik.tagging.fit import Job, train_one
+from slonik.tagging.matching import exact_f1
 from slonik.tagging.models import load_tagger
-from slonik.tagging.models.bio import BioLabels
-from slonik.tagging.tagger import MODEL_FOLDER, Announce, Job, tell_counts, train_one, work_folder
-from slonik.tagging.training_texts import read_training_texts, text_key
+from slonik.tagging.models.labels import BioLabels
 
 PREDICTIONS = "predictions.jsonl"
+MODEL = "model"
 Folds: TypeAlias = Sequence[Sequence[int]]
 
 
@@ -39,8 +46,9 @@ class Rung:
     Attributes:
         system: its name. fold: the test fold.
         gold, predicted: the test documents with gold and with predicted spans, in the same order.
-        summary: of the step: training figures, seconds per text, bytes, parameters.
+        summary: of the step: what the training did, seconds per text, bytes, parameters.
         model: folder of the trained tagger.
+        name: as files and folders bear it.
     """
 
     system: str
@@ -49,6 +57,7 @@ class Rung:
     predicted: list[Document]
     summary: dict[str, Any]
     model: Path
+    name: str
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,6 @@ class Ladder:
     """Every rung that was run, systems in the order of the recipe, and what was left out."""
 
     rungs: list[Rung]
-    collection: Collection
     notes: list[str]
 
     def of(self, system: str) -> list[Rung]:
@@ -69,32 +77,28 @@ class Ladder:
         return list(dict.fromkeys(rung.system for rung in self.rungs))
 
 
-def run_ladder(config: LadderRecipe, announce: Announce = lambda line: None) -> Ladder:
-    """Train and test every system on its folds; the same call after a crash goes on.
+def run_ladder(config: LadderRecipe, collection: Collection, steps: Steps) -> Ladder:
+    """Train and test every system on its folds; what was done before with the same inputs is read.
 
     Raises:
-        SlonikError: bad annotations, an unknown teacher, a model that cannot be loaded.
+        SlonikError: an unknown teacher, one that has seen the test texts, a model that cannot be loaded.
     """
-    collection = read_collection(config.data, config.format, config.mapping)
-    tell_counts(collection, announce)
     folds = document_folds(collection.documents, config.folds, config.fold_seed)
     notes = missing_labels(collection.documents, folds, collection.counts)
     systems = _present(config, notes)
     _check_teachers(systems)
     _check_unseen(config, systems, collection.documents, folds)
     for note in notes:
-        announce(note)
-    work = _Work(config, collection, folds, Steps(work_folder(Path(config.out)), announce))
+        steps.announce(note)
+    work = _Work(config, collection, folds, steps)
     numbers = sorted({fold for system in systems for fold in _folds_of(system, config)})
-    rungs = [
-        work.rung(system, fold) for fold in numbers for system in systems if fold in _folds_of(system, config)
-    ]  # fmt: skip
+    rungs = [work.rung(system, fold) for fold in numbers for system in systems if fold in _folds_of(system, config)]
     place = {system.name: number for number, system in enumerate(systems)}
-    return Ladder(sorted(rungs, key=lambda rung: (place[rung.system], rung.fold)), collection, notes)
+    return Ladder(sorted(rungs, key=lambda rung: (place[rung.system], rung.fold)), notes)
 
 
 def chosen_systems(config: LadderRecipe, names: Sequence[str], unlabelled: Sequence[str]) -> LadderRecipe:
-    """The recipe with only the systems of `names` (none = all) and those they learn from, taught on other texts.
+    """The recipe with only the systems of `names` (none = all) and those they learn from, distilled on other texts.
 
     Args:
         unlabelled: text files instead of those of the lessons; none = as they are.
@@ -139,31 +143,28 @@ class _Work:
         job = Job(
             system=system, labels=self.labels, documents=others, stopping=self.config.stopping,
             overlap=self.config.overlap, seed=self.config.seed,
-            data_key=f"{self.collection.key} without fold {fold} of {self.config.folds} ({self.config.fold_seed})",
-            teacher=self._teacher(system, fold), cache=self.steps.folder / "teacher",
+            teacher=self._teacher(system, fold),
         )  # fmt: skip
-        inputs = job.inputs
-        name = f"{system.file_name}-fold{fold}"
-        title = f"{system.name}, fold {fold}"
-        scratch = self.steps.scratch(name, inputs)
-        result = self.steps.step(name, inputs, title, _train_and_tag(job, test, scratch))
+        name, title = f"{system.file_name}-fold{fold}", f"{system.name}, fold {fold}"
+        inputs = {**job.inputs, "test": documents_identity(test)}
+        result = self.steps.step(name, inputs, title, _train_and_tag(job, test, self.steps))
         self.done[(system.name, fold)] = result
         predicted = list(read_spans_jsonl(result.folder / PREDICTIONS))
         if result.fresh:
             self.steps.announce(f"{title}: F1 {result.summary['f1']:.4f} in {result.seconds / 60:.1f} min")
-        return Rung(system.name, fold, test, predicted, result.summary, result.folder / MODEL_FOLDER)
+        return Rung(system.name, fold, test, predicted, result.summary, result.folder / MODEL, name)
 
     def _teacher(self, system: System, fold: int) -> Path | None:
         if system.lesson is None:
             return None
         made = self.done.get((system.lesson.teacher, fold))
-        return made.folder / MODEL_FOLDER if made else Path(system.lesson.teacher)
+        return made.folder / MODEL if made else Path(system.lesson.teacher)
 
 
-def _train_and_tag(job: Job, test: list[Document], scratch: Path) -> Callable[[Path], Mapping[str, Any]]:
+def _train_and_tag(job: Job, test: list[Document], steps: Steps) -> Callable[[Path], Mapping[str, Any]]:
     def work(folder: Path) -> dict[str, Any]:
-        summary = train_one(job, folder / MODEL_FOLDER, scratch)
-        tagger = load_tagger(folder / MODEL_FOLDER)
+        summary = train_one(job, folder / MODEL, steps.scratch(), steps.folder / "teacher")
+        tagger = load_tagger(folder / MODEL)
         predicted, seconds = tag_one_by_one(tagger, test)
         write_spans_jsonl(predicted, folder / PREDICTIONS)
         facts = tagger.describe()
@@ -194,8 +195,8 @@ def _present(config: LadderRecipe, notes: list[str]) -> list[System]:
     for system in config.systems:
         model = system.model or ""
         absent = system.optional and bool(model) and not model.startswith("embedded:") and not Path(model).is_dir()
-        untaught = system.optional and system.lesson is not None and system.lesson.teacher in left_out
-        if absent or untaught:
+        without_teacher = system.optional and system.lesson is not None and system.lesson.teacher in left_out
+        if absent or without_teacher:
             left_out.add(system.name)
             notes.append(f"{system.name} is left out: there is no {model if absent else system.lesson.teacher}")  # type: ignore[union-attr]
         else:

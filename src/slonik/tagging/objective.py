@@ -1,4 +1,4 @@
-"""Training a tagger: on gold labels, on a teacher's probabilities, or on a mixture; with and without a CRF.
+"""What a tagger is trained on: windows with labels and a teacher's probabilities, and the loss over a batch of them.
 
 A softmax tagger descends cross entropy per word, a CRF the negative log-likelihood of whole sequences; from a teacher
 the one takes the divergence per word and the other the divergence between distributions over sequences. Gold labels
@@ -11,29 +11,68 @@ Shapes: B inputs, W words, L labels.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as functional
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from slonik.data.annotations.document import Document, Span
+from slonik.data.annotations.tags import Offsets
+from slonik.models.heads.crf import LinearChainCrf
+from slonik.tagging.models.labels import BioLabels
+from slonik.tagging.models.windows import Features
 from slonik.train.protocols import Batch, Loss
 
 NO_LABEL = -100
+Example = Mapping[str, NDArray[Any]]
 
 
-class Chain(Protocol):
-    """What a tagger's CRF layer offers; without learnt scores the labels of words are independent."""
+def labelled_examples(
+    documents: Sequence[Document],
+    features: Features,
+    labels: BioLabels,
+    teacher: Sequence[NDArray[Any]] | None = None,
+) -> list[Example]:
+    """Windows of annotated documents with `tags`, and `teacher` (W, L) where it is given per document."""
+    examples: list[Example] = []
+    for number, document in enumerate(documents):
+        words = features.split(document.text)
+        tags = labels.encode(document.spans, words)
+        soft = teacher[number] if teacher is not None else None
+        examples += _windows(document.text, words, features, tags, soft, document.spans)
+    return examples
 
-    learnt: bool
 
-    def negative_log_likelihood(self, emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
-        """(B,)."""
-        ...
+def unlabelled_examples(texts: Sequence[str], features: Features, teacher: Sequence[NDArray[Any]]) -> list[Example]:
+    """Windows of texts with `teacher` (W, L) and no labels."""
+    examples: list[Example] = []
+    for text, soft in zip(texts, teacher, strict=True):
+        words = features.split(text)
+        examples += _windows(text, words, features, np.full(len(words), NO_LABEL), soft)
+    return examples
 
-    def divergence(self, emissions: Tensor, teacher: Tensor, mask: Tensor, temperature: float = 1.0) -> Tensor:
-        """(B,)."""
-        ...
+
+def _windows(
+    text: str,
+    words: Sequence[Offsets],
+    features: Features,
+    tags: NDArray[np.int64],
+    teacher: NDArray[Any] | None,
+    own: Sequence[Span] | None = None,
+) -> list[Example]:
+    found: list[Example] = []
+    for window in features.windows(text, words, overlap=0, own=own):
+        owned = slice(window.first, window.stop)
+        own_tags = tags[owned].astype(np.int16)
+        if own_tags[0] > 0 and own_tags[0] % 2 == 0:
+            own_tags[0] -= 1  # a window that begins inside an entity begins one: BIO has no I at the start
+        extra = {"tags": own_tags} | ({} if teacher is None else {"teacher": np.asarray(teacher[owned])})
+        found.append({**window.fields, **extra})
+    return found
 
 
 class TaggingObjective:
@@ -57,19 +96,20 @@ class TaggingObjective:
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """Mean over the words of the batch."""
         emissions, mask = model(batch).float(), batch["word_mask"]
-        chain: Chain = model.get_submodule("head.crf")  # type: ignore[assignment]
+        chain = model.get_submodule("head.crf")
+        assert isinstance(chain, LinearChainCrf)
         words = mask.sum().clamp(min=1)
         has_gold = batch["tags"][:, 0] != NO_LABEL  # (B,)
         gold = torch.where(has_gold, self._gold(chain, emissions, batch["tags"], mask), 0.0)
         parts = {"gold": gold.sum().detach() / (mask.sum(-1) * has_gold).sum().clamp(min=1)}
         if "teacher" not in batch:
             return Loss(gold.sum() / words, parts, float(words))
-        taught = self._taught(chain, emissions, batch["teacher"].float(), mask)
+        distilled = self._divergence(chain, emissions, batch["teacher"].float(), mask)
         share = torch.where(has_gold, self.teacher_weight, 1.0)
-        parts["teacher"] = taught.sum().detach() / words
-        return Loss(((1 - share) * gold + share * taught).sum() / words, parts, float(words))
+        parts["teacher"] = distilled.sum().detach() / words
+        return Loss(((1 - share) * gold + share * distilled).sum() / words, parts, float(words))
 
-    def _gold(self, chain: Chain, emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
+    def _gold(self, chain: LinearChainCrf, emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
         """(B,) sums over words; whatever is computed for inputs without gold labels is not used."""
         if chain.trainable:
             return chain.negative_log_likelihood(emissions, tags.clamp(min=0), mask)
@@ -79,7 +119,7 @@ class TaggingObjective:
         )
         return losses.sum(-1)
 
-    def _taught(self, chain: Chain, emissions: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    def _divergence(self, chain: LinearChainCrf, emissions: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
         """(B,) divergences from the teacher, times the square of the temperature."""
         square = self.temperature**2
         if chain.trainable:

@@ -1,241 +1,193 @@
-"""Make and train one tagger of any kind: a run of the loop, the checkpoint chosen by held-out documents.
+"""Train one tagger on annotated texts: what `slonik finetune MODEL --task ner` does.
 
-The test documents of a fold never come here: the documents that choose are a share of the training ones. A CRF over
-features is fitted by its own package; everything else by the loop.
+Reads or takes the annotations, trains in the run frame, measures the development set. What training is, is in `fit`;
+measuring on other documents, in `evaluate`; many systems side by side, in `study`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import nn
-
-from slonik import models
+from slonik.core.config import configure, fields_of, read_recipe
 from slonik.core.errors import SlonikError
-from slonik.core.passport import Passport, Step
-from slonik.data.annotations.document import Document
-from slonik.finetuning.train import prepared, train_config
-from slonik.models.kinds import kind_of
-from slonik.models.task_config import TaskConfig
-from slonik.models.task_model import TaskModel, new_task_model, save_task_model
-from slonik.tagging.config import Lesson, System
-from slonik.tagging.data import Example, exact_f1, labelled_examples, unlabelled_examples
-from slonik.tagging.models.bio import BioLabels
-from slonik.tagging.models.folder import encoder_tagger, new_bilstm, save_bilstm
-from slonik.tagging.models.gazetteer import NAMES_FILE
-from slonik.tagging.models.name_list import NameList
+from slonik.core.passport import Passport
+from slonik.core.progress import shown
+from slonik.core.records import Record
+from slonik.core.run import Announce, Result, Run, say, silent
+from slonik.data.annotations.document import LabelMapping
+from slonik.data.given import Given, Texts
+from slonik.finetuning.config import Tuning
+from slonik.models.encoder import TorchEncoder
+from slonik.tagging.config import Distillation, TaggerRecipe
+from slonik.tagging.data import Annotated, as_mapping, hold_out, name_of, read_collection
+from slonik.tagging.fit import Job, train_one
+from slonik.tagging.metrics import score
+from slonik.tagging.models import load_tagger
+from slonik.tagging.models.labels import BioLabels
 from slonik.tagging.models.neural_tagger import NeuralTagger
-from slonik.tagging.models.word_features import WordFeatures, frequent_characters, frequent_words
-from slonik.tagging.models.word_table import navec_table
-from slonik.tagging.objective import NO_LABEL, TaggingObjective
-from slonik.tagging.teacher import soft_labels
-from slonik.tagging.training_texts import write_training_texts
-from slonik.train.loaders import PadFields, example_loader
-from slonik.train.loop import run
-from slonik.train.protocols import Batch
-from slonik.train.run_state import RunSummary
+from slonik.tagging.tasks import SECCOLL, task_folder
 
-_SEEN_TWICE = 2
-_TIE = 1e-6  # weight of the share of words with the right label beside F1
+DEVELOPMENT = "development set"
+_MODEL = "model"
+_BARE = {"crf": ("crf", None), "bilstm": ("bilstm", None), "bilstm-crf": ("bilstm", True)}
 
 
-@dataclass(frozen=True)
-class Material:
-    """What one tagger is made of.
+@dataclass(frozen=True, kw_only=True)
+class TrainedTagger(Result):
+    """A tagger that was trained.
 
     Attributes:
-        fit: documents with gold labels. stop: those that choose the checkpoint.
-        unlabelled: texts for the teacher.
-        teacher: an open tagger, with the lesson of the system.
-        cache: folder of what teachers said.
+        checkpoint: its folder.
+        records: metrics of the development set with intervals; none for a CRF over features, which has none.
+        summary: documents, steps, seconds, F1 of the development set.
     """
-
-    fit: list[Document]
-    stop: list[Document]
-    unlabelled: list[str]
-    teacher: NeuralTagger | None
-    cache: Path
-
-
-def new_tagger(
-    system: System,
-    labels: BioLabels,
-    documents: Sequence[Document],
-    *,
-    unlabelled: Sequence[str] = (),
-    overlap: int,
-    seed: int,
-) -> NeuralTagger:
-    """An untrained tagger of the system's kind.
-
-    Args:
-        documents: that it will be trained on; the list of names is made of their spans.
-        unlabelled: further texts to train on; frequent words of all texts get vectors of their own.
-        overlap: tokens that neighbouring windows share when tagging.
-
-    Raises:
-        SlonikError: the encoder cannot be loaded, or is no encoder.
-        MissingExtra: the package with the word vectors is missing.
-    """
-    names = NameList.of(labels, documents) if system.names else None
-    if system.kind == "bilstm":
-        texts = [document.text for document in documents] + list(unlabelled)
-        words = frequent_words(texts, _SEEN_TWICE)
-        sizes = system.sizes.model_copy(update={"crf": system.crf, "names": system.names})
-        features = WordFeatures(
-            navec_table(), words, frequent_characters(texts), window=sizes.window, overlap=sizes.overlap, names=names
-        )
-        return new_bilstm(labels, sizes, features, seed=seed, name=system.name)
-    assert system.model is not None
-    tuning = system.full_tuning()
-    if kind_of(system.model).stack == "encoder-decoder":
-        raise SlonikError(f"{system.model} is an encoder with a decoder (T5): a tagger needs an encoder alone")
-    encoder = models.load(system.model)
-    states = int(encoder.model.config.num_hidden_layers) + 1 if system.all_layers else 0
-    head = {"crf": system.crf, "layers": states, **tuning.head, "names": system.names}
-    config = TaskConfig(
-        kind="tokens", task="ner", target="tags", labels=labels.names, head=head,
-        max_length=min(tuning.max_length or 256, encoder.max_length), details={"overlap": overlap},
-    )  # fmt: skip
-    return encoder_tagger(new_task_model(encoder, config, seed=seed), system.name, names=names)
 
 
 def train_tagger(
-    tagger: NeuralTagger, system: System, material: Material, folder: Path, *, seed: int, identity: Mapping[str, Any]
-) -> RunSummary:
-    """Train `tagger` in place; the same call after a crash goes on from the last checkpoint in `folder`.
-
-    Args:
-        identity: hashes of the data and of what the tagger starts from; they must be equal to resume.
-
-    Raises:
-        SlonikError: as the loop does; the teacher tags other classes.
-    """
-    tuning = system.full_tuning()
-    examples = training_examples(tagger, system.lesson, material)
-    if isinstance(tagger.features, WordFeatures):
-        tagger.features.pin()
-    loader = example_loader(
-        examples, _collate(tagger), max_texts=tuning.batch_texts, max_tokens=tuning.batch_tokens, seed=seed
-    )
-    lesson = system.lesson
-    objective = TaggingObjective(
-        teacher_weight=lesson.weight if lesson else 0.0,
-        temperature=lesson.temperature if lesson else 1.0,
-        smoothing=tuning.label_smoothing,
-    )
-    plan = train_config(tuning, len(loader.plan(0)), seed)
-    model = tagger.model
-    tagger.autocast = torch.bfloat16 if tuning.precision == "bf16" else None
-    try:
-        with prepared(model, tuning) if isinstance(model, TaskModel) else nullcontext():
-            return run(
-                model, objective, loader, plan, folder, evaluate=_held_out(tagger, material.stop),
-                identity={"system": system.model_dump(mode="json"), **identity},
-            )  # fmt: skip
-    finally:
-        tagger.autocast = None
-
-
-def training_examples(tagger: NeuralTagger, lesson: Lesson | None, material: Material) -> list[Example]:
-    """Windows of the labelled texts and, with a teacher, of the unlabelled ones."""
-    labels, features, fit = tagger.bio, tagger.features, material.fit
-    if lesson is None or material.teacher is None:
-        return labelled_examples(fit, features, labels)
-    texts = [document.text for document in fit]
-    if lesson.weight > 0:
-        told: Sequence[NDArray[Any]] = soft_labels(material.teacher, texts, features, labels, material.cache)
-    else:  # gold alone counts there: the teacher is not asked, and the field is filled
-        told = [np.eye(1, len(labels), dtype=np.float16).repeat(len(features.split(text)), 0) for text in texts]
-    examples = labelled_examples(fit, features, labels, told)
-    if material.unlabelled:
-        more = soft_labels(material.teacher, material.unlabelled, features, labels, material.cache)
-        examples += unlabelled_examples(material.unlabelled, features, more)
-    return examples
-
-
-def save_tagger(
-    tagger: NeuralTagger,
-    folder: Path,
-    step: Step,
-    documents: Sequence[Document],
+    model: str | Path | TorchEncoder,
+    data: Annotated | None = None,
     *,
-    taught_by: Sequence[str | Path] = (),
-) -> None:
-    """Write a trained tagger whole, its passport grown by `step`.
+    out: str | Path,
+    data_format: str | None = None,
+    data_dir: str | Path | None = None,
+    mapping: str | Path | Mapping[str, Any] | LabelMapping | None = None,
+    teacher: str | Path | NeuralTagger | None = None,
+    unlabelled: Texts = (),
+    crf: bool | None = None,
+    recipe: str | Path | Mapping[str, Any] | None = None,
+    epochs: float | None = None,
+    learning_rate: float | None = None,
+    batch_size: int | None = None,
+    max_length: int | None = None,
+    seed: int | None = None,
+    set: Mapping[Any, Any] | Sequence[str] = (),
+    progress: bool = False,
+    announce: Announce | None = None,
+) -> TrainedTagger:
+    """Train a tagger: an encoder with a head, or a BiLSTM or a CRF from nothing; the same call after a crash goes on.
+
+    Options that are not given are those of the recipe, else the defaults of `TaggerRecipe` and of the kind.
 
     Args:
-        documents: the annotated ones that it has seen: their hashes lie beside it, so that none is its test.
-        taught_by: taggers that it started from or learnt from; the texts that they have seen count as its own.
+        model: of an encoder: folder, hub id, embedded:NAME, or one that is loaded, which is not changed; else "crf",
+            "bilstm" or "bilstm-crf".
+        data: annotated texts; None: those of the recipe, or seccoll/ in `data_dir`.
+        out: folder for the tagger.
+        data_format: brat, conll, jsonl, hf; None = guess.
+        mapping: labels to merge and drop, or the recipe that says so in `mapping`.
+        teacher: a tagger to distil from, with a network. unlabelled: further texts on which it teaches.
+        crf: learn scores of label transitions.
+        recipe: YAML file, or its content.
+        epochs: passes over the texts. batch_size: windows of a batch. max_length: tokens of a window.
+        seed: of the division, the weights and the order.
+        set: further fields: "key=value", or names of fields -> values.
+        progress: show bars and steps on standard error.
+        announce: called with a line as steps begin and end, instead.
 
     Raises:
-        SlonikError: the folder is not empty, or the disk is full.
+        SlonikError: wrong fields, bad annotations, a model that is no encoder, `out` is there already.
+        MissingExtra: the packages of that kind of tagger are not installed.
     """
-    model = tagger.model
-    if isinstance(model, TaskModel):
-        names = tagger.features.names
-        beside = {} if names is None else {NAMES_FILE: names.dump()}
-        save_task_model(model, folder, model.encoder.passport.with_step(step, name=tagger.name), beside=beside)
-    else:
-        save_bilstm(tagger, folder, Passport(name=tagger.name).with_step(step, name=tagger.name))
-    write_training_texts(folder, (document.text for document in documents), also_of=taught_by)
+    at, tuning, given = fields_of(TaggerRecipe), fields_of(Tuning), Given(out)
+    lesson = fields_of(Distillation, at.system.lesson)
+    texts = given.texts("unlabelled", unlabelled)
+    if texts and teacher is None:
+        raise SlonikError("--unlabelled texts need a --teacher, which says what is in them")
+    kind, chain = ("encoder", None)
+    if not isinstance(model, TorchEncoder) and not Path(model).is_dir():
+        kind, chain = _BARE.get(str(model), (kind, chain))
+    if data is None and data_dir is not None:
+        data, mapping = task_folder(SECCOLL, data_dir), SECCOLL.mapping if mapping is None else mapping
+    if data is None and not _content(recipe).get("data"):
+        raise SlonikError("name your annotated texts with --data, or a folder that holds seccoll/ with --data-dir")
+    tuned = {
+        tuning.epochs: epochs, tuning.learning_rate: learning_rate, tuning.batch_texts: batch_size,
+        tuning.max_length: max_length,
+    }  # fmt: skip
+    fields: dict[Any, Any] = {
+        at.data: name_of(data) if data is not None else None, at.format: data_format, at.out: str(out), at.seed: seed,
+        at.mapping: as_mapping(mapping).model_dump() if mapping is not None else None,
+        at.system.name: Path(out).name, at.system.kind: kind, at.system.crf: crf if chain is None else chain,
+        at.system.model: _called(model) if kind == "encoder" else None,
+        lesson.teacher: _called(teacher) if teacher is not None else None, lesson.unlabelled: list(texts) or None,
+        **{f"{at.system.tuning}.{field}": value for field, value in tuned.items()},
+    }  # fmt: skip
+    config = configure(TaggerRecipe, recipe, fields, set)
+    with shown(progress):
+        return run_tagging(
+            config, announce or (say if progress else silent), data=data, given=given,
+            model=model if isinstance(model, TorchEncoder) else None,
+            teacher=teacher if isinstance(teacher, NeuralTagger) else None,
+        )  # fmt: skip
 
 
-def start_hash(tagger: NeuralTagger) -> str:
-    """Hash of what an untrained tagger starts from, apart from its seed: the encoder, or the word vectors."""
-    if isinstance(tagger.model, TaskModel):
-        return tagger.model.encoder.weights_hash()
-    assert isinstance(tagger.features, WordFeatures)
-    return tagger.features.table.content_hash()
+def _called(model: str | Path | TorchEncoder | NeuralTagger) -> str:
+    return model.name if isinstance(model, TorchEncoder | NeuralTagger) else str(model)
 
 
-def open_neural(folder: str | Path) -> NeuralTagger:
-    """A saved tagger that can teach: one with a network. Encoders compute in bfloat16: half the time.
+def _content(recipe: str | Path | Mapping[str, Any] | None) -> Mapping[str, Any]:
+    return {} if recipe is None else recipe if isinstance(recipe, Mapping) else read_recipe(recipe)
+
+
+def run_tagging(
+    config: TaggerRecipe,
+    announce: Announce = silent,
+    *,
+    data: Annotated | None = None,
+    model: TorchEncoder | None = None,
+    teacher: NeuralTagger | None = None,
+    given: Given | None = None,
+) -> TrainedTagger:
+    """Train the tagger of a recipe; see `train_tagger`.
+
+    Args:
+        data, model, teacher: in memory, instead of what the recipe names.
+        given: texts in memory that the recipe names.
 
     Raises:
-        SlonikError: it is no tagger, or a CRF over features, which gives hard labels only.
+        SlonikError: as `train_tagger`.
     """
-    from slonik.tagging.models import load_tagger
+    system, given = config.system, given or Given(config.out)
+    data = config.data if data is None else data
+    asked = given.told(config.model_dump(mode="json"))
+    reads = [data if isinstance(data, str | Path) else None, None if model is not None else system.model]
+    if system.lesson is not None:
+        reads += [None if teacher is not None else system.lesson.teacher]
+        reads += [name for name in system.lesson.unlabelled if name not in given.said]
+    with Run(config.out, command="finetune", announce=announce, reads=reads) as run:
+        given.write(run)
+        collection = read_collection(data, config.format, config.mapping)
+        collection.tell(announce)
+        job = Job(
+            system=system, labels=BioLabels.of(collection.labels), documents=collection.documents,
+            stopping=config.stopping, overlap=config.overlap, seed=config.seed, asked=asked, model=model,
+            teacher=teacher if teacher is not None or system.lesson is None else Path(system.lesson.teacher),
+        )  # fmt: skip
+        for name, identity in job.identities.items():
+            run.input(name, identity)
 
-    found = load_tagger(folder)
-    if not isinstance(found, NeuralTagger):
-        raise SlonikError(f"{folder} cannot teach: give a BiLSTM or an encoder tagger, which have probabilities")
-    found.autocast = torch.bfloat16 if isinstance(found.model, TaskModel) else None
-    return found
+        def work(folder: Path) -> Mapping[str, Any]:
+            return train_one(job, folder / _MODEL, run.scratch(), run.folder / "teacher")
+
+        made = run.step("train", job.inputs, f"training {system.name}", work, code=["slonik.tagging.fit"])
+        records = _development_records(job, made.folder / _MODEL) if system.kind != "crf" else ()
+        with run.result() as folder:
+            shutil.copytree(made.folder / _MODEL, folder, dirs_exist_ok=True)
+            Passport.read(folder).with_records(records).write(folder)
+    return TrainedTagger(checkpoint=run.out, records=records, summary=made.summary, seconds=run.seconds)
 
 
-def _collate(tagger: NeuralTagger) -> Callable[[Sequence[Example]], Batch]:
-    pad = tagger.model.encoder.pad_id if isinstance(tagger.model, TaskModel) else 0
-    padded = PadFields({"input_ids": pad, "tags": NO_LABEL})
-
-    def collate(examples: Sequence[Example]) -> Batch:
-        return tagger.features.add_forms(padded(examples))
-
-    return collate
-
-
-def _held_out(tagger: NeuralTagger, documents: Sequence[Document]) -> Callable[[nn.Module], dict[str, float]]:
-    """The loop's evaluation: exact-span micro F1 of the documents that choose; rightly labelled words decide a tie.
-
-    With few documents F1 is 0 for a while, and the untrained tagger would win.
-    """
-    texts = [document.text for document in documents]
-    words = [tagger.features.split(text) for text in texts]
-    gold = np.concatenate([tagger.bio.encode(one.spans, own) for one, own in zip(documents, words, strict=True)])
-
-    def evaluate(model: nn.Module) -> dict[str, float]:
-        with torch.no_grad():
-            found = tagger.tag(texts)
-        score = exact_f1(documents, found)
-        said = np.concatenate([tagger.bio.encode(spans, own) for spans, own in zip(found, words, strict=True)])
-        accuracy = float((said == gold).mean()) if len(gold) else 0.0
-        return {"f1": score, "accuracy": accuracy, "choice": score + _TIE * accuracy}
-
-    return evaluate
+def _development_records(job: Job, folder: Path) -> tuple[Record, ...]:
+    """Records of the development set: optimistic, and said to be."""
+    _, development = hold_out(job.documents, job.stopping, job.seed)
+    tagger = load_tagger(folder)
+    predicted = tagger.tag([document.text for document in development])
+    note = "these documents chose the checkpoint: measure others for a fair figure"
+    return score(
+        job.system.name, development, predicted, task=DEVELOPMENT, seed=job.seed, facts=tagger.describe(),
+        known_labels=tagger.labels, notes=[note],
+    ).records  # fmt: skip

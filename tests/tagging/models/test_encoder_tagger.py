@@ -1,4 +1,4 @@
-"""Encoder taggers: the first piece of each word, windows over long texts, folders that any loader reads."""
+"""Encoder taggers: the first token of each word, windows over long texts, folders that any loader reads."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from slonik.core.errors import SlonikError
 from slonik.models.task_config import TaskConfig
 from slonik.models.task_model import TaskModel, new_task_model, save_task_model
 from slonik.tagging.models import load_tagger
+from slonik.tagging.models.encoder_tagger import TokenFeatures
 from slonik.tagging.models.neural_tagger import NeuralTagger
-from slonik.tagging.models.piece_features import PieceFeatures
 from tests.tagging.models.toys import LABELS, documents, encoder
 from tests.tiny.models import checkpoint
 from tests.tiny.tokenizers import tokenizer
@@ -25,22 +25,22 @@ ODD = "Слон,слониха и «слонёнок»\r\nза\u0301мок\u00a0
 
 @pytest.mark.parametrize("kind", ["wordpiece", "bpe", "unigram"])
 @pytest.mark.parametrize("text", [TEXTS[0], ODD])
-def test_position_of_a_word_is_its_first_piece(kind: str, text: str) -> None:
+def test_position_of_a_word_is_its_first_token(kind: str, text: str) -> None:
     toy = tokenizer(kind)
-    features = PieceFeatures(toy, window=512, overlap=0)
+    features = TokenFeatures(toy, window=512, overlap=0)
     words = features.split(text)
     (window,) = features.windows(text, words)
-    pieces = toy.encode(text)
-    assert window.fields["input_ids"].tolist() == pieces.ids
+    tokens = toy.encode(text)
+    assert window.fields["input_ids"].tolist() == tokens.ids
     for (start, end), place in zip(words, window.fields["positions"], strict=True):
-        first, last = pieces.offsets[place]
+        first, last = tokens.offsets[place]
         assert first < end and last > start
-        before = [offsets for offsets in pieces.offsets[1:place] if offsets[1] > start]
+        before = [offsets for offsets in tokens.offsets[1:place] if offsets[1] > start]
         assert not before, (text[start:end], before)
 
 
 def test_windows_label_every_word_once_and_fit() -> None:
-    features = PieceFeatures(tokenizer("unigram"), window=20, overlap=6)
+    features = TokenFeatures(tokenizer("unigram"), window=20, overlap=6)
     text = " ".join(TEXTS)
     words = features.split(text)
     found = features.windows(text, words)

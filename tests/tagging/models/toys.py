@@ -11,13 +11,12 @@ from slonik import models
 from slonik.data.annotations.document import Document, Span
 from slonik.models.task_config import TaskConfig
 from slonik.models.task_model import new_task_model
-from slonik.tagging.models.bilstm import BiLstmConfig
-from slonik.tagging.models.bio import BioLabels
-from slonik.tagging.models.folder import encoder_tagger, new_bilstm
-from slonik.tagging.models.name_list import NameList
+from slonik.tagging.models.bilstm import BiLstmConfig, new_bilstm
+from slonik.tagging.models.encoder_tagger import encoder_tagger
+from slonik.tagging.models.labels import BioLabels
+from slonik.tagging.models.names import NameList
 from slonik.tagging.models.neural_tagger import NeuralTagger
-from slonik.tagging.models.word_features import WordFeatures, frequent_characters, frequent_words
-from slonik.tagging.models.word_table import WordTable
+from slonik.tagging.models.word_features import WordFeatures, WordTable, frequent_characters, frequent_words
 from tests.tiny.models import checkpoint
 
 MARKED = [

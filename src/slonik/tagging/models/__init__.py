@@ -1,20 +1,56 @@
-"""Taggers of words: a CRF over features, BiLSTMs, encoders with a token head; made, saved and opened alike.
+"""Taggers of words: a CRF over features, BiLSTMs, encoders with a token head; `load_tagger` opens any of them.
 
-`load_tagger` opens any of them. The rest is imported from its module, so that one kind does not need the packages of
-another.
+Each kind is made, saved and opened in its own module, so that one does not need the packages of another.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from slonik.data.annotations.document import Tagger
+from slonik.core.errors import SlonikError, lookup
+from slonik.data.annotations.document import Tagger
+from slonik.models.checkpoint_files import read_json
+from slonik.models.kinds import TAGGER_FILE, TASK_FILE, resolve
 
 
 def load_tagger(model: str | Path, *, device: str | None = None, trust_remote_code: bool = False) -> Tagger:
-    """The tagger in a folder, whatever its kind; see `slonik.tagging.models.loading`."""
-    from slonik.tagging.models.loading import open_tagger
+    """The tagger in a folder, whatever its kind, or a task model from the hub.
 
-    return open_tagger(model, device=device, trust_remote_code=trust_remote_code)
+    Args:
+        device: of an encoder; None = the first GPU if there is one, else the CPU.
+        trust_remote_code: run Python code that comes with an encoder's checkpoint.
+
+    Raises:
+        SlonikError: there is no such folder, it holds no tagger, or it is damaged.
+        MissingExtra: the packages of that kind are not installed.
+    """
+    folder = resolve(model)
+    if (folder / TAGGER_FILE).is_file():
+        kind = str(read_json(folder / TAGGER_FILE).get("kind", ""))
+        return lookup(kind, _KINDS, f"kind of tagger in {folder / TAGGER_FILE}")(folder)
+    if not (folder / TASK_FILE).is_file():
+        raise SlonikError(
+            f"{folder} holds no tagger (neither {TAGGER_FILE} nor {TASK_FILE}): make one with "
+            "`slonik finetune MODEL --task ner --data FOLDER --out DIR`"
+        )
+    from slonik.models.task_model import load_task_model
+    from slonik.tagging.models.encoder_tagger import encoder_tagger
+
+    loaded = load_task_model(folder, device=device, trust_remote_code=trust_remote_code)
+    return encoder_tagger(loaded, folder.resolve().name, folder)
+
+
+def _bilstm(folder: Path) -> Tagger:
+    from slonik.tagging.models.bilstm import load_bilstm
+
+    return load_bilstm(folder)
+
+
+def _crf(folder: Path) -> Tagger:
+    from slonik.tagging.models.feature_crf import FeatureCrf
+
+    return FeatureCrf(folder)
+
+
+_KINDS: dict[str, Callable[[Path], Tagger]] = {"bilstm": _bilstm, "crf": _crf}

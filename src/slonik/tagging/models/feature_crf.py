@@ -9,7 +9,7 @@ crfsuite itself trusts whatever it is given.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +19,29 @@ from slonik.core.config import Config, build_config
 from slonik.core.errors import MissingExtra, SlonikError
 from slonik.core.files import new_folder, write_bytes, write_json
 from slonik.core.hashing import sha256_file, sha256_texts
+from slonik.core.identity import Identity, file_identity, package_identity
 from slonik.core.passport import Passport, Step
 from slonik.core.progress import progress_bar
 from slonik.data.annotations.document import Document, Span, flatten
 from slonik.data.annotations.tags import OUTSIDE, Offsets, Scheme, decode, encode, tokenize
+from slonik.models.baselines import navec_path
 from slonik.models.checkpoint_files import read_json
-from slonik.tagging.models.features import Context, HandFeatures, Words
-from slonik.tagging.models.gazetteer import NAMES_FILE, Gazetteer, names_of
-from slonik.tagging.models.one_label import one_label
-from slonik.tagging.models.sentences import sentences
+from slonik.models.kinds import TAGGER_FILE
+from slonik.tagging.data import write_training_texts
+from slonik.tagging.models.hand_features import Context, HandFeatures, Words
+from slonik.tagging.models.labels import one_label
+from slonik.tagging.models.names import NAMES_FILE, Gazetteer, names_of
 from slonik.tagging.models.word_clusters import WordClusters, cluster_words
-from slonik.tagging.training_texts import write_training_texts
 
-TAGGER_FILE = "tagger.json"
 KIND = "crf"
+LONGEST = 200
 _MODEL_FILE = "model.crfsuite"
 _CLUSTERS_FILE = "clusters.txt.gz"
+_STOPS = frozenset(".!?…")
+_CLOSING = frozenset("»”\"')]}")
+_ABBREVIATIONS = frozenset(
+    ["г", "гг", "ул", "им", "тыс", "млн", "млрд", "руб", "долл", "см", "рис", "табл", "стр", "проф", "акад", "ст", "п"]
+)
 
 
 class CrfConfig(Config):
@@ -145,14 +152,15 @@ def train_crf(
     config: CrfConfig | None = None,
     *,
     seed: int = 0,
-    inputs: dict[str, str] | None = None,
+    inputs: Mapping[str, str] | None = None,
+    name: str | None = None,
 ) -> FeatureCrf:
     """Train on documents and write the tagger to `folder`; the same documents give the same weights.
 
     Args:
-        documents: with spans; where they overlap the longest is learnt.
+        documents: with spans; of overlapping ones the longest is taken.
         seed: of the first centres of the word clusters; nothing else is drawn by chance.
-        inputs: further hashes for the passport.
+        inputs: further hashes for the passport. name: in it; None = the folder's.
 
     Raises:
         SlonikError: no span to learn from, or the folder is not empty.
@@ -182,8 +190,21 @@ def train_crf(
             seconds=time.perf_counter() - started,
             summary={"documents": len(documents), "loss": log.get("loss"), "iterations": log.get("num")},
         )
-        Passport(name=Path(folder).name).with_step(step).write(unfinished)
+        Passport(name=name or Path(folder).name).with_step(step).write(unfinished)
     return FeatureCrf(folder)
+
+
+def resources_identity() -> Identity:
+    """Identity of what decides a CRF beside its documents: the word vectors, and pymorphy3's dictionary.
+
+    Raises:
+        MissingExtra: one of them is not installed.
+    """
+    try:
+        dictionary = package_identity("pymorphy3-dicts-ru")
+    except SlonikError:
+        raise MissingExtra("a tagger over hand features", "ner", "pymorphy3") from None
+    return Identity.of({"word vectors": file_identity(navec_path()), "dictionary": dictionary})
 
 
 def _clusters(documents: Sequence[Document], count: int, seed: int) -> WordClusters | None:
@@ -245,3 +266,43 @@ def _open(path: Path, digest: str) -> Any:
     tagger = _crfsuite().Tagger()
     tagger.open(str(path))
     return tagger
+
+
+def sentences(text: str, offsets: Sequence[Offsets]) -> Iterator[tuple[int, int]]:
+    """(first, after the last) token of each sequence, about a sentence long; together they are all tokens, in order.
+
+    A cut is made after a full stop, question or exclamation mark, or ellipsis (with closing quotes and brackets) before
+    a word that begins with a capital, at line ends, and after `LONGEST` tokens, so that any text is tagged in bounded
+    memory. A full stop after a single letter or a usual abbreviation does not cut. A missed or a wrong border costs
+    little: features look over it.
+    """
+    first = 0
+    for index in range(1, len(offsets)):
+        if index - first >= LONGEST or _ends(text, offsets, index):
+            yield first, index
+            first = index
+    if first < len(offsets):
+        yield first, len(offsets)
+
+
+def _ends(text: str, offsets: Sequence[Offsets], index: int) -> bool:
+    """Whether a sequence ends before token `index`."""
+    start = offsets[index][0]
+    gap = text[offsets[index - 1][1] : start]
+    if not gap:
+        return False
+    if "\n" in gap:
+        return True
+    last = index - 1
+    while last >= 0 and text[offsets[last][0]] in _CLOSING:
+        last -= 1
+    if last < 0 or text[offsets[last][0]] not in _STOPS or not _opens(text[start]):
+        return False
+    if last == 0 or text[offsets[last][0]] != ".":
+        return True
+    before = text[offsets[last - 1][0] : offsets[last - 1][1]].lower()
+    return not (len(before) == 1 and before.isalpha()) and before not in _ABBREVIATIONS
+
+
+def _opens(sign: str) -> bool:
+    return sign.isupper() or sign.isdigit() or sign in "«„“\"'([—–-•"

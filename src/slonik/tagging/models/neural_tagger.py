@@ -11,21 +11,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from slonik.core.hashing import sha256_json
 from slonik.core.progress import progress_bar
 from slonik.data.annotations.document import Span
 from slonik.data.annotations.tags import Offsets, tokens_of
 from slonik.models.heads.crf import LinearChainCrf
-from slonik.tagging.models.bio import BioLabels
-from slonik.tagging.models.name_list import NameList
-from slonik.tagging.models.one_label import one_label
-from slonik.tagging.models.windows import Window, segments
+from slonik.tagging.models.labels import BioLabels, one_label
+from slonik.tagging.models.windows import Features, Window, segments
 from slonik.text.batching import pad_arrays, token_budget_batches
 
 SEGMENT_CHARACTERS = 20_000
@@ -33,34 +32,6 @@ _GROUP_CHARACTERS = 200_000
 _BATCH_TOKENS = 2048
 _WORTH_A_BAR = 1_000_000  # characters
 _CHAIN_WORDS = 40_000
-
-
-class Features(Protocol):
-    """Texts to inputs of a network.
-
-    Attributes:
-        names: the list of names that it reads, if any.
-    """
-
-    names: NameList | None
-
-    def split(self, text: str) -> list[Offsets]:
-        """Words of a text."""
-        ...
-
-    def windows(
-        self, text: str, words: Sequence[Offsets], overlap: int | None = None, own: Sequence[Span] | None = None
-    ) -> list[Window]:
-        """Inputs that together label every word once; `own` are the spans of a text that is trained on."""
-        ...
-
-    def add_forms(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What a padded batch needs besides."""
-        ...
-
-    def forget(self) -> None:
-        """Drop what was kept of the texts seen, if it is much; called when no window is in use."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -84,7 +55,7 @@ class NeuralTagger:
     Args:
         name: what its records are filed under.
         labels: numbering of the network's outputs.
-        model: called with a batch, gives emissions (B, W, L); `model.head.crf` reads them.
+        model: called with a batch, gives emissions (B, W, L); `model.head.crf` reads them, `model.identity()` names it.
         features: makes the batches.
         facts: for `describe`: `kind`, `bytes`, hashes.
         folder: where it was loaded from.
@@ -142,6 +113,15 @@ class NeuralTagger:
         if self.folder is not None:
             facts["bytes"] = sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
         return facts | self._facts
+
+    def identity(self) -> str:
+        """sha256 of everything that decides spans and probabilities: network, inputs, labels, precision.
+
+        In the network's are the weights and, of an encoder, config and tokenizer; in the inputs' word vectors and the
+        list of names.
+        """
+        network: Any = self.model
+        return sha256_json([network.identity(), self.features.identity(), self.bio.names, str(self.autocast)])
 
     def _scored(self, texts: Sequence[str]) -> Iterator[list[WordScores]]:
         """Emissions of every stretch of every text, some texts' worth at a time."""

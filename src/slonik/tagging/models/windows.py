@@ -1,17 +1,22 @@
-"""Long documents in overlapping windows, each word labelled by the window that sees most around it.
+"""Inputs of a network that tags: documents in overlapping windows, each word labelled by the one that sees most.
 
-Pure index arithmetic, and the arrays of one window; nothing here tokenises or runs a model.
+`Features` is what every kind of network makes its inputs with. Pure index arithmetic and arrays: nothing here tokenises
+or runs a model.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from numpy.typing import NDArray
+from torch import Tensor
 
+from slonik.data.annotations.document import Span
+from slonik.data.annotations.tags import Offsets
+from slonik.tagging.models.names import NameList
 from slonik.text.batching import windows
 
 _SENTENCE_ENDS = ("\n", ". ", "! ", "? ", "; ", " ")
@@ -31,6 +36,43 @@ class Window:
     first: int
     stop: int
     fields: dict[str, NDArray[Any]]
+
+
+class Features(Protocol):
+    """Texts to inputs of a network.
+
+    Attributes:
+        names: the list of names that it reads, if any.
+    """
+
+    names: NameList | None
+
+    def identity(self) -> str:
+        """sha256 of everything that decides the inputs of a text."""
+        ...
+
+    def split(self, text: str) -> list[Offsets]:
+        """Words of a text."""
+        ...
+
+    def windows(
+        self, text: str, words: Sequence[Offsets], overlap: int | None = None, own: Sequence[Span] | None = None
+    ) -> list[Window]:
+        """Inputs that together label every word once; none for a text without words.
+
+        Args:
+            overlap: tokens that neighbours share; None = as for tagging.
+            own: spans of a text that is trained on: the list of names is asked without them.
+        """
+        ...
+
+    def add_forms(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What a padded batch needs besides."""
+        ...
+
+    def forget(self) -> None:
+        """Drop what was kept of the texts seen, if it is much; called when no window is in use."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from slonik.core.errors import SlonikError
 from slonik.core.files import write_bytes
 from slonik.core.hashing import derive_seed
+from slonik.models.baselines import navec_path
 
 _ROUNDS = 12
 _BLOCK = 16_384  # rows multiplied at once
@@ -77,8 +78,6 @@ def cluster_words(words: Iterable[str], count: int, *, seed: int = 0) -> WordClu
     Raises:
         MissingExtra: natasha is not installed.
     """
-    from slonik.models.baselines import navec_path
-
     path = navec_path()
     from navec import Navec
 

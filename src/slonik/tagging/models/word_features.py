@@ -1,31 +1,124 @@
-"""Texts to the inputs of a word-level tagger: rows of the word table, of the learnt words, and characters.
+"""Texts to the inputs of a word-level tagger: rows of the word table, numbers of trainable words, and characters.
 
 Every distinct word form is looked up once and kept in a lexicon; a batch carries its distinct forms and, per word,
-which of them it is. Nothing here is trained.
+which of them it is. The table of word vectors is read from the package natasha when a tagger is made, and saved with
+the tagger, which then needs that package no more. Nothing here is trained.
 """
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
+from slonik.core import files
+from slonik.core.errors import SlonikError
+from slonik.core.hashing import sha256_bytes, sha256_json
 from slonik.data.annotations.document import Span
 from slonik.data.annotations.tags import Offsets, tokenize
-from slonik.tagging.models.name_list import NameList
+from slonik.models.baselines import navec_path
+from slonik.tagging.models.names import NameList
 from slonik.tagging.models.windows import Window, shares
-from slonik.tagging.models.word_table import WordTable
 from slonik.text.batching import pad_arrays
 
+VECTORS_FILE = "words.safetensors"
+WORDS_FILE = "words.txt"
 LONGEST_WORD = 24
 _TAIL = 8  # letters kept from the end of a longer word
-_UNKNOWN = 1  # of characters and of learnt words; 0 pads
+_UNKNOWN = 1  # of characters and of trainable words; 0 pads
 _LARGEST_LEXICON = 300_000
+
+
+class WordTable:
+    """V words with vectors of Q parts, each part one of K codes of S numbers; D = Q S.
+
+    Product-quantised (Jegou, Douze, Schmid 2011): 250,000 navec words in 25 MB, unpacked row by row as needed.
+
+    Args:
+        words: V words in lower case.
+        codes: (Q, K, S) float32.
+        indexes: (V, Q) uint8 code of each part.
+    """
+
+    def __init__(self, words: Sequence[str], codes: NDArray[np.float32], indexes: NDArray[np.uint8]) -> None:
+        self.words = tuple(words)
+        self.numbers = {word: number for number, word in enumerate(self.words)}
+        self.dimension = codes.shape[0] * codes.shape[2]
+        # Row V is the zero vector of unknown words: one more code, all zero, in every part.
+        zero = np.zeros((codes.shape[0], 1, codes.shape[2]), np.float32)
+        self._codes = torch.from_numpy(np.concatenate([codes, zero], 1))
+        self._indexes = torch.from_numpy(np.array(indexes))  # a copy: what was read from a file may not be writable
+        self._parts = torch.arange(codes.shape[0])
+
+    @property
+    def unknown(self) -> int:
+        """The number of words without a vector."""
+        return len(self.words)
+
+    def number(self, word: str) -> int:
+        """The row of `word` in lower case, also spelt with е for ё; `unknown` without one."""
+        lower = word.lower()
+        found = self.numbers.get(lower)
+        return self.numbers.get(lower.replace("ё", "е"), self.unknown) if found is None else found
+
+    def vectors(self, numbers: Tensor) -> Tensor:
+        """(U,) rows -> (U, D) float32; zeros for `unknown`."""
+        known = numbers < self.unknown
+        chosen = self._indexes[torch.where(known, numbers, 0)].long()
+        chosen = torch.where(known[:, None], chosen, self._codes.shape[1] - 1)
+        return self._codes[self._parts, chosen].flatten(1)
+
+    def content_hash(self) -> str:
+        """Hash of words and vectors."""
+        parts = [self._codes[:, :-1].numpy().tobytes(), self._indexes.numpy().tobytes(), "\n".join(self.words).encode()]
+        return sha256_json([sha256_bytes(part) for part in parts])
+
+    def save(self, folder: Path) -> None:
+        """Write the table into `folder`: `words.safetensors` and `words.txt`."""
+        codes = np.ascontiguousarray(self._codes[:, :-1].numpy())
+        save_file({"codes": codes, "indexes": self._indexes.numpy()}, str(folder / VECTORS_FILE))
+        files.write_text(folder / WORDS_FILE, "".join(f"{word}\n" for word in self.words))
+
+    @classmethod
+    def open(cls, folder: Path) -> WordTable:
+        """The table that `save` wrote.
+
+        Raises:
+            SlonikError: files are missing or damaged.
+        """
+        try:
+            tensors = load_file(str(folder / VECTORS_FILE))
+            words = (folder / WORDS_FILE).read_text(encoding="utf-8").split("\n")[:-1]
+            table = cls(words, tensors["codes"], tensors["indexes"])
+        except (OSError, SafetensorError, KeyError, UnicodeDecodeError) as error:
+            raise SlonikError(f"the word vectors in {folder} are missing or damaged ({error}): copy it again") from None
+        if len(words) != len(tensors["indexes"]):
+            raise SlonikError(f"{folder / WORDS_FILE} has {len(words)} words for {len(tensors['indexes'])} vectors")
+        return table
+
+
+@functools.cache
+def navec_table() -> WordTable:
+    """The navec vectors that natasha carries (news, 250,000 words, 300 dimensions; MIT), kept once read.
+
+    Raises:
+        MissingExtra: natasha is not installed.
+    """
+    path = navec_path()
+    from navec import Navec
+
+    loaded = Navec.load(path)
+    known = len(loaded.vocab.words) - 2  # without <unk> and <pad>, which stand last
+    return WordTable(loaded.vocab.words[:known], loaded.pq.codes, loaded.pq.indexes[:known])
 
 
 class WordFeatures:
@@ -33,7 +126,7 @@ class WordFeatures:
 
     Args:
         table: fixed word vectors.
-        words: words in lower case with a learnt vector each; number 2 on, in this order.
+        words: words in lower case with a trainable vector each; number 2 on, in this order.
         characters: known characters; number 2 on.
         window: words of one input.
         overlap: words that neighbouring inputs share.
@@ -66,9 +159,14 @@ class WordFeatures:
         return len(self.characters) + _UNKNOWN + 1
 
     @property
-    def learnt(self) -> int:
-        """How many numbers of learnt words there are."""
+    def trainable(self) -> int:
+        """How many numbers of trainable words there are."""
         return len(self.words) + _UNKNOWN + 1
+
+    def identity(self) -> str:
+        """sha256 of everything that decides the inputs of a text."""
+        lists = [self.words, self.characters, self.names.content_hash() if self.names is not None else None]
+        return sha256_json([self.table.content_hash(), *lists, self.window, self.overlap])
 
     def split(self, text: str) -> list[Offsets]:
         """Words of a text."""
@@ -77,12 +175,7 @@ class WordFeatures:
     def windows(
         self, text: str, words: Sequence[Offsets], overlap: int | None = None, own: Sequence[Span] | None = None
     ) -> list[Window]:
-        """Inputs that together label every word once.
-
-        Args:
-            overlap: words that neighbours share; None = as for tagging.
-            own: spans of a text that is trained on: the list of names is asked without them.
-        """
+        """As `Features.windows`; a token is a word."""
         evidence = self.names.evidence(text, words, own) if self.names is not None else None
         forms = np.array([self._form(text[start:end]) for start, end in words], dtype=np.int32)
         found = []

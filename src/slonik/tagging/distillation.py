@@ -1,0 +1,150 @@
+"""Distillation from a tagger: the unlabelled texts, and its soft labels for every word, computed once and kept on disk.
+
+Teacher and student may cut words differently: probabilities are carried over by character offsets. Labelled texts and
+unlabelled ones go the same way. Texts drawn by chance hold the frequent labels again and again and the rare ones hardly
+ever: `texts_with_most_names` keeps those where the teacher finds rare ones; that the choice leans on the teacher's own
+belief, wrong ones included, is its price. Trains nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slonik.core.errors import SlonikError
+from slonik.core.hashing import derive_seed
+from slonik.core.identity import code_identity
+from slonik.data.annotations.tags import Offsets
+from slonik.data.readers import read_texts
+from slonik.tagging.config import Distillation
+from slonik.tagging.models.labels import BioLabels
+from slonik.tagging.models.neural_tagger import NeuralTagger
+from slonik.tagging.models.windows import Features
+from slonik.train.ragged import Ragged
+from slonik.train.teacher_cache import cached_token_states
+
+
+def draw_unlabelled(lesson: Distillation, seed: int) -> list[str]:
+    """Distinct unlabelled texts of the files, drawn by seed, in their order: `max_texts`, or `candidates` if more.
+
+    Raises:
+        SlonikError: a file is missing, or no text is long enough.
+    """
+    if not lesson.unlabelled or lesson.max_texts == 0:
+        return []
+    texts = list(dict.fromkeys(text for text in read_texts(lesson.unlabelled) if len(text) >= lesson.shortest))
+    if not texts:
+        raise SlonikError(f"no text of {lesson.shortest} characters or more in {', '.join(lesson.unlabelled)}")
+    count = max(lesson.max_texts, lesson.candidates)
+    if len(texts) <= count:
+        return texts
+    rng = np.random.default_rng(derive_seed(seed, "unlabelled"))
+    return [texts[index] for index in sorted(rng.choice(len(texts), count, replace=False))]
+
+
+def soft_labels(
+    teacher: NeuralTagger, texts: Sequence[str], features: Features, labels: BioLabels, folder: Path
+) -> Ragged:
+    """Per text (W, L) float16 probabilities of the student's words, from the cache or computed into it.
+
+    Args:
+        features: of the student: they say what its words are.
+        labels: of the student.
+        folder: cache; each (teacher, texts, code) has a folder in it.
+
+    Raises:
+        SlonikError: the two do not tag the same classes, a full disk, a damaged cache.
+    """
+    if teacher.bio != labels:
+        raise SlonikError(
+            f"teacher and student do not tag the same classes: {', '.join(teacher.labels)} against "
+            f"{', '.join(labels.classes)}"
+        )
+    lengths = np.array([len(features.split(text)) for text in texts], dtype=np.int64)
+
+    def states(some: Sequence[str]) -> list[NDArray[Any]]:
+        return word_probabilities(teacher, some, [features.split(text) for text in some])
+
+    code = {type(part).__module__ for part in (teacher.model, teacher.features, features)}
+    identity = {"teacher": teacher.identity(), "labels": list(labels.names), "code": code_identity(*sorted(code))}
+    return cached_token_states(
+        states, texts, lengths, folder, dimension=len(labels), identity=identity, name=teacher.name
+    )
+
+
+def word_probabilities(
+    teacher: NeuralTagger, texts: Sequence[str], words: Sequence[Sequence[Offsets]]
+) -> list[NDArray[np.float32]]:
+    """(W, L) per text: the teacher's probabilities at the given words."""
+    stretches: list[list[tuple[list[Offsets], NDArray[np.float32]]]] = [[] for _ in texts]
+    for scores in teacher.marginals(texts):
+        shifted = [(start + scores.shift, end + scores.shift) for start, end in scores.words]
+        stretches[scores.text].append((shifted, scores.values))
+    found = []
+    for parts, wanted in zip(stretches, words, strict=True):
+        source = [offsets for own, _ in parts for offsets in own]
+        values = [rows for _, rows in parts if len(rows)]
+        rows = np.concatenate(values) if values else np.zeros((0, len(teacher.bio)), np.float32)
+        found.append(carry_over(source, rows, wanted))
+    return found
+
+
+def carry_over(
+    source: Sequence[Offsets], probabilities: NDArray[np.float32], target: Sequence[Offsets]
+) -> NDArray[np.float32]:
+    """Probabilities of BIO labels at other words of the same text.
+
+    A word takes the row of the source word that covers its first character; where it begins inside that word, B-X
+    becomes I-X. A word that no source word covers is outside.
+
+    Args:
+        source: W words, ascending and disjoint. probabilities: (W, L). target: V words.
+
+    Returns:
+        (V, L).
+    """
+    if list(source) == list(target):
+        return probabilities
+    found = np.zeros((len(target), probabilities.shape[1]), dtype=np.float32)
+    starts = np.array([start for start, _ in source], dtype=np.int64)
+    for row, (start, _) in enumerate(target):
+        place = int(np.searchsorted(starts, start, side="right")) - 1
+        if place < 0 or source[place][1] <= start:
+            found[row, 0] = 1.0
+            continue
+        found[row] = probabilities[place]
+        if source[place][0] < start:
+            found[row, 2::2] += found[row, 1::2]
+            found[row, 1::2] = 0.0
+    return found
+
+
+def texts_with_most_names(teacher: NeuralTagger, texts: Sequence[str], count: int, cache: Path) -> list[str]:
+    """The `count` texts with most names by the teacher's belief, rare labels counting more, in their order.
+
+    A text scores the sum over labels of its expected number of names divided by the root of that label's expected
+    number in all `texts`; of equal scores the earlier text wins.
+
+    Args:
+        cache: folder of soft labels.
+
+    Raises:
+        SlonikError: as `soft_labels` does.
+    """
+    if len(texts) <= count:
+        return list(texts)
+    soft = soft_labels(teacher, texts, teacher.features, teacher.bio, cache)
+    names = np.stack([expected_names(rows) for rows in soft])
+    scores = (names / np.sqrt(np.maximum(names.sum(0), 1e-9))).sum(-1)
+    kept = np.argsort(-scores, kind="stable")[:count]
+    return [texts[index] for index in sorted(kept.tolist())]
+
+
+def expected_names(probabilities: NDArray[Any]) -> NDArray[np.float64]:
+    """(C,) the expected number of names of each class, from (W, L) probabilities of BIO labels."""
+    begins: NDArray[np.float64] = probabilities[:, 1::2].astype(np.float64).sum(0)
+    return begins

@@ -1,0 +1,172 @@
+"""Measure trained taggers on annotated documents: what `slonik evaluate ner` does.
+
+Texts that a tagger was trained on are left out, as far as its folder says which they are. Tables show published rows
+beside; a page shows every mistake.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from slonik.core.errors import SlonikError, lookup
+from slonik.core.files import write_text
+from slonik.core.progress import progress_bar, shown
+from slonik.core.records import Record
+from slonik.core.run import Announce, say, silent
+from slonik.data.annotations.document import Document, LabelMapping, Span, Tagger
+from slonik.evaluation.suite import Evaluation, add_to_passport, several
+from slonik.tagging.data import Annotated, as_mapping, name_of, read_collection, read_training_texts, task_of, text_key
+from slonik.tagging.metrics import TaggerScores, compare, score
+from slonik.tagging.models import load_tagger
+from slonik.tagging.report import error_page, ner_tables
+from slonik.tagging.tasks import SECCOLL, TASKS, NerTask, published_records, task_folder
+
+_TEXTS_AT_A_TIME = 16
+
+
+def ner(
+    models: str | Path | Tagger | Iterable[str | Path | Tagger],
+    data: Annotated | None = None,
+    *,
+    data_dir: str | Path | None = None,
+    tasks: str | Sequence[str] | None = None,
+    data_format: str | None = None,
+    mapping: str | Path | Mapping[str, Any] | LabelMapping | None = None,
+    task: str | None = None,
+    seen: bool = False,
+    html: str | Path | None = None,
+    device: str | None = None,
+    trust_remote_code: bool = False,
+    seed: int = 0,
+    passport: bool = False,
+    progress: bool = False,
+    announce: Announce | None = None,
+) -> Evaluation:
+    """Score trained taggers on annotated texts: whole documents, exact spans, intervals and paired differences.
+
+    Args:
+        models: folders of taggers or hub ids, or loaded taggers.
+        data: your own annotations; None = a public collection.
+        data_dir: the folder that holds it; None = $SLONIK_DATA, or the user's cache folder.
+        tasks: which collection ("seccoll"); None = that one.
+        data_format: brat, conll, jsonl, hf; None = guess.
+        mapping: labels to merge and drop, or the recipe that says so in `mapping`; of the collection, its own.
+        task: of the records about your own; None = the name of the folder or file.
+        seen: score texts too that a tagger was trained on.
+        html: write a page with tables and every mistake in context.
+        device: of encoders that are loaded here. trust_remote_code: run Python code that comes with one.
+        seed: of the bootstrap.
+        passport: add the records to the passports of models that are folders.
+        progress: show bars and what was read on standard error.
+        announce: called with a line about what was read, instead.
+
+    Raises:
+        SlonikError: no such model, one that is no tagger, bad annotations, none at all.
+        MissingExtra: the packages of a kind of tagger are not installed.
+    """
+    announce = announce or (say if progress else silent)
+    known = _collection(tasks) if data is None else None
+    if known is not None:
+        data, task = task_folder(known, data_dir), task or known.id
+        mapping = known.mapping if mapping is None else mapping
+    collection = read_collection(data, data_format, as_mapping(mapping))
+    announce(f"{name_of(data)}:")
+    collection.tell(announce)
+    task = task or task_of(data)
+    scores, warnings = [], []
+    with shown(progress):
+        for model in several(models):
+            tagger, folder = model, getattr(model, "folder", None)
+            if isinstance(model, str | Path):
+                tagger, folder = load_tagger(model, device=device, trust_remote_code=trust_remote_code), model
+                tagger.name = str(model)  # records carry the name that the user gave
+            documents, notes = unseen(collection.documents, folder, seen=seen)
+            scores.append(evaluate_tagger(tagger, documents, task=task, seed=seed, notes=notes))
+            if passport and folder is not None:
+                warnings += add_to_passport(folder, scores[-1].records)
+    return reported(scores, compare(scores), task, html, published=known is not None, warnings=warnings)
+
+
+def _collection(tasks: str | Sequence[str] | None) -> NerTask:
+    names = [tasks] if isinstance(tasks, str) else list(tasks or [SECCOLL.id])
+    if len(names) != 1:
+        raise SlonikError(f"{', '.join(names)}: give one collection of named entities ({', '.join(TASKS)})")
+    return lookup(names[0], TASKS, "collection of named entities")
+
+
+def unseen(
+    documents: Sequence[Document], folder: str | Path | None, *, seen: bool = False
+) -> tuple[Sequence[Document], tuple[str, ...]]:
+    """The documents that a tagger was not trained on, as far as its folder says; and what must be noted.
+
+    Args:
+        seen: keep the others too.
+    """
+    known = read_training_texts(folder) if folder is not None else frozenset()
+    fresh = [document for document in documents if text_key(document.text) not in known]
+    met = len(documents) - len(fresh)
+    if not met:
+        return documents, ()
+    if seen or not any(document.spans for document in fresh):
+        return documents, (
+            f"trained on {met} of these {len(documents)} texts, so the score flatters: cross-validate with "
+            "`slonik study ner`, or give other texts",
+        )
+    return fresh, (f"{met} texts that it was trained on are left out; --seen scores them too",)
+
+
+def evaluate_tagger(
+    tagger: Tagger, documents: Sequence[Document], *, task: str, seed: int = 0, notes: Sequence[str] = ()
+) -> TaggerScores:
+    """Tag the documents' texts and score the result; how long it took is in the records' `seconds`.
+
+    Args:
+        documents: with flat gold spans.
+        notes: sentences for the records, before those that are found here.
+
+    Raises:
+        SlonikError: no document, or no gold span in any of them.
+    """
+    predicted: list[list[Span]] = []
+    started = time.perf_counter()
+    with progress_bar(f"tagging with {tagger.name}", total=len(documents)) as bar:
+        for first in range(0, len(documents), _TEXTS_AT_A_TIME):
+            texts = [document.text for document in documents[first : first + _TEXTS_AT_A_TIME]]
+            predicted += tagger.tag(texts)
+            bar.advance(len(texts))
+    seconds = time.perf_counter() - started
+    return score(
+        tagger.name, documents, predicted, task=task, seed=seed, seconds=seconds, facts=tagger.describe(),
+        known_labels=tagger.labels, notes=notes,
+    )  # fmt: skip
+
+
+def reported(
+    scores: Sequence[TaggerScores],
+    differences: Sequence[Record],
+    task: str,
+    html: str | Path | None = None,
+    *,
+    published: bool = True,
+    warnings: Sequence[str] = (),
+) -> Evaluation:
+    """Records, tables and notes of systems that were scored; the page is written where `html` says.
+
+    Args:
+        published: whether the task is the public collection of that name, whose published rows then stand beside.
+    """
+    known = TASKS.get(task) if published else None
+    records = [*(record for one in scores for record in one.records), *differences]
+    shown_records = [*records, *(published_records(known) if known else [])]
+    words = known.caution if known else ""
+    if html is not None:
+        errors = {one.model: one.errors() for one in scores}
+        write_text(html, error_page(shown_records, errors, title=f"Named entities: {task}", caution=words))
+    return Evaluation(
+        records=tuple(records), tables=tuple(ner_tables(shown_records, caution=words)), warnings=tuple(warnings),
+        notes=tuple(f"{one.model}: {note}" for one in scores for note in one.notes),
+        report=Path(html) if html is not None else None, seconds=sum(one.records[0].seconds or 0.0 for one in scores),
+    )  # fmt: skip

@@ -1,0 +1,347 @@
+"""Train one tagger of any kind on documents: from everything that decides it to a folder with its passport.
+
+The test documents of a fold never come here: the development set, which chooses the checkpoint, is a share of the
+training documents. A CRF over features is fitted by its own package; everything else by the loop.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from slonik import models
+from slonik.core.errors import SlonikError
+from slonik.core.identity import checkpoint_identity, corpus_identity
+from slonik.core.passport import Passport, Step
+from slonik.data.annotations.document import Document
+from slonik.finetuning.train import copy_of, prepared, train_config
+from slonik.models.encoder import TorchEncoder
+from slonik.models.kinds import kind_of, resolve
+from slonik.models.task_config import TaskConfig
+from slonik.models.task_model import TaskModel, new_task_model, save_task_model
+from slonik.tagging.config import Distillation, System
+from slonik.tagging.data import documents_identity, hold_out, write_training_texts
+from slonik.tagging.distillation import draw_unlabelled, soft_labels, texts_with_most_names
+from slonik.tagging.matching import exact_f1
+from slonik.tagging.models import load_tagger
+from slonik.tagging.models.bilstm import new_bilstm, save_bilstm
+from slonik.tagging.models.encoder_tagger import encoder_tagger
+from slonik.tagging.models.labels import BioLabels
+from slonik.tagging.models.names import NAMES_FILE, NameList
+from slonik.tagging.models.neural_tagger import NeuralTagger
+from slonik.tagging.models.word_features import WordFeatures, frequent_characters, frequent_words, navec_table
+from slonik.tagging.objective import NO_LABEL, Example, TaggingObjective, labelled_examples, unlabelled_examples
+from slonik.train.loaders import PadFields, example_loader
+from slonik.train.loop import run
+from slonik.train.protocols import Batch
+from slonik.train.run_state import RunSummary
+
+METRICS = "metrics.jsonl"
+_SEEN_TWICE = 2
+_TIE = 1e-6  # weight of the share of words with the right label beside F1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One tagger to train.
+
+    Attributes:
+        system: which. labels: of the whole collection.
+        documents: with gold spans, those to fit and the development set together.
+        stopping: share of the development set. overlap: tokens that neighbouring windows share.
+        seed: of the division, the weights, the order.
+        model: an encoder that is loaded, instead of the one that `system` names; it is not changed.
+        teacher: folder of the teacher or the loaded one, where there is one.
+        asked: what the passport says was asked for; decides nothing.
+    """
+
+    system: System
+    labels: BioLabels
+    documents: Sequence[Document]
+    stopping: float
+    overlap: int
+    seed: int
+    model: TorchEncoder | None = None
+    teacher: Path | NeuralTagger | None = None
+    asked: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def inputs(self) -> dict[str, Any]:
+        """Everything that decides the weights: settings, and what documents, models and texts hold.
+
+        Raises:
+            SlonikError: a model or a text file is missing.
+            MissingExtra: the packages of that kind of tagger are not installed.
+        """
+        return {**self._settings(), "system": self.system.settings(), **self.identities}
+
+    @cached_property
+    def identities(self) -> dict[str, str]:
+        """What is read -> its identity: `documents`, `start`, and with a teacher `teacher` and `unlabelled`."""
+        found: dict[str, str] = {"documents": documents_identity(self.documents), "start": self._start()}
+        if self.teacher is not None:
+            loaded = isinstance(self.teacher, NeuralTagger)
+            found["teacher"] = self.teacher.identity() if loaded else checkpoint_identity(self.teacher)  # type: ignore[union-attr, arg-type]
+        if self.system.lesson is not None and self.system.lesson.unlabelled:
+            found["unlabelled"] = corpus_identity(self.system.lesson.unlabelled)
+        return found
+
+    def passport_step(self, seconds: float, summary: dict[str, Any]) -> Step:
+        """The entry of this training for the tagger's passport."""
+        inputs = {name: str(identity) for name, identity in self.identities.items()}
+        config = {**self._settings(), **self.asked}
+        return Step(command="finetune", config=config, inputs=inputs, seed=self.seed, seconds=seconds, summary=summary)
+
+    def _settings(self) -> dict[str, Any]:
+        facts = {"stopping": self.stopping, "overlap": self.overlap, "seed": self.seed}
+        return {"labels": list(self.labels.classes), **facts}
+
+    def _start(self) -> str:
+        """Identity of what the untrained tagger is made of: an encoder, or word vectors and dictionaries."""
+        if self.system.kind == "crf":
+            from slonik.tagging.models.feature_crf import resources_identity
+
+            return resources_identity()
+        if self.system.kind == "bilstm":
+            return navec_table().content_hash()
+        if self.model is not None:
+            return self.model.identity()
+        assert self.system.model is not None
+        return checkpoint_identity(resolve(self.system.model))
+
+
+def train_one(job: Job, folder: Path, scratch: Path, cache: Path) -> dict[str, Any]:
+    """Train the tagger of a job and write it to `folder`.
+
+    Args:
+        scratch: keeps checkpoints; the same call after a crash goes on from there.
+        cache: folder of soft labels.
+
+    Returns:
+        What the training did: documents, steps, seconds, F1 of the development set.
+
+    Raises:
+        SlonikError: as reading, training and saving do.
+    """
+    if job.system.kind == "crf":  # fitted to all documents: it has no checkpoint to choose
+        from slonik.tagging.models.feature_crf import train_crf
+
+        inputs = {name: str(identity) for name, identity in job.identities.items()}
+        made = train_crf(job.documents, folder, seed=job.seed, inputs=inputs, name=job.system.name)
+        step = made.passport.lineage[-1]
+        return {"fit": len(job.documents), "stop": 0, "seconds": step.seconds, **step.summary}
+    fit, development = hold_out(job.documents, job.stopping, job.seed)
+    lesson = job.system.lesson
+    teacher = open_teacher(job.teacher) if job.teacher is not None else None
+    unlabelled = draw_unlabelled(lesson, job.seed) if lesson else []
+    if lesson and teacher is not None:
+        unlabelled = texts_with_most_names(teacher, unlabelled, lesson.max_texts, cache)
+    tagger = new_tagger(
+        job.system, job.labels, fit, unlabelled=unlabelled, overlap=job.overlap, seed=job.seed, model=job.model
+    )
+    material = Material(fit, development, unlabelled, teacher, cache)
+    found = fit_tagger(tagger, job.system, material, scratch, seed=job.seed)
+    best = found.best
+    summary = {
+        "fit": len(fit), "stop": len(development), "unlabelled": len(unlabelled), "steps": found.step,
+        "tokens": found.tokens, "seconds": found.seconds, "f1_stop": best.metrics["f1"] if best else None,
+        "best_step": best.step if best else None,
+    }  # fmt: skip
+    sources = [job.system.model, teacher.folder if teacher is not None else None]
+    texts = [document.text for document in job.documents]
+    save_tagger(tagger, folder, job.passport_step(found.seconds, summary), texts, [one for one in sources if one])
+    if found.metrics.is_file():
+        shutil.copy(found.metrics, folder / METRICS)
+    return summary
+
+
+@dataclass(frozen=True)
+class Material:
+    """What one tagger is made of.
+
+    Attributes:
+        fit: documents with gold labels. development: those that choose the checkpoint.
+        unlabelled: texts for the teacher.
+        teacher: an open tagger, where the system is distilled from one.
+        cache: folder of soft labels.
+    """
+
+    fit: list[Document]
+    development: list[Document]
+    unlabelled: list[str]
+    teacher: NeuralTagger | None
+    cache: Path
+
+
+def new_tagger(
+    system: System,
+    labels: BioLabels,
+    documents: Sequence[Document],
+    *,
+    unlabelled: Sequence[str] = (),
+    overlap: int,
+    seed: int,
+    model: TorchEncoder | None = None,
+) -> NeuralTagger:
+    """An untrained tagger of the system's kind.
+
+    Args:
+        documents: that it will be trained on; the list of names is made of their spans.
+        unlabelled: further texts to train on; frequent words of all texts get vectors of their own.
+        overlap: tokens that neighbouring windows share when tagging.
+        model: a copy of it is the encoder, instead of the one that the system names.
+
+    Raises:
+        SlonikError: the encoder cannot be loaded, or is no encoder.
+        MissingExtra: the package with the word vectors is missing.
+    """
+    names = NameList.of(labels, documents) if system.names else None
+    if system.kind == "bilstm":
+        texts = [document.text for document in documents] + list(unlabelled)
+        words = frequent_words(texts, _SEEN_TWICE)
+        sizes = system.sizes.model_copy(update={"crf": system.crf, "names": system.names})
+        features = WordFeatures(
+            navec_table(), words, frequent_characters(texts), window=sizes.window, overlap=sizes.overlap, names=names
+        )
+        return new_bilstm(labels, sizes, features, seed=seed, name=system.name)
+    assert system.model is not None
+    if model is None and kind_of(system.model).stack == "encoder-decoder":
+        raise SlonikError(f"{system.model} is an encoder with a decoder (T5): a tagger needs an encoder alone")
+    encoder = models.load(system.model) if model is None else copy_of(model)
+    tuning = system.full_tuning()
+    states = int(encoder.model.config.num_hidden_layers) + 1 if system.all_layers else 0
+    head = {"crf": system.crf, "layers": states, **tuning.head, "names": system.names}
+    config = TaskConfig(
+        kind="tokens", task="ner", target="tags", labels=labels.names, head=head,
+        max_length=min(tuning.max_length or 256, encoder.max_length), details={"overlap": overlap},
+    )  # fmt: skip
+    return encoder_tagger(new_task_model(encoder, config, seed=seed), system.name, names=names)
+
+
+def fit_tagger(tagger: NeuralTagger, system: System, material: Material, folder: Path, *, seed: int) -> RunSummary:
+    """Train `tagger` in place; the same call after a crash goes on from the last checkpoint in `folder`.
+
+    Args:
+        folder: of this very training: one of other inputs needs another.
+
+    Raises:
+        SlonikError: as the loop does; the teacher tags other classes.
+    """
+    tuning = system.full_tuning()
+    examples = training_examples(tagger, system.lesson, material)
+    if isinstance(tagger.features, WordFeatures):
+        tagger.features.pin()
+    loader = example_loader(
+        examples, _collate(tagger), max_texts=tuning.batch_texts, max_tokens=tuning.batch_tokens, seed=seed
+    )
+    lesson = system.lesson
+    objective = TaggingObjective(
+        teacher_weight=lesson.weight if lesson else 0.0,
+        temperature=lesson.temperature if lesson else 1.0,
+        smoothing=tuning.label_smoothing,
+    )
+    plan = train_config(tuning, len(loader.plan(0)), seed)
+    model = tagger.model
+    tagger.autocast = torch.bfloat16 if tuning.precision == "bf16" else None
+    try:
+        with prepared(model, tuning) if isinstance(model, TaskModel) else nullcontext():
+            return run(
+                model, objective, loader, plan, folder, evaluate=_evaluation(tagger, material.development),
+                identity={"system": system.settings()},
+            )  # fmt: skip
+    finally:
+        tagger.autocast = None
+
+
+def training_examples(tagger: NeuralTagger, lesson: Distillation | None, material: Material) -> list[Example]:
+    """Windows of the labelled texts and, with a teacher, of the unlabelled ones."""
+    labels, features, fit = tagger.bio, tagger.features, material.fit
+    if lesson is None or material.teacher is None:
+        return labelled_examples(fit, features, labels)
+    texts = [document.text for document in fit]
+    if lesson.weight > 0:
+        soft: Sequence[NDArray[Any]] = soft_labels(material.teacher, texts, features, labels, material.cache)
+    else:  # gold alone counts there: the teacher is not asked, and the field is filled
+        soft = [np.eye(1, len(labels), dtype=np.float16).repeat(len(features.split(text)), 0) for text in texts]
+    examples = labelled_examples(fit, features, labels, soft)
+    if material.unlabelled:
+        more = soft_labels(material.teacher, material.unlabelled, features, labels, material.cache)
+        examples += unlabelled_examples(material.unlabelled, features, more)
+    return examples
+
+
+def save_tagger(
+    tagger: NeuralTagger, folder: Path, step: Step, texts: Sequence[str], sources: Sequence[str | Path] = ()
+) -> None:
+    """Write a trained tagger whole, its passport grown by `step`.
+
+    Args:
+        texts: the annotated ones that it has seen: their hashes lie beside it, so that none is its test.
+        sources: taggers that it started from or was distilled from; the texts that they have seen count as its own.
+
+    Raises:
+        SlonikError: the folder is not empty, or the disk is full.
+    """
+    model = tagger.model
+    if isinstance(model, TaskModel):
+        names = tagger.features.names
+        beside = {} if names is None else {NAMES_FILE: names.dump()}
+        save_task_model(model, folder, model.encoder.passport.with_step(step, name=tagger.name), beside=beside)
+    else:
+        save_bilstm(tagger, folder, Passport(name=tagger.name).with_step(step, name=tagger.name))
+    write_training_texts(folder, texts, also_of=sources)
+
+
+def open_teacher(teacher: Path | NeuralTagger) -> NeuralTagger:
+    """A tagger that can teach: one with a network. Encoders that are opened compute in bfloat16: half the time.
+
+    Raises:
+        SlonikError: it is no tagger, or a CRF over features, which gives hard labels only.
+    """
+    if isinstance(teacher, NeuralTagger):
+        return teacher
+    found = load_tagger(teacher)
+    if not isinstance(found, NeuralTagger):
+        raise SlonikError(f"{teacher} cannot teach: give a BiLSTM or an encoder tagger, which have probabilities")
+    found.autocast = torch.bfloat16 if isinstance(found.model, TaskModel) else None
+    return found
+
+
+def _collate(tagger: NeuralTagger) -> Callable[[Sequence[Example]], Batch]:
+    pad = tagger.model.encoder.pad_id if isinstance(tagger.model, TaskModel) else 0
+    padded = PadFields({"input_ids": pad, "tags": NO_LABEL})
+
+    def collate(examples: Sequence[Example]) -> Batch:
+        return tagger.features.add_forms(padded(examples))
+
+    return collate
+
+
+def _evaluation(tagger: NeuralTagger, documents: Sequence[Document]) -> Callable[[nn.Module], dict[str, float]]:
+    """The loop's evaluation: exact-span micro F1 of the development set; rightly labelled words decide a tie.
+
+    With few documents F1 is 0 for a while, and the untrained tagger would win.
+    """
+    texts = [document.text for document in documents]
+    words = [tagger.features.split(text) for text in texts]
+    gold = np.concatenate([tagger.bio.encode(one.spans, own) for one, own in zip(documents, words, strict=True)])
+
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        with torch.no_grad():
+            found = tagger.tag(texts)
+        score = exact_f1(documents, found)
+        predicted = np.concatenate([tagger.bio.encode(spans, own) for spans, own in zip(found, words, strict=True)])
+        accuracy = float((predicted == gold).mean()) if len(gold) else 0.0
+        return {"f1": score, "accuracy": accuracy, "choice": score + _TIE * accuracy}
+
+    return evaluate

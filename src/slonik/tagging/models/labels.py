@@ -1,0 +1,115 @@
+"""The labels of taggers: BIO tags as numbers, and one label for all occurrences of a name in a text.
+
+O is 0, B of class c is 2 c + 1, I of class c is 2 c + 2. Words and spans go through `slonik.data.annotations`; which
+label may follow which is in `slonik.models.heads.crf`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slonik.core.errors import SlonikError
+from slonik.data.annotations.document import Span
+from slonik.data.annotations.tags import Offsets, decode, encode, tag_set
+
+
+@dataclass(frozen=True)
+class BioLabels:
+    """The L = 1 + 2 C labels of C classes.
+
+    Attributes:
+        classes: names of the classes, sorted.
+    """
+
+    classes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> BioLabels:
+        """The labels of the classes in `names`, repeated ones taken once.
+
+        Raises:
+            SlonikError: there are none.
+        """
+        classes = tuple(sorted(set(names)))
+        if not classes:
+            raise SlonikError("the training texts hold no span at all: there is nothing to learn")
+        return cls(classes)
+
+    @classmethod
+    def of_tags(cls, tags: Sequence[str]) -> BioLabels:
+        """The labels whose `names` are `tags`.
+
+        Raises:
+            SlonikError: `tags` are not all BIO tags of some classes in their order.
+        """
+        labels = cls(tuple(tag[2:] for tag in tags if tag.startswith("B-")))
+        if labels.names != tuple(tags):
+            raise SlonikError(
+                f"the tagger's labels are {', '.join(tags)}: they must be O, then B-X and I-X of each class"
+            )
+        return labels
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """("O", "B-X", "I-X", ...), L names."""
+        return tuple(tag_set(self.classes))
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.names)}
+
+    def __len__(self) -> int:
+        return 1 + 2 * len(self.classes)
+
+    def encode(self, spans: Sequence[Span], words: Sequence[Offsets]) -> NDArray[np.int64]:
+        """(W,) labels of words; `spans` are sorted and disjoint.
+
+        Raises:
+            SlonikError: a span's label is none of the classes.
+        """
+        unknown = sorted({span.label for span in spans} - set(self.classes))
+        if unknown:
+            raise SlonikError(
+                f"the label {unknown[0]!r} is unknown to the model, which knows {', '.join(self.classes)}: "
+                "map it to one of these or drop it (labels in the recipe)"
+            )
+        tags = encode(spans, words).tags
+        return np.array([self._numbers[tag] for tag in tags], dtype=np.int64)
+
+    def decode(
+        self, tags: Iterable[int], words: Sequence[Offsets], confidences: Sequence[float] | None = None
+    ) -> list[Span]:
+        """Spans of labelled words; a span is as sure as its least sure word."""
+        return decode([self.names[tag] for tag in tags], words, confidences)
+
+
+def one_label(text: str, spans: Sequence[Span], probabilities: Sequence[Mapping[str, float]]) -> list[Span]:
+    """The spans with the label that all occurrences of their words make likeliest: each votes with its probabilities.
+
+    A CRF sees a sentence at a time and may call a name a program here and a company there; within one text a name
+    nearly always means one thing ("one sense per discourse", Gale, Church, Yarowsky 1992). Borders are not touched.
+
+    Args:
+        probabilities: label -> probability, one mapping per span.
+
+    Returns:
+        The spans in their order; confidence is the mean probability of the label over the occurrences.
+    """
+    places: dict[str, list[int]] = {}
+    for index, span in enumerate(spans):
+        places.setdefault(text[span.start : span.end], []).append(index)
+    found = list(spans)
+    for group in places.values():
+        totals: dict[str, float] = {}
+        for index in group:
+            for label, probability in probabilities[index].items():
+                totals[label] = totals.get(label, 0.0) + probability
+        best = max(totals, key=lambda label: (totals[label], label))
+        for index in group:
+            found[index] = Span(spans[index].start, spans[index].end, best, totals[best] / len(group))
+    return found

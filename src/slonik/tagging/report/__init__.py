@@ -1,1 +1,0 @@
-"""Tables of taggers and the page of their errors."""

@@ -1,0 +1,290 @@
+"""Tag texts: some in memory (`tag`), or files of any number in order and constant memory (`tag_files`).
+
+Lines, JSONL and BRAT folders in, spans as JSONL or BRAT out. A line that cannot be read (not UTF-8, too long, no JSON
+text) keeps its place as an empty document, is reported by number, and is counted: one bad line must not end a night's
+run.
+"""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import sys
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any, BinaryIO, cast
+
+from slonik.core.errors import SlonikError
+from slonik.core.files import new_file, new_folder
+from slonik.core.progress import progress_bar, shown
+from slonik.data.annotations.brat import read_brat, write_brat
+from slonik.data.annotations.document import Counts, Document, Tagger
+from slonik.data.annotations.formats import as_row
+from slonik.tagging.models import load_tagger
+from slonik.text.lines import json_line
+
+KINDS = ("text", "jsonl", "brat")
+MAX_LINE_BYTES = 16 * 1024 * 1024
+_BATCH_TEXTS = 32
+_BATCH_CHARACTERS = 64 * 1024
+_ROW_ENDINGS = (".jsonl", ".ndjson")
+
+
+def tag(
+    model: str | Path | Tagger,
+    texts: str | Path | Document | Iterable[str | Path | Document],
+    *,
+    device: str | None = None,
+    trust_remote_code: bool = False,
+    progress: bool = False,
+) -> list[Document]:
+    """Find entities in texts.
+
+    Args:
+        model: folder of a tagger, hub id, or one that is loaded.
+        texts: texts (strings), documents, and files as paths: text files (a text a line), JSONL, BRAT folders; one or
+            several.
+        device: of an encoder that is loaded here. trust_remote_code: run Python code that comes with it.
+        progress: show it on standard error.
+
+    Returns:
+        A document per text, in order, with spans: start, end (code points), label, confidence.
+
+    Raises:
+        SlonikError: no such model, one that is no tagger, a file that cannot be read or has a bad line.
+        MissingExtra: the packages of that kind of tagger are not installed.
+    """
+    tagger = _open(model, device, trust_remote_code)
+    given = [texts] if isinstance(texts, str | Path | Document) else texts
+    items = list(_items(given))
+    with shown(progress), progress_bar("tagging", total=len(items)) as bar:
+        return [item.document for item in tag_items(tagger, items, on_batch=lambda batch: bar.advance(len(batch)))]
+
+
+def _items(given: Iterable[str | Path | Document]) -> Iterator[Item]:
+    for number, one in enumerate(given, start=1):
+        if isinstance(one, Document):
+            yield Item(one)
+        elif isinstance(one, str):
+            yield Item(Document(str(number), one))
+        else:
+            for item in read_items([one], sys.stdin.buffer):
+                if item.error is not None:
+                    raise SlonikError(f"{one}, {item.error}")
+                yield item
+
+
+def _open(model: str | Path | Tagger, device: str | None, trust_remote_code: bool) -> Tagger:
+    if isinstance(model, str | Path):
+        return load_tagger(model, device=device, trust_remote_code=trust_remote_code)
+    return model
+
+
+@dataclass
+class TagSummary:
+    """What a stream of texts had.
+
+    Attributes:
+        texts: how many. labels: spans of each label. empty: texts without a word. bad: lines that could not be read.
+        moved: what the format that was written could not keep, in words -> how often.
+    """
+
+    texts: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+    empty: int = 0
+    bad: int = 0
+    moved: Counts = field(default_factory=Counter)
+
+
+def tag_files(
+    model: str | Path | Tagger,
+    files: Sequence[str | Path],
+    out: str | Path | None = None,
+    *,
+    to: str = "jsonl",
+    kind: str | None = None,
+    device: str | None = None,
+    trust_remote_code: bool = False,
+    on_bad: Callable[[str], None] = lambda sentence: None,
+    progress: bool = False,
+) -> TagSummary:
+    """Find entities in the texts of files, in order and constant memory.
+
+    Args:
+        model: folder of a tagger, hub id, or one that is loaded.
+        files: text files (a text a line), .jsonl (field text; .gz too), BRAT folders; none, or "-": standard input.
+        out: a file for JSONL (`id`, `text`, `spans`), a folder for BRAT; None = standard output.
+        to: "jsonl" or "brat".
+        kind: "text", "jsonl" or "brat"; None = by name, or first line.
+        on_bad: called with a sentence per line that cannot be read.
+        progress: show it on standard error.
+
+    Raises:
+        SlonikError: no such model or file, an unknown format, BRAT without a folder, a full disk.
+        MissingExtra: the packages of that kind of tagger are not installed.
+    """
+    if to not in ("jsonl", "brat"):
+        raise SlonikError(f"--to is {to!r}: use jsonl or brat")
+    if to == "brat" and out is None:
+        raise SlonikError("--to brat makes a folder: say which with --out DIR")
+    paths = [Path(file) for file in files]
+    missing = [path for path in paths if str(path) != "-" and not path.exists()]
+    if missing:
+        raise SlonikError(f"there is no {missing[0]}: give text files, .jsonl or BRAT folders")
+    tagger, summary = _open(model, device, trust_remote_code), TagSummary()
+    sizes = [path.stat().st_size for path in paths if path.is_file() and path.suffix != ".gz"]
+    total = sum(sizes) if paths and len(sizes) == len(paths) else None
+    with shown(progress), progress_bar("tagging", total=total) as bar:
+        found = tag_items(
+            tagger,
+            read_items(paths, sys.stdin.buffer, kind),
+            on_batch=lambda batch: bar.advance(sum(item.size for item in batch)),
+        )
+        counted = _counted(found, summary, on_bad)
+        if to == "brat":
+            with new_folder(str(out)) as folder:
+                write_brat((item.document for item in counted), folder, summary.moved)
+        else:
+            with _target(out) as stream:
+                for item in counted:
+                    extra = item.extra | ({"error": item.error} if item.error else {})
+                    stream.write(json_line(as_row(item.document, extra)) + "\n")
+    return summary
+
+
+def _counted(items: Iterable[Item], summary: TagSummary, on_bad: Callable[[str], None]) -> Iterator[Item]:
+    for item in items:
+        summary.texts += 1
+        summary.labels.update(span.label for span in item.document.spans)
+        if item.error is not None:
+            summary.bad += 1
+            on_bad(item.error)
+        elif not item.document.text.strip():
+            summary.empty += 1
+        yield item
+
+
+@contextmanager
+def _target(out: str | Path | None) -> Iterator[IO[str]]:
+    """Where JSON lines go: to standard output as they come, into a file when it is whole."""
+    if out is None:
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    with new_file(out) as path, open(path, "w", encoding="utf-8") as stream:
+        yield stream
+
+
+@dataclass(frozen=True)
+class Item:
+    """One text to tag.
+
+    Attributes:
+        document: its id and text.
+        extra: further fields of its JSONL object, which go through.
+        error: why it could not be read; its text is then empty.
+        size: bytes read, for a progress bar.
+    """
+
+    document: Document
+    extra: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+    size: int = 0
+
+
+def read_items(paths: Sequence[Path], stdin: BinaryIO, kind: str | None = None) -> Iterator[Item]:
+    """Texts of files and folders in the order given; of `stdin` where there are none or the name is "-".
+
+    Args:
+        kind: "text" (a text a line), "jsonl" (an object a line with the field "text") or "brat" (a folder of .txt);
+            None = folders are BRAT, .jsonl is JSONL, and stdin is JSONL when it begins with "{".
+
+    Raises:
+        SlonikError: a path that is not there or cannot be read, an unknown kind.
+    """
+    if kind is not None and kind not in KINDS:
+        raise SlonikError(f"--from is {kind!r}: use {', '.join(KINDS)}")
+    number = 0
+    for path in paths or [Path("-")]:
+        if path.is_dir():
+            for document in read_brat(path, Counts(), texts_alone=True):
+                yield Item(Document(document.id, document.text), size=len(document.text))
+            continue
+        for line, rows in _lines(path, stdin, kind):
+            number += 1
+            yield _item(line, number, rows)
+
+
+def _lines(path: Path, stdin: BinaryIO, kind: str | None) -> Iterator[tuple[bytes, bool]]:
+    """(raw line, whether it is JSON) of one input."""
+    if str(path) == "-":
+        yield from _of_stream(stdin, kind == "jsonl" if kind else None)
+        return
+    name = Path(path.stem) if path.suffix == ".gz" else path
+    try:
+        opener = gzip.open if path.suffix == ".gz" else open
+        with cast("IO[bytes]", opener(path, "rb")) as stream:
+            yield from _of_stream(stream, kind == "jsonl" if kind else name.suffix.lower() in _ROW_ENDINGS)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise SlonikError(f"cannot read {path}: {reason}") from None
+
+
+def _of_stream(stream: IO[bytes] | BinaryIO, rows: bool | None) -> Iterator[tuple[bytes, bool]]:
+    while raw := stream.readline(MAX_LINE_BYTES + 1):
+        if rows is None:
+            rows = raw.lstrip(b"\xef\xbb\xbf \t").startswith(b"{")
+        rest = raw
+        while len(raw) > MAX_LINE_BYTES and rest and not rest.endswith(b"\n"):
+            rest = stream.readline(MAX_LINE_BYTES)
+        yield raw, rows
+
+
+def _item(raw: bytes, number: int, rows: bool) -> Item:
+    size = len(raw)
+    empty = Document(str(number), "")
+    if size > MAX_LINE_BYTES:
+        return Item(empty, error=f"line {number}: longer than {MAX_LINE_BYTES:,} bytes", size=size)
+    try:
+        line = raw.rstrip(b"\r\n").decode("utf-8")
+    except UnicodeDecodeError as error:
+        return Item(empty, error=f"line {number}: not UTF-8 (byte {error.start + 1})", size=size)
+    line = line.removeprefix("\ufeff") if number == 1 else line
+    if not rows:
+        return Item(Document(str(number), line), size=size)
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return Item(empty, error=f"line {number}: not JSON", size=size)
+    text = row.get("text") if isinstance(row, dict) else row
+    if not isinstance(text, str):
+        return Item(empty, error=f'line {number}: no text in the field "text"', size=size)
+    fields = row if isinstance(row, dict) else {}
+    extra = {name: value for name, value in fields.items() if name not in ("id", "text", "spans", "brat", "tokens")}
+    return Item(Document(str(fields.get("id", number)), text), extra, size=size)
+
+
+def tag_items(
+    tagger: Tagger, items: Iterable[Item], *, on_batch: Callable[[Sequence[Item]], None] = lambda batch: None
+) -> Iterator[Item]:
+    """The same items with spans, in order; at most some dozens of texts are held at once."""
+    waiting = iter(items)
+    while batch := list(_batch(waiting)):
+        found = tagger.tag([item.document.text for item in batch])
+        for item, spans in zip(batch, found, strict=True):
+            yield replace(item, document=replace(item.document, spans=tuple(spans)))
+        on_batch(batch)
+
+
+def _batch(items: Iterator[Item]) -> Iterator[Item]:
+    characters = 0
+    for item in itertools.islice(items, _BATCH_TEXTS):
+        yield item
+        characters += len(item.document.text)
+        if characters >= _BATCH_CHARACTERS:
+            return

@@ -1,0 +1,173 @@
+"""Metrics against hand-made counts and a brute-force matcher; intervals, folds, differences, notes, error rows."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from slonik.core.errors import SlonikError
+from slonik.data.annotations.document import Document, Span
+from slonik.tagging.matching import compare_spans, error_rows
+from slonik.tagging.metrics import TaggerScores, compare, score
+
+LABELS = ("LOC", "ORG", "PER")
+
+
+def spans(*places: tuple[int, int, str]) -> tuple[Span, ...]:
+    return tuple(Span(*place) for place in places)
+
+
+def random_spans(rng: random.Random) -> list[Span]:
+    borders = sorted(rng.sample(range(60), 2 * rng.randint(0, 6)))
+    return [Span(a, b, rng.choice(LABELS)) for a, b in zip(borders[::2], borders[1::2], strict=True)]
+
+
+def collection(size: int = 40, seed: int = 0) -> tuple[list[Document], list[list[Span]], list[list[Span]]]:
+    """Documents, and predictions of a good and of a bad system."""
+    rng = random.Random(seed)
+    documents, good, bad = [], [], []
+    for number in range(size):
+        gold = random_spans(rng)
+        documents.append(Document(f"d{number}", "ж" * 60, tuple(gold)))
+        good.append([span for span in gold if rng.random() < 0.8])
+        bad.append(random_spans(rng))
+    documents[0] = Document("d0", "ж" * 60, spans((0, 3, "LOC"), (5, 9, "ORG"), (10, 12, "PER")))
+    return documents, good, bad
+
+
+def scored(
+    documents: Sequence[Document], predicted: Sequence[Sequence[Span]], name: str = "m", **more: object
+) -> TaggerScores:
+    return score(name, documents, predicted, task="toy", **more)  # type: ignore[arg-type]
+
+
+def test_exact_f1_equals_a_count_by_hand() -> None:
+    documents = [Document("a", "ж" * 30, spans((0, 5, "ORG"), (6, 9, "PER"), (12, 20, "LOC"), (21, 25, "LOC")))]
+    predicted = [spans((0, 5, "ORG"), (6, 9, "LOC"), (12, 19, "LOC"), (26, 28, "PER"))]
+    found = scored(documents, predicted)
+    values = {record.metric: record.value for record in found.records}
+    assert values["f1_micro"] == pytest.approx(2 * 1 / 8)
+    assert values["precision_micro"] == values["recall_micro"] == pytest.approx(1 / 4)
+    assert values["f1_macro"] == pytest.approx((1 + 0 + 0) / 3)
+    assert values["f1_overlap"] == pytest.approx(2 * 2 / 8)
+    detail = found.record("f1_micro").detail
+    assert detail["errors"] == {"missed": 1, "invented": 1, "border": 1, "type": 1, "border and type": 0}
+    assert detail["confusion"]["PER"] == {"LOC": 1}
+    assert detail["confusion"]["LOC"] == {"LOC": 1, "nothing": 1}
+    assert detail["confusion"]["nothing"] == {"PER": 1}
+    assert detail["per_label"]["LOC"]["gold"] == 2 and detail["per_label"]["LOC"]["predicted"] == 2
+
+
+def test_metrics_agree_with_scikit_learn_over_all_possible_spans() -> None:
+    documents, _, predicted = collection()
+    truth, answer = [], []
+    for document, found in zip(documents, predicted, strict=True):
+        for place in {*document.spans, *found}:
+            truth.append(place.label if place in set(document.spans) else "none")
+            answer.append(place.label if place in set(found) else "none")
+    result = scored(documents, predicted)
+    for average, metric in (("micro", "f1_micro"), ("macro", "f1_macro")):
+        expected = f1_score(truth, answer, labels=LABELS, average=average)
+        assert result.record(metric).value == pytest.approx(expected)
+
+
+def best_overlap(gold: Sequence[Span], predicted: Sequence[Span]) -> int:
+    """The most pairs with a common character, each span once, by trying all."""
+    few, many = sorted((list(gold), list(predicted)), key=len)
+    return max(
+        sum(one.overlaps(other) for one, other in zip(few, chosen, strict=True))
+        for chosen in itertools.permutations(many, len(few))
+    )
+
+
+def test_every_span_is_right_or_in_one_mistake_and_pairs_are_nearly_the_most_there_can_be() -> None:
+    rng = random.Random(3)
+    lost = 0
+    for _ in range(200):
+        gold, predicted = random_spans(rng)[:4], random_spans(rng)[:4]
+        found = compare_spans(gold, predicted)
+        assert sorted([*found.right, *(m.gold for m in found.mistakes if m.gold)]) == sorted(gold)
+        assert sorted([*found.right, *(m.predicted for m in found.mistakes if m.predicted)]) == sorted(predicted)
+        assert all(m.gold.overlaps(m.predicted) for m in found.mistakes if m.gold and m.predicted)
+        pairs = len(found.right) + sum(1 for m in found.mistakes if m.gold and m.predicted)
+        lost += best_overlap(gold, predicted) - pairs
+    assert 0 <= lost <= 20  # greedy, longest stretch first, is not always the largest matching
+
+
+def test_interval_holds_the_value_and_narrows_with_more_documents() -> None:
+    few, many = collection(20), collection(320)
+    widths = []
+    for documents, good, _ in (few, many):
+        record = scored(documents, good).record("f1_micro")
+        assert record.low is not None and record.high is not None and record.value is not None
+        assert record.low <= record.value <= record.high
+        widths.append(record.high - record.low)
+    assert widths[1] < 0.5 * widths[0]
+
+
+def test_difference_is_paired_and_on_shared_documents_only() -> None:
+    documents, good, bad = collection(60)
+    first, second = scored(documents, bad, "bad"), scored(documents[:40], good[:40], "good")
+    micro, macro = compare([first, second])
+    assert micro.model == "good - bad" and micro.n == 40 and micro.metric == "difference"
+    alone = scored(documents[:40], bad[:40], "bad"), scored(documents[:40], good[:40], "good")
+    for record, metric in ((micro, "f1_micro"), (macro, "f1_macro")):
+        values = [one.record(metric).value for one in alone]
+        assert record.value == pytest.approx(values[1] - values[0])  # type: ignore[operator]
+    assert micro.low is not None and micro.low > 0 and micro.detail["p_value"] < 0.05
+    same = compare([first, scored(documents, bad, "twin")])[0]
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+
+
+def test_folds_are_told_with_their_t_interval() -> None:
+    documents, good, _ = collection(50)
+    folds = [number % 5 for number in range(50)]
+    found = scored(documents, good, folds=folds).record("f1_micro").detail["folds"]
+    by_hand = [
+        scored([d for d, f in zip(documents, folds, strict=True) if f == fold],
+               [p for p, f in zip(good, folds, strict=True) if f == fold]).record("f1_micro").value
+        for fold in range(5)
+    ]  # fmt: skip
+    assert list(found["values"].values()) == pytest.approx(by_hand, abs=1e-4)
+    half = 2.776445 * np.std(by_hand, ddof=1) / 5**0.5
+    assert found["mean"] - found["low"] == pytest.approx(half, abs=2e-4)
+
+
+def test_labels_that_one_side_lacks_are_counted_and_said() -> None:
+    documents = [Document("a", "ж" * 30, spans((0, 5, "ORG"), (6, 9, "PER")))]
+    found = scored(documents, [spans((0, 5, "ORG"), (12, 14, "VIRUS"))], known_labels=("ORG", "VIRUS"))
+    assert found.record("f1_micro").value == pytest.approx(0.5)
+    assert found.record("f1_macro").value == pytest.approx(0.5)
+    assert any("knows no PER" in note for note in found.notes)
+    assert any("VIRUS" in note and "counted as wrong" in note for note in found.notes)
+
+
+def test_error_rows_point_at_the_spans_in_their_context() -> None:
+    text = "Вчера " * 30 + "«Лаборатория Касперского» нашла троян." + " Сегодня" * 30
+    start = text.index("Лаборатория")
+    gold = spans((start, start + 23, "ORG"))
+    predicted = [Span(start, start + 11, "ORG", 0.61)]
+    documents = [Document("a", text, gold)]
+    [row] = error_rows(documents, [compare_spans(gold, predicted)])
+    assert row["kind"] == "border" and row["cut"] == [True, True]
+    for side, words in (("gold", "Лаборатория Касперского"), ("predicted", "Лаборатория")):
+        assert row["context"][row[side]["start"] : row[side]["end"]] == words
+    assert row["predicted"]["confidence"] == 0.61
+
+
+def test_nothing_to_score_is_refused() -> None:
+    with pytest.raises(SlonikError, match="no document"):
+        scored([], [])
+    with pytest.raises(SlonikError, match="none of the 1 documents has an annotation"):
+        scored([Document("a", "текст")], [[]])
+
+
+def test_no_prediction_at_all_is_zero_not_an_error() -> None:
+    documents, _, _ = collection(5)
+    found = scored(documents, [[] for _ in documents])
+    assert found.record("f1_micro").value == 0 and found.record("precision_micro").value == 0
