@@ -106,7 +106,7 @@ class WordForms:
         try:
             import pymorphy3
         except ModuleNotFoundError as error:
-            raise MissingExtra("texts with substituted words", "ner", error.name) from None
+            raise MissingExtra("texts with substituted words", "russian", error.name) from None
         self._analyzer: Any = pymorphy3.MorphAnalyzer(lang="ru")
         self._forms: dict[str, str | None] = {}
         found: dict[str, list[tuple[str, float]]] = defaultdict(list)
@@ -147,7 +147,7 @@ def newspaper_words(path: Path) -> Iterator[tuple[str, int]]:
     try:
         from navec import Navec
     except ModuleNotFoundError as error:
-        raise MissingExtra("texts with substituted words", "ner", error.name) from None
+        raise MissingExtra("texts with substituted words", "russian", error.name) from None
     vocabulary = Navec.load(path).vocab
     yield from zip(vocabulary.words, (int(count) for count in vocabulary.counts), strict=False)
 

@@ -29,7 +29,7 @@ def natasha_file(name: str, feature: str) -> Path:
     """
     for package in ("navec", "slovnet", "razdel"):
         if importlib.util.find_spec(package) is None:
-            raise MissingExtra(feature, "embedded", package)
+            raise MissingExtra(feature, "russian", package)
     spec = importlib.util.find_spec("natasha")
     if spec is None or not spec.submodule_search_locations:
         raise SlonikError(f"{feature} needs files that the package natasha carries: {INSTALL}")

@@ -156,7 +156,7 @@ def _parquet_texts(path: Path, column: str | int | None) -> Iterator[str]:
         import pyarrow as arrow
         import pyarrow.parquet as parquet
     except ImportError as error:
-        raise MissingExtra("reading Parquet files", "all", "pyarrow") from error
+        raise MissingExtra("reading Parquet files", "parquet", "pyarrow") from error
     try:
         with parquet.ParquetFile(path) as table:
             names = table.schema_arrow.names

@@ -121,7 +121,7 @@ def split_sentences(texts: Iterable[str], *, longer_than: int = 200) -> Iterator
     try:
         from razdel import sentenize
     except ImportError as error:
-        raise MissingExtra("splitting texts into sentences", "evaluate", "razdel") from error
+        raise MissingExtra("splitting texts into sentences", "train", "razdel") from error
     for text in texts:
         if len(text) <= longer_than:
             yield text

@@ -85,7 +85,7 @@ class ParquetWriter:
             import pyarrow
             import pyarrow.parquet
         except ModuleNotFoundError as error:
-            raise MissingExtra("writing Parquet", "all", error.name) from None
+            raise MissingExtra("writing Parquet", "parquet", error.name) from None
         self._arrow: Any = pyarrow
         self._type = pyarrow.list_(pyarrow.float32(), dimension)
         fields = [("line", pyarrow.int64()), ("embedding", self._type), ("error", pyarrow.string())]

@@ -66,7 +66,7 @@ def _parquet() -> Any:
     try:
         import pyarrow.parquet as parquet
     except ImportError as error:
-        raise MissingExtra("Parquet files", "all", "pyarrow") from error
+        raise MissingExtra("Parquet files", "parquet", "pyarrow") from error
     return parquet
 
 

@@ -95,7 +95,7 @@ def _lemmatizer() -> Callable[[str, str], str]:
     try:
         from pymorphy3 import MorphAnalyzer
     except ModuleNotFoundError:
-        raise MissingExtra("annotating Russian text", "embedded", "pymorphy3") from None
+        raise MissingExtra("annotating Russian text", "russian", "pymorphy3") from None
     analyzer = MorphAnalyzer(lang="ru")
 
     @lru_cache(maxsize=100_000)
