@@ -53,8 +53,8 @@ def run_mlm(texts: Path, tokenizer: Path, work: Path) -> int:
 
 def slonik(texts: Path, tokenizer: Path, work: Path, duplicates: str = "exact", share: float = 0.02) -> int:
     """Prepared shards and packed rows; returns tokens read."""
-    from slonik.data.sequence_formats import Specials, TokenSequences
     from slonik.pretraining.corpus import CorpusSettings, prepare_corpus
+    from slonik.pretraining.sequences import Specials, TokenSequences
     from slonik.text.batching import pack_best_fit
     from slonik.text.tokenizing import load_tokenizer, template_of
 

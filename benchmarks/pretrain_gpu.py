@@ -21,13 +21,12 @@ import torch
 
 from slonik.core.config import read_config
 from slonik.core.records import Record, write_records
-from slonik.data.sequence_formats import Specials, TokenSequences
-from slonik.data.token_corpus import TokenCorpus
 from slonik.models.fresh import TokenIds, build
-from slonik.pretraining.batches import objective_of, pack_length
+from slonik.pretraining.batches import objective_of, pack_length, sequence_loader
 from slonik.pretraining.config import PretrainConfig
 from slonik.pretraining.costs import run_costs
-from slonik.pretraining.sequence_loader import sequence_loader
+from slonik.pretraining.sequences import Specials, TokenSequences
+from slonik.pretraining.shards import TokenCorpus
 from slonik.text.tokenizers.token_facts import TokenFacts
 from slonik.train.loop import run
 from slonik.train.processes import Processes

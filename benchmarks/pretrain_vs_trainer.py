@@ -39,12 +39,12 @@ from transformers import (
 from slonik.core.config import read_config
 from slonik.core.records import Record, write_records
 from slonik.data.documents import read_documents
-from slonik.data.sequence_formats import Specials, TokenSequences
 from slonik.models.fresh import TokenIds, build
+from slonik.pretraining.batches import sequence_loader
 from slonik.pretraining.config import PretrainConfig
 from slonik.pretraining.corpus import tokenised
 from slonik.pretraining.objectives import MaskedLanguageModel
-from slonik.pretraining.sequence_loader import sequence_loader
+from slonik.pretraining.sequences import Specials, TokenSequences
 from slonik.text.tokenizers.token_facts import token_facts
 from slonik.text.tokenizers.training import TrainConfig as TokenizerTraining
 from slonik.text.tokenizers.training import train as train_tokenizer

@@ -19,6 +19,8 @@ from slonik.core.records import Record, write_records
 from slonik.data.annotations.document import Counts, Tagger
 from slonik.data.annotations.formats import read_documents
 from slonik.evaluation.resources.machine import describe_machine, machine_line
+from slonik.reporting.formatting import cell, size
+from slonik.reporting.table import Table, to_markdown
 from slonik.tagging.models import load_tagger
 
 
@@ -48,19 +50,16 @@ def main() -> None:
     spent = np.array([[seconds_of(tagger, texts) for tagger in taggers] for _ in range(options.rounds)])
     print(machine_line(describe_machine()))
     print(f"{len(texts)} documents of {np.mean([len(text) for text in texts]):.0f} characters, one thread, torch")
-    print("| tagger | ms per document | times faster than the first | MB on disk |\n|---|---|---|---|")
-    records = []
+    records, lines = [], []
     for place, (folder, tagger) in enumerate(zip(options.taggers, taggers, strict=True)):
         times, ratios = 1000 * spent[:, place] / len(texts), spent[:, 0] / spent[:, place]
-        size = tagger.describe()["bytes"]
-        print(
-            f"| {folder} | {np.median(times):.1f} [{times.min():.1f}, {times.max():.1f}] "
-            f"| {np.median(ratios):.1f} [{ratios.min():.1f}, {ratios.max():.1f}] | {size / 1e6:.1f} |"
-        )
         about = {"suite": "ner", "task": "speed", "model": str(folder), "n": len(texts)}
         for metric, values in (("ms_per_text", times), ("ratio", ratios)):
-            figures = {"value": float(np.median(values)), "low": float(values.min()), "high": float(values.max())}
-            records.append(Record(metric=metric, **figures, **about))
+            measured = {"value": float(np.median(values)), "low": float(values.min()), "high": float(values.max())}
+            records.append(Record(metric=metric, **measured, **about))
+        lines.append((folder, *map(cell, records[-2:]), size(tagger.describe()["bytes"])))
+    columns = ("tagger", "ms per document", "times faster than the first", "size")
+    print(to_markdown(Table.of("", columns, lines)))
     if options.json:
         write_records(options.json, records)
 

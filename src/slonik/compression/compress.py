@@ -131,10 +131,12 @@ def compress(
     }  # fmt: skip
     config = configure(CompressConfig, recipe, fields, set)
     left_out = ({"trim": None} if whole_vocabulary else {}) | ({"distill": None} if epochs == 0 else {})
+    in_memory = isinstance(model, TorchEncoder) or bool(given.said)
     with shown(progress):
         return run_compress(
             config.model_copy(update=left_out), announce or (say if progress else silent),
             teacher=model if isinstance(model, TorchEncoder) else None, given=given,
+            command="slonik.compress(...)  # in Python, with a model or texts in memory" if in_memory else None,
         )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ from slonik.pretraining.denoising import Denoiser, SpanNoise, corrupt_text, deno
 from slonik.pretraining.packed import model_inputs
 from slonik.text.batching import token_budget_batches
 from slonik.text.tokenizers.token_facts import TokenFacts
-from slonik.text.tokenizing import content_ids, template_of
+from slonik.text.tokenizing import content_ids, encode, template_of
 from slonik.train.objectives.masking import IGNORED
 from slonik.train.objectives.vocabulary_head import encoder_of, vocabulary_head
 
@@ -166,7 +166,7 @@ class HeldOutBits:
 def _masked_row(text: str, tokenizer: Tokenizer, facts: TokenFacts, max_length: int) -> tuple[Any, Any, int]:
     """(ids, labels, bytes of the masked words)."""
     template = template_of(tokenizer)
-    encoding = tokenizer.encode(text, add_special_tokens=False)
+    encoding = encode(tokenizer, text)
     room = max_length - template.size
     ids, offsets = np.asarray(encoding.ids[:room], dtype=np.int64), encoding.offsets[:room]
     cut = len(encoding.ids) > room
@@ -187,7 +187,7 @@ def _masked_row(text: str, tokenizer: Tokenizer, facts: TokenFacts, max_length: 
 
 def _causal_row(text: str, tokenizer: Tokenizer, facts: TokenFacts, max_length: int) -> tuple[Any, Any, int]:
     """(ids, next ids, bytes); the text begins after the begin (or end) token."""
-    encoding = tokenizer.encode(text, add_special_tokens=False)
+    encoding = encode(tokenizer, text)
     ids = encoding.ids[: max_length - 1]
     start = facts.bos if facts.bos is not None else facts.need("eos", "measuring a causal language model")
     end = encoding.offsets[len(ids) - 1][1] if ids else 0

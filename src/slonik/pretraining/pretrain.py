@@ -29,7 +29,7 @@ from slonik.models.fresh import build
 from slonik.models.generation import TextGenerator
 from slonik.models.loading import quiet_transformers
 from slonik.models.sampling import SamplingConfig
-from slonik.pretraining.batches import loader_of, objective_of, pack_length, sequences_of
+from slonik.pretraining.batches import objective_of, pack_length, sequence_loader, sequences_of
 from slonik.pretraining.bits_per_byte import HeldOutBits, TextBits
 from slonik.pretraining.config import PretrainConfig
 from slonik.pretraining.corpus import PreparedCorpus, check_corpus, corpus_key, files_identity, prepare_corpus
@@ -184,7 +184,9 @@ class _Pretraining:
         denoisers = config.mixture if objective == "denoising" else ()
         self.held_out = HeldOutBits(texts, objective, max_length=config.length, denoisers=denoisers)
         sequences = sequences_of(config, corpus.train, self.vocabulary, self.objective)
-        self.loader = loader_of(config, sequences, self.objective, self.pack_to)
+        self.loader = sequence_loader(
+            sequences, self.objective, batch_tokens=config.batch_tokens, pack_to=self.pack_to, seed=config.seed
+        )
         frame.announce(f"{corpus.train.token_count:,} tokens in {len(sequences.table(0)):,} sequences")
 
     def finish(self) -> Pretrained:

@@ -24,9 +24,9 @@ from slonik.pretraining.adaptation.config import AdaptConfig
 from slonik.pretraining.adaptation.data import AdaptTexts, training_sequences
 from slonik.pretraining.adaptation.objective import denoisers_of, objective_of, shortened
 from slonik.pretraining.adaptation.report import adapt_records
+from slonik.pretraining.batches import sequence_loader
 from slonik.pretraining.bits_per_byte import HeldOutBits, TextBits
 from slonik.pretraining.packed import can_pack
-from slonik.pretraining.sequence_loader import sequence_loader
 from slonik.text.tokenizers.token_facts import token_facts
 from slonik.train.loop import run
 from slonik.train.train_config import TrainConfig

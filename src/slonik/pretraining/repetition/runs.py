@@ -18,10 +18,10 @@ from torch import nn
 
 from slonik.core.hashing import derive_seed, sha256_json
 from slonik.models.fresh import Shape, TokenIds, build
+from slonik.pretraining.batches import sequence_loader
 from slonik.pretraining.denoising import FRED_T5, PRESETS, DenoiserMixture
 from slonik.pretraining.objectives import MaskedLanguageModel
 from slonik.pretraining.repetition.config import ObjectiveName, RepetitionConfig
-from slonik.pretraining.sequence_loader import sequence_loader
 from slonik.pretraining.sequences import Specials, TokenSequences
 from slonik.pretraining.shards import TokenCorpus
 from slonik.text.tokenizers.token_facts import TokenFacts

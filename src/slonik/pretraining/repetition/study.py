@@ -73,7 +73,10 @@ def run_study(config: RepetitionConfig, announce: Announce = silent) -> Study:
         corpus_files = frame.input("corpus", files_identity(config.corpus))
         frame.done_before({"corpus": corpus_files})
         check_corpus(config.corpus)
-        asked: dict[str, Any] = {"corpus": corpus_files, "settings": config.corpus.model_dump(mode="json", exclude={"files"})}
+        asked: dict[str, Any] = {
+            "corpus": corpus_files,
+            "settings": config.corpus.model_dump(mode="json", exclude={"files"}),
+        }
         asked |= {"vocab_size": config.vocab_size, "sentinels": _sentinels(config)}
 
         def train_tokenizer(folder: Path) -> Mapping[str, Any]:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from slonik.core.errors import SlonikError
+from slonik.pretraining.batches import sequence_loader
 from slonik.pretraining.objectives import MaskedLanguageModel, NextSentencePrediction
 from slonik.pretraining.repetition.runs import SwitchingLoader
-from slonik.pretraining.sequence_loader import sequence_loader
 from slonik.pretraining.sequences import Format, Specials, TokenSequences
 from slonik.pretraining.shards import TokenCorpus
 from slonik.train.loaders import BatchLoader
