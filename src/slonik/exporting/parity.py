@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from slonik.core.errors import SlonikError
 from slonik.exporting.torch_graph import SentenceGraph
+from slonik.text.batching import pad_ids
 
 Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
 _SHORT, _MIDDLE = 4, 29
@@ -85,14 +86,12 @@ def batches_of(rows: Sequence[list[int]], longest: int, pad: int) -> list[Batch]
     found = []
     for length in sorted({min(_SHORT, top), min(_MIDDLE, max(1, top // 2)), top}):
         for size in _BATCHES:
-            ids = np.full((size, length), pad, dtype=np.int64)
-            mask = np.zeros((size, length), dtype=np.int64)
+            made = []
             for row in range(size):
                 kept = length if row == 0 else max(1, length - row * max(1, length // 5))
                 start = (row * 37) % max(1, len(stream) - length)
-                ids[row, :kept] = (stream[start:] + stream)[:kept]
-                mask[row, :kept] = 1
-            found.append((ids, mask))
+                made.append((stream[start:] + stream)[:kept])
+            found.append(pad_ids(made, pad))
     return found
 
 

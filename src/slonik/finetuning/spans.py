@@ -16,6 +16,7 @@ from slonik.evaluation.russian_superglue.metrics import normalise_answer, token_
 from slonik.finetuning.items import Floats, Item
 from slonik.models.text_pairs import PairTokenizer, TaskInput, pair_template
 from slonik.text.batching import windows
+from slonik.text.tokenizing import encode
 
 LONGEST_ANSWER = 40  # tokens
 OVERLAP = 64  # tokens that windows share
@@ -50,9 +51,9 @@ def question_items(questions: Sequence[Question], tokenizer: Tokenizer, max_leng
 def context_windows(asked: Question, tokenizer: Tokenizer, max_length: int) -> list[tuple[int, int]]:
     """Characters of the context's windows; the question keeps at most half of the room."""
     room = max_length - pair_template(tokenizer).size
-    question = min(len(tokenizer.encode(asked.question, add_special_tokens=False).ids), room // 2)
+    question = min(len(encode(tokenizer, asked.question).ids), room // 2)
     size = max(8, room - question)
-    offsets = tokenizer.encode(asked.context, add_special_tokens=False).offsets
+    offsets = encode(tokenizer, asked.context).offsets
     if len(offsets) <= size:
         return [(0, len(asked.context))]
     size -= 2  # a cut text may fall into a piece or two more

@@ -40,7 +40,7 @@ from slonik.inspection.intervals import mean_interval, wilson
 from slonik.models.anatomy import dissect
 from slonik.models.encoder import TorchEncoder
 from slonik.models.pooling import reading_part
-from slonik.text.tokenizing import template_of
+from slonik.text.tokenizing import encode, template_of
 
 METRICS = ("entropy", "entropy_share", "distance", "special", "self", "previous", "next")
 _OFFSETS = tuple(offset for offset in range(-4, 5) if offset)
@@ -276,8 +276,8 @@ def per_text(weights: Tensor, mask: Tensor, special: Tensor) -> Tensor:
 def _specials(encoder: TorchEncoder) -> Tensor:
     """Ids that the tokenizer puts around a text, and every added token marked as special."""
     ids = {key for key, token in encoder.tokenizer.get_added_tokens_decoder().items() if token.special}
-    found = encoder.tokenizer.encode("а")
-    ids |= {number for number, special in zip(found.ids, found.special_tokens_mask, strict=True) if special}
+    template = template_of(encoder.tokenizer)
+    ids |= {*template.head, *template.tail}
     return torch.tensor(sorted(ids), dtype=torch.long, device=encoder.device)
 
 
@@ -335,7 +335,7 @@ def _word_attention(
     if any(unit.words[0] != unit.words[1] for unit in sentence.units):
         return None  # the words of a multiword token share their letters
     text = prefix + join_units(sentence.units)
-    encoding = encoder.tokenizer.encode(text, add_special_tokens=False)
+    encoding = encode(encoder.tokenizer, text)
     template = template_of(encoder.tokenizer)
     ids = [*template.head, *encoding.ids, *template.tail]
     if len(ids) > encoder.max_length:

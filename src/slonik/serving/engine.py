@@ -17,6 +17,7 @@ from slonik.runtime.session import available_threads
 from slonik.serving.errors import ApiError
 from slonik.serving.jobs import Job, Tokens
 from slonik.text.sentence_config import SentenceConfig
+from slonik.text.tokenizing import Template, template_of, without_limits
 
 _MOST_CHARACTERS_PER_TOKEN = 64  # a text longer than this per allowed token is refused without tokenising it
 _LONGEST_PREFIX = 256
@@ -52,14 +53,16 @@ class Engine:
         self._encoder = encoder
         self._takes_ids = isinstance(encoder, IdEncoder)
         self.sentence: SentenceConfig | None = getattr(encoder, "sentence", None)
-        self._tokenizer: Tokenizer | None = _without_limits(getattr(encoder, "tokenizer", None))
+        tokenizer: Tokenizer | None = getattr(encoder, "tokenizer", None)
+        self._tokenizer = without_limits(tokenizer) if tokenizer else None
         self.dimension = encoder.dimension
         self.max_tokens = _max_tokens(encoder) if self._tokenizer else None
         self.vocabulary = self._tokenizer.get_vocab_size() if self._tokenizer else None
         self.longest_prefix = min(_LONGEST_PREFIX, (self.max_tokens or 2 * _LONGEST_PREFIX) // 2)
         self.workers = _workers(encoder) if self._takes_ids else 1
         self.batch_texts = _TEXTS_ALONE if getattr(encoder, "alone", False) else _TEXTS_TOGETHER
-        self._lead, self._trail = _specials(self._tokenizer) if self._tokenizer else ([], [])
+        template = template_of(self._tokenizer) if self._tokenizer else Template((), ())
+        self._lead, self._trail = list(template.head), list(template.tail)
 
     def prepare(self, wanted: Sequence[tuple[Job, int]]) -> Iterator[tuple[Job, int, Tokens | ApiError]]:
         """Tokens of each (job, index of its text), or the error that this text is answered with."""
@@ -158,24 +161,3 @@ def _max_tokens(encoder: Encoder) -> int | None:
     """The most tokens that `encoder` reads at a time."""
     sentence: SentenceConfig | None = getattr(encoder, "sentence", None)
     return getattr(encoder, "max_length", None) or (sentence.max_length if sentence else None)
-
-
-def _without_limits(tokenizer: Tokenizer | None) -> Tokenizer | None:
-    """`tokenizer` without truncation and padding: a copy when it has either, for it is shared with the encoder."""
-    if tokenizer is None or (tokenizer.truncation is None and tokenizer.padding is None):
-        return tokenizer
-    copy = Tokenizer.from_str(tokenizer.to_str())
-    copy.no_truncation()
-    copy.no_padding()
-    return copy
-
-
-def _specials(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
-    """Ids that the tokenizer puts before and after a text."""
-    encoding = tokenizer.encode("a")
-    mask = encoding.special_tokens_mask
-    if 0 not in mask:
-        return list(encoding.ids), []
-    lead = mask.index(0)
-    trail = mask[::-1].index(0)
-    return encoding.ids[:lead], encoding.ids[len(mask) - trail :]

@@ -86,6 +86,16 @@ def load_tokenizer(place: Path, *, convert: Callable[[Path], Tokenizer] | None =
     return tokenizer
 
 
+def without_limits(tokenizer: Tokenizer) -> Tokenizer:
+    """`tokenizer` without truncation and padding: a copy where it has either, for others may hold it too."""
+    if tokenizer.truncation is None and tokenizer.padding is None:
+        return tokenizer
+    copy = Tokenizer.from_str(tokenizer.to_str())
+    copy.no_truncation()
+    copy.no_padding()
+    return copy
+
+
 def content_ids(tokenizer: Tokenizer, texts: Sequence[str], *, threads: int | None = None) -> list[list[int]]:
     """Ids of each text without specials, not truncated.
 

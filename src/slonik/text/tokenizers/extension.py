@@ -18,8 +18,8 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from slonik.core.errors import SlonikError
-from slonik.text.tokenizers.fit import plain_copy
 from slonik.text.tokenizers.vocabulary import Vocabulary, read_vocabulary, renumber_processor
+from slonik.text.tokenizing import without_limits
 
 _MARGIN = 1e-4
 
@@ -52,7 +52,7 @@ def frequent_words(tokenizer: Tokenizer, texts: Iterable[str], count: int, *, mi
             word = word.strip(".,:;!?()[]{}«»\"'`…")
             if len(word) > 3 and word.replace("-", "").isalpha():
                 counts[word] += 1
-    plain = plain_copy(tokenizer)
+    plain = without_limits(tokenizer)
     space = " " if read_vocabulary(tokenizer).byte_level else ""
     forms: Counter[str] = Counter()
     for word, times in counts.items():
@@ -77,7 +77,7 @@ def add_words(tokenizer: Tokenizer, words: Sequence[str]) -> ChangedVocabulary:
         SlonikError: tokens that lie behind the vocabulary would have to move, or the library refuses the result.
     """
     vocabulary = read_vocabulary(tokenizer)
-    plain = plain_copy(tokenizer)
+    plain = without_limits(tokenizer)
     cuts = {word: tuple(_cut(plain, word)) for word in words}
     content = json.loads(tokenizer.to_str())
     model = content["model"]
@@ -108,7 +108,7 @@ def replace_tokenizer(
     before, after = read_vocabulary(old), read_vocabulary(new)
     renamed = {to: was for was, to in (roles or {}).values() if was is not None and to is not None}
     known = {_spelling(number, before): number for number in before.tokens}
-    specials, plain = set(after.specials), plain_copy(old)
+    specials, plain = set(after.specials), without_limits(old)
     sources: list[tuple[int, ...]] = []
     for number in range(after.size):
         token = after.tokens.get(number)

@@ -19,19 +19,11 @@ from slonik.core.progress import progress_bar
 from slonik.core.records import Record
 from slonik.text.scripts import main_script
 from slonik.text.tokenizers.vocabulary import read_vocabulary
-from slonik.text.tokenizing import content_ids
+from slonik.text.tokenizing import content_ids, without_limits
 
 SUITE = "tokenizer"
 #: Texts handed to the tokenizer at once: enough to keep all cores busy, few enough to fit in memory.
 _BATCH_TEXTS = 2_000
-
-
-def plain_copy(tokenizer: Tokenizer) -> Tokenizer:
-    """A copy that neither truncates nor pads, so that whole texts are counted."""
-    copy = Tokenizer.from_str(tokenizer.to_str())
-    copy.no_truncation()
-    copy.no_padding()
-    return copy
 
 
 def count_tokens(tokenizer: Tokenizer, texts: Iterable[str], *, total: int | None = None) -> NDArray[np.int64]:
@@ -39,7 +31,7 @@ def count_tokens(tokenizer: Tokenizer, texts: Iterable[str], *, total: int | Non
 
     total: the number of texts where it is known, for the progress bar.
     """
-    plain = plain_copy(tokenizer)
+    plain = without_limits(tokenizer)
     size = max(plain.get_vocab(with_added_tokens=True).values(), default=-1) + 1
     counts = np.zeros(size, dtype=np.int64)
     with progress_bar("counting tokens", total) as bar:
@@ -86,7 +78,7 @@ class Fit(BaseModel):
 
 def measure_fit(tokenizer: Tokenizer, texts: Iterable[str]) -> Fit:
     """Encode `texts` and add up; raises SlonikError when there are none."""
-    plain = plain_copy(tokenizer)
+    plain = without_limits(tokenizer)
     unknown = read_vocabulary(plain).unknown
     sums = [0, 0, 0, 0, 0]
     for batch in _batches(texts):
@@ -162,8 +154,8 @@ def compare_cuts(
     """
     old_ids = np.asarray(kept_ids, dtype=np.int64)
     unknown_old, unknown_new = read_vocabulary(before).unknown, read_vocabulary(after).unknown
-    cut_before = content_ids(plain_copy(before), texts)
-    cut_after = content_ids(plain_copy(after), texts)
+    cut_before = content_ids(without_limits(before), texts)
+    cut_after = content_ids(without_limits(after), texts)
     sums: dict[str, np.ndarray] = {"all": np.zeros(6, dtype=np.int64)}
     for text, old, new in zip(texts, cut_before, cut_after, strict=True):
         same = len(old) == len(new) and old == old_ids[new].tolist()

@@ -25,10 +25,10 @@ from pydantic import BaseModel, ConfigDict
 from tokenizers import Tokenizer
 
 from slonik.core.errors import SlonikError
-from slonik.text.tokenizers.fit import CutComparison, compare_cuts, count_tokens, plain_copy
+from slonik.text.tokenizers.fit import CutComparison, compare_cuts, count_tokens
 from slonik.text.tokenizers.rules import TrimRules, choose_tokens, token_scripts
 from slonik.text.tokenizers.vocabulary import Vocabulary, read_vocabulary, renumber_processor, split_merge
-from slonik.text.tokenizing import content_ids
+from slonik.text.tokenizing import content_ids, without_limits
 
 
 class ScriptCount(BaseModel):
@@ -109,7 +109,7 @@ def trim_by_counts(
 ) -> TrimPlan:
     """Trim `tokenizer` by `rules`, with (V,) counts made before by `fit.count_tokens`."""
     vocabulary = read_vocabulary(tokenizer)
-    extra = set(itertools.chain.from_iterable(content_ids(plain_copy(tokenizer), rules.always_keep)))
+    extra = set(itertools.chain.from_iterable(content_ids(without_limits(tokenizer), rules.always_keep)))
     order = new_order(vocabulary, choose_tokens(vocabulary, rules, counts, extra))
     trimmed = rebuild(vocabulary, order)
     report = TrimReport(
