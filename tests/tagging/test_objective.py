@@ -61,13 +61,13 @@ def test_mixture_counts_unlabelled_texts_for_the_teacher_alone(crf: bool) -> Non
         emissions, teacher = model.emissions[row : row + 1, :length], given["teacher"][row : row + 1, :length]
         whole = torch.ones(1, length, dtype=torch.bool)
         if crf:
-            taught = chain.divergence(emissions, teacher, whole, temperature).sum()
+            distilled = chain.divergence(emissions, teacher, whole, temperature).sum()
         else:
             soft = (teacher.log() / temperature).softmax(-1)
-            taught = functional.kl_div((emissions / temperature).log_softmax(-1), soft, reduction="sum")
-        taught = taught * temperature**2
+            distilled = functional.kl_div((emissions / temperature).log_softmax(-1), soft, reduction="sum")
+        distilled = distilled * temperature**2
         if row == 2:
-            total = total + taught
+            total = total + distilled
             continue
         tags = TAGS[row : row + 1, :length]
         gold = (
@@ -75,7 +75,7 @@ def test_mixture_counts_unlabelled_texts_for_the_teacher_alone(crf: bool) -> Non
             if crf
             else functional.cross_entropy(emissions[0], tags[0], reduction="sum")
         )
-        total = total + (1 - weight) * gold + weight * taught
+        total = total + (1 - weight) * gold + weight * distilled
     found = TaggingObjective(teacher_weight=weight, temperature=temperature).loss(model, given)
     assert torch.isclose(found.total, total / MASK.sum(), atol=1e-5)
     assert set(found.parts) == {"gold", "teacher"}

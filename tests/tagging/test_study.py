@@ -144,7 +144,7 @@ def test_a_teacher_that_has_seen_the_test_texts_is_refused(tmp_path: Path) -> No
         SlonikError, match=r"'pupil' would learn from .*mine, which was trained on 4 of the 4 test texts"
     ):
         ladder_of(recipe(tmp_path, systems=[{**system, "name": "pupil", "lesson": lesson}]))
-    # what the teacher has learnt from, the pupil has
+    # what the teacher was trained on, the pupil was
     write_spans_jsonl(documents()[:3], tmp_path / "few.jsonl")
     few = {**settings, "data": str(tmp_path / "few.jsonl"), "out": str(tmp_path / "pupil")}
     run_tagging(build_config(TaggerRecipe, {**few, "system": {**system, "lesson": lesson}}))

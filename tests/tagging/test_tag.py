@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from slonik.core.errors import SlonikError
-from slonik.data.annotations.document import Span
-from slonik.tagging.tag import MAX_LINE_BYTES, Item, read_items, tag_items
+from slonik.data.annotations.document import Document, Span
+from slonik.tagging.tag import MAX_LINE_BYTES, Item, read_items, tag, tag_files, tag_items
 from tests.data.annotations.samples import AWKWARD, write_pair
 
 
@@ -126,3 +126,33 @@ def test_long_texts_go_in_small_batches() -> None:
     tagger = FirstWord()
     source = read_items([], io.BytesIO(("а" * 50_000 + "\n").encode() * 6))
     assert len(list(tag_items(tagger, source))) == 6 and max(tagger.calls) == 2
+
+
+def test_texts_documents_and_files_are_tagged_in_memory(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("третий текст\n\n", encoding="utf-8")
+    found = tag(FirstWord(), ["один два", Document("b7", "второй"), tmp_path / "a.txt"])
+    assert [(one.id, one.text) for one in found] == [
+        ("1", "один два"), ("b7", "второй"), ("1", "третий текст"), ("2", ""),
+    ]  # fmt: skip
+    assert [one.spans for one in found][:3] == [(Span(0, length, "WORD"),) for length in (4, 6, 6)]
+    assert found[0].spans[0].confidence == 0.5 and found[3].spans == ()
+    assert tag(FirstWord(), "один") == tag(FirstWord(), iter(["один"]))
+    (tmp_path / "b.jsonl").write_text("не JSON\n", encoding="utf-8")
+    with pytest.raises(SlonikError, match=r"b\.jsonl, line 1: not JSON"):
+        tag(FirstWord(), tmp_path / "b.jsonl")
+
+
+def test_files_are_tagged_into_a_file_that_is_whole_or_absent(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("раз два\n\n", encoding="utf-8")
+    (tmp_path / "b.jsonl").write_bytes(b'{"text": "\xd1\x82", "n": 1}\nbad\n')
+    bad: list[str] = []
+    out = tmp_path / "out.jsonl"
+    found = tag_files(FirstWord(), [tmp_path / "a.txt", tmp_path / "b.jsonl"], out, on_bad=bad.append)
+    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert [row["text"] for row in rows] == ["раз два", "", "т", ""] and rows[2]["n"] == 1
+    assert (found.texts, found.labels["WORD"], found.empty, found.bad) == (4, 2, 1, 1)
+    assert bad == ["line 4: not JSON"] == [rows[3]["error"]]
+    (tmp_path / "c.jsonl.gz").write_bytes(gzip.compress(b'{"text": "a"}\n' * 1000)[:30])
+    with pytest.raises(SlonikError, match="cannot read"):
+        tag_files(FirstWord(), [tmp_path / "c.jsonl.gz"], tmp_path / "none.jsonl")
+    assert not (tmp_path / "none.jsonl").exists()

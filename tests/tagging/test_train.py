@@ -71,7 +71,7 @@ def test_one_document_is_enough_for_a_crf_and_no_t5_becomes_a_tagger(tmp_path: P
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BiLSTM that has hardly learnt anything."""
+    """A BiLSTM that was hardly trained."""
     folder = tmp_path_factory.mktemp("teacher") / "teacher"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tagging_fit, "navec_table", table)

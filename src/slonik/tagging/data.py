@@ -20,7 +20,7 @@ from slonik.core.config import build_config
 from slonik.core.errors import SlonikError
 from slonik.core.files import write_json
 from slonik.core.hashing import derive_seed, sha256_bytes, sha256_json
-from slonik.core.identity import Identity
+from slonik.core.identity import Identity, free_name
 from slonik.core.run import Announce
 from slonik.data.annotations.document import Counts, Document, LabelMapping, read_mapping
 from slonik.data.annotations.formats import document_of_row, read_documents
@@ -129,7 +129,7 @@ def documents_identity(documents: Iterable[Document]) -> Identity:
     for number, document in enumerate(documents):
         spans = [[span.start, span.end, span.label] for span in document.spans]
         found = sha256_json([document.id, sha256_bytes(_bytes(document.text)), spans])
-        parts[document.id if document.id not in parts else f"{number}:{document.id}"] = found
+        parts[free_name(document.id, parts, number)] = found
     return Identity.of(parts)
 
 

@@ -24,6 +24,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.identity import checkpoint_identity, corpus_identity
 from slonik.core.passport import Passport, Step
 from slonik.data.annotations.document import Document
+from slonik.data.readers import FORMATS
 from slonik.finetuning.train import copy_of, prepared, train_config
 from slonik.models.encoder import TorchEncoder
 from slonik.models.kinds import kind_of, resolve
@@ -59,7 +60,7 @@ class Job:
         system: which. labels: of the whole collection.
         documents: with gold spans, those to fit and the development set together.
         stopping: share of the development set. overlap: tokens that neighbouring windows share.
-        seed: of the division, the weights, the order.
+        seed: of the split, the weights, the order.
         model: an encoder that is loaded, instead of the one that `system` names; it is not changed.
         teacher: folder of the teacher or the loaded one, where there is one.
         asked: what the passport says was asked for; decides nothing.
@@ -93,7 +94,7 @@ class Job:
             loaded = isinstance(self.teacher, NeuralTagger)
             found["teacher"] = self.teacher.identity() if loaded else checkpoint_identity(self.teacher)  # type: ignore[union-attr, arg-type]
         if self.system.lesson is not None and self.system.lesson.unlabelled:
-            found["unlabelled"] = corpus_identity(self.system.lesson.unlabelled)
+            found["unlabelled"] = corpus_identity(self.system.lesson.unlabelled, suffixes=FORMATS)
         return found
 
     def passport_step(self, seconds: float, summary: dict[str, Any]) -> Step:

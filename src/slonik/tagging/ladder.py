@@ -220,7 +220,7 @@ def _check_teachers(systems: Sequence[System]) -> None:
 
 
 def _check_unseen(config: LadderRecipe, systems: Sequence[System], documents: Sequence[Document], folds: Folds) -> None:
-    """Refuse taggers from elsewhere, as a start or as a teacher, that have learnt from the test documents."""
+    """Refuse taggers from elsewhere, as a start or as a teacher, that were trained on the test documents."""
     for system in systems:
         teacher = system.lesson.teacher if system.lesson is not None else None
         for source in (name for name in (system.model, teacher) if name is not None):

@@ -9,7 +9,7 @@ that the gold annotations have. Gold spans are flat when they come here. A tagge
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,6 @@ class TaggerScores:
     tallies: Tallies
     records: tuple[Record, ...]
     notes: tuple[str, ...] = ()
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def errors(self) -> list[dict[str, Any]]:
         """Every mistake with its context, for the error browser."""
@@ -134,7 +133,7 @@ def score(
         about = {"n": len(documents), "seed": seed, "seconds": seconds, "detail": extra, "hashes": hashes}
         records.append(Record(**place, **values, **about))
     return TaggerScores(
-        model, task, variant, seed, tuple(documents), tuple(comparisons), tallies, tuple(records), tuple(notes), facts
+        model, task, variant, seed, tuple(documents), tuple(comparisons), tallies, tuple(records), tuple(notes)
     )
 
 

@@ -83,7 +83,7 @@ def train_tagger(
         crf: learn scores of label transitions.
         recipe: YAML file, or its content.
         epochs: passes over the texts. batch_size: windows of a batch. max_length: tokens of a window.
-        seed: of the division, the weights and the order.
+        seed: of the split, the weights and the order.
         set: further fields: "key=value", or names of fields -> values.
         progress: show bars and steps on standard error.
         announce: called with a line as steps begin and end, instead.
@@ -186,7 +186,7 @@ def _development_records(job: Job, folder: Path) -> tuple[Record, ...]:
     _, development = hold_out(job.documents, job.stopping, job.seed)
     tagger = load_tagger(folder)
     predicted = tagger.tag([document.text for document in development])
-    note = "these documents chose the checkpoint: measure others for a fair figure"
+    note = "these documents chose the checkpoint: measure others for a fair score"
     return score(
         job.system.name, development, predicted, task=DEVELOPMENT, seed=job.seed, facts=tagger.describe(),
         known_labels=tagger.labels, notes=[note],

@@ -1,8 +1,10 @@
-"""Reading scores as spans: offsets, confidence, the rules, long and odd texts."""
+"""Reading scores as spans: offsets, confidence, the rules, long and odd texts; what identity is made of."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +12,10 @@ import torch
 
 from slonik.data.annotations.document import Tagger
 from slonik.tagging.models import neural_tagger
+from slonik.tagging.models.labels import BioLabels
+from slonik.tagging.models.names import NameList
 from slonik.tagging.models.neural_tagger import NeuralTagger
-from tests.tagging.models.toys import LABELS, bilstm, documents
+from tests.tagging.models.toys import LABELS, bilstm, documents, encoder
 
 
 def eager_tagger(*, crf: bool = False) -> NeuralTagger:
@@ -64,6 +68,59 @@ def test_a_long_text_in_segments_keeps_its_offsets(monkeypatch: pytest.MonkeyPat
 
 def _words(tagger: NeuralTagger, text: str) -> list[list[tuple[int, int]]]:
     return [tagger.features.split(text)]
+
+
+def _other_weights(tagger: NeuralTagger) -> None:
+    with torch.no_grad():
+        next(tagger.model.parameters()).view(-1)[0].add_(0.5)
+
+
+def _other_words(tagger: NeuralTagger) -> None:
+    tagger.features.characters = "абв"  # type: ignore[attr-defined]
+
+
+def _other_precision(tagger: NeuralTagger) -> None:
+    tagger.autocast = torch.bfloat16
+
+
+def _other_window(tagger: NeuralTagger) -> None:
+    tagger.features.window = 7  # type: ignore[attr-defined]
+
+
+def _other_names(tagger: NeuralTagger) -> None:
+    tagger.features.names = NameList.of(LABELS, documents()[:2])
+
+
+def _other_config(tagger: NeuralTagger) -> None:
+    tagger.model.transformer.config.hidden_act = "relu"  # type: ignore[union-attr]
+
+
+def _other_tokenizer(tagger: NeuralTagger) -> None:
+    tagger.model.encoder.tokenizer.add_tokens(["хакер"])  # type: ignore[operator, union-attr]
+
+
+def _other_labels(tagger: NeuralTagger) -> None:
+    tagger.bio = BioLabels((*LABELS.classes[:-1], "WORM"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        *(("bilstm", change) for change in (_other_words, _other_weights)),
+        *(("encoder", change) for change in (_other_weights, _other_config, _other_tokenizer)),
+        *((kind, change) for kind in ("bilstm", "encoder")
+          for change in (_other_precision, _other_window, _other_names, _other_labels)),
+    ],
+)  # fmt: skip
+def test_identity_is_everything_that_decides_the_probabilities(
+    tmp_path: Path, kind: str, change: Callable[[NeuralTagger], None]
+) -> None:
+    tagger = bilstm() if kind == "bilstm" else encoder(tmp_path / "base")
+    same = bilstm() if kind == "bilstm" else encoder(tmp_path / "again")
+    before = tagger.identity()
+    assert before == same.identity() == tagger.identity()
+    change(tagger)
+    assert tagger.identity() != before
 
 
 def test_texts_without_words_have_no_spans() -> None:

@@ -282,7 +282,7 @@ def _joins(words: Words, index: int) -> bool:
 
 
 def _before(words: Words) -> dict[str, list[str]]:
-    """For words that look like names: lemmas before them, of content words only."""
+    """For words that are written like names: lemmas before them, of content words only."""
     seen: dict[str, Counter[str]] = defaultdict(Counter)
     for index in range(1, len(words.forms)):
         form, left = words.forms[index], words.forms[index - 1]
