@@ -9,6 +9,7 @@ of dependencies are not held: an installer takes the newest that fit, as it woul
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -44,9 +45,10 @@ def _key(version: str) -> list[int]:
 
 def _main() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    requirements = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    extras = project["optional-dependencies"].values()
+    requirements = [*project["dependencies"], *(requirement for extra in extras for requirement in extra)]
     pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").split()
-    print("\n".join(lowest(requirements, pins)))
+    sys.stdout.write("\n".join(lowest(requirements, pins)) + "\n")
 
 
 if __name__ == "__main__":
