@@ -101,7 +101,7 @@ def test_a_corpus_is_the_content_of_its_files_in_reading_order(tmp_path: Path, m
         (folder / name).write_text(name)
     whole, read = corpus_identity(folder), corpus_identity(folder, suffixes=[".txt", ".jsonl"])
     assert list(whole.parts) == ["a.txt", "b.jsonl.gz", "deep/c.txt", "readme.pdf"]
-    assert list(read.parts) == ["a.txt", "b.jsonl.gz", "deep/c.txt"]
+    assert list(read.parts) == [".hidden.txt", "a.txt", "b.jsonl.gz", "deep/c.txt"]  # as the readers do
     files = [folder / "a.txt", folder / "deep" / "c.txt"]
     assert corpus_identity(files) != corpus_identity(files[::-1])
     assert corpus_identity(str(folder / "**" / "*.txt")) == corpus_identity(files)
@@ -111,6 +111,12 @@ def test_a_corpus_is_the_content_of_its_files_in_reading_order(tmp_path: Path, m
     (moved / "a.ranges.tsv").write_text("source\t1\t2")  # names the sources of a.txt
     assert list(corpus_identity(moved / "a.txt").parts) == ["a.txt", "a.ranges.tsv"]
     assert list(corpus_identity([moved / "a.txt", moved / "a.txt"]).parts)[-2:] == ["1:a.txt", "1:a.ranges.tsv"]
+    (moved / "deep" / "a.txt").write_text("other")
+    both = corpus_identity(str(moved / "**" / "a.txt"))
+    assert len(both.parts) == 3 and both != corpus_identity(str(moved / "*" / "a.txt"))  # one name, two files
+    (moved / "b.text").write_text("b")
+    (moved / "b.ranges.tsv").write_text("source\t1\t2")
+    assert list(corpus_identity(moved / "b.text").parts) == ["b.text", "b.ranges.tsv"]
     assert corpus_identity("hub:owner/name").parts == {"hub:owner/name": "hub:owner/name"}
     for wrong in (moved / "none.txt", str(moved / "*.csv")):
         with pytest.raises(SlonikError, match="corpus not found"):
@@ -136,6 +142,12 @@ def test_a_checkpoint_is_all_but_what_only_tells_of_it(tmp_path: Path) -> None:
         assert after != before and name in after.parts
         before = after
     assert set(folder_identity(tmp_path / "model", ["*.json"]).parts) >= {"task.json", "1_Pooling/config.json"}
+    (tmp_path / "model" / "1_Pooling").rename(tmp_path / "pooling")
+    (tmp_path / "model" / "1_Pooling").symlink_to(tmp_path / "pooling")
+    (tmp_path / "pooling" / "again").symlink_to(tmp_path / "model")  # leads back
+    assert checkpoint_identity(tmp_path / "model") == after
+    (tmp_path / "pooling" / "config.json").write_text("y")
+    assert checkpoint_identity(tmp_path / "model") != after
     with pytest.raises(SlonikError, match="there is no folder"):
         checkpoint_identity(tmp_path / "none")
 

@@ -15,6 +15,7 @@ import hashlib
 import importlib.metadata
 import inspect
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -99,8 +100,7 @@ def folder_identity(
     root = Path(folder)
     if not root.is_dir():
         raise SlonikError(f"there is no folder {folder}")
-    names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
-    counting = [name for name in names if _matches(name, patterns) and not _matches(name, without)]
+    counting = [name for name in _names(root) if _matches(name, patterns) and not _matches(name, without)]
     return Identity.of({name: file_identity(root / name) for name in counting})
 
 
@@ -134,7 +134,8 @@ def corpus_identity(sources: str | Path | Sequence[str | Path], *, suffixes: Seq
     Args:
         sources: files, folders (every file in them), patterns like `news/*.txt`, and `hub:NAME`, which counts by its
             name alone, for what the hub has is not at hand.
-        suffixes: endings of the files of a folder that are read (`.gz` may follow); None = all that are not hidden.
+        suffixes: endings of the files of a folder that are read (`.gz` may follow), hidden ones too, as the readers
+            do; None = all that are not hidden.
 
     Raises:
         SlonikError: a source that is not there or has no file.
@@ -146,9 +147,16 @@ def corpus_identity(sources: str | Path | Sequence[str | Path], *, suffixes: Seq
             found = {name: name}
         else:
             found = {label: file_identity(path) for label, path in _corpus_files(name, suffixes)}
-        # Two sources may have files of one name, and their order counts.
-        parts |= {f"{number}:{label}" if label in parts else label: value for label, value in found.items()}
+        for label, value in found.items():  # two sources may have files of one name, and their order counts
+            parts[free_name(label, parts, number)] = value
     return Identity.of(parts)
+
+
+def free_name(name: str, taken: Mapping[str, Any], number: int) -> str:
+    """`name`, or where it is taken already, with `number` before it, as often as it takes."""
+    while name in taken:
+        name = f"{number}:{name}"
+    return name
 
 
 def texts_identity(texts: Iterable[str]) -> str:
@@ -184,6 +192,20 @@ def code_identity(*modules: str, work: Callable[..., Any] | None = None) -> Iden
 # files
 
 
+def _names(root: Path, inside: tuple[str, ...] = ()) -> list[str]:
+    """Files under a folder, those behind links to folders too, by their paths within it, in order."""
+    real = os.path.realpath(root)
+    if real in inside:  # a link that leads back
+        return []
+    found = []
+    for path in root.iterdir():
+        if path.is_dir():
+            found += [f"{path.name}/{name}" for name in _names(path, (*inside, real))]
+        elif path.is_file():
+            found.append(path.name)
+    return sorted(found)
+
+
 def _stamp(path: Path) -> dict[str, int]:
     facts = path.stat()
     return {"size": facts.st_size, "mtime": facts.st_mtime_ns, "ctime": facts.st_ctime_ns, "inode": facts.st_ino}
@@ -213,8 +235,10 @@ def _corpus_files(source: str, suffixes: Sequence[str] | None) -> list[tuple[str
     path = Path(source).expanduser()
     if path.is_dir():
         names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
-        shown = [name for name in names if not _matches(name, (".*", "*/.*"))]
-        kept = [name for name in shown if suffixes is None or _ending(name) in suffixes or name.endswith(".ranges.tsv")]
+        if suffixes is None:
+            kept = [name for name in names if not _matches(name, (".*", "*/.*"))]
+        else:
+            kept = [name for name in names if _ending(name) in suffixes or name.endswith(".ranges.tsv")]
         if not kept:
             raise SlonikError(f"no file of a corpus in {source}")
         return [(name, path / name) for name in kept]
@@ -225,8 +249,11 @@ def _corpus_files(source: str, suffixes: Sequence[str] | None) -> list[tuple[str
         files = [Path(name) for name in found if Path(name).is_file()]
     if not files:
         raise SlonikError(f"corpus not found: {source}")
-    beside = [file.with_name(f"{file.name.removesuffix('.gz').removesuffix('.txt')}.ranges.tsv") for file in files]
-    return [(file.name, file) for file in [*files, *(other for other in beside if other.is_file())]]
+    beside = [file.with_name(f"{Path(file.name.removesuffix('.gz')).stem}.ranges.tsv") for file in files]
+    named: dict[str, Path] = {}
+    for number, file in enumerate([*files, *(other for other in beside if other.is_file())]):
+        named[free_name(file.name, named, number)] = file
+    return list(named.items())
 
 
 def _ending(name: str) -> str:
