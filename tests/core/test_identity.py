@@ -19,6 +19,7 @@ from slonik.core.identity import (
     LARGE_BYTES,
     checkpoint_identity,
     code_identity,
+    code_of,
     corpus_identity,
     file_identity,
     folder_identity,
@@ -247,3 +248,27 @@ def test_the_second_time_is_fast(cache: Path) -> None:
         times.append(float(seconds))
         assert int(count) > 50
     assert times[1] < times[0] / 2 and list((cache / "hashes").iterdir())
+
+
+def test_the_code_of_a_model_is_that_of_its_network_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Part:
+        """A part of a network."""
+
+    class Network:
+        """As much of a torch module as is asked for."""
+
+        def modules(self) -> list[object]:
+            return [self, Part()]
+
+    class Model:
+        """A model with a network."""
+
+        model = Network()
+
+    before = code_of(Model())
+    assert before == code_identity(__name__)
+    monkeypatch.setattr(Part, "__module__", "slonik.text.batching")
+    assert "slonik.text.batching" in code_of(Model()).parts and code_of(Model()) != before
+    monkeypatch.setattr(Part, "__module__", "json")  # a package's own version says what it means
+    assert code_of(Model()) == before
+    assert __name__ in code_of(object(), __name__).parts

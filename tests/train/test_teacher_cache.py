@@ -62,7 +62,7 @@ def test_teacher_texts_and_code_make_the_key(tmp_path: Path, monkeypatch: pytest
         teacher_vectors(_Teacher(weights), texts, tmp_path).key
         for weights, texts in [("w", TEXTS), ("v", TEXTS), ("w", TEXTS[1:])]
     }
-    monkeypatch.setattr(teacher_cache, "code_identity", lambda *modules: "another meaning")
+    monkeypatch.setattr(teacher_cache, "code_of", lambda *modules: "another meaning")
     keys.add(teacher_vectors(_Teacher(), TEXTS, tmp_path).key)
     assert len(keys) == 4
 

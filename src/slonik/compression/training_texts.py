@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from slonik.compression.config import CorpusConfig
 from slonik.compression.corpus import CorpusSample
 from slonik.core.hashing import derive_seed
+from slonik.core.identity import code_of
 from slonik.data.sampling import text_hash
 from slonik.models.encoder import TorchEncoder
 from slonik.models.padding import pad
@@ -102,8 +103,9 @@ def teacher_states(
         return _forward(teacher, [ids[torch.tensor(row)] for row in rows])
 
     return cached_token_states(
-        encode, texts, lengths, folder, dimension=teacher.dimension, identity={"teacher": identity}, name=teacher.name
-    )
+        encode, texts, lengths, folder, dimension=teacher.dimension, name=teacher.name,
+        identity={"teacher": identity, "network": code_of(teacher)},
+    )  # fmt: skip
 
 
 @torch.inference_mode()

@@ -189,6 +189,19 @@ def code_identity(*modules: str, work: Callable[..., Any] | None = None) -> Iden
     return Identity.of(dict(sorted(parts.items())))
 
 
+def code_of(model: Any, *modules: str) -> Identity:
+    """Identity of the code that computes with a loaded model: its class, and the parts of its network (`model.model`)
+    whose classes are slonik's or came with the checkpoint.
+
+    Args:
+        modules: further ones that decide.
+    """
+    network: Any = getattr(model, "model", None)
+    parts = network.modules() if hasattr(network, "modules") else ()
+    inside = {type(part).__module__ for part in parts}
+    return code_identity(type(model).__module__, *modules, *sorted(name for name in inside if name.startswith(_OURS)))
+
+
 # files
 
 
@@ -268,6 +281,8 @@ _FRAME = (
 )  # fmt: skip
 """Modules that decide how work is framed and shown, and not what comes out of it."""
 _PACKAGE = "slonik"
+_OURS = (f"{_PACKAGE}.", "transformers_modules.")
+"""Where classes of networks are from whose code may change while no version does."""
 _MOST_REMEMBERED = 5000
 
 

@@ -167,5 +167,6 @@ def train_shared(
         models.save(encoder, folder / ENCODER, learner.passport.with_step(step))
         return {**summary.best.metrics, "steps": summary.step}
 
-    result = steps.step("multitask", inputs, f"all tasks together: {names}", work)
+    code = {__name__, learner.code, *(data.score.__module__ for data in chosen)}
+    result = steps.step("multitask", inputs, f"all tasks together: {names}", work, code=sorted(code))
     return EncoderLearner(models.load(result.folder / ENCODER))

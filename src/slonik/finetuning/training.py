@@ -201,7 +201,7 @@ def _run(
         facts = {"steps": summary.step, "best_step": summary.best.step, "train_seconds": summary.seconds}
         return {**summary.best.metrics, **facts, "fit": len(split.fit), "stopping": len(split.stop)}
 
-    result = steps.step(name, inputs, title, work)
+    result = steps.step(name, inputs, title, work, code=[__name__, learner.code, data.score.__module__])
     return TrainedRun(seed, number, result, tuning, config)
 
 

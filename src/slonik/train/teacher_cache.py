@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from slonik.core.array_store import RowArray
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_bytes, sha256_json
-from slonik.core.identity import code_identity, texts_identity
+from slonik.core.identity import code_identity, code_of, texts_identity
 from slonik.core.progress import progress_bar
 from slonik.core.protocols import Encoder, FloatArray
 from slonik.train.ragged import Ragged
@@ -51,7 +51,7 @@ def teacher_vectors(encoder: Encoder, texts: Sequence[str], folder: Path) -> Tea
         SlonikError: full disk (the vectors computed before stay), a damaged cache, or vectors that are no numbers.
     """
     identity: dict[str, Any] = {"teacher": encoder.identity(), "texts": texts_identity(texts)}
-    identity["code"] = code_identity(type(encoder).__module__)
+    identity["code"] = code_of(encoder)
     rows = RowArray(folder, identity, total=len(texts), row_shape=(encoder.dimension,))
     with progress_bar(f"vectors of {encoder.name}", total=len(texts), completed=rows.done) as bar:
         for start in range(rows.done, len(texts), _POOL_TEXTS):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from slonik.core.array_store import ArrayStore
-from slonik.core.identity import code_identity
+from slonik.core.identity import code_of
 from slonik.core.progress import progress_bar
 from slonik.core.protocols import Encoder, FloatArray, PoolingEncoder
 from slonik.evaluation.agreement import unit
@@ -59,7 +59,7 @@ def vectors_identity(encoder: Encoder, prefix: str | None, *code: str) -> dict[s
     sentence: Any = getattr(encoder, "sentence", None)
     return {
         "encoder": encoder.identity(),
-        "code": code_identity(type(encoder).__module__, *code),
+        "code": code_of(encoder, *code),
         "prefix": sentence.prefix(prefix) if hasattr(sentence, "prefix") else prefix,
         "poolings": list(poolings_of(encoder)),
     }
