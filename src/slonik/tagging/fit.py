@@ -90,9 +90,10 @@ class Job:
     def identities(self) -> dict[str, str]:
         """What is read -> its identity: `documents`, `start`, and with a teacher `teacher` and `unlabelled`."""
         found: dict[str, str] = {"documents": documents_identity(self.documents), "start": self._start()}
-        if self.teacher is not None:
-            loaded = isinstance(self.teacher, NeuralTagger)
-            found["teacher"] = self.teacher.identity() if loaded else checkpoint_identity(self.teacher)  # type: ignore[union-attr, arg-type]
+        if isinstance(self.teacher, NeuralTagger):
+            found["teacher"] = self.teacher.identity()
+        elif self.teacher is not None:
+            found["teacher"] = checkpoint_identity(resolve(self.teacher))
         if self.system.lesson is not None and self.system.lesson.unlabelled:
             found["unlabelled"] = corpus_identity(self.system.lesson.unlabelled, suffixes=FORMATS)
         return found
