@@ -121,7 +121,7 @@ def test_another_meaning_of_the_code_makes_a_step_anew(tmp_path: Path) -> None:
 
     assert run('"""Makes."""', 7).endswith("True\n")
     assert run("# another remark", 7).endswith("False\n")
-    assert "the code of made changed" in run("pass; x = 1", 7)
+    assert "(made anew: the code of made changed)" in run("pass; x = 1", 7)
     assert run("pass; x = 1", 8).endswith("True\n")
 
 

@@ -434,7 +434,7 @@ def _differing(old: Any, new: Any, place: str = "") -> list[str]:
         for name in [*new, *(name for name in old if name not in new)]:
             if name != "sha256" and old.get(name) != new.get(name):
                 found += _differing(old.get(name), new.get(name), f"{place}.{name}" if place else name)
-        return found or [place]
+        return found or ([place] if place else [])
     short = [json.dumps(value, ensure_ascii=False) for value in (old, new)]
     told = all(len(text) <= 24 for text in short) and None not in (old, new)
     return [f"{place} ({short[0]} -> {short[1]})" if told else place]

@@ -231,12 +231,12 @@ class LinearChainCrf(nn.Module):
         transitions, start, end = (part / temperature for part in self._free_scores())
         rules = self._rules()
         local = teacher.double().clamp(min=1e-12).log() / temperature
-        taught = forward_backward(local, mask, rules)
-        marginals = taught.marginals.to(emissions.dtype)
+        target = forward_backward(local, mask, rules)
+        marginals = target.marginals.to(emissions.dtype)
         last = mask.sum(-1).clamp(min=1) - 1
-        expected = (marginals * emissions).sum((1, 2)) + (taught.pairs.to(emissions.dtype) * transitions).sum((1, 2))
+        expected = (marginals * emissions).sum((1, 2)) + (target.pairs.to(emissions.dtype) * transitions).sum((1, 2))
         expected = expected + marginals[:, 0] @ start + marginals[torch.arange(len(mask)), last] @ end
-        entropy = taught.log_partition - (taught.marginals * local).sum((1, 2))
+        entropy = target.log_partition - (target.marginals * local).sum((1, 2))
         partition = log_partition(emissions, mask, self.scores(temperature))
         return partition - expected - entropy.to(emissions.dtype)
 
