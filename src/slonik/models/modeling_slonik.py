@@ -11,113 +11,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import transformers
 from torch import nn
-from transformers import (
-    BertConfig,
-    BertForMaskedLM,
-    BertForSequenceClassification,
-    BertForTokenClassification,
-    BertModel,
-    DebertaV2Config,
-    DebertaV2ForMaskedLM,
-    DebertaV2ForSequenceClassification,
-    DebertaV2ForTokenClassification,
-    DebertaV2Model,
-    DistilBertConfig,
-    DistilBertForMaskedLM,
-    DistilBertForSequenceClassification,
-    DistilBertForTokenClassification,
-    DistilBertModel,
-    ElectraConfig,
-    ElectraForMaskedLM,
-    ElectraForSequenceClassification,
-    ElectraForTokenClassification,
-    ElectraModel,
-    ModernBertConfig,
-    ModernBertForMaskedLM,
-    ModernBertForSequenceClassification,
-    ModernBertForTokenClassification,
-    ModernBertModel,
-    PreTrainedConfig,
-    PreTrainedModel,
-    RobertaConfig,
-    RobertaForMaskedLM,
-    RobertaForSequenceClassification,
-    RobertaForTokenClassification,
-    RobertaModel,
-    XLMRobertaConfig,
-    XLMRobertaForMaskedLM,
-    XLMRobertaForSequenceClassification,
-    XLMRobertaForTokenClassification,
-    XLMRobertaModel,
-)
-
-
-class SlonikBertConfig(BertConfig):
-    """BERT with `heads_per_layer`, `ffn_per_layer` (one number per layer) and `head_dim`."""
-
-    model_type = "slonik_bert"
-    heads_per_layer: list[int] | None = None
-    ffn_per_layer: list[int] | None = None
-    head_dim: int | None = None
-
-
-class SlonikRobertaConfig(RobertaConfig):
-    """RoBERTa with uneven layers, see `SlonikBertConfig`."""
-
-    model_type = "slonik_roberta"
-    heads_per_layer: list[int] | None = None
-    ffn_per_layer: list[int] | None = None
-    head_dim: int | None = None
-
-
-class SlonikXLMRobertaConfig(XLMRobertaConfig):
-    """XLM-RoBERTa with uneven layers, see `SlonikBertConfig`."""
-
-    model_type = "slonik_xlm_roberta"
-    heads_per_layer: list[int] | None = None
-    ffn_per_layer: list[int] | None = None
-    head_dim: int | None = None
-
-
-class SlonikElectraConfig(ElectraConfig):
-    """ELECTRA with uneven layers, see `SlonikBertConfig`."""
-
-    model_type = "slonik_electra"
-    heads_per_layer: list[int] | None = None
-    ffn_per_layer: list[int] | None = None
-    head_dim: int | None = None
-
-
-class SlonikDebertaV2Config(DebertaV2Config):
-    """DeBERTa-v2 and v3 with uneven layers, see `SlonikBertConfig`."""
-
-    model_type = "slonik_deberta_v2"
-    heads_per_layer: list[int] | None = None
-    ffn_per_layer: list[int] | None = None
-    head_dim: int | None = None
-
-
-class SlonikDistilBertConfig(DistilBertConfig):
-    """DistilBERT with uneven layers, see `SlonikBertConfig`."""
-
-    model_type = "slonik_distilbert"
-    heads_per_layer: list[int] | None = None
-    ffn_per_layer: list[int] | None = None
-    head_dim: int | None = None
-
-
-class SlonikModernBertConfig(ModernBertConfig):
-    """ModernBERT with uneven layers, see `SlonikBertConfig`.
-
-    `first_layer_norm` says that the original first layer is gone, so that the first one left has an attention norm.
-    """
-
-    model_type = "slonik_modernbert"
-    heads_per_layer: list[int] | None = None
-    ffn_per_layer: list[int] | None = None
-    head_dim: int | None = None
-    first_layer_norm: bool = False
+from transformers import PreTrainedConfig, PreTrainedModel
 
 
 def _resized(linear: nn.Linear, inputs: int | None = None, outputs: int | None = None) -> nn.Linear:
@@ -223,43 +119,28 @@ def _slim(stock: type[PreTrainedModel], config: type[PreTrainedConfig], auto: st
     return made  # type: ignore[no-any-return]
 
 
-_M, _MLM = "AutoModel", "AutoModelForMaskedLM"
-_SEQ, _TOK = "AutoModelForSequenceClassification", "AutoModelForTokenClassification"
+def _slim_config(family: str) -> type[PreTrainedConfig]:
+    """The config of a family with `heads_per_layer`, `ffn_per_layer` (one number per layer) and `head_dim`.
 
-SlonikBertModel = _slim(BertModel, SlonikBertConfig, _M)
-SlonikBertForMaskedLM = _slim(BertForMaskedLM, SlonikBertConfig, _MLM)
-SlonikBertForSequenceClassification = _slim(BertForSequenceClassification, SlonikBertConfig, _SEQ)
-SlonikBertForTokenClassification = _slim(BertForTokenClassification, SlonikBertConfig, _TOK)
+    ModernBERT's `first_layer_norm` says that the original first layer is gone, so that the first one left has an
+    attention norm.
+    """
+    stock: Any = getattr(transformers, f"{family}Config")
+    fields: dict[str, Any] = {"heads_per_layer": list[int] | None, "ffn_per_layer": list[int] | None}
+    fields["head_dim"] = int | None
+    members: dict[str, Any] = dict.fromkeys(fields)
+    if family == "ModernBert":
+        fields["first_layer_norm"], members["first_layer_norm"] = bool, False
+    members |= {"model_type": f"slonik_{stock.model_type.replace('-', '_')}", "__annotations__": fields}
+    members |= {"__module__": __name__, "__doc__": f"{family} with uneven layers."}
+    return type(f"Slonik{family}Config", (stock,), members)
 
-SlonikRobertaModel = _slim(RobertaModel, SlonikRobertaConfig, _M)
-SlonikRobertaForMaskedLM = _slim(RobertaForMaskedLM, SlonikRobertaConfig, _MLM)
-SlonikRobertaForSequenceClassification = _slim(RobertaForSequenceClassification, SlonikRobertaConfig, _SEQ)
-SlonikRobertaForTokenClassification = _slim(RobertaForTokenClassification, SlonikRobertaConfig, _TOK)
 
-SlonikXLMRobertaModel = _slim(XLMRobertaModel, SlonikXLMRobertaConfig, _M)
-SlonikXLMRobertaForMaskedLM = _slim(XLMRobertaForMaskedLM, SlonikXLMRobertaConfig, _MLM)
-SlonikXLMRobertaForSequenceClassification = _slim(XLMRobertaForSequenceClassification, SlonikXLMRobertaConfig, _SEQ)
-SlonikXLMRobertaForTokenClassification = _slim(XLMRobertaForTokenClassification, SlonikXLMRobertaConfig, _TOK)
-
-SlonikElectraModel = _slim(ElectraModel, SlonikElectraConfig, _M)
-SlonikElectraForMaskedLM = _slim(ElectraForMaskedLM, SlonikElectraConfig, _MLM)
-SlonikElectraForSequenceClassification = _slim(ElectraForSequenceClassification, SlonikElectraConfig, _SEQ)
-SlonikElectraForTokenClassification = _slim(ElectraForTokenClassification, SlonikElectraConfig, _TOK)
-
-SlonikDebertaV2Model = _slim(DebertaV2Model, SlonikDebertaV2Config, _M)
-SlonikDebertaV2ForMaskedLM = _slim(DebertaV2ForMaskedLM, SlonikDebertaV2Config, _MLM)
-SlonikDebertaV2ForSequenceClassification = _slim(DebertaV2ForSequenceClassification, SlonikDebertaV2Config, _SEQ)
-SlonikDebertaV2ForTokenClassification = _slim(DebertaV2ForTokenClassification, SlonikDebertaV2Config, _TOK)
-
-SlonikDistilBertModel = _slim(DistilBertModel, SlonikDistilBertConfig, _M)
-SlonikDistilBertForMaskedLM = _slim(DistilBertForMaskedLM, SlonikDistilBertConfig, _MLM)
-SlonikDistilBertForSequenceClassification = _slim(DistilBertForSequenceClassification, SlonikDistilBertConfig, _SEQ)
-SlonikDistilBertForTokenClassification = _slim(DistilBertForTokenClassification, SlonikDistilBertConfig, _TOK)
-
-SlonikModernBertModel = _slim(ModernBertModel, SlonikModernBertConfig, _M)
-SlonikModernBertForMaskedLM = _slim(ModernBertForMaskedLM, SlonikModernBertConfig, _MLM)
-SlonikModernBertForSequenceClassification = _slim(ModernBertForSequenceClassification, SlonikModernBertConfig, _SEQ)
-SlonikModernBertForTokenClassification = _slim(ModernBertForTokenClassification, SlonikModernBertConfig, _TOK)
-
-_MADE: list[Any] = [made for made in list(globals().values()) if isinstance(made, type) and hasattr(made, "stock")]
-CLASSES: tuple[type[PreTrainedModel], ...] = tuple(_MADE)
+CLASSES: tuple[type[PreTrainedModel], ...] = ()
+for _family in ("Bert", "Roberta", "XLMRoberta", "Electra", "DebertaV2", "DistilBert", "ModernBert"):
+    _config = _slim_config(_family)
+    for _part in ("Model", "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification"):
+        _stock = getattr(transformers, _family + _part)
+        CLASSES += (_slim(_stock, _config, "Auto" + ("" if _part == "Model" else "Model") + _part),)
+# a checkpoint's `auto_map` names them as attributes of this module
+globals().update({_class.__name__: _class for _made in CLASSES for _class in (_made, _made.config_class)})
