@@ -11,7 +11,8 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +84,6 @@ def _torch(source: str, threads: int, dtype: str | None = None) -> Opened:
     folder = Path(source)
     files = checkpoint_files(folder) if folder.is_dir() else ()
     return Opened(encoder.encode, files, encoder.describe())
-
-
-def _torch_bf16(source: str, threads: int) -> Opened:
-    return _torch(source, threads, "bfloat16")
 
 
 def _onnx(file: str) -> Callable[[str, int], Opened]:
@@ -191,7 +188,7 @@ _TORCH = (("torch", "transformers"), "pip install 'slonik[train]'")
 _ONNX = (("onnxruntime",), "pip install slonik")
 ENGINES: dict[str, Engine] = {
     "torch": Engine(*_TORCH, "slonik on torch, fp32", _torch),
-    "torch-bf16": Engine(*_TORCH, "slonik on torch, bfloat16", _torch_bf16),
+    "torch-bf16": Engine(*_TORCH, "slonik on torch, bfloat16", partial(_torch, dtype="bfloat16")),
     "onnx-fp32": Engine(*_ONNX, "slonik on onnxruntime, fp32", _onnx(_FP32), exported=_FP32),
     "onnx-fp16": Engine(*_ONNX, "slonik on onnxruntime, fp16", _onnx(_FP16), exported=_FP16),
     "onnx-int8": Engine(*_ONNX, "slonik on onnxruntime, int8", _onnx(_INT8), exported=_INT8),
@@ -229,10 +226,6 @@ class System:
     def label(self) -> str:
         """For people: "model [engine]", or the engine's name where it runs its own model."""
         return self.engine if ENGINES[self.engine].own_model else f"{self.model} [{self.engine}]"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data for the measuring process."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -33,7 +32,7 @@ def describe_machine() -> dict[str, Any]:
         "memory_bytes": _memory(),
         "governor": _governor(),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        "gpu": _gpu(),
+        "gpu": ", ".join(name for name, *_ in nvidia_smi("--query-gpu=name")) or None,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "packages": _versions(),
@@ -91,15 +90,15 @@ def _governor() -> str | None:
         return None
 
 
-def _gpu() -> str | None:
-    if shutil.which("nvidia-smi") is None:
-        return None
+def nvidia_smi(query: str) -> list[list[str]]:
+    """Rows of fields that the program answers; none where it is not there, fails or hangs."""
+    command = ["nvidia-smi", query, "--format=csv,noheader,nounits"]
     try:
-        command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
         answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
-        return None
-    return ", ".join(line.strip() for line in answer.stdout.splitlines() if line.strip()) or None
+        return []
+    rows = [[field.strip() for field in line.split(",")] for line in answer.stdout.splitlines()]
+    return [row for row in rows if any(row) and len(row) == query.count(",") + 1]
 
 
 def _versions() -> dict[str, str]:

@@ -8,8 +8,10 @@ process of its own for that. Peers are measured by `side_by_side`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from importlib import resources
 from itertools import islice
 from pathlib import Path
@@ -26,12 +28,11 @@ from slonik.evaluation.resources.machine import describe_machine, machine_line
 from slonik.evaluation.resources.speed_records import (
     Subject,
     latency_records,
-    memory_record,
     rate_record,
     size_records,
     start_record,
 )
-from slonik.evaluation.resources.worker import peak_bytes, reset_peak, time_each, time_singles
+from slonik.evaluation.resources.worker import answer, peak_bytes, reset_peak
 from slonik.evaluation.resources.worker_process import WorkerFailed, WorkerProcess
 
 BATCHES = (8, 32, 128)
@@ -70,52 +71,97 @@ def measure(
         encoder.name, engine, {"threads": threads, "machine": machine_line(machine), "in_process": True},
         speed_hashes(texts),
     )  # fmt: skip
-    rows = list(texts)
+    found = Timings(partial(answer, encoder.encode), list(texts))
     with _torch_threads(threads), progress_bar(f"measuring {encoder.name}", 2 * rounds + len(batches) + 1) as bar:
         fresh = reset_peak()
-        time_singles(encoder.encode, rows)
-        bar.advance()
-        singles, cpu = [], []
-        for _ in range(rounds):
-            answer = time_singles(encoder.encode, rows)
-            singles.append(answer["ms"])
-            cpu.append(answer["cpu_ms"])
-            bar.advance()
-        tried: dict[int, float] = {}
-        for size in batches:
-            tried[size] = _rate(encoder, rows, size)
-            bar.advance()
-        best = max(tried, key=lambda size: tried[size])
-        rates = []
-        for _ in range(rounds):
-            rates.append(_rate(encoder, rows, best))
+        passes: list[Callable[[], None]] = [found.warm_up, *[found.single_pass] * rounds]
+        passes += [partial(found.try_batch, size) for size in batches]
+        for act in [*passes, *[found.batch_pass] * rounds]:
+            act()
             bar.advance()
     return [
-        *latency_records(subject, singles, cpu),
-        rate_record(subject, rates, best, tried, len(filled(rows, best))),
-        *_memory_records(subject, encoder, rows, best, apart, fresh),
+        *found.records(subject),
+        *_memory_records(subject, encoder, found, apart, fresh),
         *size_records(subject, encoder.describe(), on_disk),
     ]
 
 
+@dataclass
+class Timings:
+    """What one system took, asked for pass by pass by whoever lets systems take turns.
+
+    Attributes:
+        ask: an order to its answer, as `worker.answer` does it, in this process or another.
+        texts: what is encoded.
+        singles, cpu: milliseconds of each text alone, and of processor time per text, by round.
+        tried: batch size -> texts per second.
+        rates: texts per second at the best size, by round.
+    """
+
+    ask: Callable[[dict[str, Any]], dict[str, Any]]
+    texts: Sequence[str]
+    singles: list[list[float]] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    tried: dict[int, float] = field(default_factory=dict)
+    rates: list[float] = field(default_factory=list)
+
+    @property
+    def best(self) -> int:
+        """The fastest of the sizes that were tried."""
+        return max(self.tried, key=lambda size: self.tried[size])
+
+    def warm_up(self) -> None:
+        """A pass that does not count."""
+        self.ask({"do": "singles", "texts": self.texts})
+
+    def single_pass(self) -> None:
+        """Every text alone."""
+        answer = self.ask({"do": "singles", "texts": self.texts})
+        self.singles.append(answer["ms"])
+        self.cpu.append(float(answer["cpu_ms"]))
+
+    def try_batch(self, size: int) -> None:
+        """All texts in batches of `size`."""
+        self.tried[size] = self._rate(size)
+
+    def batch_pass(self) -> None:
+        """All texts in batches of the best size."""
+        self.rates.append(self._rate(self.best))
+
+    def records(self, subject: Subject) -> list[Record]:
+        """Records of tasks batch_1 and best_batch."""
+        units = len(filled(self.texts, self.best))
+        return [
+            *latency_records(subject, self.singles, self.cpu),
+            rate_record(subject, self.rates, self.best, self.tried, units),
+        ]
+
+    def _rate(self, size: int) -> float:
+        texts = filled(self.texts, size)
+        return len(texts) / float(self.ask({"do": "batches", "texts": texts, "size": size})["seconds"])
+
+
 def _memory_records(
-    subject: Subject, encoder: Encoder, texts: Sequence[str], best: int, apart: bool | None, fresh: bool
+    subject: Subject, encoder: Encoder, found: Timings, apart: bool | None, fresh: bool
 ) -> list[Record]:
     folder = getattr(encoder, "source", None)
     if apart is None:
         apart = int(encoder.describe().get("parameters") or 0) > _SMALL_PARAMETERS
+    whole = {"whole_process": True, "since_reset": fresh}
     if folder is None or not apart:
-        return [memory_record(subject, peak_bytes(), {"whole_process": True, "since_reset": fresh})]
+        return [subject.record("memory", "peak_bytes", peak_bytes(), n=1, detail=whole)]
     system = System(subject.model, str(folder), subject.engine)
     try:
-        with WorkerProcess(system, int(subject.conditions["threads"]), texts[0], _PATIENCE) as worker:
-            worker.ask({"do": "singles", "texts": texts})
-            worker.ask({"do": "batches", "texts": filled(texts, best), "size": best})
+        with WorkerProcess(system, int(subject.conditions["threads"]), found.texts[0], _PATIENCE) as worker:
+            again = Timings(worker.ask, found.texts)
+            again.warm_up()
+            again.try_batch(found.best)
             peak = int(worker.ask({"do": "memory"})["peak_bytes"])
-            return [memory_record(subject, peak), start_record(subject, [worker.start_seconds])]
+            start = start_record(subject, [worker.start_seconds])
+            return [subject.record("memory", "peak_bytes", peak, n=1), start]
     except WorkerFailed as error:
         reason = {"warnings": [f"no process of its own ({error}): what this whole process held"]}
-        return [memory_record(subject, peak_bytes(), {"whole_process": True, "since_reset": fresh, **reason})]
+        return [subject.record("memory", "peak_bytes", peak_bytes(), n=1, detail=whole | reason)]
 
 
 def speed_hashes(texts: Sequence[str]) -> dict[str, str]:
@@ -127,12 +173,6 @@ def filled(texts: Sequence[str], size: int) -> list[str]:
     """The texts, repeated whole until there are at least two batches of `size`."""
     times = max(1, -(-2 * size // len(texts)))
     return list(texts) * times
-
-
-def _rate(encoder: Encoder, texts: Sequence[str], size: int) -> float:
-    rows = filled(texts, size)
-    chunks = [rows[start : start + size] for start in range(0, len(rows), size)]
-    return len(rows) / sum(time_each(encoder.encode, chunks))
 
 
 @contextmanager

@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -36,7 +35,7 @@ from slonik.core.errors import MissingExtra, SlonikError
 from slonik.core.files import write_json
 from slonik.core.hashing import sha256_file
 from slonik.core.progress import progress_bar
-from slonik.evaluation.resources.machine import describe_machine
+from slonik.evaluation.resources.machine import describe_machine, nvidia_smi
 from slonik.evaluation.resources.morocco import RUN_FILE, Log, Sample, log_name, read_log, write_log
 
 _TAIL_LINES = 20
@@ -333,7 +332,7 @@ class GpuWatch:
     @staticmethod
     def available() -> bool:
         """Whether the program is there and sees a device."""
-        return shutil.which("nvidia-smi") is not None and _device_use() is not None
+        return _device_use() is not None
 
     def __enter__(self) -> GpuWatch:
         self._device = _device_use()
@@ -378,7 +377,7 @@ def import_psutil() -> Any:
 
 def _device_use() -> tuple[float, int] | None:
     """(greatest load, bytes in use over all devices)."""
-    rows = _ask("--query-gpu=utilization.gpu,memory.used")
+    rows = nvidia_smi("--query-gpu=utilization.gpu,memory.used")
     known = [(float(load) / 100, int(float(used) * _MIB)) for load, used in rows if _numeric(load, used)]
     return (max(load for load, _ in known), sum(used for _, used in known)) if known else None
 
@@ -386,7 +385,7 @@ def _device_use() -> tuple[float, int] | None:
 def _process_use() -> dict[int, int]:
     """Process id -> bytes, as far as the driver tells."""
     found: dict[int, int] = {}
-    for pid, used in _ask("--query-compute-apps=pid,used_memory"):
+    for pid, used in nvidia_smi("--query-compute-apps=pid,used_memory"):
         if _numeric(pid, used):
             found[int(pid)] = found.get(int(pid), 0) + int(float(used) * _MIB)
     return found
@@ -394,14 +393,3 @@ def _process_use() -> dict[int, int]:
 
 def _numeric(*values: str) -> bool:
     return all(value.replace(".", "", 1).isdigit() for value in values)
-
-
-def _ask(query: str) -> list[list[str]]:
-    """Rows of two fields; nothing where the program fails or hangs."""
-    command = ["nvidia-smi", query, "--format=csv,noheader,nounits"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    rows = [[field.strip() for field in line.split(",")] for line in answer.stdout.splitlines()]
-    return [row for row in rows if len(row) == 2]

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,8 @@ from slonik.core.records import Record
 from slonik.core.run import Announce, say, silent
 from slonik.evaluation.resources.engines import Absentee, System, choose_systems
 from slonik.evaluation.resources.machine import busy_warning, describe_machine, machine_line
-from slonik.evaluation.resources.measure import BATCHES, bench_texts, filled, speed_hashes
-from slonik.evaluation.resources.speed_records import (
-    Subject,
-    latency_records,
-    memory_record,
-    rate_record,
-    ratio_records,
-    size_records,
-    start_record,
-)
+from slonik.evaluation.resources.measure import BATCHES, Timings, bench_texts, speed_hashes
+from slonik.evaluation.resources.speed_records import Subject, ratio_records, size_records, start_record
 from slonik.evaluation.resources.worker_process import WorkerFailed, WorkerProcess
 from slonik.evaluation.suite import Evaluation, several
 from slonik.models.kinds import is_checkpoint, resolve
@@ -73,21 +66,27 @@ class BenchResult:
     warnings: list[str] = field(default_factory=list)
 
 
-@dataclass
-class _Entry:
-    system: System
-    worker: WorkerProcess
-    starts: list[float] = field(default_factory=list)
-    singles: list[list[float]] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-    tried: dict[int, float] = field(default_factory=dict)
-    rates: list[float] = field(default_factory=list)
-    vectors: Any = None
-    peak: int = 0
+class _Entry(Timings):
+    """A system in its process, with what was measured of it so far."""
 
-    @property
-    def best(self) -> int:
-        return max(self.tried, key=lambda size: self.tried[size])
+    def __init__(self, system: System, worker: WorkerProcess, plan: BenchPlan) -> None:
+        super().__init__(worker.ask, plan.texts)
+        self.system, self.worker, self.plan = system, worker, plan
+        self.starts = [worker.start_seconds]
+        self.vectors: Any = None
+        self.peak = 0
+
+    def warm_up(self) -> None:
+        packed = self.ask({"do": "vectors", "texts": self.texts})["vectors"]
+        rows = np.frombuffer(base64.b64decode(packed), dtype="<f4")
+        self.vectors = rows.reshape(len(self.texts), self.worker.dimension)
+
+    def cold_start(self) -> None:
+        with WorkerProcess(self.system, self.plan.threads, self.texts[0], self.plan.timeout) as worker:
+            self.starts.append(worker.start_seconds)
+
+    def memory(self) -> None:
+        self.peak = int(self.ask({"do": "memory"})["peak_bytes"])
 
 
 def bench(
@@ -164,14 +163,14 @@ def side_by_side(systems: Sequence[System], plan: BenchPlan) -> BenchResult:
     steps = len(systems) * (plan.cold_starts + 2 * plan.rounds + len(plan.batches) + 2)
     with ExitStack() as stack, progress_bar("measuring", steps) as bar:
         entries = _start_all(systems, plan, result, stack, bar)
-        _in_turn(entries, result, bar, lambda entry: _warm_up(entry, plan))
+        _in_turn(entries, result, bar, _Entry.warm_up)
         for number in range(plan.rounds):
-            _in_turn(_rotated(entries, number), result, bar, lambda entry: _single_pass(entry, plan))
+            _in_turn(_rotated(entries, number), result, bar, _Entry.single_pass)
         for size in plan.batches:
-            _in_turn(entries, result, bar, lambda entry, size=size: _try_batch(entry, plan, size))  # type: ignore[misc]
+            _in_turn(entries, result, bar, methodcaller("try_batch", size))
         for number in range(plan.rounds):
-            _in_turn(_rotated(entries, number), result, bar, lambda entry: _batch_pass(entry, plan))
-        _in_turn(entries, result, bar, lambda entry: _finish(entry, plan))
+            _in_turn(_rotated(entries, number), result, bar, _Entry.batch_pass)
+        _in_turn(entries, result, bar, _Entry.memory)
     entries = [entry for entry in entries if not entry.worker.failed]
     if not entries:
         reasons = "; ".join(f"{absentee.label}: {absentee.reason}" for absentee in result.absent)
@@ -202,12 +201,12 @@ def _start_all(
     for system in systems:
         try:
             worker = stack.enter_context(WorkerProcess(system, plan.threads, plan.texts[0], plan.timeout))
-            entries.append(_Entry(system, worker, [worker.start_seconds]))
+            entries.append(_Entry(system, worker, plan))
         except WorkerFailed as error:
             result.absent.append(Absentee(system.label, str(error)))
         bar.advance(now=system.label)
     for _ in range(plan.cold_starts - 1):
-        _in_turn(entries, result, bar, lambda entry: _cold_start(entry, plan))
+        _in_turn(entries, result, bar, _Entry.cold_start)
     return entries
 
 
@@ -229,46 +228,22 @@ def _rotated(entries: list[_Entry], number: int) -> list[_Entry]:
     return entries[shift:] + entries[:shift]
 
 
-def _cold_start(entry: _Entry, plan: BenchPlan) -> None:
-    with WorkerProcess(entry.system, plan.threads, plan.texts[0], plan.timeout) as worker:
-        entry.starts.append(worker.start_seconds)
-
-
-def _warm_up(entry: _Entry, plan: BenchPlan) -> None:
-    packed = entry.worker.ask({"do": "vectors", "texts": plan.texts})["vectors"]
-    rows = np.frombuffer(base64.b64decode(packed), dtype="<f4")
-    entry.vectors = rows.reshape(len(plan.texts), entry.worker.dimension)
-
-
-def _single_pass(entry: _Entry, plan: BenchPlan) -> None:
-    answer = entry.worker.ask({"do": "singles", "texts": plan.texts})
-    entry.singles.append(answer["ms"])
-    entry.cpu.append(float(answer["cpu_ms"]))
-
-
-def _try_batch(entry: _Entry, plan: BenchPlan, size: int) -> None:
-    entry.tried[size] = _rate(entry, plan, size)
-
-
-def _batch_pass(entry: _Entry, plan: BenchPlan) -> None:
-    entry.rates.append(_rate(entry, plan, entry.best))
-
-
-def _rate(entry: _Entry, plan: BenchPlan, size: int) -> float:
-    texts = filled(plan.texts, size)
-    return len(texts) / float(entry.worker.ask({"do": "batches", "texts": texts, "size": size})["seconds"])
-
-
-def _finish(entry: _Entry, plan: BenchPlan) -> None:
-    entry.peak = int(entry.worker.ask({"do": "memory"})["peak_bytes"])
-
-
 def _records(entries: Sequence[_Entry], reference: _Entry, plan: BenchPlan, machine: dict[str, Any]) -> list[Record]:
     label = reference.system.label
-    own = {entry.system: _own_records(entry, plan, machine) for entry in entries}
+    conditions, hashes = {"threads": plan.threads, "machine": machine_line(machine)}, speed_hashes(plan.texts)
+    subjects = {one.system: Subject(one.system.model, one.system.engine, conditions, hashes) for one in entries}
+    own = {
+        one.system: [
+            *one.records(subjects[one.system]),
+            start_record(subjects[one.system], one.starts),
+            subjects[one.system].record("memory", "peak_bytes", one.peak, n=1),
+            *size_records(subjects[one.system], one.worker.facts, one.worker.bytes_on_disk),
+        ]
+        for one in entries
+    }
     found = []
     for entry in entries:
-        subject = _subject(entry, plan, machine)
+        subject = subjects[entry.system]
         found += own[entry.system]
         if entry is reference:
             continue
@@ -278,22 +253,6 @@ def _records(entries: Sequence[_Entry], reference: _Entry, plan: BenchPlan, mach
             detail = {"against": label, "least": float(cosine.min())}
             found.append(subject.record("batch_1", "cosine", float(cosine.mean()), n=len(cosine), detail=detail))
     return found
-
-
-def _subject(entry: _Entry, plan: BenchPlan, machine: dict[str, Any]) -> Subject:
-    conditions = {"threads": plan.threads, "machine": machine_line(machine)}
-    return Subject(entry.system.model, entry.system.engine, conditions, speed_hashes(plan.texts))
-
-
-def _own_records(entry: _Entry, plan: BenchPlan, machine: dict[str, Any]) -> list[Record]:
-    subject = _subject(entry, plan, machine)
-    return [
-        *latency_records(subject, entry.singles, entry.cpu),
-        rate_record(subject, entry.rates, entry.best, entry.tried, len(filled(plan.texts, entry.best))),
-        start_record(subject, entry.starts),
-        memory_record(subject, entry.peak),
-        *size_records(subject, entry.worker.facts, entry.worker.bytes_on_disk),
-    ]
 
 
 def _cosine(first: Any, second: Any) -> Any:

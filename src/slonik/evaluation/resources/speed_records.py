@@ -108,11 +108,6 @@ def start_record(subject: Subject, seconds: Sequence[float]) -> Record:
     return subject.record("cold_start", "seconds", median(seconds), ends, n=len(seconds), detail=_runs(seconds))
 
 
-def memory_record(subject: Subject, peak: int, detail: Mapping[str, Any] | None = None) -> Record:
-    """The record of task memory."""
-    return subject.record("memory", "peak_bytes", peak, n=1, detail=detail)
-
-
 def size_records(subject: Subject, facts: Mapping[str, Any], on_disk: int | None = None) -> list[Record]:
     """Records of task size from what `Encoder.describe` says; what it does not say is left out.
 

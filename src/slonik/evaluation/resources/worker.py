@@ -14,7 +14,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,10 +33,11 @@ def main() -> None:
     facts = {"dimension": int(first.shape[-1]), "bytes": bytes_on_disk(opened.files), "facts": opened.facts}
     _say(answers, facts)
     for line in sys.stdin:
-        _say(answers, _answer(json.loads(line), opened.encode))
+        _say(answers, answer(opened.encode, json.loads(line)))
 
 
-def _answer(order: dict[str, Any], encode: Encode) -> dict[str, Any]:
+def answer(encode: Encode, order: Mapping[str, Any]) -> dict[str, Any]:
+    """Do what an order says: "singles", "batches" of `size`, "vectors" (of `texts`, each), or "memory"."""
     wanted: dict[str, Callable[[], dict[str, Any]]] = {
         "singles": lambda: time_singles(encode, order["texts"]),
         "batches": lambda: {"seconds": sum(time_each(encode, _chunks(order["texts"], order["size"])))},

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from slonik.evaluation.resources.engines import System
@@ -44,7 +45,7 @@ class WorkerProcess:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
         self._answers: queue.Queue[bytes | None] = queue.Queue()
         self.failed = False
-        spec = system.as_dict() | {"threads": threads, "first_text": first_text}
+        spec = asdict(system) | {"threads": threads, "first_text": first_text}
         command = [sys.executable, "-m", "slonik.evaluation.resources.worker", json.dumps(spec)]
         environment = {**os.environ, **thread_environment(threads)}
         start = time.perf_counter()
