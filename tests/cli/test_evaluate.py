@@ -9,7 +9,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from slonik.cli import evaluate, fetch
+from slonik.cli import evaluate
+from slonik.cli.main import add_command
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.core.records import read_records
@@ -33,7 +34,7 @@ def app() -> typer.Typer:
     made = typer.Typer()
     made.callback()(lambda: None)
     evaluate.register(made)
-    fetch.register(made)
+    add_command(made, "fetch")
     return made
 
 

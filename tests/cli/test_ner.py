@@ -9,8 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from slonik.cli import data, evaluate
-from slonik.cli import tag as tagging
+from slonik.cli.main import add_command
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.core.records import read_records
@@ -27,8 +26,8 @@ def app() -> typer.Typer:
     """An application with the commands of this file alone."""
     made = typer.Typer()
     made.callback()(lambda: None)
-    for module in (data, evaluate, tagging):
-        module.register(made)
+    for name in ("data", "evaluate", "tag"):
+        add_command(made, name)
     return made
 
 

@@ -10,7 +10,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from slonik.cli import ensemble, evaluate
+from slonik.cli import evaluate
+from slonik.cli.main import add_command
 from slonik.core.errors import SlonikError
 from slonik.core.records import read_records
 from slonik.evaluation.russian_superglue import TASKS
@@ -27,7 +28,7 @@ def _call(*arguments: object):  # type: ignore[no-untyped-def]
     app = typer.Typer()
     app.callback()(lambda: None)
     evaluate.register(app)
-    ensemble.register(app)
+    add_command(app, "ensemble")
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 

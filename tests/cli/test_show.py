@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from slonik.cli import show
+from slonik.cli.main import add_command
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport, Step
 from slonik.core.records import Record
@@ -21,7 +21,7 @@ def app() -> typer.Typer:
     """An application with `show` alone."""
     made = typer.Typer()
     made.callback()(lambda: None)
-    show.register(made)
+    add_command(made, "show")
     return made
 
 

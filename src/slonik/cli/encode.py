@@ -17,11 +17,6 @@ if TYPE_CHECKING:
 _SHOWN = 20  # bad lines named one by one; the rest are counted
 
 
-def register(app: typer.Typer) -> None:
-    """Add `slonik encode`."""
-    app.command("encode")(encode)
-
-
 def encode(
     model: str = typer.Argument(help="Folder (exported or checkpoint), hub id, embedded:NAME, or a baseline's name."),
     files: list[Path] | None = typer.Argument(None, help="Text files, one text per line (.gz too); stdin if none."),

@@ -15,11 +15,6 @@ if TYPE_CHECKING:
     from slonik.finetuning.ensembles.runs import TaskEnsemble
 
 
-def register(app: typer.Typer) -> None:
-    """Add the `ensemble` command."""
-    app.command("ensemble")(ensemble)
-
-
 def ensemble(
     results: list[Path] = typer.Argument(
         help="Folders of predictions (TASK.SPLIT.jsonl with headers), folders of such folders, what `slonik finetune` "

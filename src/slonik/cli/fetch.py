@@ -12,11 +12,6 @@ if TYPE_CHECKING:
     from slonik.data.fetch import Fetched
 
 
-def register(app: typer.Typer) -> None:
-    """Add the `fetch` command."""
-    app.command("fetch")(fetch)
-
-
 def fetch(
     suite: str = typer.Argument(help="encodechka, russian_superglue, rusenteval, ud, seccoll or morocco."),
     data_dir: DataDir = None,

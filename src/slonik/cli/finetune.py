@@ -21,11 +21,6 @@ _NOT_OF_TAGGERS = (
 )  # fmt: skip
 
 
-def register(app: typer.Typer) -> None:
-    """Add the `finetune` command."""
-    app.command("finetune")(finetune)
-
-
 def finetune(
     ctx: typer.Context,
     model: str = typer.Argument(help="Folder, hub id, embedded:NAME (any family); ner: also crf, bilstm, bilstm-crf."),

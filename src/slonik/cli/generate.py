@@ -10,11 +10,6 @@ from typing import Any
 import typer
 
 
-def register(app: typer.Typer) -> None:
-    """Add the `generate` command."""
-    app.command("generate")(generate)
-
-
 def generate(
     model: str = typer.Argument(help="Folder or hub id of a decoder (GPT-2) or an encoder-decoder (T5)."),
     prompt: list[str] = typer.Option([], help="A prompt; may be repeated. None: one per line of standard input."),

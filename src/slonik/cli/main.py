@@ -1,7 +1,8 @@
 """The `slonik` command: gathers the command groups and turns errors into one sentence and an exit code.
 
-No logic lives here. Each module in `COMMAND_MODULES` has `register(app)` and imports what it needs when its
-command runs, so that `slonik --help` stays fast and a missing extra concerns only its own commands.
+No logic lives here. Each module in `COMMAND_MODULES` holds the command of its name, or adds a group of them by
+`register(app)`, and imports what it needs when its command runs, so that `slonik --help` stays fast and a missing extra
+concerns only its own commands.
 """
 
 from __future__ import annotations
@@ -60,8 +61,17 @@ def build_app() -> typer.Typer:
     )
     app.callback(help=_HELP)(_options)
     for name in COMMAND_MODULES:
-        importlib.import_module(f"slonik.cli.{name}").register(app)
+        add_command(app, name)
     return app
+
+
+def add_command(app: typer.Typer, name: str) -> None:
+    """Add the command or the group of the module `name`."""
+    module = importlib.import_module(f"slonik.cli.{name}")
+    if hasattr(module, "register"):
+        module.register(app)
+    else:
+        app.command(name)(getattr(module, name))
 
 
 def _print_version(wanted: bool) -> None:

@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from slonik.finetuning.predictors import Predictor
 
 
-def register(app: typer.Typer) -> None:
-    """Add the `predict` command."""
-    app.command("predict")(predict)
-
-
 def predict(
     task: str = typer.Argument(help="Task id (terra, rcb, ..., lidirus), or the name of your own task (custom)."),
     model: str = typer.Argument(

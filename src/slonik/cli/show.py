@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from slonik.reporting.table import Table
 
 
-def register(app: typer.Typer) -> None:
-    """Add the `show` command."""
-    app.command("show")(show)
-
-
 def show(
     checkpoint: str = typer.Argument(help="Folder, hub id, embedded:NAME, or the name of a baseline."),
     json: Path | None = typer.Option(None, help="Write everything that is shown to this file as one JSON object."),

@@ -16,11 +16,6 @@ if TYPE_CHECKING:
 _SHOWN = 20  # bad lines named one by one; the rest are counted
 
 
-def register(app: typer.Typer) -> None:
-    """Add `slonik tag`."""
-    app.command("tag")(tag)
-
-
 def tag(
     model: str = typer.Argument(help="Folder of a trained tagger, or hub id of a task model."),
     files: list[Path] | None = typer.Argument(

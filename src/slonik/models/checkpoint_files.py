@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from slonik.core.errors import SlonikError
+from slonik.text.lines import read_json
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -46,21 +47,6 @@ class TensorInfo:
         return self.count * ITEM_BYTES.get(self.dtype, 1)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Raises:
-        SlonikError: not readable, not JSON, or not an object.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise SlonikError(f"{path} is not readable JSON ({error}): repair it or fetch the checkpoint again") from None
-    if not isinstance(content, dict):
-        raise SlonikError(f"{path} holds no JSON object: repair it or fetch the checkpoint again")
-    return content
-
-
 def read_config_json(folder: Path) -> dict[str, Any]:
     """The content of config.json.
 
@@ -70,7 +56,7 @@ def read_config_json(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise SlonikError(f"{folder} has no config.json: it is not a checkpoint folder")
-    config = read_json(path)
+    config: dict[str, Any] = read_json(path)
     if not config.get("model_type"):
         raise SlonikError(f'{path} has no model_type: add it (for example "bert") or fetch the checkpoint again')
     return config

@@ -30,11 +30,11 @@ from slonik.models.checkpoint_files import (
     TensorInfo,
     hash_weights,
     read_config_json,
-    read_json,
     read_tensors,
     weight_files,
 )
 from slonik.models.kinds import TAGGER_FILE, family_of, has_weights
+from slonik.text.lines import read_json
 from slonik.text.sentence_config import SentenceConfig
 
 TEXT_TOKENS = 32  # the length that `flops_per_text` is given for

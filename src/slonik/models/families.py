@@ -11,7 +11,7 @@ projection stands between the embeddings and the stream), None (never cut).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 Axes = tuple[str | None, ...]
 Rules = tuple[tuple[str, Axes], ...]
@@ -68,118 +68,104 @@ class Anatomy:
         return self.query == self.key
 
 
-_W, _B, _WB = r"\.weight", r"\.bias", r"\.(weight|bias)"
 _HIDDEN: Axes = ("hidden",)
-_SQUARE: Axes = ("hidden", "hidden")
+_WEIGHT, _BIAS, _BOTH = r"\.weight", r"\.bias", r"\.(weight|bias)"
+
+
+def _linear(name: str, outputs: str | None, inputs: str = "hidden") -> Rules:
+    """Weight and bias of a linear map."""
+    return (name + _WEIGHT, (outputs, inputs)), (name + _BIAS, (outputs,))
+
+
+def _norm(name: str, axes: Axes = _HIDDEN) -> Rules:
+    """Weight and bias of a norm."""
+    return ((name + _BOTH, axes),)
+
 
 # What stands behind the encoder: language-model, classification and tagging heads of the stock classes.
 _HEADS: Rules = (
-    (r"(cls\.predictions\.transform|lm_head|head)\.dense" + _W, _SQUARE),
-    (r"(cls\.predictions\.transform|lm_head|head)\.dense" + _B, _HIDDEN),
-    (r"(cls\.predictions\.transform\.LayerNorm|lm_head\.layer_norm|head\.norm|vocab_layer_norm)" + _WB, _HIDDEN),
-    (r"(vocab_transform|pre_classifier|(pooler|classifier|discriminator_predictions)\.dense)" + _W, _SQUARE),
-    (r"(vocab_transform|pre_classifier|(pooler|classifier|discriminator_predictions)\.dense)" + _B, _HIDDEN),
+    *_linear(r"(cls\.predictions\.transform|lm_head|head)\.dense", "hidden"),
+    *_norm(r"(cls\.predictions\.transform\.LayerNorm|lm_head\.layer_norm|head\.norm|vocab_layer_norm)"),
+    *_linear(r"(vocab_transform|pre_classifier|(pooler|classifier|discriminator_predictions)\.dense)", "hidden"),
     (r"(cls\.predictions\.|lm_head\.|generator_lm_head\.|vocab_projector\.)?bias", ("tokens",)),
-    (r"(cls\.predictions\.decoder|lm_head\.decoder|decoder|vocab_projector|lm_head)" + _W, ("tokens", "hidden")),
-    (r"(cls\.predictions\.decoder|lm_head\.decoder|decoder)" + _B, ("tokens",)),
-    (r"generator_predictions\.dense" + _W, ("embedding", "hidden")),
-    (r"generator_predictions\.(dense" + _B + r"|LayerNorm" + _WB + ")", ("embedding",)),
-    (r"generator_lm_head" + _W, ("tokens", "embedding")),
-    (r"(classifier(\.out_proj)?|qa_outputs|cls\.seq_relationship|\w+\.dense_prediction)" + _W, (None, "hidden")),
-    (r"(classifier(\.out_proj)?|qa_outputs|cls\.seq_relationship|\w+\.dense_prediction)" + _B, (None,)),
+    (r"(vocab_projector|lm_head)" + _WEIGHT, ("tokens", "hidden")),
+    *_linear(r"(cls\.predictions\.decoder|lm_head\.decoder|decoder)", "tokens"),
+    *_linear(r"generator_predictions\.dense", "embedding"),
+    *_norm(r"generator_predictions\.LayerNorm", ("embedding",)),
+    (r"generator_lm_head" + _WEIGHT, ("tokens", "embedding")),
+    *_linear(r"(classifier(\.out_proj)?|qa_outputs|cls\.seq_relationship|\w+\.dense_prediction)", None),
 )
 _BERT_LAYER: Rules = (
-    (r"attention\.self\.(query|key|value)(_proj)?" + _W, ("heads", "hidden")),
-    (r"attention\.self\.pos_(query|key)_proj" + _W, ("heads", "hidden")),
-    (r"attention\.self\.(pos_)?(query|key|value)(_proj)?" + _B, ("heads",)),
-    (r"attention\.output\.dense" + _W, ("hidden", "heads")),
-    (r"attention\.output\.(dense" + _B + r"|LayerNorm" + _WB + ")", _HIDDEN),
-    (r"intermediate\.dense" + _W, ("ffn", "hidden")),
-    (r"intermediate\.dense" + _B, ("ffn",)),
-    (r"output\.dense" + _W, ("hidden", "ffn")),
-    (r"output\.(dense" + _B + r"|LayerNorm" + _WB + ")", _HIDDEN),
+    *_linear(r"attention\.self\.(pos_)?(query|key|value)(_proj)?", "heads"),
+    *_linear(r"attention\.output\.dense", "hidden", "heads"),
+    *_linear(r"intermediate\.dense", "ffn"),
+    *_linear(r"output\.dense", "hidden", "ffn"),
+    *_norm(r"(attention\.)?output\.LayerNorm"),
 )
 _BERT_BASE: Rules = (
-    (r"embeddings\.word_embeddings" + _W, ("tokens", "embedding")),
-    (r"embeddings\.(position|token_type)_embeddings" + _W, (None, "embedding")),
-    (r"embeddings\.LayerNorm" + _WB, _HIDDEN),
-    (r"pooler\.dense" + _W, _SQUARE),
-    (r"pooler\.dense" + _B, _HIDDEN),
+    (r"embeddings\.word_embeddings" + _WEIGHT, ("tokens", "embedding")),
+    (r"embeddings\.(position|token_type)_embeddings" + _WEIGHT, (None, "embedding")),
+    *_norm(r"embeddings\.LayerNorm"),
+    *_linear(r"pooler\.dense", "hidden"),
 )
 _ELECTRA_BASE: Rules = (
-    (r"embeddings_project" + _W, ("hidden", "embedding")),
-    (r"embeddings_project" + _B, _HIDDEN),
-    (r"embeddings\.LayerNorm" + _WB, ("embedding",)),
+    *_linear(r"embeddings_project", "hidden", "embedding"),
+    *_norm(r"embeddings\.LayerNorm", ("embedding",)),
     *_BERT_BASE,
 )
 _DEBERTA_BASE: Rules = (
-    (r"embeddings\.embed_proj" + _W, ("hidden", "embedding")),
-    (r"encoder\.rel_embeddings" + _W, (None, "hidden")),
-    (r"encoder\.(conv\.)?LayerNorm" + _WB, _HIDDEN),
-    (r"encoder\.conv\.conv" + _W, ("hidden", "hidden", None)),
-    (r"encoder\.conv\.conv" + _B, _HIDDEN),
+    (r"embeddings\.embed_proj" + _WEIGHT, ("hidden", "embedding")),
+    (r"encoder\.rel_embeddings" + _WEIGHT, (None, "hidden")),
+    *_norm(r"encoder\.(conv\.)?LayerNorm"),
+    (r"encoder\.conv\.conv" + _WEIGHT, ("hidden", "hidden", None)),
+    (r"encoder\.conv\.conv" + _BIAS, _HIDDEN),
     *_BERT_BASE,
 )
-_MODERNBERT_LAYER: Rules = (
-    (r"attn\.Wqkv" + _W, ("qkv", "hidden")),
-    (r"attn\.Wqkv" + _B, ("qkv",)),
-    (r"attn\.Wo" + _W, ("hidden", "heads")),
-    (r"mlp\.Wi" + _W, ("glu", "hidden")),
-    (r"mlp\.Wi" + _B, ("glu",)),
-    (r"mlp\.Wo" + _W, ("hidden", "ffn")),
-    (r"(attn\.Wo" + _B + r"|mlp\.Wo" + _B + r"|attn_norm" + _WB + r"|mlp_norm" + _WB + ")", _HIDDEN),
-)
-_MODERNBERT_BASE: Rules = (
-    (r"embeddings\.tok_embeddings" + _W, ("tokens", "hidden")),
-    (r"(embeddings\.norm|final_norm)" + _WB, _HIDDEN),
-)
-_DISTILBERT_LAYER: Rules = (
-    (r"attention\.[qkv]_lin" + _W, ("heads", "hidden")),
-    (r"attention\.[qkv]_lin" + _B, ("heads",)),
-    (r"attention\.out_lin" + _W, ("hidden", "heads")),
-    (r"ffn\.lin1" + _W, ("ffn", "hidden")),
-    (r"ffn\.lin1" + _B, ("ffn",)),
-    (r"ffn\.lin2" + _W, ("hidden", "ffn")),
-    (r"(attention\.out_lin" + _B + r"|ffn\.lin2" + _B + r"|(sa|output)_layer_norm" + _WB + ")", _HIDDEN),
-)
-
-
-def _bert_like(family: str, base: Rules = _BERT_BASE) -> Anatomy:
-    return Anatomy(
-        family=family,
-        layers="encoder.layer",
-        attention="attention.self",
-        head_size="attention_head_size",
-        query="attention.self.query",
-        key="attention.self.key",
-        value="attention.self.value",
-        context="attention.output.dense",
-        inner=("intermediate.dense",),
-        outer="output.dense",
-        words="embeddings.word_embeddings",
-        output_norm="output.LayerNorm",
-        layer_axes=_BERT_LAYER,
-        base_axes=base,
-        head_axes=_HEADS,
-    )
-
-
-_DEBERTA_V2 = Anatomy(
-    family="deberta-v2",
+_BERT = Anatomy(
+    family="bert",
     layers="encoder.layer",
     attention="attention.self",
     head_size="attention_head_size",
-    query="attention.self.query_proj",
-    key="attention.self.key_proj",
-    value="attention.self.value_proj",
+    query="attention.self.query",
+    key="attention.self.key",
+    value="attention.self.value",
     context="attention.output.dense",
     inner=("intermediate.dense",),
     outer="output.dense",
     words="embeddings.word_embeddings",
     output_norm="output.LayerNorm",
     layer_axes=_BERT_LAYER,
-    base_axes=_DEBERTA_BASE,
+    base_axes=_BERT_BASE,
     head_axes=_HEADS,
+)
+_DEBERTA_V2 = replace(
+    _BERT,
+    family="deberta-v2",
+    query="attention.self.query_proj",
+    key="attention.self.key_proj",
+    value="attention.self.value_proj",
+    base_axes=_DEBERTA_BASE,
+)
+_DISTILBERT = replace(
+    _BERT,
+    family="distilbert",
+    layers="transformer.layer",
+    attention="attention",
+    query="attention.q_lin",
+    key="attention.k_lin",
+    value="attention.v_lin",
+    context="attention.out_lin",
+    inner=("ffn.lin1",),
+    outer="ffn.lin2",
+    output_norm="output_layer_norm",
+    layer_axes=(
+        *_linear(r"attention\.[qkv]_lin", "heads"),
+        *_linear(r"attention\.out_lin", "hidden", "heads"),
+        *_linear(r"ffn\.lin1", "ffn"),
+        *_linear(r"ffn\.lin2", "hidden", "ffn"),
+        *_norm(r"(sa|output)_layer_norm"),
+    ),
+    config={"layers": "n_layers", "heads": "n_heads", "ffn": "hidden_dim", "hidden": "dim"},
 )
 _MODERNBERT = Anatomy(
     family="modernbert",
@@ -194,27 +180,18 @@ _MODERNBERT = Anatomy(
     outer="mlp.Wo",
     words="embeddings.tok_embeddings",
     final_norm="final_norm",
-    layer_axes=_MODERNBERT_LAYER,
-    base_axes=_MODERNBERT_BASE,
+    layer_axes=(
+        *_linear(r"attn\.Wqkv", "qkv"),
+        *_linear(r"attn\.Wo", "hidden", "heads"),
+        *_linear(r"mlp\.Wi", "glu"),
+        *_linear(r"mlp\.Wo", "hidden", "ffn"),
+        *_norm(r"(attn|mlp)_norm"),
+    ),
+    base_axes=(
+        (r"embeddings\.tok_embeddings" + _WEIGHT, ("tokens", "hidden")),
+        *_norm(r"(embeddings\.norm|final_norm)"),
+    ),
     head_axes=_HEADS,
-)
-_DISTILBERT = Anatomy(
-    family="distilbert",
-    layers="transformer.layer",
-    attention="attention",
-    head_size="attention_head_size",
-    query="attention.q_lin",
-    key="attention.k_lin",
-    value="attention.v_lin",
-    context="attention.out_lin",
-    inner=("ffn.lin1",),
-    outer="ffn.lin2",
-    words="embeddings.word_embeddings",
-    output_norm="output_layer_norm",
-    layer_axes=_DISTILBERT_LAYER,
-    base_axes=_BERT_BASE,
-    head_axes=_HEADS,
-    config={"layers": "n_layers", "heads": "n_heads", "ffn": "hidden_dim", "hidden": "dim"},
 )
 _GPT2 = Anatomy(
     family="gpt2",
@@ -230,15 +207,17 @@ _GPT2 = Anatomy(
     words="wte",
     final_norm="ln_f",
     layer_axes=(
-        (r"attn\.c_attn" + _W, ("hidden", "qkv")),
-        (r"attn\.c_attn" + _B, ("qkv",)),
-        (r"attn\.c_proj" + _W, ("heads", "hidden")),
-        (r"mlp\.c_fc" + _W, ("hidden", "ffn")),
-        (r"mlp\.c_fc" + _B, ("ffn",)),
-        (r"mlp\.c_proj" + _W, ("ffn", "hidden")),
-        (r"(attn\.c_proj" + _B + r"|mlp\.c_proj" + _B + r"|ln_[12]" + _WB + ")", _HIDDEN),
+        # its Conv1D stores a matrix transposed
+        (r"attn\.c_attn" + _WEIGHT, ("hidden", "qkv")),
+        (r"attn\.c_attn" + _BIAS, ("qkv",)),
+        (r"attn\.c_proj" + _WEIGHT, ("heads", "hidden")),
+        (r"mlp\.c_fc" + _WEIGHT, ("hidden", "ffn")),
+        (r"mlp\.c_fc" + _BIAS, ("ffn",)),
+        (r"mlp\.c_proj" + _WEIGHT, ("ffn", "hidden")),
+        (r"(attn|mlp)\.c_proj" + _BIAS, _HIDDEN),
+        *_norm(r"ln_[12]"),
     ),
-    base_axes=((r"wte" + _W, ("tokens", "hidden")), (r"wpe" + _W, (None, "hidden")), (r"ln_f" + _WB, _HIDDEN)),
+    base_axes=((r"wte" + _WEIGHT, ("tokens", "hidden")), (r"wpe" + _WEIGHT, (None, "hidden")), *_norm(r"ln_f")),
     head_axes=_HEADS,
     cuttable=False,
     config={"layers": "n_layer", "heads": "n_head", "ffn": "n_inner", "hidden": "n_embd"},
@@ -258,18 +237,18 @@ _T5 = Anatomy(
     words="shared",
     final_norm="encoder.final_layer_norm",
     layer_axes=(
-        (r"layer\.0\.SelfAttention\.[qkv]" + _W, ("heads", "hidden")),
-        (r"layer\.0\.SelfAttention\.o" + _W, ("hidden", "heads")),
-        (r"layer\.0\.SelfAttention\.relative_attention_bias" + _W, (None, None)),
-        (r"layer\.1\.DenseReluDense\.wi(_[01])?" + _W, ("ffn", "hidden")),
-        (r"layer\.1\.DenseReluDense\.wo" + _W, ("hidden", "ffn")),
-        (r"layer\.[01]\.layer_norm" + _W, _HIDDEN),
+        (r"layer\.0\.SelfAttention\.[qkv]" + _WEIGHT, ("heads", "hidden")),
+        (r"layer\.0\.SelfAttention\.o" + _WEIGHT, ("hidden", "heads")),
+        (r"layer\.0\.SelfAttention\.relative_attention_bias" + _WEIGHT, (None, None)),
+        (r"layer\.1\.DenseReluDense\.wi(_[01])?" + _WEIGHT, ("ffn", "hidden")),
+        (r"layer\.1\.DenseReluDense\.wo" + _WEIGHT, ("hidden", "ffn")),
+        (r"layer\.[01]\.layer_norm" + _WEIGHT, _HIDDEN),
     ),
     base_axes=(
-        (r"shared" + _W, ("tokens", "hidden")),
-        (r"encoder\.final_layer_norm" + _W, _HIDDEN),
-        (r"decoder\..*layer_norm" + _W, _HIDDEN),
-        (r"(decoder\..*|lm_head)" + _W, (None, None)),
+        (r"shared" + _WEIGHT, ("tokens", "hidden")),
+        (r"encoder\.final_layer_norm" + _WEIGHT, _HIDDEN),
+        (r"decoder\..*layer_norm" + _WEIGHT, _HIDDEN),
+        (r"(decoder\..*|lm_head)" + _WEIGHT, (None, None)),
     ),
     head_axes=_HEADS,
     cuttable=False,
@@ -278,10 +257,10 @@ _T5 = Anatomy(
 FAMILIES: dict[str, Anatomy] = {
     row.family: row
     for row in (
-        _bert_like("bert"),
-        _bert_like("roberta"),
-        _bert_like("xlm-roberta"),
-        _bert_like("electra", _ELECTRA_BASE),
+        _BERT,
+        replace(_BERT, family="roberta"),
+        replace(_BERT, family="xlm-roberta"),
+        replace(_BERT, family="electra", base_axes=_ELECTRA_BASE),
         _DEBERTA_V2,
         _MODERNBERT,
         _DISTILBERT,

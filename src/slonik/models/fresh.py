@@ -112,18 +112,18 @@ def _encoder_fields(shape: Shape, ids: TokenIds) -> dict[str, Any]:
     }
 
 
+def _bert_fields(shape: Shape, ids: TokenIds) -> dict[str, Any]:
+    """The same, and the two dropouts of BERT's kin."""
+    dropout = {"hidden_dropout_prob": shape.dropout, "attention_probs_dropout_prob": shape.dropout}
+    return _encoder_fields(shape, ids) | dropout
+
+
 def bert(shape: Shape, ids: TokenIds) -> PreTrainedModel:
     """A random BERT: learned absolute positions, two segment types, post-norm; the next-sentence head if asked for.
 
     Source: Devlin et al., "BERT" (2019), section 3.
     """
-    values = {
-        **_encoder_fields(shape, ids),
-        "type_vocab_size": 2,
-        "hidden_dropout_prob": shape.dropout,
-        "attention_probs_dropout_prob": shape.dropout,
-    }
-    config = BertConfig(**{**values, **shape.options})
+    config = BertConfig(**_bert_fields(shape, ids) | {"type_vocab_size": 2} | shape.options)
     return BertForPreTraining(config) if shape.next_sentence else BertForMaskedLM(config)
 
 
@@ -134,16 +134,14 @@ def roberta(shape: Shape, ids: TokenIds) -> PreTrainedModel:
     masks, other input formats, byte-level BPE, large batches.
     """
     values = {
-        **_encoder_fields(shape, ids),
+        **_bert_fields(shape, ids),
         "max_position_embeddings": shape.max_length + ids.pad + 1,
         "type_vocab_size": 1,
         "layer_norm_eps": 1e-5,
-        "hidden_dropout_prob": shape.dropout,
-        "attention_probs_dropout_prob": shape.dropout,
         "bos_token_id": ids.bos,
         "eos_token_id": ids.eos,
     }
-    return RobertaForMaskedLM(RobertaConfig(**{**values, **shape.options}))
+    return RobertaForMaskedLM(RobertaConfig(**values | shape.options))
 
 
 def deberta_v2(shape: Shape, ids: TokenIds) -> PreTrainedModel:
@@ -155,7 +153,7 @@ def deberta_v2(shape: Shape, ids: TokenIds) -> PreTrainedModel:
     after the first layer (v2 xlarge) is switched on by `options: {conv_kernel_size: 3, conv_act: gelu}`.
     """
     values = {
-        **_encoder_fields(shape, ids),
+        **_bert_fields(shape, ids),
         "relative_attention": True,
         "pos_att_type": ["p2c", "c2p"],
         "share_att_key": True,
@@ -163,12 +161,10 @@ def deberta_v2(shape: Shape, ids: TokenIds) -> PreTrainedModel:
         "norm_rel_ebd": "layer_norm",
         "position_biased_input": False,
         "type_vocab_size": 0,
-        "hidden_dropout_prob": shape.dropout,
-        "attention_probs_dropout_prob": shape.dropout,
         "bos_token_id": ids.cls,
         "eos_token_id": ids.sep,
     }
-    return DebertaV2ForMaskedLM(DebertaV2Config(**{**values, **shape.options}))
+    return DebertaV2ForMaskedLM(DebertaV2Config(**values | shape.options))
 
 
 def modernbert(shape: Shape, ids: TokenIds) -> PreTrainedModel:
@@ -188,7 +184,7 @@ def modernbert(shape: Shape, ids: TokenIds) -> PreTrainedModel:
         "cls_token_id": ids.cls,
         "sep_token_id": ids.sep,
     }
-    return ModernBertForMaskedLM(ModernBertConfig(**{**values, **shape.options}))
+    return ModernBertForMaskedLM(ModernBertConfig(**values | shape.options))
 
 
 def ltg_bert(shape: Shape, ids: TokenIds) -> PreTrainedModel:
@@ -196,14 +192,9 @@ def ltg_bert(shape: Shape, ids: TokenIds) -> PreTrainedModel:
 
     Source: Samuel et al., "Trained on 100 million words and still in shape" (2023), section 2.
     """
-    values = {
-        **_encoder_fields(shape, ids),
-        "position_bucket_size": min(32, shape.max_length // 2),
-        "hidden_dropout_prob": shape.dropout,
-        "attention_probs_dropout_prob": shape.dropout,
-    }
     own.register()
-    config = LtgBertConfig(**{**values, **shape.options})
+    values = _bert_fields(shape, ids) | {"position_bucket_size": min(32, shape.max_length // 2)}
+    config = LtgBertConfig(**values | shape.options)
     config.auto_map = own.auto_map()
     return LtgBertForMaskedLM(config)
 
@@ -228,24 +219,16 @@ def gpt2(shape: Shape, ids: TokenIds) -> PreTrainedModel:
         "bos_token_id": ids.bos,
         "eos_token_id": ids.eos,
     }
-    return GPT2LMHeadModel(GPT2Config(**{**values, **shape.options}))
+    return GPT2LMHeadModel(GPT2Config(**values | shape.options))
 
 
 def t5(shape: Shape, ids: TokenIds) -> PreTrainedModel:
     """A random T5 v1.1: encoder and decoder, relative position buckets, gated GELU, a head of its own.
 
-    Source: Raffel et al. (2020) and the released v1.1 configs. The stock Transformers class ties the head of every
-    fresh T5 to its embeddings; here they are parted, as in v1.1 and FRED-T5 (`tie_word_embeddings: false`).
+    A FRED-T5, after its published config, has the begin token of its BPE besides. Source: Raffel et al. (2020) and the
+    released v1.1 configs. The stock Transformers class ties the head of every fresh T5 to its embeddings; here they are
+    parted, as in v1.1 and FRED-T5 (`tie_word_embeddings: false`).
     """
-    return _build(shape, ids, {"feed_forward_proj": "gated-gelu"})
-
-
-def fred_t5(shape: Shape, ids: TokenIds) -> PreTrainedModel:
-    """A random FRED-T5, after its published config: T5 v1.1's shape, begin and end tokens of its BPE."""
-    return _build(shape, ids, {"feed_forward_proj": "gated-gelu", "bos_token_id": ids.bos})
-
-
-def _build(shape: Shape, ids: TokenIds, family: dict[str, object]) -> PreTrainedModel:
     values = {
         "vocab_size": ids.size,
         "d_model": shape.hidden,
@@ -258,21 +241,17 @@ def _build(shape: Shape, ids: TokenIds, family: dict[str, object]) -> PreTrained
         "relative_attention_num_buckets": 32,
         "relative_attention_max_distance": 128,
         "dropout_rate": shape.dropout,
+        "feed_forward_proj": "gated-gelu",
         "tie_word_embeddings": False,
         "pad_token_id": ids.pad,
         "eos_token_id": ids.eos,
         "decoder_start_token_id": ids.pad,
+        **({"bos_token_id": ids.bos} if shape.family == "fred-t5" else {}),
     }
-    model = T5ForConditionalGeneration(T5Config(**{**values, **family, **shape.options}))
-    return _with_its_own_head(model, shape.hidden)
-
-
-def _with_its_own_head(model: T5ForConditionalGeneration, hidden: int) -> PreTrainedModel:
-    """Part the head from the embeddings; the deviation 1/sqrt(hidden) makes first logits of size one, for v1.1 does
-    not scale the decoder's output."""
+    model = T5ForConditionalGeneration(T5Config(**values | shape.options))
     weight = torch.empty_like(model.shared.weight)
-    if not weight.is_meta:
-        nn.init.normal_(weight, std=hidden**-0.5)
+    if not weight.is_meta:  # first logits of size one, for v1.1 does not scale the decoder's output
+        nn.init.normal_(weight, std=shape.hidden**-0.5)
     model.lm_head.weight = nn.Parameter(weight)
     return model
 
@@ -284,7 +263,7 @@ FAMILIES: dict[str, Callable[[Shape, TokenIds], PreTrainedModel]] = {
     "modernbert": modernbert,
     "gpt2": gpt2,
     "t5": t5,
-    "fred-t5": fred_t5,
+    "fred-t5": t5,
     "ltg-bert": ltg_bert,
 }
 """Family -> what makes a model of it."""

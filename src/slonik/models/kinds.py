@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from slonik.core.errors import MissingExtra, SlonikError, unknown_name
-from slonik.models.checkpoint_files import INDEX, WEIGHTS, read_config_json, read_json
+from slonik.models.checkpoint_files import INDEX, WEIGHTS, read_config_json
 from slonik.models.names import BASELINE_NAMES, EMBEDDED_PREFIX, ENCODER_NAMES, UNIVERSAL_SENTENCE_ENCODER
+from slonik.text.lines import read_json
 
 Name = Literal["encoder", "decoder", "encoder-decoder", "head", "task", "tagger", "exported", "baseline", "embedded"]
 Stack = Literal["encoder", "decoder", "encoder-decoder"]

@@ -136,11 +136,12 @@ def _slim_config(family: str) -> type[PreTrainedConfig]:
     return type(f"Slonik{family}Config", (stock,), members)
 
 
-CLASSES: tuple[type[PreTrainedModel], ...] = ()
+_made: list[Any] = []
 for _family in ("Bert", "Roberta", "XLMRoberta", "Electra", "DebertaV2", "DistilBert", "ModernBert"):
     _config = _slim_config(_family)
     for _part in ("Model", "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification"):
-        _stock = getattr(transformers, _family + _part)
-        CLASSES += (_slim(_stock, _config, "Auto" + ("" if _part == "Model" else "Model") + _part),)
+        _auto = "AutoModel" if _part == "Model" else f"AutoModel{_part}"
+        _made.append(_slim(getattr(transformers, _family + _part), _config, _auto))
+CLASSES: tuple[type[PreTrainedModel], ...] = tuple(_made)
 # a checkpoint's `auto_map` names them as attributes of this module
-globals().update({_class.__name__: _class for _made in CLASSES for _class in (_made, _made.config_class)})
+globals().update({made.__name__: made for each in _made for made in (each, each.config_class)})

@@ -14,8 +14,8 @@ from pydantic import Field, model_validator
 from slonik.core.config import Config, build_config
 from slonik.core.errors import SlonikError
 from slonik.core.files import write_json
-from slonik.models.checkpoint_files import read_json
 from slonik.models.kinds import TASK_FILE
+from slonik.text.lines import read_json
 
 Target = Literal["single", "multi", "number", "choice", "answer", "tags", "text"]
 

@@ -29,8 +29,9 @@ from slonik.core.progress import progress_bar
 from slonik.core.protocols import FloatArray, TokenVectors
 from slonik.runtime.session import available_threads, choose_file, open_session, read_metadata
 from slonik.text.batching import pad_ids, token_budget_batches
+from slonik.text.lines import read_json
 from slonik.text.sentence_config import SentenceConfig
-from slonik.text.tokenizing import TextRows, load_tokenizer, pad_id, read_object
+from slonik.text.tokenizing import TextRows, load_tokenizer, pad_id
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -118,7 +119,7 @@ class OnnxEncoder:
         self.long_texts: LongTexts = long_texts
         self.batch_tokens = batch_tokens
         self.metadata = read_metadata(session)
-        self.pad_id = pad_id(tokenizer, config_id=read_object(source / "config.json").get("pad_token_id"))
+        self.pad_id = pad_id(tokenizer, config_id=read_json(source / "config.json", optional=True).get("pad_token_id"))
         self._rows = TextRows(tokenizer, self.pad_id)
         self._inputs = {item.name for item in session.get_inputs()}
         outputs = {item.name: item for item in session.get_outputs()}

@@ -145,3 +145,20 @@ def json_line(value: Any) -> str:
     except UnicodeEncodeError:
         return json.dumps(value)
     return line
+
+
+def read_json(path: Path, kind: type = dict, *, optional: bool = False) -> Any:
+    """The object (or list) in a JSON file of a checkpoint; an empty one where there is no file and `optional`.
+
+    Raises:
+        SlonikError: it is not readable, not JSON, or not a `kind`.
+    """
+    if optional and not path.is_file():
+        return kind()
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise SlonikError(f"{path} is not readable JSON ({error}): repair it or fetch the checkpoint again") from None
+    if not isinstance(content, kind):
+        raise SlonikError(f"{path} holds no JSON {'object' if kind is dict else 'list'}: fetch the checkpoint again")
+    return content

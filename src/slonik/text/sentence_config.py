@@ -8,12 +8,12 @@ A folder without these files gets the defaults: mean pooling, normalised, no pre
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from slonik.core.errors import SlonikError
+from slonik.text.lines import read_json
 
 Pooling = Literal["mean", "cls", "pooler"]
 
@@ -70,14 +70,14 @@ class SentenceConfig:
         """
         root = Path(folder)
         values: dict[str, Any] = {}
-        if pooling := _read(root / "1_Pooling" / "config.json", dict):
+        if pooling := read_json(root / "1_Pooling" / "config.json", optional=True):
             values["pooling"] = _pooling(pooling, root)
         if (root / "modules.json").exists():
-            modules = _read(root / "modules.json", list)
+            modules = read_json(root / "modules.json", list)
             values["normalize"] = any("Normalize" in str(module.get("type")) for module in modules)
-        if length := _read(root / "sentence_bert_config.json", dict).get("max_seq_length"):
+        if length := read_json(root / "sentence_bert_config.json", optional=True).get("max_seq_length"):
             values["max_length"] = _length(length, root)
-        if prompts := _read(root / "config_sentence_transformers.json", dict):
+        if prompts := read_json(root / "config_sentence_transformers.json", optional=True):
             values["prefixes"] = prompts.get("prompts") or {}
             values["default_prefix"] = prompts.get("default_prompt_name")
         return cls(**values)
@@ -108,20 +108,3 @@ def _modules(normalize: bool) -> list[dict[str, Any]]:
         {"idx": index, "name": str(index), "path": paths[index], "type": f"sentence_transformers.models.{kind}"}
         for index, kind in enumerate(kinds)
     ]
-
-
-def _read(path: Path, kind: type) -> Any:
-    """The content of a JSON file, an empty `kind` where there is none.
-
-    Raises:
-        SlonikError: it is damaged, or not a `kind`.
-    """
-    if not path.exists():
-        return kind()
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise SlonikError(f"{path} is not readable JSON ({error}): repair it or fetch the checkpoint again") from None
-    if not isinstance(content, kind):
-        raise SlonikError(f"{path} holds no JSON {'object' if kind is dict else 'list'}: fetch the checkpoint again")
-    return content

@@ -7,7 +7,6 @@ rows become arrays is `batching`'s.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from tokenizers import Encoding, Tokenizer
 
 from slonik.core.errors import SlonikError
 from slonik.text.batching import windows
+from slonik.text.lines import read_json
 
 #: The usual spellings of special tokens by their role, the likeliest first.
 USUAL_NAMES: dict[str, tuple[str, ...]] = {
@@ -236,30 +236,13 @@ def special_names(folder: Path | None) -> dict[str, str]:
     """
     names: dict[str, str] = {}
     for file in ("special_tokens_map.json", "tokenizer_config.json"):
-        content = read_object(folder / file) if folder is not None else {}
+        content = read_json(folder / file, optional=True) if folder is not None else {}
         for role in USUAL_NAMES:
             value = content.get(f"{role}_token")
             value = value.get("content") if isinstance(value, dict) else value
             if isinstance(value, str):
                 names[f"{role}_token"] = value
     return names
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """The object in a JSON file, empty where there is no file.
-
-    Raises:
-        SlonikError: the file is damaged.
-    """
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise SlonikError(f"{path} is not readable JSON ({error}): fetch or export the checkpoint again") from None
-    if not isinstance(content, dict):
-        raise SlonikError(f"{path} holds no JSON object: fetch or export the checkpoint again")
-    return content
 
 
 def check_vocabulary(tokenizer: Tokenizer, rows: int, where: str) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from slonik.core.errors import SlonikError, lookup
 from slonik.data.annotations.document import Tagger
-from slonik.models.checkpoint_files import read_json
 from slonik.models.kinds import TAGGER_FILE, TASK_FILE, resolve
+from slonik.text.lines import read_json
 
 
 def load_tagger(model: str | Path, *, device: str | None = None, trust_remote_code: bool = False) -> Tagger:

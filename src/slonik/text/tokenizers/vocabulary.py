@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 from tokenizers import Tokenizer
@@ -23,11 +24,12 @@ _KINDS: dict[str, Kind] = {"Unigram": "unigram", "WordPiece": "wordpiece", "BPE"
 _BYTE_FALLBACK = re.compile(r"<0x[0-9A-F]{2}>")
 
 
-def byte_alphabet() -> dict[str, int]:
+@cache
+def byte_alphabet() -> Mapping[str, int]:
     """The 256 letters that byte-level BPE writes bytes with -> the byte (the map of GPT-2's encoder)."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     alphabet = {chr(byte): byte for byte in printable}
-    rest = (byte for byte in range(256) if byte not in set(printable))
+    rest = sorted(set(range(256)) - set(printable))
     return alphabet | {chr(256 + index): byte for index, byte in enumerate(rest)}
 
 
