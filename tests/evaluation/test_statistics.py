@@ -16,7 +16,6 @@ from slonik.evaluation.statistics import (
     Spearman,
     interval,
     interval_of,
-    mean_over_tasks,
     median_interval,
     paired_difference,
     quartiles,
@@ -121,11 +120,6 @@ def test_pairing_narrows_the_difference_of_similar_models(rng: np.random.Generat
     assert paired.interval.low > 0
     assert paired.p_value < 0.01
     assert paired.interval.high - paired.interval.low < 0.5 * np.ptp(np.percentile(apart, [2.5, 97.5]))
-
-
-def test_mean_over_tasks_averages_replicates() -> None:
-    values = {"a": np.array([0.0, 1.0]), "b": np.array([1.0, 1.0])}
-    np.testing.assert_allclose(mean_over_tasks(values, ["a", "b"]), [0.5, 1.0])
 
 
 def test_unequal_numbers_of_replicates_cannot_be_paired() -> None:

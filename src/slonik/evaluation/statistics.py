@@ -15,14 +15,15 @@ Sources: Efron & Tibshirani 1993 (percentile interval); Dror et al. 2018 (paired
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from slonik.core.hashing import derive_seed
+from slonik.core.records import Record
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -49,6 +50,11 @@ class Interval:
     value: float
     low: float
     high: float
+
+    @property
+    def fields(self) -> dict[str, float]:
+        """Those of a result record."""
+        return {"value": self.value, "low": self.low, "high": self.high}
 
 
 class Mean:
@@ -148,10 +154,7 @@ class Ratio:
 
 
 class RelativeChange(Ratio):
-    """sum of `after` / sum of `before` - 1: -.1 is a fall by 10 %. The texts are the same, so this is paired."""
-
-    def __init__(self, after: ArrayLike, before: ArrayLike) -> None:
-        super().__init__(after, before)
+    """Sum after / sum before - 1: -.1 is a fall by 10 %. The texts are the same, so this is paired."""
 
     def resampled(self, counts: Array) -> Array:
         """(B,) for counts (B, n)."""
@@ -219,11 +222,6 @@ def interval(value: float, values: Array) -> Interval:
     return Interval(value, float(low), float(high))
 
 
-def mean_over_tasks(values: Mapping[str, Array], tasks: Sequence[str]) -> Array:
-    """Replicates of the mean over tasks: (B,) per task -> (B,); an undefined replicate stays undefined."""
-    return np.mean([values[task] for task in tasks], axis=0)
-
-
 @dataclass(frozen=True)
 class Difference:
     """A paired difference: the second minus the first.
@@ -235,6 +233,17 @@ class Difference:
 
     interval: Interval
     p_value: float
+
+    def record(self, model: str, against: str, of: str, *, metric: str = "difference", **fields: Any) -> Record:
+        """The record of `model` minus `against` in the metric `of`: under a name of its own, never a score of either.
+
+        Args:
+            fields: of the record: suite, task, n, ...; what its `detail` has beside the two models and the p-value.
+        """
+        detail = {"model": model, "against": against, "of": of, "p_value": self.p_value, "paired": True}
+        detail |= fields.pop("detail", {})
+        name = f"{model} - {against}"
+        return Record(model=name, metric=metric, detail=detail, **self.interval.fields, **fields)
 
 
 def paired_difference(first: float, first_values: Array, second: float, second_values: Array) -> Difference:

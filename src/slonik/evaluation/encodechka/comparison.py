@@ -40,28 +40,13 @@ def compare(evaluations: Sequence[EncoderScores]) -> list[Record]:
             if before is None or after is None or base.values.shape != measured.values.shape:
                 continue
             found = paired_difference(before, base.values, after, measured.values)
+            own = measured.record
             records.append(
-                Record(
-                    suite=SUITE,
-                    task=key[1],
-                    variant=key[0],
-                    model=f"{other.model} - {first.model}",
-                    metric="difference",
-                    value=found.interval.value,
-                    low=found.interval.low,
-                    high=found.interval.high,
-                    n=measured.record.n,
-                    seed=measured.record.seed,
-                    detail={
-                        "model": other.model,
-                        "against": first.model,
-                        "of": measured.record.metric,
-                        "p_value": found.p_value,
-                        "paired": True,
-                    },
-                    hashes={"data": measured.record.hashes["data"]},
+                found.record(
+                    other.model, first.model, own.metric, suite=SUITE, task=own.task, variant=own.variant, n=own.n,
+                    seed=own.seed, hashes={"data": own.hashes["data"]},
                 )
-            )
+            )  # fmt: skip
     return records
 
 

@@ -39,7 +39,7 @@ from slonik.evaluation.encodechka.scoring import (
 )
 from slonik.evaluation.encodechka.tasks import AVERAGES, MAX_LENGTH, PROTOCOL, SUITE, TASKS, VARIANTS, Task
 from slonik.evaluation.encodechka.words import WordVectors, longest, score_words
-from slonik.evaluation.statistics import Array, Interval, interval, mean_over_tasks, replicates
+from slonik.evaluation.statistics import Array, Interval, interval, replicates
 
 
 @dataclass(frozen=True)
@@ -133,15 +133,11 @@ def evaluate(
     run.sentences([part for part in parts if part.sentences])
     run.words([part for part in parts if part.task.kind == "words"])
     run.averages()
-    evaluation.measured = dict(sorted(evaluation.measured.items(), key=lambda item: _place(item[0])))
+    order = [(variant, name) for variant in VARIANTS for name in (*TASKS, *AVERAGES)]
+    evaluation.measured = {key: evaluation.measured[key] for key in order if key in evaluation.measured}
     if use_cache:
         prune_store(cache_dir() / "embeddings", LARGEST_BYTES)
     return evaluation
-
-
-def _place(key: tuple[str, str]) -> tuple[int, int]:
-    order = [*TASKS, *AVERAGES]
-    return VARIANTS.index(key[0]), order.index(key[1])
 
 
 def _read_parts(tasks: Sequence[Task], folder: Path, evaluation: EncoderScores) -> list[_Part]:
@@ -176,7 +172,7 @@ def _read(task: Task, paths: dict[str, Path]) -> Any:
     if task.kind == "speed":
         return read_sentences(test)
     assert task.train is not None
-    train = read_labelled(paths[task.train], task.train_columns[0], task.target)
+    train = read_labelled(paths[task.train], task.train_column, task.target)
     return train, read_labelled(test, task.columns[0], task.target)
 
 
@@ -238,22 +234,16 @@ class _Run:
             for name, tasks in AVERAGES.items():
                 if not all((variant, task) in measured for task in tasks):
                     continue
-                members = [measured[variant, task] for task in tasks]
-                values = mean_over_tasks({task: measured[variant, task].values for task in tasks}, tasks)
-                mean = float(np.mean([member.record.value for member in members]))
-                record = self._record(name, variant, "mean", interval(mean, values)).model_copy(
-                    update={
-                        "n": sum(member.record.n or 0 for member in members),
-                        "seconds": sum(member.record.seconds or 0.0 for member in members),
-                        "detail": {"tasks": list(tasks), "prefix": self.prefix},
-                        "hashes": {
-                            "weights": self.weights,
-                            "data": sha256_json([member.record.hashes["data"] for member in members]),
-                            "protocol": sha256_json([member.record.hashes["protocol"] for member in members]),
-                        },
-                    }
-                )
-                measured[variant, name] = Measured(record, values)
+                members = [measured[variant, task].record for task in tasks]
+                values = np.mean([measured[variant, task].values for task in tasks], axis=0)
+                bounds = interval(float(np.mean([member.value for member in members])), values)
+                self._add(
+                    name, variant, "mean", bounds, values,
+                    n=sum(member.n or 0 for member in members),
+                    seconds=sum(member.seconds or 0.0 for member in members),
+                    detail={"tasks": list(tasks)},
+                    hashes={kind: sha256_json([one.hashes[kind] for one in members]) for kind in ("data", "protocol")},
+                )  # fmt: skip
 
     def _store(self, encoder: Encoder, prefix: str | None, *code: str) -> ArrayStore | None:
         if not self.use_cache or not hasattr(encoder, "tokenizer"):
@@ -273,37 +263,24 @@ class _Run:
         bootstrap_seconds = time.perf_counter() - start
         if task.kind != "speed":
             self.evaluation.classifier_seconds += score.seconds + bootstrap_seconds
-        record = self._record(task.id, variant, task.metric, bounds).model_copy(
-            update={
-                "n": score.statistic.n,
-                "seconds": embedding_seconds + score.seconds,
-                "detail": {
-                    **score.detail,
-                    "prefix": self.prefix,
-                    "embedding_seconds": round(embedding_seconds, 3),
-                    "classifier_seconds": round(score.seconds, 3),
-                },
-                "hashes": {
-                    "weights": self.weights,
-                    "data": sha256_json(part.hashes),
-                    "protocol": sha256_json([PROTOCOL, variant, task.id, task.metric, task.columns, task.target]),
-                },
-            }
-        )
-        self.evaluation.measured[variant, task.id] = Measured(record, values)
+        protocol = sha256_json([PROTOCOL, variant, task.id, task.metric, task.columns, task.target])
+        spent = {"embedding_seconds": round(embedding_seconds, 3), "classifier_seconds": round(score.seconds, 3)}
+        self._add(
+            task.id, variant, task.metric, bounds, values, n=score.statistic.n,
+            seconds=embedding_seconds + score.seconds, detail={**score.detail, **spent},
+            hashes={"data": sha256_json(part.hashes), "protocol": protocol},
+        )  # fmt: skip
 
-    def _record(self, task: str, variant: str, metric: str, bounds: Interval) -> Record:
-        return Record(
-            suite=SUITE,
-            task=task,
-            variant=variant,
-            model=self.encoder.name,
-            metric=metric,
-            value=bounds.value,
-            low=bounds.low,
-            high=bounds.high,
-            seed=self.seed,
-        )
+    def _add(
+        self, task: str, variant: str, metric: str, bounds: Interval, values: Array, *, detail: dict[str, Any],
+        hashes: dict[str, str], **fields: Any,
+    ) -> None:  # fmt: skip
+        record = Record(
+            suite=SUITE, task=task, variant=variant, model=self.encoder.name, metric=metric, seed=self.seed,
+            detail=detail | {"prefix": self.prefix}, hashes=hashes | {"weights": self.weights}, **bounds.fields,
+            **fields,
+        )  # fmt: skip
+        self.evaluation.measured[variant, task] = Measured(record, values)
 
 
 def _score_sentences(part: _Part, vectors: SentenceVectors, variants: Sequence[str]) -> dict[str, Score]:

@@ -18,7 +18,8 @@ from slonik.evaluation.encodechka.comparison import compare
 from slonik.evaluation.encodechka.run import EncoderScores, evaluate
 from slonik.evaluation.encodechka.tasks import AVERAGES, PUBLISHED, TASKS, VARIANTS
 from slonik.evaluation.suite import Evaluation, OnTask, add_to_passport, opened, several, teller
-from slonik.reporting.table import Cell, Content, Row, Table
+from slonik.reporting.formatting import cell, difference_cell
+from slonik.reporting.table import Content, Table
 
 _COLUMNS = tuple(task for task in (*TASKS, *AVERAGES) if task != "speed")
 
@@ -112,61 +113,54 @@ def per_model(evaluation: EncoderScores) -> Table:
     for task in (*TASKS, *AVERAGES):
         found = [evaluation.measured.get((variant, task)) for variant in variants]
         if any(found):
-            lines.append([_name(task), *(cell for one in found for cell in _cells(one.record if one else None))])
+            lines.append([_name(task), *(part for one in found for part in _cells(one.record if one else None))])
     columns = ("task", *(part for variant in variants for part in (f"{variant} [95 %]", "taken")))
     return Table.of(f"{evaluation.model}: encodechka", columns, lines, ("speed: ms per text, on this machine now",))
 
 
 def leaderboard(evaluations: Sequence[EncoderScores]) -> Table:
     """Measured rows above published ones; published values are the greatest over poolings on the test set."""
-    rows = []
+    rows: dict[tuple[str, str], dict[str, str]] = {}
     for evaluation in evaluations:
-        for variant in dict.fromkeys(variant for variant, _ in evaluation.measured):
-            found = [evaluation.measured.get((variant, task)) for task in _COLUMNS]
-            cells = [_three(item.record.value) if item else "" for item in found]
-            rows.append(Row(tuple(map(Cell, (evaluation.model, variant, *cells)))))
-    for row in PUBLISHED:
-        cells = [_published(row.scores.get(task), row.source) for task in _COLUMNS]
-        rows.append(Row(tuple(map(Cell, (row.model, "not measured here", *cells))), published=True))
-    columns = ("model", "variant", *(_name(task) for task in _COLUMNS))
-    note = "not measured here: published values (leaderboard, model cards); they compare with `compatible`"
-    return Table("beside published models", columns, tuple(rows), (note,))
+        for (variant, task), found in evaluation.measured.items():
+            if found.record.value is not None:
+                rows.setdefault((evaluation.model, variant), {})[task] = f"{found.record.value:.3f}"
+    published = {(row.model, "not measured here"): row for row in PUBLISHED}
+    rows |= {
+        key: {task: _published(value, row.source) for task, value in row.scores.items()}
+        for key, row in published.items()
+    }
+    return Table.grid(
+        "beside published models",
+        ("model", "variant"),
+        {row: row for row in rows},
+        {task: _name(task) for task in _COLUMNS},
+        lambda row, task: rows[row].get(task, ""),
+        notes=["not measured here: published values (leaderboard, model cards); they compare with `compatible`"],
+        published=published,
+    )
 
 
 def differences_table(records: Sequence[Record]) -> Table:
-    """Paired differences_table with interval and p-value."""
+    """Paired differences with interval and p-value."""
     lines: list[list[Content]] = [
-        [
-            record.model,
-            record.variant,
-            _name(record.task),
-            Cell(f"{record.value:+.4f}", f"[{record.low:+.4f}, {record.high:+.4f}]"),
-            f"{record.detail['p_value']:.3f}",
-        ]
+        [record.model, record.variant, _name(record.task), difference_cell(record), f"{record.detail['p_value']:.3f}"]
         for record in records
-        if record.value is not None
     ]
     note = "paired bootstrap over test items; averages over all their tasks at once"
-    return Table.of("differences_table", ("models", "variant", "task", "difference [95 %]", "p"), lines, (note,))
+    return Table.of("differences", ("models", "variant", "task", "difference [95 %]", "p"), lines, (note,))
 
 
-def _cells(record: Record | None) -> tuple[Cell, Cell]:
+def _cells(record: Record | None) -> tuple[Content, Content]:
     """Value with interval, and what it was taken from."""
-    if record is None or record.value is None:
-        return Cell(""), Cell("")
-    taken = "/".join(str(record.detail[part]) for part in ("pooling", "classifier") if part in record.detail)
-    form = "{:.2f}" if record.task == "speed" else "{:.4f}"
-    spread = f"[{form.format(record.low)}, {form.format(record.high)}]"
-    return Cell(form.format(record.value), spread), Cell(taken)
+    if record is None:
+        return "", ""
+    return cell(record), "/".join(
+        str(record.detail[part]) for part in ("pooling", "classifier") if part in record.detail
+    )
 
 
-def _three(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
-
-
-def _published(value: float | None, source: str) -> str:
-    if value is None:
-        return ""
+def _published(value: float, source: str) -> str:
     digits = 2 if "leaderboard" in source and round(value, 2) == value else 3
     return f"{value:.{digits}f}"
 

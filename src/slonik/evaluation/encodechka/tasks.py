@@ -33,7 +33,7 @@ class Task:
         train: file with the training part, None where there is none.
         test: file with the test part; values on one test file are resampled together.
         columns: names of the text column(s) of the test file.
-        train_columns: names of the text column(s) of the training file, where they differ.
+        train_column: name of the text column of the training file.
         target: column of the label or score.
     """
 
@@ -44,7 +44,7 @@ class Task:
     test: str
     train: str | None = None
     columns: tuple[str, ...] = ()
-    train_columns: tuple[str, ...] = ()
+    train_column: str = ""
     target: str = ""
 
     @property
@@ -53,95 +53,34 @@ class Task:
         return (self.train, self.test) if self.train else (self.test,)
 
 
-_ALL = (
-    Task(
-        "sts",
-        "semantic similarity of sentence pairs (STS-B dev, translated)",
-        "pair_correlation",
-        "spearman",
-        "stsb_dev.csv",
-        columns=("sentence1", "sentence2"),
-        target="similarity_score",
-    ),
-    Task(
-        "pi",
-        "paraphrases among news headlines (paraphraser.ru gold)",
-        "pair_correlation",
-        "spearman",
-        "para_gold.csv",
-        columns=("text_1", "text_2"),
-        target="class",
-    ),
-    Task(
-        "nli",
-        "natural language inference (XNLI test, Russian)",
-        "pair_classification",
-        "accuracy",
-        "xnli_ru.csv",
-        columns=("sentence1", "sentence2"),
-        target="gold_label",
-    ),
-    Task(
-        "sa",
-        "sentiment of tweets on banks and telecoms (SentiRuEval-2016)",
-        "accuracy",
-        "accuracy",
-        "SentiRuEval2016_small_test.csv",
-        train="SentiRuEval2016_small_train.csv",
-        columns=("text",),
-        train_columns=("text",),
-        target="answer",
-    ),
-    Task(
-        "ti",
-        "toxic comments (OK ML Cup 2020)",
-        "roc_auc",
-        "roc_auc",
-        "toxic_test.csv",
-        train="toxic_train.csv",
-        columns=("text",),
-        train_columns=("text",),
-        target="toxic",
-    ),
-    Task(
-        "ia",
-        "inappropriate messages on sensitive topics (Skoltech)",
-        "roc_auc",
-        "roc_auc",
-        "inappropriate_test.csv",
-        train="inappropriate_train.csv",
-        columns=("text",),
-        train_columns=("text",),
-        target="y",
-    ),
-    Task(
-        "ic",
-        "intents of requests to an assistant (NLU-evaluation-data, translated)",
-        "accuracy",
-        "accuracy",
-        "intents_test.csv",
-        train="intents_train.csv",
-        columns=("text",),
-        train_columns=("text",),
-        target="label",
-    ),
-    Task(
-        "icx",
-        "the same intents, trained on English requests",
-        "accuracy",
-        "accuracy",
-        "intents_test.csv",
-        train="intents_train.csv",
-        columns=("text",),
-        train_columns=("answer",),
-        target="label",
-    ),
-    Task("ne1", "named entities in news (factRuEval-2016)", "words", "macro_f1", "factru.json"),
-    Task("ne2", "drugs and reactions in reviews (RuDReC)", "words", "macro_f1", "rudrec.json"),
-    Task("speed", "time per text, one text at a time", "speed", "ms_per_text", "sentences_sample.txt"),
-)
+def _learned(
+    id: str, about: str, metric: Literal["accuracy", "roc_auc"], stem: str, target: str, train_column: str = "text"
+) -> Task:
+    """A task of two files, whose training part a classifier is fitted on."""
+    return Task(id, about, metric, metric, f"{stem}_test.csv", f"{stem}_train.csv", ("text",), train_column, target)
 
-TASKS: dict[str, Task] = {task.id: task for task in _ALL}
+
+TASKS: dict[str, Task] = {
+    task.id: task
+    for task in (
+        Task("sts", "semantic similarity of sentence pairs (STS-B dev, translated)", "pair_correlation", "spearman",
+             "stsb_dev.csv", columns=("sentence1", "sentence2"), target="similarity_score"),
+        Task("pi", "paraphrases among news headlines (paraphraser.ru gold)", "pair_correlation", "spearman",
+             "para_gold.csv", columns=("text_1", "text_2"), target="class"),
+        Task("nli", "natural language inference (XNLI test, Russian)", "pair_classification", "accuracy",
+             "xnli_ru.csv", columns=("sentence1", "sentence2"), target="gold_label"),
+        _learned("sa", "sentiment of tweets on banks and telecoms (SentiRuEval-2016)", "accuracy",
+                 "SentiRuEval2016_small", "answer"),
+        _learned("ti", "toxic comments (OK ML Cup 2020)", "roc_auc", "toxic", "toxic"),
+        _learned("ia", "inappropriate messages on sensitive topics (Skoltech)", "roc_auc", "inappropriate", "y"),
+        _learned("ic", "intents of requests to an assistant (NLU-evaluation-data, translated)", "accuracy", "intents",
+                 "label"),
+        _learned("icx", "the same intents, trained on English requests", "accuracy", "intents", "label", "answer"),
+        Task("ne1", "named entities in news (factRuEval-2016)", "words", "macro_f1", "factru.json"),
+        Task("ne2", "drugs and reactions in reviews (RuDReC)", "words", "macro_f1", "rudrec.json"),
+        Task("speed", "time per text, one text at a time", "speed", "ms_per_text", "sentences_sample.txt"),
+    )
+}  # fmt: skip
 
 # An average is written only when every task of it was scored. mean_s5: the sentence tasks that a development
 # machine has without the download.

@@ -62,12 +62,7 @@ _LIDIRUS_DENIED = {"и", "не", "никогда", "вовсе", "что", "эт
 
 
 def fit_majority(task: Task, train: Sequence[Example], seed: int = 0) -> Answerer:
-    """The baseline `majority`.
-
-    Args:
-        train: labelled examples; not looked at for RuCoS.
-        seed: not used.
-    """
+    """The baseline `majority`."""
     if not task.labels:
         return _most_mentioned
     shares = label_shares(task, train)
@@ -100,12 +95,7 @@ def _most_mentioned(examples: Sequence[Example]) -> list[Prediction]:
 
 
 def fit_random_weighted(task: Task, train: Sequence[Example], seed: int = 0) -> Answerer:
-    """The baseline `random_weighted`.
-
-    Args:
-        train: labelled examples; not looked at for RuCoS.
-        seed: of the draw.
-    """
+    """The baseline `random_weighted`; `seed` is of the draw."""
     shares = label_shares(task, train) if task.labels else {}
     labels = list(shares)
 
@@ -124,18 +114,16 @@ def fit_random_weighted(task: Task, train: Sequence[Example], seed: int = 0) -> 
 
 
 def fit_tfidf(task: Task, train: Sequence[Example], seed: int = 0) -> Answerer:
-    """The baseline `tfidf`.
-
-    Args:
-        train: labelled examples; for MuSeRC and RuCoS their passages alone are used, and there may be none.
-        seed: not used.
+    """The baseline `tfidf`; of the training data of MuSeRC and RuCoS it takes the passages alone.
 
     Raises:
         MissingExtra: no scikit-learn.
     """
     vectorizer = _vectorizer()
-    if task.kind in ("answers", "cloze"):
-        return lambda examples: _NEAREST[task.kind](vectorizer, train or examples, examples)
+    if task.kind == "answers":
+        return lambda examples: _best_answers(vectorizer, train or examples, examples)
+    if task.kind == "cloze":
+        return lambda examples: _best_entity(vectorizer, train or examples, examples)
     labels = [label_name(example.label) for example in train if example.label is not None]
     if len(set(labels)) < 2:
         return fit_majority(task, train)
@@ -181,7 +169,10 @@ def _classified(task: Task, vectorizer: Any, model: Any, examples: Sequence[Exam
 def _best_answers(vectorizer: Any, known: Sequence[Example], examples: Sequence[Example]) -> list[Prediction]:
     vectorizer.fit(list(dict.fromkeys(str(example.fields["passage"]) for example in known)))
     rows: dict[int | str, Prediction] = {}
-    for group in _grouped(examples):
+    groups: dict[str, list[Example]] = {}
+    for example in examples:
+        groups.setdefault(example.group, []).append(example)
+    for group in groups.values():
         options = [f"{example.fields['question']} {example.fields['answer']}" for example in group]
         near = _cosines(vectorizer, str(group[0].fields["passage"]), options)
         chosen = set(near.argsort()[-_RIGHT_ANSWERS:].tolist())
@@ -201,18 +192,8 @@ def _best_entity(vectorizer: Any, known: Sequence[Example], examples: Sequence[E
     return rows
 
 
-_NEAREST = {"answers": _best_answers, "cloze": _best_entity}
-
-
 def _passage(example: Example) -> str:
     return str(example.fields["passage"]).replace(_HIGHLIGHT, " ")
-
-
-def _grouped(examples: Sequence[Example]) -> list[list[Example]]:
-    groups: dict[str, list[Example]] = {}
-    for example in examples:
-        groups.setdefault(example.group, []).append(example)
-    return list(groups.values())
 
 
 def _cosines(vectorizer: Any, text: str, options: Sequence[str]) -> NDArray[np.float64]:
@@ -222,12 +203,7 @@ def _cosines(vectorizer: Any, text: str, options: Sequence[str]) -> NDArray[np.f
 
 
 def fit_heuristic_majority(task: Task, train: Sequence[Example], seed: int = 0) -> Answerer:
-    """The baseline `heuristic_majority`.
-
-    Args:
-        train: labelled examples, for the fallback.
-        seed: not used.
-    """
+    """The baseline `heuristic_majority`."""
     if not task.labels:
         return lambda examples: [Prediction(example.idx, _entity(example)) for example in examples]
     fallback = fit_majority(task, train)
@@ -290,7 +266,8 @@ def _rcb(fields: Any) -> Label | None:
 def _lidirus(fields: Any) -> Label | None:
     first, second = set(fields["sentence1"].split()), set(fields["sentence2"].split())
     apart, shared = first ^ second, first & second
-    if _lemmas(fields["sentence1"]) == _lemmas(fields["sentence2"]) or shared & _LIDIRUS_ENTAILED:
+    same = set(_lemmas(fields["sentence1"])) == set(_lemmas(fields["sentence2"]))
+    if same or shared & _LIDIRUS_ENTAILED:
         return "entailment"
     commas = " ".join(apart).count(",")
     if len(apart) > 10 or commas > 1 or len(apart) == 2 or apart & _LIDIRUS_DENIED:
@@ -299,14 +276,14 @@ def _lidirus(fields: Any) -> Label | None:
 
 
 def _parus(fields: Any) -> Label | None:
-    premise = _lemmas(fields["premise"])
-    first, second = (len(premise & _lemmas(fields[name])) for name in ("choice1", "choice2"))
+    premise = set(_lemmas(fields["premise"]))
+    first, second = (len(premise.intersection(_lemmas(fields[name]))) for name in ("choice1", "choice2"))
     return None if first == second else int(second > first)
 
 
 def _muserc(fields: Any) -> Label | None:
-    answer = _lemma_list(fields["answer"])
-    shared, words = len(set(answer) & _lemmas(fields["passage"])), len(fields["answer"].split())
+    answer = _lemmas(fields["answer"])
+    shared, words = len(set(answer).intersection(_lemmas(fields["passage"]))), len(fields["answer"].split())
     if words > 11 or shared > 6 or shared == len(answer):
         return 1
     return 0 if words < 4 or shared <= 1 else None
@@ -351,11 +328,7 @@ def _entity(example: Example) -> str:
     return max(absent or list(counts), key=lambda entity: counts[entity])
 
 
-def _lemmas(text: str) -> set[str]:
-    return set(_lemma_list(text))
-
-
-def _lemma_list(text: str) -> list[str]:
+def _lemmas(text: str) -> list[str]:
     """Lemmas of the words between spaces and hyphen-free punctuation, as many as there are words."""
     lemma = _lemmatizer()
     words = (word.strip(_STRIPPED).lower() for word in re.findall(r"\w+(?:-\w+)*|[^\w\s]+", text))
@@ -381,13 +354,13 @@ def _lemmatizer() -> Callable[[str], str]:
     return lemma
 
 
-# Name -> how to fit it to (task, training examples, seed).
 BASELINES: dict[str, Callable[[Task, Sequence[Example], int], Answerer]] = {
     "majority": fit_majority,
     "random_weighted": fit_random_weighted,
     "heuristic_majority": fit_heuristic_majority,
     "tfidf": fit_tfidf,
 }
+"""Name -> how to fit it to (task, labelled training examples, seed)."""
 
 
 def fit(name: str, task_id: str, train: Sequence[Example], *, seed: int = 0) -> Answerer:

@@ -85,16 +85,16 @@ def scored(
     if len(statistics) > 1:
         wanted[MEAN] = TaskMean(list(statistics.values()))
     values, records = {}, []
+    hashes = {**part.hashes(), **({"weights": weights} if weights else {})}
     facts = {"split": part.split, "items": len(part.examples), "fitted_on": part.fitted_on, **(detail or {})}
     for metric, statistic in wanted.items():
         values[metric] = replicates(statistic, seed=seed, sample=f"{part.task.id} {part.split}")
         bounds = interval(statistic.value, values[metric])
         records.append(
             Record(
-                suite=SUITE, task=part.task.id, model=model, metric=metric, value=bounds.value, low=bounds.low,
-                high=bounds.high, n=statistic.n, seed=seed, seconds=seconds,
+                suite=SUITE, task=part.task.id, model=model, metric=metric, n=statistic.n, seed=seed, seconds=seconds,
                 detail=facts | _categories(part, predictions, metric, seed),
-                hashes={**part.hashes(), **({"weights": weights} if weights else {})},
+                hashes=hashes, **bounds.fields,
             )
         )  # fmt: skip
     hits = tuple(hits_of(part.task.id, part.examples, predictions))
@@ -112,10 +112,9 @@ def score_record(found: Mapping[str, Scored], model: str, *, seed: int = 0) -> R
     data = sha256_json([member.main.hashes["data"] for member in members])
     protocol = sha256_json([PROTOCOL, [member.main.hashes["protocol"] for member in members]])
     return Record(
-        suite=SUITE, task=SCORE, model=model, metric=SCORE, value=value, low=bounds.low, high=bounds.high,
-        n=sum(member.main.n or 0 for member in members), seed=seed,
+        suite=SUITE, task=SCORE, model=model, metric=SCORE, n=sum(member.main.n or 0 for member in members), seed=seed,
         detail={"splits": {task: found[task].part.split for task in TASKS}},
-        hashes={"data": data, "protocol": protocol},
+        hashes={"data": data, "protocol": protocol}, **bounds.fields,
     )  # fmt: skip
 
 
@@ -136,13 +135,10 @@ def difference_records(
             )
             test = mcnemar(first.hits, second.hits)
             records.append(
-                Record(
-                    suite=SUITE, task=task, model=f"{model} - {against}",
+                change.record(
+                    model, against, metric, suite=SUITE, task=task, n=record.n, seed=record.seed,
                     metric="difference" if metric == first.main.metric else f"{metric}_difference",
-                    value=change.interval.value, low=change.interval.low, high=change.interval.high, n=record.n,
-                    seed=record.seed,
                     detail={
-                        "model": model, "against": against, "of": metric, "p_value": change.p_value, "paired": True,
                         "mcnemar_p": test.p_value, "only_first": test.only_first, "only_second": test.only_second,
                     },
                     hashes={"data": record.hashes["data"]},
@@ -189,13 +185,7 @@ def _category(
     statistic = statistics_of("lidirus", chosen, rows)["matthews"]
     bounds = interval(statistic.value, replicates(statistic, seed=seed, sample=f"lidirus {key}"))
     hits = [is_right(example, row.label) for example, row in zip(chosen, rows, strict=True)]
-    return {
-        "value": bounds.value,
-        "low": bounds.low,
-        "high": bounds.high,
-        "accuracy": sum(hits) / len(hits),
-        "n": len(hits),
-    }
+    return bounds.fields | {"accuracy": sum(hits) / len(hits), "n": len(hits)}
 
 
 @dataclass(frozen=True)
