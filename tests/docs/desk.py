@@ -9,14 +9,21 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import random
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
 
 from slonik.models.embedded import CHECKPOINTS
+from slonik.models.fresh import Shape, build
+from slonik.pretraining.tokenizer import Vocabulary
+from slonik.text.tokenizers.training import TrainConfig, train
+from slonik.text.tokenizing import write_tokenizer
 from tests import tiny
 from tests.compression import toy_corpus
 from tests.evaluation.encodechka import samples as encodechka
@@ -27,7 +34,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PREFIXES = {"prompts": {"query": "query: ", "passage": "passage: "}, "default_prompt_name": "query"}
 _MORE = ("но никто не знает", "и это хорошо", "а слон спит", "хотя идёт дождь", "пока все дома", "потому что лето",
          "и поёт", "но тихо")  # fmt: skip
-ENCODERS = ("MODEL", "STUDENT", "TEACHER", "my-student", "student", "small", "e5-ru", "e5-ru-4", "out/small-ru")
+POSITIONS = 514
+ENCODERS = ("MODEL", "CHECKPOINT", "my-tokenizer", "STUDENT", "TEACHER", "my-student", "student", "small", "e5-ru", "e5-ru-4", "out/small-ru")
 
 
 def lay(folder: Path) -> Path:
@@ -43,38 +51,53 @@ def lay(folder: Path) -> Path:
 def _models(desk: Path, cache: Path) -> None:
     for name, module in CHECKPOINTS.items():
         made = cache / "embedded" / f"{name}-{module.PACKAGE}-{module.package_version()}-v{module.FORMAT}"
-        _sentence_encoder(made, layers=7)
+        _encoder(made, layers=7)
     for name in ENCODERS:
-        _sentence_encoder(desk / name, layers=2)
+        _encoder(desk / name)
     for name in ("my-bert", "BERT"):
-        _masked_model(desk / name)
-    for name, family in (("my-gpt2", "gpt2"), ("my-t5", "t5"), ("T5", "t5"), ("my-fred-t5", "t5")):
-        shutil.copytree(finetune_data.writing_model(desk / "made", family), desk / name)
-    shutil.rmtree(desk / "made")
+        _model(desk / name, "bert", AutoModelForMaskedLM, layers=4)
+    for name in ("my-gpt2", "gpt"):
+        _model(desk / name, "gpt2", AutoModelForCausalLM)
+    for name in ("my-t5", "T5"):
+        _model(desk / name, "t5", AutoModelForSeq2SeqLM)
+    _fred_t5(desk / "my-fred-t5")
 
 
-def _sentence_encoder(folder: Path, *, layers: int) -> None:
-    tiny.checkpoint(folder, "xlm-roberta", layers=layers)
+def _encoder(folder: Path, *, layers: int = 2) -> None:
+    """A sentence encoder with e5's prefixes."""
+    _model(folder, "xlm-roberta", AutoModel, layers=layers)
+    _change(folder / "sentence_bert_config.json", {"max_seq_length": 128})
     (folder / "config_sentence_transformers.json").write_text(json.dumps(PREFIXES), encoding="utf-8")
 
 
-def _masked_model(folder: Path) -> None:
-    """A BERT with its head, four layers."""
-    import torch
-    from transformers import AutoModelForMaskedLM
-
-    tiny.checkpoint(folder, "bert", layers=4, sentence=False)
-    vocab = tiny.tokenizer("wordpiece").get_vocab_size()
+def _model(folder: Path, family: str, cls: Any, **shape: int) -> None:
+    """A random model with its head, and with room for more than the 64 tokens of other tests."""
+    tiny.checkpoint(folder, family, sentence=cls is AutoModel)
+    config = tiny.config(family, vocab_size=tiny.tokenizer(tiny.TOKENIZER_OF[family]).get_vocab_size(), **shape)
+    for field in ("max_position_embeddings", "n_positions"):
+        if field in config.to_dict():
+            setattr(config, field, POSITIONS)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        AutoModelForMaskedLM.from_config(tiny.config("bert", layers=4, vocab_size=vocab)).save_pretrained(folder)
+        cls.from_config(config).save_pretrained(folder)
+    _change(folder / "tokenizer_config.json", {"model_max_length": 512})
+
+
+def _fred_t5(folder: Path) -> None:
+    """A fresh FRED-T5 whose tokenizer has its prefixes, and sentinels enough for inputs of 128 tokens."""
+    trained = train(TrainConfig(kind="bpe", vocab_size=700, family="fred-t5", sentinels=100), tiny.TEXTS)
+    names = trained.specials
+    write_tokenizer(trained.tokenizer, folder, names=names.roles, types=names.type_ids, max_length=512)
+    shape = Shape(family="fred-t5", layers=2, hidden=32, heads=2, ffn=64, max_length=512, dropout=0.1)
+    build(shape, Vocabulary.open(folder).ids, seed=1).save_pretrained(folder)
 
 
 def _corpora(desk: Path) -> None:
     english = [*tiny.PAIRS, *toy_corpus.pairs()]
     russian = [*tiny.TEXTS, *(f"{text}, {more}." for _, text in toy_corpus.pairs() for more in _MORE)]
-    lines = "".join(f"{text}\n" for text in russian)
-    for name in ("ru.txt", "ru_text.txt", "domain.txt", "texts.txt", "infosec_ru.txt", "security.txt", "news.txt"):
+    for name, count in (("ru.txt", 2200), ("ru_text.txt", 2200), ("infosec_ru.txt", 300), ("domain.txt", 300), ("general.txt", 300),
+                        ("texts.txt", 300), ("pud.txt", 40), ("news.txt", 40)):  # fmt: skip
+        lines = "".join(f"{text}\n" for text in russian[:count])
         (desk / name).write_text(lines, encoding="utf-8")
         with gzip.open(desk / f"{name}.gz", "wt", encoding="utf-8") as stream:
             stream.write(lines)
@@ -82,17 +105,42 @@ def _corpora(desk: Path) -> None:
     (desk / "en_ru.tsv").write_text(table, encoding="utf-8")
     with gzip.open(desk / "en_ru.tsv.gz", "wt", encoding="utf-8") as stream:
         stream.write(table)
-    _lines(desk / "news.jsonl", [{"text": text, "summary": text.split()[0]} for text in russian[:60]])
+    _lines(desk / "news.jsonl", [{"text": text} for text in russian[:300]])
+    _lines(desk / "more.jsonl", [{"id": number, "text": text} for number, text in enumerate(russian[:5])])
+    _lines(desk / "summaries.jsonl", [{"text": text, "summary": text.split()[0]} for text in russian[:40]])
     _lines(desk / "prompts.jsonl", [{"prompt": "Слон"}, {"prompt": "Утром"}])
-    (desk / "news").mkdir()
-    shutil.copy(desk / "news.jsonl", desk / "news" / "news.jsonl")
+    for name in ("ru_syntagrus-ud-train-a.conllu", "ru_taiga-ud-dev.conllu", "ru_pud-ud-test.conllu"):
+        _treebank(desk / name, seed=len(name))
+
+
+def _treebank(path: Path, *, seed: int) -> None:
+    """Sentences "новый слон видел дом снова снова ..." with random number, tense and length."""
+    draw, lines = random.Random(seed), []
+    for number in range(400):
+        tense, many = draw.choice(("Past", "Pres")), draw.choice(("Sing", "Plur"))
+        verb = f"Mood=Ind|VerbForm=Fin|Tense={tense}|Aspect=Imp|Voice=Act"
+        rows = [
+            ("новый", "ADJ", "_", 2, "amod"),
+            (f"слон{draw.randrange(40)}", "NOUN", f"Number={many}", 3, "nsubj"),
+            (f"видит{draw.randrange(40)}", "VERB", verb, 0, "root"),
+            (f"раз{seed}{number}", "ADV", "_", 3, "advmod"),
+            *[("снова", "ADV", "_", 3, "advmod")] * draw.randrange(1, 12),
+        ]
+        lines += [
+            f"{place}\t{form}\t{form}\t{part}\t_\t{feats}\t{head}\t{relation}\t_\t_"
+            for place, (form, part, feats, head, relation) in enumerate(rows, start=1)
+        ]
+        lines.append("")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _data(desk: Path) -> None:
     encodechka.write_data(desk / "data")
     superglue.write_data(desk / "data")
+    (desk / "data" / "russian_superglue" / "TERRa" / "val.jsonl").unlink()
+    finetune_data.terra(desk / "data")
     _probing(desk / "data" / "rusenteval" / "gapping.txt")
-    for name in ("brat", "seccoll", "other-texts", "data/seccoll"):
+    for name in ("brat", "brat-folder", "seccoll", "other-texts", "data/seccoll"):
         _brat(desk / name)
     os.symlink("data", desk / "DATA")
     rows = [{"text": f"{text} {mark}", "mark": mark} for text, mark in _marked(60)]
@@ -149,14 +197,22 @@ def _squad() -> dict[str, Any]:
 def _recipes(desk: Path) -> None:
     """The recipes of the project under their names, with sizes and steps cut down to seconds."""
     shutil.copytree(ROOT / "recipes", desk / "recipes")
-    shutil.copytree(ROOT / "runs", desk / "runs")
+    shutil.copytree(ROOT / "runs", desk / "runs", ignore=shutil.ignore_patterns("*.jsonl"))
     for path in (desk / "recipes" / "pretrain").glob("*_tiny.yaml"):
-        _change(path, {"tokenizer.vocab_size": 300, "train.max_steps": 4, "train.evaluate_every_steps": 2,
-                       "batch_tokens": 512, "model.hidden": 32, "length": 32, "model.max_length": 32})  # fmt: skip
+        _change(path, {"corpus.border": 4, "corpus.held_out_share": 0.1, "tokenizer.vocab_size": 300, "length": 32,
+                       "model.max_length": 32, "model.hidden": 32, "batch_tokens": 512, "train.max_steps": 4,
+                       "train.evaluate_every_steps": 2})  # fmt: skip
     _change(desk / "recipes" / "e5_six_layers.yaml", {
         "corpus.train_texts": 100, "corpus.train_pairs": 40, "corpus.near_pairs": 0, "corpus.substituted_texts": 0,
-        "prune.keep_layers": [1, 3, 5], "distill.max_minutes": 0.05,
+        "prune.keep_layers": [1, 3, 5], "distill.max_minutes": 0.05, "stages": "none",
     })  # fmt: skip
+    _change(desk / "recipes" / "repetition_tiny.yaml", {
+        "corpus.border": 4, "corpus.held_out_share": 0.1, "vocab_size": 400, "parts": [1, 2], "seeds": [0], "steps": 10,
+        "schedule": {"part": 2, "switch": 0.5}, "batch_tokens": 256, "length": 32, "evaluations": 2,
+        "shape": {"layers": 1, "hidden": 32, "heads": 2, "ffn": 64}, "measured_sequences": 8,
+    })  # fmt: skip
+    for name in ("e5-infosec", "e5-infosec-long"):
+        _change(desk / "runs" / name / "recipe.yaml", {"apart": [], "measured_documents": 40, "train.max_steps": 2})
 
 
 def _change(path: Path, fields: Mapping[str, Any]) -> None:
@@ -167,7 +223,8 @@ def _change(path: Path, fields: Mapping[str, Any]) -> None:
         for parent in parents:
             place = place.setdefault(parent, {})
         place[last] = value
-    path.write_text(yaml.safe_dump(recipe, allow_unicode=True), encoding="utf-8")
+    text = json.dumps(recipe) if path.suffix == ".json" else yaml.safe_dump(recipe, allow_unicode=True)
+    path.write_text(text, encoding="utf-8")
 
 
 def _lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

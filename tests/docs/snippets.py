@@ -25,7 +25,7 @@ from slonik.cli.main import main
 
 RUNNABLE = ("console", "python")
 DATA = ("json", "yaml")
-LANGUAGES = (*RUNNABLE, *DATA, "text", "css")
+LANGUAGES = (*RUNNABLE, *DATA, "text")
 SHELL_TOOLS = ("zcat", "cat", "cp", "mkdir")
 _FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,}|~{3,}|:{3,})(?P<language>.*)$")
 _MARK = re.compile(r"^<!-- (?P<kind>not run|run by):(?P<reason>.*)-->$")
