@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 import slonik
-from slonik.exporting import export
 from slonik.exporting.parity import parity_texts
+from slonik.exporting.run import export
 
 Encode = Callable[[str], np.ndarray]
 _BLOCK = 20  # texts that an engine encodes before the next one has its turn

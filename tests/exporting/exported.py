@@ -6,7 +6,8 @@ from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
-from slonik.exporting import ExportReport, export
+from slonik.exporting.report import ExportReport
+from slonik.exporting.run import export
 from tests import tiny
 
 _ROOT: list[Path] = []

@@ -25,10 +25,10 @@ def test_a_short_model_gets_batches_that_fit() -> None:
 
 def test_floor_messages_name_the_cosines_and_what_to_try() -> None:
     with pytest.raises(SlonikError, match=r"0\.9000.*--int8 static"):
-        parity.check_agreement("m", "dynamic", parity.Agreement(0.9, 0.8, 0.7, 500))
+        parity.check_agreement("m", "dynamic", parity.Agreement(0.9, 0.7, 500))
     with pytest.raises(SlonikError, match=r"differs from torch by 0\.01"):
         parity.check_difference("m", parity.Difference(0.01, 0.0, ((1, 4),)))
-    parity.check_agreement("m", "dynamic", parity.Agreement(0.9995, 0.999, 0.998, 500))
+    parity.check_agreement("m", "dynamic", parity.Agreement(0.9995, 0.998, 500))
 
 
 def test_not_a_number_is_no_agreement() -> None:

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from slonik.exporting.fusions import keep_layer_norm, merge_projections, unfold_gemm
 from slonik.exporting.graph import Graph
-from slonik.exporting.precision import Range, by_rows, per_channel, quantise, quantise_tables
+from slonik.exporting.precision import Range, codes_of, quantise, quantise_tables
 
 _RNG = np.random.default_rng(0)
 
@@ -88,10 +88,10 @@ def test_residual_before_a_norm_is_kept_from_the_slow_fusion() -> None:
 def test_rows_and_channels_are_within_half_a_step() -> None:
     values = (_RNG.normal(size=(40, 16)) * _RNG.uniform(0.01, 10, size=(40, 1))).astype(np.float32)
     values[3] = 0
-    codes, scales = by_rows(values)
+    codes, scales = codes_of(values, axis=1)
     assert np.all(np.abs(codes * scales - values) <= scales / 2 + 1e-7)
     assert np.all(codes[3] * scales[3] == 0)
-    codes, steps = per_channel(values)
+    codes, steps = codes_of(values, axis=0)
     assert np.all(np.abs(codes * steps - values) <= steps / 2 + 1e-7)
 
 

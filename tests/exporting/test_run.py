@@ -14,7 +14,8 @@ from transformers import AutoModel
 
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
-from slonik.exporting import export, parity
+from slonik.exporting import parity
+from slonik.exporting.run import export
 from slonik.models import load
 from slonik.runtime.session import open_session, read_metadata
 from slonik.text.sentence_config import SentenceConfig

@@ -58,9 +58,9 @@ def test_curve_and_correlations(tmp_path: Path) -> None:
     heads = Heads(encoder, tiny.TEXTS[:6])
     scores = {name: heads.scores(name) for name in ("left_out", "random", "magnitude")}
     curve = heads.curve("left_out", scores["left_out"], steps=4)
-    assert [point.removed for point in curve] == [0, 2, 4, 6, 8]
-    assert curve[0].loss == pytest.approx(0.0, abs=1e-6)
-    assert all(point.low <= point.loss <= point.high for point in curve)
+    assert [point.detail["removed"] for point in curve] == [0, 2, 4, 6, 8]
+    assert curve[0].value == pytest.approx(0.0, abs=1e-6)
+    assert all(point.low <= point.value <= point.high for point in curve)
     found = HeadImportance("m", 6, scores, ()).correlations
     flat = {name: np.concatenate(layers) for name, layers in scores.items()}
     expected = scipy.stats.spearmanr(flat["left_out"], flat["magnitude"]).statistic

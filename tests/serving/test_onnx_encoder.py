@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from openai import OpenAI
 
-from slonik.exporting import export
+from slonik.exporting.run import export
 from slonik.runtime import OnnxEncoder, load
 from tests.serving.test_embeddings import vectors
 from tests.tiny import models as tiny

@@ -89,15 +89,10 @@ def save_records(path: Path | None, records: Iterable[Record]) -> None:
 
 def add_to_passport(folder: str | Path | None, records: Sequence[Record]) -> None:
     """Keep what was measured in the passport of the model; nothing happens where the model is no folder."""
-    from slonik.core.errors import SlonikError
-    from slonik.core.passport import Passport
+    from slonik.evaluation.suite import add_to_passport as keep
 
-    if folder is None or not Path(folder).is_dir() or not records:
-        return
-    try:
-        Passport.read(folder).with_records(records).write(folder)
-    except SlonikError as error:
-        warn(f"the passport was not written: {error}")
+    if folder is not None:
+        warn(keep(folder, records))
 
 
 def print_tables(tables: Iterable[Table]) -> None:

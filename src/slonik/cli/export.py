@@ -28,7 +28,7 @@ def export(
 ) -> None:
     """Export to ONNX: fp32 and int8, held to what torch gives; nothing is called faster before it was measured."""
     from slonik.evaluation.encodechka.comparison import export_judge
-    from slonik.exporting import export as run
+    from slonik.exporting.run import export as run
 
     report = run(
         checkpoint, out, int8=int8, fp16=fp16, docker=docker, corpus=corpus, measure_speed=measure,  # type: ignore[arg-type]

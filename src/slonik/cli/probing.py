@@ -11,10 +11,9 @@ from slonik.cli.common import (
     JsonFile,
     TrustRemoteCode,
     announce_task,
-    print_tables,
     save_records,
+    show_evaluation,
     split_names,
-    warn,
 )
 
 
@@ -51,10 +50,7 @@ def probing(
         baselines=baselines, dtype=dtype, device=device, trust_remote_code=trust_remote_code or None, use_cache=cache,
         passport=passport, on_task=announce_task,
     )  # fmt: skip
-    warn(found.warnings)
-    print_tables(found.tables)
-    for note in found.notes:
-        typer.echo(note)
+    show_evaluation(found)
     save_records(json_file, found.records)
     if html is not None:
         write_text(html, probing_page(found.records))

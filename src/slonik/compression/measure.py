@@ -149,7 +149,7 @@ def _int8(
     name: str, encoder: TorchEncoder, teacher: TorchEncoder, sample: CorpusSample, config: CompressConfig
 ) -> Stage:
     """The same model as an int8 file, read by the torch-free runtime."""
-    from slonik.exporting import export
+    from slonik.exporting.run import export
 
     with tempfile.TemporaryDirectory() as place:
         source, target = Path(place) / "checkpoint", Path(place) / "onnx"

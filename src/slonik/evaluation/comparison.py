@@ -73,7 +73,7 @@ class StochasticOrder:
         return self.epsilon_min < 0.5
 
 
-def almost_stochastic_order(first: Sequence[float], second: Sequence[float], *, seed: int = 0) -> StochasticOrder:
+def almost_stochastic_order(first: Sequence[float], second: Sequence[float]) -> StochasticOrder:
     """Almost stochastic order of two samples of scores, one per seed; more is better.
 
     The violation ratio is int_V (Qa - Qb)^2 dt / int (Qa - Qb)^2 dt over quantiles t, V where Qa(t) < Qb(t); its
@@ -82,7 +82,6 @@ def almost_stochastic_order(first: Sequence[float], second: Sequence[float], *, 
 
     Args:
         first, second: scores of A and B over their seeds.
-        seed: of the bootstrap.
 
     Raises:
         SlonikError: fewer than two scores on a side.
@@ -91,7 +90,7 @@ def almost_stochastic_order(first: Sequence[float], second: Sequence[float], *, 
     if min(len(a), len(b)) < _FEWEST_SEEDS:
         raise SlonikError(f"{len(a)} and {len(b)} scores: almost stochastic order needs at least two seeds of each")
     violation = _violation(a, b)
-    rng = np.random.default_rng(derive_seed(seed, "aso", len(a), len(b)))
+    rng = np.random.default_rng(derive_seed(0, "aso", len(a), len(b)))
     scale = math.sqrt(len(a) * len(b) / (len(a) + len(b)))
     drawn = [_violation(_quantiles_drawn(a, rng), _quantiles_drawn(b, rng)) for _ in range(RESAMPLES)]
     deviation = float(np.std(scale * (np.asarray(drawn) - violation)))

@@ -191,21 +191,21 @@ def value_of(statistic: Statistic) -> float:
     return float(statistic.resampled(np.ones((1, statistic.n)))[0])
 
 
-def replicates(statistic: Statistic, *, seed: int, sample: str, resamples: int = RESAMPLES) -> Array:
-    """Values of the metric on `resamples` bootstrap resamples.
+def replicates(statistic: Statistic, *, seed: int, sample: str) -> Array:
+    """Values of the metric on `RESAMPLES` bootstrap resamples.
 
     Args:
         seed, sample: decide which items are drawn. Metrics over the same items share `sample`, so that they are
             resampled together: two models on one task, or two tasks with one set of test texts.
 
     Returns:
-        (resamples,) values.
+        (RESAMPLES,) values.
     """
     rng = np.random.default_rng(derive_seed(seed, "bootstrap", sample, statistic.n))
     rows = max(1, _BLOCK_CELLS // max(1, statistic.n))
     blocks: list[Array] = []
-    for start in range(0, resamples, rows):
-        size = min(rows, resamples - start)
+    for start in range(0, RESAMPLES, rows):
+        size = min(rows, RESAMPLES - start)
         drawn = rng.integers(0, statistic.n, size=(size, statistic.n))
         drawn += np.arange(size)[:, None] * statistic.n
         counts = np.bincount(drawn.ravel(), minlength=size * statistic.n).reshape(size, statistic.n)
@@ -267,9 +267,7 @@ def quartiles(values: Sequence[float]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def interval_of(
-    statistic: Callable[..., NDArray[np.float64]], *groups: Sequence[float], seed: int = 0
-) -> tuple[float, float] | None:
+def interval_of(statistic: Callable[..., NDArray[np.float64]], *groups: Sequence[float]) -> tuple[float, float] | None:
     """The 95 % percentile interval of a statistic of one or more groups of runs, each resampled by itself.
 
     Args:
@@ -282,7 +280,7 @@ def interval_of(
     arrays = [np.asarray(group, dtype=np.float64) for group in groups]
     if min(len(array) for array in arrays) < 2:
         return None
-    rng = np.random.default_rng(derive_seed(seed, "spread", *(len(array) for array in arrays)))
+    rng = np.random.default_rng(derive_seed(0, "spread", *(len(array) for array in arrays)))
     drawn = [array[rng.integers(0, len(array), size=(_RUN_RESAMPLES, len(array)))] for array in arrays]
     with np.errstate(divide="ignore", invalid="ignore"):
         values = statistic(*drawn)

@@ -67,12 +67,8 @@ def merge_projections(graph: Graph) -> None:
             bias = bias_of(graph, node)
             groups.setdefault((node.input[0], bias is not None), []).append((node, bias))
     for (source, biased), members in groups.items():
-        if len(members) > 1 and _sizes_allow(graph, members):
+        if len(members) > 1 and not any(graph.is_output(node.output[0]) for node, _ in members):
             _merge(graph, source, biased, members)
-
-
-def _sizes_allow(graph: Graph, members: list[tuple[onnx.NodeProto, onnx.NodeProto | None]]) -> bool:
-    return not any(graph.is_output(node.output[0]) for node, _ in members)
 
 
 def _merge(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
@@ -63,13 +63,8 @@ class Agreement:
     """Cosines between the sentence vectors of two files over the same texts."""
 
     mean_cosine: float
-    p05_cosine: float
     min_cosine: float
     texts: int
-
-    def as_dict(self) -> dict[str, float]:
-        """For a passport."""
-        return asdict(self)
 
 
 def batches_of(rows: Sequence[list[int]], longest: int, pad: int) -> list[Batch]:
@@ -131,8 +126,8 @@ def agreement(left: NDArray[np.float32], right: NDArray[np.float32]) -> Agreemen
     norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
     cosines = (left * right).sum(axis=1) / np.maximum(norms, 1e-12)
     if not np.isfinite(cosines).all():
-        return Agreement(float("nan"), float("nan"), float("nan"), len(left))
-    return Agreement(float(cosines.mean()), float(np.quantile(cosines, 0.05)), float(cosines.min()), len(left))
+        return Agreement(float("nan"), float("nan"), len(left))
+    return Agreement(float(cosines.mean()), float(cosines.min()), len(left))
 
 
 def check_difference(name: str, found: Difference) -> None:

@@ -71,13 +71,9 @@ def input_ranges(model: onnx.ModelProto, rows: Iterable[list[int]]) -> dict[str,
         for name, value in zip(names, values, strict=True):
             flat = np.asarray(value).reshape(-1, value.shape[-1])
             low, high = np.minimum(flat.min(axis=0), 0), np.maximum(flat.max(axis=0), 0)
-            before = found.get(name)
-            found[name] = Range(low, high) if before is None else _union(before, low, high)
+            before = found.get(name, Range(low, high))
+            found[name] = Range(np.minimum(before.low, low), np.maximum(before.high, high))
     return found
-
-
-def _union(before: Range, low: NDArray[np.float32], high: NDArray[np.float32]) -> Range:
-    return Range(np.minimum(before.low, low), np.maximum(before.high, high))
 
 
 def quantise(
@@ -121,11 +117,14 @@ def quantise(
     return {"matrices": matrices, "smoothed": smoothed, "tables": tables}
 
 
-def per_channel(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Codes (K, N) and scales (N,) with `codes * scales` within half a step of `weight`."""
-    scales = (np.abs(weight).max(axis=0) / 127).astype(np.float32)
+def codes_of(values: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Codes (K, N) and scales (1, N), or (K, 1) along axis 1: `codes * scales` is within half a step of `values`.
+
+    A column (row) of zeros stays zero.
+    """
+    scales = np.abs(values).max(axis=axis, keepdims=True).astype(np.float32) / np.float32(127)
     steps = np.where(scales > 0, scales, np.float32(1))
-    return np.rint(weight / steps).astype(np.int8), steps
+    return np.rint(values / steps).astype(np.int8), steps
 
 
 def _factors(found: Range | None, cap: float) -> NDArray[np.float32] | None:
@@ -164,10 +163,10 @@ def _replace(
     """Put the int8 product in place of `node` and of the bias Add behind it."""
     weight = graph.constant(node.input[1])
     assert weight is not None
-    codes, scales = per_channel(weight if factors is None else weight * factors[:, None])
+    codes, scales = codes_of(weight if factors is None else weight * factors[:, None], axis=0)
     label = node.input[1]
     code_name = graph.add_constant(f"{label}_s8", codes)
-    scale_name = graph.add_constant(f"{label}_scale", scales)
+    scale_name = graph.add_constant(f"{label}_scale", scales[0])
     bias = bias_of(graph, node)
     output, bias_name = node.output[0], ""
     if bias is not None:
@@ -197,30 +196,18 @@ def quantise_tables(graph: Graph, *, smallest: int = SMALLEST_TABLE) -> int:
         first_axis = all(item.i == 0 for item in node.attribute if item.name == "axis")
         if table is None or table.dtype != np.float32 or table.ndim != 2 or table.size < smallest or not first_axis:
             continue
-        codes, scales = by_rows(table)
-        _replace_table(graph, node, codes, scales)
+        codes, scales = codes_of(table, axis=1)
+        name, ids = node.input[0], node.input[1]
+        graph.remove(node)
+        taken, cast, factor = (
+            graph.unique(f"{name}_{part}") for part in ("codes_taken", "codes_float", "scales_taken")
+        )
+        graph.add("Gather", [graph.add_constant(f"{name}_codes", codes), ids], [taken], axis=0)
+        graph.add("Cast", [taken], [cast], to=TensorProto.FLOAT)
+        graph.add("Gather", [graph.add_constant(f"{name}_scales", scales), ids], [factor], axis=0)
+        graph.add("Mul", [cast, factor], [node.output[0]])
         replaced += 1
     return replaced
-
-
-def by_rows(table: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Codes (V, D) and scales (V, 1) with `codes * scales` within half a step of `table`; a zero row stays zero."""
-    scales = np.abs(table).max(axis=1, keepdims=True).astype(np.float32) / np.float32(127)
-    steps = np.where(scales > 0, scales, np.float32(1))
-    codes = np.rint(table / steps).astype(np.int8)
-    return codes, scales
-
-
-def _replace_table(graph: Graph, node: onnx.NodeProto, codes: NDArray[np.int8], scales: NDArray[np.float32]) -> None:
-    name, ids = node.input[0], node.input[1]
-    graph.remove(node)
-    taken = graph.unique(f"{name}_codes_taken")
-    cast = graph.unique(f"{name}_codes_float")
-    factor = graph.unique(f"{name}_scales_taken")
-    graph.add("Gather", [graph.add_constant(f"{name}_codes", codes), ids], [taken], axis=0)
-    graph.add("Cast", [taken], [cast], to=TensorProto.FLOAT)
-    graph.add("Gather", [graph.add_constant(f"{name}_scales", scales), ids], [factor], axis=0)
-    graph.add("Mul", [cast, factor], [node.output[0]])
 
 
 def to_half(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -183,8 +183,7 @@ class ExportReport(Result):
 
         found = [record("fp32", "max_difference", self.difference.largest, len(self.difference.batches))]
         for name, agreed in self.agreement.items():
-            metrics = agreed.as_dict()
-            found += [record(name, metric, metrics[metric], agreed.texts) for metric in ("mean_cosine", "min_cosine")]
+            found += [record(name, kind, getattr(agreed, kind), agreed.texts) for kind in ("mean_cosine", "min_cosine")]
         found += [record(name, "bytes", size, None) for name, size in self.sizes.items()]
         if self.speed is not None:
             for name, milliseconds in self.speed.milliseconds.items():

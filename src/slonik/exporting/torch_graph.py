@@ -146,21 +146,14 @@ def _token_types_folded(model: PreTrainedModel) -> Iterator[None]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence the exporter's remarks on its own internals."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    names = [name for name in logging.root.manager.loggerDict if name.startswith(("torch.onnx", "onnxscript"))]
-    levels = {name: logging.getLogger(name).level for name in names}
-    for name in names:
-        logging.getLogger(name).setLevel(logging.ERROR)
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
-        for name, before in levels.items():
-            logging.getLogger(name).setLevel(before)
+        logging.disable(before)
 
 
 def onnx_attention(

@@ -34,7 +34,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.progress import shown, track
 from slonik.core.records import Record
 from slonik.data.conllu import Sentence, join_units, read_conllu
-from slonik.inspection import SUITE
+from slonik.inspection import inspection_record
 from slonik.inspection.inputs import BATCH, Texts, batches, open_transformer, texts_of
 from slonik.inspection.intervals import mean_interval, wilson
 from slonik.models.anatomy import dissect
@@ -47,77 +47,17 @@ _OFFSETS = tuple(offset for offset in range(-4, 5) if offset)
 
 
 @dataclass(frozen=True)
-class HeadMetric:
-    """One metric of one head, layers from 1, heads from 0: mean over texts and its 95 % interval."""
-
-    layer: int
-    head: int
-    name: str
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class SyntaxHead:
-    """One head and one kind of dependency.
-
-    Attributes:
-        layer: from 1. head: from 0. relation: without subtype, "any" for all together.
-        direction: "head" (from a word to its head) or "dependent" (from a head to the word).
-        share: of `n` words for which the most attended word is the right one; low, high: 95 % interval.
-        offset_share: the same for the best fixed offset.
-    """
-
-    layer: int
-    head: int
-    relation: str
-    direction: str
-    share: float
-    low: float
-    high: float
-    n: int
-    offset_share: float
-
-
-@dataclass(frozen=True)
 class Attention:
-    """What the heads of a model attend to.
+    """What the heads of a model attend to, on how many texts.
 
     Attributes:
-        model: its name. texts: how many texts the metrics are from.
-        metrics: of every head. syntax: the best head of every relation and direction; empty without a treebank.
+        records: every metric of every head, then with a treebank the best head of every relation and direction;
+            layers count from 1, heads from 0.
     """
 
     model: str
     texts: int
-    metrics: tuple[HeadMetric, ...]
-    syntax: tuple[SyntaxHead, ...] = ()
-
-    @property
-    def records(self) -> list[Record]:
-        """Every metric of every head with its interval over texts (one text alone has none), and syntactic heads."""
-
-        def record(task: str, variant: str, metric: str, value: float, **fields: Any) -> Record:
-            return Record(suite=SUITE, task=task, variant=variant, model=self.model, metric=metric, value=value, seed=0,
-                          **fields)  # fmt: skip
-
-        records = []
-        for found in self.metrics:
-            bounds = {"low": found.low, "high": found.high} if self.texts > 1 else {}
-            task = f"head_{found.head:02d}"
-            records.append(
-                record(task, "attention", found.name, found.value, layer=found.layer, n=self.texts, **bounds)
-            )
-        for head in self.syntax:
-            detail = {"relation": head.relation, "direction": head.direction, "head": head.head,
-                      "offset_share": head.offset_share}  # fmt: skip
-            task = f"syntax_{head.relation}_to_{head.direction}"
-            records.append(
-                record(task, "syntax", "syntax_share", head.share, low=head.low, high=head.high, layer=head.layer,
-                       n=head.n, detail=detail)
-            )  # fmt: skip
-        return records
+    records: tuple[Record, ...]
 
 
 def attention(
@@ -145,7 +85,7 @@ def attention(
     with shown(progress):
         metrics = head_metrics(encoder, sample, prefix=prefix, seed=seed)
         syntax = [] if treebank is None else syntax_heads(encoder, read_conllu(treebank), prefix=prefix or "")
-    return Attention(encoder.name, len(sample), tuple(metrics), tuple(syntax))
+    return Attention(encoder.name, len(sample), (*metrics, *syntax))
 
 
 @dataclass(frozen=True)
@@ -220,8 +160,8 @@ def eager_attention(model: PreTrainedModel) -> Iterator[None]:
 
 def head_metrics(
     encoder: TorchEncoder, texts: Sequence[str], *, prefix: str | None = None, seed: int = 0
-) -> list[HeadMetric]:
-    """METRICS of every head.
+) -> list[Record]:
+    """METRICS of every head: means over texts with their intervals, which one text alone does not have.
 
     Raises:
         SlonikError: no text, or a family without attention weights.
@@ -241,11 +181,12 @@ def head_metrics(
     for index, blocks in enumerate(rows, 1):
         table = np.concatenate(blocks)  # (texts, H, metrics)
         low, high = mean_interval(table, seed=seed, sample="attention")
-        for head in range(table.shape[1]):
-            for place, name in enumerate(METRICS):
-                cell = (head, place)
-                value = float(table.mean(0)[cell])
-                found.append(HeadMetric(index, head, name, value, float(low[cell]), float(high[cell])))
+        mean = table.mean(0)
+        for head, place in np.ndindex(*mean.shape):
+            ends = {"low": float(low[head, place]), "high": float(high[head, place])} if len(texts) > 1 else {}
+            where: dict[str, Any] = {"layer": index, "n": len(texts), **ends}
+            task, metric, value = f"head_{head:02d}", METRICS[place], float(mean[head, place])
+            found.append(inspection_record(encoder.name, task, "attention", metric, value, **where))
     return found
 
 
@@ -283,8 +224,12 @@ def _specials(encoder: TorchEncoder) -> Tensor:
 
 def syntax_heads(
     encoder: TorchEncoder, sentences: Iterable[Sentence], *, prefix: str = "", fewest: int = 20
-) -> list[SyntaxHead]:
-    """The best head of every relation with at least `fewest` words, in both directions, "any" first.
+) -> list[Record]:
+    """The best head of every relation (without subtype) with at least `fewest` words, in both directions, "any" first.
+
+    The value is the share of the `n` words for which the most attended word is the right one; `detail` has relation,
+    direction ("head": from a word to its head, "dependent": from a head to the word), head, and the share that the best
+    fixed offset has.
 
     Raises:
         SlonikError: no sentence could be aligned with its tokens.
@@ -323,9 +268,12 @@ def syntax_heads(
         layer, head = _split(place, shape)
         low, high = wilson(float(right[place]), n)
         fixed = max(offsets[relation, direction, offset] for offset in _OFFSETS) / n
-        best.append(SyntaxHead(layer + 1, head, relation, direction, float(right[place]) / n, low, high, n, fixed))
-    best.sort(key=lambda found: (found.relation != "any", -found.share, found.relation, found.direction))
-    return best
+        detail = {"relation": relation, "direction": direction, "head": head, "offset_share": fixed}
+        task, value = f"syntax_{relation}_to_{direction}", float(right[place]) / n
+        where: dict[str, Any] = {"low": low, "high": high, "layer": layer + 1, "n": n, "detail": detail}
+        order = (relation != "any", -value, relation, direction)
+        best.append((order, inspection_record(encoder.name, task, "syntax", "syntax_share", value, **where)))
+    return [record for _, record in sorted(best, key=lambda entry: entry[0])]
 
 
 def _word_attention(

@@ -15,10 +15,10 @@ by layer).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.progress import shown, track
 from slonik.core.records import Record
 from slonik.evaluation.statistics import Spearman, value_of
-from slonik.inspection import SUITE
+from slonik.inspection import inspection_record
 from slonik.inspection.inputs import BATCH, Texts, batches, open_transformer, texts_of
 from slonik.inspection.intervals import mean_interval
 from slonik.models.anatomy import dissect
@@ -48,31 +48,19 @@ ORDERS = ("gate", "fisher", "taylor", "magnitude", LEFT_OUT, "random")
 
 
 @dataclass(frozen=True)
-class CurvePoint:
-    """The model without `removed` of its heads: mean loss over texts, its interval, and the heads that are left."""
-
-    order: str
-    removed: int
-    share: float
-    loss: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class HeadImportance:
     """How much every head of a model matters.
 
     Attributes:
         model: its name. texts: how many texts it was measured on.
         scores: order -> importance of every head, higher = more important.
-        curves: loss against heads removed, for every order.
+        curves: records of the loss against heads removed, for every order.
     """
 
     model: str
     texts: int
     scores: dict[str, Scores]
-    curves: tuple[CurvePoint, ...]
+    curves: tuple[Record, ...]
 
     @property
     def correlations(self) -> dict[tuple[str, str], float]:
@@ -83,11 +71,7 @@ class HeadImportance:
     @property
     def records(self) -> list[Record]:
         """Importance of every head (layers from 1, heads from 0), correlations of the orders, and masking curves."""
-
-        def record(task: str, order: str, metric: str, value: float | None, **fields: Any) -> Record:
-            return Record(suite=SUITE, task=task, variant=order, model=self.model, metric=metric, value=value,
-                          n=self.texts, seed=0, **fields)  # fmt: skip
-
+        record = partial(inspection_record, self.model, n=self.texts)
         records = [
             record(f"head_{head:02d}", order, "importance", float(value), layer=index)
             for order, layers in self.scores.items()
@@ -98,13 +82,7 @@ class HeadImportance:
             known = None if math.isnan(value) else value
             detail = {"against": second}
             records.append(record(f"heads_against_{second}", first, "rank_correlation", known, detail=detail))
-        for point in self.curves:
-            cut = {"removed": point.removed, "share": point.share}
-            task = f"without_{point.removed:03d}_heads"
-            records.append(
-                record(task, point.order, "masked_loss", point.loss, low=point.low, high=point.high, detail=cut)
-            )
-        return records
+        return [*records, *self.curves]
 
 
 def head_importance(
@@ -174,7 +152,7 @@ class Heads:
         inner = probe_loss(self._pool, center=center)
 
         def loss(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> Tensor:
-            return inner(_Reader(model), batch)
+            return inner(reading_part(model), batch)
 
         given = [{"input_ids": ids, "attention_mask": mask} for ids, mask in self._batches]
         found = CRITERIA[name](self._encoder.model, given, loss, {"heads"}).heads
@@ -196,16 +174,21 @@ class Heads:
         norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
         return np.maximum(1.0 - (left * right).sum(1) / np.maximum(norms, 1e-12), 0.0)  # rounding may go below
 
-    def curve(self, order: str, scores: Scores, *, steps: int = 10, seed: int = 0) -> list[CurvePoint]:
-        """Loss against heads removed, the least important first; every layer may lose all its heads."""
+    def curve(self, order: str, scores: Scores, *, steps: int = 10) -> list[Record]:
+        """Mean loss over texts against heads removed, the least important first; every layer may lose all of them."""
         places = [(layer, head) for layer, count in enumerate(self.counts) for head in range(count)]
         rank = sorted(places, key=lambda place: (scores[place[0]][place[1]], place))
         points = []
         for removed in sorted({round(len(rank) * step / steps) for step in range(steps + 1)}):
             losses = self.loss_without(set(rank[:removed]))
-            low, high = mean_interval(losses, seed=seed, sample="heads")
-            share = removed / len(rank)
-            points.append(CurvePoint(order, removed, share, float(losses.mean()), float(low), float(high)))
+            low, high = mean_interval(losses, seed=0, sample="heads")
+            points.append(
+                inspection_record(
+                    self._encoder.name, f"without_{removed:03d}_heads", order, "masked_loss", float(losses.mean()),
+                    low=float(low), high=float(high), n=len(losses),
+                    detail={"removed": removed, "share": removed / len(rank)},
+                )
+            )  # fmt: skip
         return points
 
     def _vectors(self, closed: set[tuple[int, int]] | None) -> NDArray[np.float64]:
@@ -224,13 +207,3 @@ class Heads:
 
     def _pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
         return pool(hidden, mask, self._kind)
-
-
-class _Reader:
-    """A model called for what it reads: the encoder of an encoder-decoder, else itself."""
-
-    def __init__(self, model: PreTrainedModel) -> None:
-        self._part: Callable[..., Any] = reading_part(model)
-
-    def __call__(self, **inputs: Tensor) -> Any:
-        return self._part(**inputs)

@@ -21,7 +21,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.paths import data_dir as data_folder
 from slonik.core.progress import shown
 from slonik.core.records import Record
-from slonik.inspection import SUITE
+from slonik.inspection import inspection_record
 from slonik.inspection.inputs import open_transformer
 from slonik.inspection.intervals import wilson
 from slonik.inspection.probing.tasks import TaskData, read_tasks
@@ -29,6 +29,7 @@ from slonik.models.encoder import TorchEncoder
 
 _ITERATIONS = 150
 _TOP = (10, 30, 100, 300)
+_L2 = 1e-3
 Matrix = NDArray[np.float32]
 
 
@@ -75,10 +76,8 @@ class TaskNeurons:
         records = []
         for name, value in accuracies.items():
             low, high = wilson(value * self.tested, self.tested)
-            records.append(
-                Record(suite=SUITE, task=self.task, variant="neurons", model=self.model, metric=f"{name}_neurons",
-                       value=value, low=low, high=high, n=self.tested, seed=0, detail=by_layer if name == "all" else {})
-            )  # fmt: skip
+            where = {"low": low, "high": high, "n": self.tested, "detail": by_layer if name == "all" else {}}
+            records.append(inspection_record(self.model, self.task, "neurons", f"{name}_neurons", value, **where))
         return records
 
 
@@ -114,13 +113,12 @@ def rank_neurons(
     test_labels: NDArray[np.str_],
     *,
     l1: float = 1e-3,
-    l2: float = 1e-3,
     top: Sequence[int] = _TOP,
 ) -> Neurons:
     """Rank the neurons of all layers.
 
     Args:
-        train, test: vectors of every layer, (N, D) each. l1, l2: strengths of the penalties on standardised neurons.
+        train, test: vectors of every layer, (N, D) each. l1: strength of the penalty on |weight|.
         top: sizes k.
 
     Raises:
@@ -131,14 +129,14 @@ def rank_neurons(
         raise SlonikError(f"every training sentence has the label {classes[0]!r}: neurons need two classes")
     dimension = train[0].shape[1]
     x, y = _standardised(np.concatenate(train, axis=1), np.concatenate(test, axis=1))
-    weights, bias = elastic_net(x, targets.ravel(), len(classes), l1=l1, l2=l2)
+    weights, bias = elastic_net(x, targets.ravel(), len(classes), l1=l1, l2=_L2)
     order = neuron_order(weights)
 
     def accuracy(inputs: Matrix, w: NDArray[np.float64], b: NDArray[np.float64]) -> float:
         return float((classes[(inputs @ w.T + b).argmax(1)] == test_labels).mean())
 
     def alone(chosen: NDArray[np.intp]) -> float:
-        w, b = elastic_net(x[:, chosen], targets.ravel(), len(classes), l1=0.0, l2=l2)
+        w, b = elastic_net(x[:, chosen], targets.ravel(), len(classes), l1=0.0, l2=_L2)
         return accuracy(y[:, chosen], w, b)
 
     def without(gone: NDArray[np.intp]) -> float:

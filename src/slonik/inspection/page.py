@@ -10,10 +10,7 @@ Weights are kept to 1/255. The view follows BertViz's head view (Vig 2019).
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Sequence
-from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +19,10 @@ from numpy.typing import NDArray
 
 from slonik.core.errors import SlonikError
 from slonik.core.records import Record
-from slonik.core.version import __version__
 from slonik.inspection import SUITE
 from slonik.reporting.formatting import cell, significant
 from slonik.reporting.page import figure, page, section, table
-from slonik.reporting.plots import Bar, Colours, Plot, bars
+from slonik.reporting.plots import Bar, Colours, Plot, bars, dress
 from slonik.reporting.table import Cell, Table
 
 if TYPE_CHECKING:
@@ -46,14 +42,14 @@ def inspection_tables(records: Sequence[Record]) -> list[Table]:
 def inspection_plots(records: Sequence[Record]) -> dict[str, Plot]:
     """Short name -> plot: importance by layer and head, masking curve, similarity of layers."""
     plots: dict[str, Plot] = {}
-    for order in _names(_of(records, "importance"), "variant"):
+    for order in names(_of(records, "importance"), "variant"):
         plots[f"importance-{order}"] = _head_map(records, "importance", order)
     if points := _of(records, "masked_loss"):
         plots["masking"] = _masking_plot(points)
     for name in ("entropy_share", "distance", "special"):
         if _of(records, name):
             plots[f"attention-{name}"] = _head_map(records, name, "attention")
-    for measure in _names(_of(records, "similarity"), "variant"):
+    for measure in names(_of(records, "similarity"), "variant"):
         plots[f"similarity-{measure}"] = _similarity_plot(records, measure)
     for record in records:
         if record.suite == SUITE and "by_layer" in record.detail:
@@ -74,7 +70,7 @@ def inspection_page(model: str, records: Sequence[Record], text: TextAttention |
 
 def _masking_plot(points: Sequence[Record]) -> Plot:
     """Loss against the share of heads removed, one line per order, with intervals."""
-    orders = list(_names(points, "variant"))
+    orders = list(names(points, "variant"))
 
     def draw(axes: Any, colours: Colours) -> None:
         for place, (order, colour) in enumerate(zip(orders, 2 * colours.series, strict=False)):
@@ -83,13 +79,8 @@ def _masking_plot(points: Sequence[Record]) -> Plot:
             dashed = "--" if place >= len(colours.series) else "-"
             axes.plot(shares, [r.value for r in own], color=colour, lw=1.5, ls=dashed, label=order)
             axes.fill_between(shares, [r.low for r in own], [r.high for r in own], color=colour, alpha=0.12, lw=0)
-        axes.set_xlabel("heads removed, %", color=colours.muted)
-        axes.set_ylabel("1 − cosine", color=colours.muted)
-        axes.grid(True, color=colours.grid, lw=0.7)
-        axes.tick_params(colors=colours.muted, labelcolor=colours.ink, length=0)
+        dress(axes, colours, "heads removed, %", "1 − cosine")
         axes.legend(frameon=False, labelcolor=colours.ink, fontsize=7)
-        for side in axes.spines.values():
-            side.set_visible(False)
 
     return Plot(draw, f"loss against heads removed, in the orders {', '.join(orders)}", 3.0)
 
@@ -179,11 +170,7 @@ def heatmap(
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xticks(range(len(columns)), list(columns), fontsize=7, rotation=90 if long else 0)
         axes.set_yticks(range(len(rows)), list(rows), fontsize=7)
-        axes.set_xlabel(x_label, color=colours.muted)
-        axes.set_ylabel(y_label, color=colours.muted)
-        axes.tick_params(colors=colours.muted, labelcolor=colours.ink, length=0)
-        for side in axes.spines.values():
-            side.set_visible(False)
+        dress(axes, colours, x_label, y_label, grid="")
 
     return Plot(draw, alt, 0.9 + max(1.0, 0.24 * len(rows)))
 
@@ -200,6 +187,14 @@ text[tabindex] { cursor: pointer; }
 .chosen { font-weight: 700; fill: var(--s2); }
 input[type="range"] { width: min(24rem, 100%); accent-color: var(--s1); }
 """
+_HEADS = """\
+<section><h2 id="layer-name">Heads</h2>
+<p class="note">Left: the token that attends. Right: what it attends to. Choose a head, then a token on the left to see
+its weights alone.</p>
+<noscript><p class="note">This page draws with a script of its own: switch scripts on.</p></noscript>
+<label>layer <input type="range" id="layer" min="1" max="1" value="1" step="1"></label>
+<div id="grid"></div>
+<svg id="view" role="img" aria-label="lines between tokens"></svg></section>"""
 
 
 def head_view(
@@ -217,27 +212,11 @@ def head_view(
     for layer in attentions:
         if layer.ndim != 3 or layer.shape[1:] != (len(tokens), len(tokens)):
             raise SlonikError(f"attention of shape {layer.shape} does not fit {len(tokens)} tokens")
-    content = {"tokens": list(tokens), "layers": [_packed(layer) for layer in attentions]}
-    script = resources.files("slonik.inspection").joinpath("head_view.js").read_text(encoding="utf-8")
-    style = resources.files("slonik.reporting").joinpath("page.css").read_text(encoding="utf-8") + _STYLE
-    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
-    data = json.dumps(content, ensure_ascii=False).replace("<", "\\u003c")
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{escape(policy, quote=True)}">\n'
-        f"<title>Attention of {escape(model)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
-        f'<header><p class="eyebrow">Attention</p><h1>{escape(model)}</h1><p class="lead">{escape(text)}</p></header>\n'
-        '<section><h2 id="layer-name">Heads</h2>\n'
-        '<p class="note">Left: the token that attends. Right: what it attends to. Choose a head, then a token on the '
-        "left to see its weights alone.</p>\n"
-        '<noscript><p class="note">This page draws with a script of its own: switch scripts on.</p></noscript>\n'
-        '<label>layer <input type="range" id="layer" min="1" max="1" value="1" step="1"></label>\n'
-        '<div id="grid"></div>\n<svg id="view" role="img" aria-label="lines between tokens"></svg></section>\n'
-        f"{extra}\n<footer>Written by slonik {escape(__version__)}.</footer>\n</main>\n"
-        f'<script type="application/json" id="data">{data}</script>\n<script>{script}</script>\n</body>\n</html>\n'
-    )
+    return page(
+        model, eyebrow="Attention", lead=[text], blocks=[_HEADS, extra], style=_STYLE,
+        script=resources.files("slonik.inspection").joinpath("head_view.js").read_text(encoding="utf-8"),
+        data={"tokens": list(tokens), "layers": [_packed(layer) for layer in attentions]},
+    )  # fmt: skip
 
 
 def _packed(layer: NDArray[np.floating]) -> dict[str, object]:
@@ -247,7 +226,7 @@ def _packed(layer: NDArray[np.floating]) -> dict[str, object]:
 
 def _correlations(records: Sequence[Record]) -> Table | None:
     found = _of(records, "rank_correlation")
-    orders = _names(found, "variant")
+    orders = names(found, "variant")
     cells = {(r.variant, r.detail["against"]): r.value for r in found}
     note = "Spearman's correlation over all heads"
     return _grid_table(
@@ -261,14 +240,14 @@ def _curve(records: Sequence[Record]) -> Table | None:
     cells = {(r.variant, r.detail["share"]): r for r in found}
     note = "1 − cosine of the centred sentence vectors to the whole model's, 95 % interval over texts"
     return _grid_table(
-        "Masking heads, the least important first", "removed", _names(found, "variant"), dict(sorted(shares.items())),
+        "Masking heads, the least important first", "removed", names(found, "variant"), dict(sorted(shares.items())),
         lambda order, share: cell(cells.get((order, share))), [note],
     )  # fmt: skip
 
 
 def _heads(records: Sequence[Record]) -> Table | None:
     found = _of(records, "importance")
-    orders = _names(found, "variant")
+    orders = names(found, "variant")
     cells = {(r.layer, r.task, r.variant): r.value or 0.0 for r in found}
     places = sorted({(r.layer, r.task) for r in found}, key=lambda p: -cells.get((*p, next(iter(orders))), 0.0))
     shown = {place: f"layer {place[0]}, head {int(place[1].removeprefix('head_'))}" for place in places[:_MOST_HEADS]}
@@ -285,7 +264,7 @@ def _patterns(records: Sequence[Record]) -> Table | None:
         return Cell(significant(sum(own) / len(own)), f"[{significant(min(own))}, {significant(max(own))}]")
 
     note = "mean over the heads of a layer, and its least and greatest head; intervals of every head are in the records"
-    return _grid_table("What heads attend to", "layer", layers, _names(found, "metric"), of_layer, [note])
+    return _grid_table("What heads attend to", "layer", layers, names(found, "metric"), of_layer, [note])
 
 
 def _syntax(records: Sequence[Record]) -> Table | None:
@@ -305,8 +284,8 @@ def _similarity(records: Sequence[Record]) -> Table | None:
     if not found:
         return None
     lines = []
-    for measure in _names(found, "variant"):
-        for task in _names([r for r in found if r.variant == measure], "task"):
+    for measure in names(found, "variant"):
+        for task in names([r for r in found if r.variant == measure], "task"):
             own = [r for r in found if r.variant == measure and r.task == task]
             best = max(own, key=lambda r: r.value or 0.0)
             lines.append((task.replace("_", " "), measure, best.layer, cell(best)))
@@ -338,6 +317,6 @@ def _of(records: Iterable[Record], metric: str) -> list[Record]:
     return [r for r in records if r.suite == SUITE and r.metric == metric]
 
 
-def _names(records: Iterable[Record], attribute: str) -> dict[str, str]:
+def names(records: Iterable[Record], attribute: str) -> dict[str, str]:
     """Distinct values of an attribute as rows or columns, in the order of the records."""
     return {str(getattr(record, attribute)): str(getattr(record, attribute)) for record in records}

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.hashing import derive_seed
 from slonik.core.progress import shown
 from slonik.core.records import Record
-from slonik.inspection import SUITE
+from slonik.inspection import inspection_record
 from slonik.inspection.inputs import Texts, open_transformer, texts_of
 from slonik.inspection.intervals import Z
 from slonik.models.encoder import TorchEncoder
@@ -32,6 +33,7 @@ _KEPT_VARIANCE = 0.99
 # With no more texts than dimensions any layer predicts any other.
 _NEEDS_TEXTS = ("linreg", "svcca", "pwcca")
 _RIDGE = 1e-10
+_RESAMPLES = 200
 
 
 def linear_cka(first: Matrix, second: Matrix) -> float:
@@ -103,17 +105,15 @@ class LayerSimilarity:
     @property
     def records(self) -> list[Record]:
         """One per pair of layers and measure; `layer` is the other model's, the task says which of the first."""
+        record = partial(inspection_record, self.model, n=self.texts)
         records = []
         for measure, grid in self.grids.items():
             for row, line in enumerate(grid):
                 for column, value in enumerate(line):
                     most_alike = measure == "cka" and column == int(line.argmax())
                     low, high = self.cka_bounds[row] if most_alike else (None, None)
-                    records.append(
-                        Record(suite=SUITE, task=f"layer_{row}", variant=measure, model=self.model, metric="similarity",
-                               value=float(value), low=low, high=high, layer=column, n=self.texts, seed=0,
-                               detail={"against": self.against})
-                    )  # fmt: skip
+                    where = {"low": low, "high": high, "layer": column, "detail": {"against": self.against}}
+                    records.append(record(f"layer_{row}", measure, "similarity", float(value), **where))
         return records
 
 
@@ -170,9 +170,7 @@ def layer_similarity(
     return np.array([[MEASURES[measure](left, right) for right in pairs[1]] for left in pairs[0]])
 
 
-def cka_interval(
-    first: NDArray[np.floating], second: NDArray[np.floating], *, seed: int = 0, resamples: int = 200
-) -> tuple[float, float, float]:
+def cka_interval(first: NDArray[np.floating], second: NDArray[np.floating]) -> tuple[float, float, float]:
     """Linear CKA of two layers and its 95 % interval over texts.
 
     From halves of the texts drawn without repetition, which vary as much as the whole sample does (delete-half
@@ -180,9 +178,9 @@ def cka_interval(
     """
     x, y = (np.asarray(part, dtype=np.float64) for part in (first, second))
     value = linear_cka(x, y)
-    rng = np.random.default_rng(derive_seed(seed, "cka", len(x)))
+    rng = np.random.default_rng(derive_seed(0, "cka", len(x)))
     found = []
-    for _ in range(resamples):
+    for _ in range(_RESAMPLES):
         rows = rng.permutation(len(x))[: len(x) // 2]
         found.append(linear_cka(x[rows], y[rows]))
     spread = Z * float(np.std(found))

@@ -192,10 +192,10 @@ def overview(results: Results, *, title: str = "Results", path: str | Path | Non
     names = list(dict.fromkeys(record.model for record in own if not is_difference(record)))
     lead = [f"{len(own)} measurements of {len(names)} model{'s' if len(names) != 1 else ''}: {', '.join(names)}."]
     blocks = [
-        page.section("Side by side", *(page.paragraph(line) for line in headlines(results.records))),
+        page.section("Side by side", *map(page.paragraph, headlines(results.records))),
         *(page.section(table.title, page.table(table)) for table in overview_tables(results)),
         page.split(*(page.section(plot_title(name), page.figure(plot)) for name, plot in drawings.items())),
-        _warnings(results.records),
+        page.section("Warnings", *map(page.paragraph, warnings_of(results.records))),
         *(
             page.section(f"Lineage of {passport.name}", page.table(lineage_table(passport.lineage)))
             for passport in results.passports
@@ -247,8 +247,3 @@ def _speed_bars(records: Sequence[Record]) -> list[plots.Bar]:
 
 def _gib(value: float) -> str:
     return f"{value:.1f}gb" if value >= 0.1 else f"{1024 * value:.0f}mb"
-
-
-def _warnings(records: Sequence[Record]) -> str:
-    sentences = warnings_of(records)
-    return page.section("Warnings", *(page.paragraph(sentence) for sentence in sentences)) if sentences else ""

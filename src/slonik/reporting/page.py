@@ -1,12 +1,19 @@
-"""One self-contained HTML page: inline style, inline SVG, no script, nothing loaded from anywhere, all text escaped."""
+"""One self-contained HTML page: inline style, inline SVG, nothing loaded from anywhere, all text escaped.
+
+No script, but for a page that brings one of its own with its data.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib import resources
+from typing import Any
 
 from slonik.core.version import __version__
 from slonik.reporting.plots import Plot
@@ -25,24 +32,36 @@ class Tile:
     below: str = ""
 
 
-def page(title: str, *, eyebrow: str, lead: Sequence[str], blocks: Iterable[str], language: str = "en") -> str:
+def page(
+    title: str, *, eyebrow: str, lead: Sequence[str], blocks: Iterable[str], style: str = "", script: str = "",
+    data: Any = None,
+) -> str:  # fmt: skip
     """The whole page.
 
     Args:
         lead: sentences under the title.
         blocks: HTML made by the functions below.
+        style: CSS behind the page's own.
+        script: the one script that the page's policy lets run, by its hash, and `data` that it reads as JSON.
     """
-    style = resources.files("slonik.reporting").joinpath("page.css").read_text(encoding="utf-8")
+    style = resources.files("slonik.reporting").joinpath("page.css").read_text(encoding="utf-8") + style
+    policy, source, ending = _POLICY, " from result records alone", ""
+    if script:
+        digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+        source = ""
+        policy += f"; script-src 'sha256-{digest}'"
+        content = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
+        ending = f'<script type="application/json" id="data">{content}</script>\n<script>{script}</script>\n'
     sentences = "".join(f'<p class="lead">{escape(sentence)}</p>' for sentence in lead)
     return (
-        f'<!DOCTYPE html>\n<html lang="{escape(language, quote=True)}">\n<head>\n<meta charset="utf-8">\n'
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
         f'<header><p class="eyebrow">{escape(eyebrow)}</p><h1>{escape(title)}</h1>{sentences}</header>\n'
         + "\n".join(block for block in blocks if block)
-        + f"\n<footer>Written by slonik {escape(__version__)} from result records alone.</footer>\n"
-        + "</main>\n</body>\n</html>\n"
+        + f"\n<footer>Written by slonik {escape(__version__)}{source}.</footer>\n"
+        + f"</main>\n{ending}</body>\n</html>\n"
     )
 
 
@@ -91,7 +110,7 @@ def figure(plot: Plot | None, caption: str = "") -> str:
     return f"<figure>{plot.svg}{words}</figure>"
 
 
-def table(content: Table, *, titled: bool = False) -> str:
+def table(content: Table) -> str:
     """A table that scrolls sideways on a small screen, its notes under it."""
     sides = ["words" if side == "left" else "" for side in content.justify()]
     heads = "".join(
@@ -104,10 +123,8 @@ def table(content: Table, *, titled: bool = False) -> str:
         cells = "".join(_cell(cell, side) for cell, side in zip(row.cells, sides, strict=True))
         rows.append(f"<tr{kind}>{cells}</tr>")
     notes = "".join(paragraph(note, note=True) for note in content.notes)
-    title = f"<h2>{escape(content.title)}</h2>" if titled else ""
     return (
-        f'{title}<div class="scroll"><table><thead><tr>{heads}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>{notes}"
+        f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>{notes}'
     )
 
 

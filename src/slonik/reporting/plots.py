@@ -171,7 +171,7 @@ def discs(points: Sequence[Point], *, x_label: str, y_label: str, area_label: Ca
             axes.scatter([point.x], [point.y], s=scale * (point.area or largest / 10), color=colour, alpha=0.5, lw=0)
         words = [p.label if p.area is None else f"{p.label}, {area_label(p.area)}" for p in points]
         _annotate(axes, points, words, colours, lift=(scale * largest) ** 0.5 / 2)
-        _axes(axes, colours, x_label, y_label)
+        dress(axes, colours, x_label, y_label)
         axes.margins(0.16, 0.3)
 
     return Plot(draw, f"{y_label} against {x_label}; the area of each disc is its memory", 3.6)
@@ -191,7 +191,7 @@ def pareto(points: Sequence[Point], *, x_label: str, y_label: str, less_x_is_bet
             axes.set_xscale("log")
             _plain_log_ticks(axes)
         _annotate(axes, points, [point.label for point in points], colours)
-        _axes(axes, colours, x_label, y_label)
+        dress(axes, colours, x_label, y_label)
         axes.margins(0.12, 0.2)
 
     names = ", ".join(point.label for point in points if point.front)
@@ -208,8 +208,8 @@ def before_after(rows: Mapping[str, tuple[Bar, Bar]], *, labels: tuple[str, str]
                     axes.plot([bar.low, bar.high], [place + offset] * 2, color=colour, lw=2.2, alpha=0.45)
                 axes.scatter([bar.value], [place + offset], s=22, color=colour, zorder=3, lw=0, label=bar.label)
         axes.set_yticks(range(len(rows)), list(reversed(list(rows))))
-        _axes(axes, colours, "", "", grid="x")
-        _legend(axes, colours, list(zip(labels, (colours.series[1], colours.series[0]), strict=True)))
+        dress(axes, colours, "", "", grid="x")
+        legend(axes, colours, list(zip(labels, (colours.series[1], colours.series[0]), strict=True)))
         axes.set_ylim(-0.6, len(rows) - 0.4)
 
     return Plot(draw, f"scores of {labels[0]} and {labels[1]} on {', '.join(rows)}", 0.9 + 0.34 * len(rows))
@@ -222,8 +222,8 @@ def curve(series: Mapping[str, Sequence[tuple[float, float]]], *, x_label: str) 
         shown = list(zip(series, colours.series, strict=False))
         for name, colour in shown:
             axes.plot(*zip(*series[name], strict=True), color=colour, lw=1.8, marker="o", ms=2.8)
-        _axes(axes, colours, x_label, "")
-        _legend(axes, colours, shown)
+        dress(axes, colours, x_label, "")
+        legend(axes, colours, shown)
 
     return Plot(draw, f"{', '.join(series)} against {x_label}", 3.0)
 
@@ -242,7 +242,7 @@ def bars(rows: Sequence[Bar], *, x_label: str, write: Callable[[float], str]) ->
                 color=colours.ink, fontsize=8,
             )  # fmt: skip
         axes.set_yticks(range(len(rows)), [bar.label for bar in reversed(rows)])
-        _axes(axes, colours, x_label, "", grid="x")
+        dress(axes, colours, x_label, "", grid="x")
         axes.margins(x=0.18)
 
     return Plot(
@@ -250,10 +250,12 @@ def bars(rows: Sequence[Bar], *, x_label: str, write: Callable[[float], str]) ->
     )
 
 
-def _axes(axes: Any, colours: Colours, x_label: str, y_label: str, grid: str = "both") -> None:
+def dress(axes: Any, colours: Colours, x_label: str, y_label: str, grid: str = "both") -> None:
+    """Labels, the grid ("x", "both" or "" for none) and ticks of a plot, without a frame."""
     axes.set_xlabel(x_label, color=colours.muted)
     axes.set_ylabel(y_label, color=colours.muted)
-    axes.grid(True, axis=grid, color=colours.grid, lw=0.7)
+    if grid:
+        axes.grid(True, axis=grid, color=colours.grid, lw=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(colors=colours.muted, labelcolor=colours.ink, length=0, which="both")
     for side in axes.spines.values():
@@ -272,7 +274,7 @@ def _annotate(axes: Any, points: Sequence[Point], words: Sequence[str], colours:
         )  # fmt: skip
 
 
-def _legend(axes: Any, colours: Colours, entries: Sequence[tuple[str, str]]) -> None:
+def legend(axes: Any, colours: Colours, entries: Sequence[tuple[str, str]]) -> None:
     handles = [axes.plot([], [], color=colour, lw=2.4)[0] for _, colour in entries]
     axes.legend(
         handles, [name for name, _ in entries], loc="lower center", bbox_to_anchor=(0.5, 1.0),

@@ -53,16 +53,11 @@ def main_scores(records: Iterable[Record]) -> dict[str, dict[str, Record]]:
     for record in records:
         if record.task in AVERAGES and record.value is not None and not is_difference(record):
             found.setdefault((record.suite, record.variant, record.task), {})[record.model] = record
-    best: dict[tuple[str, str], str] = {}
-    for suite, variant, task in found:
-        best_so_far = best.get((suite, variant))
-        # mean_s speaks for sentences; mean_sw mixes in the two word tasks and is shown in the tables.
-        ranks = ("mean_s5", "mean_sw", "score", "mean_s")
-        if best_so_far is None or ranks.index(task) > ranks.index(best_so_far):
-            best[suite, variant] = task
-    return {
-        f"{title_of(suite, variant)}: {task}": found[suite, variant, task] for (suite, variant), task in best.items()
-    }
+    # mean_s speaks for sentences; mean_sw mixes in the two word tasks and is shown in the tables.
+    ranks = ("mean_s5", "mean_sw", "score", "mean_s")
+    best = {(suite, variant): task for suite, variant, task in sorted(found, key=lambda key: ranks.index(key[2]))}
+    places = dict.fromkeys((suite, variant) for suite, variant, _ in found)
+    return {f"{title_of(*place)}: {best[place]}": found[*place, best[place]] for place in places}
 
 
 def trade_offs(records: Sequence[Record]) -> list[TradeOff]:

@@ -10,8 +10,7 @@ import pytest
 from slonik import runtime
 from slonik.core.errors import SlonikError
 from slonik.evaluation.encodechka.comparison import export_judge
-from slonik.exporting import export
-from slonik.exporting.run import FILES
+from slonik.exporting.run import FILES, export
 from tests.evaluation.encodechka.samples import write_data
 from tests.exporting.exported import checkpoint, exported
 

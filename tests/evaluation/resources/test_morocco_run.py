@@ -159,7 +159,7 @@ def test_gpu_memory_of_the_tree_is_sampled(nvidia_smi: Path) -> None:
         while watch.latest({os.getpid()}) == (None, None) and time.monotonic() < deadline:
             time.sleep(0.02)
         sampler = ProcessSampler(os.getpid(), watch)
-        usage = sampler.sample(1.0)
+        usage = sampler.sample(0.0, 1.0)
     assert usage is not None
     assert (usage.gpu_usage, usage.gpu_ram) == (0.4, 1500 * 2**20)
     assert watch.latest({999_999_999}) == (None, None)

@@ -185,7 +185,7 @@ def test_errors_of_an_annotator_are_counted() -> None:
                 made.append(sentence(*[(w.form, w.upos, w.head or 0, w.deprel, feats) for w, feats in rows]))
             return made
 
-    found = label_errors(gold, Always())["subj_number"]
+    found = label_errors(gold, Always().again)["subj_number"]
     singular = sum(one.words[1].feats["Number"] == "Sing" for one in gold)
     assert found["taken"] == 50
     assert found["label_error"] == pytest.approx(singular / 50)

@@ -51,7 +51,7 @@ def compare(evaluations: Sequence[EncoderScores]) -> list[Record]:
 
 
 def export_judge(data_dir: str | Path | None = None) -> Callable[[Path], list[Record]]:
-    """A judge for `slonik.exporting.export`: records of every file in a folder, paired differences to fp32 included.
+    """A judge for `slonik.exporting.run.export`: records of every file in a folder, with paired differences to fp32.
 
     The floor is `encodechka.mean_s5_drop` of the exporting room's `floors.json`: the loss in the mean of the five
     tasks with public data, in either variant of the protocol.

@@ -130,35 +130,26 @@ def score_classification(
     scores: dict[str, Score] = {}
     with progress_bar(f"{task.id}: classifiers", total=rounds) as bar:
         for variant in variants:
-            start = time.perf_counter()
-            if variant == "compatible":
-                scores[variant] = _compatible(work, candidates, start)
-                bar.advance(len(candidates))
-            else:
-                scores[variant] = _fixed(work, candidates, start)
-                bar.advance(len(candidates) * (FOLDS + 1))
+            scores[variant] = _judged(work, candidates, variant)
+            bar.advance(len(candidates) * (FOLDS + 1 if variant == "fixed" else 1))
     return scores
 
 
-def _compatible(work: _Work, candidates: Sequence[tuple[str, str]], start: float) -> Score:
-    judged = {f"{pooling}__{kind}": work.judge_test(pooling, kind) for pooling, kind in candidates}
-    values = {name: value_of(statistic) for name, statistic in judged.items()}
-    winner = best(values)
-    detail = _detail(winner, values, selected_on="test") | work.unseen()
-    return score_of(judged[winner], time.perf_counter() - start, **detail)
-
-
-def _fixed(work: _Work, candidates: Sequence[tuple[str, str]], start: float) -> Score:
-    values = {f"{pooling}__{kind}": work.cross_validated(pooling, kind) for pooling, kind in candidates}
-    winner = best(values)
-    pooling, kind = winner.rsplit("__", 1)
-    detail = _detail(winner, values, selected_on=f"{FOLDS} folds of the training part") | work.unseen()
-    return score_of(work.judge_test(pooling, kind, known_only=True), time.perf_counter() - start, **detail)
-
-
-def _detail(winner: str, values: dict[str, float], *, selected_on: str) -> dict[str, Any]:
-    pooling, kind = winner.rsplit("__", 1)
-    return {"pooling": pooling, "classifier": kind, "poolings": rounded(values), "selected_on": selected_on}
+def _judged(work: _Work, candidates: Sequence[tuple[str, str]], variant: str) -> Score:
+    """The best candidate: by the test itself where that is published, else by folds of the training part."""
+    start = time.perf_counter()
+    if variant == "compatible":
+        values = {candidate: value_of(work.judge_test(*candidate)) for candidate in candidates}
+        selected_on = "test"
+    else:
+        values = {candidate: work.cross_validated(*candidate) for candidate in candidates}
+        selected_on = f"{FOLDS} folds of the training part"
+    winner = max(values, key=lambda candidate: values[candidate])  # the earlier wins a draw
+    pooling, kind = winner
+    statistic = work.judge_test(pooling, kind, known_only=variant != "compatible")
+    named = rounded({"__".join(candidate): value for candidate, value in values.items()})
+    detail = {"pooling": pooling, "classifier": kind, "poolings": named, "selected_on": selected_on}
+    return score_of(statistic, time.perf_counter() - start, **detail | work.unseen())
 
 
 @dataclass

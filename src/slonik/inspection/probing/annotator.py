@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 from slonik.core.errors import MissingExtra
 from slonik.data.conllu import Sentence, Unit, Word
@@ -108,16 +108,13 @@ def _lemmatizer() -> Callable[[str, str], str]:
     return lemma
 
 
-class Reannotator(Protocol):
-    """What annotates sentences again, word for word."""
-
-    def again(self, sentences: Iterable[Sentence]) -> Iterable[Sentence]:
-        """The same words with other annotation, in order."""
-        ...
-
-
-def label_errors(gold: Iterable[Sentence], annotator: Reannotator) -> dict[str, dict[str, Any]]:
+def label_errors(
+    gold: Iterable[Sentence], again: Callable[[Iterable[Sentence]], Iterable[Sentence]]
+) -> dict[str, dict[str, Any]]:
     """How often automatic annotation gives a wrong label: gold sentences annotated again and labelled twice.
+
+    Args:
+        again: the same words in the same order with automatic annotation, as `Annotator.again` gives them.
 
     Returns:
         Task -> `taken`: sentences by automatic annotation; `label_error`: share of those that gold takes too but labels
@@ -130,7 +127,7 @@ def label_errors(gold: Iterable[Sentence], annotator: Reannotator) -> dict[str, 
     stream = iter(gold)
     while chunk := list(itertools.islice(stream, _CHUNK)):
         kept = [sentence for sentence in chunk if not refused(sentence)]
-        for true, found in zip(kept, annotator.again(kept), strict=True):
+        for true, found in zip(kept, again(kept), strict=True):
             for name, count in counts.items():
                 right = LABELLERS[name](true)
                 guess = None if refused(found) else LABELLERS[name](found)

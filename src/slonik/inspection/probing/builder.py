@@ -143,7 +143,7 @@ def open_sources(
     facts |= {"annotation": annotator.name, "share": share}
     if gold:
         facts["gold"] = {path.name: sha256_file(path) for path in gold}
-        facts["label_errors"] = label_errors(read_conllu(list(gold)), annotator)
+        facts["label_errors"] = label_errors(read_conllu(list(gold)), annotator.again)
     texts = (text for text in read_texts(files) if share == 1 or _drawn(seed, text, share))
     return annotator.sentences(track(texts, "annotating texts")), facts
 

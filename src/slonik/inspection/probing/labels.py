@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from slonik.core.hashing import derive_seed
 from slonik.data.conllu import Sentence, Unit, Word, join_units
@@ -96,24 +97,19 @@ def _argument(sentence: Sentence, relation: str) -> Word | None:
     return None if coordinated else found[0]
 
 
-def _number(relation: str) -> Labeller:
+def _of_argument(relation: str, feature: str, values: tuple[str, ...], numbers: tuple[str, ...]) -> Labeller:
     def label(sentence: Sentence) -> Labelled | None:
         word = _argument(sentence, relation)
-        value = word.feats.get("Number") if word else None
-        return Labelled(value, sentence.text, _key(word)) if word and value in ("Sing", "Plur") else None
-
-    return label
-
-
-def _gender(relation: str) -> Labeller:
-    def label(sentence: Sentence) -> Labelled | None:
-        word = _argument(sentence, relation)
-        if word is None or word.feats.get("Number") != "Sing":
+        if word is None or word.feats.get("Number") not in numbers:
             return None
-        value = word.feats.get("Gender")
-        return Labelled(value, sentence.text, _key(word)) if value in ("Masc", "Fem", "Neut") else None
+        value = word.feats.get(feature)
+        return Labelled(value, sentence.text, _key(word)) if value in values else None
 
     return label
+
+
+_number = partial(_of_argument, feature="Number", values=("Sing", "Plur"), numbers=("Sing", "Plur"))
+_gender = partial(_of_argument, feature="Gender", values=("Masc", "Fem", "Neut"), numbers=("Sing",))
 
 
 def _predicate(feature: str, values: tuple[str, ...]) -> Labeller:

@@ -82,17 +82,14 @@ class LogisticProbe:
 
     def fit(self, data: TaskData, penalties: Sequence[float] = PENALTIES) -> ProbeResult:
         """The penalty with the best validation accuracy; of equals, the one with the smaller validation loss."""
-        best: tuple[float, float] | None = None
-        chosen: tuple[LogisticModel, float, Correct] | None = None
+        fits: list[tuple[tuple[float, float], LogisticModel, float, Correct]] = []
         for c in penalties:
             model = self._prepared.fit(data.train.labels, c=c)
             probabilities = model.probabilities(self._features.validation)
             right = model.classes[probabilities.argmax(1)] == data.validation.labels
             rank = (float(right.mean()), -_loss(model, probabilities, data.validation.labels))
-            if best is None or rank > best:
-                best, chosen = rank, (model, c, right)
-        assert chosen is not None
-        model, c, right = chosen
+            fits.append((rank, model, c, right))
+        _, model, c, right = max(fits, key=lambda fit: fit[0])  # the first of equals
         predictions = model.predict(self._features.test)
         trained = float((model.predict(self._features.train) == data.train.labels).mean())
         return ProbeResult(predictions == data.test.labels, right, predictions, trained, c)
@@ -135,7 +132,7 @@ def _loss(model: LogisticModel, probabilities: NDArray[np.float64], labels: NDAr
     return float(-np.log(np.maximum(probabilities[known, places], 1e-12)).mean())
 
 
-def fit_mlp(features: Features, data: TaskData, seed: int, decays: Sequence[float] = DECAYS) -> ProbeResult:
+def fit_mlp(features: Features, data: TaskData, seed: int) -> ProbeResult:
     """One hidden layer of 250 sigmoid units with dropout 0.2 (Conneau et al. 2018): the decay that validation prefers.
 
     As in RuSentEval: Adam at 1e-3, batches of 256, at most 200 epochs, stop at the first rise of validation loss.
@@ -146,17 +143,14 @@ def fit_mlp(features: Features, data: TaskData, seed: int, decays: Sequence[floa
     classes = np.array(data.classes)
     inputs = [torch.from_numpy(part) for part in (features.train, features.validation, features.test)]
     targets = _places(classes, data.train.labels), _places(classes, data.validation.labels)
-    best: tuple[float, float] | None = None
-    kept: tuple[nn.Module, float] | None = None
+    runs: list[tuple[tuple[float, float], nn.Module, float]] = []
     with torch.random.fork_rng(devices=[]):
-        for decay in decays:
+        for decay in DECAYS:
             torch.manual_seed(derive_seed(seed, "mlp", data.task.id, decay) % 2**31)
             network, loss = _train(inputs[0], targets[0], inputs[1], targets[1], len(classes), decay)
             accuracy = float((_guess(network, inputs[1]) == targets[1]).float().mean())
-            if best is None or (accuracy, -loss) > best:
-                best, kept = (accuracy, -loss), (network, decay)
-    assert kept is not None
-    network, decay = kept
+            runs.append(((accuracy, -loss), network, decay))
+    _, network, decay = max(runs, key=lambda run: run[0])  # the first of equals
     guesses: list[NDArray[np.str_]] = [classes[_guess(network, part).numpy()] for part in inputs]
     return ProbeResult(
         guesses[2] == data.test.labels,

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from slonik.core.records import Record
-from slonik.inspection.page import heatmap
+from slonik.inspection.page import heatmap, names
 from slonik.inspection.probing.tasks import SUITE
 from slonik.reporting.formatting import number_cell, signed
 from slonik.reporting.page import figure, fold, page, section, table
@@ -24,7 +24,7 @@ def probing_tables(records: Iterable[Record]) -> list[Table]:
     """Per variant: the paper's table with baselines, selectivity, compression, and paired differences."""
     own = [record for record in records if record.suite == SUITE]
     tables = []
-    for variant in _names(own, "variant"):
+    for variant in names(own, "variant"):
         found = [record for record in own if record.variant == variant]
         if any(record.metric == "accuracy" for record in found):
             tables.append(_accuracy(variant, found))
@@ -39,7 +39,7 @@ def probing_tables(records: Iterable[Record]) -> list[Table]:
 def probing_page(records: Sequence[Record]) -> str:
     """A self-contained page: tables, and a heat map of every model."""
     tables = probing_tables(records)
-    models = [name for name in _names(records, "model") if not _is_baseline(records, name)]
+    models = [name for name in names(records, "model") if not _is_baseline(records, name)]
     blocks = [section(tables[0].title, table(tables[0]))] if tables else []
     blocks += [section(f"Layers: {title}", figure(plot)) for title, plot in layer_maps(records).items()]
     blocks += [section(found.title, table(found)) for found in tables[1:]]
@@ -57,10 +57,10 @@ def layer_maps(records: Iterable[Record], metric: str = "accuracy") -> dict[str,
     """ "model, variant" -> heat map of layers against tasks; frames mark the layer that validation prefers."""
     own = [r for r in records if r.suite == SUITE and r.metric == metric and not _is_reference(r)]
     plots = {}
-    for variant in _names(own, "variant"):
-        for model in _names([r for r in own if r.variant == variant and r.layer is not None], "model"):
+    for variant in names(own, "variant"):
+        for model in names([r for r in own if r.variant == variant and r.layer is not None], "model"):
             found = [r for r in own if r.variant == variant and r.model == model]
-            tasks = _names(found, "task")
+            tasks = names(found, "task")
             layers = sorted({r.layer for r in found if r.layer is not None})
             best = {r.task: r.detail.get("layer") for r in found if r.layer is None}
             title = f"{model}, {variant}"
@@ -68,7 +68,7 @@ def layer_maps(records: Iterable[Record], metric: str = "accuracy") -> dict[str,
             cells = {(r.task, r.layer): scale * r.value for r in found if r.value is not None}
             plots[title] = heatmap(
                 [[cells.get((task, layer)) for layer in layers] for task in tasks],
-                rows=tasks, columns=[str(layer) for layer in layers], x_label="layer (0 = embeddings)",
+                rows=list(tasks), columns=[str(layer) for layer in layers], x_label="layer (0 = embeddings)",
                 alt=f"{metric} of {title} by task and layer", write=form.format,
                 marks=[best.get(task) for task in tasks],
             )  # fmt: skip
@@ -78,8 +78,8 @@ def layer_maps(records: Iterable[Record], metric: str = "accuracy") -> dict[str,
 def _accuracy(variant: str, records: Sequence[Record]) -> Table:
     """The paper's table; the best model of a task is marked."""
     whole = [r for r in records if r.metric == "accuracy" and r.layer is None]
-    models = _names([r for r in whole if not _is_reference(r)], "model")
-    others = _names([r for r in whole if _is_reference(r)], "model")
+    models = names([r for r in whole if not _is_reference(r)], "model")
+    others = names([r for r in whole if _is_reference(r)], "model")
     cells = {(r.task, r.model): r for r in whole}
     best: dict[str, float] = {}
     for record in whole:
@@ -91,7 +91,7 @@ def _accuracy(variant: str, records: Sequence[Record]) -> Table:
         *sorted({str(note) for r in whole for note in r.detail.get("notes", [])}),
     ]
     return Table.grid(
-        f"Probing, {variant}", "task", _headings(_names(whole, "task")), _headings([*models, *others]),
+        f"Probing, {variant}", "task", names(whole, "task"), models | others,
         lambda task, model: _accuracy_cell(cells.get((task, model)), best.get(task, 0.0)), notes=notes,
     )  # fmt: skip
 
@@ -130,7 +130,7 @@ def _best_layers(variant: str, metric: str, records: Sequence[Record]) -> Table:
         "compression": "uniform over online codelength of the training labels, greatest over layers, "
         "two standard errors over orders",
     }
-    tasks, models = _headings(_names(found, "task")), _headings(_names(found, "model"))
+    tasks, models = names(found, "task"), names(found, "model")
     return Table.grid(f"Probing, {variant}: {metric}", "task", tasks, models, cell, notes=[says[metric]])
 
 
@@ -147,9 +147,9 @@ def _differences(variant: str, records: Sequence[Record]) -> Table:
             signed(100 * record.value, 1), spread, "better" if record.low > 0 else "worse" if record.high < 0 else ""
         )
 
-    pairs = {model: f"{model} − {found[0].detail.get('against')}" for model in _names(found, "model")}
+    pairs = {model: f"{model} − {found[0].detail.get('against')}" for model in names(found, "model")}
     note = "percentage points at each model's own best layer; paired bootstrap; coloured where it leaves out 0"
-    tasks = _headings(_names(found, "task"))
+    tasks = names(found, "task")
     return Table.grid(f"Probing, {variant}: differences", "task", tasks, pairs, cell, notes=[note])
 
 
@@ -185,12 +185,3 @@ def _is_baseline(records: Sequence[Record], model: str) -> bool:
 def _is_reference(record: Record) -> bool:
     """Whether a record is of a baseline or was read in the paper."""
     return bool(record.detail.get("baseline") or record.detail.get("published"))
-
-
-def _headings(names: Iterable[str]) -> dict[str, str]:
-    return {name: name for name in names}
-
-
-def _names(records: Iterable[Record], attribute: str) -> list[str]:
-    """Distinct values of an attribute, in the order of the records."""
-    return list(dict.fromkeys(str(getattr(record, attribute)) for record in records))

@@ -412,5 +412,4 @@ def _hashes(data: TaskData, variant: str, metric: str) -> dict[str, str]:
 
 
 def _record(task: str, variant: str, model: str, metric: str, bounds: Interval, **fields: Any) -> Record:
-    return Record(suite=SUITE, task=task, variant=variant, model=model, metric=metric, value=bounds.value,
-                  low=bounds.low, high=bounds.high, **fields)  # fmt: skip
+    return Record(suite=SUITE, task=task, variant=variant, model=model, metric=metric, **bounds.fields, **fields)
