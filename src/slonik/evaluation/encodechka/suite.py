@@ -84,7 +84,7 @@ def encodechka(
             *([differences_table(differences)] if differences else []),
             leaderboard(found),
         ),
-        warnings=tuple(warnings),
+        warnings=tuple(dict.fromkeys(warnings)),
         notes=tuple(note for scores in found for note in _notes(scores)),
         seconds=time.perf_counter() - started,
     )
