@@ -25,7 +25,7 @@ def test_parts_have_the_sizes_of_the_config(family: str) -> None:
         assert linear_sizes(layer.context) == (32, 32)
         assert linear_sizes(layer.outer) == (48, 32)
         assert linear_sizes(layer.inner[0])[0] == 32
-        assert linear_sizes(layer.query)[1] == (96 if body.anatomy.fused else 32)
+        assert linear_sizes(layer.query)[1] == (96 if body.anatomy.query == body.anatomy.key else 32)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -10,33 +10,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from slonik.models.encoder import TorchEncoder
-    from slonik.models.generation import generate, load_generator
-    from slonik.models.kinds import resolve
-    from slonik.models.loading import load, load_transformer, save
-    from slonik.models.opening import open_encoder
-
-__all__ = [
-    "TorchEncoder",
-    "generate",
-    "load",
-    "load_generator",
-    "load_transformer",
-    "open_encoder",
-    "resolve",
-    "save",
-]
+    from slonik.models.encoder import TorchEncoder as TorchEncoder
+    from slonik.models.generation import generate as generate
+    from slonik.models.generation import load_generator as load_generator
+    from slonik.models.kinds import resolve as resolve
+    from slonik.models.loading import load as load
+    from slonik.models.loading import load_transformer as load_transformer
+    from slonik.models.loading import save as save
+    from slonik.models.opening import open_encoder as open_encoder
 
 _HOMES = {
-    "TorchEncoder": "encoder",
-    "generate": "generation",
-    "load": "loading",
-    "load_generator": "generation",
-    "load_transformer": "loading",
-    "open_encoder": "opening",
-    "resolve": "kinds",
-    "save": "loading",
-}
+    "TorchEncoder": "encoder", "generate": "generation", "load": "loading", "load_generator": "generation",
+    "load_transformer": "loading", "open_encoder": "opening", "resolve": "kinds", "save": "loading",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

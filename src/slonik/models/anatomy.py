@@ -73,19 +73,16 @@ class Body:
 
     @property
     def layer_list(self) -> nn.ModuleList:
-        """The list that holds the layers."""
         found = self.base.get_submodule(self.anatomy.layers)
         assert isinstance(found, nn.ModuleList)
         return found
 
     @property
     def heads(self) -> tuple[int, ...]:
-        """Heads per layer."""
         return tuple(layer.heads for layer in self.layers)
 
     @property
     def ffn(self) -> tuple[int, ...]:
-        """Feed-forward neurons per layer."""
         return tuple(layer.ffn for layer in self.layers)
 
     @property

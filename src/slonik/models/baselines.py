@@ -47,7 +47,6 @@ class HashingEncoder:
         return np.asarray(hashed.toarray(), dtype=np.float32)
 
     def identity(self) -> str:
-        """sha256 of the options."""
         options = {"n_features": self.dimension, **self._options}
         return sha256_json({"HashingVectorizer": {k: str(v) for k, v in options.items()}})
 
@@ -97,7 +96,6 @@ class NavecEncoder:
         return vectors
 
     def identity(self) -> str:
-        """sha256 of the file of vectors."""
         return sha256_file(self._path)
 
     def describe(self) -> dict[str, Any]:

@@ -35,7 +35,6 @@ class TensorInfo:
 
     @property
     def count(self) -> int:
-        """How many values it has."""
         total = 1
         for size in self.shape:
             total *= size
@@ -43,7 +42,6 @@ class TensorInfo:
 
     @property
     def bytes(self) -> int:
-        """How many bytes they take."""
         return self.count * ITEM_BYTES.get(self.dtype, 1)
 
 

@@ -32,7 +32,7 @@ from slonik.models.pooling import LAYER_POOLINGS, pool, reading_part
 from slonik.models.state import config_facts, state_hash, stored_tensors
 from slonik.text.batching import token_budget_batches
 from slonik.text.sentence_config import SentenceConfig
-from slonik.text.tokenizing import TextRows, check_vocabulary, content_ids, pad_id
+from slonik.text.tokenizing import TextRows, check_vocabulary, content_ids, pad_id, refuse_one_string
 
 LongTexts = Literal["truncate", "windows"]
 # Batches of this many tokens keep a small model's activations near the CPU caches; more is slower there.
@@ -69,7 +69,6 @@ class TorchEncoder:
         name: str = "model",
         source: Path | None = None,
         long_texts: LongTexts = "truncate",
-        batch_tokens: int | None = None,
         autocast: torch.dtype | None = None,
     ) -> None:
         self.model = model.eval()
@@ -79,7 +78,7 @@ class TorchEncoder:
         self.name = name
         self.source = source
         self.long_texts: LongTexts = long_texts
-        self.batch_tokens = batch_tokens or (CPU_BATCH_TOKENS if self.device.type == "cpu" else GPU_BATCH_TOKENS)
+        self.batch_tokens = CPU_BATCH_TOKENS if self.device.type == "cpu" else GPU_BATCH_TOKENS
         self.autocast = autocast
         self.dimension = int(model.config.hidden_size)
         self.poolings: tuple[str, ...] = ("cls", "mean")
@@ -91,7 +90,6 @@ class TorchEncoder:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
         return self.model.device
 
     @property
@@ -139,7 +137,7 @@ class TorchEncoder:
         Offsets are character offsets into the text without the prefix; a token's own leading space is not in its
         span, so `text[start:end]` is what the token stands for. Long texts are cut at max_length.
         """
-        _refuse_one_string(texts)
+        refuse_one_string(texts)
         read = [self._rows_of.with_offsets(text, prefix, self.max_length) for text in texts]
         rows = [ids for ids, _, _ in read]
         found: list[TokenVectors | None] = [None] * len(texts)
@@ -197,13 +195,11 @@ class TorchEncoder:
         """Facts: parameters, bytes, shape, FLOPs, poolings, hash of the weights (see `slonik.models.describe`)."""
         facts = describe_tensors(self.model.config.to_dict(), stored_tensors(self.model))
         facts |= {"name": self.name, "dimension": self.dimension, "max_length": self.max_length}
-        facts |= {"pooling": self.sentence.pooling, "normalize": self.sentence.normalize, "poolings": self.poolings}
-        facts |= {"prefixes": dict(self.sentence.prefixes), "default_prefix": self.sentence.default_prefix}
-        facts |= {"pieces": self.tokenizer.get_vocab_size(), "weights_hash": self.weights_hash()}
-        return facts
+        facts |= {"poolings": self.poolings, "pieces": self.tokenizer.get_vocab_size()}
+        return facts | {"weights_hash": self.weights_hash()} | self.sentence.facts()
 
     def _prefixed(self, texts: Sequence[str], prefix: str | None) -> Sequence[str]:
-        _refuse_one_string(texts)
+        refuse_one_string(texts)
         start = self.sentence.prefix(prefix)
         return [start + text for text in texts] if start else texts
 
@@ -256,11 +252,6 @@ def position_limit(model: PreTrainedModel) -> int:
         return nominal
     rows = int(table.weight.shape[0])
     return rows - table.padding_idx - 1 if table.padding_idx is not None else rows
-
-
-def _refuse_one_string(texts: Sequence[str]) -> None:
-    if isinstance(texts, str):
-        raise TypeError("texts is one string; pass a list of texts")
 
 
 def _half(values: NDArray[np.float32]) -> NDArray[np.float16]:

@@ -62,11 +62,6 @@ class Anatomy:
     cuttable: bool = True
     config: Mapping[str, str] = field(default_factory=lambda: dict(_CONFIG_NAMES))
 
-    @property
-    def fused(self) -> bool:
-        """Whether query, key and value are one matrix."""
-        return self.query == self.key
-
 
 _HIDDEN: Axes = ("hidden",)
 _WEIGHT, _BIAS, _BOTH = r"\.weight", r"\.bias", r"\.(weight|bias)"

@@ -35,7 +35,7 @@ from transformers import (
 
 from slonik.core.config import Config
 from slonik.core.errors import SlonikError, lookup, unknown_name
-from slonik.models import ltg_bert as own
+from slonik.models import slim
 from slonik.models.modeling_ltg_bert import LtgBertConfig, LtgBertForMaskedLM
 
 FamilyName = Literal["bert", "roberta", "deberta-v2", "modernbert", "gpt2", "t5", "fred-t5", "ltg-bert"]
@@ -77,7 +77,6 @@ class Shape(Config):
 
     @property
     def neurons(self) -> int:
-        """Feed-forward neurons of a layer."""
         return self.ffn or 4 * self.hidden
 
 
@@ -192,10 +191,10 @@ def ltg_bert(shape: Shape, ids: TokenIds) -> PreTrainedModel:
 
     Source: Samuel et al., "Trained on 100 million words and still in shape" (2023), section 2.
     """
-    own.register()
+    slim.register()
     values = _bert_fields(shape, ids) | {"position_bucket_size": min(32, shape.max_length // 2)}
     config = LtgBertConfig(**values | shape.options)
-    config.auto_map = own.auto_map()
+    config.auto_map = slim.auto_map(LtgBertConfig)
     return LtgBertForMaskedLM(config)
 
 

@@ -38,6 +38,7 @@ from slonik.text.batching import pad_fields, token_budget_batches
 from slonik.text.tokenizing import encode, pad_id, template_of
 
 NOT_SCORED = -100
+_BATCH_TOKENS = 8192
 Fields = dict[str, NDArray[Any]]
 
 
@@ -236,7 +237,6 @@ class TextGenerator:
         per_token: bool = False,
         ends: bool = True,
         batch_texts: int = 32,
-        batch_tokens: int = 8192,
     ) -> list[NDArray[np.float64]]:
         """Log-probability of each of a prompt's answers, all of its tokens together (or their mean).
 
@@ -248,7 +248,7 @@ class TextGenerator:
         sizes = [one["input_ids"].size + one["labels"].size for _, one in rows]
         scores = np.zeros(len(rows))
         self.model.eval()
-        for batch in token_budget_batches(sizes, batch_tokens, batch_texts):
+        for batch in token_budget_batches(sizes, _BATCH_TOKENS, batch_texts):
             fields = pad_fields([rows[place][1] for place in batch], {"input_ids": self.pad_id, "labels": NOT_SCORED})
             tensors = {name: torch.from_numpy(array).to(self.model.device) for name, array in fields.items()}
             with torch.inference_mode():

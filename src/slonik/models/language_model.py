@@ -25,6 +25,7 @@ from slonik.models.encoder import TorchEncoder, config_facts, position_limit, st
 from slonik.models.kinds import Kind, Stack, kind_of
 from slonik.models.loading import (
     checkpoint_tokenizer,
+    from_files,
     load_transformer,
     quiet_transformers,
     read_passport,
@@ -68,7 +69,6 @@ class LanguageModel:
 
     @property
     def two_stacks(self) -> bool:
-        """Whether it is an encoder-decoder."""
         return bool(getattr(self.model.config, "is_encoder_decoder", False))
 
     @property
@@ -130,7 +130,7 @@ def load_language_model(
     register_own(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        made, missing = _with_head(folder, kind, natural, dtype, trust_remote_code)
+        made, missing = from_files(_CLASSES[natural], folder, dtype, trust_remote_code, f" with the head of {kind}")
     head = [name for name in missing if not name.startswith(f"{made.base_model_prefix}.")]
     if natural == "mlm":
         body = load_transformer(folder, trust_remote_code=trust_remote_code)  # checks weights and config
@@ -155,22 +155,6 @@ def natural_objective(model: str | Path | Kind) -> Objective:
     if kind.stack is None or kind.folder is None:
         raise SlonikError(f"{kind.given} is {kind}: it has no language-model head")
     return NATURAL[kind.stack]
-
-
-def _with_head(
-    folder: Path, kind: Kind, objective: Objective, dtype: str, trust_remote_code: bool
-) -> tuple[PreTrainedModel, list[str]]:
-    """The stock class with its head, and the weights that the files do not hold."""
-    try:
-        with quiet_transformers():
-            model, info = _CLASSES[objective].from_pretrained(
-                folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True,
-                trust_remote_code=trust_remote_code,
-            )  # fmt: skip
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise SlonikError(f"cannot load the model in {folder} with the head of {kind}: {reason}") from None
-    return model, sorted(info["missing_keys"])
 
 
 def save_language_model(

@@ -128,27 +128,39 @@ def load_transformer(
         if isinstance(dtype, str)
         else dtype or torch.float32
     )
-    try:
-        with quiet_transformers():
-            model, info = AutoModel.from_pretrained(
-                folder,
-                dtype=kind,
-                trust_remote_code=trust_remote_code,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-        raise SlonikError(_loading_sentence(folder, error)) from None
-    missing = [key for key in info["missing_keys"] if not any(part in key for part in _HARMLESS_MISSING)]
+    model, absent = from_files(AutoModel, folder, kind, trust_remote_code)
+    missing = [key for key in absent if not any(part in key for part in _HARMLESS_MISSING)]
     if missing:
         raise SlonikError(
             f"the weights in {folder} lack {len(missing)} tensors that its config.json asks for, for example "
             f"{sorted(missing)[0]}: weights and config do not belong together"
         )
-    if any("pooler." in key for key in info["missing_keys"]):
+    if any("pooler." in key for key in absent):
         model.pooler = None
     result: PreTrainedModel = model.eval()
     return result
+
+
+def from_files(auto: Any, folder: Path, dtype: Any, trust_remote_code: bool, what: str = "") -> tuple[Any, list[str]]:
+    """A model by an Auto class from the safetensors in a folder, and the weights that they do not hold.
+
+    Args:
+        what: more for the sentence of an error: " with its head".
+
+    Raises:
+        SlonikError: it cannot be loaded, or brings code without permission.
+    """
+    options = {"trust_remote_code": trust_remote_code, "local_files_only": True, "output_loading_info": True}
+    try:
+        with quiet_transformers():
+            model, info = auto.from_pretrained(folder, dtype=dtype, use_safetensors=True, **options)
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+        text = " ".join(str(error).split())
+        if "trust_remote_code" in text:
+            sentence = f"{folder} brings its own Python code: read it, then pass --trust-remote-code to run it"
+            raise SlonikError(sentence) from None
+        raise SlonikError(f"cannot load the model in {folder}{what}: {text[:300]}") from None
+    return model, sorted(info["missing_keys"])
 
 
 def read_passport(folder: Path, name: str) -> Passport:
@@ -159,14 +171,10 @@ def read_passport(folder: Path, name: str) -> Passport:
 
 def register_own(config: dict[str, Any]) -> None:
     """Make our own model classes known to transformers when `config` names one, so that no flag is needed."""
-    if str(config.get("model_type", "")).startswith("slonik"):
+    if str(config.get("model_type", "")).startswith(("slonik", "ltg_bert")):
         from slonik.models import slim
 
         slim.register()
-    if config.get("model_type") == "ltg_bert":
-        from slonik.models import ltg_bert
-
-        ltg_bert.register()
 
 
 @contextmanager
@@ -182,13 +190,6 @@ def quiet_transformers() -> Iterator[None]:
         transformers_logging.set_verbosity(level)
         if bars:
             transformers_logging.enable_progress_bar()
-
-
-def _loading_sentence(folder: Path, error: Exception) -> str:
-    text = " ".join(str(error).split())
-    if "trust_remote_code" in text:
-        return f"{folder} brings its own Python code: read it, then pass --trust-remote-code to run it"
-    return f"cannot load the model in {folder}: {text[:300]}"
 
 
 def _guess_special_names(tokenizer: Tokenizer) -> dict[str, str]:

@@ -132,7 +132,6 @@ class LtgBertLayer(nn.Module):
         self.feed_forward = LtgBertFeedForward(config, depth)
 
     def forward(self, hidden: Tensor, bias: Tensor, positions: Tensor, buckets: Tensor) -> tuple[Tensor, Tensor]:
-        """States and attention weights."""
         added, weights = self.attention(hidden, bias, positions, buckets)
         hidden = hidden + added
         return hidden + self.feed_forward(hidden), weights
@@ -195,11 +194,9 @@ class LtgBertModel(LtgBertPreTrainedModel):
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
-        """The words."""
         return self.embeddings.word_embeddings
 
     def set_input_embeddings(self, value: nn.Embedding) -> None:  # type: ignore[override]
-        """Replace the words."""
         self.embeddings.word_embeddings = value
 
     def forward(
@@ -283,11 +280,9 @@ class LtgBertForMaskedLM(LtgBertPreTrainedModel):
         self.post_init()
 
     def get_output_embeddings(self) -> nn.Module:
-        """The vocabulary's linear layer."""
         return self.head.decoder
 
     def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
-        """Replace the vocabulary's linear layer."""
         self.head.decoder = new_embeddings
 
     def predict_tokens(self, hidden: Tensor) -> Tensor:

@@ -47,10 +47,6 @@ def pool(hidden: Tensor, mask: Tensor, kind: str, pooler_output: Tensor | None =
 
 
 def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the tokens that are not padding, in float32; (B, T, D), (B, T) -> (B, D).
-
-    A text without tokens gives zeros.
-    """
-    weights = mask.to(torch.float32).unsqueeze(1)  # (B, 1, T)
-    total = torch.bmm(weights, hidden.float()).squeeze(1)
-    return total / weights.sum(-1).clamp_min(1.0)
+    """Mean of token vectors where `mask` is not 0: (..., T, D), (..., T) -> (..., D), float32; zeros where none is."""
+    weights = (mask != 0).to(torch.float32).unsqueeze(-2)  # (..., 1, T)
+    return (weights @ hidden.float()).squeeze(-2) / weights.sum(-1).clamp_min(1.0)

@@ -1,13 +1,12 @@
-"""Uneven-shape encoders in this library: which class, which config, saved and loaded without a flag.
+"""Our own model classes in this library: which class, which config, saved and loaded without a flag.
 
-The classes themselves are in `modeling_slonik`, which travels with the weights. Cutting a model to such a shape is
-`slonik.compression.surgery`.
+Uneven-shape encoders are in `modeling_slonik`, LTG-BERT in `modeling_ltg_bert`; these files travel with the weights.
+Cutting a model to an uneven shape is `slonik.compression.surgery`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from transformers import (
@@ -22,6 +21,7 @@ from transformers import (
 
 from slonik.core.errors import SlonikError
 from slonik.models import modeling_slonik
+from slonik.models.modeling_ltg_bert import LtgBertForMaskedLM, LtgBertModel
 
 _AUTO: dict[str, Any] = {
     "AutoModel": AutoModel,
@@ -29,15 +29,23 @@ _AUTO: dict[str, Any] = {
     "AutoModelForSequenceClassification": AutoModelForSequenceClassification,
     "AutoModelForTokenClassification": AutoModelForTokenClassification,
 }
-CODE_FILE = "modeling_slonik.py"
+LTG_CLASSES: tuple[type[PreTrainedModel], ...] = (LtgBertModel, LtgBertForMaskedLM)
 
 
 def register() -> None:
-    """Make the uneven-shape types known to transformers' Auto classes in this process; harmless when repeated."""
-    for made in modeling_slonik.CLASSES:
+    """Make our types known to transformers' Auto classes in this process; harmless when repeated."""
+    for made in (*modeling_slonik.CLASSES, *LTG_CLASSES):
         config: Any = made.config_class
         AutoConfig.register(config.model_type, config, exist_ok=True)
         _AUTO[getattr(made, "_auto_class")].register(config, made, exist_ok=True)  # noqa: B009
+
+
+def auto_map(config: type[PreTrainedConfig]) -> dict[str, str]:
+    """What config.json says of the code file beside it."""
+    module = config.__module__.rsplit(".", 1)[-1]
+    classes = (made for made in (*modeling_slonik.CLASSES, *LTG_CLASSES) if made.config_class is config)
+    found = {getattr(made, "_auto_class"): f"{module}.{made.__name__}" for made in classes}  # noqa: B009
+    return {"AutoConfig": f"{module}.{config.__name__}"} | found
 
 
 def slim_class(stock: type[PreTrainedModel]) -> type[PreTrainedModel]:
@@ -81,9 +89,5 @@ def slim_config(
     kept = {key: value for key, value in values.items() if key not in ("model_type", "architectures", "auto_map")}
     kept |= {"heads_per_layer": list(heads), "ffn_per_layer": list(ffn), "head_dim": head_dim, **extra}
     config: PreTrainedConfig = made.config_class.from_dict(kept)
-    module = Path(CODE_FILE).stem
-    config.auto_map = {"AutoConfig": f"{module}.{made.config_class.__name__}"}
-    for each in modeling_slonik.CLASSES:
-        if each.config_class is made.config_class:
-            config.auto_map[getattr(each, "_auto_class")] = f"{module}.{each.__name__}"  # noqa: B009
+    config.auto_map = auto_map(made.config_class)
     return config

@@ -70,7 +70,6 @@ class TaskConfig(Config):
         return len(self.labels) or 1
 
     def write(self, folder: str | Path) -> None:
-        """Write `task.json` into `folder`."""
         write_json(Path(folder) / TASK_FILE, self.model_dump(mode="json"))
 
     @classmethod

@@ -78,7 +78,6 @@ class TaskModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
         return self.encoder.device
 
     @property
@@ -110,7 +109,6 @@ class TaskModel(nn.Module):
         return outputs
 
     def weights_hash(self) -> str:
-        """Hash of encoder and head weights."""
         return sha256_json([self.encoder.weights_hash(), state_hash(self.head)])
 
     def identity(self) -> str:

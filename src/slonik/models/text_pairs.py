@@ -68,7 +68,6 @@ class PairTemplate:
 
     @property
     def size(self) -> int:
-        """Specials around two texts."""
         return len(self.head) + len(self.middle) + len(self.tail)
 
 

@@ -31,7 +31,7 @@ from slonik.runtime.session import available_threads, choose_file, open_session,
 from slonik.text.batching import pad_ids, token_budget_batches
 from slonik.text.lines import read_json
 from slonik.text.sentence_config import SentenceConfig
-from slonik.text.tokenizing import TextRows, load_tokenizer, pad_id
+from slonik.text.tokenizing import TextRows, load_tokenizer, pad_id, refuse_one_string
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -43,11 +43,7 @@ _TEXTS_WORTH_A_BAR = 2000
 
 
 def load(
-    folder: str | Path,
-    *,
-    file: str | None = None,
-    threads: int | None = None,
-    long_texts: LongTexts = "windows",
+    folder: str | Path, *, file: str | None = None, threads: int | None = None, long_texts: LongTexts = "windows"
 ) -> OnnxEncoder:
     """An encoder from a folder written by `slonik export` (or laid out like one).
 
@@ -107,7 +103,6 @@ class OnnxEncoder:
         file: Path,
         threads: int = 1,
         long_texts: LongTexts = "windows",
-        batch_tokens: int = BATCH_TOKENS,
     ) -> None:
         self.session = session
         self.tokenizer = tokenizer
@@ -117,7 +112,7 @@ class OnnxEncoder:
         self.file = file
         self.threads = threads
         self.long_texts: LongTexts = long_texts
-        self.batch_tokens = batch_tokens
+        self.batch_tokens = BATCH_TOKENS
         self.metadata = read_metadata(session)
         self.pad_id = pad_id(tokenizer, config_id=read_json(source / "config.json", optional=True).get("pad_token_id"))
         self._rows = TextRows(tokenizer, self.pad_id)
@@ -185,7 +180,7 @@ class OnnxEncoder:
 
         Offsets are character offsets into the text without the prefix, leading spaces left out. Long texts are cut.
         """
-        _refuse_one_string(texts)
+        refuse_one_string(texts)
         rows, offsets, special = [], [], []
         for text in texts:
             ids, spans, flags = self._rows.with_offsets(text, prefix, self.max_length)
@@ -203,7 +198,7 @@ class OnnxEncoder:
         self, texts: Sequence[str], prefix: str | None = None, max_length: int | None = None, *, whole: bool = False
     ) -> list[list[int]]:
         """Token ids of each text, specials included, cut at `max_length` unless `whole`."""
-        _refuse_one_string(texts)
+        refuse_one_string(texts)
         start = self.sentence.prefix(prefix)
         length = None if whole else max_length or self.max_length
         return self._rows.rows([start + text for text in texts] if start else texts, length, threads=self.threads)
@@ -214,10 +209,8 @@ class OnnxEncoder:
         facts |= {"name": self.name, "dimension": self.dimension, "max_length": self.max_length}
         facts |= {"file": self.file.name, "bytes": sum(path.stat().st_size for path in self._files())}
         facts |= {"precision": self.metadata.get("precision", "unknown"), "threads": self.threads}
-        facts |= {"pooling": self.sentence.pooling, "normalize": self.sentence.normalize, "poolings": self.poolings}
-        facts |= {"prefixes": dict(self.sentence.prefixes), "default_prefix": self.sentence.default_prefix}
-        facts["pieces"] = self.tokenizer.get_vocab_size()
-        return facts
+        facts |= {"poolings": self.poolings, "pieces": self.tokenizer.get_vocab_size()}
+        return facts | self.sentence.facts()
 
     def weights_hash(self) -> str:
         """sha256 of the ONNX file (and of its external data)."""
@@ -289,11 +282,6 @@ def _pool(hidden: NDArray[np.float32], mask: NDArray[np.int64], kind: str) -> Fl
     weights = mask.astype(np.float32)[:, None, :]
     total: FloatArray = np.matmul(weights, hidden)[:, 0]
     return total / np.maximum(weights.sum(axis=-1), 1.0)
-
-
-def _refuse_one_string(texts: Sequence[str]) -> None:
-    if isinstance(texts, str):
-        raise TypeError("texts is one string; pass a list of texts")
 
 
 def _in_threads(run: Callable[[Item], T], items: Sequence[Item], threads: int) -> Iterator[T]:

@@ -126,7 +126,6 @@ class Summary:
 
     @property
     def bad_lines(self) -> int:
-        """How many lines were bad."""
         return sum(self.bad.values())
 
 

@@ -93,7 +93,6 @@ class ParquetWriter:
         self._writer = pyarrow.parquet.ParquetWriter(stream, self._schema)
 
     def write(self, vectors: FloatArray, lines: Sequence[int], errors: Sequence[str | None]) -> None:
-        """Add rows as one row group."""
         flat = self._arrow.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
         column = self._arrow.FixedSizeListArray.from_arrays(flat, type=self._type)
         columns = [
@@ -104,7 +103,6 @@ class ParquetWriter:
         self._writer.write_table(self._arrow.Table.from_arrays(columns, schema=self._schema))
 
     def close(self) -> None:
-        """Write the file's index."""
         self._writer.close()
 
 

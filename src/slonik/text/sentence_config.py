@@ -45,6 +45,11 @@ class SentenceConfig:
             return given
         return self.prefixes.get(self.default_prefix, "") if self.default_prefix else ""
 
+    def facts(self) -> dict[str, Any]:
+        """What an encoder's `describe` says of it."""
+        prefixes = {"prefixes": dict(self.prefixes), "default_prefix": self.default_prefix}
+        return {"pooling": self.pooling, "normalize": self.normalize, **prefixes}
+
     def write(self, folder: str | Path, dimension: int) -> None:
         """Write the four files into `folder`; `dimension` is D of the vectors."""
         from slonik.core.files import write_json  # its hashing and locks cost a process that only reads 6 MiB

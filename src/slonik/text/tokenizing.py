@@ -43,7 +43,6 @@ class Template:
 
     @property
     def size(self) -> int:
-        """How many specials there are."""
         return len(self.head) + len(self.tail)
 
 
@@ -94,6 +93,12 @@ def without_limits(tokenizer: Tokenizer) -> Tokenizer:
     copy.no_truncation()
     copy.no_padding()
     return copy
+
+
+def refuse_one_string(texts: Sequence[str]) -> None:
+    """Raise TypeError where one text was given for a list of them: its letters would be taken for texts."""
+    if isinstance(texts, str):
+        raise TypeError("texts is one string; pass a list of texts")
 
 
 def content_ids(tokenizer: Tokenizer, texts: Sequence[str], *, threads: int | None = None) -> list[list[int]]:

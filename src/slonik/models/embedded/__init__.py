@@ -7,17 +7,18 @@ or a newer writer makes a new folder. This module loads no weights into a model 
 
 from __future__ import annotations
 
+import importlib.metadata
 from pathlib import Path
 from types import ModuleType
 
-from slonik.core.errors import SlonikError, lookup
+from slonik.core.errors import MissingExtra, SlonikError, lookup
 from slonik.core.files import new_folder
 from slonik.core.paths import cache_dir
 from slonik.core.progress import progress_bar
 from slonik.models.embedded import all_minilm_l6_v2, multilingual_e5_small
 from slonik.models.names import EMBEDDED_PREFIX, UNIVERSAL_SENTENCE_ENCODER
 
-# Each has NAME, PACKAGE, FORMAT, package_version() and build(folder).
+# Each has NAME, PACKAGE, FORMAT and build(folder).
 CHECKPOINTS: dict[str, ModuleType] = {
     multilingual_e5_small.NAME: multilingual_e5_small,
     all_minilm_l6_v2.NAME: all_minilm_l6_v2,
@@ -38,7 +39,11 @@ def materialise(name: str) -> Path:
             f"cut, trained or exported; use {EMBEDDED_PREFIX}{multilingual_e5_small.NAME} for that"
         )
     module = lookup(name, CHECKPOINTS, "embedded model")
-    folder = cache_dir() / "embedded" / f"{name}-{module.PACKAGE}-{module.package_version()}-v{module.FORMAT}"
+    try:
+        version = importlib.metadata.version(module.PACKAGE)
+    except importlib.metadata.PackageNotFoundError:
+        raise MissingExtra(called, "embedded", module.PACKAGE) from None
+    folder = cache_dir() / "embedded" / f"{name}-{module.PACKAGE}-{version}-v{module.FORMAT}"
     if (folder / "config.json").is_file():
         return folder
     with progress_bar(f"unpacking {called}"):

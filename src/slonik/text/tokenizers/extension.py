@@ -31,12 +31,10 @@ class ChangedVocabulary:
     Attributes:
         tokenizer: the new one.
         sources: for each id the old ids it stands for; empty where there are none.
-        added: new whole words, in the order of their ids.
     """
 
     tokenizer: Tokenizer
     sources: list[tuple[int, ...]]
-    added: tuple[str, ...] = ()
 
 
 def frequent_words(tokenizer: Tokenizer, texts: Iterable[str], count: int, *, min_frequency: int = 10) -> list[str]:
@@ -84,7 +82,7 @@ def add_words(tokenizer: Tokenizer, words: Sequence[str]) -> ChangedVocabulary:
     inside = [number for number in vocabulary.tokens if number not in set(vocabulary.outside)]
     order: list[tuple[int, ...]] = [(number,) for number in sorted(inside)]
     add = {"wordpiece": _add_wordpiece, "unigram": _add_unigram, "bpe": _add_bpe}[vocabulary.kind]
-    added = add(model, vocabulary, cuts, order)
+    add(model, vocabulary, cuts, order)
     moved = {old: len(order) + index for index, old in enumerate(sorted(vocabulary.outside))}
     order += [(old,) for old in sorted(vocabulary.outside)]
     for token in content["added_tokens"]:
@@ -94,7 +92,7 @@ def add_words(tokenizer: Tokenizer, words: Sequence[str]) -> ChangedVocabulary:
         made = Tokenizer.from_str(json.dumps(content, ensure_ascii=False))
     except Exception as error:  # the Rust library raises plain Exception
         raise SlonikError(f"these words cannot be added to the tokenizer ({error})") from None
-    return ChangedVocabulary(made, order, tuple(added))
+    return ChangedVocabulary(made, order)
 
 
 def replace_tokenizer(
@@ -156,35 +154,28 @@ def _spelling(number: int, vocabulary: Vocabulary) -> tuple[bool, str]:
 
 def _add_wordpiece(
     model: dict[str, Any], vocabulary: Vocabulary, cuts: dict[str, tuple[int, ...]], order: list[tuple[int, ...]]
-) -> list[str]:
-    added = []
+) -> None:
     for word, cut in cuts.items():
         if word not in model["vocab"] and cut:
             model["vocab"][word] = len(order)
             order.append(cut)
-            added.append(word)
-    return added
 
 
 def _add_unigram(
     model: dict[str, Any], vocabulary: Vocabulary, cuts: dict[str, tuple[int, ...]], order: list[tuple[int, ...]]
-) -> list[str]:
+) -> None:
     present = {entry[0] for entry in model["vocab"]}
-    added = []
     for word, cut in cuts.items():
         token = "▁" + word
         if token not in present and cut and model.get("unk_id") not in cut:
             score = sum(float(model["vocab"][number][1]) for number in cut)
             model["vocab"].append([token, score + _MARGIN])
             order.append(cut)
-            added.append(word)
-    return added
 
 
 def _add_bpe(
     model: dict[str, Any], vocabulary: Vocabulary, cuts: dict[str, tuple[int, ...]], order: list[tuple[int, ...]]
-) -> list[str]:
-    added = []
+) -> None:
     for word, cut in cuts.items():
         if len(cut) < 2:
             continue
@@ -198,8 +189,6 @@ def _add_bpe(
                 order.append(tuple(ids))
                 model["merges"].append([left, right] if _lists(model) else f"{left} {right}")
             left = merged
-        added.append(word)
-    return added
 
 
 def _lists(model: dict[str, Any]) -> bool:

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 from tokenizers import Tokenizer
 
+from slonik.core.config import Config
 from slonik.core.errors import SlonikError
 from slonik.core.progress import progress_bar
 from slonik.core.records import Record
@@ -49,10 +49,8 @@ def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
         yield batch
 
 
-class Fit(BaseModel):
+class Fit(Config):
     """Sums over some texts: how many texts, words, UTF-8 bytes, tokens (special ones left out), unknown tokens."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     texts: int
     words: int
@@ -72,7 +70,6 @@ class Fit(BaseModel):
 
     @property
     def unknown_rate(self) -> float:
-        """Share of unknown tokens."""
         return self.unknown / max(self.tokens, 1)
 
 
@@ -105,7 +102,7 @@ def fit_records(fits: Mapping[str, Mapping[str, Fit]]) -> list[Record]:
     ]
 
 
-class CutComparison(BaseModel):
+class CutComparison(Config):
     """What became of some texts under another vocabulary.
 
     Attributes:
@@ -114,8 +111,6 @@ class CutComparison(BaseModel):
         tokens_before, tokens_after: how many tokens they have, special tokens left out.
         unknown_before, unknown_after: how many of these tokens are unknown ones.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     texts: int
     identical: int
@@ -136,12 +131,10 @@ class CutComparison(BaseModel):
 
     @property
     def unknown_rate_before(self) -> float:
-        """Share of unknown tokens among the old ones."""
         return self.unknown_before / max(self.tokens_before, 1)
 
     @property
     def unknown_rate_after(self) -> float:
-        """Share of unknown tokens among the new ones."""
         return self.unknown_after / max(self.tokens_after, 1)
 
 

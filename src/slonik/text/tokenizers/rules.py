@@ -12,8 +12,9 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from slonik.core.config import Config
 from slonik.core.errors import SlonikError
 from slonik.text.scripts import COMMON, script_of, scripts_of_languages
 from slonik.text.tokenizers.vocabulary import Vocabulary
@@ -21,7 +22,7 @@ from slonik.text.tokenizers.vocabulary import Vocabulary
 _RUSSIAN = frozenset("абвгдеёжзийклмнопрстуфхцчшщъыьэюя")
 
 
-class TrimRules(BaseModel):
+class TrimRules(Config):
     """What to keep of a vocabulary.
 
     Attributes:
@@ -32,8 +33,6 @@ class TrimRules(BaseModel):
         max_pieces: at most this many tokens in all: the tokens that the corpus uses least go first.
         always_keep: texts whose tokens must stay, for example the prefixes that the model is used with.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     mode: Literal["scripts", "counts"] = "scripts"
     scripts: tuple[str, ...] = ("ru", "en")

@@ -88,11 +88,7 @@ def default_min_frequency(words: int, vocab_size: int) -> int:
 
 
 def train(
-    config: TrainConfig,
-    texts: Iterable[str],
-    *,
-    total: int | None = None,
-    log: Log = lambda line: None,
+    config: TrainConfig, texts: Iterable[str], *, total: int | None = None, log: Log = lambda line: None
 ) -> Trained:
     """Train a tokenizer on `texts`, streamed once.
 
@@ -140,12 +136,7 @@ def _pipeline(config: TrainConfig, specials: Family) -> Tokenizer:
 
 
 def _train_wordpiece(
-    config: TrainConfig,
-    pipeline: Tokenizer,
-    specials: Family,
-    texts: Iterable[str],
-    total: int | None,
-    log: Log,
+    config: TrainConfig, pipeline: Tokenizer, specials: Family, texts: Iterable[str], total: int | None, log: Log
 ) -> Trained:
     words = count_words(pipeline, texts, total=total)
     count = sum(words.values())

@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 from tokenizers import Tokenizer
 
+from slonik.core.config import Config
 from slonik.core.errors import SlonikError
 from slonik.text.tokenizers.fit import CutComparison, compare_cuts, count_tokens
 from slonik.text.tokenizers.rules import TrimRules, choose_tokens, token_scripts
@@ -31,16 +31,14 @@ from slonik.text.tokenizers.vocabulary import Vocabulary, read_vocabulary, renum
 from slonik.text.tokenizing import content_ids, without_limits
 
 
-class ScriptCount(BaseModel):
+class ScriptCount(Config):
     """Tokens of one script before and after."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     before: int
     after: int
 
 
-class TrimReport(BaseModel):
+class TrimReport(Config):
     """What trimming did.
 
     Attributes:
@@ -50,8 +48,6 @@ class TrimReport(BaseModel):
         corpus_tokens: tokens that were counted in the corpus.
         held_out: `all` and the main scripts of the held-out texts -> how they are cut now; empty without texts.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str
     pieces_before: int
