@@ -10,7 +10,7 @@ import torch
 
 from slonik.core.errors import SlonikError
 from slonik.train.feed import Feed
-from slonik.train.loaders import BatchLoader, PadFields, PartnerRows, Rows, TokenRows, example_loader, text_loader
+from slonik.train.loaders import BatchLoader, PadFields, example_loader, partner_rows, rows, text_loader, token_rows
 from slonik.train.ragged import Ragged
 from tests.train import toy
 
@@ -49,7 +49,7 @@ def test_batches_keep_to_the_budget_with_little_padding() -> None:
 
 def test_columns_follow_their_texts() -> None:
     loader = _loader()
-    ids, vectors = toy.texts(), toy.columns()["teacher"].take(np.arange(toy.TEXTS))
+    ids, vectors = toy.texts(), toy.columns()["teacher"](np.arange(toy.TEXTS))
     texts = loader.plan(0)[2]
     batch = loader.batch(0, 2, texts)
     assert torch.equal(batch["teacher"], vectors[torch.from_numpy(texts)])
@@ -61,19 +61,19 @@ def test_columns_follow_their_texts() -> None:
 
 def test_token_rows_are_padded_to_the_longest() -> None:
     states = Ragged(np.arange(12, dtype=np.float16).reshape(6, 2), np.array([0, 1, 4, 6]))
-    taken = TokenRows(states).take(np.array([0, 1]))
+    taken = token_rows(states)(np.array([0, 1]))
     assert taken.shape == (2, 3, 2)
     assert taken[0, 1:].abs().max() == 0 and torch.equal(taken[1], torch.arange(2.0, 8.0).reshape(3, 2).half())
 
 
 def test_partner_of_nobody_is_zero() -> None:
-    column = PartnerRows(np.ones((2, 3), dtype=np.float16), np.array([-1, 1]))
-    assert column.take(np.array([0, 1])).sum(1).tolist() == [0.0, 3.0]
+    column = partner_rows(np.ones((2, 3), dtype=np.float16), np.array([-1, 1]))
+    assert column(np.array([0, 1])).sum(1).tolist() == [0.0, 3.0]
 
 
 def test_rows_are_copied_so_that_a_batch_cannot_change_the_cache() -> None:
     array = np.zeros((3, 2), dtype=np.float32)
-    Rows(array).take(np.array([0, 1]))[:] = 5
+    rows(array)(np.array([0, 1]))[:] = 5
     assert array.max() == 0
 
 

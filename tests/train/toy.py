@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from slonik.compression.objective import Distillation, DistillationTerms
-from slonik.train.loaders import BatchLoader, Column, PartnerRows, Rows, text_loader
+from slonik.train.loaders import BatchLoader, Column, partner_rows, rows, text_loader
 from slonik.train.loop import OnBest, run
 from slonik.train.ragged import Ragged
 from slonik.train.run_state import RunSummary
@@ -54,7 +54,7 @@ def columns() -> dict[str, Column]:
     rng = np.random.default_rng(2)
     vectors = rng.standard_normal((TEXTS, DIMENSION)).astype(np.float16)
     partners = np.where(np.arange(TEXTS) % 3 == 0, np.arange(TEXTS)[::-1], -1).astype(np.int64)
-    return {"teacher": Rows(vectors), "teacher_partner": PartnerRows(vectors, partners)}
+    return {"teacher": rows(vectors), "teacher_partner": partner_rows(vectors, partners)}
 
 
 def loader(objective: Distillation, *, further: Sequence[str] = (), **options: int) -> BatchLoader:

@@ -28,7 +28,7 @@ from slonik.evaluation.agreement import agreement, near_correlation, translation
 from slonik.models.encoder import TorchEncoder
 from slonik.models.opening import open_encoder
 from slonik.models.pooling import pool
-from slonik.train.loaders import Column, PartnerRows, Rows, TokenRows, text_loader
+from slonik.train.loaders import Column, partner_rows, rows, text_loader, token_rows
 from slonik.train.loop import run
 from slonik.train.ragged import Ragged
 from slonik.train.run_state import RunSummary
@@ -144,14 +144,14 @@ def _targets(
         teacher, student, token_ids, chosen.texts, ids.lengths, corpus.max_tokens, cache / "states", identity
     )
     vectors = pooled(states, teacher.sentence.pooling)
-    columns: dict[str, Column] = {"teacher": Rows(vectors), "teacher_partner": PartnerRows(vectors, chosen.partners)}
-    columns["group"] = Rows(chosen.groups)
+    columns: dict[str, Column] = {"teacher": rows(vectors), "teacher_partner": partner_rows(vectors, chosen.partners)}
+    columns["group"] = rows(chosen.groups)
     if config.terms.hidden:
-        columns["teacher_hidden"] = TokenRows(states)
+        columns["teacher_hidden"] = token_rows(states)
     dimensions = {"teacher": teacher.dimension}
     for number, (name, encoder) in enumerate(further_teachers.items(), start=2):
         found = teacher_vectors(encoder, chosen.plain, cache / "vectors")
-        columns[f"teacher{number}"] = Rows(found.vectors)
+        columns[f"teacher{number}"] = rows(found.vectors)
         dimensions[f"teacher{number}"] = encoder.dimension
         identity = sha256_json([identity, name, found.key])
     return _Targets(ids, chosen.groups, columns, dimensions, identity)

@@ -22,6 +22,7 @@ from slonik.data.sampling import text_hash
 
 _SEED = 20231
 _HASHES = 128
+_SHINGLE = 5  # words; a shorter text is one shingle
 _ERROR = 1e-6
 _PROBES = 20
 _BITS_PER_ENTRY = -math.log(_ERROR) / math.log(2) ** 2  # 28.8
@@ -51,7 +52,6 @@ class BloomSet:
 
     @property
     def bytes(self) -> int:
-        """Memory taken."""
         return sum(array.nbytes for array in self._filters)
 
     def seen_then_add(self, mark: int) -> bool:
@@ -81,7 +81,6 @@ class ExactFilter:
         self._seen = BloomSet(capacity)
 
     def is_new(self, text: str) -> bool:
-        """Whether no equal document came before."""
         return not self._seen.seen_then_add(text_hash(text, "document"))
 
 
@@ -89,8 +88,7 @@ class NearFilter:
     """Knows the shingles of the documents that were there.
 
     Args:
-        threshold: Jaccard similarity of sets of word n-grams at which half of the pairs are found.
-        words: n; texts with fewer words are one shingle.
+        threshold: Jaccard similarity of sets of word 5-grams at which half of the pairs are found.
         capacity: documents per filter.
 
     Raises:
@@ -98,7 +96,7 @@ class NearFilter:
         MissingExtra: rensa is not installed.
     """
 
-    def __init__(self, threshold: float = 0.8, *, words: int = 5, capacity: int = 1_000_000) -> None:
+    def __init__(self, threshold: float = 0.8, *, capacity: int = 1_000_000) -> None:
         if not 0 < threshold < 1:
             raise SlonikError(f"the threshold of near duplicates is {threshold}; it must lie between 0 and 1")
         try:
@@ -106,7 +104,6 @@ class NearFilter:
         except ImportError as error:
             raise MissingExtra("finding near duplicates", "corpora", "rensa") from error
         self._rensa: Any = rensa
-        self._words = words
         self.bands, self.rows = bands_for(threshold)
         self._seen = [BloomSet(capacity) for _ in range(self.bands)]
 
@@ -118,8 +115,8 @@ class NearFilter:
 
     def _band_hashes(self, text: str) -> list[int]:
         words = text.casefold().split()
-        count = max(1, len(words) - self._words + 1)
-        shingles = [" ".join(words[start : start + self._words]) for start in range(count)]
+        count = max(1, len(words) - _SHINGLE + 1)
+        shingles = [" ".join(words[start : start + _SHINGLE]) for start in range(count)]
         sketch = self._rensa.CMinHash(num_perm=_HASHES, seed=_SEED)
         sketch.update(shingles)
         digest = np.asarray(sketch.digest(), dtype=np.uint64)

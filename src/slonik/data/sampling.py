@@ -30,7 +30,6 @@ class TextLimits:
     max_words: int = 200
 
     def allow(self, text: str) -> bool:
-        """Whether `text` is within the limits."""
         if not self.min_characters <= len(text) <= self.max_characters:
             return False
         return self.min_words <= len(text.split()) <= self.max_words
@@ -79,7 +78,6 @@ class Sample(Generic[T]):
         self._kept: set[int] = set()
 
     def add(self, item: T) -> None:
-        """Offer one item."""
         mark = text_hash(self._key(item), self._salt)
         full = len(self._heap) == self._size
         if mark in self._kept or (full and -mark <= self._heap[0][0]):

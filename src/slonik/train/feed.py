@@ -99,7 +99,6 @@ class Feed:
         return place, {name: tensor.pin_memory() for name, tensor in batch.items()} if self._pin else batch
 
     def close(self) -> None:
-        """Stop preparing batches."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def __enter__(self) -> Self:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -31,6 +31,9 @@ Cut: TypeAlias = Callable[[int, np.random.Generator], Sequence[IntArray]]
 """(epoch, rng) -> the items of each batch, every item once."""
 Make: TypeAlias = Callable[[int, IntArray, np.random.Generator], Batch]
 """(epoch, items, rng) -> their batch."""
+Column: TypeAlias = Callable[[IntArray], Tensor]
+"""Something aligned with the texts of a loader (teacher vectors, those of translations, states of tokens): the B text
+numbers -> (B, ...)."""
 
 _POOL_BATCHES = 50
 
@@ -134,7 +137,7 @@ def text_loader(
 
     def make(_epoch: int, texts: IntArray, rng: np.random.Generator) -> Batch:
         batch = objective.corrupt([ids[text] for text in texts], rng)
-        return batch | {name: column.take(texts) for name, column in named.items()}
+        return batch | {name: column(texts) for name, column in named.items()}
 
     return BatchLoader(cut, make, seed=seed, fingerprint=sha256_json(facts))
 
@@ -177,73 +180,34 @@ class _Groups:
         return [*made, np.concatenate(batch)] if batch else made
 
 
-class Column(Protocol):
-    """Something aligned with the texts of a loader: teacher vectors, vectors of translations, states of tokens."""
-
-    def take(self, texts: IntArray) -> Tensor:
-        """(B, ...) for the B text numbers."""
-        ...
+def rows(array: NDArray[Any]) -> Column:
+    """One row (...) per text of an (N, ...) array or memory map."""
+    return lambda texts: torch.from_numpy(np.ascontiguousarray(array[texts]))
 
 
-class Rows:
-    """One row per text.
-
-    Args:
-        array: (N, ...) array or memory map.
-    """
-
-    def __init__(self, array: NDArray[Any]) -> None:
-        self._array = array
-
-    def take(self, texts: IntArray) -> Tensor:
-        """(B, ...) rows."""
-        return torch.from_numpy(np.ascontiguousarray(self._array[texts]))
-
-
-class PartnerRows:
-    """The row of another text: of the translation, where there is one.
+def partner_rows(array: NDArray[Any], places: IntArray) -> Column:
+    """The row of another text, of the translation where there is one; zeros where a text has no partner.
 
     Args:
         array: (M, D) array or memory map.
-        rows: (N,) the row of each text's partner, -1 for none.
+        places: (N,) the row of each text's partner, -1 for none.
     """
 
-    def __init__(self, array: NDArray[Any], rows: IntArray) -> None:
-        self._array = array
-        self._rows = rows
+    def taken(texts: IntArray) -> Tensor:
+        found = np.ascontiguousarray(array[np.maximum(places[texts], 0)])
+        found[places[texts] < 0] = 0
+        return torch.from_numpy(found)
 
-    def take(self, texts: IntArray) -> Tensor:
-        """(B, D) rows, zeros where a text has no partner."""
-        rows = self._rows[texts]
-        taken = np.ascontiguousarray(self._array[np.maximum(rows, 0)])
-        taken[rows < 0] = 0
-        return torch.from_numpy(taken)
+    return taken
 
 
-class TokenRows:
-    """One vector per token.
-
-    Args:
-        states: N rows of (T_i, D).
-    """
-
-    def __init__(self, states: Ragged) -> None:
-        self._states = states
-
-    def take(self, texts: IntArray) -> Tensor:
-        """(B, longest T, D), zeros after the end of a text."""
-        return torch.from_numpy(pad_arrays([self._states[text] for text in texts]))
+def token_rows(states: Ragged) -> Column:
+    """One vector per token of N rows (T_i, D): (B, longest T, D), zeros after the end of a text."""
+    return lambda texts: torch.from_numpy(pad_arrays([states[text] for text in texts]))
 
 
 def example_loader(
-    examples: Sequence[Fields],
-    collate: Collate,
-    *,
-    max_texts: int = 32,
-    max_tokens: int | None = None,
-    seed: int = 0,
-    key: str = "",
-    pool: int = _POOL_BATCHES,
+    examples: Sequence[Fields], collate: Collate, *, max_texts: int = 32, max_tokens: int | None = None, seed: int = 0
 ) -> BatchLoader:
     """Batches of labelled examples, each a set of named arrays. Nothing is corrupted.
 
@@ -253,8 +217,6 @@ def example_loader(
         max_texts: the most examples of a batch.
         max_tokens: the most tokens of a padded batch; None leaves only `max_texts`.
         seed: of the order.
-        key: hash of whatever else the batches depend on, for the fingerprint; the arrays themselves are hashed here.
-        pool: examples that are sorted together, in batches; 1 = no sorting by length.
 
     Raises:
         SlonikError: no examples.
@@ -265,12 +227,12 @@ def example_loader(
     budget = max_tokens or max_texts * int(lengths.max())
 
     def cut(_epoch: int, rng: np.random.Generator) -> list[IntArray]:
-        return buckets(lengths, rng, max_tokens=budget, max_texts=max_texts, pool=max_texts * max(1, pool))
+        return buckets(lengths, rng, max_tokens=budget, max_texts=max_texts, pool=max_texts * _POOL_BATCHES)
 
     def make(_epoch: int, texts: IntArray, _rng: np.random.Generator) -> Batch:
         return collate([examples[number] for number in texts])
 
-    facts = [_hash_examples(examples), key, max_texts, max_tokens, seed, pool]
+    facts = [_hash_examples(examples), "", max_texts, max_tokens, seed, _POOL_BATCHES]
     return BatchLoader(cut, make, seed=seed, fingerprint=sha256_json(facts))
 
 

@@ -107,7 +107,6 @@ class Optimizers:
         self.forget()
 
     def forget(self) -> None:
-        """Drop the gradients."""
         for optimizer in self._optimizers.values():
             optimizer.zero_grad(set_to_none=True)
 

@@ -20,12 +20,7 @@ import torch
 # the module late), and the group's threads would outlive `leave`.
 import torch.distributed.nn.functional
 from accelerate import Accelerator
-from accelerate.utils import (
-    DistributedDataParallelKwargs,
-    InitProcessGroupKwargs,
-    broadcast_object_list,
-    gather_object,
-)
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, broadcast_object_list, gather_object
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -100,7 +95,6 @@ class Processes:
         return gathered
 
     def wait(self) -> None:
-        """Until every process is here."""
         self.accelerator.wait_for_everyone()
 
 

@@ -69,7 +69,6 @@ class RunLog:
         self._tokens += record.tokens
 
     def spend(self, seconds: float) -> None:
-        """Add the time of a step."""
         self._seconds += seconds
 
     @property
@@ -103,7 +102,6 @@ class RunLog:
             self._metrics.sync()
 
     def close(self) -> None:
-        """End log and trackers."""
         if self._metrics is not None:
             self._metrics.close()
         self._trackers.close()
@@ -142,7 +140,6 @@ class MetricsLog:
         os.fsync(self._stream.fileno())
 
     def close(self) -> None:
-        """Close the file."""
         self._stream.close()
 
 
@@ -202,7 +199,6 @@ class Trackers:
             tracker.log(values, step=line["step"])
 
     def close(self) -> None:
-        """Flush and end."""
         for tracker in self._trackers:
             tracker.finish()
 

@@ -47,7 +47,6 @@ class RunState:
     identity: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values."""
         values = asdict(self)
         if self.best is not None:
             values["best"]["figures"] = values["best"].pop("metrics")  # the key that saved runs have
@@ -148,7 +147,6 @@ class StepRecord:
 
     @property
     def names(self) -> list[str]:
-        """The loss and its parts."""
         return sorted(self._totals)
 
     def merge(self, add_up: Callable[[Tensor], Tensor], names: Sequence[str], device: torch.device) -> None:
@@ -188,11 +186,9 @@ class StepRecord:
         return "; ".join(self._places)
 
     def loss(self) -> float:
-        """Mean loss per item."""
         return float(self._totals["loss"]) / float(self.weight)
 
     def metrics(self) -> dict[str, Any]:
-        """Values for the metrics log."""
         means = {name: float(total) / float(self.weight) for name, total in self._totals.items()}
         rate = {"learning_rate": self.learning_rate, "gradient_norm": float(self.norm)}
         skipped = {"skipped": True} if self.skipped else {}
