@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import random
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,14 @@ ROOT = Path(__file__).resolve().parents[2]
 PREFIXES = {"prompts": {"query": "query: ", "passage": "passage: "}, "default_prompt_name": "query"}
 _MORE = ("но никто не знает", "и это хорошо", "а слон спит", "хотя идёт дождь", "пока все дома", "потому что лето",
          "и поёт", "но тихо")  # fmt: skip
+_TEXT_FILES = {
+    "ru.txt": 2200, "ru_text.txt": 2200, "infosec_ru.txt": 300, "domain.txt": 300, "general.txt": 300, "texts.txt": 300,
+    "pud.txt": 40, "news.txt": 40,
+}  # fmt: skip
 POSITIONS = 514
-ENCODERS = ("MODEL", "CHECKPOINT", "my-tokenizer", "STUDENT", "TEACHER", "my-student", "student", "small", "e5-ru", "e5-ru-4", "out/small-ru")
+ENCODERS = (
+    "MODEL", "STUDENT", "TEACHER", "CHECKPOINT", "my-student", "student", "small", "e5-ru", "my-tokenizer", "out/small-ru",
+)  # fmt: skip
 
 
 def lay(folder: Path) -> Path:
@@ -50,7 +56,7 @@ def lay(folder: Path) -> Path:
 
 def _models(desk: Path, cache: Path) -> None:
     for name, module in CHECKPOINTS.items():
-        made = cache / "embedded" / f"{name}-{module.PACKAGE}-{module.package_version()}-v{module.FORMAT}"
+        made = cache / "embedded" / f"{name}-{module.PACKAGE}-{version(module.PACKAGE)}-v{module.FORMAT}"
         _encoder(made, layers=7)
     for name in ENCODERS:
         _encoder(desk / name)
@@ -95,8 +101,7 @@ def _fred_t5(folder: Path) -> None:
 def _corpora(desk: Path) -> None:
     english = [*tiny.PAIRS, *toy_corpus.pairs()]
     russian = [*tiny.TEXTS, *(f"{text}, {more}." for _, text in toy_corpus.pairs() for more in _MORE)]
-    for name, count in (("ru.txt", 2200), ("ru_text.txt", 2200), ("infosec_ru.txt", 300), ("domain.txt", 300), ("general.txt", 300),
-                        ("texts.txt", 300), ("pud.txt", 40), ("news.txt", 40)):  # fmt: skip
+    for name, count in _TEXT_FILES.items():
         lines = "".join(f"{text}\n" for text in russian[:count])
         (desk / name).write_text(lines, encoding="utf-8")
         with gzip.open(desk / f"{name}.gz", "wt", encoding="utf-8") as stream:
@@ -142,7 +147,7 @@ def _data(desk: Path) -> None:
     _probing(desk / "data" / "rusenteval" / "gapping.txt")
     for name in ("brat", "brat-folder", "seccoll", "other-texts", "data/seccoll"):
         _brat(desk / name)
-    os.symlink("data", desk / "DATA")
+    (desk / "DATA").symlink_to("data")
     rows = [{"text": f"{text} {mark}", "mark": mark} for text, mark in _marked(60)]
     _table(desk / "reviews.csv", rows)
     _lines(desk / "reviews.jsonl", rows)
