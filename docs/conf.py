@@ -1,4 +1,4 @@
-"""Sphinx: the guides of this folder and the library's reference as one site with search; `make docs` builds it offline."""
+"""Sphinx: the guides and the library's reference as one site with search; `make docs` builds it offline."""
 
 from __future__ import annotations
 

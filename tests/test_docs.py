@@ -1,10 +1,10 @@
 """The pages keep their word: snippets run, commands exist with their options, links lead somewhere.
 
 Every fenced block of README and guides runs here as it is written, offline, in a folder with small files under the
-names that the pages use (`tests.docs.desk`): tiny models stand for the large ones, `embedded:multilingual-e5-small` too,
-so what is shown is that commands and code work, not what they reach. A block that needs hours, the network or benchmark
-data says so in a comment on the line before it, `<!-- not run: REASON -->`; the commands in it, and those between back
-quotes in running text, are parsed. Sketches with [brackets] or | alternatives | of docs/design.md are left out.
+names that the pages use (`tests.docs.desk`): tiny models stand for the large ones, embedded:multilingual-e5-small too,
+which would take the first block of README some minutes; so what is shown is that commands and code work, not what they
+reach. A block that needs hours, the network or benchmark data says so in a comment on the line before it,
+`<!-- not run: REASON -->`; the commands in it, and those between back quotes in running text, are parsed. Sketches with [brackets] or | alternatives | of docs/design.md are left out.
 """
 
 from __future__ import annotations

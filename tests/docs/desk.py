@@ -40,7 +40,7 @@ _TEXT_FILES = {
 }  # fmt: skip
 POSITIONS = 514
 ENCODERS = (
-    "MODEL", "STUDENT", "TEACHER", "CHECKPOINT", "my-student", "student", "small", "e5-ru", "my-tokenizer", "out/small-ru",
+    "MODEL", "STUDENT", "TEACHER", "CHECKPOINT", "my-student", "small", "e5-ru", "my-tokenizer", "out/small-ru",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Every example of docs/serving.md, and of docs/ner.md for /tag, runs as it is written, against a server of toy models."""
+"""Every example of docs/serving.md, and that of docs/ner.md, runs as it is written, against a server of toy models."""
 
 from __future__ import annotations
 
