@@ -112,7 +112,7 @@ def test_few_items_of_a_sorted_file_have_every_label(folder: Path, family: str) 
     few = recipe(folder, family, "few", max_items=10)
     learner = open_learner(few)
     assert few.own is not None
-    data = read_own(few, few.own, learner).data()
+    data = read_own(few, few.own, learner, few.own.train, few.own.valid).data()
     split = training_split(data, data.folds[0], few, 0)
     assert len(split.fit) == 10 and {item.label for item in split.fit} == {0, 1}
 

@@ -50,25 +50,20 @@ class EncoderAnswerer:
 
     @property
     def config(self) -> TaskConfig:
-        """What the outputs mean."""
         return self.model.config
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """Raw."""
         return self.model.encoder.tokenizer
 
     @property
     def max_length(self) -> int:
-        """The most tokens of an input."""
         return self.model.max_length
 
     def answer(self, items: Sequence[Item], *, batch_texts: int = 64) -> list[Any]:
-        """Probabilities per item."""
         return list(answer(self.model, items, batch_texts=batch_texts, states=self.states))
 
     def save(self, folder: Path, passport: Passport) -> None:
-        """Write the task model."""
         save_task_model(self.model, folder, passport)
 
 
@@ -111,13 +106,7 @@ class EncoderLearner:
         raise TypeError("an encoder answers nothing before its head is trained")
 
     def train(
-        self,
-        config: TaskConfig,
-        split: TrainingSplit,
-        tuning: Tuning,
-        teaching: Distillation,
-        folder: Path,
-        seed: int,
+        self, config: TaskConfig, split: TrainingSplit, tuning: Tuning, teaching: Distillation, folder: Path, seed: int
     ) -> tuple[EncoderAnswerer, RunSummary]:
         """See `Learner.train`. A frozen encoder is run once per text instead of once per epoch."""
         states = self._frozen_states() if tuning.freeze == "encoder" else None

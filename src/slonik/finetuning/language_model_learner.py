@@ -55,12 +55,10 @@ class LanguageModelAnswerer:
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """Raw."""
         return self.model.tokenizer
 
     @property
     def max_length(self) -> int:
-        """The most tokens of an input."""
         return self.model.max_length
 
     def answer(self, items: Sequence[Item], *, batch_texts: int = 32) -> list[Any]:
@@ -119,17 +117,10 @@ class LanguageModelLearner:
         return config.model_copy(update={**changes, "max_length": tuning.max_length or config.max_length})
 
     def untrained(self, config: TaskConfig) -> LanguageModelAnswerer:
-        """The model as it is."""
         return LanguageModelAnswerer(self._writer(self._base, config), config)
 
     def train(
-        self,
-        config: TaskConfig,
-        split: TrainingSplit,
-        tuning: Tuning,
-        teaching: Distillation,
-        folder: Path,
-        seed: int,
+        self, config: TaskConfig, split: TrainingSplit, tuning: Tuning, teaching: Distillation, folder: Path, seed: int
     ) -> tuple[LanguageModelAnswerer, RunSummary]:
         """See `Learner.train`. Items whose right answer is not among their answers are left out."""
         answerer = LanguageModelAnswerer(self._writer(self._copy(), config), config)
@@ -155,7 +146,6 @@ class LanguageModelLearner:
         model.save(folder / MODEL, self.passport)
 
     def kept(self, folder: Path, config: TaskConfig) -> LanguageModelAnswerer:
-        """The model that `keep` wrote."""
         return LanguageModelAnswerer(load_generator(folder / MODEL), config)
 
     def _copy(self) -> LanguageModel:

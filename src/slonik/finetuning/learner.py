@@ -105,13 +105,7 @@ class Learner(Protocol):
         ...
 
     def train(
-        self,
-        config: TaskConfig,
-        split: TrainingSplit,
-        tuning: Tuning,
-        teaching: Distillation,
-        folder: Path,
-        seed: int,
+        self, config: TaskConfig, split: TrainingSplit, tuning: Tuning, teaching: Distillation, folder: Path, seed: int
     ) -> tuple[TaskAnswerer, RunSummary]:
         """The model with the weights of its best evaluation on the stopping items.
 

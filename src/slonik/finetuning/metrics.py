@@ -185,13 +185,11 @@ def own_records(
     records, values, drawn = [], {}, {}
     first = next(iter(seeds.values()))
     for metric, statistic in first.items():
-        table = np.stack([replicates(found[metric], seed=0, sample=sample) for found in seeds.values()])
-        drawn[metric] = np.take_along_axis(table, rng.integers(0, len(table), size=table.shape), axis=0).mean(0)
-        single = {str(seed): value_of(found[metric]) for seed, found in seeds.items()}
-        values[metric] = float(np.mean(list(single.values())))
-        spread = float(np.std(list(single.values()), ddof=1)) if len(single) > 1 else None
-        detail = {"seeds": single, "items": statistic.n, "spread": spread}
-        records.append(_record(common, model, metric, interval(values[metric], drawn[metric]), statistic.n, detail))
+        single = {seed: value_of(found[metric]) for seed, found in seeds.items()}
+        table = [replicates(found[metric], seed=0, sample=sample) for found in seeds.values()]
+        bounds, drawn[metric], detail = over_seeds(single, table, rng)
+        values[metric] = bounds.value
+        records.append(_record(common, model, metric, bounds, statistic.n, detail | {"items": statistic.n}))
     for metric, statistic in (mean or {}).items():
         bounds = interval(value_of(statistic), replicates(statistic, seed=0, sample=sample))
         records.append(_record(common, f"{model} mean of {len(seeds)} seeds", metric, bounds, statistic.n, {}))
@@ -203,17 +201,34 @@ def own_records(
             if not np.isfinite(values[metric]) or not np.isfinite(bounds.value):
                 continue
             change = paired_difference(bounds.value, other, values[metric], drawn[metric])
-            detail = {"against": name, "model": model, "of": metric, "p_value": change.p_value, "paired": True}
-            label = f"{model} - {name}"
-            records.append(_record(common, label, f"{metric}_difference", change.interval, statistic.n, detail))
+            records.append(change.record(model, name, metric, metric=f"{metric}_difference", n=statistic.n, **common))
     return records
+
+
+def over_seeds(
+    single: Mapping[int, float], replicated: Sequence[NDArray[np.float64]], rng: np.random.Generator
+) -> tuple[Interval, NDArray[np.float64], dict[str, Any]]:
+    """The mean of a metric over seeds, its interval by draws of items and seeds together.
+
+    Args:
+        single: seed -> value. replicated: (B,) replicates of each seed, drawn over items.
+
+    Returns:
+        Mean and interval, the (B,) draws, and the seeds' values and spread for the record's detail.
+    """
+    table = np.stack(list(replicated))  # (seeds, B)
+    drawn = np.take_along_axis(table, rng.integers(0, len(table), size=table.shape), axis=0).mean(0)
+    values = list(single.values())
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    detail = {"seeds": {str(seed): value for seed, value in single.items()}, "spread": spread}
+    return interval(float(np.mean(values)), drawn), drawn, detail
 
 
 def _record(
     common: Mapping[str, Any], model: str, metric: str, bounds: Interval, n: int, detail: dict[str, Any]
 ) -> Record:
     known = np.isfinite(bounds.value)  # the correlation of a constant answer is none
-    value, low, high = (bounds.value, bounds.low, bounds.high) if known else (None, None, None)
     if not known:
         detail = {**detail, "reason": "the metric is not defined for these answers"}
-    return Record(**common, model=model, metric=metric, value=value, low=low, high=high, n=n, detail=detail)
+    values = bounds.fields if known else dict.fromkeys(bounds.fields)
+    return Record(**common, model=model, metric=metric, n=n, detail=detail, **values)

@@ -73,14 +73,14 @@ class MixedLoader:
     """Batches of several loaders in random order, each of one task.
 
     Args:
-        loaders: one per task, whose fingerprints make this one's.
-        most: examples of a task in an epoch; what is left out changes from epoch to epoch.
+        loaders: one per task, whose fingerprints make this one's; what is left out of a large task changes from epoch
+            to epoch.
         seed: of the order.
     """
 
-    def __init__(self, loaders: Sequence[Loader], *, most: int = MOST_PER_TASK, seed: int = 0) -> None:
-        self._loaders, self._most, self._seed = loaders, most, seed
-        self.fingerprint = sha256_json([[loader.fingerprint for loader in loaders], most, seed])
+    def __init__(self, loaders: Sequence[Loader], *, seed: int = 0) -> None:
+        self._loaders, self._seed = loaders, seed
+        self.fingerprint = sha256_json([[loader.fingerprint for loader in loaders], MOST_PER_TASK, seed])
 
     def plan(self, epoch: int) -> list[IntArray]:
         """Batches as (task, example, example, ...)."""
@@ -89,7 +89,7 @@ class MixedLoader:
         for number, loader in enumerate(self._loaders):
             count = 0
             for batch in loader.plan(epoch):
-                if count < self._most:
+                if count < MOST_PER_TASK:
                     batches.append(np.concatenate([[number], batch]).astype(np.int64))
                 count += len(batch)
         return [batches[place] for place in rng.permutation(len(batches))]
@@ -108,7 +108,6 @@ class MixedObjective:
         self._objectives = objectives
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
-        """Mean loss of the batch."""
         number = int(batch[TASK][0])
         rest = {name: tensor for name, tensor in batch.items() if name != TASK}
         return self._objectives[number].of_outputs(model(batch), rest)

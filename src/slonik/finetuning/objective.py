@@ -36,12 +36,7 @@ class Supervised:
     """
 
     def __init__(
-        self,
-        target: Target,
-        *,
-        label_smoothing: float = 0.0,
-        teacher_weight: float = 0.0,
-        temperature: float = 2.0,
+        self, target: Target, *, label_smoothing: float = 0.0, teacher_weight: float = 0.0, temperature: float = 2.0
     ) -> None:
         self.target: Target = target
         self.label_smoothing = label_smoothing
@@ -49,7 +44,6 @@ class Supervised:
         self.temperature = temperature
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
-        """Mean loss over the examples of a batch."""
         outputs: Tensor = model(batch)
         return self.of_outputs(outputs, batch)
 

@@ -5,11 +5,11 @@ Batches are cut by token budget; what a batch is made of does not change an exam
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from slonik.core.progress import track
 from slonik.finetuning.items import Floats, Item, token_fields
@@ -22,6 +22,7 @@ from slonik.text.batching import token_budget_batches
 from slonik.train.loaders import PadFields
 
 _BATCHES_WORTH_A_BAR = 40
+_BATCH_TOKENS = 4096
 _ENCODED = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -36,12 +37,7 @@ def padding_of(tokenizer: PairTokenizer) -> PadFields:
 
 
 def outputs_of(
-    model: TaskModel,
-    fields: Sequence[Fields],
-    *,
-    batch_tokens: int = 4096,
-    batch_texts: int = 64,
-    autocast: bool = True,
+    model: TaskModel, fields: Sequence[Fields], *, batch_texts: int = 64, autocast: bool = True
 ) -> list[Floats]:
     """The head's outputs per example, cut to the example's own candidates or tokens; float32.
 
@@ -49,42 +45,59 @@ def outputs_of(
         fields: token fields of examples, without labels (labels are left out).
         autocast: matrix products in bfloat16.
     """
-    pad = padding_of(tokenizer_of(model))
+    target = model.config.target
+
+    def own(output: Tensor, shape: tuple[int, ...]) -> Tensor:
+        if target == "choice":
+            return output[: shape[0]]
+        return output[:, : shape[0]] if target == "answer" else output
+
     plain = [{name: array for name, array in one.items() if name not in ("label", "teacher")} for one in fields]
-    batches = token_budget_batches([one["input_ids"].size for one in plain], batch_tokens, batch_texts)
-    found: list[Floats | None] = [None] * len(plain)
-    steps = track(batches, f"answering with {model.encoder.name}") if len(batches) > _BATCHES_WORTH_A_BAR else batches
+    title = f"answering with {model.encoder.name}"
+    return _run(
+        model, plain, lambda batch: model(batch).float(), own, title, batch_texts=batch_texts, autocast=autocast
+    )
+
+
+def _run(
+    model: TaskModel,
+    fields: Sequence[Fields],
+    work: Callable[[dict[str, Tensor]], Tensor],
+    own: Callable[[Tensor, tuple[int, ...]], Tensor],
+    title: str,
+    *,
+    batch_texts: int = 64,
+    autocast: bool = True,
+) -> list[Floats]:
+    """What `work` makes of batches of examples, each cut by `own` to the shape of its own `input_ids`."""
+    pad = padding_of(tokenizer_of(model))
+    batches = token_budget_batches([one["input_ids"].size for one in fields], _BATCH_TOKENS, batch_texts)
+    found: list[Any] = [None] * len(fields)
+    steps = track(batches, title) if len(batches) > _BATCHES_WORTH_A_BAR else batches
     training = model.training
     model.eval()
     with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, enabled=autocast):
         for batch in steps:
-            tensors = {name: tensor.to(model.device) for name, tensor in pad([plain[i] for i in batch]).items()}
-            outputs = model(tensors).float().cpu().numpy()
+            tensors = {name: tensor.to(model.device) for name, tensor in pad([fields[i] for i in batch]).items()}
+            outputs = work(tensors).cpu()
             for place, number in enumerate(batch):
-                found[number] = _own(outputs[place], plain[number], model.config.target)
+                found[number] = own(outputs[place], fields[number]["input_ids"].shape).numpy()
     model.train(training)
-    return [one for one in found if one is not None]
-
-
-def _own(output: Floats, fields: Fields, target: str) -> Floats:
-    if target == "choice":
-        return output[: fields["input_ids"].shape[0]]
-    return output[:, : len(fields["input_ids"])] if target == "answer" else output
+    return found
 
 
 class FrozenStates:
     """Hidden states of an encoder that does not change, each input encoded once for all folds, seeds and epochs.
 
     Args:
-        encoder: in eval mode.
-        most_tokens: beyond so many cached tokens, states are computed again when they are asked for.
+        encoder: in eval mode. Beyond 4 M cached tokens, states are computed again when they are asked for.
     """
 
-    def __init__(self, encoder: TorchEncoder, most_tokens: int = 4_000_000) -> None:
+    def __init__(self, encoder: TorchEncoder) -> None:
         config = TaskConfig(kind="sequence", target="number", max_length=encoder.max_length)
-        self._model = TaskModel(encoder, nn.Identity(), config)
+        self._model = TaskModel(encoder, nn.Identity(), config).eval()
         self._known: dict[bytes, Floats] = {}
-        self._room = most_tokens
+        self._room = 4_000_000
 
     def add_to(self, fields: Sequence[Fields]) -> list[Fields]:
         """The same fields with `hidden` (T, D) or (R, T, D), float16."""
@@ -102,20 +115,11 @@ class FrozenStates:
         return made  # type: ignore[return-value]
 
     def _encoded(self, fields: Sequence[Fields]) -> list[Floats]:
-        pad = padding_of(tokenizer_of(self._model))
-        batches = token_budget_batches([one["input_ids"].size for one in fields], 4096, 64)
-        found: list[Any] = [None] * len(fields)
-        steps = track(batches, "encoding") if len(batches) > _BATCHES_WORTH_A_BAR else batches
-        self._model.eval()
-        with torch.inference_mode(), torch.autocast(self._model.device.type, torch.bfloat16):
-            for batch in steps:
-                tensors = pad([{n: a for n, a in fields[i].items() if n in _ENCODED} for i in batch])
-                states = self._model.hidden({n: t.to(self._model.device) for n, t in tensors.items()})
-                for place, number in enumerate(batch):
-                    shape = fields[number]["input_ids"].shape
-                    inside: Any = (place, *(slice(size) for size in shape))
-                    found[number] = states[inside].to(torch.float16).cpu().numpy()
-        return found
+        plain = [{name: one[name] for name in _ENCODED if name in one} for one in fields]
+        return _run(
+            self._model, plain, lambda batch: self._model.hidden(batch).to(torch.float16),
+            lambda states, shape: states[tuple(slice(size) for size in shape)].clone(), "encoding",
+        )  # fmt: skip
 
 
 def probabilities(outputs: Sequence[Floats], target: Any, temperature: float = 1.0) -> list[Floats]:

@@ -49,7 +49,6 @@ class OwnTask:
     split: str
 
     def data(self) -> TaskData:
-        """What is trained and answered."""
         return TaskData(self.config.task, self.config, [Fold(self.fit, {self.split: self.measured})], self.score)
 
     def score(self, items: Sequence[Item], found: Sequence[Any]) -> float:
@@ -58,7 +57,6 @@ class OwnTask:
         return value_of(values[next(iter(values))])
 
     def metrics(self, answers: Answers) -> dict[str, Statistic]:
-        """Metrics of the measured items."""
         return metrics_of(self.measured, [answers[item.key] for item in self.measured], self.config)
 
     def baselines(self) -> dict[str, dict[str, Statistic]]:
@@ -67,7 +65,6 @@ class OwnTask:
         return {name: metrics_of(self.measured, answers, self.config) for name, answers in found.items()}
 
     def lines(self, answers: Answers) -> list[dict[str, Any]]:
-        """Rows of the predictions file."""
         return [{"idx": item.key, **answer_line(self.config, answers[item.key])} for item in self.measured]
 
 
@@ -100,7 +97,6 @@ class SpanTask(OwnTask):
         return {}
 
     def lines(self, answers: Answers) -> list[dict[str, Any]]:
-        """Rows of the predictions file."""
         return [{"idx": self.keys[number], **span_line(one)} for number, one in sorted(self._found(answers).items())]
 
     def _found(self, answers: Answers) -> dict[int, Found]:
@@ -110,20 +106,16 @@ class SpanTask(OwnTask):
         return best_answers(items, found, self.tokenizer, unanswerable=self.config.details["unanswerable"])
 
 
-def read_own(
-    recipe: FinetuneRecipe, own: OwnData, learner: Learner, train: Rows | None = None, valid: Rows | None = None
-) -> OwnTask:
+def read_own(recipe: FinetuneRecipe, own: OwnData, learner: Learner, train: Rows, valid: Rows | None) -> OwnTask:
     """The user's data as items with the configuration of their task model.
 
     Args:
-        train, valid: rows to read; None: the files that `own` names.
+        train, valid: rows to read, files or in memory.
 
     Raises:
         SlonikError: files or columns that are not there, labels that do not fit, too few rows, a kind that the model
             cannot learn.
     """
-    train = own.train if train is None else train
-    valid = own.valid if valid is None else valid
     if learner.in_words and own.kind not in IN_WORDS:
         raise SlonikError(f"models that answer in words take text2text, classification or pair, not {own.kind}")
     if own.kind == "text2text" and not learner.in_words:

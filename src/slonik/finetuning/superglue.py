@@ -23,9 +23,10 @@ from slonik.evaluation.russian_superglue.parts import Part, find_part, fold_numb
 from slonik.evaluation.russian_superglue.predictions import Prediction, predicted, write_predictions
 from slonik.evaluation.russian_superglue.records import Scored, difference_records, scored
 from slonik.evaluation.russian_superglue.tasks import Example, items_hash
-from slonik.evaluation.statistics import interval, paired_difference
+from slonik.evaluation.statistics import paired_difference
 from slonik.finetuning.config import FinetuneRecipe
 from slonik.finetuning.items import Floats, Item
+from slonik.finetuning.metrics import over_seeds
 from slonik.finetuning.tasks import LEARNED_FROM, SHAPES, answers_of, items_of, task_config
 from slonik.finetuning.training import Answers, Fold, TaskData, TrainingResult
 
@@ -230,19 +231,12 @@ def _over_seeds(part: Part, single: Mapping[int, Scored], model: str, seconds: f
     rng = np.random.default_rng(0)
     values, records = {}, []
     for record in first.records:
-        table = np.stack([found.values[record.metric] for found in single.values()])  # (seeds, resamples)
-        drawn = rng.integers(0, len(table), size=table.shape)
-        values[record.metric] = np.take_along_axis(table, drawn, axis=0).mean(0)
         singles = {seed: _value(found, record.metric) for seed, found in single.items()}
-        bounds = interval(float(np.mean(list(singles.values()))), values[record.metric])
-        spread = float(np.std(list(singles.values()), ddof=1)) if len(singles) > 1 else None
-        detail = {key: value for key, value in record.detail.items() if key != "categories"}
-        detail |= {"seeds": {str(seed): value for seed, value in singles.items()}, "spread": spread}
-        if "categories" in record.detail:
-            detail["categories"] = record.detail["categories"]
-            detail["categories_of"] = f"seed {next(iter(single))}"
-        changes = {"model": model, "value": bounds.value, "low": bounds.low, "high": bounds.high}
-        records.append(record.model_copy(update={**changes, "seed": None, "seconds": seconds, "detail": detail}))
+        drawn = [found.values[record.metric] for found in single.values()]
+        bounds, values[record.metric], seeds = over_seeds(singles, drawn, rng)
+        of = {"categories_of": f"seed {next(iter(single))}"} if "categories" in record.detail else {}
+        changes = {**bounds.fields, "model": model, "seed": None, "seconds": seconds}
+        records.append(record.model_copy(update={**changes, "detail": {**record.detail, **seeds, **of}}))
     return Scored(tuple(records), values, first.hits, part)
 
 
@@ -273,13 +267,10 @@ def _differences(own: Scored, other: Scored, model: str, baseline: str) -> list[
         )
         main = record.metric == own.main.metric
         records.append(
-            Record(
-                suite=record.suite, task=record.task, model=f"{model} - {baseline}",
-                metric="difference" if main else f"{record.metric}_difference",
-                value=change.interval.value, low=change.interval.low, high=change.interval.high, n=record.n,
-                detail={"model": model, "against": baseline, "of": record.metric, "p_value": change.p_value,
-                        "paired": True, "significant": bool(change.interval.low > 0)},
-                hashes={"data": record.hashes["data"]},
+            change.record(
+                model, baseline, record.metric, metric="difference" if main else f"{record.metric}_difference",
+                suite=record.suite, task=record.task, n=record.n, hashes={"data": record.hashes["data"]},
+                detail={"significant": bool(change.interval.low > 0)},
             )
         )  # fmt: skip
     return records

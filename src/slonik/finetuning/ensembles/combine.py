@@ -42,13 +42,13 @@ class Combiner:
         """Combined probabilities (N, K) of runs (R, N, K); 0 where there is no candidate."""
         weights = np.asarray(self.weights)
         if self.rule == "logits":
-            return softmax(np.tensordot(weights, logarithms(probabilities), axes=1) + self._bias(known), known)
+            bias = np.asarray(self.biases) if self.biases else np.zeros(known.shape[1])
+            return softmax(np.tensordot(weights, logarithms(probabilities), axes=1) + bias, known)
         if self.rule == "vote":
             return vote(probabilities, weights)
         return mean(probabilities, weights)
 
     def as_dict(self) -> dict[str, Any]:
-        """The combination as JSON."""
         return {
             "method": self.method,
             "rule": self.rule,
@@ -56,13 +56,13 @@ class Combiner:
             "biases": [round(bias, 6) for bias in self.biases],
         }
 
-    def _bias(self, known: Flags) -> Floats:
-        return np.asarray(self.biases) if self.biases else np.zeros(known.shape[1])
-
 
 def mean(probabilities: Floats, weights: Sequence[float] | Floats | None = None) -> Floats:
     """Weighted mean over runs: (R, N, K) -> (N, K)."""
-    return np.tensordot(_normalised(weights, len(probabilities)), probabilities, axes=1)
+    runs = len(probabilities)
+    given = np.ones(runs) if weights is None else np.asarray(weights, dtype=np.float64)
+    shares = given / given.sum() if given.sum() > 0 else np.full(runs, 1 / runs)
+    return np.tensordot(shares, probabilities, axes=1)
 
 
 def vote(probabilities: Floats, weights: Sequence[float] | Floats | None = None) -> Floats:
@@ -86,28 +86,20 @@ def softmax(scores: Floats, known: Flags) -> Floats:
     return total
 
 
-def _normalised(weights: Sequence[float] | Floats | None, runs: int) -> Floats:
-    given = np.ones(runs) if weights is None else np.asarray(weights, dtype=np.float64)
-    return given / given.sum() if given.sum() > 0 else np.full(runs, 1 / runs)
-
-
-def select(probabilities: Floats, score: Callable[[Floats], float], *, start: int = 1, rounds: int = _ROUNDS) -> Floats:
+def select(probabilities: Floats, score: Callable[[Floats], float], *, rounds: int = _ROUNDS) -> Floats:
     """Weights (R,) of the best bag of runs, summing to one: a run may enter several times, which gives it weight.
 
     Forward selection with replacement, Caruana et al. 2004 (Ensemble selection from libraries of models), section 2.1
-    and 2.2: start from the best single runs, add at each step the run whose probabilities raise the score most, keep
+    and 2.2: start from the best single run, add at each step the run whose probabilities raise the score most, keep
     the best bag that was met.
 
     Args:
         probabilities: (R, N, K).
         score: combined probabilities (N, K) -> the score to raise.
-        start: how many of the best single runs the bag starts with.
         rounds: how many runs are added at most.
     """
-    singles = [score(run) for run in probabilities]
     counts = np.zeros(len(probabilities))
-    for run in sorted(range(len(singles)), key=lambda number: -singles[number])[:start]:
-        counts[run] += 1
+    counts[int(np.argmax([score(run) for run in probabilities]))] = 1
     total = np.tensordot(counts, probabilities, axes=1)
     best_counts, best = counts.copy(), score(total)
     for _ in range(rounds):

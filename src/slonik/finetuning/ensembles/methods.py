@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,12 +78,9 @@ def _single(problem: Problem, items: Integers) -> Combiner:
     return Combiner("single", "mean", tuple(weights.tolist()))
 
 
-def _mean(problem: Problem, items: Integers) -> Combiner:
-    return Combiner("mean", "mean", (1.0,) * len(problem.probabilities))
-
-
-def _vote(problem: Problem, items: Integers) -> Combiner:
-    return Combiner("vote", "vote", (1.0,) * len(problem.probabilities))
+def equal(rule: Literal["mean", "vote"], runs: int) -> Combiner:
+    """All runs alike: what needs no labels."""
+    return Combiner(rule, rule, (1.0,) * runs)
 
 
 def _weighted(problem: Problem, items: Integers) -> Combiner:
@@ -130,9 +128,9 @@ def _folded(fitted: Method, problem: Problem, items: Integers) -> Floats:
 
 METHODS: dict[str, Method] = {
     "single": _single,
-    "mean": _mean,
+    "mean": lambda problem, items: equal("mean", len(problem.probabilities)),
     "weighted": _weighted,
-    "vote": _vote,
+    "vote": lambda problem, items: equal("vote", len(problem.probabilities)),
     "greedy": _greedy,
     "stacking": _stacking,
     "best": _best,

@@ -37,7 +37,7 @@ from slonik.evaluation.russian_superglue.records import Scored, difference_recor
 from slonik.evaluation.russian_superglue.submission import official_files, read_official_file
 from slonik.evaluation.russian_superglue.tasks import TASKS
 from slonik.finetuning.ensembles.combine import Combiner
-from slonik.finetuning.ensembles.methods import METHODS, Problem, disagreement, fit, out_of_fold
+from slonik.finetuning.ensembles.methods import METHODS, Problem, disagreement, equal, fit, out_of_fold
 
 COMBINATIONS = "ensemble.json"
 SINGLE = "single"
@@ -214,15 +214,16 @@ def _combine_task(
     parts = {split: _common_part(task, split, runs, data) for split in splits}
     ballots = {split: _ballots(part, split, runs) for split, part in parts.items()}
     labelled = next((split for split in splits if parts[split].is_labelled), None)
+
+    def answered(combiner: Combiner, split: str) -> list[Prediction]:
+        given = ballots[split]
+        return given.picked(combiner.combine(given.probabilities, given.known))
+
     members = [run.name for run in runs]
     if labelled is None or labelled == TEST or TASKS[task].train_on:
         # nothing is fitted to a test set: a diagnostic takes what the task of its training data has fitted
-        fitted = dict(known) or _without_labels(runs)
-        nested = {
-            name: ballots[labelled].picked(found.combine(ballots[labelled].probabilities, ballots[labelled].known))
-            for name, found in fitted.items()
-            if labelled
-        }
+        fitted = dict(known) or {"mean": equal("mean", len(runs)), "vote": equal("vote", len(runs))}
+        nested = {name: answered(found, labelled) for name, found in fitted.items() if labelled}
     else:
         problem = _problem(task, ballots[labelled], seed)
         everything = np.arange(len(parts[labelled].examples))
@@ -235,19 +236,14 @@ def _combine_task(
             f"the method {method!r} learns from labelled items, and {TASKS[task].name} has none: take one "
             f"of {', '.join(fitted)}, or give predictions of {wanted} too"
         )
-    answers = {split: _apply(fitted[method], parts[split], ballots[split]) for split in splits if split != labelled}
+    answers = {split: (parts[split], answered(fitted[method], split)) for split in splits if split != labelled}
     nested_scores: dict[str, Scored] = {}
     if labelled is not None:
         answers[labelled] = parts[labelled], nested[method]
         nested_scores = _scored(parts[labelled], labelled, runs, nested, seed)
-    diversity = _diversity(ballots[labelled or splits[0]])
+    apart = disagreement(ballots[labelled or splits[0]].probabilities)
+    diversity = [[round(float(value), 4) for value in row] for row in apart]
     return TaskEnsemble(members, fitted[method], nested_scores, answers, diversity, fitted)
-
-
-def _without_labels(runs: Sequence[SavedRun]) -> dict[str, Combiner]:
-    """The methods that need no labels."""
-    equal = (1.0,) * len(runs)
-    return {"mean": Combiner("mean", "mean", equal), "vote": Combiner("vote", "vote", equal)}
 
 
 def _scored(
@@ -279,14 +275,6 @@ def _ballots(part: Part, split: str, runs: Sequence[SavedRun]) -> Ballots:
         for run in runs
     ]
     return Ballots.of(part.task, part.examples, rows)
-
-
-def _apply(combiner: Combiner, part: Part, ballots: Ballots) -> tuple[Part, list[Prediction]]:
-    return part, ballots.picked(combiner.combine(ballots.probabilities, ballots.known))
-
-
-def _diversity(ballots: Ballots) -> list[list[float]]:
-    return [[round(float(value), 4) for value in row] for row in disagreement(ballots.probabilities)]
 
 
 def _common_part(task: str, split: str, runs: Sequence[SavedRun], data: Path) -> Part:
