@@ -31,8 +31,9 @@ from sklearn.model_selection import KFold, cross_val_predict, train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 
 import slonik
-from slonik.evaluation.encodechka import TASKS, Task, evaluate
 from slonik.evaluation.encodechka.readers import Document, read_documents, read_labelled, read_pairs
+from slonik.evaluation.encodechka.run import evaluate
+from slonik.evaluation.encodechka.tasks import TASKS, Task
 from slonik.evaluation.encodechka.words import label_words, split_words
 
 MAX_LENGTH = 128

@@ -14,7 +14,7 @@ from slonik.cli import evaluate
 from slonik.cli.main import add_command
 from slonik.core.errors import SlonikError
 from slonik.core.records import read_records
-from slonik.evaluation.russian_superglue import TASKS
+from slonik.evaluation.russian_superglue.tasks import TASKS
 from tests.evaluation.russian_superglue import samples
 from tests.evaluation.russian_superglue.samples import write_data, write_rows
 

@@ -16,7 +16,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_bytes
 from slonik.data import fetch as fetching
 from slonik.data.fetch import Source, fetch, locate, sources
-from slonik.evaluation.russian_superglue import TASKS
+from slonik.evaluation.russian_superglue.tasks import TASKS
 
 CONTENT = "text,label\nпример,1\n".encode()
 

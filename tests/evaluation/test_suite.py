@@ -10,8 +10,8 @@ import slonik
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.core.records import Record
-from slonik.evaluation.encodechka import encodechka
-from slonik.evaluation.russian_superglue import Prediction
+from slonik.evaluation.encodechka.suite import encodechka
+from slonik.evaluation.russian_superglue.predictions import Prediction
 from slonik.evaluation.russian_superglue.suite import russian_superglue
 from slonik.evaluation.russian_superglue.systems import System
 from slonik.evaluation.suite import Evaluation, opened

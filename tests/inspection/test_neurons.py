@@ -28,9 +28,9 @@ def test_planted_neurons_are_found() -> None:
     test, test_labels = _planted(400, 1)
     found = rank_neurons(train, train_labels, test, test_labels, l1=0.02, top=(2, 10))
     assert set(found.order[:2].tolist()) == {23, 47}
-    assert found.top[2] > 0.95 > 0.7 > found.without_top[2]
-    assert found.bottom[2] < 0.7
-    assert found.without_bottom[10] == pytest.approx(found.accuracy, abs=0.01)
+    assert found.accuracies["top_2"] > 0.95 > 0.7 > found.accuracies["without_top_2"]
+    assert found.accuracies["bottom_2"] < 0.7
+    assert found.accuracies["without_bottom_10"] == pytest.approx(found.accuracies["all"], abs=0.01)
     assert found.by_layer.sum() == found.counted == 10
     assert found.nonzero < 60
 

@@ -49,8 +49,8 @@ def encodechka(
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Ten tasks and speed for sentence encoders, as published (compatible) and mended (fixed), with intervals."""
-    from slonik.evaluation.encodechka import VARIANTS
-    from slonik.evaluation.encodechka import encodechka as run
+    from slonik.evaluation.encodechka.suite import encodechka as run
+    from slonik.evaluation.encodechka.tasks import VARIANTS
 
     found = run(
         models, data_dir=data_dir, tasks=split_names(tasks), prefix=prefix, seed=seed, cache=cache, passport=passport,

@@ -63,7 +63,8 @@ def measure_both(
 
 
 def _add_encodechka(found: Measured, teacher: TorchEncoder, student: TorchEncoder, data: Path) -> None:
-    from slonik.evaluation.encodechka import compare, evaluate
+    from slonik.evaluation.encodechka.comparison import compare
+    from slonik.evaluation.encodechka.run import evaluate
 
     evaluations = [evaluate(encoder, data) for encoder in (teacher, student)]
     found.before += evaluations[0].records
@@ -165,7 +166,7 @@ def _scores(teacher: TorchEncoder, encoder: Any, sample: CorpusSample, config: C
     records = agreement_records(teacher, encoder, sample, config.seed)[1]
     data = data_dir(Path(config.data_dir) if config.data_dir else None)
     if config.evaluate and (data / "encodechka").is_dir():
-        from slonik.evaluation.encodechka import evaluate
+        from slonik.evaluation.encodechka.run import evaluate
 
         records += evaluate(encoder, data).records
     return [record for record in records if record.suite in _SUITES]

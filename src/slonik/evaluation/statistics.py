@@ -15,7 +15,7 @@ Sources: Efron & Tibshirani 1993 (percentile interval); Dror et al. 2018 (paired
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -201,16 +201,18 @@ def replicates(statistic: Statistic, *, seed: int, sample: str) -> Array:
     Returns:
         (RESAMPLES,) values.
     """
-    rng = np.random.default_rng(derive_seed(seed, "bootstrap", sample, statistic.n))
-    rows = max(1, _BLOCK_CELLS // max(1, statistic.n))
-    blocks: list[Array] = []
+    blocks = drawn_counts(statistic.n, derive_seed(seed, "bootstrap", sample, statistic.n))
+    return np.concatenate([statistic.resampled(counts.astype(np.float64)) for counts in blocks])
+
+
+def drawn_counts(n: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """How often each of `n` items is drawn in `RESAMPLES` bootstrap resamples, some of them at a time: (b, n)."""
+    rng = np.random.default_rng(seed)
+    rows = max(1, _BLOCK_CELLS // max(1, n))
     for start in range(0, RESAMPLES, rows):
         size = min(rows, RESAMPLES - start)
-        drawn = rng.integers(0, statistic.n, size=(size, statistic.n))
-        drawn += np.arange(size)[:, None] * statistic.n
-        counts = np.bincount(drawn.ravel(), minlength=size * statistic.n).reshape(size, statistic.n)
-        blocks.append(statistic.resampled(counts.astype(np.float64)))
-    return np.concatenate(blocks)
+        drawn = rng.integers(0, n, size=(size, n)) + np.arange(size)[:, None] * n
+        yield np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)
 
 
 def interval(value: float, values: Array) -> Interval:

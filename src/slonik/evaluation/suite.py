@@ -44,13 +44,15 @@ class Evaluation(Result):
 
     def __str__(self) -> str:
         """The tables as they stand on a terminal, with warnings and notes under them."""
-        told = [*(f"warning: {warning}" for warning in self.warnings), *self.notes]
-        return "\n\n".join([*map(str, self.tables), "\n".join(told)]).strip()
+        return "\n\n".join([*map(str, self.tables), "\n".join(self._told)]).strip()
 
     def _repr_markdown_(self) -> str:
         """What a notebook shows."""
-        told = [*(f"warning: {warning}" for warning in self.warnings), *self.notes]
-        return "\n\n".join([*map(to_markdown, self.tables), *told])
+        return "\n\n".join([*map(to_markdown, self.tables), *self._told])
+
+    @property
+    def _told(self) -> list[str]:
+        return [*(f"warning: {warning}" for warning in self.warnings), *self.notes]
 
 
 def several(models: Any) -> list[Any]:
@@ -60,14 +62,11 @@ def several(models: Any) -> list[Any]:
         SlonikError: none at all.
     """
     one = isinstance(models, str | Path) or not isinstance(models, Iterable)
-    found = {_key(model): model for model in ([models] if one else models)}
+    given = [models] if one else models
+    found = {str(model) if isinstance(model, str | Path) else id(model): model for model in given}
     if not found:
         raise SlonikError("there is no model to measure: name one")
     return list(found.values())
-
-
-def _key(model: Any) -> str | int:
-    return str(model) if isinstance(model, str | Path) else id(model)
 
 
 def opened(model: str | Path | Encoder, **options: Any) -> Encoder:

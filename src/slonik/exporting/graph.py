@@ -163,13 +163,6 @@ class Graph:
         return ordered
 
 
-def copied(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy that can be edited without touching `model`."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    return copy
-
-
 def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
     """The value of a node's attribute, or `default`."""
     found = next((item for item in node.attribute if item.name == name), None)

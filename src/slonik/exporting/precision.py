@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,7 +30,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from slonik.exporting.fusions import bias_of
-from slonik.exporting.graph import MICROSOFT, Graph, copied
+from slonik.exporting.graph import MICROSOFT, Graph
 
 Scheme = Literal["dynamic", "static"]
 CAP = 0.99  # channels above this quantile of magnitudes are divided down to it
@@ -55,7 +56,7 @@ class Range:
 
 def input_ranges(model: onnx.ModelProto, rows: Iterable[list[int]]) -> dict[str, Range]:
     """Ranges of the inputs of all constant matrices over `rows` of token ids, one text at a time (no padding)."""
-    graph = Graph(copied(model))
+    graph = Graph(deepcopy(model))
     names = sorted({node.input[0] for node in graph.of_type("MatMul") if graph.constant(node.input[1]) is not None})
     watched = graph.finish()
     watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
@@ -215,5 +216,5 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     logging.getLogger("onnxruntime.transformers").setLevel(logging.ERROR)
-    half: onnx.ModelProto = convert_float_to_float16(copied(model), keep_io_types=True, disable_shape_infer=False)
+    half: onnx.ModelProto = convert_float_to_float16(deepcopy(model), keep_io_types=True, disable_shape_infer=False)
     return half

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -74,8 +75,17 @@ def time_files(
 ) -> Speed:
     """Time torch and each session on up to 12 of `rows`, alternating after every text."""
     chosen = [np.array([row], dtype=np.int64) for row in rows[:: max(1, len(rows) // _TEXTS)][:_TEXTS]]
-    runs: dict[str, _Encode] = {"torch": _torch_run(graph)}
-    runs |= {name: _session_run(session) for name, session in sessions.items()}
+
+    def in_torch(ids: NDArray[np.int64]) -> object:
+        tensor = torch.from_numpy(ids)
+        with torch.inference_mode():
+            return graph(tensor, torch.ones_like(tensor))[1]
+
+    def in_session(session: onnxruntime.InferenceSession, ids: NDArray[np.int64]) -> object:
+        return session.run(["sentence_embedding"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+
+    runs: dict[str, _Encode] = {"torch": in_torch}
+    runs |= {name: partial(in_session, session) for name, session in sessions.items()}
     times: dict[str, list[list[float]]] = {name: [[] for _ in chosen] for name in runs}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -91,19 +101,6 @@ def time_files(
         torch.set_num_threads(threads)
     by_round = {name: tuple((np.mean(texts, axis=0) * 1000).tolist()) for name, texts in times.items()}
     return Speed(by_round, len(chosen))
-
-
-def _torch_run(graph: SentenceGraph) -> _Encode:
-    def run(ids: NDArray[np.int64]) -> object:
-        tensor = torch.from_numpy(ids)
-        with torch.inference_mode():
-            return graph(tensor, torch.ones_like(tensor))[1]
-
-    return run
-
-
-def _session_run(session: onnxruntime.InferenceSession) -> _Encode:
-    return lambda ids: session.run(["sentence_embedding"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import onnx
 import onnxruntime
@@ -27,7 +28,6 @@ from slonik.data.readers import read_texts
 from slonik.exporting import parity
 from slonik.exporting.companions import write_companions, write_dockerfile
 from slonik.exporting.fusions import optimise
-from slonik.exporting.graph import copied
 from slonik.exporting.parity import calibration_texts, parity_texts
 from slonik.exporting.precision import input_ranges, quantise, to_half
 from slonik.exporting.report import ExportReport, Speed, time_files
@@ -161,7 +161,7 @@ class _Work:
         assert self.scheme != "none"
         ranges = input_ranges(self.model, self.encoder.tokenize(self.corpus))
         self.hashes["calibration"] = sha256_texts(self.corpus)
-        quantised = copied(self.model)
+        quantised = deepcopy(self.model)
         self.counts = quantise(quantised, self.scheme, ranges)
         self._write(quantised, "int8", self.scheme)
         self._agree("int8", self.scheme)
@@ -191,8 +191,9 @@ class _Work:
     def _write(self, model: onnx.ModelProto, name: str, precision: str) -> None:
         path = self.folder / "onnx" / FILES[name]
         path.parent.mkdir(exist_ok=True)
-        facts = {key: value for key, value in self.encoder.describe().items() if _plain(value)}
-        facts = {key: value for key, value in facts.items() if key not in ("name", "bytes", "dtype")}
+        plain = str | int | float | bool | list | tuple | None
+        told = self.encoder.describe().items()
+        facts = {k: v for k, v in told if k not in ("name", "bytes", "dtype") and isinstance(v, plain)}
         metadata = {"precision": precision, "max_length": self.encoder.max_length, "facts": facts}
         del model.metadata_props[:]
         onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(metadata, ensure_ascii=False)})
@@ -201,7 +202,3 @@ class _Work:
         self.sizes[name] = sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
         self.hashes[name] = sha256_file(path)
         self.sessions[name] = open_session(path, threads=1)
-
-
-def _plain(value: Any) -> bool:
-    return isinstance(value, str | int | float | bool | list | tuple | None)

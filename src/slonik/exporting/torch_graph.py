@@ -123,16 +123,13 @@ def _token_types_folded(model: PreTrainedModel) -> Iterator[None]:
 
     Saves six nodes at the start of BERT-like graphs. The model's own tables are put back afterwards.
     """
-    embeddings = getattr(model, "embeddings", None)
-    types = getattr(embeddings, "token_type_embeddings", None)
-    positions = getattr(embeddings, "position_embeddings", None)
-    if not isinstance(types, torch.nn.Embedding) or not isinstance(positions, torch.nn.Embedding):
+    embeddings: Any = getattr(model, "embeddings", None)
+    types: Any = getattr(embeddings, "token_type_embeddings", None)
+    positions: Any = getattr(embeddings, "position_embeddings", None)
+    both = isinstance(types, torch.nn.Embedding) and isinstance(positions, torch.nn.Embedding)
+    if embeddings is None or not both or types.embedding_dim != positions.embedding_dim:
         yield
         return
-    if types.embedding_dim != positions.embedding_dim:
-        yield
-        return
-    assert isinstance(embeddings, torch.nn.Module)
     before = positions.weight.data
     try:
         positions.weight.data = before + types.weight.data[0]

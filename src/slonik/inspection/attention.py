@@ -265,7 +265,8 @@ def syntax_heads(
         if n < fewest:
             continue
         place = int(right.argmax())
-        layer, head = _split(place, shape)
+        layer = int(np.searchsorted(np.cumsum(shape), place, side="right"))
+        head = place - sum(shape[:layer])
         low, high = wilson(float(right[place]), n)
         fixed = max(offsets[relation, direction, offset] for offset in _OFFSETS) / n
         detail = {"relation": relation, "direction": direction, "head": head, "offset_share": fixed}
@@ -314,11 +315,3 @@ def _owners(sentence: Sentence, start: int, offsets: Sequence[tuple[int, int]]) 
         inside = [owner for owner in letters[first:last] if owner >= 0]
         owners.append(Counter(inside).most_common(1)[0][0] if inside else -1)
     return owners
-
-
-def _split(place: int, shape: Sequence[int]) -> tuple[int, int]:
-    for layer, heads in enumerate(shape):
-        if place < heads:
-            return layer, place
-        place -= heads
-    raise IndexError(place)

@@ -38,20 +38,15 @@ class Neurons:
     """The result for one property.
 
     Attributes:
-        order: (M,) neurons, most important first. accuracy: of the probe on all neurons.
-        nonzero: neurons with any weight.
-        top, bottom: k -> accuracy of a probe fitted on the k first, the k last, neurons alone.
-        without_top, without_bottom: k -> accuracy of the whole probe with these neurons set to their mean.
+        order: (M,) neurons, most important first. nonzero: neurons with any weight.
+        accuracies: of the probe on all neurons ("all"); of one fitted on the k first or last neurons alone ("top_k",
+            "bottom_k"); of the whole probe with these set to their mean ("without_top_k", "without_bottom_k").
         by_layer: (layers,) how many of the first `counted` neurons are in each layer. counted: that number.
     """
 
     order: NDArray[np.intp]
-    accuracy: float
     nonzero: int
-    top: dict[int, float]
-    bottom: dict[int, float]
-    without_top: dict[int, float]
-    without_bottom: dict[int, float]
+    accuracies: dict[str, float]
     by_layer: NDArray[np.intp]
     counted: int
 
@@ -68,13 +63,10 @@ class TaskNeurons:
     @property
     def records(self) -> list[Record]:
         """Accuracies with the top and bottom neurons, alone and taken out; Wilson's intervals over test sentences."""
-        accuracies = {"all": self.ranking.accuracy}
-        for name in ("top", "bottom", "without_top", "without_bottom"):
-            accuracies |= {f"{name}_{k}": value for k, value in getattr(self.ranking, name).items()}
         by_layer = {"nonzero": self.ranking.nonzero, "by_layer": self.ranking.by_layer.tolist(),
                     "counted": self.ranking.counted}  # fmt: skip
         records = []
-        for name, value in accuracies.items():
+        for name, value in self.ranking.accuracies.items():
             low, high = wilson(value * self.tested, self.tested)
             where = {"low": low, "high": high, "n": self.tested, "detail": by_layer if name == "all" else {}}
             records.append(inspection_record(self.model, self.task, "neurons", f"{name}_neurons", value, **where))
@@ -147,17 +139,11 @@ def rank_neurons(
     sizes = [k for k in top if k <= len(order)]
     counted = min(max(sizes, default=len(order)), len(order))
     layers = np.bincount(order[:counted] // dimension, minlength=len(train))
-    return Neurons(
-        order=order,
-        accuracy=accuracy(y, weights, bias),
-        nonzero=int((np.abs(weights).max(0) > 0).sum()),
-        top={k: alone(order[:k]) for k in sizes},
-        bottom={k: alone(order[-k:]) for k in sizes},
-        without_top={k: without(order[:k]) for k in sizes},
-        without_bottom={k: without(order[-k:]) for k in sizes},
-        by_layer=layers,
-        counted=counted,
-    )
+    accuracies = {"all": accuracy(y, weights, bias)}
+    for before, judge in (("", alone), ("without_", without)):
+        accuracies |= {f"{before}top_{k}": judge(order[:k]) for k in sizes}
+        accuracies |= {f"{before}bottom_{k}": judge(order[-k:]) for k in sizes}
+    return Neurons(order, int((np.abs(weights).max(0) > 0).sum()), accuracies, layers, counted)
 
 
 def neuron_order(weights: NDArray[np.float64]) -> NDArray[np.intp]:

@@ -32,7 +32,6 @@ def model_card(
     loader: str = "slonik.load",
     commands: Sequence[str] = (),
     limits: Sequence[str] = (),
-    license_name: str | None = None,
     folder: str | Path | None = None,
 ) -> str:
     """The card as Markdown; written to README.md in `folder` too where one is given.
@@ -42,12 +41,11 @@ def model_card(
         loader: which library call opens the checkpoint.
         commands: lines that make the model again.
         limits: known failures and limits, a sentence each.
-        license_name: licence of the weights; None = the last one that the lineage names.
 
     Raises:
         SlonikError: the folder cannot be written.
     """
-    licence = license_name or next((s.license for s in reversed(passport.lineage) if s.license), None)
+    licence = next((s.license for s in reversed(passport.lineage) if s.license), None)
     parts = [
         _front_matter(passport, licence),
         f"# {escape_markdown(passport.name)}\n",

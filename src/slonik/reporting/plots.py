@@ -209,7 +209,7 @@ def before_after(rows: Mapping[str, tuple[Bar, Bar]], *, labels: tuple[str, str]
                 axes.scatter([bar.value], [place + offset], s=22, color=colour, zorder=3, lw=0, label=bar.label)
         axes.set_yticks(range(len(rows)), list(reversed(list(rows))))
         dress(axes, colours, "", "", grid="x")
-        legend(axes, colours, list(zip(labels, (colours.series[1], colours.series[0]), strict=True)))
+        _legend(axes, colours, list(zip(labels, (colours.series[1], colours.series[0]), strict=True)))
         axes.set_ylim(-0.6, len(rows) - 0.4)
 
     return Plot(draw, f"scores of {labels[0]} and {labels[1]} on {', '.join(rows)}", 0.9 + 0.34 * len(rows))
@@ -223,7 +223,7 @@ def curve(series: Mapping[str, Sequence[tuple[float, float]]], *, x_label: str) 
         for name, colour in shown:
             axes.plot(*zip(*series[name], strict=True), color=colour, lw=1.8, marker="o", ms=2.8)
         dress(axes, colours, x_label, "")
-        legend(axes, colours, shown)
+        _legend(axes, colours, shown)
 
     return Plot(draw, f"{', '.join(series)} against {x_label}", 3.0)
 
@@ -274,7 +274,7 @@ def _annotate(axes: Any, points: Sequence[Point], words: Sequence[str], colours:
         )  # fmt: skip
 
 
-def legend(axes: Any, colours: Colours, entries: Sequence[tuple[str, str]]) -> None:
+def _legend(axes: Any, colours: Colours, entries: Sequence[tuple[str, str]]) -> None:
     handles = [axes.plot([], [], color=colour, lw=2.4)[0] for _, colour in entries]
     axes.legend(
         handles, [name for name, _ in entries], loc="lower center", bbox_to_anchor=(0.5, 1.0),

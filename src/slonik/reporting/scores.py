@@ -58,13 +58,6 @@ def title_of(suite: str, variant: str) -> str:
     return f"{name}, {variant}" if variant else name
 
 
-def main_metric(record: Record, records: Iterable[Record]) -> str:
-    """The metric that a record's task counts by: the mean of its metrics where that is among the records."""
-    same = (record.suite, record.task, record.variant, record.model)
-    metrics = {r.metric for r in records if (r.suite, r.task, r.variant, r.model) == same}
-    return MEAN if MEAN in metrics else record.metric
-
-
 def columns_of(records: Sequence[Record]) -> list[tuple[str, str]]:
     """(task, metric) of every column: tasks in the order of the records, times and averages last."""
     own = [record for record in records if not is_published(record) or record.suite in SHOWN_WHOLE]
@@ -287,11 +280,12 @@ def rank_tables(records: Iterable[Record]) -> list[Table]:
 
 def scores_of(records: Sequence[Record]) -> dict[str, dict[str, float]]:
     """Model -> task -> its score, a task with two metrics by their mean; averages over tasks are left out."""
+    halved = {(r.suite, r.task, r.variant, r.model) for r in records if r.metric == MEAN}
     scores: dict[str, dict[str, float]] = {}
-    for record in records:
-        if record.task in AVERAGES or record.value is None or record.metric != main_metric(record, records):
-            continue
-        scores.setdefault(record.model, {})[record.task] = float(record.value)
+    for r in records:
+        counts = r.metric == MEAN or (r.suite, r.task, r.variant, r.model) not in halved
+        if r.task not in AVERAGES and r.value is not None and counts:
+            scores.setdefault(r.model, {})[r.task] = float(r.value)
     return scores
 
 
@@ -347,12 +341,10 @@ def category_tables(records: Iterable[Record]) -> list[Table]:
         lines = []
         for name in dict.fromkeys(name for part in parts for name in part):
             count = next(part[name]["n"] for part in parts if name in part)
-            lines.append((name, count, *(_category_cell(metric, part.get(name)) for part in parts)))
+            places = [part.get(name, {}) for part in parts]
+            cells = [number_cell(metric, one.get("value"), one.get("low"), one.get("high")) for one in places]
+            lines.append((name, count, *cells))
         columns = ("category", "items", *(record.model for record in found))
         title = f"{title_of(suite, variant)}: {task} by category, {metric}"
         tables.append(Table.of(title, columns, lines, [note]))
     return tables
-
-
-def _category_cell(metric: str, found: Mapping[str, Any] | None) -> Cell:
-    return ABSENT if found is None else number_cell(metric, found["value"], found["low"], found["high"])

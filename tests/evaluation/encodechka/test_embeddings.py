@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slonik.evaluation.encodechka import EncoderScores, evaluate
+from slonik.evaluation.encodechka.run import EncoderScores, evaluate
 from slonik.models import load
 from tests import tiny
 from tests.evaluation.encodechka.samples import write_data

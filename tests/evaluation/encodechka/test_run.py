@@ -16,8 +16,10 @@ from sklearn.model_selection import KFold, cross_val_predict
 
 from slonik.core.errors import SlonikError
 from slonik.core.protocols import FloatArray
-from slonik.evaluation.encodechka import AVERAGES, TASKS, EncoderScores, compare, evaluate
+from slonik.evaluation.encodechka.comparison import compare
 from slonik.evaluation.encodechka.readers import read_labelled, read_pairs
+from slonik.evaluation.encodechka.run import EncoderScores, evaluate
+from slonik.evaluation.encodechka.tasks import AVERAGES, TASKS
 from slonik.models import TorchEncoder, load
 from slonik.models.baselines import HashingEncoder
 from tests import tiny

@@ -136,7 +136,7 @@ def test_bytes_that_are_no_text_end_in_a_sentence(tmp_path: Path) -> None:
     folder = tmp_path / "m" / "t"
     folder.mkdir(parents=True)
     (folder / "1_1_01.jsonl").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SlonikError, match="not a readable log"):
+    with pytest.raises(SlonikError, match="line 1: not UTF-8"):
         score(tmp_path)
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from slonik.evaluation.russian_superglue import TASKS, Example, Prediction, read_examples, score
 from slonik.evaluation.russian_superglue.ballots import Ballots, Scorer
-from slonik.evaluation.russian_superglue.metrics import task_value
+from slonik.evaluation.russian_superglue.metrics import score, task_value
+from slonik.evaluation.russian_superglue.predictions import Prediction
+from slonik.evaluation.russian_superglue.readers import read_examples
+from slonik.evaluation.russian_superglue.tasks import TASKS, Example
 from tests.evaluation.russian_superglue import samples
 from tests.evaluation.russian_superglue.samples import write_rows
 

@@ -11,10 +11,12 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from slonik.core.errors import SlonikError
-from slonik.evaluation.russian_superglue import TASKS, Example, read_examples, score
 from slonik.evaluation.russian_superglue.baselines import BASELINES, fit, joined_text
+from slonik.evaluation.russian_superglue.metrics import score
 from slonik.evaluation.russian_superglue.parts import find_part, find_parts
+from slonik.evaluation.russian_superglue.readers import read_examples
 from slonik.evaluation.russian_superglue.systems import baseline
+from slonik.evaluation.russian_superglue.tasks import TASKS, Example
 from tests.evaluation.russian_superglue import samples
 from tests.evaluation.russian_superglue.samples import write_data, write_rows
 

@@ -9,10 +9,18 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from slonik.core.errors import SlonikError
-from slonik.evaluation.russian_superglue import TASKS, Example, Prediction, score
-from slonik.evaluation.russian_superglue.metrics import TaskMean, hits_of, normalise_answer, statistics_of, token_f1
+from slonik.evaluation.russian_superglue.metrics import (
+    TaskMean,
+    hits_of,
+    normalise_answer,
+    score,
+    statistics_of,
+    token_f1,
+)
 from slonik.evaluation.russian_superglue.parts import Part
+from slonik.evaluation.russian_superglue.predictions import Prediction
 from slonik.evaluation.russian_superglue.records import scored
+from slonik.evaluation.russian_superglue.tasks import TASKS, Example
 from slonik.evaluation.statistics import replicates
 
 

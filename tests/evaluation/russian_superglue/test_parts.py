@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from slonik.core.errors import SlonikError
-from slonik.evaluation.russian_superglue import Example, Prediction, find_file, read_examples
 from slonik.evaluation.russian_superglue.parts import (
     FOLDS,
     TRAIN_DEV,
@@ -18,9 +17,11 @@ from slonik.evaluation.russian_superglue.parts import (
     held_out,
     part_of,
 )
-from slonik.evaluation.russian_superglue.predictions import predicted
+from slonik.evaluation.russian_superglue.predictions import Prediction, predicted
+from slonik.evaluation.russian_superglue.readers import find_file, read_examples
 from slonik.evaluation.russian_superglue.suite import answer_and_score
 from slonik.evaluation.russian_superglue.systems import baseline
+from slonik.evaluation.russian_superglue.tasks import Example
 from tests.evaluation.russian_superglue import samples
 from tests.evaluation.russian_superglue.samples import write_data, write_rows
 

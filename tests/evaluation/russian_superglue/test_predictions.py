@@ -8,8 +8,15 @@ from pathlib import Path
 import pytest
 
 from slonik.core.errors import SlonikError
-from slonik.evaluation.russian_superglue import Prediction, read_examples, read_predictions, write_predictions
-from slonik.evaluation.russian_superglue.predictions import check_items, find_predictions, predicted
+from slonik.evaluation.russian_superglue.predictions import (
+    Prediction,
+    check_items,
+    find_predictions,
+    predicted,
+    read_predictions,
+    write_predictions,
+)
+from slonik.evaluation.russian_superglue.readers import read_examples
 from tests.evaluation.russian_superglue import samples
 from tests.evaluation.russian_superglue.samples import write_rows
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from slonik.core.errors import SlonikError
-from slonik.evaluation.russian_superglue import TASKS, find_file, items_hash, read_examples
+from slonik.evaluation.russian_superglue.readers import find_file, read_examples
+from slonik.evaluation.russian_superglue.tasks import TASKS, items_hash
 from tests.evaluation.russian_superglue import samples
 from tests.evaluation.russian_superglue.samples import ROWS, unlabelled, write_data, write_rows
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from slonik.core.errors import SlonikError
-from slonik.evaluation.russian_superglue import TASKS, Example, Prediction
+from slonik.evaluation.russian_superglue.predictions import Prediction
 from slonik.evaluation.russian_superglue.submission import official_rows, read_submission, write_submission
 from slonik.evaluation.russian_superglue.systems import baseline, official_tests
+from slonik.evaluation.russian_superglue.tasks import TASKS, Example
 from tests.evaluation.russian_superglue.samples import write_data
 
 Answers = dict[str, list[Prediction]]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from slonik.core.errors import SlonikError
-from slonik.evaluation.russian_superglue import TASKS, Prediction, find_file, read_examples, read_predictions
-from slonik.evaluation.russian_superglue.predictions import predicted, write_predictions
+from slonik.evaluation.russian_superglue.predictions import Prediction, predicted, read_predictions, write_predictions
+from slonik.evaluation.russian_superglue.readers import find_file, read_examples
 from slonik.evaluation.russian_superglue.systems import find_system
-from slonik.evaluation.russian_superglue.tasks import label_names
+from slonik.evaluation.russian_superglue.tasks import TASKS, label_names
 from slonik.finetuning.ensembles.runs import combine_runs, ensemble, ensemble_records, read_runs
 from tests.evaluation.russian_superglue import samples
 from tests.evaluation.russian_superglue.samples import write_rows

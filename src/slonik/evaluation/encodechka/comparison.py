@@ -82,17 +82,12 @@ def export_judge(data_dir: str | Path | None = None) -> Callable[[Path], list[Re
             found.append(one)
         differences = compare(found)
         for record in differences:
-            _hold(record, floor)
+            if record.task == _JUDGED_BY and record.value is not None and record.value < -floor:
+                raise SlonikError(
+                    f"{record.detail['model']} loses {-record.value:.4f} of {_JUDGED_BY} ({record.variant}) against "
+                    f"fp32 on encodechka [{record.low:.4f}, {record.high:.4f}], over the floor of {floor}: nothing is "
+                    "written; try another --int8"
+                )
         return [record for one in found for record in one.records] + differences
 
     return judge
-
-
-def _hold(record: Record, floor: float) -> None:
-    if record.task != _JUDGED_BY or record.value is None or record.value >= -floor:
-        return
-    raise SlonikError(
-        f"{record.detail['model']} loses {-record.value:.4f} of {_JUDGED_BY} ({record.variant}) against fp32 on "
-        f"encodechka [{record.low:.4f}, {record.high:.4f}], over the floor of {floor}: "
-        "nothing is written; try another --int8"
-    )

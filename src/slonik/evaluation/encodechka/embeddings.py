@@ -29,14 +29,18 @@ _CHUNK_TEXTS = 1024  # encoders show a bar of their own above this
 _SECONDS_BETWEEN_WRITES = 30.0
 
 
-def limited(encoder: Encoder, max_length: int) -> Encoder:
-    """The same encoder with texts cut at `max_length` tokens, where it has such a setting; shares the weights."""
+def limited(encoder: Encoder, max_length: int, *, truncate: bool = True) -> Encoder:
+    """The same encoder reading `max_length` tokens, where it has such a setting; shares the weights.
+
+    Args:
+        truncate: longer texts are cut, whatever the encoder does with them otherwise.
+    """
     sentence = getattr(encoder, "sentence", None)
     if sentence is None or not hasattr(sentence, "max_length"):
         return encoder
     other = copy.copy(encoder)
     other.sentence = replace(sentence, max_length=max_length)  # type: ignore[attr-defined]
-    if hasattr(other, "long_texts"):
+    if truncate and hasattr(other, "long_texts"):
         other.long_texts = "truncate"
     return other
 
@@ -70,11 +74,11 @@ def poolings_of(encoder: Encoder) -> tuple[str, ...]:
     return tuple(encoder.poolings) if isinstance(encoder, PoolingEncoder) else (DEFAULT,)
 
 
-class SentenceVectors:
-    """Vectors of sentences under every pooling variant.
+class KeptVectors:
+    """What an encoder makes of texts, each once, and what that takes.
 
     Args:
-        encoder: what encodes; sentences are cut at MAX_LENGTH tokens where the encoder has such a setting.
+        encoder: what encodes.
         prefix: put before each text; None = the encoder's own default, "" = none.
         store: where vectors are kept; None: in memory, for as long as this object.
 
@@ -85,14 +89,28 @@ class SentenceVectors:
     """
 
     def __init__(self, encoder: Encoder, prefix: str | None, store: ArrayStore | None = None) -> None:
-        self._encoder = limited(encoder, MAX_LENGTH)
-        self._prefix = prefix
+        self._encoder, self._prefix = encoder, prefix
         self._store = store if store is not None else ArrayStore(None, {})
-        self._poolings = poolings_of(self._encoder)
-        self._prepared: set[str] = set()
+        self._known: set[str] = set()
         self.seconds = 0.0
-        self.encoded = 0
-        self.reused = 0
+        self.encoded = self.reused = 0
+
+    def _missing(self, texts: Iterable[str]) -> list[str]:
+        """Those of `texts` that are now to be encoded, each once."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        missing = self._store.missing(new)
+        self._known.update(new)
+        self.encoded += len(missing)
+        self.reused += len(new) - len(missing)
+        return missing
+
+
+class SentenceVectors(KeptVectors):
+    """Vectors of sentences, cut at MAX_LENGTH tokens where the encoder has such a setting, under every pooling."""
+
+    def __init__(self, encoder: Encoder, prefix: str | None, store: ArrayStore | None = None) -> None:
+        super().__init__(limited(encoder, MAX_LENGTH), prefix, store)
+        self._poolings = poolings_of(self._encoder)
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -112,13 +130,8 @@ class SentenceVectors:
 
     def prepare(self, texts: Iterable[str]) -> None:
         """Encode those of `texts` that are not known yet, each once."""
-        new = [text for text in dict.fromkeys(texts) if text not in self._prepared]
-        missing = self._store.missing(new)
-        if missing:
+        if missing := self._missing(texts):
             self._encode(sorted(missing, key=len, reverse=True))
-        self._prepared.update(new)
-        self.encoded += len(missing)
-        self.reused += len(new) - len(missing)
 
     def get(self, texts: Sequence[str], variant: str) -> FloatArray:
         """Vectors (N, D) of texts given to `prepare` before."""

@@ -64,11 +64,6 @@ def score_of(statistic: Statistic, seconds: float, **detail: Any) -> Score:
     return Score(statistic, value_of(statistic), seconds, detail)
 
 
-def best(values: dict[str, float]) -> str:
-    """The name with the greatest value; the earlier wins a draw."""
-    return max(values, key=lambda name: values[name])
-
-
 def rounded(values: dict[str, float]) -> dict[str, float]:
     """Values for a record's detail: six digits are more than any of them is good for."""
     return {name: round(value, 6) for name, value in values.items()}
@@ -96,7 +91,7 @@ def _score(pairs: Pairs, vectors: SentenceVectors, variants: Sequence[str], judg
         else:
             judged = {vectors.declared: judge(products(pairs, vectors, vectors.declared, cosine=True))}
         values = {name: value_of(statistic) for name, statistic in judged.items()}
-        winner = best(values)
+        winner = max(values, key=lambda name: values[name])  # the earlier wins a draw
         detail = {"pooling": winner, "poolings": rounded(values), "selected_on": _PAIRS_SELECTED_ON[variant]}
         scores[variant] = score_of(judged[winner], time.perf_counter() - start, **detail)
     return scores

@@ -10,12 +10,11 @@ file wins, and a span that starts inside another gets its B- in mid-word; words 
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from slonik.core.array_store import ArrayStore
 from slonik.core.progress import progress_bar
 from slonik.core.protocols import Encoder, FloatArray, TokenEncoder, TokenVectors
+from slonik.evaluation.encodechka.embeddings import KeptVectors, limited
 from slonik.evaluation.encodechka.readers import Document
 from slonik.evaluation.encodechka.scoring import Score, score_of
 from slonik.evaluation.statistics import MacroF1
@@ -69,7 +69,9 @@ def label_words(document: Document, words: Sequence[Word], variant: str) -> list
     of_character = np.full(len(document.text) + 1, -1)
     for index, word in enumerate(words):
         of_character[word.start : word.end] = index
-    spans = document.entities if variant == "compatible" else sorted(document.entities, key=_longest_first)
+    spans = list(document.entities)
+    if variant != "compatible":
+        spans.sort(key=lambda span: (span[1] - span[2], span[1]))  # the longest first
     for kind, start, end in spans:
         touched = [int(index) for index in dict.fromkeys(of_character[start:end].tolist()) if index >= 0]
         if variant == "compatible":
@@ -81,31 +83,11 @@ def label_words(document: Document, words: Sequence[Word], variant: str) -> list
     return labels
 
 
-def _longest_first(span: tuple[str, int, int]) -> tuple[int, int]:
-    return span[1] - span[2], span[1]
-
-
-class WordVectors:
-    """Vectors of the words of texts; every window of a text is read once, whoever asks for it.
-
-    Args:
-        encoder: what encodes.
-        prefix: put before each text; "" by default in the word tasks.
-        store: where vectors are kept; None: in memory, for as long as this object.
-
-    Attributes:
-        seconds: time spent encoding.
-        encoded, reused: documents encoded, and found in the store.
-    """
+class WordVectors(KeptVectors):
+    """Vectors of the words of texts; every window of a text is read once, whoever asks for it."""
 
     def __init__(self, encoder: Encoder, prefix: str, store: ArrayStore | None = None) -> None:
-        self._encoder = longest(encoder)
-        self._prefix = prefix
-        self._store = store if store is not None else ArrayStore(None, {})
-        self._known: set[str] = set()
-        self.seconds = 0.0
-        self.encoded = 0
-        self.reused = 0
+        super().__init__(longest(encoder), prefix, store)
 
     def get(self, documents: Sequence[Sequence[str]], *, whole: bool) -> list[FloatArray]:
         """One (W, D) array per document of W words; a word without tokens is a row of zeros.
@@ -130,8 +112,7 @@ class WordVectors:
 
     def _read(self, documents: dict[str, list[str]], read: _Reader) -> None:
         """Make `documents` known, from the store or by `read`."""
-        new = [key for key in documents if key not in self._known]
-        missing = self._store.missing(new)
+        missing = self._missing(documents)
         results: list[tuple[FloatArray, int]] = []
         with progress_bar(f"{self._encoder.name}: words", total=len(missing)) as bar:
             for start in range(0, len(missing), _DOCUMENTS_AT_ONCE):
@@ -144,15 +125,12 @@ class WordVectors:
             marks = [(np.arange(len(vectors)) < done)[:, None].astype(np.float32) for vectors, done in results]
             kinds = {"words": np.concatenate([vectors for vectors, _ in results]), "read": np.concatenate(marks)}
             self._store.add(missing, kinds, [len(vectors) for vectors, _ in results])
-        self._known.update(new)
-        self.encoded += len(missing)
-        self.reused += len(new) - len(missing)
 
     def _first_windows(self, documents: Sequence[list[str]]) -> list[tuple[FloatArray, int]]:
         """Vectors of the words within the model's length, and how many words were read whole."""
         if not isinstance(self._encoder, TokenEncoder):
             return self._encode_alone(documents)
-        read = self._encoder.encode_tokens([" ".join(words) for words in documents], prefix=self._prefix)
+        read = self._encoder.encode_tokens([" ".join(words) for words in documents], prefix=self._prefix or "")
         return [word_means(words, tokens) for words, tokens in zip(documents, read, strict=True)]
 
     def _further_windows(self, documents: Sequence[list[str]]) -> list[tuple[FloatArray, int]]:
@@ -205,13 +183,9 @@ def word_means(words: Sequence[str], tokens: TokenVectors) -> tuple[FloatArray, 
 
 def longest(encoder: Encoder) -> Encoder:
     """The same encoder reading as many tokens as its tokenizer says, whatever is usual for its sentences."""
-    sentence = getattr(encoder, "sentence", None)
-    if sentence is None or not hasattr(sentence, "max_length"):
-        return encoder
-    other = copy.copy(encoder)
-    limit = _tokenizer_limit(getattr(encoder, "source", None)) or max(512, sentence.max_length)
-    other.sentence = replace(sentence, max_length=min(limit, _NO_LIMIT))  # type: ignore[attr-defined]
-    return other
+    usual = getattr(getattr(encoder, "sentence", None), "max_length", 0)
+    limit = _tokenizer_limit(getattr(encoder, "source", None)) or max(512, usual)
+    return limited(encoder, min(limit, _NO_LIMIT), truncate=False)
 
 
 def _tokenizer_limit(folder: Path | None) -> int | None:
@@ -234,6 +208,7 @@ def score_words(documents: Sequence[Document], vectors: WordVectors, variant: st
     that order, so nothing faster could stand in for it; classes are trained on several threads, which changes nothing.
     The interval resamples documents, not words.
     """
+    from sklearn.linear_model import SGDClassifier
     from sklearn.model_selection import train_test_split
 
     words = [split_words(document.text) for document in documents]
@@ -242,7 +217,9 @@ def score_words(documents: Sequence[Document], vectors: WordVectors, variant: st
     labels = [np.asarray(label_words(*pair, variant)) for pair in zip(documents, words, strict=True)]
     train, test = train_test_split(range(len(documents)), test_size=0.5, random_state=1)
     train_labels = np.concatenate([labels[index] for index in train])
-    classifier = _classifier().fit(_stacked([features[index] for index in train]), train_labels)
+    threads = max(1, os.cpu_count() or 1)
+    classifier = SGDClassifier(loss="log_loss", random_state=1, tol=1e-4, n_jobs=threads)
+    classifier.fit(_stacked([features[index] for index in train]), train_labels)
     predicted = classifier.predict(_stacked([features[index] for index in test]))
     gold = np.concatenate([labels[index] for index in test])
     names = sorted(set(gold.tolist()) - {OUTSIDE})
@@ -273,12 +250,6 @@ def per_label_f1(tallies: NDArray[np.float64], names: Sequence[str]) -> dict[str
     hits, wrong, missed = tallies.sum(axis=0)
     whole = np.maximum(2 * hits + wrong + missed, 1)
     return {name: round(float(value), 6) for name, value in zip(names, 2 * hits / whole, strict=True)}
-
-
-def _classifier() -> Any:
-    from sklearn.linear_model import SGDClassifier
-
-    return SGDClassifier(loss="log_loss", random_state=1, tol=1e-4, n_jobs=max(1, (os.cpu_count() or 1)))
 
 
 def _stacked(features: Sequence[FloatArray]) -> NDArray[np.floating[Any]]:

@@ -252,23 +252,19 @@ def choose_systems(
     absent: list[Absentee] = []
     for name in against:
         lookup(name, ENGINES, "engine for --against")
-    for model in models:
-        folder = folder_of(model)
-        source = str(folder) if folder else model
+    folders = {model: folder_of(model) for model in models}
+    for model, folder in folders.items():
         engines = _own_engines(folder) if folder else ["torch" if "/" in model else "slonik"]
-        systems += [System(model, source, engine) for engine in engines]
+        systems += [System(model, str(folder or model), engine) for engine in engines]
     for name in against:
-        engine = ENGINES[name]
-        if engine.own_model:
+        if ENGINES[name].own_model:
             systems.append(System(name, name, name))
             continue
-        for model in models:
-            folder = folder_of(model)
-            new = System(model, str(folder) if folder else model, name)
-            reason = _cannot_open(engine, folder, model)
-            if reason:
+        for model, folder in folders.items():
+            new = System(model, str(folder or model), name)
+            if reason := _cannot_open(ENGINES[name], folder, model):
                 absent.append(Absentee(new.label, reason))
-            elif new not in systems:
+            else:
                 systems.append(new)
     present = []
     for system in dict.fromkeys(systems):

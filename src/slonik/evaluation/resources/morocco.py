@@ -34,6 +34,7 @@ from slonik.core.files import write_text
 from slonik.core.hashing import sha256_json
 from slonik.core.records import Record
 from slonik.evaluation.statistics import median_interval, quartiles
+from slonik.text.lines import numbered_lines
 
 SUITE = "morocco"
 SMALL = (1, 1)  # (input size, batch size)
@@ -137,12 +138,8 @@ def read_log(path: str | Path) -> Log:
     match = _NAME.fullmatch(place.name)
     if match is None:
         raise SlonikError(f"{path} is not named SIZE_BATCH_NN.jsonl, so its input size is unknown")
-    try:
-        lines = place.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SlonikError(f"{path} is not a readable log: {error}") from None
     samples: list[Sample] = []
-    for number, line in enumerate(lines, 1):
+    for number, line in numbered_lines(Path(path)):
         if not line.strip():
             continue
         sample = _sample(line, f"line {number} of {path}")
@@ -210,12 +207,18 @@ def score(folder: str | Path, *, big: tuple[int, int] | None = None) -> list[Rec
     return sorted(found, key=lambda record: (record.model, record.task))
 
 
-def _stated_size(path: Path) -> tuple[int, int] | None:
+def read_run_file(path: Path) -> dict[str, Any]:
+    """What a `run.json` says; nothing where there is none that is sound."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return int(content["input_size"]), int(content["batch_size"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _stated_size(path: Path) -> tuple[int, int] | None:
+    sizes = [read_run_file(path).get(name) for name in ("input_size", "batch_size")]
+    return (sizes[0], sizes[1]) if isinstance(sizes[0], int) and isinstance(sizes[1], int) else None
 
 
 def _score_task(logs: Sequence[Log], big: tuple[int, int]) -> list[Record]:

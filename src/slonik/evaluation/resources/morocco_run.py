@@ -36,7 +36,7 @@ from slonik.core.files import write_json
 from slonik.core.hashing import sha256_file
 from slonik.core.progress import progress_bar
 from slonik.evaluation.resources.machine import describe_machine, nvidia_smi
-from slonik.evaluation.resources.morocco import RUN_FILE, Log, Sample, log_name, read_log, write_log
+from slonik.evaluation.resources.morocco import RUN_FILE, Log, Sample, log_name, read_log, read_run_file, write_log
 
 _TAIL_LINES = 20
 _KILL_AFTER = 5.0
@@ -126,9 +126,9 @@ def _claim_folder(plan: RunPlan) -> None:
     for field in ("out", "input", "overwrite", "repeats", "timeout"):
         del facts[field]
     path = plan.folder / RUN_FILE
-    old = _read_claim(path)
+    old = read_run_file(path)
     logs = sorted(plan.folder.glob("*_*_*.jsonl"))
-    same = old is not None and all(old.get(name) == value for name, value in facts.items())
+    same = bool(old) and all(old.get(name) == value for name, value in facts.items())
     if logs and not same:
         if not plan.overwrite:
             raise SlonikError(
@@ -138,14 +138,6 @@ def _claim_folder(plan: RunPlan) -> None:
             log.unlink()
     if not same or not logs:
         write_json(path, facts | {"machine": describe_machine()})
-
-
-def _read_claim(path: Path) -> dict[str, Any] | None:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
-        return None
-    return content if isinstance(content, dict) else None
 
 
 def _watched_run(plan: RunPlan, lines: Sequence[str], size: int, batch: int, gpu: GpuWatch | None) -> list[Sample]:

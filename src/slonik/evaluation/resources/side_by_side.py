@@ -23,6 +23,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.progress import Bar, progress_bar, shown
 from slonik.core.records import Record
 from slonik.core.run import Announce, say, silent
+from slonik.evaluation.agreement import unit
 from slonik.evaluation.resources.engines import Absentee, System, choose_systems
 from slonik.evaluation.resources.machine import busy_warning, describe_machine, machine_line
 from slonik.evaluation.resources.measure import BATCHES, Timings, bench_texts, speed_hashes
@@ -156,7 +157,9 @@ def side_by_side(systems: Sequence[System], plan: BenchPlan) -> BenchResult:
     Raises:
         SlonikError: the reference is none of the systems (before any work), or none of them could be measured.
     """
-    _check_reference(systems, plan.reference)
+    if systems and not any(_is_called(system, plan.reference) for system in systems):
+        labels = ", ".join(system.label for system in systems)
+        raise SlonikError(f"the reference {plan.reference!r} is none of those to be measured: {labels}")
     result = BenchResult(machine=describe_machine())
     if warning := busy_warning(result.machine):
         result.warnings.append(warning)
@@ -186,12 +189,6 @@ def side_by_side(systems: Sequence[System], plan: BenchPlan) -> BenchResult:
 
 def _is_called(system: System, name: str | None) -> bool:
     return name is None or name in (system.label, system.engine, system.model)
-
-
-def _check_reference(systems: Sequence[System], name: str | None) -> None:
-    if systems and not any(_is_called(system, name) for system in systems):
-        labels = ", ".join(system.label for system in systems)
-        raise SlonikError(f"the reference {name!r} is none of those to be measured: {labels}")
 
 
 def _start_all(
@@ -249,12 +246,7 @@ def _records(entries: Sequence[_Entry], reference: _Entry, plan: BenchPlan, mach
             continue
         found += ratio_records(subject, own[entry.system], own[reference.system], label)
         if entry.vectors.shape == reference.vectors.shape:
-            cosine = _cosine(entry.vectors, reference.vectors)
+            cosine = (unit(entry.vectors) * unit(reference.vectors)).sum(axis=1)
             detail = {"against": label, "least": float(cosine.min())}
             found.append(subject.record("batch_1", "cosine", float(cosine.mean()), n=len(cosine), detail=detail))
     return found
-
-
-def _cosine(first: Any, second: Any) -> Any:
-    norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-    return (first * second).sum(axis=1) / np.maximum(norms, 1e-12)

@@ -227,7 +227,7 @@ def fold_numbers(task_id: str, examples: Sequence[Example], *, folds: int = FOLD
         groups.setdefault(sha256_texts([str(seed), *texts]), []).append(index)
     if len(groups) < folds:
         raise SlonikError(f"{len(groups)} different items of {task.name} cannot be parted into {folds} folds")
-    names = [_name(example) for example in examples]
+    names = ["" if example.label is None else label_name(example.label) for example in examples]
     totals = Counter(names)
     counts: list[Counter[str]] = [Counter() for _ in range(folds)]
     numbers = [0] * len(examples)
@@ -249,10 +249,6 @@ def held_out(task_id: str, examples: Sequence[Example]) -> tuple[list[Example], 
     numbers = fold_numbers(task_id, examples)
     train = [example for example, number in zip(examples, numbers, strict=True) if number]
     return train, [example for example, number in zip(examples, numbers, strict=True) if not number]
-
-
-def _name(example: Example) -> str:
-    return "" if example.label is None else label_name(example.label)
 
 
 def _load(count: Counter[str], added: Counter[str], totals: Counter[str]) -> float:

@@ -14,6 +14,7 @@ from typing import Any
 
 from slonik.core.errors import SlonikError, lookup
 from slonik.evaluation.russian_superglue.tasks import SUITE, TASKS, VERSION, Example, Task, parse_label
+from slonik.text.lines import numbered_lines
 
 # Rows of splits that version 1.1 changed in size, as they were in 1.0 (Shavrina et al. 2020, table of sizes).
 _FORMER_SIZES = {
@@ -71,18 +72,12 @@ def read_rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
     Raises:
         SlonikError: no such file, not UTF-8, or a line that is not a JSON object.
     """
-    try:
-        with open(path, encoding="utf-8-sig") as stream:
-            for number, line in enumerate(stream, start=1):
-                if line.strip():
-                    where = f"{path}, line {number}"
-                    yield _object(line, where), where
-    except FileNotFoundError:
-        raise SlonikError(f"there is no file {path}: run `slonik fetch russian-superglue`, or mend the path") from None
-    except UnicodeDecodeError as error:
-        raise SlonikError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}): fetch it again") from None
-    except OSError as error:
-        raise SlonikError(f"{path} cannot be read: {error.strerror or error}") from None
+    if not path.exists():
+        raise SlonikError(f"there is no file {path}: run `slonik fetch russian-superglue`, or mend the path")
+    for number, line in numbered_lines(path):
+        if line.strip():
+            where = f"{path}, line {number}"
+            yield _object(line, where), where
 
 
 def parse_row(task: Task, row: dict[str, Any], where: str) -> list[Example]:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -87,14 +86,15 @@ def scored(
     values, records = {}, []
     hashes = {**part.hashes(), **({"weights": weights} if weights else {})}
     facts = {"split": part.split, "items": len(part.examples), "fitted_on": part.fitted_on, **(detail or {})}
+    if part.task.id == "lidirus" and (categories := by_category(part.examples, predictions, seed=seed)):
+        facts["categories"] = categories
     for metric, statistic in wanted.items():
         values[metric] = replicates(statistic, seed=seed, sample=f"{part.task.id} {part.split}")
         bounds = interval(statistic.value, values[metric])
         records.append(
             Record(
                 suite=SUITE, task=part.task.id, model=model, metric=metric, n=statistic.n, seed=seed, seconds=seconds,
-                detail=facts | _categories(part, predictions, metric, seed),
-                hashes=hashes, **bounds.fields,
+                detail=facts, hashes=hashes, **bounds.fields,
             )
         )  # fmt: skip
     hits = tuple(hits_of(part.task.id, part.examples, predictions))
@@ -127,31 +127,22 @@ def difference_records(
         second = other.get(task)
         if second is None or second.main.hashes["data"] != first.main.hashes["data"]:
             continue
+        test = mcnemar(first.hits, second.hits)
+        detail = {"mcnemar_p": test.p_value, "only_first": test.only_first, "only_second": test.only_second}
         for record in first.records:
             metric = record.metric
             base = next(found for found in second.records if found.metric == metric)
             change = paired_difference(
                 float(base.value or 0), second.values[metric], float(record.value or 0), first.values[metric]
             )
-            test = mcnemar(first.hits, second.hits)
             records.append(
                 change.record(
                     model, against, metric, suite=SUITE, task=task, n=record.n, seed=record.seed,
                     metric="difference" if metric == first.main.metric else f"{metric}_difference",
-                    detail={
-                        "mcnemar_p": test.p_value, "only_first": test.only_first, "only_second": test.only_second,
-                    },
-                    hashes={"data": record.hashes["data"]},
+                    detail=detail, hashes={"data": record.hashes["data"]},
                 )
             )  # fmt: skip
     return records
-
-
-def _categories(part: Part, predictions: Sequence[Prediction], metric: str, seed: int) -> dict[str, Any]:
-    if part.task.id != "lidirus" or metric != "matthews":
-        return {}
-    found = by_category(part.examples, predictions, seed=seed)
-    return {"categories": found} if found else {}
 
 
 def by_category(
@@ -188,55 +179,26 @@ def _category(
     return bounds.fields | {"accuracy": sum(hits) / len(hits), "n": len(hits)}
 
 
-@dataclass(frozen=True)
-class PublishedRow:
-    """One row of the leaderboard, which other people measured; they stand in `published.tsv` with their source.
-
-    All are of version 1.1 and of the hidden test sets, so they compare with a submission's score and only roughly with
-    a development set's.
-
-    Attributes:
-        model, team: as printed.
-        score: the nine-task score as printed.
-        metrics: task id -> its one or two values; a task that was not published is absent.
-        source: where they were read.
-    """
-
-    model: str
-    team: str
-    score: float
-    metrics: Mapping[str, tuple[float, ...]]
-    source: str
-
-
 @cache
-def published_rows() -> tuple[PublishedRow, ...]:
-    """Every row of this version, best first."""
-    rows = []
+def _published_rows() -> tuple[dict[str, str], ...]:
     with open(_PUBLISHED, encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream, delimiter="\t"):
-            if row["version"] != VERSION:
-                continue
-            metrics = {task: tuple(map(float, row[task].split("/"))) for task in TASKS if row[task]}
-            rows.append(
-                PublishedRow(row["model"], row["team"], float(row["score"]), MappingProxyType(metrics), row["source"])
-            )
-    return tuple(sorted(rows, key=lambda found: -found.score))
+        return tuple(csv.DictReader(stream, delimiter="\t"))
 
 
 def published_records() -> list[Record]:
-    """The rows as records that are marked as published: one per task and metric, and the score."""
+    """The leaderboard's rows, which other people measured, marked as published: a record per task and metric.
+
+    They stand in `published.tsv` with their source. All are of version 1.1 and of the hidden test sets, so they compare
+    with a submission's score and only roughly with a development set's. The best come first.
+    """
     records = []
-    for row in published_rows():
-        detail = {"published": True, "source": row.source, "team": row.team, "split": "test"}
-        for task, values in row.metrics.items():
-            for metric, value in zip(TASKS[task].metrics, values, strict=True):
-                records.append(_published_record(task, row.model, metric, value, detail))
-            if len(values) > 1:
-                records.append(_published_record(task, row.model, "mean", task_value(values), detail))
-        records.append(_published_record(SCORE, row.model, SCORE, row.score, detail))
+    rows = [row for row in _published_rows() if row["version"] == VERSION]
+    for row in sorted(rows, key=lambda row: -float(row["score"])):
+        detail = {"published": True, "source": row["source"], "team": row["team"], "split": "test"}
+        record = partial(Record, suite=SUITE, model=row["model"], detail=detail)
+        for task in (task for task in TASKS.values() if row[task.id]):
+            values = [float(value) for value in row[task.id].split("/")]
+            found = dict(zip(task.metrics, values, strict=True)) | ({MEAN: task_value(values)} if values[1:] else {})
+            records += [record(task=task.id, metric=metric, value=value) for metric, value in found.items()]
+        records.append(record(task=SCORE, metric=SCORE, value=float(row["score"])))
     return records
-
-
-def _published_record(task: str, model: str, metric: str, value: float, detail: Mapping[str, object]) -> Record:
-    return Record(suite=SUITE, task=task, model=model, metric=metric, value=value, detail=dict(detail))

@@ -146,15 +146,6 @@ class SystemScores:
         whole = score_record(self.tasks, self.model, seed=self.seed)
         return [*found, *([whole] if whole else [])]
 
-    def add(self, part: Part, predictions: Sequence[Prediction], **facts: Any) -> None:
-        """Score answers to one part; `facts` as in `records.scored`.
-
-        Raises:
-            SlonikError: answers to other items.
-        """
-        self.tasks[part.task.id] = scored(part, predictions, self.model, seed=self.seed, **facts)
-        self.answers[part.task.id] = tuple(predictions)
-
 
 def answer_and_score(
     model: str, answer: Answer, parts: Mapping[str, Part], *, seed: int = 0, **facts: Any
@@ -164,12 +155,13 @@ def answer_and_score(
     Raises:
         SlonikError: whatever `answer` refuses.
     """
-    evaluation = SystemScores(model, seed)
-    for part in parts.values():
+    found = SystemScores(model, seed)
+    for task, part in parts.items():
         start = time.perf_counter()
-        predictions = answer(part)
-        evaluation.add(part, predictions, seconds=time.perf_counter() - start, **facts)
-    return evaluation
+        found.answers[task] = tuple(answer(part))
+        seconds = time.perf_counter() - start
+        found.tasks[task] = scored(part, found.answers[task], model, seed=seed, seconds=seconds, **facts)
+    return found
 
 
 def differences(models: Sequence[SystemScores], beside: Sequence[SystemScores]) -> list[Record]:

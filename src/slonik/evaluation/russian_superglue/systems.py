@@ -106,11 +106,7 @@ def baseline(name: str, *, seed: int = 0) -> Answer:
         SlonikError: unknown baseline.
     """
     lookup(name, BASELINES, "baseline")
-
-    def answer(part: Part) -> list[Prediction]:
-        return part.answered(partial(fit, name, part.task.id, seed=seed))
-
-    return answer
+    return lambda part: part.answered(partial(fit, name, part.task.id, seed=seed))
 
 
 def choose_parts(
@@ -157,7 +153,8 @@ def official_tests(folder: Path) -> dict[str, Part]:
 def _labelled(system: System, folder: Path, tasks: Sequence[str] | None, split: str | None) -> dict[str, list[Part]]:
     """Task -> labelled parts that a folder of predictions answers, in the order of `SPLITS`."""
     found: dict[str, list[Part]] = {}
-    for (task, own), predictions in sorted(system.files.items(), key=_by_split):
+    splits = [*SPLITS, *(split for _, split in system.files if split not in SPLITS)]
+    for (task, own), predictions in sorted(system.files.items(), key=lambda item: splits.index(item[0][1])):
         if (tasks and task not in tasks) or split not in (None, own):
             continue
         part = part_of(predictions, folder, f"{system.name} ({task}, {own})")
@@ -186,11 +183,6 @@ def _answered_part(system: System, task: str, folder: Path, split: str | None) -
     if refused is not None:
         raise refused
     return None
-
-
-def _by_split(item: tuple[tuple[str, str], Predictions]) -> tuple[str, int]:
-    task, split = item[0]
-    return task, SPLITS.index(split) if split in SPLITS else len(SPLITS)
 
 
 def _from_predictions(name: str, folder: Path) -> System:

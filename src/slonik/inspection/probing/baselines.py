@@ -19,7 +19,6 @@ from slonik.core.protocols import Encoder
 from slonik.inspection.probing.probes import Correct, Features, LogisticProbe, scale
 from slonik.inspection.probing.tasks import TaskData
 
-NAMES = ("majority", "length", "tfidf_words", "tfidf_chars", "tfidf_bpe", "navec")
 _SPARSE_PENALTIES = (1.0, 10.0, 100.0)
 _MOST_TERMS = 20_000
 _BPE_VOCABULARY = 4000
@@ -82,22 +81,24 @@ def mean_vectors(encoder: Encoder) -> Callable[[TaskData], Correct]:
     return baseline
 
 
+_OWN: dict[str, Callable[[TaskData], Correct]] = {
+    "majority": majority,
+    "length": length,
+    "tfidf_words": tfidf_words,
+    "tfidf_chars": tfidf_chars,
+    "tfidf_bpe": tfidf_bpe,
+}
+NAMES = (*_OWN, "navec")
+
+
 def available() -> dict[str, Callable[[TaskData], Correct]]:
     """Name -> baseline; `navec` only where its package is installed."""
-    found: dict[str, Callable[[TaskData], Correct]] = {
-        "majority": majority,
-        "length": length,
-        "tfidf_words": tfidf_words,
-        "tfidf_chars": tfidf_chars,
-        "tfidf_bpe": tfidf_bpe,
-    }
-    try:
-        from slonik.models.opening import open_encoder
+    from slonik.models.opening import open_encoder
 
-        found["navec"] = mean_vectors(open_encoder("navec"))
+    try:
+        return _OWN | {"navec": mean_vectors(open_encoder("navec"))}
     except SlonikError:
-        pass
-    return found
+        return dict(_OWN)
 
 
 def _dense(data: TaskData, *parts: NDArray[np.float32]) -> Correct:

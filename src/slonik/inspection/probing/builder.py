@@ -144,12 +144,8 @@ def open_sources(
     if gold:
         facts["gold"] = {path.name: sha256_file(path) for path in gold}
         facts["label_errors"] = label_errors(read_conllu(list(gold)), annotator.again)
-    texts = (text for text in read_texts(files) if share == 1 or _drawn(seed, text, share))
+    texts = (text for text in read_texts(files) if share == 1 or derive_seed(seed, "share", text) < share * 2**63)
     return annotator.sentences(track(texts, "annotating texts")), facts
-
-
-def _drawn(seed: int, text: str, share: float) -> bool:
-    return derive_seed(seed, "share", text) < share * 2**63
 
 
 @dataclass

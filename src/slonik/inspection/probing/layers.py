@@ -25,10 +25,9 @@ from slonik.core.hashing import derive_seed
 from slonik.core.progress import progress_bar
 from slonik.core.protocols import Encoder, LayerEncoder
 from slonik.evaluation.encodechka.embeddings import vectors_identity
-from slonik.evaluation.statistics import RESAMPLES, Array, Interval, interval
+from slonik.evaluation.statistics import Array, Interval, drawn_counts, interval
 
 _BLOCK_TEXTS = 1024
-_BLOCK_CELLS = 1 << 22
 
 
 class LayerVectors:
@@ -115,21 +114,20 @@ class BestLayer:
 def resampled_means(values: NDArray[np.floating], *, seed: int, sample: str) -> Array:
     """Means of every row of `values` (L, n) over bootstrap resamples of its columns: (L, B)."""
     n = values.shape[1]
-    rng = np.random.default_rng(derive_seed(seed, "probing bootstrap", sample, n))
-    rows = max(1, _BLOCK_CELLS // max(1, n))
     table = np.asarray(values, dtype=np.float32).T
-    blocks = []
-    for start in range(0, RESAMPLES, rows):
-        size = min(rows, RESAMPLES - start)
-        drawn = rng.integers(0, n, size=(size, n)) + np.arange(size)[:, None] * n
-        counts = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(np.float32)
-        blocks.append((counts @ table) / n)
-    return np.concatenate(blocks).T.astype(np.float64)
+    blocks = drawn_counts(n, derive_seed(seed, "probing bootstrap", sample, n))
+    return np.concatenate([(counts.astype(np.float32) @ table) / n for counts in blocks]).T.astype(np.float64)
 
 
 def intervals(values: NDArray[np.floating], resampled: Array) -> list[Interval]:
     """The interval of every row's mean."""
     return [interval(float(row.mean()), spread) for row, spread in zip(values, resampled, strict=True)]
+
+
+def interval_around(value: float, replicates: Array) -> Interval:
+    """The interval of `value` that holds it too: resamples choose layers anew, so all of them may be on one side."""
+    bounds = interval(value, replicates)
+    return Interval(value, min(value, bounds.low), max(value, bounds.high))
 
 
 def best_layer(validation: NDArray[np.floating], test: NDArray[np.floating], *, seed: int, sample: str) -> BestLayer:
@@ -145,12 +143,9 @@ def best_layer(validation: NDArray[np.floating], test: NDArray[np.floating], *, 
     replicates = scored[choices, np.arange(scored.shape[1])]
     low, high = np.percentile(choices, [2.5, 97.5])
     accuracies = test.mean(1)
-    value = float(accuracies[chosen])
-    bounds = interval(value, replicates)
     return BestLayer(
         layer=chosen,
-        # resamples choose layers anew, so all of them may be on one side of the value: the interval holds it too
-        accuracy=Interval(value, min(value, bounds.low), max(value, bounds.high)),
+        accuracy=interval_around(float(accuracies[chosen]), replicates),
         low=int(np.floor(low)),
         high=int(np.ceil(high)),
         share=float((choices == chosen).mean()),

@@ -39,7 +39,7 @@ def probing_tables(records: Iterable[Record]) -> list[Table]:
 def probing_page(records: Sequence[Record]) -> str:
     """A self-contained page: tables, and a heat map of every model."""
     tables = probing_tables(records)
-    models = [name for name in names(records, "model") if not _is_baseline(records, name)]
+    models = [name for name in names(records, "model") if not all(_is_reference(r) for r in records if r.model == name)]
     blocks = [section(tables[0].title, table(tables[0]))] if tables else []
     blocks += [section(f"Layers: {title}", figure(plot)) for title, plot in layer_maps(records).items()]
     blocks += [section(found.title, table(found)) for found in tables[1:]]
@@ -176,10 +176,6 @@ def built_table(manifest: Mapping[str, Any]) -> Table:
     title = f"probing tasks from {manifest['sentences_read']:,} sentences ({manifest['annotation']})"
     columns = ("task", "tr / va / te", "labels in tr", "keys in two splits", "largest key", "label errors")
     return Table.of(title, columns, lines, notes)
-
-
-def _is_baseline(records: Sequence[Record], model: str) -> bool:
-    return all(_is_reference(record) for record in records if record.model == model)
 
 
 def _is_reference(record: Record) -> bool:

@@ -29,7 +29,14 @@ from slonik.evaluation.encodechka.embeddings import LARGEST_BYTES, weights_of
 from slonik.evaluation.statistics import Array, Interval, interval
 from slonik.evaluation.suite import Evaluation, OnTask, add_to_passport, opened, several, teller
 from slonik.inspection.probing.baselines import NAMES, available
-from slonik.inspection.probing.layers import BestLayer, LayerVectors, best_layer, intervals, resampled_means
+from slonik.inspection.probing.layers import (
+    BestLayer,
+    LayerVectors,
+    best_layer,
+    interval_around,
+    intervals,
+    resampled_means,
+)
 from slonik.inspection.probing.probes import LogisticProbe, ProbeResult, fit_mlp, online_codelength, scale
 from slonik.inspection.probing.report import probing_tables
 from slonik.inspection.probing.tasks import (
@@ -210,7 +217,9 @@ def probe(
             began = time.perf_counter()
             _Task(found, vectors, data, options, pooling, weights).run()
             found.probing_seconds += time.perf_counter() - began
-    found.records += _averages(found, options.seed)
+    for variant in dict.fromkeys(variant for _, variant in found.best):
+        members = {t: (best.accuracy.value, best.replicates) for (t, own), best in found.best.items() if own == variant}
+        found.records += _mean_over_tasks(variant, found.model, members, options.seed)
     if root is not None:
         prune_store(root, LARGEST_BYTES)
     return found
@@ -229,13 +238,15 @@ class _Task:
 
     def run(self) -> None:
         results: dict[str, list[_Layer]] = {name: [] for name in self.options.probes if name != "mdl"}
+        # one seed where a fit takes long
+        control_seeds = self.options.seeds if len(self.data.classes) <= _MANY_CLASSES else self.options.seeds[:1]
         for layer in range(self.vectors.count(self.pooling)):
             parts = (self.data.train, self.data.validation, self.data.test)
             features = scale(*(self.vectors.take(self.pooling, layer, split.texts) for split in parts))
             began = time.perf_counter()
             probe = LogisticProbe(features)
             fitted = probe.fit(self.data)
-            control = probe.control(self.data, fitted.setting, self._control_seeds()) if self.options.control else None
+            control = probe.control(self.data, fitted.setting, control_seeds) if self.options.control else None
             if "logistic" in results:
                 results["logistic"].append(_Layer([fitted], control, time.perf_counter() - began))
             if "mlp" in results:
@@ -246,10 +257,6 @@ class _Task:
                 self._codelength(features.train, layer, fitted.setting)
         for name, layers in results.items():
             self._keep(name, layers)
-
-    def _control_seeds(self) -> tuple[int, ...]:
-        """One seed where a fit takes long."""
-        return self.options.seeds if len(self.data.classes) <= _MANY_CLASSES else self.options.seeds[:1]
 
     def _variant(self, name: str) -> str:
         return name if self.pooling == "mean" else f"{name}_{self.pooling}"
@@ -338,17 +345,16 @@ class _Layer:
         return found
 
 
-def _averages(found: LayerScores, seed: int) -> list[Record]:
-    """Best-layer accuracy averaged over tasks, where there are several; every task's sentences resampled apart."""
-    records = []
-    for variant in dict.fromkeys(variant for _, variant in found.best):
-        members = {task: best for (task, own), best in found.best.items() if own == variant}
-        if len(members) >= 2:
-            value = float(np.mean([best.accuracy.value for best in members.values()]))
-            bounds = _mean_interval(value, [best.replicates for best in members.values()])
-            detail = {"tasks": list(members)}
-            records.append(_record(_MEAN, variant, found.model, "accuracy", bounds, seed=seed, detail=detail))
-    return records
+def _mean_over_tasks(
+    variant: str, model: str, members: Mapping[str, tuple[float, Array]], seed: int, detail: Mapping[str, Any] = {}
+) -> list[Record]:
+    """The record of an accuracy averaged over tasks, each with its replicates, where there are several."""
+    if len(members) < 2:
+        return []
+    value = float(np.mean([accuracy for accuracy, _ in members.values()]))
+    bounds = interval_around(value, np.mean([replicates for _, replicates in members.values()], axis=0))
+    detail = {**detail, "tasks": list(members)}
+    return [_record(_MEAN, variant, model, "accuracy", bounds, seed=seed, detail=detail)]
 
 
 def baseline_records(
@@ -357,24 +363,22 @@ def baseline_records(
     """Accuracy of every baseline on every task, named as models, variant "logistic"."""
     records = []
     methods = available()
-    spreads: dict[str, list[tuple[float, Array]]] = {}
+    spreads: dict[str, dict[str, tuple[float, Array]]] = {}
     for data in tasks:
         on_task(data.task.id)
         for name, method in methods.items():
             began = time.perf_counter()
             right = method(data).astype(np.float32)
             spread = resampled_means(right[None], seed=seed, sample=f"{data.task.id} te")
-            spreads.setdefault(name, []).append((float(right.mean()), spread[0]))
+            spreads.setdefault(name, {})[data.task.id] = (float(right.mean()), spread[0])
             record = _record(
                 data.task.id, "logistic", name, "accuracy", intervals(right[None], spread)[0], seed=seed,
                 n=len(data.test), seconds=round(time.perf_counter() - began, 3), detail={"baseline": True},
                 hashes=_hashes(data, "logistic", "accuracy"),
             )  # fmt: skip
             records.append(record)
-    for name, found in spreads.items() if len(tasks) > 1 else ():
-        bounds = _mean_interval(float(np.mean([accuracy for accuracy, _ in found])), [spread for _, spread in found])
-        detail = {"baseline": True, "tasks": [data.task.id for data in tasks]}
-        records.append(_record(_MEAN, "logistic", name, "accuracy", bounds, seed=seed, detail=detail))
+    for name, members in spreads.items():
+        records += _mean_over_tasks("logistic", name, members, seed, {"baseline": True})
     return records
 
 
@@ -399,12 +403,6 @@ def compare(scores: Sequence[LayerScores], seed: int = 0) -> list[Record]:
             if len(pairs) >= 2:
                 add(_MEAN, variant, other.model, list(pairs.values()), tasks=list(pairs))
     return records
-
-
-def _mean_interval(value: float, replicates: Sequence[Array]) -> Interval:
-    """The interval of a mean over tasks; it holds the value, from which resamples that choose layers may all be far."""
-    bounds = interval(value, np.mean(replicates, axis=0))
-    return Interval(value, min(bounds.low, value), max(bounds.high, value))
 
 
 def _hashes(data: TaskData, variant: str, metric: str) -> dict[str, str]:

@@ -153,10 +153,7 @@ def read_tasks(
 
 def find_file(task: Task, folder: Path) -> Path | None:
     """The task's file in `folder/rusenteval` or in `folder` itself, None where there is none."""
-    for path in (folder / FOLDER / task.file, folder / task.file):
-        if path.is_file():
-            return path
-    return None
+    return next((path for path in (folder / FOLDER / task.file, folder / task.file) if path.is_file()), None)
 
 
 def read_task(path: Path, task: Task, *, limit: int | None = None) -> TaskData:
