@@ -48,7 +48,6 @@ class Collection:
 
     @property
     def labels(self) -> list[str]:
-        """The labels there are, sorted."""
         return sorted({span.label for document in self.documents for span in document.spans})
 
     def identity(self) -> Identity:
@@ -56,7 +55,6 @@ class Collection:
         return documents_identity(self.documents)
 
     def tell(self, announce: Announce) -> None:
-        """Say what was read, mapped and left out."""
         spans = sum(len(document.spans) for document in self.documents)
         announce(f"{len(self.documents):,} documents, {spans:,} spans of {', '.join(self.labels)}")
         for sentence, count in sorted(self.counts.items()):

@@ -68,12 +68,10 @@ class Ladder:
     notes: list[str]
 
     def of(self, system: str) -> list[Rung]:
-        """The rungs of one system by fold."""
         return sorted((rung for rung in self.rungs if rung.system == system), key=lambda rung: rung.fold)
 
     @property
     def systems(self) -> list[str]:
-        """Names of the systems that were run."""
         return list(dict.fromkeys(rung.system for rung in self.rungs))
 
 

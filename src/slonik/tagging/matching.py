@@ -166,7 +166,6 @@ class Tallies:
     overlap: NDArray[np.int64]
 
     def of(self, documents: Sequence[int]) -> Tallies:
-        """The counts of some documents."""
         rows = list(documents)
         return Tallies(self.labels, self.exact[rows], self.overlap[rows])
 

@@ -18,15 +18,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_json
 from slonik.core.records import Record
 from slonik.data.annotations.document import Document, Span
-from slonik.evaluation.statistics import (
-    Array,
-    MacroF1,
-    Statistic,
-    interval,
-    paired_difference,
-    replicates,
-    value_of,
-)
+from slonik.evaluation.statistics import Array, MacroF1, Statistic, interval, paired_difference, replicates, value_of
 from slonik.tagging.matching import (
     Comparison,
     PooledF1,
@@ -71,7 +63,6 @@ class TaggerScores:
         return error_rows(self.documents, self.comparisons)
 
     def record(self, metric: str) -> Record:
-        """The record of one metric."""
         return next(record for record in self.records if record.metric == metric)
 
 
@@ -128,10 +119,9 @@ def score(
         extra = dict(detail) if metric == "f1_micro" else {}
         if folds is not None:
             extra["folds"] = _by_fold(tallies, folds, metric, len(gold))
-        values = {"value": found.value, "low": found.low, "high": found.high}
         place = {"suite": SUITE, "task": task, "variant": variant, "model": model, "metric": metric}
         about = {"n": len(documents), "seed": seed, "seconds": seconds, "detail": extra, "hashes": hashes}
-        records.append(Record(**place, **values, **about))
+        records.append(Record(**place, **found.fields, **about))
     return TaggerScores(
         model, task, variant, seed, tuple(documents), tuple(comparisons), tallies, tuple(records), tuple(notes)
     )
@@ -180,27 +170,12 @@ def _differences(first: TaggerScores, other: TaggerScores) -> list[Record]:
             value_of(two), replicates(two, seed=other.seed, sample=sample),
         )  # fmt: skip
         records.append(
-            Record(
-                suite=SUITE,
-                task=other.task,
-                variant=other.variant if other.variant == first.variant else "shared documents",
-                model=f"{other.model} - {first.model}",
-                metric=name,
-                value=found.interval.value,
-                low=found.interval.low,
-                high=found.interval.high,
-                n=len(shared),
-                seed=other.seed,
-                detail={
-                    "model": other.model,
-                    "against": first.model,
-                    "of": metric,
-                    "p_value": found.p_value,
-                    "paired": True,
-                },
+            found.record(
+                other.model, first.model, metric, metric=name, suite=SUITE, task=other.task, n=len(shared),
+                variant=other.variant if other.variant == first.variant else "shared documents", seed=other.seed,
                 hashes={"data": data_hash(documents)},
             )
-        )
+        )  # fmt: skip
     return records
 
 

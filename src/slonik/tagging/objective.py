@@ -32,10 +32,7 @@ Example = Mapping[str, NDArray[Any]]
 
 
 def labelled_examples(
-    documents: Sequence[Document],
-    features: Features,
-    labels: BioLabels,
-    teacher: Sequence[NDArray[Any]] | None = None,
+    documents: Sequence[Document], features: Features, labels: BioLabels, teacher: Sequence[NDArray[Any]] | None = None
 ) -> list[Example]:
     """Windows of annotated documents with `tags`, and `teacher` (W, L) where it is given per document."""
     examples: list[Example] = []

@@ -25,7 +25,7 @@ from slonik.reporting.table import Content, Table, to_markdown
 from slonik.tagging.config import LadderRecipe
 from slonik.tagging.data import Annotated, name_of, read_collection, task_of
 from slonik.tagging.evaluate import reported
-from slonik.tagging.ladder import Ladder, Rung, chosen_systems, run_ladder
+from slonik.tagging.ladder import Ladder, chosen_systems, run_ladder
 from slonik.tagging.metrics import TaggerScores, compare, score
 from slonik.tagging.tasks import SECCOLL, task_folder
 
@@ -126,20 +126,22 @@ def score_ladder(ladder: Ladder, *, task: str, folds: int, seed: int) -> list[Ta
         folds: how many folds there are.
         seed: of the bootstrap.
     """
-    return [_scored(ladder.of(name), task, folds, seed, ladder.notes) for name in ladder.systems]
-
-
-def _scored(rungs: Sequence[Rung], task: str, folds: int, seed: int, notes: Sequence[str]) -> TaggerScores:
-    documents = [document for rung in rungs for document in rung.gold]
-    predicted = [document.spans for rung in rungs for document in rung.predicted]
-    numbers = [rung.fold for rung in rungs for _ in rung.gold]
-    milliseconds = sum(rung.summary["milliseconds_per_text"] * len(rung.gold) for rung in rungs)
-    whole = len(rungs) == folds
-    variant = f"{folds} folds" if whole else f"fold {', '.join(str(rung.fold) for rung in rungs)} of {folds}"
-    return score(
-        rungs[0].system, documents, predicted, task=task, variant=variant, folds=numbers, seed=seed,
-        seconds=milliseconds / 1000, facts=rungs[0].summary, notes=notes,
-    )  # fmt: skip
+    found = []
+    for name in ladder.systems:
+        rungs = ladder.of(name)
+        documents = [document for rung in rungs for document in rung.gold]
+        predicted = [document.spans for rung in rungs for document in rung.predicted]
+        numbers = [rung.fold for rung in rungs for _ in rung.gold]
+        milliseconds = sum(rung.summary["milliseconds_per_text"] * len(rung.gold) for rung in rungs)
+        some = ", ".join(str(rung.fold) for rung in rungs)
+        variant = f"{folds} folds" if len(rungs) == folds else f"fold {some} of {folds}"
+        found.append(
+            score(
+                name, documents, predicted, task=task, variant=variant, folds=numbers, seed=seed,
+                seconds=milliseconds / 1000, facts=rungs[0].summary, notes=ladder.notes,
+            )
+        )  # fmt: skip
+    return found
 
 
 def ladder_table(ladder: Ladder, scores: Sequence[TaggerScores]) -> Table:

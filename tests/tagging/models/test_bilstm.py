@@ -12,7 +12,7 @@ import torch
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.tagging.models import load_tagger
-from slonik.tagging.models.bilstm import character_layer, reverse_rows, save_bilstm
+from slonik.tagging.models.bilstm import CHARACTER_LAYERS, reverse_rows, save_bilstm
 from slonik.tagging.models.neural_tagger import NeuralTagger
 from slonik.tagging.models.word_features import LONGEST_WORD
 from tests.tagging.models.toys import bilstm, documents
@@ -104,7 +104,7 @@ def test_rows_are_reversed_within_their_length() -> None:
 @pytest.mark.parametrize("kind", ["cnn", "lstm"])
 def test_a_word_does_not_feel_the_padding_of_others(kind: str) -> None:
     torch.manual_seed(0)
-    layer = character_layer(kind, 20, 10).eval()  # type: ignore[arg-type]
+    layer = CHARACTER_LAYERS[kind](20, 10).eval()
     word = torch.tensor([[3, 4, 5, 6]])
     padded = torch.tensor([[3, 4, 5, 6, 0, 0, 0, 0, 0], [7, 8, 9, 10, 11, 12, 13, 14, 15]])
     with torch.no_grad():
@@ -114,4 +114,4 @@ def test_a_word_does_not_feel_the_padding_of_others(kind: str) -> None:
 
 
 def test_cnn_divides_features_among_widths() -> None:
-    assert character_layer("cnn", 9, 7)(torch.tensor([[2, 3]])).shape == (1, 7)
+    assert CHARACTER_LAYERS["cnn"](9, 7)(torch.tensor([[2, 3]])).shape == (1, 7)

@@ -41,6 +41,7 @@ from slonik.text.lines import read_json
 CharacterKind = Literal["cnn", "lstm"]
 BILSTM = "bilstm"
 _UNKNOWN_WORD = 1
+_CHARACTER = 32  # numbers of its embedding
 
 
 class CharacterCnn(nn.Module):
@@ -48,17 +49,15 @@ class CharacterCnn(nn.Module):
 
     Args:
         alphabet: how many character numbers there are, padding included.
-        features: F, divided among the widths.
-        dimension: of a character's embedding.
-        widths: characters that a filter sees.
+        features: F, divided among filters of 3 and of 5 characters.
     """
 
-    def __init__(self, alphabet: int, features: int, *, dimension: int = 32, widths: tuple[int, ...] = (3, 5)) -> None:
+    def __init__(self, alphabet: int, features: int) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(alphabet, dimension, padding_idx=0)
-        sizes = [features // len(widths) + (place < features % len(widths)) for place in range(len(widths))]
+        self.embedding = nn.Embedding(alphabet, _CHARACTER, padding_idx=0)
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(dimension, size, width, padding=width // 2) for size, width in zip(sizes, widths, strict=True)
+            nn.Conv1d(_CHARACTER, size, width, padding=width // 2)
+            for width, size in ((3, features - features // 2), (5, features // 2))
         )
 
     def forward(self, characters: Tensor) -> Tensor:
@@ -75,14 +74,13 @@ class CharacterLstm(nn.Module):
     Args:
         alphabet: how many character numbers there are, padding included.
         features: F, half from each direction; even.
-        dimension: of a character's embedding.
     """
 
-    def __init__(self, alphabet: int, features: int, *, dimension: int = 32) -> None:
+    def __init__(self, alphabet: int, features: int) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(alphabet, dimension, padding_idx=0)
-        self.onward = nn.LSTM(dimension, features // 2, batch_first=True)
-        self.backward = nn.LSTM(dimension, features // 2, batch_first=True)
+        self.embedding = nn.Embedding(alphabet, _CHARACTER, padding_idx=0)
+        self.onward = nn.LSTM(_CHARACTER, features // 2, batch_first=True)
+        self.backward = nn.LSTM(_CHARACTER, features // 2, batch_first=True)
 
     def forward(self, characters: Tensor) -> Tensor:
         """(U, C) -> (U, F)."""
@@ -106,9 +104,7 @@ def reverse_rows(values: Tensor, lengths: Tensor) -> Tensor:
     return values[torch.arange(len(values), device=values.device)[:, None], index]
 
 
-def character_layer(kind: CharacterKind, alphabet: int, features: int) -> nn.Module:
-    """A fresh layer of `kind`."""
-    return CharacterCnn(alphabet, features) if kind == "cnn" else CharacterLstm(alphabet, features)
+CHARACTER_LAYERS = {"cnn": CharacterCnn, "lstm": CharacterLstm}
 
 
 class BiLstmConfig(Config):
@@ -151,7 +147,7 @@ class BiLstm(nn.Module):
         self.table = table
         self.word_dropout = config.word_dropout
         self.words = nn.Embedding(words, config.learnt_words, padding_idx=0)
-        self.characters = character_layer(config.characters, alphabet, config.character_features)
+        self.characters = CHARACTER_LAYERS[config.characters](alphabet, config.character_features)
         nn.init.normal_(self.words.weight, std=0.1)
         width = table.dimension + config.learnt_words + config.character_features + labels * config.names
         self.dropout = nn.Dropout(config.dropout)
@@ -219,10 +215,7 @@ def save_bilstm(tagger: NeuralTagger, folder: str | Path, passport: Passport) ->
     model, features = tagger.model, tagger.features
     assert isinstance(model, BiLstm) and isinstance(features, WordFeatures)
     content = BiLstmFile(
-        labels=tagger.bio.names,
-        sizes=model.config,
-        words=features.words,
-        characters=features.characters,
+        labels=tagger.bio.names, sizes=model.config, words=features.words, characters=features.characters
     )
     target = Path(folder)
     with files.new_folder(target) as unfinished:

@@ -51,13 +51,11 @@ class TokenFeatures:
         return sha256_json([self.window, self.overlap, self.names.content_hash() if self.names is not None else None])
 
     def split(self, text: str) -> list[Offsets]:
-        """Words of a text."""
         return tokenize(text)
 
     def windows(
         self, text: str, words: Sequence[Offsets], overlap: int | None = None, own: Sequence[Span] | None = None
     ) -> list[Window]:
-        """As `Features.windows`."""
         if not words:
             return []
         evidence = self.names.evidence(text, words, own) if self.names is not None else None

@@ -120,7 +120,6 @@ class HandFeatures:
         self._form = functools.lru_cache(_MOST_FORMS)(self._make)
 
     def words(self, text: str) -> Words:
-        """The words of a text."""
         offsets = tokenize(text)
         forms = [self._form(text[start:end]) for start, end in offsets]
         return Words(text, offsets, forms, [form.word for form in forms])
@@ -204,7 +203,6 @@ class Context:
         return cls(gazetteer.features(words.lower, own), _quoted(words), _runs(words), _before(words))
 
     def features(self, words: Words, index: int) -> list[str]:
-        """Features of one word."""
         run = self.runs[index]
         found = _run_features(words, index, run) if run else []
         if self.quoted[index]:

@@ -187,7 +187,6 @@ class NameList:
         return self.gazetteer.dump()
 
     def content_hash(self) -> str:
-        """Hash of names and counts."""
         return sha256_bytes(gzip.decompress(self.dump()))
 
     @classmethod

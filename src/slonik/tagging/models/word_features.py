@@ -78,7 +78,6 @@ class WordTable:
         return self._codes[self._parts, chosen].flatten(1)
 
     def content_hash(self) -> str:
-        """Hash of words and vectors."""
         parts = [self._codes[:, :-1].numpy().tobytes(), self._indexes.numpy().tobytes(), "\n".join(self.words).encode()]
         return sha256_json([sha256_bytes(part) for part in parts])
 
@@ -169,7 +168,6 @@ class WordFeatures:
         return sha256_json([self.table.content_hash(), *lists, self.window, self.overlap])
 
     def split(self, text: str) -> list[Offsets]:
-        """Words of a text."""
         return tokenize(text)
 
     def windows(
