@@ -6,8 +6,9 @@ progress, never warnings. Everything heavy is imported when it is used.
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +26,7 @@ Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 (default: a 
 StampPassport = Annotated[bool, typer.Option(help="Add the records to the passport of a MODEL that is a folder.")]
 TrustRemoteCode = Annotated[bool, typer.Option(help="Run Python code that comes with a checkpoint.")]
 
+_SHOWN = 20
 _quiet = False
 
 
@@ -50,6 +52,20 @@ def warn(sentences: str | Iterable[str]) -> None:
     """Warnings on standard error, `--quiet` or not."""
     for sentence in [sentences] if isinstance(sentences, str) else sentences:
         typer.echo(f"warning: {sentence}", err=True)
+
+
+def first_few(say: Callable[[Any], str]) -> Callable[[Any], None]:
+    """What names the first 20 bad lines on standard error, as they come; the rest are counted by the caller."""
+    numbers = itertools.count(1)
+
+    def named(line: Any) -> None:
+        number = next(numbers)
+        if number <= _SHOWN:
+            typer.echo(say(line), err=True)
+        elif number == _SHOWN + 1:
+            typer.echo("more bad lines follow; they are counted at the end", err=True)
+
+    return named
 
 
 def split_names(names: str | None) -> list[str] | None:

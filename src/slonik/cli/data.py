@@ -16,14 +16,9 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the `data` group."""
     group = typer.Typer(no_args_is_help=True, help="Prepare texts and annotations.")
-    group.callback()(_data)
     group.command("convert")(convert_data)
     group.command("probing")(probing)
     app.add_typer(group, name="data")
-
-
-def _data() -> None:
-    """Prepare texts and annotations."""
 
 
 def convert_data(

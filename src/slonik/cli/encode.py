@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from slonik.cli.common import given
+from slonik.cli.common import first_few, given
 
 if TYPE_CHECKING:
     from slonik.core.protocols import Encoder
-    from slonik.runtime.stream import Line, Summary
-
-_SHOWN = 20  # bad lines named one by one; the rest are counted
+    from slonik.runtime.stream import Summary
 
 
 def encode(
@@ -35,26 +33,11 @@ def encode(
 
     if bad_lines not in POLICIES:
         raise SlonikError(f"--bad-lines is {bad_lines!r}: use {', '.join(POLICIES)}")
-    encoder, report = _open(model, file, threads), _BadLines()
+    report = first_few(lambda line: f"line {line.number}: {line.error}")
     summary = encode_files(
-        encoder, files or [], out, kind=kind, prefix=prefix, bad_lines=bad_lines, on_bad=report.meet
-    )  # fmt: skip
+        _open(model, file, threads), files or [], out, kind=kind, prefix=prefix, bad_lines=bad_lines, on_bad=report
+    )
     _tell(summary, bad_lines, out)
-
-
-class _BadLines:
-    """Names the first bad lines on stderr as they come."""
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def meet(self, line: Line) -> None:
-        """Report one line."""
-        self._count += 1
-        if self._count <= _SHOWN:
-            sys.stderr.write(f"line {line.number}: {line.error}\n")
-        elif self._count == _SHOWN + 1:
-            sys.stderr.write("more bad lines follow; they are counted at the end\n")
 
 
 def _tell(summary: Summary, policy: str, out: Path | None) -> None:

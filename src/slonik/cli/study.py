@@ -12,14 +12,9 @@ from slonik.cli.common import JsonFile, Overrides, announce, print_tables, save_
 def register(app: typer.Typer) -> None:
     """Add the `study` group."""
     group = typer.Typer(no_args_is_help=True, help="Studies: many small runs that answer one question.")
-    group.callback()(_study)
     group.command("repetition")(repetition)
     group.command("ner")(ner)
     app.add_typer(group, name="study")
-
-
-def _study() -> None:
-    """Studies: many small runs that answer one question."""
 
 
 def repetition(

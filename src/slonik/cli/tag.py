@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from slonik.cli.common import Device, TrustRemoteCode
+from slonik.cli.common import Device, TrustRemoteCode, first_few
 
 if TYPE_CHECKING:
     from slonik.tagging.tag import TagSummary
-
-_SHOWN = 20  # bad lines named one by one; the rest are counted
 
 
 def tag(
@@ -33,16 +31,9 @@ def tag(
     """
     from slonik.tagging.tag import tag_files
 
-    named = 0
-
-    def name_bad(sentence: str) -> None:
-        nonlocal named
-        named += 1
-        if named <= _SHOWN:
-            sys.stderr.write(f"{sentence}: kept as an empty text\n")
-
+    report = first_few(lambda sentence: f"{sentence}: kept as an empty text")
     summary = tag_files(
-        model, files or [], out, to=to, kind=kind, device=device, trust_remote_code=trust_remote_code, on_bad=name_bad
+        model, files or [], out, to=to, kind=kind, device=device, trust_remote_code=trust_remote_code, on_bad=report
     )
     _tell(summary, out)
 
