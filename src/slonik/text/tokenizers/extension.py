@@ -176,7 +176,7 @@ def _add_unigram(
 def _add_bpe(
     model: dict[str, Any], vocabulary: Vocabulary, cuts: dict[str, tuple[int, ...]], order: list[tuple[int, ...]]
 ) -> None:
-    for word, cut in cuts.items():
+    for cut in cuts.values():
         if len(cut) < 2:
             continue
         left, ids = vocabulary.tokens[cut[0]], [cut[0]]
