@@ -4,7 +4,8 @@ Every fenced block of README and guides runs here as it is written, offline, in 
 names that the pages use (`tests.docs.desk`): tiny models stand for the large ones, embedded:multilingual-e5-small too,
 which would take the first block of README some minutes; so what is shown is that commands and code work, not what they
 reach. A block that needs hours, the network or benchmark data says so in a comment on the line before it,
-`<!-- not run: REASON -->`; the commands in it, and those between back quotes in running text, are parsed. Sketches with [brackets] or | alternatives | of docs/design.md are left out.
+`<!-- not run: REASON -->`; the commands in it, and those between back quotes in running text, are parsed.
+Sketches with [brackets] or | alternatives | of docs/design.md are left out.
 """
 
 from __future__ import annotations
@@ -193,7 +194,7 @@ def test_a_wrong_block_would_be_found(tmp_path: Path, text: str, found: str | No
 
 def test_a_failing_block_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(AssertionError, match="there is no folder nothing"):
+    with pytest.raises(AssertionError, match=r"there is no folder \./nothing"):
         run(Block(Path("page.md"), 1, "console", "slonik show ./nothing"), {})
     with pytest.raises(ZeroDivisionError):
         run(Block(Path("page.md"), 1, "python", "1 / 0"), {})
