@@ -9,6 +9,7 @@ Nothing is chosen here and nothing is trained.
 from __future__ import annotations
 
 import copy
+import importlib.metadata
 from collections.abc import Sequence
 from typing import Any
 
@@ -154,6 +155,20 @@ def _build(body: Body, plan: Plan) -> PreTrainedModel:
     return result
 
 
+def _check_layer_kinds(family: str, kinds: Sequence[str]) -> None:
+    """Refuse what Transformers before 5.17 cannot build: it takes rotary parameters of two kinds for flat ones there.
+
+    Raises:
+        SlonikError: a ModernBERT whose layers are all of one kind, and such a version.
+    """
+    version = importlib.metadata.version("transformers")
+    if family == "modernbert" and len(set(kinds)) == 1 and tuple(map(int, version.split(".")[:2])) < (5, 17):
+        raise SlonikError(
+            f"all layers that stay are of the kind {kinds[0]!r}, and transformers {version} cannot build such a "
+            "ModernBERT: keep a layer of each kind, or install transformers 5.17 or newer"
+        )
+
+
 def _config(body: Body, plan: Plan) -> tuple[PreTrainedConfig, type[PreTrainedModel]]:
     stock = slim.stock_class(body.model)
     heads = [len(kept) for kept in plan.heads]
@@ -168,6 +183,7 @@ def _config(body: Body, plan: Plan) -> tuple[PreTrainedConfig, type[PreTrainedMo
     _resize_embeddings(body, values, plan, hidden)
     if values.get("layer_types"):
         values["layer_types"] = [values["layer_types"][layer] for layer in plan.layers]
+        _check_layer_kinds(body.anatomy.family, values["layer_types"])
     implementation = getattr(body.model.config, "_attn_implementation", None)
     first_norm = body.anatomy.family == "modernbert" and not _has_identity_norm(body, plan.layers[0])
     even = len(set(heads)) == 1 and len(set(ffn)) == 1 and heads[0] * body.head_size == hidden
