@@ -20,7 +20,7 @@ from slonik.compression.config import CorpusConfig, DistillConfig
 from slonik.compression.corpus import CorpusSample
 from slonik.compression.objective import Distillation
 from slonik.compression.training_texts import pooled, teacher_states, tokenize_texts, training_texts
-from slonik.core.hashing import sha256_bytes, sha256_json
+from slonik.core.hashing import derive_seed, sha256_bytes, sha256_json
 from slonik.core.paths import cache_dir
 from slonik.core.protocols import Encoder, FloatArray
 from slonik.core.run import Run
@@ -85,13 +85,15 @@ def train_student(
         The summary; the student holds the weights with the best held-out agreement.
     """
     targets = _targets(teacher, student, token_ids, sample, corpus, config, seed, further_teachers or {})
-    objective = Distillation(
-        config.terms,
-        pool=_pool_of(student),
-        pad_id=student.pad_id,
-        dimension=student.dimension,
-        teachers=targets.dimensions,
-    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "heads"))  # those of further teachers begin at random
+        objective = Distillation(
+            config.terms,
+            pool=_pool_of(student),
+            pad_id=student.pad_id,
+            dimension=student.dimension,
+            teachers=targets.dimensions,
+        )
     loader = text_loader(
         targets.ids,
         objective,
