@@ -211,8 +211,7 @@ class Stages:
             found = {name: self._bits(measure, language) for name, measure in self.measures.items()}
             return {name: bits.as_lists() for name, bits in found.items()}
 
-        code = ["slonik.pretraining.bits_per_byte"]
-        result = self.frame.step(f"measure_{stage}", inputs, f"measuring {stage}", work, code=code)
+        result = self.frame.step(f"measure_{stage}", inputs, f"measuring {stage}", work, code=_CODE)
         return {name: TextBits.from_lists(lists) for name, lists in result.summary.items()}
 
     def _save(self, records: list[Record], summary: Mapping[str, Any]) -> None:

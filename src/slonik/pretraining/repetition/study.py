@@ -75,7 +75,7 @@ def run_study(config: RepetitionConfig, announce: Announce = silent) -> Study:
         check_corpus(config.corpus)
         asked: dict[str, Any] = {
             "corpus": corpus_files,
-            "settings": config.corpus.model_dump(mode="json", exclude={"files"}),
+            "settings": config.corpus.model_dump(mode="json", exclude={"files", "shard_tokens"}),
         }
         asked |= {"vocab_size": config.vocab_size, "sentinels": _sentinels(config)}
 
