@@ -22,7 +22,6 @@ source_suffix = {".md": "markdown"}
 
 html_theme = "furo"
 html_title = "slonik"
-html_static_path = ["_static"]
 html_show_sphinx = False
 
 myst_enable_extensions = ["colon_fence", "deflist"]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 from pathlib import Path
 
 import pytest
+
+from slonik.core.errors import SlonikError
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -19,7 +22,13 @@ def _data_folder() -> Path | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked `shared_data` where that folder is absent."""
+    """Skip tests marked `shared_data` where that folder is absent; expect what an old Transformers cannot build."""
+    if tuple(map(int, importlib.metadata.version("transformers").split(".")[:2])) < (5, 17):
+        # a ModernBERT of two layers cannot be cut to one there: `surgery._check_layer_kinds` says so in a sentence
+        refused = pytest.mark.xfail(raises=SlonikError, strict=False, reason="needs transformers 5.17")
+        for item in items:
+            if "modernbert" in item.nodeid and ("compression" in item.nodeid or "adaptation" in item.nodeid):
+                item.add_marker(refused)
     if _data_folder() is not None:
         return
     skip = pytest.mark.skip(reason="no development data folder (set SLONIK_TEST_DATA)")

@@ -14,9 +14,9 @@ import pytest
 from pydantic import BaseModel
 
 from slonik.core.errors import SlonikError
-from slonik.core.files import write_json
+from slonik.core.files import write_json, write_text
 from slonik.core.identity import Identity, checkpoint_identity, corpus_identity
-from slonik.core.run import FORMAT, Run, Steps, work_folder
+from slonik.core.run import FORMAT, GIVEN, Run, Steps, work_folder
 
 
 class Settings(BaseModel):
@@ -102,7 +102,8 @@ def test_whatever_changes_the_step_is_made_anew_and_says_why(
     CHANGES[changed](tmp_path)
     settings = Settings(max_tokens=64) if changed.startswith("settings") else Settings()
     assert run(settings)
-    assert lines[-1] == f"trimming ... (made anew: {changed} changed)"
+    told = changed + {"corpus.c.txt": " (new)", "teacher.modules.json": " (gone)"}.get(changed, "")
+    assert lines[-1] == f"trimming ... (made anew: {told} changed)"
     assert not run(settings)
 
 
@@ -330,3 +331,18 @@ def test_other_processes_of_a_run_check_and_write_nothing(tmp_path: Path, lines:
         assert (work_folder(out) / "lock").exists() and lines == []
         with first.result():
             pass
+
+
+def test_a_failed_run_tells_those_who_call_the_library_what_is_left(tmp_path: Path) -> None:
+    with pytest.raises(SlonikError) as caught, Run(tmp_path / "out", command="make") as run:
+        run.step("trim", {}, "trimming", lambda folder: {"kept": 1})
+        raise SlonikError("no more")
+    assert "the same command goes on" in caught.value.__notes__[0]
+
+
+def test_copies_of_what_was_given_in_memory_are_no_work_that_a_failed_run_keeps(tmp_path: Path) -> None:
+    with pytest.raises(SlonikError) as caught, Run(tmp_path / "out", command="make") as run:
+        write_text(run.folder / GIVEN / "corpus.jsonl", "{}")
+        raise SlonikError("too few texts")
+    assert not hasattr(caught.value, "__notes__")
+    assert list(tmp_path.iterdir()) == []

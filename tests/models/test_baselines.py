@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from slonik import models
+from slonik.core.errors import SlonikError
 from slonik.core.protocols import Encoder
 from slonik.data.natasha_package import has_natasha
 from slonik.models.baselines import BASELINES
@@ -48,3 +51,9 @@ def test_navec_is_the_mean_of_known_words() -> None:
 
 def test_names_and_makers_agree() -> None:
     assert tuple(BASELINES) == BASELINE_NAMES
+
+
+@pytest.mark.parametrize("texts", ["слон", ["слон", None], [float("nan")]])
+def test_what_is_no_list_of_texts_is_refused(texts: Any) -> None:
+    with pytest.raises(SlonikError, match=r"list of texts|must be a string"):
+        models.open_encoder("hashing_300").encode(texts)

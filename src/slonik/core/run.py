@@ -35,6 +35,8 @@ RUN_RECORD = "run.json"
 _FORMAT_FILE = "format.json"
 _LOCK = "lock"
 _OWN_FILES = {_FORMAT_FILE, _LOCK}
+GIVEN = "given"
+"""Folder among the steps for inputs that were given in memory."""
 
 Announce = Callable[[str], None]
 """Called with one line for the user."""
@@ -269,10 +271,12 @@ class Run(Steps):
         if not self.main:
             return
         folder = self._folder
-        worth = any(path.is_file() and path.name not in _OWN_FILES for path in folder.rglob("*"))
+        worth = any(path.is_file() and path.name not in _OWN_FILES for path in self._made())
         if error is not None and worth:
             left = f"what was finished is kept in {folder} ({_size(folder)}), from which the same command goes on"
-            self.announce(f"{left}; rm -r {folder} frees the space" if not self._live else left)
+            sentence = f"{left}; rm -r {folder} frees the space" if not self._live else left
+            self.announce(sentence)
+            error.add_note(sentence)  # for those who call the library, which announces nothing by itself
         elif error is None and self._live:
             self._write_identity(self.out, finished=True)
         if not worth or (self.finished and not self._keep and not self._live):
@@ -284,6 +288,10 @@ class Run(Steps):
         for emptied in (folder, self.out) if self._live else (folder,):
             with contextlib.suppress(OSError):  # only an empty folder goes, and another run may have begun in it
                 emptied.rmdir()
+
+    def _made(self) -> Iterator[Path]:
+        """What lies in the steps' folder, without the copies of what the caller gave, who has it."""
+        return (path for path in self._folder.rglob("*") if GIVEN not in path.relative_to(self._folder).parts[:1])
 
     @property
     def seconds(self) -> float:
@@ -432,8 +440,11 @@ def _differing(old: Any, new: Any, place: str = "") -> list[str]:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         found: list[str] = []
         for name in [*new, *(name for name in old if name not in new)]:
-            if name != "sha256" and old.get(name) != new.get(name):
-                found += _differing(old.get(name), new.get(name), f"{place}.{name}" if place else name)
+            inner = f"{place}.{name}" if place else name
+            if name not in old or name not in new:
+                found.append(f"{inner} ({'new' if name in new else 'gone'})")
+            elif name != "sha256" and old[name] != new[name]:
+                found += _differing(old[name], new[name], inner)
         return found or ([place] if place else [])
     short = [json.dumps(value, ensure_ascii=False) for value in (old, new)]
     told = all(len(text) <= 24 for text in short) and None not in (old, new)

@@ -16,7 +16,7 @@ from typing import Any
 from slonik.core.errors import SlonikError
 from slonik.core.files import write_text
 from slonik.core.identity import HUB
-from slonik.core.run import Steps, work_folder
+from slonik.core.run import GIVEN, Steps, work_folder
 from slonik.data.readers import FORMATS
 
 Texts = str | Path | Iterable[str | Path]
@@ -24,7 +24,6 @@ Texts = str | Path | Iterable[str | Path]
 Pairs = str | Path | Iterable[str | Path | tuple[str, str]]
 """A file or folder of (English, Russian) pairs, several of them, or pairs."""
 
-_FOLDER = "given"
 _LONGEST_NAME = 1000
 _FILE_ENDINGS = (*FORMATS, ".gz", ".po", ".mo")
 
@@ -37,7 +36,7 @@ class Given:
     """
 
     def __init__(self, out: str | Path) -> None:
-        self._folder = work_folder(out) / _FOLDER
+        self._folder = work_folder(out) / GIVEN
         self._contents: dict[Path, Callable[[], str]] = {}
         self._models: dict[Path, Callable[[Path], object]] = {}
         self.said: dict[str, str] = {}
@@ -53,6 +52,9 @@ class Given:
             SlonikError: files and texts in one corpus, or a string alone that names no file.
         """
         items = [corpus] if isinstance(corpus, str | Path) else list(corpus)
+        for place, item in enumerate(items):
+            if not isinstance(item, str | Path):
+                raise SlonikError(f"{name} {place} is {item!r}, a {type(item).__name__}: give texts, or names of files")
         found = _files(items, alone=isinstance(corpus, str | Path))
         if found is not None:
             return found
@@ -96,11 +98,11 @@ class Given:
     def write(self, steps: Steps) -> None:
         """Write what is in memory into the folder of the run's steps."""
         for path, save in self._models.items():
-            target = steps.folder / _FOLDER / path.name
+            target = steps.folder / GIVEN / path.name
             shutil.rmtree(target, ignore_errors=True)
             save(target)
         for path, content in self._contents.items():
-            target = steps.folder / _FOLDER / path.name
+            target = steps.folder / GIVEN / path.name
             text = content()
             if not target.is_file() or target.read_text(encoding="utf-8") != text:
                 write_text(target, text)

@@ -18,6 +18,7 @@ from slonik.core.errors import MissingExtra
 from slonik.core.hashing import sha256_file, sha256_json
 from slonik.core.protocols import Encoder, FloatArray
 from slonik.data.natasha_package import NAVEC, natasha_file
+from slonik.text.tokenizing import check_texts
 
 
 class HashingEncoder:
@@ -41,6 +42,7 @@ class HashingEncoder:
 
     def encode(self, texts: Sequence[str], *, prefix: str | None = None) -> FloatArray:
         """Vectors (N, D); no prefix unless one is given."""
+        check_texts(texts)
         if len(texts) == 0:
             return np.zeros((0, self.dimension), dtype=np.float32)
         hashed = self._vectorizer.transform([prefix + text for text in texts] if prefix else list(texts))
@@ -84,6 +86,7 @@ class NavecEncoder:
 
     def encode(self, texts: Sequence[str], *, prefix: str | None = None) -> FloatArray:
         """Vectors (N, D), not normalised; no prefix unless one is given."""
+        check_texts(texts)
         words = [self._word_ids(prefix + text if prefix else text) for text in texts]
         used, places = np.unique(np.concatenate([*words, np.zeros(0, np.int64)]), return_inverse=True)
         table = self._unpack(used)  # (U, D), the words of this call

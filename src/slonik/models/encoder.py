@@ -32,7 +32,7 @@ from slonik.models.pooling import LAYER_POOLINGS, pool, reading_part
 from slonik.models.state import config_facts, state_hash, stored_tensors
 from slonik.text.batching import token_budget_batches
 from slonik.text.sentence_config import SentenceConfig
-from slonik.text.tokenizing import TextRows, check_vocabulary, content_ids, pad_id, refuse_one_string
+from slonik.text.tokenizing import TextRows, check_texts, check_vocabulary, content_ids, pad_id
 
 LongTexts = Literal["truncate", "windows"]
 # Batches of this many tokens keep a small model's activations near the CPU caches; more is slower there.
@@ -137,7 +137,7 @@ class TorchEncoder:
         Offsets are character offsets into the text without the prefix; a token's own leading space is not in its
         span, so `text[start:end]` is what the token stands for. Long texts are cut at max_length.
         """
-        refuse_one_string(texts)
+        check_texts(texts)
         read = [self._rows_of.with_offsets(text, prefix, self.max_length) for text in texts]
         rows = [ids for ids, _, _ in read]
         found: list[TokenVectors | None] = [None] * len(texts)
@@ -199,7 +199,7 @@ class TorchEncoder:
         return facts | {"weights_hash": self.weights_hash()} | self.sentence.facts()
 
     def _prefixed(self, texts: Sequence[str], prefix: str | None) -> Sequence[str]:
-        refuse_one_string(texts)
+        check_texts(texts)
         start = self.sentence.prefix(prefix)
         return [start + text for text in texts] if start else texts
 

@@ -31,7 +31,7 @@ from slonik.runtime.session import available_threads, choose_file, open_session,
 from slonik.text.batching import pad_ids, token_budget_batches
 from slonik.text.lines import read_json
 from slonik.text.sentence_config import SentenceConfig
-from slonik.text.tokenizing import TextRows, load_tokenizer, pad_id, refuse_one_string
+from slonik.text.tokenizing import TextRows, check_texts, load_tokenizer, pad_id
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -180,7 +180,7 @@ class OnnxEncoder:
 
         Offsets are character offsets into the text without the prefix, leading spaces left out. Long texts are cut.
         """
-        refuse_one_string(texts)
+        check_texts(texts)
         rows, offsets, special = [], [], []
         for text in texts:
             ids, spans, flags = self._rows.with_offsets(text, prefix, self.max_length)
@@ -198,7 +198,7 @@ class OnnxEncoder:
         self, texts: Sequence[str], prefix: str | None = None, max_length: int | None = None, *, whole: bool = False
     ) -> list[list[int]]:
         """Token ids of each text, specials included, cut at `max_length` unless `whole`."""
-        refuse_one_string(texts)
+        check_texts(texts)
         start = self.sentence.prefix(prefix)
         length = None if whole else max_length or self.max_length
         return self._rows.rows([start + text for text in texts] if start else texts, length, threads=self.threads)

