@@ -123,8 +123,11 @@ def test_offline_the_sentence_names_the_file_the_url_and_the_folder(
         assert part in str(error.value)
     with pytest.raises(SlonikError) as missing:
         locate("toy", "a.csv", tmp_path)
-    for part in ("a.csv", source.url, str(tmp_path / "toy"), "slonik fetch toy"):
+    for part in ("a.csv", source.url, str(tmp_path / "toy"), f"`slonik fetch toy --data-dir {tmp_path}`"):
         assert part in str(missing.value)
+    monkeypatch.setenv("SLONIK_DATA", str(tmp_path))
+    with pytest.raises(SlonikError, match="`slonik fetch toy`"):
+        locate("toy", "a.csv", tmp_path)
 
 
 def test_a_file_that_the_server_lacks_is_one_sentence(

@@ -80,6 +80,14 @@ def test_systems_of_russian_superglue_are_names_or_objects(data: Path, capfd: py
     assert "".join(capfd.readouterr()) == ""
 
 
+def test_one_string_is_one_task(data: Path) -> None:
+    assert {one.task for one in encodechka(HashingEncoder("h", 64), data_dir=data, tasks="sts").records} == {"sts"}
+    found = russian_superglue("majority", data_dir=data, tasks="terra", baselines=False)
+    assert {one.task for one in found.records} == {"terra"}
+    with pytest.raises(SlonikError, match="unknown probing task 'sts'"):
+        slonik.evaluate(HashingEncoder("h", 64), "probing", data_dir=data, tasks="sts")
+
+
 def test_no_model_and_options_that_do_not_fit_are_one_sentence(data: Path, tmp_path: Path) -> None:
     with pytest.raises(SlonikError, match="no model to measure"):
         encodechka([], data_dir=data)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shlex
 import stat
 import time
 import urllib.error
@@ -26,6 +27,7 @@ from pathlib import Path, PurePosixPath
 from slonik.core.errors import SlonikError, disk_error, lookup
 from slonik.core.files import new_folder, sync_folder, write_json
 from slonik.core.hashing import sha256_file
+from slonik.core.paths import data_dir
 from slonik.core.progress import Bar, progress_bar
 from slonik.core.version import __version__
 
@@ -148,7 +150,7 @@ def locate(suite: str, file: str, folder: Path) -> LocalFile:
     source = find_source(suite, file)
     path = folder / suite / file
     if not path.is_file():
-        raise SlonikError(_missing(source, folder / suite))
+        raise SlonikError(_missing(source, folder))
     return LocalFile(path, sha256_file(path), source.sha256 or _pins(folder / suite).get(file))
 
 
@@ -241,9 +243,16 @@ def _pin(folder: Path, source: Source, found: str) -> None:
     write_json(path, content)
 
 
+def fetch_command(suite: str, folder: str | Path) -> str:
+    """The command that gets a suite's files into the data folder `folder`, as a user would type it."""
+    elsewhere = Path(folder) != data_dir()
+    return f"slonik fetch {suite}" + (f" --data-dir {shlex.quote(str(folder))}" if elsewhere else "")
+
+
 def _missing(source: Source, folder: Path) -> str:
     return (
-        f"{source.file} of {source.suite} is not in {folder}: run `slonik fetch {source.suite}`, "
+        f"{source.file} of {source.suite} is not in {folder / source.suite}: "
+        f"run `{fetch_command(source.suite, folder)}`, "
         f"or download {source.url} yourself and put it there"
     )
 

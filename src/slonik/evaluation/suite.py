@@ -69,6 +69,11 @@ def several(models: Any) -> list[Any]:
     return list(found.values())
 
 
+def task_names(tasks: str | Iterable[str] | None) -> list[str] | None:
+    """One task's name, or several, as a list; None (all tasks) stays None."""
+    return None if tasks is None else [tasks] if isinstance(tasks, str) else list(tasks)
+
+
 def opened(model: str | Path | Encoder, **options: Any) -> Encoder:
     """An encoder that is loaded, or loaded now under the name that the user gave.
 

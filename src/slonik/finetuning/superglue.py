@@ -17,6 +17,7 @@ import numpy as np
 from slonik.core.errors import MissingExtra, SlonikError
 from slonik.core.hashing import sha256_json
 from slonik.core.records import Record
+from slonik.data.fetch import fetch_command
 from slonik.evaluation.russian_superglue.baselines import BASELINES, fit
 from slonik.evaluation.russian_superglue.metrics import score, task_value
 from slonik.evaluation.russian_superglue.parts import Part, find_part, fold_numbers, missing_files
@@ -103,7 +104,7 @@ def chosen_tasks(recipe: FinetuneRecipe, announce: Callable[[str], None]) -> lis
     if missing:
         announce(f"left out, for there is no data: {', '.join(missing)}")
     if len(missing) == len(tasks):
-        raise SlonikError(f"{recipe.data_dir} has no data of any task: `slonik fetch russian-superglue`")
+        raise SlonikError(f"{recipe.data_dir} has no data of any task: `{fetch_command('russian-superglue', data)}`")
     return [task for task in tasks if task not in missing]
 
 
@@ -130,7 +131,10 @@ def _part(task_id: str, data: Path, recipe: FinetuneRecipe) -> Part:
     wants_crowd = recipe.crossfit == "always" and task_id != DIAGNOSTIC
     part = find_part(task_id, data, split="val_crowd" if wants_crowd else None)
     if part is None:
-        raise SlonikError(f"there is no data for {task_id} in {data} ({missing_files(task_id)}): `slonik fetch` it")
+        raise SlonikError(
+            f"there is no data for {task_id} in {data} ({missing_files(task_id)}): "
+            f"`{fetch_command('russian-superglue', data)}` gets it"
+        )
     if wants_crowd:
         return replace(part, train=None)
     if part.train is None and recipe.crossfit == "never":

@@ -1,6 +1,6 @@
 """Measure trained taggers on annotated documents: what `slonik evaluate ner` does.
 
-Texts that a tagger was trained on are left out, as far as its folder says which they are. Tables show published rows
+Texts that a tagger was trained on are left out, as far as its folder says which they are and spans remain. Tables show published rows
 beside; a page shows every mistake.
 """
 
@@ -17,7 +17,7 @@ from slonik.core.progress import progress_bar, shown
 from slonik.core.records import Record
 from slonik.core.run import Announce, say, silent
 from slonik.data.annotations.document import Document, LabelMapping, Span, Tagger
-from slonik.evaluation.suite import Evaluation, add_to_passport, several
+from slonik.evaluation.suite import Evaluation, add_to_passport, several, task_names
 from slonik.tagging.data import Annotated, as_mapping, name_of, read_collection, read_training_texts, task_of, text_key
 from slonik.tagging.metrics import TaggerScores, compare, score
 from slonik.tagging.models import load_tagger
@@ -55,7 +55,8 @@ def ner(
         data_format: brat, conll, jsonl, hf; None = guess.
         mapping: labels to merge and drop, or the recipe that says so in `mapping`; of the collection, its own.
         task: of the records about your own; None = the name of the folder or file.
-        seen: score texts too that a tagger was trained on.
+        seen: score texts too that a tagger was trained on, with a note; they are left out otherwise, unless no span is
+            left in the others.
         html: write a page with tables and every mistake in context.
         device: of encoders that are loaded here. trust_remote_code: run Python code that comes with one.
         seed: of the bootstrap.
@@ -91,7 +92,7 @@ def ner(
 
 
 def _collection(tasks: str | Sequence[str] | None) -> NerTask:
-    names = [tasks] if isinstance(tasks, str) else list(tasks or [SECCOLL.id])
+    names = task_names(tasks) or [SECCOLL.id]
     if len(names) != 1:
         raise SlonikError(f"{', '.join(names)}: give one collection of named entities ({', '.join(TASKS)})")
     return lookup(names[0], TASKS, "collection of named entities")

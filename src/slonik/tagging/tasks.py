@@ -11,6 +11,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.paths import data_dir as data_folder
 from slonik.core.records import Record
 from slonik.data.annotations.document import LabelMapping
+from slonik.data.fetch import fetch_command
 
 SUITE = "ner"
 PROTOCOL = "exact spans, 1"
@@ -93,8 +94,8 @@ def task_folder(task: NerTask, data_dir: str | Path | None) -> Path:
     folder = data_folder(Path(data_dir) if data_dir is not None else None) / task.id
     if not folder.is_dir():
         raise SlonikError(
-            f"there is no {folder}: `slonik fetch {task.id}` gets the security collection, or name your own "
-            "annotations with --data"
+            f"there is no {folder}: `{fetch_command(task.id, folder.parent)}` gets the security collection, "
+            "or name your own annotations with --data"
         )
     return folder
 

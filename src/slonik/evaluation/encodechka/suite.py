@@ -14,10 +14,11 @@ from slonik.core.paths import data_dir as data_folder
 from slonik.core.progress import shown
 from slonik.core.protocols import Encoder
 from slonik.core.records import Record
+from slonik.data.fetch import fetch_command
 from slonik.evaluation.encodechka.comparison import compare
 from slonik.evaluation.encodechka.run import EncoderScores, evaluate
 from slonik.evaluation.encodechka.tasks import AVERAGES, PUBLISHED, TASKS, VARIANTS
-from slonik.evaluation.suite import Evaluation, OnTask, add_to_passport, opened, several, teller
+from slonik.evaluation.suite import Evaluation, OnTask, add_to_passport, opened, several, task_names, teller
 from slonik.reporting.formatting import cell, difference_cell
 from slonik.reporting.table import Content, Table
 
@@ -28,7 +29,7 @@ def encodechka(
     models: str | Path | Encoder | Iterable[str | Path | Encoder],
     *,
     data_dir: str | Path | None = None,
-    tasks: Sequence[str] | None = None,
+    tasks: str | Sequence[str] | None = None,
     variants: Sequence[str] = VARIANTS,
     prefix: str | None = None,
     seed: int = 0,
@@ -46,7 +47,7 @@ def encodechka(
         models: encoders that are loaded, or folders, hub ids, `embedded:NAME` and bare names of baselines; one is
             loaded at a time, and each later one is compared with the first.
         data_dir: the data folder, with encodechka/ in it; None = $SLONIK_DATA or the user's cache folder.
-        tasks: ids to score; None = all whose files are there.
+        tasks: one id to score, or several; None = all whose files are there.
         variants: of "compatible", "fixed".
         prefix: put before every text; None = the encoder's default for sentences, and none for words.
         seed: of the bootstrap; the published classifiers keep their own.
@@ -60,7 +61,7 @@ def encodechka(
         SlonikError: no such model, unknown task or variant, damaged data, or no data at all.
     """
     started = time.perf_counter()
-    tell = teller(on_task, progress)
+    tell, names = teller(on_task, progress), task_names(tasks)
     loading = {"dtype": dtype, "device": device, "trust_remote_code": trust_remote_code or None}
     found: list[EncoderScores] = []
     warnings: list[str] = []
@@ -68,7 +69,7 @@ def encodechka(
         for model in several(models):
             encoder = opened(model, **loading)
             scores = evaluate(
-                encoder, data_folder(data_dir), tasks=tasks, variants=variants, prefix=prefix, use_cache=cache,
+                encoder, data_folder(data_dir), tasks=names, variants=variants, prefix=prefix, use_cache=cache,
                 seed=seed, on_task=partial(tell, encoder.name),
             )  # fmt: skip
             found.append(scores)
@@ -85,19 +86,19 @@ def encodechka(
             leaderboard(found),
         ),
         warnings=tuple(dict.fromkeys(warnings)),
-        notes=tuple(note for scores in found for note in _notes(scores)),
+        notes=tuple(note for scores in found for note in _notes(scores, data_folder(data_dir))),
         seconds=time.perf_counter() - started,
     )
 
 
-def _notes(scores: EncoderScores) -> list[str]:
+def _notes(scores: EncoderScores, data: Path) -> list[str]:
     """What of an encoder was not scored, and where its time went."""
     notes = []
     if scores.missing:
         names = "; ".join(f"{task} ({', '.join(files)})" for task, files in scores.missing.items())
         notes.append(
             f"{scores.model}: not scored, as their files are not there: {names}. Averages over them are left out; "
-            "`slonik fetch encodechka` gets the files."
+            f"`{fetch_command('encodechka', data)}` gets the files."
         )
     notes.append(
         f"{scores.model}: embeddings {scores.embedding_seconds:.1f} s ({scores.encoded} texts encoded, "

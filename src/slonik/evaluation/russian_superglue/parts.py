@@ -19,6 +19,7 @@ from statistics import median
 
 from slonik.core.errors import SlonikError, lookup
 from slonik.core.hashing import sha256_file, sha256_json, sha256_texts
+from slonik.data.fetch import fetch_command
 from slonik.evaluation.russian_superglue.baselines import Answerer
 from slonik.evaluation.russian_superglue.predictions import Prediction, Predictions, check_items
 from slonik.evaluation.russian_superglue.readers import find_file, read_examples
@@ -133,8 +134,8 @@ def find_parts(
     if not found:
         names = "; ".join(missing.values())
         raise SlonikError(
-            f"no labelled data of Russian SuperGLUE in {folder} (looked for {names}): run `slonik fetch "
-            "russian-superglue`, or give --data-dir"
+            f"no labelled data of Russian SuperGLUE in {folder} (looked for {names}): run "
+            f"`{fetch_command('russian-superglue', folder)}`, or give another --data-dir"
         )
     return found, missing
 

@@ -39,7 +39,7 @@ from slonik.evaluation.russian_superglue.systems import (
     official_tests,
 )
 from slonik.evaluation.russian_superglue.tasks import TASKS
-from slonik.evaluation.suite import Evaluation, OnTask, add_to_passport, several, teller
+from slonik.evaluation.suite import Evaluation, OnTask, add_to_passport, several, task_names, teller
 from slonik.reporting.scores import category_tables, difference_tables, rank_tables, score_tables
 
 
@@ -47,7 +47,7 @@ def russian_superglue(
     models: Any,
     *,
     data_dir: str | Path | None = None,
-    tasks: Sequence[str] | None = None,
+    tasks: str | Sequence[str] | None = None,
     split: str | None = None,
     baselines: bool = True,
     published: bool = True,
@@ -65,7 +65,7 @@ def russian_superglue(
         models: one or several: bare names of baselines, folders of task models or of predictions, submission zips, task
             models that are loaded, `System` objects.
         data_dir: the data folder, with russian_superglue/ in it; None = $SLONIK_DATA or the user's cache folder.
-        tasks: ids to score; None = all.
+        tasks: one id to score, or several; None = all.
         split: "val", "test", "val_crowd" or "train_dev"; None = the first with labels.
         baselines: score the baselines on the same items beside the models.
         published: the leaderboard's rows in the tables, marked as not measured here; they are no records.
@@ -91,7 +91,7 @@ def russian_superglue(
             notes.append(_submit(systems, folder, Path(submission)))
             if split is None and not any(find_part(task, folder) is not None for task in TASKS):
                 return Evaluation(notes=tuple(notes), seconds=time.perf_counter() - started)
-        parts, missing = choose_parts(systems, folder, tasks=tasks, split=split)
+        parts, missing = choose_parts(systems, folder, tasks=task_names(tasks), split=split)
         found = [_scored(system, parts, seed, tell) for system in systems]
         beside = _baselines(found, parts, seed, tell, warnings) if baselines else []
     each_once = [*found, *(scores for scores in beside if scores not in found)]

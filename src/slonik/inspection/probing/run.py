@@ -25,9 +25,10 @@ from slonik.core.paths import data_dir as data_folder
 from slonik.core.progress import shown
 from slonik.core.protocols import Encoder
 from slonik.core.records import Record
+from slonik.data.fetch import fetch_command
 from slonik.evaluation.encodechka.embeddings import LARGEST_BYTES, weights_of
 from slonik.evaluation.statistics import Array, Interval, interval
-from slonik.evaluation.suite import Evaluation, OnTask, add_to_passport, opened, several, teller
+from slonik.evaluation.suite import Evaluation, OnTask, add_to_passport, opened, several, task_names, teller
 from slonik.inspection.probing.baselines import NAMES, available
 from slonik.inspection.probing.layers import (
     BestLayer,
@@ -97,7 +98,7 @@ def probing(
     *,
     data: Mapping[str, Rows] | Sequence[TaskData] | None = None,
     data_dir: str | Path | None = None,
-    tasks: Sequence[str] | None = None,
+    tasks: str | Sequence[str] | None = None,
     probes: Sequence[str] = ("logistic",),
     poolings: Sequence[str] = ("mean",),
     prefix: str | None = "",
@@ -121,7 +122,7 @@ def probing(
             over where these are measured anyway.
         data: tasks in Python instead of files: name -> (subset, label, sentence) rows, or `TaskData` read before.
         data_dir: folder with rusenteval/ in it; None = $SLONIK_DATA, or the user's cache folder.
-        tasks: names; None = all whose files are there.
+        tasks: one name, or several; None = all whose files are there.
         probes: of "logistic", "mlp" (the original's second), "mdl" (description length).
         poolings: of "mean" (the original's), "cls", "last".
         prefix: text before every sentence; None = the model's own.
@@ -140,7 +141,7 @@ def probing(
     """
     began = time.perf_counter()
     tell = teller(on_task, progress)
-    found, missing = _tasks(data, data_dir, tasks, limit)
+    found, missing = _tasks(data, data_dir, task_names(tasks), limit)
     options = Options(
         tuple(probes), tuple(poolings), tuple(range(seed, seed + seeds)), prefix, control, use_cache, seed
     )  # fmt: skip
@@ -164,8 +165,8 @@ def probing(
             records += baseline_records(found, partial(tell, "baselines"), seed)
     records += published_records(found)
     if missing:
-        names = ", ".join(missing)
-        notes.append(f"not probed, as their files are not there: {names} (`slonik fetch rusenteval`)")
+        names, command = ", ".join(missing), fetch_command("rusenteval", data_folder(data_dir))
+        notes.append(f"not probed, as their files are not there: {names} (`{command}`)")
     return Evaluation(
         records=tuple(records), tables=tuple(probing_tables(records)), warnings=tuple(warnings), notes=tuple(notes),
         seconds=time.perf_counter() - began,

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from slonik.core.errors import SlonikError, lookup
 from slonik.core.hashing import derive_seed, sha256_file, sha256_texts
 from slonik.core.records import Record
+from slonik.data.fetch import fetch_command
 from slonik.text.lines import numbered_lines
 
 SUITE = "probing"
@@ -144,8 +145,9 @@ def read_tasks(
     missing = [task for task, path in paths.items() if path is None]
     if len(missing) == len(wanted):
         raise SlonikError(
-            f"there is no probing file such as {wanted[0].file} in {folder / FOLDER}: `slonik fetch rusenteval` gets "
-            "the original ones, `slonik data probing TREEBANK --out DIR` builds them"
+            f"there is no probing file such as {wanted[0].file} in {folder / FOLDER}: "
+            f"`{fetch_command('rusenteval', folder)}` gets the original ones, "
+            "`slonik data probing TREEBANK --out DIR` builds them"
         )
     found = [read_task(path, TASKS[name], limit=limit) for name, path in paths.items() if path is not None]
     return found, missing
