@@ -51,7 +51,7 @@ def finetune(
     unlabelled: list[str] = typer.Option([], help="ner: text files on which the teacher teaches."),
     mapping: Path | None = typer.Option(None, help="ner: recipe whose `mapping` merges and drops labels."),
     crf: bool | None = typer.Option(None, "--crf/--no-crf", help="ner: learn which label follows which."),
-    denoiser: str | None = typer.Option(None, help="T5: prefix of the denoiser to go on from, e.g. '<LM>'."),
+    denoiser: str | None = typer.Option(None, help="T5: prefix of the denoiser to go on from, e.g. `'<LM>'`."),
     shots: int | None = typer.Option(None, help="With --no-training: answered examples in the prompt (0)."),
     training: bool | None = typer.Option(None, help="--no-training: T5 and decoders answer as they are."),
     json_file: JsonFile = None,
