@@ -111,6 +111,10 @@ def test_predict_takes_texts_rows_frames_and_loaded_models(folder: Path, tmp_pat
     with pytest.raises(SlonikError, match="is a model for custom, not for other"):
         predict(model, texts, task="other")
     assert predict(out, []) == []
+    assert [one.label for one in predict(model, texts[0])] == labels[:1]
+    assert len(predict(model, "слон " * 2000)) == 1
+    with pytest.raises(SlonikError, match=r"no-such\.csv"):
+        predict(model, "no-such.csv")
 
 
 def test_predict_answers_official_tasks_with_baselines_and_models_as_they_are(folder: Path, tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from slonik.core.errors import SlonikError, unknown_name
 from slonik.text.lines import MAX_LINE_BYTES, json_lines, numbered_lines
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
+ENDINGS = tuple(f"{kind}{packed}" for kind in (".jsonl", *_SEPARATORS) for packed in ("", ".gz"))
+"""Of the files that are read here."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from slonik.core.errors import SlonikError
 from slonik.core.progress import progress_bar, shown
-from slonik.data.labelled import read_rows
+from slonik.data.labelled import ENDINGS, read_rows
 from slonik.finetuning.predictors import Predictor, Row, answerer_of, open_predictor, predictor_of
 from slonik.finetuning.rows import is_table, rows_in_memory
 from slonik.models.kinds import TASK_FILE
@@ -60,7 +60,7 @@ def predict(
         model: folder that `finetune` made, a baseline's name ("majority", "tfidf", ...), a T5 model or decoder as it
             is; or one that is loaded.
         rows: texts, pairs of texts, mappings with the columns of the training file (or the official fields), a data
-            frame, or a .jsonl, .csv or .tsv file.
+            frame, or a .jsonl, .csv or .tsv file; a string that names no file is one text.
         task: task id or the name of your own task; None: that of the model, where it has one.
         train_data: labelled file that a baseline is fitted to; None: the training data in `data_dir`.
         seed: of random baselines.
@@ -102,9 +102,18 @@ def _unnamed(model: str) -> str:
 
 
 def _rows(rows: Any) -> list[Any]:
+    if isinstance(rows, str) and not rows.lower().endswith(ENDINGS) and not _is_file(rows):
+        return [rows]
     if isinstance(rows, str | Path):
         return list(read_rows(rows, ()))
     return rows_in_memory(rows) if is_table(rows) else list(rows)
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except OSError:  # a text that is too long for a name
+        return False
 
 
 def _as_row(given: Any, columns: Sequence[str], number: int) -> Row:
