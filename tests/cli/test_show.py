@@ -9,6 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+import slonik
 from slonik.cli.main import add_command
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport, Step
@@ -55,6 +56,9 @@ def test_everything_known_is_shown(app: typer.Typer, tmp_path: Path) -> None:
         "teacher",
     ):
         assert part in result.output
+    told = str(slonik.show(folder)).splitlines()
+    assert {"kind: BertModel / bert", "lineage: compress", "records: 1", "origin: teacher"} <= set(told)
+    assert len(told) <= 12
     content = json.loads((tmp_path / "show.json").read_text())
     assert content["facts"]["layers"] == 2
     assert content["passport"]["records"][0]["value"] == 0.81
@@ -74,6 +78,7 @@ def test_records_of_two_models_are_told_apart(app: typer.Typer, tmp_path: Path) 
 
 def test_baseline_and_exported_folder(app: typer.Typer, tmp_path: Path) -> None:
     assert "hashing" in CliRunner().invoke(app, ["show", "hashing_300"]).output
+    assert "dimension: 300" in str(slonik.show("hashing_300"))
     folder = tiny.checkpoint(tmp_path / "exported")
     (folder / "model.safetensors").unlink()
     (folder / "onnx").mkdir()

@@ -65,6 +65,9 @@ def test_a_learnable_task_is_learned_and_stands_beside_its_baselines(folder: Pat
     assert {"majority", "tfidf", "random_weighted", "heuristic_majority"} <= set(figures)
     apart = next(r for r in trained.records if r.model.endswith(" - majority") and "mean of" not in r.model)
     assert apart.value == pytest.approx(own.value - figures["majority"].value)  # type: ignore[operator]
+    told = str(trained).splitlines()
+    assert f"terra: {own.model}: accuracy {own.value:.4f} [{own.low:.3f}, {own.high:.3f}]" in told
+    assert told[-1].startswith(f"{len(trained.records)} records, ") and len(told) == len(trained.records) + 2
     keys = [record.key() for record in trained.records]
     assert len(keys) == len(set(keys))
 

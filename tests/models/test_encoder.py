@@ -115,6 +115,10 @@ def test_token_vectors_are_the_rows_behind_the_mean(folder: Path) -> None:
     np.testing.assert_allclose(means, encoder.encode_poolings(tiny.TEXTS[:8], ["mean"])["mean"], atol=1e-5)
 
 
+def test_it_is_shown_in_a_few_words(bert: TorchEncoder) -> None:
+    assert repr(bert) == f"TorchEncoder({bert.name!r}, {bert.dimension} dimensions)"
+
+
 def test_protocols_hold(bert: TorchEncoder) -> None:
     assert isinstance(bert, Encoder)
     assert isinstance(bert, PoolingEncoder)

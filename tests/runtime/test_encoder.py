@@ -130,7 +130,9 @@ def test_lone_surrogates_are_encoded(folder: Path) -> None:
 
 
 def test_describe_carries_the_facts_of_the_checkpoint(folder: Path, torch_encoder: models.TorchEncoder) -> None:
-    facts = slonik.load(folder).describe()
+    encoder = slonik.load(folder)
+    facts = encoder.describe()
+    assert repr(encoder) == f"OnnxEncoder({str(folder)!r}, {torch_encoder.dimension} dimensions)"
     assert facts["precision"] == "dynamic"
     assert facts["file"] == "model_quantized.onnx"
     assert facts["parameters"] == torch_encoder.describe()["parameters"]

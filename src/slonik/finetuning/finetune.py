@@ -45,6 +45,8 @@ from slonik.finetuning.training import TrainedRun, TrainingResult, train_task
 from slonik.models.encoder import TorchEncoder
 from slonik.models.kinds import kind_of
 from slonik.models.language_model import LanguageModel
+from slonik.reporting.formatting import cell, difference_cell
+from slonik.reporting.scores import is_difference
 
 RESULTS = "results.json"
 PREDICTIONS = "predictions"
@@ -61,6 +63,16 @@ class Finetuned(Result):
     """
 
     models: dict[str, Path] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """What was measured, a line each, and what was made."""
+        return "\n".join([*map(_told, self.records), super().__str__()])
+
+
+def _told(record: Record) -> str:
+    found = difference_cell(record) if is_difference(record) else cell(record)
+    seed = "" if record.seed is None else f", seed {record.seed}"
+    return f"{record.task}: {record.model}{seed}: {record.metric} {found.plain()}"
 
 
 def finetune(

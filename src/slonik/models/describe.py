@@ -76,6 +76,26 @@ class Description:
     folder: Path | None = None
     disk_bytes: int = 0
 
+    def __str__(self) -> str:
+        """The most of it in a few lines; `facts` and `passport` have the rest."""
+        facts, steps, sentence = self.facts, self.passport.lineage, self.sentence
+        layers, count = facts.get("layers") or facts.get("num_hidden_layers"), facts.get("parameters")
+        lines = {
+            "model": self.model,
+            "loader": self.loader,
+            "kind": " / ".join(str(facts[key]) for key in ("architecture", "model_type") if facts.get(key)),
+            "parameters": "" if count is None else f"{count:,}",
+            "bytes": f"{facts.get('bytes') or sum(self.files.values()):,}",
+            "layers": layers,
+            "dimension": facts.get("hidden") or facts.get("hidden_size") or facts.get("dimension"),
+            "vocabulary": facts.get("vocab") or facts.get("vocab_size"),
+            "pooling": sentence and f"{sentence.pooling}, at most {sentence.max_length} tokens",
+            "origin": self.passport.origin,
+            "lineage": ", ".join(step.command for step in steps),
+            "records": str(len(self.passport.records)),
+        }
+        return "\n".join(f"{name}: {value}" for name, value in lines.items() if value)
+
     def content(self) -> dict[str, Any]:
         """The same as a JSON object; of the folder its name alone."""
         where = {} if self.folder is None else {"folder": self.folder.name, "disk_bytes": self.disk_bytes}

@@ -88,6 +88,9 @@ class TorchEncoder:
         self.pad_id = pad_id(tokenizer, config_id=getattr(model.config, "pad_token_id", None))
         self._rows_of = TextRows(tokenizer, self.pad_id)
 
+    def __repr__(self) -> str:
+        return f"TorchEncoder({self.name!r}, {self.dimension} dimensions)"
+
     @property
     def device(self) -> torch.device:
         return self.model.device

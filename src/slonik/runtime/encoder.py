@@ -122,6 +122,9 @@ class OnnxEncoder:
         self._has_vectors = "sentence_embedding" in outputs
         self.dimension = int(outputs[self._hidden].shape[-1])
 
+    def __repr__(self) -> str:
+        return f"OnnxEncoder({self.name!r}, {self.dimension} dimensions)"
+
     @property
     def poolings(self) -> tuple[str, ...]:
         """Poolings that can be made from the file: "pooler" only where it is the exported one, not normalised."""
