@@ -1,7 +1,7 @@
 """Measure trained taggers on annotated documents: what `slonik evaluate ner` does.
 
-Texts that a tagger was trained on are left out, as far as its folder says which they are and spans remain. Tables show published rows
-beside; a page shows every mistake.
+Texts that a tagger was trained on are left out, as far as its folder says which they are and spans remain. Tables show
+published rows beside; a page shows every mistake.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def tag(
         progress: show it on standard error.
 
     Returns:
-        A document per text, in order, with spans: start, end (code points), label, confidence.
+        A document per text, in order; each of its spans has start and end (code points), label and confidence.
 
     Raises:
         SlonikError: no such model, one that is no tagger, a file that cannot be read or has a bad line.

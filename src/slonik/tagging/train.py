@@ -43,9 +43,9 @@ class TrainedTagger(Result):
     Attributes:
         checkpoint: its folder.
         records: metrics of the development set with intervals; none for a CRF over features, which has none.
-        summary: fit and stop (documents to fit, and of the development set), unlabelled (texts), steps, tokens, seconds,
-            f1_stop and best_step (F1 of the development set at its best, and when that was; None without one). A CRF
-            over features has fit, stop, seconds, documents, loss and iterations.
+        summary: fit and stop (documents to fit, and of the development set), unlabelled (texts), steps, tokens,
+            seconds, f1_stop and best_step (F1 of the development set at its best, and when that was; None without one).
+            A CRF over features has fit, stop, seconds, documents, loss and iterations.
     """
 
 
