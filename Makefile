@@ -26,8 +26,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install
 	$(BIN)/slonik demo
 
+# As many processes as processors, one thread each.
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 # The tests on the lowest versions that pyproject.toml declares (torch excepted, see .ci/lowest.py).
 test-lowest: $(LOWEST)/.installed
