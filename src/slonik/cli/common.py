@@ -19,7 +19,29 @@ if TYPE_CHECKING:
     from slonik.evaluation.suite import Evaluation
     from slonik.reporting.table import Table
 
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Write result records to this file.", metavar="FILE")]
+
+def file_to_write(path: Path | None) -> Path | None:
+    """Of an option that names a file: a place that cannot be written to is refused before any work."""
+    if path is not None:
+        from slonik.core.files import check_new_file
+
+        check_new_file(path)
+    return path
+
+
+def folder_to_fill(path: Path | None) -> Path | None:
+    """Of an option that names a folder to put files into: as `file_to_write`."""
+    if path is not None:
+        from slonik.core.files import check_new_folder
+
+        check_new_folder(path, overwrite=True)
+    return path
+
+
+JsonFile = Annotated[
+    Path | None,
+    typer.Option("--json", help="Write result records to this file.", metavar="FILE", callback=file_to_write),
+]
 Overrides = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override any field of the recipe.")]
 DataDir = Annotated[Path | None, typer.Option(help="Data folder (default: $SLONIK_DATA, or the user's cache folder).")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 (default: a GPU if there is one).")]

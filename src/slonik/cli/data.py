@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from slonik.cli.common import file_to_write
 from slonik.cli.data_probing import probing
 
 if TYPE_CHECKING:
@@ -43,7 +44,9 @@ def convert_data(
     drop_other_languages: bool = typer.Option(False, help="Shards: check the language of each document."),
     duplicates: str | None = typer.Option(None, help="Shards: keep, exact (default) or near."),
     held_out_share: float | None = typer.Option(None, help="Shards: share of documents set aside (0.02)."),
-    json_file: Path | None = typer.Option(None, "--json", help="Write the counts to this file."),
+    json_file: Path | None = typer.Option(
+        None, "--json", help="Write the counts to this file.", callback=file_to_write
+    ),
 ) -> None:
     """Convert annotations without moving a character, or tokenise corpora once into memory-mapped shards.
 
@@ -90,7 +93,7 @@ def _convert_corpus(
     """
     from slonik.core.config import read_config
     from slonik.core.errors import SlonikError
-    from slonik.core.files import write_json
+    from slonik.core.files import check_apart, write_json
     from slonik.models.kinds import resolve
     from slonik.models.loading import checkpoint_tokenizer
     from slonik.pretraining.corpus import CorpusSettings, prepare_corpus
@@ -100,6 +103,7 @@ def _convert_corpus(
     border = options["border"]
     options["border"] = int(border) if border and border.isdecimal() else border
     settings = read_config(CorpusSettings, None, {"files": sources, **options})
+    check_apart(out, [tokenizer])
     found = prepare_corpus(settings, checkpoint_tokenizer(resolve(tokenizer)), out)
     for name, count in found.summary.items():
         typer.echo(f"{name.replace('_', ' '):>24} {count:,}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from slonik.cli.common import print_tables, split_names
+from slonik.cli.common import file_to_write, print_tables, split_names
 
 
 def probing(
@@ -18,7 +18,9 @@ def probing(
     limit: int | None = typer.Option(None, help="Read at most this many sentences."),
     gold: list[Path] | None = typer.Option(None, help="Treebank to estimate the annotator's label errors on."),
     seed: int = typer.Option(0, help="Decides which sentences are taken and which split they go to."),
-    json_file: Path | None = typer.Option(None, "--json", help="Write the manifest to this file too."),
+    json_file: Path | None = typer.Option(
+        None, "--json", help="Write the manifest to this file too.", callback=file_to_write
+    ),
 ) -> None:
     """Build RuSentEval's tasks: labels balanced, no deciding word in two splits, the same files from the same input.
 

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from slonik.cli.common import Device, JsonFile, TrustRemoteCode, print_tables, save_records, split_names
+from slonik.cli.common import (
+    Device,
+    JsonFile,
+    TrustRemoteCode,
+    file_to_write,
+    folder_to_fill,
+    print_tables,
+    save_records,
+    split_names,
+)
 
 if TYPE_CHECKING:
     from slonik.core.records import Record
@@ -32,8 +41,8 @@ def inspect(
     prefix: str | None = typer.Option(None, help="Text before every text (default: the model's own)."),
     data_dir: Path | None = typer.Option(None, help="With --neurons: data folder with rusenteval/ in it."),
     json_file: JsonFile = None,
-    html: Path | None = typer.Option(None, help="Write a page to this file."),
-    png: Path | None = typer.Option(None, help="Write the plots to this folder."),
+    html: Path | None = typer.Option(None, help="Write a page to this file.", callback=file_to_write),
+    png: Path | None = typer.Option(None, help="Write the plots to this folder.", callback=folder_to_fill),
     device: Device = None,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:

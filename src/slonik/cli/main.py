@@ -113,6 +113,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # The reader of our output is gone (`| head`); point stdout elsewhere so that the flush at exit is silent.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _fail(f"cannot use {error.filename}: {error.strerror or error}")
 
 
 def _fail(sentence: str) -> None:

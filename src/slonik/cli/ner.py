@@ -12,6 +12,7 @@ from slonik.cli.common import (
     StampPassport,
     TrustRemoteCode,
     announce,
+    file_to_write,
     print_tables,
     save_records,
     warn,
@@ -27,7 +28,9 @@ def ner(
     kind: str | None = typer.Option(None, "--from", help="Format of --data: brat, conll, jsonl, hf (default: guess)."),
     mapping: Path | None = typer.Option(None, help="Recipe whose `mapping` merges and drops labels of --data."),
     json_file: JsonFile = None,
-    html: Path | None = typer.Option(None, help="Write a page with tables and every mistake in context."),
+    html: Path | None = typer.Option(
+        None, help="Write a page with tables and every mistake in context.", callback=file_to_write
+    ),
     seen: bool = typer.Option(False, help="Score texts too that the tagger was trained on (left out otherwise)."),
     device: Device = None,
     seed: int = typer.Option(0, help="Seed of the bootstrap."),

@@ -11,6 +11,7 @@ from slonik.cli.common import (
     JsonFile,
     TrustRemoteCode,
     announce_task,
+    file_to_write,
     save_records,
     show_evaluation,
     split_names,
@@ -29,7 +30,9 @@ def probing(
     control: bool = typer.Option(True, help="Probe control tasks too, for selectivity."),
     baselines: bool = typer.Option(True, help="Majority, length, TF-IDF, BPE and word vectors beside the models."),
     json_file: JsonFile = None,
-    html: Path | None = typer.Option(None, help="Write a page with tables and heat maps to this file."),
+    html: Path | None = typer.Option(
+        None, help="Write a page with tables and heat maps to this file.", callback=file_to_write
+    ),
     dtype: str | None = typer.Option(None, help="float32 (default), bfloat16, float16 or autocast."),
     device: Device = None,
     cache: bool = typer.Option(True, help="Keep vectors of all layers on disk, and reuse them."),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from slonik.cli.common import JsonFile, print_tables, save_records, warn
+from slonik.cli.common import JsonFile, file_to_write, folder_to_fill, print_tables, save_records, warn
 
 if TYPE_CHECKING:
     from slonik.core.records import Record
@@ -20,9 +20,15 @@ def register(app: typer.Typer) -> None:
 
 def report(
     results: list[Path] = typer.Argument(help="Files written by --json, and checkpoint folders.", metavar="RESULTS..."),
-    html: Path | None = typer.Option(None, help="Write one self-contained page.", metavar="FILE"),
-    markdown: Path | None = typer.Option(None, help="Write the tables as Markdown.", metavar="FILE"),
-    plots: Path | None = typer.Option(None, help="Write the plots as PNG files into this folder.", metavar="DIR"),
+    html: Path | None = typer.Option(
+        None, help="Write one self-contained page.", metavar="FILE", callback=file_to_write
+    ),
+    markdown: Path | None = typer.Option(
+        None, help="Write the tables as Markdown.", metavar="FILE", callback=file_to_write
+    ),
+    plots: Path | None = typer.Option(
+        None, help="Write the plots as PNG files into this folder.", metavar="DIR", callback=folder_to_fill
+    ),
     json_file: JsonFile = None,
     suite: list[str] | None = typer.Option(None, help="Only this suite, e.g. encodechka; may be repeated."),
     title: str = typer.Option("Results", help="The page's title."),

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from slonik.cli.common import DataDir, JsonFile, announce_task, save_records, show_evaluation, split_names
+from slonik.cli.common import (
+    DataDir,
+    JsonFile,
+    announce_task,
+    file_to_write,
+    folder_to_fill,
+    save_records,
+    show_evaluation,
+    split_names,
+)
 
 if TYPE_CHECKING:
     from slonik.evaluation.russian_superglue.parts import Part
@@ -25,8 +34,12 @@ def russian_superglue(
         None, help="Comma-separated: terra,rcb,parus,muserc,rucos,russe,rwsd,danetqa,lidirus."
     ),
     split: str | None = typer.Option(None, help="val, test, val_crowd or train_dev (default: the first with labels)."),
-    submission: Path | None = typer.Option(None, help="Answer the nine test sets and write the leaderboard's zip."),
-    predictions: Path | None = typer.Option(None, help="Write each MODEL's answers to a folder in this folder."),
+    submission: Path | None = typer.Option(
+        None, help="Answer the nine test sets and write the leaderboard's zip.", callback=file_to_write
+    ),
+    predictions: Path | None = typer.Option(
+        None, help="Write each MODEL's answers to a folder in this folder.", callback=folder_to_fill
+    ),
     baselines: bool = typer.Option(True, help="Score the baselines on the same items beside the models."),
     published: bool = typer.Option(True, help="Add the leaderboard's rows, marked as not measured here."),
     seed: int = typer.Option(0, help="Seed of the bootstrap and of random baselines."),

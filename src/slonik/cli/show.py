@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from slonik.cli.common import print_tables
+from slonik.cli.common import file_to_write, print_tables
 
 if TYPE_CHECKING:
     from slonik.core.passport import Step
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 def show(
     checkpoint: str = typer.Argument(help="Folder, hub id, embedded:NAME, or the name of a baseline."),
-    json: Path | None = typer.Option(None, help="Write everything that is shown to this file as one JSON object."),
+    json: Path | None = typer.Option(
+        None, help="Write everything that is shown to this file as one JSON object.", callback=file_to_write
+    ),
 ) -> None:
     """Passport of a checkpoint: lineage, shape, size, everything measured, which loader it needs."""
     from slonik.core.files import write_json

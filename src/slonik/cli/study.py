@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from slonik.cli.common import JsonFile, Overrides, announce, print_tables, save_records, split_numbers
+from slonik.cli.common import JsonFile, Overrides, announce, file_to_write, print_tables, save_records, split_numbers
 
 
 def register(app: typer.Typer) -> None:
@@ -54,7 +54,9 @@ def ner(
     run_folds: str | None = typer.Option(None, help="Test folds to run, for example 0 or 0,1,2,3,4."),
     set_: Overrides = [],  # noqa: B006
     json_file: JsonFile = None,
-    html: Path | None = typer.Option(None, help="Write a page with tables and every mistake in context."),
+    html: Path | None = typer.Option(
+        None, help="Write a page with tables and every mistake in context.", callback=file_to_write
+    ),
 ) -> None:
     """Train CRF, BiLSTMs, encoders and BiLSTMs distilled from an encoder; test them on whole documents of other folds.
 

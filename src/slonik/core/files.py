@@ -21,7 +21,7 @@ import stat
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -29,6 +29,7 @@ from typing import IO, Any
 from slonik.core.errors import SlonikError, disk_error
 
 _MARK = ".slonik-tmp-"
+_LONGEST_NAME = 200  # bytes: file systems take 255, and a temporary name has some 40 more
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/(\w+))/fd/(\d+)")
 _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 
@@ -73,6 +74,8 @@ def new_file(path: str | Path) -> Iterator[Path]:
     temporary = temporary_beside(target)
     try:
         with _written(target):
+            if target.is_symlink():
+                raise SlonikError(f"cannot write {path}: {target} is a link that leads back to itself")
             target.parent.mkdir(parents=True, exist_ok=True)
         with _written(target):
             yield temporary
@@ -139,16 +142,60 @@ def check_new_folder(target: str | Path, *, overwrite: bool = False) -> None:
             written to.
     """
     final = Path(target)
-    if os.path.lexists(final) and final.exists() and not final.is_dir():
-        kind = "a file" if final.is_file() else "no file and no folder (a device, a pipe)"
-        raise SlonikError(f"{final} is {kind}: choose another --out, a folder that is not there yet")
-    if final.is_dir() and not overwrite and any(final.iterdir()):
-        raise SlonikError(f"the folder {final} is there already and is not empty: choose another --out or remove it")
-    parent = next(folder for folder in real_target(final).parents if folder.exists())
+    with _written(final):
+        if is_stream(final) or final.is_file():
+            kind = "a file" if final.is_file() else "no file and no folder (a device, a pipe)"
+            raise SlonikError(f"{final} is {kind}: choose another --out, a folder that is not there yet")
+        if final.is_dir() and not overwrite and any(final.iterdir()):
+            raise SlonikError(
+                f"the folder {final} is there already and is not empty: choose another --out or remove it"
+            )
+        _check_parents(final, "make the folder", "choose another --out")
+
+
+def check_new_file(path: str | Path) -> None:
+    """Refuse, before any work, a file that `new_file` could not write in the end.
+
+    Raises:
+        SlonikError: it is a folder; a parent is a file or may not be written to.
+    """
+    file = Path(path)
+    with _written(file):
+        if file.is_dir():
+            raise SlonikError(f"{file} is a folder: name a file to write")
+        if not is_stream(file):
+            _check_parents(file, "write", "choose another place")
+
+
+def check_apart(target: str | Path, sources: Iterable[str | Path], *, replaced: bool = False) -> None:
+    """Refuse a result that would take the place of something that is read, or lie in a folder that is.
+
+    Args:
+        replaced: a folder that is at `target` will be replaced: what is read may not lie in it.
+
+    Raises:
+        SlonikError: naming the two.
+    """
+    out = real_target(target)
+    for path in sources:
+        source = real_target(path)
+        if source.exists() and not is_stream(source) and out.is_relative_to(source):
+            place = "is read itself" if out == source else f"lies in {path}, which is read"
+            raise SlonikError(f"{target} {place}: choose another --out")
+        if replaced and source.exists() and source.is_relative_to(out):
+            raise SlonikError(f"{target} holds {path}, which is read and would be replaced: choose another --out")
+
+
+def _check_parents(path: Path, what: str, advice: str) -> None:
+    target = real_target(path)
+    if target.is_symlink():
+        raise SlonikError(f"cannot {what} {path}: {target} is a link that leads back to itself; {advice}")
+    target.exists()  # a name that is too long is told here
+    parent = next((folder for folder in target.parents if folder.exists()), target)
     if not parent.is_dir():
-        raise SlonikError(f"cannot make the folder {final}: {parent} is a file; choose another --out")
+        raise SlonikError(f"cannot {what} {path}: {parent} is a file; {advice}")
     if not os.access(parent, os.W_OK | os.X_OK):
-        raise SlonikError(f"cannot make the folder {final}: {parent} may not be written to; choose another --out")
+        raise SlonikError(f"cannot {what} {path}: {parent} may not be written to; {advice}")
 
 
 def is_stream(path: str | Path) -> bool:
@@ -169,7 +216,13 @@ def real_target(path: str | Path) -> Path:
 
 def temporary_beside(path: Path) -> Path:
     """A new hidden name beside `path` to write under."""
-    return path.parent / f"{_MARK}{machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}-{path.name}"
+    return path.parent / f"{_MARK}{machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}-{_short(path.name)}"
+
+
+def _short(name: str) -> str:
+    """`name`, or a hash of it where a longer one would be too long for a name."""
+    encoded = os.fsencode(name)
+    return name if len(encoded) <= _LONGEST_NAME else hashlib.sha256(encoded).hexdigest()[:32]
 
 
 def sweep(path: Path) -> None:
@@ -182,7 +235,7 @@ def sweep(path: Path) -> None:
     mine = f"{_MARK}{machine()}-"
     for found in path.parent.glob(f"{mine}*"):
         process, _, rest = found.name[len(mine) :].partition("-")
-        if rest[9:] != path.name or not process.isdigit() or runs(int(process)):
+        if rest[9:] != _short(path.name) or not process.isdigit() or runs(int(process)):
             continue
         if found.is_dir():
             shutil.rmtree(found, ignore_errors=True)
@@ -244,7 +297,7 @@ class Lock:
             SlonikError: another process has it, or the file cannot be written.
         """
         with _written(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            real_target(self.path.parent).mkdir(parents=True, exist_ok=True)
             with self._guarded() as stream:
                 self._check(stream.read())
                 stream.seek(0)
@@ -381,7 +434,7 @@ def _swap(temporary: Path, final: Path) -> None:
         temporary.rename(final)
         sync_folder(final.parent)
         return
-    aside = final.parent / f"{_MARK}{uuid.uuid4().hex[:8]}-old-{final.name}"
+    aside = final.parent / f"{_MARK}{uuid.uuid4().hex[:8]}-old-{_short(final.name)}"
     final.rename(aside)
     try:
         temporary.rename(final)

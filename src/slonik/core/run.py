@@ -21,8 +21,8 @@ from typing import Any, Self
 
 from pydantic import BaseModel
 
-from slonik.core.errors import SlonikError
-from slonik.core.files import Lock, check_new_folder, folder_size, new_folder, real_target, write_json
+from slonik.core.errors import SlonikError, disk_error
+from slonik.core.files import Lock, check_apart, check_new_folder, folder_size, new_folder, write_json
 from slonik.core.hashing import sha256_json
 from slonik.core.identity import HUB, Identity, code_identity
 from slonik.core.passport import Step
@@ -193,7 +193,10 @@ class Steps:
         return _difference(same[-1], content) if same else ""
 
     def _check_format(self) -> None:
-        there = {path.name for path in _entries(self._folder)} - {_LOCK}
+        try:
+            there = {path.name for path in _entries(self._folder)} - {_LOCK}
+        except OSError as error:
+            raise disk_error(error, self._folder) from None
         if not there:
             return
         if _FORMAT_FILE not in there:
@@ -365,16 +368,18 @@ class Run(Steps):
 
     def _check_place(self) -> None:
         check_new_folder(self.out, overwrite=self._overwrite or self._resume)
-        out = real_target(self.out)
-        for path in self._reads:
-            source = real_target(path)
-            if source.is_dir() and (out == source or out.is_relative_to(source)):
-                raise SlonikError(f"{self.out} lies in {path}, which is read: choose another --out")
+        check_apart(self.out, self._reads, replaced=self._overwrite)
 
 
 def work_folder(out: str | Path) -> Path:
-    """Where the steps of a run for `out` are kept until it is whole."""
+    """Where the steps of a run for `out` are kept until it is whole.
+
+    Raises:
+        SlonikError: `out` has no name of its own, like `.` or `/`.
+    """
     path = Path(out)
+    if path.name in ("", ".."):
+        raise SlonikError(f"{path} is no name for a new folder: choose another --out")
     return path.with_name(f"{path.name}.steps")
 
 

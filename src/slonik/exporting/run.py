@@ -78,7 +78,11 @@ def export(
         raise SlonikError(f"--int8 is {int8!r}: use dynamic, static or none")
     asked = {"int8": int8, "fp16": fp16}
     said = announce or (say if progress else silent)
-    with shown(progress), Run(out, command="export", config=asked, announce=said, overwrite=overwrite) as run:
+    reads = [model.source if isinstance(model, TorchEncoder) else model]
+    reads += [corpus] if isinstance(corpus, str | Path) else []
+    with shown(progress), Run(
+        out, command="export", config=asked, announce=said, reads=reads, overwrite=overwrite
+    ) as run:  # fmt: skip
         encoder = model if isinstance(model, TorchEncoder) else load(model, device="cpu")
         _check_source(encoder, run.out)
         texts = _calibration(corpus)

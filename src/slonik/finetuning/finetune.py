@@ -184,7 +184,10 @@ def run_finetune(
     """
     for task in recipe.tasks:
         lookup(task, TASKS, "task")
-    with Run(recipe.out, command="finetune", config=_plain(recipe), seed=recipe.seed, announce=announce) as run:
+    reads = [*recipe.teaching.teachers, *([] if loaded is not None else [recipe.model])]
+    with Run(
+        recipe.out, command="finetune", config=_plain(recipe), seed=recipe.seed, announce=announce, reads=reads
+    ) as run:  # fmt: skip
         learner = open_learner(recipe, loaded)
         if recipe.own is None:
             made = _superglue(recipe, learner, run)

@@ -7,6 +7,7 @@ alone, so every corpus, format and tokenizer agrees about it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,8 @@ from slonik.text.tokenizing import content_ids
 
 _BATCH_DOCUMENTS = 512
 _HELD_OUT = "held_out.jsonl"
+_OWN = ("shard", _HELD_OUT, "lock", ".slonik-tmp-")
+"""How the names of files begin that a conversion writes."""
 
 
 class CorpusSettings(Config):
@@ -108,15 +111,26 @@ def prepare_corpus(settings: CorpusSettings, tokenizer: Tokenizer, folder: Path)
     """Make the shards of a corpus in `folder`, or open what is there under the same key.
 
     Raises:
-        SlonikError: no or bad files, a corpus in another language, nothing left after filtering, another corpus in the
-            folder, a full disk.
+        SlonikError: no or bad files, a corpus in another language, nothing left after filtering, another corpus or
+            something else in the folder, another process that fills it, a full disk.
         MissingExtra: a filter's package is not installed.
     """
+    files.check_apart(folder, settings.files)
+    files.check_new_folder(folder, overwrite=True)
+    begun = folder.is_dir() and all(path.name.startswith(_OWN) for path in folder.iterdir())
+    files.check_new_folder(folder, overwrite=begun)
     key = corpus_key(settings, tokenizer)
     ids = 1 + max(tokenizer.get_vocab().values(), default=0)  # more than there are tokens where ids have holes
     writer = ShardWriter(folder, key=key, vocabulary=ids, shard_tokens=settings.shard_tokens)
     if not writer.complete:
-        _fill(writer, settings, tokenizer, folder)
+        lock = files.Lock(folder / "lock", f"the folder {folder}")
+        lock.take()
+        try:
+            _fill(writer, settings, tokenizer, folder)
+        finally:
+            lock.release()
+            with contextlib.suppress(OSError):  # where nothing was written, no folder is left
+                folder.rmdir()
     facts = shard_facts(folder)
     return PreparedCorpus(open_shards(folder), _read_held_out(folder), facts["summary"])
 

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 
 from slonik.core.errors import SlonikError
+from slonik.core.files import check_apart
 from slonik.core.progress import progress_bar
 from slonik.core.protocols import Encoder
 from slonik.runtime.writers import Writer, open_vectors
@@ -154,6 +155,8 @@ def encode_files(
     """
     if bad_lines not in POLICIES:
         raise SlonikError(f"the policy for bad lines is {bad_lines!r}: use {', '.join(POLICIES)}")
+    if out is not None:
+        check_apart(out, files)
     sizes = [path.stat().st_size for path in files if path.is_file()]
     packed = any(path.suffix == ".gz" for path in files)  # packed bytes say nothing about the text
     total = None if packed or not files else sum(sizes)

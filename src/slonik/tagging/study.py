@@ -102,6 +102,7 @@ def run_study(config: LadderRecipe, announce: Announce, *, data: Annotated, html
         SlonikError: as `study_taggers`.
     """
     reads = [data] if isinstance(data, str | Path) else []
+    reads += [system.model for system in config.systems if system.model is not None]
     with Run(config.out, command="study", announce=announce, reads=reads, live=RUNS) as run:
         collection = read_collection(data, config.format, config.mapping)
         collection.tell(announce)

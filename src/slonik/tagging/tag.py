@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 from slonik.core.errors import SlonikError
-from slonik.core.files import new_file, new_folder
+from slonik.core.files import check_apart, check_new_file, check_new_folder, new_file, new_folder
 from slonik.core.progress import progress_bar, shown
 from slonik.data.annotations.brat import read_brat, write_brat
 from slonik.data.annotations.document import Counts, Document, Tagger
@@ -138,6 +138,9 @@ def tag_files(
     missing = [path for path in paths if str(path) != "-" and not path.exists()]
     if missing:
         raise SlonikError(f"there is no {missing[0]}: give text files, .jsonl or BRAT folders")
+    if out is not None:
+        check_apart(out, paths)
+        check_new_folder(out) if to == "brat" else check_new_file(out)
     tagger, summary = _open(model, device, trust_remote_code), TagSummary()
     sizes = [path.stat().st_size for path in paths if path.is_file() and path.suffix != ".gz"]
     total = sum(sizes) if paths and len(sizes) == len(paths) else None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from slonik.core.errors import SlonikError, unknown_name
-from slonik.core.files import new_folder, write_bytes
+from slonik.core.files import check_apart, new_folder, write_bytes
 from slonik.data.annotations.brat import read_brat, write_brat
 from slonik.data.annotations.conll import read_conll, write_conll
 from slonik.data.annotations.document import POLICIES, Counts, Document, LabelMapping, Policy, Span
@@ -147,6 +147,7 @@ def convert(
     documents = mapping.apply(read_documents(source, counts, kind=kind), counts)
     tags: Scheme = "BIO" if scheme.upper() == "BIO" else "BIOES"
     policy = next((each for each in POLICIES if each == overlaps), mapping.overlaps)
+    check_apart(out, [source])
     with new_folder(out) as folder:
         written = write_documents(documents, folder, to, counts, scheme=tags, policy=policy, parquet=parquet)
     return written, counts

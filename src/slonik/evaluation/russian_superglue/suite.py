@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from slonik.core.errors import MissingExtra, SlonikError
+from slonik.core.files import new_file
 from slonik.core.passport import FILE_NAME as PASSPORT
 from slonik.core.paths import data_dir as data_folder
 from slonik.core.paths import own_names
@@ -224,8 +225,9 @@ def _submit(systems: Sequence[System], folder: Path, path: Path) -> str:
     check_complete(parts, "test files")
     check_complete({task: part for task, part in parts.items() if system.answers(task, "test")}, "predictions")
     tests = {task: part.examples for task, part in parts.items()}
-    write_submission(path, {task: system.answer(part) for task, part in parts.items()}, tests)
-    read_submission(path, tests)
+    with new_file(path) as unfinished:
+        write_submission(unfinished, {task: system.answer(part) for task, part in parts.items()}, tests)
+        read_submission(unfinished, tests)
     return f"submission: {path} ({', '.join(f'{part.task.name} {len(part.examples)}' for part in parts.values())})"
 
 
