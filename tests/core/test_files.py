@@ -16,7 +16,18 @@ from pathlib import Path
 import pytest
 
 from slonik.core.errors import SlonikError
-from slonik.core.files import Lock, copy_folder, is_stream, new_file, new_folder, write_json, write_text
+from slonik.core.files import (
+    Lock,
+    check_apart,
+    check_new_file,
+    check_new_folder,
+    copy_folder,
+    is_stream,
+    new_file,
+    new_folder,
+    write_json,
+    write_text,
+)
 
 
 def test_a_failed_folder_leaves_the_old_one_and_no_trace(tmp_path: Path) -> None:
@@ -87,6 +98,63 @@ def test_what_a_killed_process_left_is_swept_and_nothing_else(tmp_path: Path) ->
         shutil.rmtree(target)
     left = [path.name for path in tmp_path.iterdir() if path != target]
     assert len(left) == 1 and left[0].endswith("-other-model")
+
+
+@pytest.mark.parametrize("when", ["inside", "between"])
+def test_what_is_left_of_a_folder_in_a_folder_or_of_an_exchange_is_swept_or_put_back(tmp_path: Path, when: str) -> None:
+    killed = (
+        "import os, pathlib, signal\n"
+        "from slonik.core import files\n"
+        "target, rename = pathlib.Path(os.environ['TARGET']), pathlib.Path.rename\n"
+        "def last(self, to):\n"
+        "    rename(self, to)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "with files.new_folder(target, overwrite=True) as folder:\n"
+        "    (folder / 'a.txt').write_text('new')\n"
+        "    if os.environ['WHEN'] == 'inside':\n"
+        "        with files.new_folder(folder, overwrite=True) as inner:\n"
+        "            os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    pathlib.Path.rename = last\n"
+    )
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "a.txt").write_text("old")
+    subprocess.run([sys.executable, "-c", killed], env=os.environ | {"TARGET": str(target), "WHEN": when}, check=False)
+    assert target.exists() == (when == "inside") and len(list(tmp_path.iterdir())) >= 2
+    with pytest.raises(RuntimeError), new_folder(target, overwrite=True):
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["model"] and (target / "a.txt").read_text() == "old"
+
+
+def test_names_as_long_as_file_systems_take_and_links_that_lead_nowhere(tmp_path: Path) -> None:
+    longest = "ы" * 125  # 250 bytes
+    with new_folder(tmp_path / longest) as folder:
+        write_text(folder / longest, "text")
+    assert (tmp_path / longest / longest).read_text() == "text"
+    (tmp_path / "loop").symlink_to("loop")
+    for check in (check_new_file, check_new_folder):
+        check(tmp_path / "a" / "b")
+        for wrong, why in (("ы" * 130, "File name too long"), ("loop", "leads back to itself")):
+            with pytest.raises(SlonikError, match=why):
+                check(tmp_path / wrong)
+    with pytest.raises(SlonikError, match="leads back to itself"):
+        write_text(tmp_path / "loop", "text")
+    with pytest.raises(SlonikError, match="is a folder: name a file"):
+        check_new_file(tmp_path)
+    check_new_file("/dev/null")
+
+
+def test_a_result_is_kept_apart_from_what_is_read(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "a.txt").write_text("text")
+    sources = [tmp_path / "corpus", "embedded:no-path", tmp_path / "none"]
+    check_apart(tmp_path / "out", sources)
+    for out, why in (("corpus", "is read itself"), ("corpus/new", "lies in .*, which is read")):
+        with pytest.raises(SlonikError, match=why):
+            check_apart(tmp_path / out, sources)
+    check_apart(tmp_path / "corpus", [tmp_path / "corpus" / "a.txt"])
+    with pytest.raises(SlonikError, match=r"holds .*a.txt, which is read and would be replaced"):
+        check_apart(tmp_path / "corpus", [tmp_path / "corpus" / "a.txt"], replaced=True)
 
 
 def test_a_device_or_a_pipe_is_written_to_and_never_replaced(tmp_path: Path) -> None:

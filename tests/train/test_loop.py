@@ -318,6 +318,14 @@ def test_interrupt_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert _same(_weights(tmp_path / "run"), _weights(tmp_path / "whole"))
 
 
+def test_an_interrupt_in_the_last_step_is_heard_too(tmp_path: Path) -> None:
+    toy.train(tmp_path / "whole")
+    with pytest.raises(SlonikError, match="interrupted at step 12; it is saved"):
+        toy.train(tmp_path / "run", on_evaluate=_at_call(4, lambda: signal.raise_signal(signal.SIGINT)))
+    assert toy.train(tmp_path / "run").resumed_from == 12
+    assert _same(_weights(tmp_path / "run"), _weights(tmp_path / "whole"))
+
+
 def test_minutes_end_a_run_and_drive_its_schedule(tmp_path: Path) -> None:
     summary = toy.train(tmp_path, max_steps=None, max_minutes=0.03, evaluate_every_steps=10_000)
     rates = [line["learning_rate"] for line in read_metrics(tmp_path / "metrics.jsonl") if "loss" in line]

@@ -29,6 +29,7 @@ from typing import IO, Any
 from slonik.core.errors import SlonikError, disk_error
 
 _MARK = ".slonik-tmp-"
+_OLD = "old-"
 _LONGEST_NAME = 200  # bytes: file systems take 255, and a temporary name has some 40 more
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/(\w+))/fd/(\d+)")
 _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
@@ -214,9 +215,9 @@ def real_target(path: str | Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def temporary_beside(path: Path) -> Path:
+def temporary_beside(path: Path, kind: str = "") -> Path:
     """A new hidden name beside `path` to write under."""
-    return path.parent / f"{_MARK}{machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}-{_short(path.name)}"
+    return path.parent / f"{_MARK}{machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}-{kind}{_short(path.name)}"
 
 
 def _short(name: str) -> str:
@@ -228,16 +229,22 @@ def _short(name: str) -> str:
 def sweep(path: Path) -> None:
     """Remove half-written things of the name of `path` whose writer, a process of this machine, is gone.
 
+    What was at `path` and had been moved aside when its writer died is put back where nothing has come to its place.
     It lists the folder: for things that are written seldom and are large.
     """
     if not path.parent.is_dir():
         return
-    mine = f"{_MARK}{machine()}-"
+    name, mine = _short(path.name), f"{_MARK}{machine()}-"
+    # What is written into a half-written folder may be half-written beside it, with its name behind a mark of its own.
+    marks = re.compile(rf"{re.escape(mine)}(\d+)-[0-9a-f]{{8}}-(?:{re.escape(mine)}\d+-[0-9a-f]{{8}}-)*")
     for found in path.parent.glob(f"{mine}*"):
-        process, _, rest = found.name[len(mine) :].partition("-")
-        if rest[9:] != _short(path.name) or not process.isdigit() or runs(int(process)):
+        mark = marks.match(found.name)
+        rest = found.name[mark.end() :] if mark else ""
+        if mark is None or rest not in (name, _OLD + name) or runs(int(mark.group(1))):
             continue
-        if found.is_dir():
+        if rest != name and not path.exists():
+            found.rename(path)
+        elif found.is_dir():
             shutil.rmtree(found, ignore_errors=True)
         else:
             found.unlink(missing_ok=True)
@@ -434,7 +441,7 @@ def _swap(temporary: Path, final: Path) -> None:
         temporary.rename(final)
         sync_folder(final.parent)
         return
-    aside = final.parent / f"{_MARK}{uuid.uuid4().hex[:8]}-old-{_short(final.name)}"
+    aside = temporary_beside(final, _OLD)
     final.rename(aside)
     try:
         temporary.rename(final)

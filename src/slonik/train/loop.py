@@ -154,7 +154,7 @@ class _Run:
                 if ended or self._evaluation_is_due():
                     self._evaluate()
                     ended = ended or self._finished()  # patience
-                interrupted = self._agreed(interruption.requested) and not ended
+                interrupted = self._agreed(interruption.requested)
                 due = time.perf_counter() - self.saved >= config.save_every_minutes * 60
                 if ended or interrupted or self._agreed(due):
                     self._save()
