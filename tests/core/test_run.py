@@ -14,7 +14,7 @@ import pytest
 from pydantic import BaseModel
 
 from slonik.core.errors import SlonikError
-from slonik.core.files import write_json, write_text
+from slonik.core.files import machine, write_json, write_text
 from slonik.core.identity import Identity, checkpoint_identity, corpus_identity
 from slonik.core.run import FORMAT, GIVEN, Run, Steps, work_folder
 
@@ -346,3 +346,50 @@ def test_copies_of_what_was_given_in_memory_are_no_work_that_a_failed_run_keeps(
         raise SlonikError("too few texts")
     assert not hasattr(caught.value, "__notes__")
     assert list(tmp_path.iterdir()) == []
+
+
+def half_written(folder: Path, name: str) -> Path:
+    """What a process that was killed while it wrote `name` into `folder` left there."""
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    folder.mkdir(parents=True, exist_ok=True)
+    left = folder / f".slonik-tmp-{machine()}-{dead.pid}-0a1b2c3d-{name}"
+    left.write_text("{")
+    return left
+
+
+def test_what_the_dead_left_half_written_is_no_other_layout_and_goes(tmp_path: Path) -> None:
+    left = half_written(tmp_path / "out.steps", "format.json")
+    with Run(tmp_path / "out", command="compress") as run:
+        assert not left.exists()
+        run.step("trim", {}, "trimming", make)
+    assert run.folder.is_dir()
+    for place, name in (("study", "run.json"), ("study/runs", "format.json")):
+        left = half_written(tmp_path / place, name)
+        with pytest.raises(KeyboardInterrupt), Run(tmp_path / "study", command="study", live="runs") as run:
+            assert not run.done_before({"corpus": "a"}) and not left.exists()
+            run.step("one", {}, "one", make)
+            raise KeyboardInterrupt
+
+
+def test_steps_whose_removal_was_interrupted_are_gone_on_from_and_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    def once() -> bool:
+        with Run(tmp_path / "out", command="pretrain", resume=True) as run:
+            if run.done_before({"corpus": "a"}):
+                return True
+            run.step("trim", {}, "trimming", make)
+            with run.result() as folder:
+                write_text(folder / "model.txt", "model")
+            monkeypatch.setattr("slonik.core.run.shutil.rmtree", interrupted)
+        return False
+
+    with pytest.raises(KeyboardInterrupt):
+        once()
+    assert (tmp_path / "out.steps" / "format.json").is_file()
+    monkeypatch.undo()
+    assert once() and not (tmp_path / "out.steps").exists()

@@ -232,22 +232,36 @@ def sweep(path: Path) -> None:
     What was at `path` and had been moved aside when its writer died is put back where nothing has come to its place.
     It lists the folder: for things that are written seldom and are large.
     """
-    if not path.parent.is_dir():
-        return
-    name, mine = _short(path.name), f"{_MARK}{machine()}-"
+    name = _short(path.name)
+    for found, rest in _abandoned(path.parent):
+        if rest == _OLD + name and not path.exists():
+            found.rename(path)
+        elif rest in (name, _OLD + name):
+            _remove(found)
+
+
+def sweep_folder(folder: Path) -> None:
+    """Remove everything half-written in `folder`, which is the caller's own, whose writer is gone."""
+    for found, _ in _abandoned(folder):
+        _remove(found)
+
+
+def is_half_written(path: Path) -> bool:
+    """Whether its name says that it is being written, or was when its writer died."""
+    return path.name.startswith(_MARK)
+
+
+def _abandoned(folder: Path) -> list[tuple[Path, str]]:
+    """What processes of this machine that are gone left half-written, and the names that it should have had."""
+    mine = f"{_MARK}{machine()}-"
     # What is written into a half-written folder may be half-written beside it, with its name behind a mark of its own.
     marks = re.compile(rf"{re.escape(mine)}(\d+)-[0-9a-f]{{8}}-(?:{re.escape(mine)}\d+-[0-9a-f]{{8}}-)*")
-    for found in path.parent.glob(f"{mine}*"):
-        mark = marks.match(found.name)
-        rest = found.name[mark.end() :] if mark else ""
-        if mark is None or rest not in (name, _OLD + name) or runs(int(mark.group(1))):
-            continue
-        if rest != name and not path.exists():
-            found.rename(path)
-        elif found.is_dir():
-            shutil.rmtree(found, ignore_errors=True)
-        else:
-            found.unlink(missing_ok=True)
+    found = [(path, mark) for path in folder.glob(f"{mine}*") if (mark := marks.match(path.name))]
+    return [(path, path.name[mark.end() :]) for path, mark in found if not runs(int(mark.group(1)))]
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def runs(process: int) -> bool:

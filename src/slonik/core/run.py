@@ -22,7 +22,16 @@ from typing import Any, Self
 from pydantic import BaseModel
 
 from slonik.core.errors import SlonikError, disk_error
-from slonik.core.files import Lock, check_apart, check_new_folder, folder_size, new_folder, write_json
+from slonik.core.files import (
+    Lock,
+    check_apart,
+    check_new_folder,
+    folder_size,
+    is_half_written,
+    new_folder,
+    sweep_folder,
+    write_json,
+)
 from slonik.core.hashing import sha256_json
 from slonik.core.identity import HUB, Identity, code_identity
 from slonik.core.passport import Step
@@ -194,7 +203,7 @@ class Steps:
 
     def _check_format(self) -> None:
         try:
-            there = {path.name for path in _entries(self._folder)} - {_LOCK}
+            there = {path.name for path in _entries(self._folder) if not is_half_written(path)} - {_LOCK}
         except OSError as error:
             raise disk_error(error, self._folder) from None
         if not there:
@@ -266,6 +275,9 @@ class Run(Steps):
         if self.main:
             self._check_place()
             self._lock.take()
+            sweep_folder(self._folder)
+            if self._live:
+                sweep_folder(self.out)
         return self
 
     def __exit__(
@@ -273,6 +285,16 @@ class Run(Steps):
     ) -> None:
         if not self.main:
             return
+        try:
+            self._end(error)
+        finally:  # an interruption here must not leave the lock with this process, which lives on in a notebook
+            self._lock.release()
+        for emptied in (self._folder, self.out) if self._live else (self._folder,):
+            with contextlib.suppress(OSError):  # only an empty folder goes, and another run may have begun in it
+                emptied.rmdir()
+
+    def _end(self, error: BaseException | None) -> None:
+        """Say what is left, or remove what is not needed any more."""
         folder = self._folder
         worth = any(path.is_file() and path.name not in _OWN_FILES for path in self._made())
         if error is not None and worth:
@@ -283,14 +305,13 @@ class Run(Steps):
         elif error is None and self._live:
             self._write_identity(self.out, finished=True)
         if not worth or (self.finished and not self._keep and not self._live):
-            for path in [path for path in _entries(folder) if path.name != _LOCK]:
+            # The format last: steps whose removal was interrupted must still be known as ours.
+            for path in sorted(_entries(folder), key=lambda path: path.name == _FORMAT_FILE):
+                if path.name == _LOCK:
+                    continue
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
         if error is not None and not worth and self._begun:  # nothing was made: other inputs may be tried
             (self.out / RUN_RECORD).unlink(missing_ok=True)
-        self._lock.release()
-        for emptied in (folder, self.out) if self._live else (folder,):
-            with contextlib.suppress(OSError):  # only an empty folder goes, and another run may have begun in it
-                emptied.rmdir()
 
     def _made(self) -> Iterator[Path]:
         """What lies in the steps' folder, without the copies of what the caller gave, who has it."""
@@ -321,7 +342,7 @@ class Run(Steps):
         """
         self._identity = {"format": FORMAT, "command": self.command, "inputs": _readable(identity)}
         self._identity["key"] = sha256_json([self.command, _digests(identity)])
-        if all(path.name == _LOCK for path in _entries(self.out)):
+        if all(path.name == _LOCK or is_half_written(path) for path in _entries(self.out)):
             if self._live and self.main:
                 self._begun = True
                 self._write_identity(self.out, finished=False)
@@ -339,7 +360,8 @@ class Run(Steps):
                 "remove it"
             )
         self._overwrite = True
-        return bool(old.get("finished"))
+        self.finished = bool(old.get("finished"))
+        return self.finished
 
     def passport_step(
         self, summary: Mapping[str, Any] | None = None, *, config: Any = None, license: str | None = None

@@ -122,8 +122,8 @@ def prepare_corpus(settings: CorpusSettings, tokenizer: Tokenizer, folder: Path)
     key = corpus_key(settings, tokenizer)
     ids = 1 + max(tokenizer.get_vocab().values(), default=0)  # more than there are tokens where ids have holes
     writer = ShardWriter(folder, key=key, vocabulary=ids, shard_tokens=settings.shard_tokens)
+    lock = files.Lock(folder / "lock", f"the folder {folder}")
     if not writer.complete:
-        lock = files.Lock(folder / "lock", f"the folder {folder}")
         lock.take()
         try:
             _fill(writer, settings, tokenizer, folder)
@@ -131,6 +131,10 @@ def prepare_corpus(settings: CorpusSettings, tokenizer: Tokenizer, folder: Path)
             lock.release()
             with contextlib.suppress(OSError):  # where nothing was written, no folder is left
                 folder.rmdir()
+    elif lock.path.exists():  # of a process that died when all was written
+        with contextlib.suppress(SlonikError):
+            lock.take()
+            lock.release()
     facts = shard_facts(folder)
     return PreparedCorpus(open_shards(folder), _read_held_out(folder), facts["summary"])
 
