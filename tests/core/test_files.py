@@ -69,6 +69,26 @@ def test_a_disk_that_fills_inside_a_folder_is_one_sentence(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("Error while serializing: I/O error: No space left on device (os error 28)", "no space left while writing"),
+        ("7460 requested and 6080 written", "no space left while writing"),
+        ("I/O error: File too large (os error 27)", "larger than this machine lets a file be"),
+    ],
+)
+@pytest.mark.parametrize("kind", [Exception, OSError])
+def test_a_full_disk_in_the_words_of_a_library_is_one_sentence(
+    tmp_path: Path, words: str, sentence: str, kind: type[Exception]
+) -> None:
+    for writing in (new_folder, new_file):
+        with pytest.raises(SlonikError, match=sentence), writing(tmp_path / "model"):
+            raise kind(words)
+        with pytest.raises(ValueError, match="os error 2"), writing(tmp_path / "model"):
+            raise ValueError("no such file (os error 2)")  # nothing of the disk that is written to
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_where_a_folder_should_be_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("x")
     with pytest.raises(SlonikError, match="notes"):

@@ -85,6 +85,8 @@ def missing_extra(feature: str, error: ModuleNotFoundError) -> MissingExtra:
 
 def disk_error(error: OSError, path: object) -> SlonikError:
     """The sentence for an `OSError` met while writing `path`."""
+    if error.errno == errno.EFBIG:
+        return SlonikError(f"cannot write {path}: it is larger than this machine lets a file be (ulimit -f)")
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return SlonikError(
             f"no space left while writing {path}: free some disk (slonik cache shows what it keeps, and clears it) and "

@@ -29,6 +29,9 @@ from typing import IO, Any
 from slonik.core.errors import SlonikError, disk_error
 
 _MARK = ".slonik-tmp-"
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+_CUT_SHORT = re.compile(r"^\d+ requested and \d+ written$")
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 _OLD = "old-"
 _LONGEST_NAME = 200  # bytes: file systems take 255, and a temporary name has some 40 more
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/(\w+))/fd/(\d+)")
@@ -414,7 +417,20 @@ def _written(target: Path, *, only_in: Path | None = None) -> Iterator[None]:
             if file is not None:
                 why = f"{file} is a file, not a folder"
                 raise SlonikError(f"cannot write {target}: {why}; choose another place") from None
-        raise disk_error(error, target) from error
+        raise disk_error(_told(error) or error, target) from error
+    except Exception as error:
+        if isinstance(error, SlonikError) or (found := _told(error)) is None:
+            raise
+        raise disk_error(found, target) from error
+
+
+def _told(error: Exception) -> OSError | None:
+    """The error of the disk that a library tells in words of its own: safetensors, tokenizers, numpy."""
+    number = _OS_ERROR.search(str(error))
+    if number is None and not _CUT_SHORT.search(str(error)):
+        return None
+    found = int(number.group(1)) if number else errno.ENOSPC
+    return OSError(found, os.strerror(found)) if found in _DISK_ERRORS else None
 
 
 def _umask() -> int:

@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -121,12 +122,13 @@ def prepare_corpus(settings: CorpusSettings, tokenizer: Tokenizer, folder: Path)
     files.check_new_folder(folder, overwrite=begun)
     key = corpus_key(settings, tokenizer)
     ids = 1 + max(tokenizer.get_vocab().values(), default=0)  # more than there are tokens where ids have holes
-    writer = ShardWriter(folder, key=key, vocabulary=ids, shard_tokens=settings.shard_tokens)
+    opened = partial(ShardWriter, folder, key=key, vocabulary=ids, shard_tokens=settings.shard_tokens)
     lock = files.Lock(folder / "lock", f"the folder {folder}")
-    if not writer.complete:
+    if not opened().complete:
         lock.take()
         try:
-            _fill(writer, settings, tokenizer, folder)
+            if not (writer := opened()).complete:  # another process may have been at it until now
+                _fill(writer, settings, tokenizer, folder)
         finally:
             lock.release()
             with contextlib.suppress(OSError):  # where nothing was written, no folder is left
