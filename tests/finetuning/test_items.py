@@ -17,7 +17,7 @@ from slonik.finetuning.metrics import metrics_of
 from slonik.finetuning.prompts import ask, with_shots
 from slonik.finetuning.spans import answer_scores, best_answers, context_windows, question_items
 from slonik.finetuning.tasks import SHAPES, answers_of, items_of, task_config, word_span
-from slonik.models.text_pairs import PairTokenizer, TaskInput
+from slonik.text.pairs import PairTokenizer, TaskInput
 from tests import tiny
 from tests.finetuning.finetune_data import MUSERC_ROW, NAMES, RUCOS_ROW
 

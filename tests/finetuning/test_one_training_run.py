@@ -17,7 +17,7 @@ from slonik.finetuning.own import read_own
 from slonik.finetuning.predictors import open_predictor
 from slonik.finetuning.training import training_split
 from slonik.models.generation import TextGenerator
-from slonik.models.task_config import TaskConfig
+from slonik.text.task_config import TaskConfig
 from tests import tiny
 from tests.finetuning.finetune_data import NAMES, PLACES, write_lines, writing_model
 

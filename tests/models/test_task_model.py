@@ -17,7 +17,6 @@ from slonik.finetuning.config import Tuning
 from slonik.finetuning.objective import Supervised
 from slonik.finetuning.train import prepared
 from slonik.models.heads import HEADS
-from slonik.models.task_config import TaskConfig
 from slonik.models.task_model import (
     HEAD_FILE,
     TaskModel,
@@ -26,7 +25,8 @@ from slonik.models.task_model import (
     new_task_model,
     save_task_model,
 )
-from slonik.models.text_pairs import PairTokenizer, TaskInput, TextSpan
+from slonik.text.pairs import PairTokenizer, TaskInput, TextSpan
+from slonik.text.task_config import TaskConfig
 from slonik.text.tokenizers.token_facts import TokenFacts
 from slonik.train.loaders import PadFields
 from tests import tiny

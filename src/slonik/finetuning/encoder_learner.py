@@ -26,9 +26,9 @@ from slonik.finetuning.objective import Supervised
 from slonik.finetuning.outputs import FrozenStates, answer, outputs_of, padding_of, probabilities, tokenizer_of
 from slonik.finetuning.train import copy_of, frozen_names, own_tables, prepared, train_config
 from slonik.models.encoder import TorchEncoder
-from slonik.models.task_config import TaskConfig
 from slonik.models.task_model import TaskModel, load_task_model, new_task_model, save_task_model
-from slonik.models.text_pairs import Fields
+from slonik.text.pairs import Fields
+from slonik.text.task_config import TaskConfig
 from slonik.train.loaders import example_loader
 from slonik.train.loop import run
 from slonik.train.run_state import RunSummary

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slonik.core.hashing import derive_seed, sha256_json
-from slonik.models.text_pairs import Fields, PairTokenizer, TaskInput
+from slonik.text.pairs import Fields, PairTokenizer, TaskInput
 
 IntArray = NDArray[np.int64]
 Floats = NDArray[np.float32]

@@ -27,7 +27,7 @@ from slonik.finetuning.train import train_config
 from slonik.models.generation import NOT_SCORED, TextGenerator, load_generator
 from slonik.models.language_model import LanguageModel, load_language_model, save_language_model
 from slonik.models.loading import chosen_device
-from slonik.models.task_config import TaskConfig
+from slonik.text.task_config import TaskConfig
 from slonik.train.loaders import PadFields, example_loader
 from slonik.train.loop import run
 from slonik.train.run_state import RunSummary

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from slonik.core.passport import Passport
 from slonik.finetuning.config import Distillation, Tuning
 from slonik.finetuning.items import Item
-from slonik.models.task_config import TaskConfig
+from slonik.text.task_config import TaskConfig
 
 if TYPE_CHECKING:
     from slonik.train.run_state import RunSummary

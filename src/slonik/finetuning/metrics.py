@@ -26,7 +26,7 @@ from slonik.evaluation.statistics import (
     value_of,
 )
 from slonik.finetuning.items import Floats, Item
-from slonik.models.task_config import TaskConfig
+from slonik.text.task_config import TaskConfig
 
 Metrics = Mapping[str, Statistic]
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slonik.models.generation import NOT_SCORED
-from slonik.models.task_config import Target
+from slonik.text.task_config import Target
 from slonik.train.protocols import Batch, Loss, weighted_sum
 
 

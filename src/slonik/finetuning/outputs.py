@@ -15,10 +15,10 @@ from slonik.core.progress import track
 from slonik.finetuning.items import Floats, Item, token_fields
 from slonik.finetuning.objective import soft_answers
 from slonik.models.encoder import TorchEncoder
-from slonik.models.task_config import TaskConfig
 from slonik.models.task_model import TaskModel
-from slonik.models.text_pairs import Fields, PairTokenizer
 from slonik.text.batching import token_budget_batches
+from slonik.text.pairs import Fields, PairTokenizer
+from slonik.text.task_config import TaskConfig
 from slonik.train.loaders import PadFields
 
 _BATCHES_WORTH_A_BAR = 40

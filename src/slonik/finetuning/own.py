@@ -23,8 +23,8 @@ from slonik.finetuning.rows import Rows, read_asked, read_labelled, row_place
 from slonik.finetuning.spans import Found, answer_scores, best_answers, question_items
 from slonik.finetuning.tasks import pair_input
 from slonik.finetuning.training import Answers, Fold, TaskData
-from slonik.models.task_config import TaskConfig
-from slonik.models.text_pairs import PairTokenizer, TaskInput
+from slonik.text.pairs import PairTokenizer, TaskInput
+from slonik.text.task_config import TaskConfig
 from slonik.text.tokenizing import content_ids
 
 LENGTHS = {"classification": 128, "multilabel": 128, "pair": 192, "regression": 192, "qa": 384, "text2text": 512}

@@ -17,8 +17,8 @@ from slonik.core.progress import progress_bar, shown
 from slonik.data.labelled import ENDINGS, read_rows
 from slonik.finetuning.predictors import Predictor, Row, answerer_of, open_predictor, predictor_of
 from slonik.finetuning.rows import is_table, rows_in_memory
-from slonik.models.kinds import TASK_FILE
-from slonik.models.task_config import TaskConfig
+from slonik.text import TASK_FILE
+from slonik.text.task_config import TaskConfig
 
 if TYPE_CHECKING:
     from slonik.models.generation import TextGenerator

@@ -20,8 +20,9 @@ from slonik.evaluation.russian_superglue.tasks import TASKS, Example, items_hash
 from slonik.finetuning.learner import TaskAnswerer
 from slonik.finetuning.own import answer_rows, read_row
 from slonik.finetuning.tasks import LEARNED_FROM, answers_of, items_of
-from slonik.models.kinds import TASK_FILE, kind_of
-from slonik.models.task_config import TaskConfig
+from slonik.models.kinds import kind_of
+from slonik.text import TASK_FILE
+from slonik.text.task_config import TaskConfig
 
 if TYPE_CHECKING:
     from slonik.models.generation import TextGenerator

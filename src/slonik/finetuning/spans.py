@@ -14,8 +14,8 @@ from tokenizers import Tokenizer
 from slonik.data.labelled import Question
 from slonik.evaluation.russian_superglue.metrics import normalise_answer, token_f1
 from slonik.finetuning.items import Floats, Item
-from slonik.models.text_pairs import PairTokenizer, TaskInput, pair_template
 from slonik.text.batching import windows
+from slonik.text.pairs import PairTokenizer, TaskInput, pair_template
 from slonik.text.tokenizing import encode
 
 LONGEST_ANSWER = 40  # tokens

@@ -19,8 +19,8 @@ from slonik.evaluation.russian_superglue.predictions import Prediction
 from slonik.evaluation.russian_superglue.tasks import PROTOCOL, TASKS, Example, label_names
 from slonik.finetuning.items import Floats, Item
 from slonik.finetuning.prompts import ask
-from slonik.models.task_config import Target, TaskConfig
-from slonik.models.text_pairs import TaskInput, TextSpan
+from slonik.text.pairs import TaskInput, TextSpan
+from slonik.text.task_config import Target, TaskConfig
 
 LEARNED_FROM = "learned_from"
 """Detail of a cross-fitted task model: hash of the items, most of which it has learned from."""

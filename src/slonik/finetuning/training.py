@@ -27,7 +27,7 @@ from slonik.finetuning.items import Item, drawn, items_hash, split_items
 from slonik.finetuning.learner import Learner, TaskAnswerer, TrainingSplit
 from slonik.finetuning.prompts import with_shots
 from slonik.models.kinds import resolve
-from slonik.models.task_config import TaskConfig
+from slonik.text.task_config import TaskConfig
 
 ANSWERS = "answers.json"
 FEWEST = 8

@@ -33,7 +33,8 @@ from slonik.models.checkpoint_files import (
     read_tensors,
     weight_files,
 )
-from slonik.models.kinds import TAGGER_FILE, family_of, has_weights
+from slonik.models.kinds import family_of, has_weights
+from slonik.text import TAGGER_FILE
 from slonik.text.lines import read_json
 from slonik.text.sentence_config import SentenceConfig
 

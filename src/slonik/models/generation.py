@@ -28,13 +28,14 @@ from transformers import PreTrainedModel
 from slonik.core.config import build_config
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import derive_seed
-from slonik.models.kinds import TASK_FILE, kind_of
+from slonik.models.kinds import kind_of
 from slonik.models.language_model import LanguageModel, load_language_model
 from slonik.models.loading import chosen_device
 from slonik.models.padding import pad
 from slonik.models.sampling import SamplingConfig, draw, token_probabilities
-from slonik.models.task_config import TaskConfig
+from slonik.text import TASK_FILE
 from slonik.text.batching import pad_fields, token_budget_batches
+from slonik.text.task_config import TaskConfig
 from slonik.text.tokenizing import encode, pad_id, template_of
 
 NOT_SCORED = -100

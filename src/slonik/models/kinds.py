@@ -14,13 +14,12 @@ from typing import Any, Literal
 from slonik.core.errors import MissingExtra, SlonikError, unknown_name
 from slonik.models.checkpoint_files import INDEX, WEIGHTS, read_config_json
 from slonik.models.names import BASELINE_NAMES, EMBEDDED_PREFIX, ENCODER_NAMES, UNIVERSAL_SENTENCE_ENCODER
+from slonik.text import TAGGER_FILE, TASK_FILE
 from slonik.text.lines import read_json
 
 Name = Literal["encoder", "decoder", "encoder-decoder", "head", "task", "tagger", "exported", "baseline", "embedded"]
 Stack = Literal["encoder", "decoder", "encoder-decoder"]
 
-TASK_FILE = "task.json"
-TAGGER_FILE = "tagger.json"
 SLIM_PREFIX = "slonik_"
 STOCK_HEADS = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMultipleChoice")
 _WRITING = ("LMHeadModel", "DoubleHeadsModel", "EncoderDecoderModel")

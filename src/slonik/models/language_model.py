@@ -31,8 +31,8 @@ from slonik.models.loading import (
     read_passport,
     register_own,
 )
-from slonik.models.task_config import TaskConfig
 from slonik.text.sentence_config import SentenceConfig
+from slonik.text.task_config import TaskConfig
 from slonik.text.tokenizing import special_names, write_tokenizer
 
 Objective = Literal["mlm", "clm", "denoising"]

@@ -1,7 +1,8 @@
 """An encoder with a head for one task, as a module to train and as a folder on disk.
 
 The folder is an ordinary encoder checkpoint, which `slonik.load` and `AutoModel` still read, plus `task.json` and
-`head.safetensors`. Turning texts into token fields is `text_pairs`' business, losses are in `slonik.train.objectives`.
+`head.safetensors`. Turning texts into token fields is `slonik.text.pairs`' business, losses are in
+`slonik.train.objectives`.
 
 Shapes: B examples, R inputs of one example (two texts apart, or candidates), T tokens, D dimensions.
 """
@@ -24,7 +25,7 @@ from slonik.models.encoder import TorchEncoder
 from slonik.models.heads import build_head
 from slonik.models.loading import load, save
 from slonik.models.state import state_hash
-from slonik.models.task_config import TaskConfig
+from slonik.text.task_config import TaskConfig
 
 HEAD_FILE = "head.safetensors"
 

@@ -28,7 +28,6 @@ from slonik.data.readers import FORMATS
 from slonik.finetuning.train import copy_of, prepared, train_config
 from slonik.models.encoder import TorchEncoder
 from slonik.models.kinds import kind_of, resolve
-from slonik.models.task_config import TaskConfig
 from slonik.models.task_model import TaskModel, new_task_model, save_task_model
 from slonik.tagging.config import Distillation, System
 from slonik.tagging.data import documents_identity, hold_out, write_training_texts
@@ -42,6 +41,7 @@ from slonik.tagging.models.names import NAMES_FILE, NameList
 from slonik.tagging.models.neural_tagger import NeuralTagger
 from slonik.tagging.models.word_features import WordFeatures, frequent_characters, frequent_words, navec_table
 from slonik.tagging.objective import NO_LABEL, Example, TaggingObjective, labelled_examples, unlabelled_examples
+from slonik.text.task_config import TaskConfig
 from slonik.train.loaders import PadFields, example_loader
 from slonik.train.loop import run
 from slonik.train.protocols import Batch

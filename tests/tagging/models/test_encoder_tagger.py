@@ -10,11 +10,11 @@ import torch
 
 import slonik
 from slonik.core.errors import SlonikError
-from slonik.models.task_config import TaskConfig
 from slonik.models.task_model import TaskModel, new_task_model, save_task_model
 from slonik.tagging.models import load_tagger
 from slonik.tagging.models.encoder_tagger import TokenFeatures
 from slonik.tagging.models.neural_tagger import NeuralTagger
+from slonik.text.task_config import TaskConfig
 from tests.tagging.models.toys import LABELS, documents, encoder
 from tests.tiny.models import checkpoint
 from tests.tiny.tokenizers import tokenizer

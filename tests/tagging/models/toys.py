@@ -9,7 +9,6 @@ import numpy as np
 
 from slonik import models
 from slonik.data.annotations.document import Document, Span
-from slonik.models.task_config import TaskConfig
 from slonik.models.task_model import new_task_model
 from slonik.tagging.models.bilstm import BiLstmConfig, new_bilstm
 from slonik.tagging.models.encoder_tagger import encoder_tagger
@@ -17,6 +16,7 @@ from slonik.tagging.models.labels import BioLabels
 from slonik.tagging.models.names import NameList
 from slonik.tagging.models.neural_tagger import NeuralTagger
 from slonik.tagging.models.word_features import WordFeatures, WordTable, frequent_characters, frequent_words
+from slonik.text.task_config import TaskConfig
 from tests.tiny.models import checkpoint
 
 MARKED = [

@@ -27,7 +27,7 @@ from slonik.evaluation.russian_superglue.predictions import (
 )
 from slonik.evaluation.russian_superglue.submission import official_files, read_submission
 from slonik.evaluation.russian_superglue.tasks import TASKS
-from slonik.models.kinds import TASK_FILE
+from slonik.text import TASK_FILE
 
 Answer: TypeAlias = Callable[[Part], Sequence[Prediction]]
 RunModel: TypeAlias = Callable[[Any, Part], Sequence[Any]]

@@ -1,8 +1,8 @@
 """Heads: from hidden states to the outputs of a task.
 
 A head is an `nn.Module` made by `Head(dimension, outputs, **options)` and called with the hidden states
-(B, T, D), or (B, R, T, D) where an example has R inputs, and the batch of fields that `text_pairs` made. It returns
-logits (or numbers); probabilities and losses are made elsewhere. Lookup by kind is the dict below.
+(B, T, D), or (B, R, T, D) where an example has R inputs, and the batch of fields that `slonik.text.pairs` made. It
+returns logits (or numbers); probabilities and losses are made elsewhere. Lookup by kind is the dict below.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import nn
 from slonik.core.errors import SlonikError, lookup
 from slonik.models.heads.texts import AnswerHead, ChoiceHead, PairHead, SequenceHead, WordsHead
 from slonik.models.heads.tokens import TokenHead
-from slonik.models.task_config import TaskConfig
+from slonik.text.task_config import TaskConfig
 
 HeadClass: TypeAlias = Callable[..., nn.Module]
 

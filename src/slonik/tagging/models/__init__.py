@@ -10,7 +10,8 @@ from pathlib import Path
 
 from slonik.core.errors import SlonikError, lookup
 from slonik.data.annotations.document import Tagger
-from slonik.models.kinds import TAGGER_FILE, TASK_FILE, resolve
+from slonik.models.kinds import resolve
+from slonik.text import TAGGER_FILE, TASK_FILE
 from slonik.text.lines import read_json
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slonik.models.text_pairs import PairTokenizer, TaskInput, TextSpan, pair_template
+from slonik.text.pairs import PairTokenizer, TaskInput, TextSpan, pair_template
 from tests import tiny
 
 FIRST = "Кошка  спит на подоконнике, а собака её сторожит."

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from slonik.core.config import Config, build_config
 from slonik.core.errors import SlonikError
 from slonik.core.files import write_json
-from slonik.models.kinds import TASK_FILE
+from slonik.text import TASK_FILE
 from slonik.text.lines import read_json
 
 Target = Literal["single", "multi", "number", "choice", "answer", "tags", "text"]
@@ -32,7 +32,7 @@ class TaskConfig(Config):
             "text" (words).
         labels: names of the outputs in their order; empty for "number", "choice", "answer" and "text".
         max_length: tokens of one text or pair, specials included; what happens to longer ones is the business of
-            `slonik.models.text_pairs`.
+            `slonik.text.pairs`.
         pairs: "joint": two texts are one input of the encoder; "separate": one input each.
         head: options of the head, as its class takes them.
         columns: for the user's own data: role ("text", "text_b", "label") -> column name.
