@@ -279,7 +279,7 @@ class Run(Steps):
             if self._live:
                 sweep_folder(self.out)
                 if (earlier := work_folder(self.out)).is_dir():
-                    self.announce(f"{earlier} was left by an earlier version of slonik and is not used: rm -r {earlier}")
+                    self.announce(f"{earlier} was left by an earlier slonik and is not used: rm -r {earlier}")
         return self
 
     def __exit__(
