@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray: TypeAlias = NDArray[np.float32]
+LongTexts = Literal["truncate", "average", "refuse"]
+"""What happens to a text of more tokens than a model takes: its beginning is read, consecutive windows are averaged by
+their tokens, or it is refused in a sentence."""
 
 
 @runtime_checkable
@@ -82,6 +85,30 @@ class LayerEncoder(Encoder, Protocol):
         self, texts: Sequence[str], poolings: Sequence[str] = ("mean",), *, prefix: str | None = ""
     ) -> dict[str, NDArray[np.float16]]:
         """Pooling ("mean", "cls", "last") -> vectors (layers + 1, N, D), embeddings first, from one pass."""
+        ...
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """Texts, or pairs of texts that are read together, to scores of labels: a torch task model, an ONNX file."""
+
+    name: str
+    target: str
+    """What the scores are: "single", one label of several; "multi", any number of labels; "number", a number, of a
+    cross-encoder the relevance of the second text to the first."""
+    labels: tuple[str, ...]
+    """In the order of the scores; empty for "number"."""
+
+    def logits(self, rows: Sequence[str | Sequence[str]], *, long_texts: LongTexts | None = None) -> FloatArray:
+        """Scores (N, L), of "number" (N, 1), before any softmax or sigmoid; `long_texts` None = the model's own way."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Facts about the model: parameters, bytes, shape, hash of the weights, labels."""
+        ...
+
+    def identity(self) -> str:
+        """Hash of everything that decides the scores."""
         ...
 
 
