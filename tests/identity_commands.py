@@ -444,7 +444,7 @@ STUDY_NER = Command(
     },
     operational=("format",),
     inputs=("data", "out"),
-    code=("slonik.train.loop", "slonik.tagging.models.windows"),
+    code=("slonik.train.loop", "slonik.runtime.tagging.windows"),
 )  # fmt: skip
 
 COMMANDS: dict[str, Command] = {

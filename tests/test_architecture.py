@@ -27,7 +27,7 @@ ONLY: dict[str, set[str]] = {
     "text": {"core"},
     "data": {"core", "text"},
     "reporting": {"core", "text"},
-    "runtime": {"core", "text"},
+    "runtime": {"core", "text", "data"},
     "models": {"core", "text", "data", "runtime"},
     "train": {"core", "text", "data", "models"},
     "serving": {"core", "text", "runtime"},

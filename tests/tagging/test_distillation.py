@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from slonik.core.errors import SlonikError
+from slonik.runtime.tagging.labels import BioLabels
 from slonik.tagging import distillation as tagging_distillation
 from slonik.tagging.config import Distillation
 from slonik.tagging.distillation import (
@@ -18,7 +19,6 @@ from slonik.tagging.distillation import (
     texts_with_most_names,
     word_probabilities,
 )
-from slonik.tagging.models.labels import BioLabels
 from tests.tagging.models.toys import bilstm, documents, encoder
 
 TEXTS = [one.text for one in documents()]

@@ -13,6 +13,7 @@ from typing import Any
 import onnxruntime
 
 from slonik.core.errors import SlonikError
+from slonik.core.processors import available_processors
 
 PREFERRED = ("model_quantized.onnx", "model.onnx", "model_fp16.onnx")
 METADATA_KEY = "slonik"
@@ -68,8 +69,8 @@ def open_session(path: Path, *, threads: int) -> onnxruntime.InferenceSession:
 
 
 def available_threads() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Processors that this process may use, a container's quota counted."""
+    return available_processors()
 
 
 def read_metadata(session: onnxruntime.InferenceSession) -> dict[str, Any]:

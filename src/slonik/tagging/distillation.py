@@ -20,10 +20,10 @@ from slonik.core.hashing import derive_seed
 from slonik.core.identity import code_identity
 from slonik.data.annotations.tags import Offsets
 from slonik.data.readers import read_texts
+from slonik.runtime.tagging.labels import BioLabels
+from slonik.runtime.tagging.windows import Features
 from slonik.tagging.config import Distillation
-from slonik.tagging.models.labels import BioLabels
 from slonik.tagging.models.neural_tagger import NeuralTagger
-from slonik.tagging.models.windows import Features
 from slonik.train.ragged import Ragged
 from slonik.train.teacher_cache import cached_token_states
 

@@ -29,6 +29,8 @@ from slonik.finetuning.train import copy_of, prepared, train_config
 from slonik.models.encoder import TorchEncoder
 from slonik.models.kinds import kind_of, resolve
 from slonik.models.task_model import TaskModel, new_task_model, save_task_model
+from slonik.runtime.tagging.labels import BioLabels
+from slonik.runtime.tagging.names import NAMES_FILE, NameList
 from slonik.tagging.config import Distillation, System
 from slonik.tagging.data import documents_identity, hold_out, write_training_texts
 from slonik.tagging.distillation import draw_unlabelled, soft_labels, texts_with_most_names
@@ -36,8 +38,6 @@ from slonik.tagging.matching import exact_f1
 from slonik.tagging.models import load_tagger
 from slonik.tagging.models.bilstm import new_bilstm, save_bilstm
 from slonik.tagging.models.encoder_tagger import encoder_tagger
-from slonik.tagging.models.labels import BioLabels
-from slonik.tagging.models.names import NAMES_FILE, NameList
 from slonik.tagging.models.neural_tagger import NeuralTagger
 from slonik.tagging.models.word_features import WordFeatures, frequent_characters, frequent_words, navec_table
 from slonik.tagging.objective import NO_LABEL, Example, TaggingObjective, labelled_examples, unlabelled_examples

@@ -20,6 +20,7 @@ from slonik.core.progress import track
 from slonik.core.run import StepResult, Steps
 from slonik.data.annotations.document import Document, Tagger
 from slonik.data.annotations.formats import read_spans_jsonl, write_spans_jsonl
+from slonik.runtime.tagging.labels import BioLabels
 from slonik.tagging.config import LadderRecipe, System
 from slonik.tagging.data import (
     Collection,
@@ -32,7 +33,6 @@ from slonik.tagging.data import (
 from slonik.tagging.fit import Job, train_one
 from slonik.tagging.matching import exact_f1
 from slonik.tagging.models import load_tagger
-from slonik.tagging.models.labels import BioLabels
 
 PREDICTIONS = "predictions.jsonl"
 MODEL = "model"

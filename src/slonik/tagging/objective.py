@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from slonik.data.annotations.document import Document, Span
 from slonik.data.annotations.tags import Offsets
 from slonik.models.heads.crf import LinearChainCrf
-from slonik.tagging.models.labels import BioLabels
-from slonik.tagging.models.windows import Features
+from slonik.runtime.tagging.labels import BioLabels
+from slonik.runtime.tagging.windows import Features
 from slonik.train.protocols import Batch, Loss
 
 NO_LABEL = -100

@@ -22,12 +22,12 @@ from slonik.data.annotations.document import LabelMapping
 from slonik.data.given import Given, Texts
 from slonik.finetuning.config import Tuning
 from slonik.models.encoder import TorchEncoder
+from slonik.runtime.tagging.labels import BioLabels
 from slonik.tagging.config import Distillation, TaggerRecipe
 from slonik.tagging.data import Annotated, as_mapping, hold_out, name_of, read_collection
 from slonik.tagging.fit import Job, train_one
 from slonik.tagging.metrics import score
 from slonik.tagging.models import load_tagger
-from slonik.tagging.models.labels import BioLabels
 from slonik.tagging.models.neural_tagger import NeuralTagger
 from slonik.tagging.tasks import SECCOLL, task_folder
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from slonik.models.heads.crf import LinearChainCrf, allowed_first, allowed_steps
-from slonik.tagging.models.labels import BioLabels
+from slonik.runtime.tagging.labels import BioLabels
 
 LABELS = BioLabels(("ORG", "PER"))
 SIZE = len(LABELS)

@@ -12,11 +12,11 @@ from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.data.annotations.document import Document, Tagger
 from slonik.data.annotations.tags import tokenize
+from slonik.runtime.tagging.names import Gazetteer, names_of
 from slonik.tagging.metrics import score
 from slonik.tagging.models import load_tagger
 from slonik.tagging.models.feature_crf import LONGEST, CrfConfig, FeatureCrf, sentences, train_crf
 from slonik.tagging.models.hand_features import Context, HandFeatures, shapes
-from slonik.tagging.models.names import Gazetteer, names_of
 from slonik.tagging.models.word_clusters import WordClusters
 from tests.data.annotations.samples import AWKWARD
 from tests.tagging.models.security_texts import documents

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from slonik.data.annotations.document import Tagger
-from slonik.tagging.models import neural_tagger
-from slonik.tagging.models.labels import BioLabels
-from slonik.tagging.models.names import NameList
+from slonik.runtime.tagging import word_tagger
+from slonik.runtime.tagging.labels import BioLabels
+from slonik.runtime.tagging.names import NameList
 from slonik.tagging.models.neural_tagger import NeuralTagger
 from tests.tagging.models.toys import LABELS, bilstm, documents, encoder
 
@@ -51,14 +51,14 @@ def test_without_transition_scores_the_quick_reading_is_the_viterbi_one() -> Non
     rng = np.random.default_rng(0)
     for _ in range(30):
         emissions = rng.standard_normal((9, len(LABELS))).astype(np.float32)
-        assert np.array_equal(tagger._best(emissions), tagger.chain.decode(emissions))
+        assert np.array_equal(tagger.reading().decode(emissions), tagger.chain.decode(emissions))
 
 
 def test_a_long_text_in_segments_keeps_its_offsets(monkeypatch: pytest.MonkeyPatch) -> None:
     tagger = eager_tagger()
     text = "\n".join(TEXTS * 3)
-    monkeypatch.setattr(neural_tagger, "SEGMENT_CHARACTERS", 120)
-    monkeypatch.setattr(neural_tagger, "_GROUP_CHARACTERS", 300)
+    monkeypatch.setattr(word_tagger, "SEGMENT_CHARACTERS", 120)
+    monkeypatch.setattr(word_tagger, "_GROUP_CHARACTERS", 300)
     spans = tagger.tag([text, "", TEXTS[0]])
     assert spans[1] == []
     assert spans[0] == sorted(spans[0]) and spans[0][-1].end > 120 * 3

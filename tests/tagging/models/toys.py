@@ -10,10 +10,10 @@ import numpy as np
 from slonik import models
 from slonik.data.annotations.document import Document, Span
 from slonik.models.task_model import new_task_model
+from slonik.runtime.tagging.labels import BioLabels
+from slonik.runtime.tagging.names import NameList
 from slonik.tagging.models.bilstm import BiLstmConfig, new_bilstm
 from slonik.tagging.models.encoder_tagger import encoder_tagger
-from slonik.tagging.models.labels import BioLabels
-from slonik.tagging.models.names import NameList
 from slonik.tagging.models.neural_tagger import NeuralTagger
 from slonik.tagging.models.word_features import WordFeatures, WordTable, frequent_characters, frequent_words
 from slonik.text.task_config import TaskConfig

@@ -7,7 +7,7 @@ that every tagger is decoded in one way. The layer makes no emissions.
 
 Sources: Lafferty, McCallum, Pereira 2001 (the model); Rabiner 1989, section V.A (scaling instead of logarithms).
 
-Shapes: B sequences, T words of the longest, L labels as `slonik.tagging.models.labels` numbers them: O is 0, B of
+Shapes: B sequences, T words of the longest, L labels as `slonik.runtime.tagging.labels` numbers them: O is 0, B of
 class c is 2 c + 1, I of class c is 2 c + 2. A mask is True for the words of a sequence, which stand first.
 """
 
@@ -20,6 +20,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from slonik.core.protocols import FloatArray
+from slonik.runtime.tagging.chain import Chain, allowed_first, allowed_steps
+from slonik.runtime.tagging.chain import viterbi as best_sequence
 
 _TINY = 1e-300
 _IMPOSSIBLE = float("-inf")
@@ -143,43 +147,13 @@ def path_score(emissions: Tensor, tags: Tensor, mask: Tensor, scores: Scores) ->
 
 
 @torch.no_grad()
-def viterbi(emissions: NDArray[np.float32], scores: Scores) -> NDArray[np.int64]:
+def viterbi(emissions: FloatArray, scores: Scores) -> NDArray[np.int64]:
     """(T,) the label sequence of the highest score for (T, L) emissions of one sequence.
 
     Of equal ones, the lower label numbers win. In numpy: its small steps cost a tenth of torch's.
     """
-    steps, start, end = (part.float().cpu().numpy() for part in (scores.transitions, scores.start, scores.end))
-    length = len(emissions)
-    path = np.zeros(length, dtype=np.int64)
-    if length == 0:
-        return path
-    labels = np.arange(emissions.shape[1])
-    into = np.ascontiguousarray(steps.T)  # row: the label that is stepped into
-    came_from = np.empty((length, len(labels)), dtype=np.int64)
-    state = start + emissions[0]
-    for time in range(1, length):
-        reached = into + state
-        came_from[time] = source = reached.argmax(1)
-        state = reached[labels, source] + emissions[time]
-    path[-1] = (state + end).argmax()
-    for time in range(length - 1, 0, -1):
-        path[time - 1] = came_from[time, path[time]]
-    return path
-
-
-def allowed_steps(size: int) -> NDArray[np.bool_]:
-    """(L, L) True where the label of the column may follow that of the row: I-X follows B-X and I-X only."""
-    matrix = np.ones((size, size), dtype=np.bool_)
-    for inside in range(2, size, 2):
-        matrix[:, inside] = False
-        matrix[[inside - 1, inside], inside] = True
-    return matrix
-
-
-def allowed_first(size: int) -> NDArray[np.bool_]:
-    """(L,) True for labels that a text may begin with: every one but I-X."""
-    labels = np.arange(size)
-    return (labels == 0) | (labels % 2 == 1)
+    transitions, start, end = (part.float().cpu().numpy() for part in (scores.transitions, scores.start, scores.end))
+    return best_sequence(emissions, transitions, start, end)
 
 
 class LinearChainCrf(nn.Module):
@@ -243,6 +217,13 @@ class LinearChainCrf(nn.Module):
     def decode(self, emissions: NDArray[np.float32]) -> NDArray[np.int64]:
         """(T,) the best label sequence that BIO allows, for (T, L) scores of one sequence."""
         return viterbi(emissions, self.scores())
+
+    @torch.no_grad()
+    def chain(self) -> Chain:
+        """The scores as they are now, in numpy."""
+        parts = [part.float().cpu().numpy() for part in self._free_scores()]
+        size = len(parts[1])
+        return Chain.of(size, (parts[0], parts[1], parts[2]) if self.trainable else None)
 
     def marginals(self, emissions: Tensor, mask: Tensor) -> Tensor:
         """(B, T, L) float32 probability of each label of each word, without gradient; 0 beyond the mask.

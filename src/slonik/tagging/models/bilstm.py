@@ -31,8 +31,8 @@ from slonik.core.passport import Passport
 from slonik.models.checkpoint_files import WEIGHTS, hash_weights, read_tensors
 from slonik.models.heads.tokens import TokenHead
 from slonik.models.state import state_hash
-from slonik.tagging.models.labels import BioLabels
-from slonik.tagging.models.names import NAMES_FILE, NameList
+from slonik.runtime.tagging.labels import BioLabels
+from slonik.runtime.tagging.names import NAMES_FILE, NameList
 from slonik.tagging.models.neural_tagger import NeuralTagger
 from slonik.tagging.models.word_features import WordFeatures, WordTable
 from slonik.text import TAGGER_FILE

@@ -25,10 +25,10 @@ from slonik.core.progress import progress_bar
 from slonik.data.annotations.document import Document, Span, flatten
 from slonik.data.annotations.tags import OUTSIDE, Offsets, Scheme, decode, encode, tokenize
 from slonik.models.baselines import navec_path
+from slonik.runtime.tagging.labels import one_label
+from slonik.runtime.tagging.names import NAMES_FILE, Gazetteer, names_of
 from slonik.tagging.data import write_training_texts
 from slonik.tagging.models.hand_features import Context, HandFeatures, Words
-from slonik.tagging.models.labels import one_label
-from slonik.tagging.models.names import NAMES_FILE, Gazetteer, names_of
 from slonik.tagging.models.word_clusters import WordClusters, cluster_words
 from slonik.text import TAGGER_FILE
 from slonik.text.lines import read_json

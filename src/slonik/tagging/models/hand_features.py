@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from slonik.core.errors import MissingExtra
 from slonik.data.annotations.tags import Offsets, tokenize
-from slonik.tagging.models.names import Gazetteer, Key
+from slonik.runtime.tagging.names import Gazetteer, Key
 from slonik.tagging.models.word_clusters import WordClusters
 
 _NAME_KINDS = ("Name", "Surn", "Patr", "Geox", "Orgn", "Trad", "Abbr")

@@ -26,8 +26,8 @@ from slonik.core.hashing import sha256_bytes, sha256_json
 from slonik.data.annotations.document import Span
 from slonik.data.annotations.tags import Offsets, tokenize
 from slonik.models.baselines import navec_path
-from slonik.tagging.models.names import NameList
-from slonik.tagging.models.windows import Window, shares
+from slonik.runtime.tagging.names import NameList
+from slonik.runtime.tagging.windows import Window, shares
 from slonik.text.batching import pad_arrays
 
 VECTORS_FILE = "words.safetensors"

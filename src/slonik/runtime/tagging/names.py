@@ -22,7 +22,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_bytes
 from slonik.data.annotations.document import Document, Span, flatten
 from slonik.data.annotations.tags import OUTSIDE, Offsets, tokenize, tokens_of
-from slonik.tagging.models.labels import BioLabels
+from slonik.runtime.tagging.labels import BioLabels
 
 Key = tuple[str, ...]
 NAMES_FILE = "names.json.gz"

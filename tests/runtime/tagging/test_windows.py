@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slonik.tagging.models.windows import segments, shares
+from slonik.runtime.tagging.windows import segments, shares
 
 
 @settings(deadline=None, max_examples=60)

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
-from torch import Tensor
 
 from slonik.data.annotations.document import Span
 from slonik.data.annotations.tags import Offsets
-from slonik.tagging.models.names import NameList
+from slonik.runtime.tagging.names import NameList
 from slonik.text.batching import windows
 
 _SENTENCE_ENDS = ("\n", ". ", "! ", "? ", "; ", " ")
@@ -66,8 +65,8 @@ class Features(Protocol):
         """
         ...
 
-    def add_forms(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What a padded batch needs besides."""
+    def add_forms(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """What a padded batch, of tensors, needs besides."""
         ...
 
     def forget(self) -> None:

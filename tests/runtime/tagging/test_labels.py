@@ -8,7 +8,7 @@ from slonik.core.errors import SlonikError
 from slonik.data.annotations.document import Span
 from slonik.data.annotations.tags import tokenize
 from slonik.models.heads.crf import allowed_first, allowed_steps
-from slonik.tagging.models.labels import BioLabels, one_label
+from slonik.runtime.tagging.labels import BioLabels, one_label
 
 LABELS = BioLabels.of(["PER", "ORG", "PER"])
 

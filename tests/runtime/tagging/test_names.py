@@ -10,8 +10,8 @@ import pytest
 from slonik.core.errors import SlonikError
 from slonik.data.annotations.tags import tokenize
 from slonik.models.task_model import TaskModel, save_task_model
+from slonik.runtime.tagging.names import NAMES_FILE, Gazetteer, NameList
 from slonik.tagging.models import load_tagger
-from slonik.tagging.models.names import NAMES_FILE, Gazetteer, NameList
 from tests.tagging.models.toys import LABELS, bilstm, document, documents, encoder
 
 DOCUMENTS = [
