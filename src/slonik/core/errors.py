@@ -19,6 +19,10 @@ class SlonikError(Exception):
     """A mistake or a missing thing that the user can mend; the message is one clear sentence."""
 
 
+class TooLong(SlonikError):
+    """A text has more tokens than a model takes, and the policy for long texts is to refuse it."""
+
+
 class MissingExtra(SlonikError):
     """A command needs an optional dependency that is not installed.
 

@@ -6,7 +6,6 @@ Nothing here knows about tokens or pooling.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
