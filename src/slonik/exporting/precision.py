@@ -21,7 +21,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -56,6 +56,12 @@ class Range:
 
 def input_ranges(model: onnx.ModelProto, rows: Iterable[list[int]]) -> dict[str, Range]:
     """Ranges of the inputs of all constant matrices over `rows` of token ids, one text at a time (no padding)."""
+    ids = (np.array([row], dtype=np.int64) for row in rows)
+    return ranges_of(model, ({"input_ids": row, "attention_mask": np.ones_like(row)} for row in ids))
+
+
+def ranges_of(model: onnx.ModelProto, feeds: Iterable[Mapping[str, NDArray[Any]]]) -> dict[str, Range]:
+    """Ranges of the inputs of all constant matrices over `feeds`, each of them all inputs of one run."""
     graph = Graph(deepcopy(model))
     names = sorted({node.input[0] for node in graph.of_type("MatMul") if graph.constant(node.input[1]) is not None})
     watched = graph.finish()
@@ -66,10 +72,8 @@ def input_ranges(model: onnx.ModelProto, rows: Iterable[list[int]]) -> dict[str,
         watched.SerializeToString(), providers=["CPUExecutionProvider"], sess_options=options
     )
     found: dict[str, Range] = {}
-    for row in rows:
-        ids = np.array([row], dtype=np.int64)
-        values = session.run(names, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
-        for name, value in zip(names, values, strict=True):
+    for feed in feeds:
+        for name, value in zip(names, session.run(names, dict(feed)), strict=True):
             flat = np.asarray(value).reshape(-1, value.shape[-1])
             low, high = np.minimum(flat.min(axis=0), 0), np.maximum(flat.max(axis=0), 0)
             before = found.get(name, Range(low, high))

@@ -27,7 +27,7 @@ from slonik.reporting.table import Cell, Content, Table
 _ROUNDS = 6  # the least and the most of six hold the median with 96.9 %
 _TEXTS = 12
 SUITE = "export"
-_Encode = Callable[[NDArray[np.int64]], object]
+_Run = Callable[[Any], object]
 
 
 @dataclass(frozen=True)
@@ -84,23 +84,28 @@ def time_files(
     def in_session(session: onnxruntime.InferenceSession, ids: NDArray[np.int64]) -> object:
         return session.run(["sentence_embedding"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
 
-    runs: dict[str, _Encode] = {"torch": in_torch}
+    runs: dict[str, _Run] = {"torch": in_torch}
     runs |= {name: partial(in_session, session) for name, session in sessions.items()}
-    times: dict[str, list[list[float]]] = {name: [[] for _ in chosen] for name in runs}
+    return time_in_turns(runs, chosen)
+
+
+def time_in_turns(runs: Mapping[str, _Run], items: Sequence[Any]) -> Speed:
+    """Time each of `runs` on each of `items`, alternating after every item, torch on one thread."""
+    times: dict[str, list[list[float]]] = {name: [[] for _ in items] for name in runs}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         for turn in range(_ROUNDS + 1):
-            for place, ids in enumerate(chosen):
+            for place, item in enumerate(items):
                 for name, run in runs.items():
                     started = time.perf_counter()
-                    run(ids)
+                    run(item)
                     if turn:  # the first round warms up
                         times[name][place].append(time.perf_counter() - started)
     finally:
         torch.set_num_threads(threads)
     by_round = {name: tuple((np.mean(texts, axis=0) * 1000).tolist()) for name, texts in times.items()}
-    return Speed(by_round, len(chosen))
+    return Speed(by_round, len(items))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -93,11 +93,11 @@ def to_onnx(graph: SentenceGraph, max_length: int, *, fused: bool = True) -> onn
             token types into positions; without it the graph is what torch makes of the stock code.
     """
     attention = exporting(graph.model) if fused else nullcontext()
-    types = _token_types_folded(graph.model) if fused else nullcontext()
+    types = token_types_folded(graph.model) if fused else nullcontext()
     batch = torch.export.Dim("batch", min=1)
     length = torch.export.Dim("length", min=1, max=max_length)
     ids = torch.ones(_EXAMPLE, dtype=torch.int64)
-    with _quiet(), torch.no_grad(), attention, types:
+    with quiet(), torch.no_grad(), attention, types:
         program = torch.onnx.export(
             graph.eval(),
             (ids, torch.ones_like(ids)),
@@ -118,7 +118,7 @@ class _Nothing(torch.nn.Module):
 
 
 @contextmanager
-def _token_types_folded(model: PreTrainedModel) -> Iterator[None]:
+def token_types_folded(model: PreTrainedModel) -> Iterator[None]:
     """Add the row of token type 0 to every position inside the block: one text has no other type.
 
     Saves six nodes at the start of BERT-like graphs. The model's own tables are put back afterwards.
@@ -141,7 +141,7 @@ def _token_types_folded(model: PreTrainedModel) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence the exporter's remarks on its own internals."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
