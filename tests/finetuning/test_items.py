@@ -15,8 +15,9 @@ from slonik.evaluation.statistics import value_of
 from slonik.finetuning.items import Item, drawn, labelled_fields, split_items
 from slonik.finetuning.metrics import metrics_of
 from slonik.finetuning.prompts import ask, with_shots
-from slonik.finetuning.spans import answer_scores, best_answers, context_windows, question_items
+from slonik.finetuning.spans import answer_scores, best_answers, question_items
 from slonik.finetuning.tasks import SHAPES, answers_of, items_of, task_config, word_span
+from slonik.text.answer_spans import context_windows
 from slonik.text.pairs import PairTokenizer, TaskInput
 from tests import tiny
 from tests.finetuning.finetune_data import MUSERC_ROW, NAMES, RUCOS_ROW
@@ -105,7 +106,7 @@ def test_every_answer_is_whole_in_some_window_and_the_best_span_is_the_best_pair
     context = " ".join(f"{name} живёт в доме {n}." for n, name in enumerate(NAMES * 3))
     start = context.index("Клара")
     asked = [Question("1", context, "Кто живёт в доме 8?", ((start, "Клара"),))]
-    windows = context_windows(asked[0], raw, 60)
+    windows = context_windows(asked[0].question, context, raw, 60)
     assert len(windows) > 3 and windows[0][0] == 0 and windows[-1][1] == len(context)
     assert all(a <= start and start + 5 <= b for a, b in windows if a <= start < b) or len(windows) > 1
     items = question_items(asked, raw, 60)
@@ -126,8 +127,9 @@ def test_every_answer_is_whole_in_some_window_and_the_best_span_is_the_best_pair
             for b in places[(places >= a) & (places < a + 40)]:
                 text = item.input.rows[0][1][row.offsets[a, 0] : row.offsets[b, 1]]
                 best = max(best, (float(one[0, a]) * float(one[1, b]), text))
-    found = best_answers(items, chances, tokenizer, unanswerable=False)
-    assert found[0].text == best[1] and found[0].probability == pytest.approx(best[0], rel=1e-6)
+    found = best_answers(asked, items, chances, tokenizer, unanswerable=False)
+    assert context[found[0].start : found[0].end] == found[0].text == best[1]
+    assert found[0].probability == pytest.approx(best[0], rel=1e-6)
     assert answer_scores(asked, {0: found[0]})["em"] == [float(best[1] == "Клара")]
 
 

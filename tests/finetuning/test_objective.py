@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from slonik.finetuning.objective import AnswerWords, Supervised, choice_loss, soft_answers
+from slonik.finetuning.objective import AnswerWords, Supervised, choice_loss
 from slonik.models.generation import NOT_SCORED
+from slonik.text.answers import probabilities
 
 
 class Fixed(nn.Module):
@@ -53,7 +54,7 @@ def test_several_right_candidates_share_the_probability_and_none_counts_nothing(
 def test_the_teacher_of_ones_own_answers_is_agreed_with() -> None:
     z = torch.tensor([[2.0, -1.0, 0.5], [0.0, 0.3, -2.0]])
     for target in ("single", "choice", "multi"):
-        teacher = soft_answers(z, target, 2.0)
+        teacher = torch.from_numpy(probabilities(z.detach().numpy(), target, 2.0))
         batch = {"label": torch.tensor([[1.0, 0, 0], [0, 1.0, 0]]), "teacher": teacher}
         objective = Supervised(target, teacher_weight=1.0, temperature=2.0)
         model = Fixed(z.clone())

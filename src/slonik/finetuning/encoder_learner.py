@@ -23,10 +23,11 @@ from slonik.finetuning.config import Distillation, Tuning
 from slonik.finetuning.items import Floats, Item, labelled_fields, token_fields
 from slonik.finetuning.learner import TaskAnswerer, TrainingSplit, stopping_metrics
 from slonik.finetuning.objective import Supervised
-from slonik.finetuning.outputs import FrozenStates, answer, outputs_of, padding_of, probabilities, tokenizer_of
+from slonik.finetuning.outputs import FrozenStates, answer, outputs_of, padding_of, tokenizer_of
 from slonik.finetuning.train import copy_of, frozen_names, own_tables, prepared, train_config
 from slonik.models.encoder import TorchEncoder
 from slonik.models.task_model import TaskModel, load_task_model, new_task_model, save_task_model
+from slonik.text.answers import probabilities
 from slonik.text.pairs import Fields
 from slonik.text.task_config import TaskConfig
 from slonik.train.loaders import example_loader
@@ -177,7 +178,8 @@ def stopping_evaluation(
         losses = [
             _loss(objective, output, one["label"]) for output, one in zip(outputs, cache["labelled"], strict=True)
         ]
-        return stopping_metrics(split.score(probabilities(outputs, target)), float(np.mean(losses)), len(outputs))
+        answers = [probabilities(output, target) for output in outputs]
+        return stopping_metrics(split.score(answers), float(np.mean(losses)), len(outputs))
 
     return evaluate
 
@@ -202,7 +204,7 @@ def soft_labels(teaching: Distillation, config: TaskConfig, items: Sequence[Item
         if (teacher.config.target, teacher.config.labels) != (config.target, config.labels):
             raise SlonikError(f"the teacher {name} answers another task ({teacher.config.task}), or has other labels")
         outputs = outputs_of(teacher, token_fields(items, tokenizer_of(teacher)))
-        found = probabilities(outputs, config.target, teaching.temperature)
+        found = [probabilities(output, config.target, teaching.temperature) for output in outputs]
         total = found if total is None else [a + b for a, b in zip(total, found, strict=True)]
     assert total is not None
     mean: list[Floats] = [(one / len(teaching.teachers)).astype(np.float32) for one in total]

@@ -26,6 +26,7 @@ from slonik.evaluation.statistics import (
     value_of,
 )
 from slonik.finetuning.items import Floats, Item
+from slonik.text.answers import thresholds
 from slonik.text.task_config import TaskConfig
 
 Metrics = Mapping[str, Statistic]
@@ -70,7 +71,7 @@ def metrics_of(items: Sequence[Item], found: Sequence[Any], config: TaskConfig) 
         return {"spearman": Spearman(answers, marks), "mae": Mean(np.abs(answers - marks) * deviation)}
     if config.target == "multi":
         right = np.array([item.label for item in items]) > 0.5
-        given = np.stack(list(found)) > 0.5
+        given = np.stack(list(found)) > thresholds(config)
         tallies = _tallies(given, right)
         return {
             "micro_f1": MicroF1(tallies.sum(2)),

@@ -98,15 +98,6 @@ def answer_loss(logits: Tensor, places: Tensor) -> Tensor:
     return F.cross_entropy(logits.flatten(0, 1), places.flatten())
 
 
-def soft_answers(outputs: Tensor, target: Target, temperature: float = 1.0) -> Tensor:
-    """Outputs as probabilities at a temperature (softmax, for "multi" sigmoid); numbers as they are."""
-    if target == "multi":
-        return torch.sigmoid(outputs / temperature)
-    if target == "number":
-        return outputs
-    return torch.softmax(outputs / temperature, dim=-1)
-
-
 class AnswerWords:
     """Mean cross-entropy per scored token: of a text-to-text model's decoder, of the answer in a decoder's row.
 

@@ -1,4 +1,4 @@
-"""Outputs of a task model for any number of examples, in their order, and the probabilities they stand for.
+"""Outputs of a task model for any number of examples, in their order; what they say is in `slonik.text.answers`.
 
 Batches are cut by token budget; what a batch is made of does not change an example's outputs beyond rounding.
 """
@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from slonik.core.progress import track
 from slonik.finetuning.items import Floats, Item, token_fields
-from slonik.finetuning.objective import soft_answers
 from slonik.models.encoder import TorchEncoder
 from slonik.models.task_model import TaskModel
+from slonik.text.answers import probabilities
 from slonik.text.batching import token_budget_batches
 from slonik.text.pairs import Fields, PairTokenizer
 from slonik.text.task_config import TaskConfig
@@ -122,11 +122,6 @@ class FrozenStates:
         )  # fmt: skip
 
 
-def probabilities(outputs: Sequence[Floats], target: Any, temperature: float = 1.0) -> list[Floats]:
-    """Outputs as probabilities (numbers as they are), per example."""
-    return [soft_answers(torch.from_numpy(one), target, temperature).numpy() for one in outputs]
-
-
 def answer(
     model: TaskModel,
     items: Sequence[Item],
@@ -138,4 +133,5 @@ def answer(
     """Probabilities of a task model for items, per item; `states`: of its encoder, which was not trained."""
     fields = token_fields(items, tokenizer_of(model))
     fields = states.add_to(fields) if states is not None else fields
-    return probabilities(outputs_of(model, fields, batch_texts=batch_texts, autocast=autocast), model.config.target)
+    outputs = outputs_of(model, fields, batch_texts=batch_texts, autocast=autocast)
+    return [probabilities(one, model.config.target) for one in outputs]

@@ -20,9 +20,11 @@ from slonik.finetuning.items import Asked, Item, split_items
 from slonik.finetuning.learner import Learner, TaskAnswerer
 from slonik.finetuning.metrics import baseline_answers, metrics_of
 from slonik.finetuning.rows import Rows, read_asked, read_labelled, row_place
-from slonik.finetuning.spans import Found, answer_scores, best_answers, question_items
+from slonik.finetuning.spans import answer_scores, best_answers, question_items
 from slonik.finetuning.tasks import pair_input
 from slonik.finetuning.training import Answers, Fold, TaskData
+from slonik.text.answer_spans import FoundSpan, span_line
+from slonik.text.answers import answer_line
 from slonik.text.pairs import PairTokenizer, TaskInput
 from slonik.text.task_config import TaskConfig
 from slonik.text.tokenizing import content_ids
@@ -85,7 +87,7 @@ class SpanTask(OwnTask):
 
     def score(self, items: Sequence[Item], found: Sequence[Any]) -> float:
         """F1 of fitting questions."""
-        return float(np.mean(answer_scores(self.fit_questions, self._best(items, found))["f1"]))
+        return float(np.mean(answer_scores(self.fit_questions, self._best(self.fit_questions, items, found))["f1"]))
 
     def metrics(self, answers: Answers) -> dict[str, Statistic]:
         """F1 and exact match of the measured questions."""
@@ -99,11 +101,14 @@ class SpanTask(OwnTask):
     def lines(self, answers: Answers) -> list[dict[str, Any]]:
         return [{"idx": self.keys[number], **span_line(one)} for number, one in sorted(self._found(answers).items())]
 
-    def _found(self, answers: Answers) -> dict[int, Found]:
-        return self._best(self.measured, [answers[item.key] for item in self.measured])
+    def _found(self, answers: Answers) -> dict[int, FoundSpan]:
+        return self._best(self.questions, self.measured, [answers[item.key] for item in self.measured])
 
-    def _best(self, items: Sequence[Item], found: Sequence[Any]) -> dict[int, Found]:
-        return best_answers(items, found, self.tokenizer, unanswerable=self.config.details["unanswerable"])
+    def _best(
+        self, questions: Sequence[Question], items: Sequence[Item], found: Sequence[Any]
+    ) -> dict[int, FoundSpan]:
+        unanswerable = bool(self.config.details["unanswerable"])
+        return best_answers(questions, items, found, self.tokenizer, unanswerable=unanswerable)
 
 
 def read_own(recipe: FinetuneRecipe, own: OwnData, learner: Learner, train: Rows, valid: Rows | None) -> OwnTask:
@@ -177,31 +182,9 @@ def answer_rows(model: TaskAnswerer, given: Sequence[Any], batch_texts: int) -> 
     items = question_items(given, model.tokenizer, model.max_length)
     found = model.answer(items, batch_texts=batch_texts)
     unanswerable = bool(config.details.get("unanswerable"))
-    best = best_answers(items, found, PairTokenizer(model.tokenizer, model.max_length), unanswerable=unanswerable)
+    tokenizer = PairTokenizer(model.tokenizer, model.max_length)
+    best = best_answers(given, items, found, tokenizer, unanswerable=unanswerable)
     return [span_line(best[number]) for number in range(len(given))]
-
-
-def answer_line(config: TaskConfig, values: Any) -> dict[str, Any]:
-    """An answer for people: a label, a list of labels (each above one half), a number, or a text.
-
-    Labels come with `probabilities` of all of them.
-    """
-    if config.target == "text":
-        return {"label": str(values)}
-    if config.target == "number":
-        mean, deviation = config.scale or (0.0, 1.0)
-        return {"label": float(np.ravel(values)[0]) * deviation + mean}
-    named = {name: float(value) for name, value in zip(config.labels, values, strict=True)}
-    if config.target == "multi":
-        label: Any = [name for name, value in named.items() if value > 0.5]
-    else:
-        label = max(named, key=lambda name: named[name])
-    return {"label": label, "probabilities": {name: round(value, 6) for name, value in named.items()}}
-
-
-def span_line(found: Found) -> dict[str, Any]:
-    """A span for people; the text is "" where there is no answer."""
-    return {"label": found.text, "probability": round(found.probability, 6)}
 
 
 def label_text(value: Any) -> str:

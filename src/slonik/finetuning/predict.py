@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
@@ -18,6 +17,7 @@ from slonik.data.labelled import ENDINGS, read_rows
 from slonik.finetuning.predictors import Predictor, Row, answerer_of, open_predictor, predictor_of
 from slonik.finetuning.rows import is_table, rows_in_memory
 from slonik.text import TASK_FILE
+from slonik.text.answers import Answer
 from slonik.text.task_config import TaskConfig
 
 if TYPE_CHECKING:
@@ -26,21 +26,6 @@ if TYPE_CHECKING:
 
 BadLines = Literal["report", "skip", "stop"]
 _LONGEST_LINE = 1 << 24
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The answer to one row.
-
-    Attributes:
-        label: a label, a list of labels, a number, a text, or a span of the row's context; of MuSeRC, answer -> label.
-        probabilities: of the labels or candidates (of MuSeRC, by answer); empty for numbers and free words.
-        row: as `slonik predict` writes it: `idx`, `label`, or what a submission wants.
-    """
-
-    label: Any
-    probabilities: Mapping[str, Any]
-    row: Mapping[str, Any]
 
 
 def predict(

@@ -6,7 +6,8 @@ specials between and around come from the tokenizer's own template, read once.
 
 Truncation, where a row is longer than `max_length`: of two texts the longer one is cut until both fit (equal halves if
 both are long). A text is cut at its end; one with marked spans keeps the window of tokens around them instead. A
-span that no longer has any token becomes empty, and its vector zeros. Nothing is split into several windows here.
+span that no longer has any token becomes empty, and its vector zeros. `PairTokenizer.rows` reads long texts in
+windows instead, or refuses them.
 
 Shapes: R rows, T tokens, K spans.
 """
@@ -21,7 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from slonik.text.batching import pad_fields
+from slonik.core.errors import SlonikError
+from slonik.core.protocols import LongTexts
+from slonik.text.batching import pad_fields, windows
 from slonik.text.tokenizing import Template, encode, pad_id, template_of, without_spaces
 
 Fields = dict[str, NDArray[Any]]
@@ -124,13 +127,16 @@ class PairTokenizer:
     Args:
         tokenizer: raw; its own padding and truncation are off.
         max_length: tokens of a row, specials included.
+
+    Attributes:
+        tokenizer, max_length: these two. pad_id: id to pad rows with.
     """
 
     def __init__(self, tokenizer: Tokenizer, max_length: int) -> None:
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
+        self.max_length = max_length
         self._template = pair_template(tokenizer)
         self.pad_id = pad_id(tokenizer)
-        self._max_length = max_length
 
     def row(self, texts: Sequence[str], spans: Sequence[TextSpan] = ()) -> Row:
         """One text or two as a row; `spans` (of this row) must survive the cut if they can.
@@ -140,15 +146,20 @@ class PairTokenizer:
         """
         if not 1 <= len(texts) <= 2:
             raise ValueError(f"a row holds one text or two, not {len(texts)}")
-        contents = [_tokens(self._tokenizer, text) for text in texts]
+        contents = [_tokens(self.tokenizer, text) for text in texts]
         template = self._template
         specials = template.size if len(texts) == 2 else template.single.size
-        rooms = _rooms([len(ids) for ids, _ in contents], max(1, self._max_length - specials))
+        rooms = _rooms([len(ids) for ids, _ in contents], max(1, self.max_length - specials))
         kept = []
         for part, ((ids, offsets), room) in enumerate(zip(contents, rooms, strict=True)):
             wanted = [(span.start, span.end) for span in spans if span.part == part]
             start = _window(offsets, room, wanted)
             kept.append((ids[start : start + room], offsets[start : start + room]))
+        return self._assembled(kept)
+
+    def _assembled(self, kept: Sequence[tuple[Sequence[int], Sequence[tuple[int, int]]]]) -> Row:
+        """Ids and offsets of one text or two with the specials around and between them."""
+        template = self._template
         if len(kept) == 1:
             single = template.single
             return _assemble([(single.head, 0), (kept[0], 0, 1), (single.tail, 0)])
@@ -157,6 +168,39 @@ class PairTokenizer:
             [(template.head, types[0]), (kept[0], types[1], 1), (template.middle, types[2])]
             + [(kept[1], types[3], 2), (template.tail, types[4])]
         )
+
+    def rows(self, texts: Sequence[str], long_texts: LongTexts) -> list[tuple[Row, float]]:
+        """One text or two as rows with the share that each has in the answer; shares sum to 1.
+
+        "truncate" gives one row. "average" gives consecutive windows of the longer text, each with the whole of the
+        other one (which keeps at most half of the room), weighed by the window's tokens.
+
+        Raises:
+            SlonikError: "refuse", and there are more tokens than `max_length`.
+        """
+        if long_texts == "truncate":
+            return [(self.row(texts), 1.0)]
+        contents = [_tokens(self.tokenizer, text) for text in texts]
+        lengths = [len(ids) for ids, _ in contents]
+        specials = self._template.size if len(texts) == 2 else self._template.single.size
+        room = max(1, self.max_length - specials)
+        if sum(lengths) <= room:
+            return [(self.row(texts), 1.0)]
+        if long_texts == "refuse":
+            raise SlonikError(
+                f"a text has {sum(lengths) + specials} tokens, and the model takes {self.max_length}: shorten it, or "
+                "let long texts be cut (truncate) or read in windows (average)"
+            )
+        cut = int(np.argmax(lengths))
+        other = min(sum(lengths) - lengths[cut], room // 2)
+        found = []
+        for start, end in windows(lengths[cut], max(1, room - other)):
+            kept = [
+                (ids[start:end], offsets[start:end]) if part == cut else (ids[:other], offsets[:other])
+                for part, (ids, offsets) in enumerate(contents)
+            ]
+            found.append((self._assembled(kept), (end - start) / lengths[cut]))
+        return found
 
     def fields(self, example: TaskInput) -> Fields:
         """Arrays of one example: input_ids, attention_mask, token_type_ids, segments: (T,), or (R, T) for several rows.
