@@ -17,7 +17,8 @@ LABELS = ("да", "не знаю", "нет")
 def test_probabilities_are_those_of_torch_at_any_temperature() -> None:
     for temperature in (1.0, 2.5):
         exact = torch.from_numpy(LOGITS).double() / temperature
-        for target, wanted in (("single", exact.softmax(-1)), ("choice", exact.softmax(-1)), ("multi", exact.sigmoid())):
+        sure, sigmoid = exact.softmax(-1), exact.sigmoid()
+        for target, wanted in (("single", sure), ("choice", sure), ("multi", sigmoid)):
             found = probabilities(LOGITS, target, temperature)  # type: ignore[arg-type]
             assert found.dtype == np.float32
             np.testing.assert_allclose(found, wanted, atol=1e-7)

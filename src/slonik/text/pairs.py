@@ -211,20 +211,24 @@ class PairTokenizer:
             self.row(texts, [span for span in example.spans if span.row == number])
             for number, texts in enumerate(example.rows)
         ]
-        parts = [
-            {"input_ids": row.ids, "attention_mask": np.ones_like(row.ids), "token_type_ids": row.types,
-             "segments": row.segments}
-            for row in rows
-        ]  # fmt: skip
-        found: Fields = pad_fields(parts, {"input_ids": self.pad_id})
-        if len(rows) == 1:
-            found = {name: array[0] for name, array in found.items()}
-        else:
-            found["candidates"] = np.ones(len(rows), dtype=np.bool_)
+        found = fields_of(rows, self.pad_id)
         if example.spans:
             spans = [(s.row, *rows[s.row].tokens_of(s.part, s.start, s.end)) for s in example.spans]
             found["spans"] = np.array(spans, dtype=np.int64)
         return found
+
+
+def fields_of(rows: Sequence[Row], pad_id: int) -> Fields:
+    """Arrays of one example of one row or several, as `PairTokenizer.fields` gives them, without spans."""
+    parts = [
+        {"input_ids": row.ids, "attention_mask": np.ones_like(row.ids), "token_type_ids": row.types,
+         "segments": row.segments}
+        for row in rows
+    ]  # fmt: skip
+    found: Fields = pad_fields(parts, {"input_ids": pad_id})
+    if len(rows) == 1:
+        return {name: array[0] for name, array in found.items()}
+    return found | {"candidates": np.ones(len(rows), dtype=np.bool_)}
 
 
 def _tokens(tokenizer: Tokenizer, text: str) -> tuple[list[int], list[tuple[int, int]]]:
