@@ -25,7 +25,7 @@ def evaluate(models: Any, suite: str, **options: Any) -> Evaluation:
 
     Args:
         models: a name, a folder or a loaded model, or a sequence of these; baselines by their names.
-        suite: "encodechka", "russian_superglue", "probing" or "ner".
+        suite: "encodechka", "russian_superglue", "probing", "ner" or "retrieval".
         options: `data_dir`, `tasks`, `seed`, `passport`, `progress`, and what the suite's own function takes.
 
     Returns:
@@ -59,6 +59,12 @@ def _probing() -> Callable[..., Evaluation]:
     return probing
 
 
+def _retrieval() -> Callable[..., Evaluation]:
+    from slonik.evaluation.retrieval.suite import retrieval
+
+    return retrieval
+
+
 def _ner() -> Callable[..., Evaluation]:
     from slonik.tagging.evaluate import ner
 
@@ -70,6 +76,7 @@ _SUITES: dict[str, Callable[[], Callable[..., Evaluation]]] = {
     "russian_superglue": _russian_superglue,
     "probing": _probing,
     "ner": _ner,
+    "retrieval": _retrieval,
 }
 
 

@@ -17,6 +17,7 @@ from slonik.cli.common import (
 )
 from slonik.cli.ner import ner
 from slonik.cli.probing import probing
+from slonik.cli.retrieval import retrieval
 from slonik.cli.russian_superglue import russian_superglue
 
 
@@ -27,6 +28,7 @@ def register(app: typer.Typer) -> None:
     group.command("probing")(probing)
     group.command("ner")(ner)
     group.command("russian-superglue")(russian_superglue)
+    group.command("retrieval")(retrieval)
     app.add_typer(group, name="evaluate")
 
 

@@ -1,0 +1,130 @@
+"""Which system a name stands for: a baseline, rankings in files, an encoder, a cross-encoder; each is opened here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slonik.core.errors import SlonikError
+from slonik.core.protocols import Classifier, LongTexts
+from slonik.evaluation.retrieval.rankers import (
+    LEXICAL,
+    RANDOM,
+    RUN_ENDINGS,
+    ByChance,
+    ByVectors,
+    ByWords,
+    FromFiles,
+    Ranker,
+)
+from slonik.evaluation.suite import opened
+from slonik.models.kinds import is_checkpoint, is_exported, kind_of, resolve
+from slonik.text.task_config import TaskConfig
+
+BASELINES = ("bm25", RANDOM)
+"""Those that stand beside the models."""
+_HEADS = ("head", "task", "tagger")
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How models are opened.
+
+    Attributes:
+        query_prefix, document_prefix, long_texts, cache: of encoders; long_texts of cross-encoders too.
+        loading: dtype, device, trust_remote_code; None = not given.
+        seed: of chance.
+    """
+
+    query_prefix: str | None
+    document_prefix: str | None
+    long_texts: LongTexts | None
+    cache: bool
+    loading: dict[str, Any]
+    seed: int
+
+    def ranker(self, model: Any) -> Ranker:
+        """A first stage.
+
+        Raises:
+            SlonikError: no such model, or one that ranks nothing by itself.
+        """
+        if isinstance(model, str | Path) and not Path(model).is_dir():
+            if str(model) in LEXICAL:
+                return ByWords(str(model))
+            if str(model) == RANDOM:
+                return ByChance(self.seed)
+        if isinstance(model, str | Path) and _holds_runs(Path(model)):
+            return FromFiles(Path(model))
+        encoder = opened(model, **self.loading)
+        if not hasattr(encoder, "encode"):
+            raise SlonikError(f"{model} gives no vectors of texts: name an encoder, a cross-encoder, or a baseline")
+        return ByVectors(encoder, self.query_prefix, self.document_prefix, long_texts=self.long_texts, cache=self.cache)
+
+    def reranker(self, model: Any) -> Classifier:
+        """A cross-encoder.
+
+        Raises:
+            SlonikError: no such model, or one that is none.
+        """
+        if isinstance(model, Classifier):
+            return model
+        if not isinstance(model, str | Path) or not is_reranker(model):
+            name = str(getattr(model, "name", model))
+            raise SlonikError(
+                f"{name} is no cross-encoder: --rerank takes a model that reads query and document together (made by "
+                f"`slonik finetune {name} --task rerank`); a sentence encoder ranks by itself: name it as MODEL"
+            )
+        return _open_classifier(model, self.loading)
+
+
+def is_reranker(model: Any) -> bool:
+    """Whether a model is a classifier of texts or pairs: it scores what another one found.
+
+    Raises:
+        SlonikError: there is no such model.
+    """
+    if not isinstance(model, str | Path):
+        return isinstance(model, Classifier) and not hasattr(model, "encode_poolings")
+    folder = Path(model)
+    if str(model) in (*LEXICAL, RANDOM) or _holds_runs(folder) or not is_checkpoint(model):
+        return False
+    kind = kind_of(model)
+    if kind.name == "exported" and kind.folder is not None:
+        return _describes_head(kind.folder)
+    return kind.name in _HEADS
+
+
+def _describes_head(folder: Path) -> bool:
+    try:
+        TaskConfig.read(folder)
+    except SlonikError:
+        return False
+    return True
+
+
+def _open_classifier(model: str | Path, loading: dict[str, Any]) -> Classifier:
+    chosen = {name: value for name, value in loading.items() if value is not None}
+    found: Any
+    if is_exported(model):
+        from slonik.runtime import open_model
+
+        found = open_model(model)
+    else:
+        from slonik.models.task_model import load_task_model
+
+        chosen.pop("dtype", None)
+        found = load_task_model(resolve(model), **chosen)
+    if not isinstance(found, Classifier):
+        raise SlonikError(f"{model} does not score texts: a reranker gives one number for query and document")
+    found.name = str(model)  # records carry the name that the user gave
+    return found
+
+
+def _holds_runs(place: Path) -> bool:
+    if place.is_file():
+        return place.name.endswith(RUN_ENDINGS)
+    if not place.is_dir() or (place / "config.json").exists():
+        return False
+    return any(path.name.endswith(RUN_ENDINGS) for path in place.iterdir())
