@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from slonik.library import finetune as finetune
     from slonik.library import load as load
     from slonik.library import serve as serve
-    from slonik.models.generation import generate as generate
+    from slonik.models.writing import generate as generate
     from slonik.models.opening import show as show
     from slonik.pretraining.adaptation.adapt import adapt as adapt
     from slonik.pretraining.pretrain import pretrain as pretrain
@@ -44,7 +44,7 @@ _HOMES = {
     "finetune": "slonik.library",
     "tag": "slonik.tagging.tag",
     "predict": "slonik.finetuning.predict",
-    "generate": "slonik.models.generation",
+    "generate": "slonik.models.writing",
     "evaluate": "slonik.library",
     "export": "slonik.exporting.run",
     "serve": "slonik.library",

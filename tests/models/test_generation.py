@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from slonik.core.errors import SlonikError
 from slonik.models.fresh import Shape, TokenIds, build
-from slonik.models.generation import TextGenerator, generate, load_generator
-from slonik.models.sampling import SamplingConfig
+from slonik.models.generation import TextGenerator, load_generator
+from slonik.models.writing import generate
+from slonik.runtime.sampling import SamplingConfig
+from slonik.runtime.writing import WritingBatch
 from slonik.text.tokenizing import write_tokenizer
 from tests import tiny
 
@@ -30,6 +33,15 @@ def _writer(family: str, seed: int = 3, **fields: object) -> TextGenerator:
     return TextGenerator(model, tokenizer, family)
 
 
+def _tokens(writer: TextGenerator, prompt: str, config: SamplingConfig) -> list[int]:
+    text = writer.begin(prompt, config)
+    batch = WritingBatch(writer)
+    batch.add([text])
+    while text.open:
+        batch.step()
+    return text.written
+
+
 @pytest.mark.parametrize("family", ["gpt2", "t5"])
 def test_greedy_writing_is_that_of_transformers(family: str) -> None:
     writer = _writer(family)
@@ -40,8 +52,7 @@ def test_greedy_writing_is_that_of_transformers(family: str) -> None:
         )[0].tolist()
         expected = expected[1:] if family == "t5" else expected[ids.shape[1] :]
         expected = expected[: expected.index(2)] if 2 in expected else expected
-        tokens = [row[0] for row in writer._tokens([ids[0].tolist()], GREEDY, [0])]
-        assert [token for token in tokens if token is not None] == expected
+        assert _tokens(writer, prompt, GREEDY) == expected
 
 
 @pytest.mark.parametrize("family", ["gpt2", "t5"])
@@ -66,11 +77,8 @@ def test_a_stream_is_the_text_in_pieces(family: str) -> None:
 def test_writing_stops_at_the_end_token_and_at_the_context() -> None:
     writer = _writer("gpt2", max_length=16)
     ids = writer.prompt_ids(PROMPTS[0])
-    steps = list(writer._tokens([ids], SamplingConfig(max_tokens=500, top_k=1), [0]))
-    assert 0 < len(steps) <= 16 - len(ids)
-    with torch.no_grad():
-        writer.model.get_output_embeddings().weight[2] += 10 * writer.model.get_output_embeddings().weight.mean(0)
-    writer._ends = frozenset(range(500))
+    assert 0 < len(_tokens(writer, PROMPTS[0], SamplingConfig(max_tokens=500, top_k=1))) <= 16 - len(ids)
+    writer.prompts.facts = replace(writer.facts, ends=frozenset(range(500)))
     assert writer.complete([PROMPTS[0]], GREEDY) == [""]
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from slonik.core.errors import SlonikError
 from slonik.models.generation import TextGenerator, load_generator
+from slonik.runtime.sampling import SamplingConfig
+from slonik.runtime.writing import WritingBatch
 from tests.serving.conftest import Serve
 from tests.tiny import models as tiny
 from tests.tiny import tokenizers as toy
@@ -58,14 +60,14 @@ def test_what_is_drawn_differs_from_request_to_request(decoder: TextGenerator) -
 
 
 def test_there_is_a_piece_per_token_and_no_broken_character(decoder: TextGenerator) -> None:
-    from slonik.models.sampling import SamplingConfig
-
     for seed in range(8):
         sampling = SamplingConfig(max_tokens=9, temperature=1.5, seed=seed)
-        ids = decoder.prompt_ids(PROMPT)
-        tokens = [row[0] for row in decoder._tokens([ids], sampling, [0]) if row[0] is not None]
+        text, batch = decoder.begin(PROMPT, sampling), WritingBatch(decoder)
+        batch.add([text])
+        while text.open:
+            batch.step()
         pieces = list(decoder.stream(PROMPT, sampling, rest=False))
-        assert len(pieces) == len(tokens)
+        assert len(pieces) == len(text.written)
         whole = "".join(decoder.stream(PROMPT, sampling))
         assert whole.startswith("".join(pieces)) and whole.rstrip("\ufffd") == "".join(pieces).rstrip("\ufffd")
 

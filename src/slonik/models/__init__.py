@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from slonik.models.encoder import TorchEncoder as TorchEncoder
-    from slonik.models.generation import generate as generate
     from slonik.models.generation import load_generator as load_generator
     from slonik.models.kinds import resolve as resolve
     from slonik.models.loading import load as load
     from slonik.models.loading import load_transformer as load_transformer
     from slonik.models.loading import save as save
     from slonik.models.opening import open_encoder as open_encoder
+    from slonik.models.writing import generate as generate
+    from slonik.models.writing import open_generator as open_generator
 
 _HOMES = {
-    "TorchEncoder": "encoder", "generate": "generation", "load": "loading", "load_generator": "generation",
-    "load_transformer": "loading", "open_encoder": "opening", "resolve": "kinds", "save": "loading",
+    "TorchEncoder": "encoder", "generate": "writing", "load": "loading", "load_generator": "generation",
+    "load_transformer": "loading", "open_encoder": "opening", "open_generator": "writing", "resolve": "kinds",
+    "save": "loading",
 }  # fmt: skip
 
 

@@ -1,20 +1,17 @@
-"""Decoders and encoder-decoders that write, and say how likely an answer is: prompts in, texts or likelihoods out.
+"""Decoders and encoder-decoders in torch: what writes, and says how likely an answer is.
 
-`TextGenerator` is the one generator: `slonik generate`, the server, fine-tuning and prediction in words use it; how a
-token is drawn is in `sampling`, what a checkpoint with its head holds in `language_model`. What is drawn for a prompt
-depends on the seed, the prompt and its number alone, not on what else is in the batch (but for the last digits of the
-arithmetic). Nothing is trained here; `fields` gives a trainer what it needs.
+`TextGenerator` is the reference of every model that writes; what is drawn, and how texts are written side by side, is
+`slonik.runtime.writing`'s, what a checkpoint with its head holds is in `language_model`. Nothing is trained here;
+`fields` gives a trainer what it needs.
 
-Shapes: B prompts of a batch, T tokens, V tokens of the vocabulary.
+Shapes: B prompts of a batch, T tokens, P tokens of a cache, V tokens of the vocabulary.
 """
 
 from __future__ import annotations
 
 import inspect
-import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,28 +20,43 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
 
-from slonik.core.config import build_config
 from slonik.core.errors import SlonikError
-from slonik.core.hashing import derive_seed
+from slonik.core.protocols import FloatArray
 from slonik.models.kinds import kind_of
 from slonik.models.language_model import LanguageModel, load_language_model
 from slonik.models.loading import chosen_device
 from slonik.models.padding import pad
-from slonik.models.sampling import SamplingConfig, draw, token_probabilities
+from slonik.runtime.writing import Writer
 from slonik.text import TASK_FILE
 from slonik.text.batching import pad_fields, token_budget_batches
+from slonik.text.prompts import Prompts, WritingFacts
 from slonik.text.task_config import TaskConfig
-from slonik.text.tokenizing import encode, pad_id, template_of
 
 NOT_SCORED = -100
 _BATCH_TOKENS = 8192
 Fields = dict[str, NDArray[Any]]
 
 
-class TextGenerator:
-    """A model that writes; a `Generator` for the server.
+@dataclass(frozen=True)
+class TorchCache:
+    """What a model has read of B texts.
+
+    Attributes:
+        past: keys and values; a step adds to it in place.
+        mask: of the decoder's tokens (B, P).
+        encoded: of an encoder-decoder, what its encoder gave, with the mask of the prompts.
+    """
+
+    past: Any
+    mask: Tensor
+    encoded: tuple[Tensor, Tensor] | None = None
+
+
+class TextGenerator(Writer):
+    """A model in torch that writes; a `Generator` for the server.
 
     Args:
         model: a causal language model or an encoder-decoder; put into eval mode.
@@ -55,8 +67,6 @@ class TextGenerator:
             the answer, and within the context.
 
     Attributes:
-        max_tokens: the context: the most tokens of prompt and continuation together (of each, in an encoder-decoder).
-        two_stacks: whether it is an encoder-decoder.
         language: the checkpoint that it writes with; None where it was given a model alone.
         pad_id, eos_id: the padding token and the end of a text; eos_id is None where the model knows no end.
     """
@@ -72,19 +82,9 @@ class TextGenerator:
         language: LanguageModel | None = None,
     ) -> None:
         self.model: Any = model.eval()
-        self.tokenizer, self.name, self.prefix = tokenizer, name, prefix
-        config = model.config
-        self.two_stacks = bool(config.is_encoder_decoder)
-        sizes = (getattr(config, key, None) for key in ("max_position_embeddings", "n_positions"))
-        self.max_tokens: int = next((int(size) for size in sizes if size), 2048)
-        self.max_length = max_length if self.two_stacks else min(max_length, self.max_tokens)
+        super().__init__(Prompts(tokenizer, writing_facts(model, tokenizer), name, prefix=prefix), max_length=max_length)
         self.language = language
-        self._ends = _end_tokens(model)
-        own = config.eos_token_id
-        self.eos_id: int | None = int(own[0] if isinstance(own, list) else own) if own is not None else None
-        named = getattr(config, "pad_token_id", None)
-        self.pad_id = pad_id(tokenizer, config_id=self.eos_id if named is None else named)
-        self._template = template_of(tokenizer)
+        self.divisible = _divisible(model)
         self._takes_places = "position_ids" in inspect.signature(model.forward).parameters
 
     @classmethod
@@ -93,139 +93,94 @@ class TextGenerator:
         model, tokenizer, name = language.model, language.tokenizer, language.name
         return cls(model, tokenizer, name, prefix=prefix, max_length=max_length, language=language)
 
-    def generate(self, prompt: str, *, max_tokens: int, temperature: float = 1.0, top_p: float = 1.0) -> Iterator[str]:
-        """The continuation as it comes, a piece of text per token; drawn anew at each call.
+    @property
+    def pad_id(self) -> int:
+        return self.facts.pad
 
-        A piece is empty while a character is not complete; one that remains incomplete is left out.
+    @property
+    def eos_id(self) -> int | None:
+        return self.facts.end
 
-        Args:
-            max_tokens: the most tokens to write; fewer where the context ends.
-            temperature: 0 = the likeliest token each time.
-            top_p: draw from the likeliest tokens of this joint probability (nucleus sampling, Holtzman et al. 2020).
-
-        Raises:
-            SlonikError: the prompt alone fills the model's context.
-        """
-        config = SamplingConfig(max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=secrets.randbits(63))
-        return self.stream(prompt, config, rest=False)
-
-    def count_tokens(self, text: str) -> int:
-        """Tokens of `text`, as a prompt.
-
-        Raises:
-            SlonikError: it fills the model's context.
-        """
-        return len(self.prompt_ids(text))
-
-    def stream(
-        self, prompt: str, config: SamplingConfig = SamplingConfig(), *, number: int = 0, rest: bool = True
-    ) -> Iterator[str]:
-        """The continuation as it comes, a piece of text per token; empty while a character is not complete.
-
-        Args:
-            number: of the prompt among several, for the seed.
-            rest: give one more piece where the last character has remained incomplete; else it is left out.
-
-        Raises:
-            SlonikError: the prompt fills the context.
-        """
-        ids = self.prompt_ids(prompt)
-        written: list[int] = []
-        sent = ""
-        for (token,) in self._tokens([ids], config, [number]):
-            if token is None:
-                break
-            written.append(token)
-            text = self._text(ids, written)
-            whole = text[:-1] if text.endswith("\ufffd") else text
-            piece = whole[len(sent) :] if whole.startswith(sent) else ""
-            sent += piece
-            yield piece
-        text = self._text(ids, written)
-        if rest and text.startswith(sent) and text != sent:
-            yield text[len(sent) :]
-
-    def complete(
-        self, prompts: Sequence[str], config: SamplingConfig = SamplingConfig(), *, first: int = 0
-    ) -> list[str]:
-        """Continuations of several prompts, written side by side.
-
-        Args:
-            first: number of the first prompt among all, for the seed.
-
-        Raises:
-            SlonikError: a prompt fills the context.
-        """
-        rows = [self.prompt_ids(prompt) for prompt in prompts]
-        written = self._written(rows, config, range(first, first + len(rows)))
-        return [self._text(ids, text) for ids, text in zip(rows, written, strict=True)]
-
-    def answers(self, prompts: Sequence[str], *, max_tokens: int = 64, batch_texts: int = 8) -> list[str]:
-        """The likeliest continuation of each prompt, token by token, without specials and spaces around it.
-
-        Of a prompt that is too long the end is kept, where the question stands.
-        """
-        room = self.max_length
+    @torch.no_grad()
+    def read(self, rows: Sequence[list[int]]) -> tuple[FloatArray, TorchCache]:
+        """Logits (B, V) of the token after each prompt, and their cache; a decoder's prompts are padded on the left."""
+        self.model.eval()
+        device = self.model.device
         if not self.two_stacks:
-            room = max(room // 2, room - max_tokens)
-        greedy = SamplingConfig(max_tokens=max_tokens, temperature=0)
-        made = []
-        for start in range(0, len(prompts), batch_texts):
-            rows = [self.prompt_ids(prompt, room) for prompt in prompts[start : start + batch_texts]]
-            written = self._written(rows, greedy, range(start, start + len(rows)))
-            made += [str(self.tokenizer.decode(text)).strip() for text in written]
-        return made
+            ids, mask = pad(rows, self.pad_id, left=True, device=device).values()
+            return self._causal(ids, TorchCache(None, mask))
+        inputs = pad(rows, self.pad_id, device=device)
+        encoded = self.model.get_encoder()(**inputs).last_hidden_state
+        start = torch.full((len(rows), 1), self.facts.start, device=device)
+        cache = TorchCache(None, torch.ones_like(start), (encoded, inputs["attention_mask"]))
+        return self._two_stacks(start, cache)
 
-    def prompt_ids(self, prompt: str, room: int | None = None) -> list[int]:
-        """Ids of a prompt.
+    @torch.no_grad()
+    def step(self, tokens: Sequence[int], cache: TorchCache) -> tuple[FloatArray, TorchCache]:
+        """Logits (B, V) of the token after the next one of each text, and their cache; the one given is used up."""
+        ids = torch.tensor(list(tokens), device=self.model.device)[:, None]
+        longer = TorchCache(cache.past, torch.cat([cache.mask, torch.ones_like(ids)], dim=1), cache.encoded)
+        return self._two_stacks(ids, longer) if self.two_stacks else self._causal(ids, longer)
 
-        A decoder's begin with its begin token where it has one, and end without an end token. An encoder-decoder's have
-        the template of its tokenizer around them, and end with the end token, which some tokenizers of T5 models
-        (FRED-T5's) do not put there.
+    def joined(self, first: TorchCache, second: TorchCache) -> TorchCache:
+        """The cache of the texts of two caches: what a decoder has read is padded on the left, prompts on the right."""
+        mask = _stacked([first.mask, second.mask], 1, left=True)
+        if not self.two_stacks:
+            return TorchCache(_stacked_caches(first.past, second.past, left=True), mask)
+        assert first.encoded is not None and second.encoded is not None
+        pairs = zip(first.encoded, second.encoded, strict=True)
+        hidden, read = (_stacked([one, other], 1, left=False) for one, other in pairs)
+        past = EncoderDecoderCache(
+            _stacked_caches(first.past.self_attention_cache, second.past.self_attention_cache, left=True),
+            _stacked_caches(first.past.cross_attention_cache, second.past.cross_attention_cache, left=False),
+        )
+        return TorchCache(past, mask, (hidden, read))
 
-        Args:
-            room: cut a longer prompt to so many tokens: its end stays, and the prefix. None = it must fit the context.
+    def kept(self, cache: TorchCache, rows: Sequence[int]) -> TorchCache:
+        """The cache of some of its texts, without the columns that none of them needs."""
+        places = torch.tensor(list(rows), device=cache.mask.device)
+        mask = cache.mask[places]
+        first = int(mask.any(0).int().argmax())
+        if cache.encoded is None:
+            return TorchCache(_selected(cache.past, places, slice(first, None)), mask[:, first:])
+        hidden, read = (tensor[places] for tensor in cache.encoded)
+        last = int(read.sum(1).max())
+        past = EncoderDecoderCache(
+            _selected(cache.past.self_attention_cache, places, slice(first, None)),
+            _selected(cache.past.cross_attention_cache, places, slice(last)),
+        )
+        return TorchCache(past, mask[:, first:], (hidden[:, :last], read[:, :last]))
 
-        Raises:
-            SlonikError: more tokens than the context has, or none at all.
-        """
-        content = encode(self.tokenizer, self.prefix + prompt).ids
-        head, tail = list(self._template.head), list(self._template.tail)
-        if self.two_stacks:
-            tail += [self.eos_id] if self.eos_id is not None and self.eos_id not in tail[-1:] else []
-        else:
-            begin, tail = self.model.config.bos_token_id, []
-            starts = [int(begin)] if begin is not None else sorted(self._ends)[:1]
-            # A token that ends texts too is put in front of an empty prompt only.
-            if not head and (not content or not self._ends.intersection(starts)):
-                head = starts
-        if room is not None and len(content) > room - len(head) - len(tail):
-            start = encode(self.tokenizer, self.prefix).ids if self.prefix else []
-            rest = content[len(start) :]
-            content = [*start, *rest[max(0, len(rest) - (room - len(head) - len(tail) - len(start))) :]]
-        ids = [*head, *content, *tail]
-        if not ids:
-            raise SlonikError(f"the prompt is empty, and {self.name} has no token to begin with: give a prompt")
-        if room is None and len(ids) >= self.max_tokens:
-            raise SlonikError(f"the prompt has {len(ids)} tokens, {self.name} takes fewer than {self.max_tokens}")
-        return ids
+    def _causal(self, ids: Tensor, cache: TorchCache) -> tuple[FloatArray, TorchCache]:
+        """One pass of a decoder over its next tokens (B, T), which the cache's mask has already."""
+        places = (cache.mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        placed = {"position_ids": places} if self._takes_places else {}
+        output = self.model(
+            input_ids=ids, attention_mask=cache.mask, past_key_values=cache.past, use_cache=True, **placed
+        )
+        return _last(output.logits), TorchCache(output.past_key_values, cache.mask)
 
-    def answer_ids(self, answer: str, *, ends: bool = True) -> list[int]:
-        """Ids of an answer; `ends`: with the end of the text."""
-        text = answer if self.two_stacks else f" {answer.strip()}"
-        end = [self.eos_id] if ends and self.eos_id is not None else []
-        return [*encode(self.tokenizer, text).ids, *end]
+    def _two_stacks(self, ids: Tensor, cache: TorchCache) -> tuple[FloatArray, TorchCache]:
+        """The same for an encoder-decoder, whose encoder has run."""
+        assert cache.encoded is not None
+        encoded, read = cache.encoded
+        masked = {"decoder_attention_mask": cache.mask} if self.divisible else {}
+        output = self.model(
+            encoder_outputs=(encoded,), attention_mask=read, decoder_input_ids=ids, past_key_values=cache.past,
+            use_cache=True, **masked,
+        )  # fmt: skip
+        return _last(output.logits), TorchCache(output.past_key_values, cache.mask, cache.encoded)
 
     def fields(self, prompt: str, answer: str, *, ends: bool = True, longest_answer: int = 256) -> Fields:
         """Arrays of one example: input_ids, attention_mask, labels (NOT_SCORED where nothing is scored).
 
         Encoder-decoder: `labels` are the decoder's words. Decoder: prompt and answer in a row, the answer scored.
         """
-        answered = self.answer_ids(answer, ends=ends)[:longest_answer]
+        answered = self.prompts.answer(answer, ends=ends)[:longest_answer]
         if self.two_stacks:
-            ids, labels = self.prompt_ids(prompt, self.max_length), answered
+            ids, labels = self.prompts.ids(prompt, self.max_length), answered
         else:
-            asked = self.prompt_ids(prompt, max(1, self.max_length - len(answered)))
+            asked = self.prompts.ids(prompt, max(1, self.max_length - len(answered)))
             ids, labels = asked + answered, [NOT_SCORED] * len(asked) + answered
         made = {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": labels}
         return {name: np.array(values, dtype=np.int64) for name, values in made.items()}
@@ -261,79 +216,55 @@ class TextGenerator:
         ends_at = np.cumsum([len(options) for options in answers])
         return [scores[end - len(options) : end] for end, options in zip(ends_at, answers, strict=True)]
 
-    def _written(self, rows: Sequence[list[int]], config: SamplingConfig, numbers: Sequence[int]) -> list[list[int]]:
-        """The tokens that each row is continued by."""
-        written: list[list[int]] = [[] for _ in rows]
-        for tokens in self._tokens(rows, config, numbers) if rows else ():
-            for text, token in zip(written, tokens, strict=True):
-                if token is not None:
-                    text.append(token)
-        return written
 
-    @torch.no_grad()
-    def _tokens(
-        self, rows: Sequence[list[int]], config: SamplingConfig, numbers: Sequence[int]
-    ) -> Iterator[list[int | None]]:
-        """The next token of each row, step after step; None once a row has ended."""
-        self.model.eval()
-        generators = [torch.Generator().manual_seed(derive_seed(config.seed, "text", number)) for number in numbers]
-        seen = [list(row) for row in rows]
-        open_rows = [True] * len(rows)
-        room = self.max_tokens if self.two_stacks else self.max_tokens - max(map(len, rows))
-        stepper = self._two_stack_steps(rows) if self.two_stacks else self._causal_steps(rows)
-        logits = next(stepper)
-        for step in range(min(config.max_tokens, room)):
-            tokens: list[int | None] = []
-            for index, row in enumerate(seen):
-                token = draw(token_probabilities(logits[index], row, config), generators[index])
-                open_rows[index] = open_rows[index] and token not in self._ends
-                tokens.append(token if open_rows[index] else None)
-                row.append(token)
-            yield tokens
-            if not any(open_rows) or step + 1 == config.max_tokens:
-                return
-            following = [self.pad_id if token is None else token for token in tokens]
-            logits = stepper.send(torch.tensor(following, device=self.model.device)[:, None])
+def writing_facts(model: PreTrainedModel, tokenizer: Tokenizer) -> WritingFacts:
+    """What the configs of a model say about writing."""
+    generation = getattr(model, "generation_config", None)
+    return WritingFacts.of(model.config.to_dict(), generation.to_dict() if generation is not None else {}, tokenizer)
 
-    def _causal_steps(self, rows: Sequence[list[int]]) -> Any:
-        """A generator that is sent tokens (B, 1) and gives logits (B, V); prompts are padded on the left."""
-        ids, mask = pad(rows, self.pad_id, left=True, device=self.model.device).values()
-        places = (mask.cumsum(1) - 1).clamp(min=0)
-        cache = None
-        while True:
-            placed = {"position_ids": places} if self._takes_places else {}
-            output = self.model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **placed)
-            cache = output.past_key_values
-            ids = yield output.logits[:, -1]
-            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
-            places = places[:, -1:] + 1
 
-    def _two_stack_steps(self, rows: Sequence[list[int]]) -> Any:
-        """The same for an encoder-decoder: the encoder runs once."""
-        device = self.model.device
-        inputs = pad(rows, self.pad_id, device=device)
-        mask = inputs["attention_mask"]
-        encoded = self.model.get_encoder()(**inputs)
-        start = self.model.config.decoder_start_token_id
-        written: Tensor = torch.full((len(rows), 1), self.pad_id if start is None else int(start), device=device)
-        cache = None
-        while True:
-            output = self.model(
-                encoder_outputs=encoded, attention_mask=mask, decoder_input_ids=written, past_key_values=cache,
-                use_cache=True,
-            )  # fmt: skip
-            cache = output.past_key_values
-            written = yield output.logits[:, -1]
+_RELATIVE = ("t5", "mt5", "umt5")
 
-    def _text(self, ids: Sequence[int], written: list[int]) -> str:
-        """Text of `written`; a decoder's is decoded after the prompt's last token, so that a leading space is kept."""
-        if self.two_stacks:
-            # Sentinels stay: they say which span a text fills.
-            kept = [token for token in written if token != self.pad_id]
-            return str(self.tokenizer.decode(kept, skip_special_tokens=False))
-        last = list(ids[-1:])
-        before, text = self.tokenizer.decode(last), str(self.tokenizer.decode([*last, *written]))
-        return text[len(before) :] if text.startswith(before) else str(self.tokenizer.decode(written))
+
+def _divisible(model: PreTrainedModel) -> bool:
+    """Whether texts can join and leave a cache: plain keys and values, and positions that padding does not move."""
+    if getattr(model, "_is_stateful", False):
+        return False
+    if model.config.is_encoder_decoder:
+        return str(model.config.model_type) in _RELATIVE
+    return all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
+
+
+def _last(logits: Tensor) -> FloatArray:
+    found: FloatArray = logits[:, -1].float().cpu().numpy()
+    return found
+
+
+def _stacked(tensors: Sequence[Tensor], axis: int, *, left: bool) -> Tensor:
+    """Tensors of unequal length along `axis` as one batch, padded with zeros."""
+    longest = max(tensor.shape[axis] for tensor in tensors)
+    padded = []
+    for tensor in tensors:
+        shape = list(tensor.shape)
+        shape[axis] = longest - shape[axis]
+        parts = [tensor.new_zeros(shape), tensor]
+        padded.append(torch.cat(parts if left else parts[::-1], dim=axis))
+    return torch.cat(padded)
+
+
+def _stacked_caches(first: Any, second: Any, *, left: bool) -> DynamicCache:
+    made = DynamicCache()
+    for place, (one, other) in enumerate(zip(first.layers, second.layers, strict=True)):
+        keys, values = (_stacked(list(pair), 2, left=left) for pair in ((one.keys, other.keys), (one.values, other.values)))
+        made.update(keys, values, place)
+    return made
+
+
+def _selected(cache: Any, rows: Tensor, columns: slice) -> DynamicCache:
+    made = DynamicCache()
+    for place, layer in enumerate(cache.layers):
+        made.update(layer.keys[rows][:, :, columns], layer.values[rows][:, :, columns], place)
+    return made
 
 
 def token_log_likelihoods(logits: Tensor, labels: Tensor, *, shifted: bool) -> Tensor:
@@ -381,65 +312,3 @@ def load_generator(
         task = TaskConfig.read(kind.folder)
         prefix, max_length = str(task.details.get("denoiser", prefix)), task.max_length
     return TextGenerator.of(language, prefix=prefix, max_length=max_length)
-
-
-@dataclass(frozen=True)
-class Generated:
-    """What was written for one prompt.
-
-    Attributes:
-        prompt: as it was given. text: the continuation; of an encoder-decoder, its output.
-        whole: both together; of an encoder-decoder, the output alone.
-    """
-
-    prompt: str
-    text: str
-    whole: str
-
-
-def generate(
-    model: str | Path | TextGenerator,
-    prompts: Iterable[str],
-    *,
-    batch_size: int = 8,
-    device: str | None = None,
-    **sampling: Any,
-) -> list[Generated]:
-    """Continuations of prompts, in their order.
-
-    Args:
-        model: folder or hub id of a decoder or encoder-decoder, or one that is loaded.
-        batch_size: prompts that are written on side by side.
-        device: where a model that is loaded here runs; None = the accelerator where there is one.
-        sampling: fields of `SamplingConfig`: max_tokens, temperature, top_p, top_k, repetition_penalty, seed.
-
-    Raises:
-        SlonikError: no such model, one that does not write, a bad option, or a prompt that fills the context.
-    """
-    config = build_config(SamplingConfig, sampling, source="the options")
-    writer = model if isinstance(model, TextGenerator) else load_generator(model, device=device)
-    return list(continuations(writer, prompts, config, batch_size=batch_size))
-
-
-def continuations(
-    writer: TextGenerator, prompts: Iterable[str], config: SamplingConfig, *, batch_size: int = 8
-) -> Iterator[Generated]:
-    """Continuations as they are made: any number of prompts in constant memory, `batch_size` side by side.
-
-    Raises:
-        SlonikError: a prompt fills the context.
-    """
-    if isinstance(prompts, str):
-        raise TypeError("prompts is one string; pass a list of prompts")
-    waiting, first = iter(prompts), 0
-    while batch := list(islice(waiting, batch_size)):
-        for prompt, text in zip(batch, writer.complete(batch, config, first=first), strict=True):
-            yield Generated(prompt, text, text if writer.two_stacks else prompt + text)
-        first += len(batch)
-
-
-def _end_tokens(model: PreTrainedModel) -> frozenset[int]:
-    """Tokens after which nothing is written."""
-    end = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    end = model.config.eos_token_id if end is None else end
-    return frozenset(end if isinstance(end, list) else [] if end is None else [int(end)])

@@ -28,7 +28,7 @@ from slonik.models.checkpoint_files import read_tensors
 from slonik.models.fresh import build
 from slonik.models.generation import TextGenerator
 from slonik.models.loading import quiet_transformers
-from slonik.models.sampling import SamplingConfig
+from slonik.runtime.sampling import SamplingConfig
 from slonik.pretraining.batches import objective_of, pack_length, sequence_loader, sequences_of
 from slonik.pretraining.bits_per_byte import HeldOutBits, TextBits
 from slonik.pretraining.config import PretrainConfig

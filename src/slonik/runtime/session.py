@@ -6,6 +6,7 @@ Nothing here knows about tokens or pooling.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,16 @@ def choose_file(folder: Path, file: str | None = None) -> Path:
     return place / next((name for name in PREFERRED if name in names), names[0])
 
 
-def open_session(path: Path, *, threads: int) -> onnxruntime.InferenceSession:
+def open_session(
+    path: Path, *, threads: int, inputs: Iterable[str] = _INPUTS, what: str = "a text encoder"
+) -> onnxruntime.InferenceSession:
     """A CPU session over `path` on `threads` threads.
 
+    Args:
+        inputs: what the graph must take, and `what`, as a sentence calls such a graph.
+
     Raises:
-        SlonikError: the file is damaged, or is not the graph of a text encoder.
+        SlonikError: the file is damaged, or is not such a graph.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -61,9 +67,9 @@ def open_session(path: Path, *, threads: int) -> onnxruntime.InferenceSession:
         raise SlonikError(
             f"{path} cannot be opened ({_first_line(error)}): fetch it again, or make it again with slonik export"
         ) from None
-    missing = _INPUTS - {item.name for item in session.get_inputs()}
+    missing = set(inputs) - {item.name for item in session.get_inputs()}
     if missing or not session.get_outputs():
-        raise SlonikError(f"{path} is not a text encoder: it has no input {', '.join(sorted(missing))}")
+        raise SlonikError(f"{path} is not {what}: it has no input {', '.join(sorted(missing))}")
     return session
 
 
