@@ -8,7 +8,6 @@ The folder appears whole or not at all, and only when every file in it holds its
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -27,18 +26,17 @@ from slonik.core.run import Announce, Run, say, silent
 from slonik.data.readers import read_texts
 from slonik.exporting import parity
 from slonik.exporting.companions import write_companions, write_dockerfile
+from slonik.exporting.files import FILES, facts_of, write_graph
 from slonik.exporting.fusions import optimise
 from slonik.exporting.parity import calibration_texts, parity_texts
 from slonik.exporting.precision import input_ranges, quantise, to_half
 from slonik.exporting.report import ExportReport, Speed, time_files
 from slonik.exporting.torch_graph import SentenceGraph, limits_of, part_to_export, to_onnx
 from slonik.models import TorchEncoder, load
-from slonik.runtime.session import METADATA_KEY, open_session
+from slonik.runtime.session import open_session
 
 Int8 = Literal["dynamic", "static", "none"]
-FILES = {"fp32": "model.onnx", "int8": "model_quantized.onnx", "fp16": "model_fp16.onnx"}
 _MOST_FILE_TEXTS = 256
-_PROTOBUF_LIMIT = 1_900_000_000  # bytes; larger files keep their weights in a second file
 
 
 def export(
@@ -194,15 +192,7 @@ class _Work:
 
     def _write(self, model: onnx.ModelProto, name: str, precision: str) -> None:
         path = self.folder / "onnx" / FILES[name]
-        path.parent.mkdir(exist_ok=True)
-        plain = str | int | float | bool | list | tuple | None
-        told = self.encoder.describe().items()
-        facts = {k: v for k, v in told if k not in ("name", "bytes", "dtype") and isinstance(v, plain)}
-        metadata = {"precision": precision, "max_length": self.encoder.max_length, "facts": facts}
-        del model.metadata_props[:]
-        onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(metadata, ensure_ascii=False)})
-        large = model.ByteSize() > _PROTOBUF_LIMIT
-        onnx.save(model, path, save_as_external_data=large, location=f"{path.name}_data" if large else None)
-        self.sizes[name] = sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
+        metadata = {"precision": precision, "max_length": self.encoder.max_length, "facts": facts_of(self.encoder)}
+        self.sizes[name] = write_graph(model, path, metadata)
         self.hashes[name] = sha256_file(path)
         self.sessions[name] = open_session(path, threads=1)

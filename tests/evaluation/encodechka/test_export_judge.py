@@ -10,7 +10,8 @@ import pytest
 from slonik import runtime
 from slonik.core.errors import SlonikError
 from slonik.evaluation.encodechka.comparison import export_judge
-from slonik.exporting.run import FILES, export
+from slonik.exporting.files import FILES
+from slonik.exporting.run import export
 from tests.evaluation.encodechka.samples import write_data
 from tests.exporting.exported import checkpoint, exported
 
