@@ -81,12 +81,13 @@ _SUITES: dict[str, Callable[[], Callable[..., Evaluation]]] = {
 
 
 def finetune(model: Any, data: Any = None, *, task: str = "own", **options: Any) -> Result:
-    """Train a model for a task: on the user's rows, on a task of Russian SuperGLUE, or as a tagger of named entities.
+    """Train a model for a task: on the user's rows, on a task of Russian SuperGLUE, as a tagger, or as a reranker.
 
     Args:
         model: a name, a folder or a loaded encoder; for taggers "crf", "bilstm" and "bilstm-crf" too.
-        data: rows, a DataFrame or a file of the user's; annotated documents for "ner"; None for a published task.
-        task: "ner", a task of Russian SuperGLUE ("terra", ...), or "own" for rows of the user's.
+        data: rows, a DataFrame or a file of the user's; annotated documents for "ner", queries with documents for
+            "rerank"; None for a published task.
+        task: "ner", "rerank", a task of Russian SuperGLUE ("terra", ...), or "own" for rows of the user's.
         options: `out`, `seed`, `progress`, and what the task's own function takes.
 
     Raises:
@@ -96,6 +97,10 @@ def finetune(model: Any, data: Any = None, *, task: str = "own", **options: Any)
         from slonik.tagging.train import train_tagger
 
         return train_tagger(model, data, **options)
+    if task == "rerank":
+        from slonik.finetuning.rerank.run import train_reranker
+
+        return train_reranker(model, data, **options)
     from slonik.finetuning.finetune import finetune as train
 
     return train(model, data, task=task, **options)

@@ -1,4 +1,4 @@
-"""`slonik finetune MODEL`: tasks of Russian SuperGLUE or your own data, several seeds, models and predictions out."""
+"""`slonik finetune MODEL`: tasks of Russian SuperGLUE, your own data, taggers, rerankers; models and scores out."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ if TYPE_CHECKING:
     from slonik.reporting.table import Table
 
 _OF_TAGGERS = ("unlabelled", "mapping", "crf")
+_OF_RERANKERS = ("negatives", "mine", "loss")
 _NOT_OF_TAGGERS = (
     "valid", "kind", "text_column", "label_column", "name", "seeds", "folds", "crossfit", "multitask", "denoiser",
-    "shots", "training",
+    "shots", "training", *_OF_RERANKERS,
+)  # fmt: skip
+_NOT_OF_RERANKERS = (
+    *_OF_TAGGERS, "data_dir", "seeds", "folds", "crossfit", "multitask", "teacher", "denoiser", "shots", "training",
 )  # fmt: skip
 
 
@@ -27,13 +31,23 @@ def finetune(
     recipe: Path | None = typer.Argument(None, help="YAML file with fields of the recipe."),
     out: Path = typer.Option(..., help="Folder for the task model (one task), or one folder per task in it."),
     task: list[str] = typer.Option(
-        [], "--task", "--tasks", help="terra, rcb, parus, muserc, rucos, russe, rwsd, danetqa, lidirus, all, or ner."
+        [],
+        "--task",
+        "--tasks",
+        help="terra, rcb, parus, muserc, rucos, russe, rwsd, danetqa, lidirus, all, ner, or rerank.",
     ),
     data_dir: DataDir = None,
-    train: Path | None = typer.Option(None, "--train", "--data", help="Your own data; ner: annotated texts."),
+    train: Path | None = typer.Option(
+        None,
+        "--train",
+        "--data",
+        help="Your own data; ner: annotated texts; rerank: queries with documents, or a folder.",
+    ),
     valid: Path | None = typer.Option(None, help="Your own file to measure on (default: a fifth of --train)."),
     kind: str | None = typer.Option(
-        None, help="Of your own data: classification, multilabel, pair, regression, qa or text2text."
+        None,
+        help="Of your own data: classification, multilabel, pair, regression, qa or text2text; rerank: cross-encoder "
+        "(default) or bi-encoder.",
     ),
     text_column: list[str] = typer.Option([], help="Column with the text; twice for pairs (default: text)."),
     label_column: str | None = typer.Option(None, help="Column with the label, number or target text (label)."),
@@ -51,6 +65,9 @@ def finetune(
     unlabelled: list[str] = typer.Option([], help="ner: text files on which the teacher teaches."),
     mapping: Path | None = typer.Option(None, help="ner: recipe whose `mapping` merges and drops labels."),
     crf: bool | None = typer.Option(None, "--crf/--no-crf", help="ner: learn which label follows which."),
+    negatives: int | None = typer.Option(None, min=1, help="rerank: documents beside the relevant one (4, or 1)."),
+    mine: str | None = typer.Option(None, help="rerank: auto, bm25, bm25_words, encoder or random: more negatives."),
+    loss: str | None = typer.Option(None, help="rerank: softmax (default) or bce, of a cross-encoder."),
     denoiser: str | None = typer.Option(None, help="T5: prefix of the denoiser to go on from, e.g. `'<LM>'`."),
     shots: int | None = typer.Option(None, help="With --no-training: answered examples in the prompt (0)."),
     training: bool | None = typer.Option(None, help="--no-training: T5 and decoders answer as they are."),
@@ -63,6 +80,8 @@ def finetune(
 
         slonik finetune embedded:multilingual-e5-small --task terra --data-dir data --out terra --seeds 3
 
+        slonik finetune my-encoder --task rerank --train pairs.jsonl --kind cross-encoder --out my-reranker
+
         slonik finetune bilstm-crf --task ner --data brat/ --teacher my-tagger --unlabelled texts.txt --out small
     """
     tasks = [name for given in task for name in given.split(",") if name]
@@ -70,6 +89,10 @@ def finetune(
         _tagger(ctx, tasks)
         return
     _refuse(ctx, _OF_TAGGERS, "without --task ner")
+    if "rerank" in tasks:
+        _reranker(ctx, tasks)
+        return
+    _refuse(ctx, _OF_RERANKERS, "without --task rerank")
     from slonik.finetuning.finetune import finetune as train_on
 
     found = train_on(
@@ -113,6 +136,29 @@ def _tagger(ctx: typer.Context, tasks: Sequence[str]) -> None:
             typer.echo(f"{'f1':>12} {record.value:.4f} [{record.low:.4f}, {record.high:.4f}] of the development set")
     save_records(given["json_file"], found.records)
     typer.echo(f"tagger: {found.checkpoint}")
+
+
+def _reranker(ctx: typer.Context, tasks: Sequence[str]) -> None:
+    """The call with `--task rerank`."""
+    from slonik.core.errors import SlonikError
+
+    if len(tasks) > 1:
+        raise SlonikError(f"--task {','.join(tasks)}: rerank goes alone, train the others by a call of their own")
+    _refuse(ctx, _NOT_OF_RERANKERS, "with --task rerank, which trains one model")
+    from slonik.finetuning.rerank.run import train_reranker
+
+    given = ctx.params
+    names = (
+        "recipe", "out", "valid", "kind", "loss", "negatives", "mine", "label_column", "name", "seed", "epochs",
+        "learning_rate", "batch_size", "max_length",
+    )  # fmt: skip
+    found = train_reranker(
+        given["model"], given["train"], text_columns=given["text_column"], set=given["set_"], announce=announce,
+        **{name: given[name] for name in names},
+    )  # fmt: skip
+    print_tables(_tables(found.records))
+    typer.echo(f"{found.records[0].task}: {found.checkpoint}")
+    save_records(given["json_file"], found.records)
 
 
 def _refuse(ctx: typer.Context, names: Sequence[str], where: str) -> None:

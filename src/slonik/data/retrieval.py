@@ -25,7 +25,7 @@ CORPUS, QUERIES, QRELS = "corpus.jsonl", "queries.jsonl", "qrels"
 _PACKED = ("", ".gz")
 _BEIR_COLUMNS, _TREC_COLUMNS = 3, 4
 
-Judged = Mapping[int, int]
+Judged = Mapping[int, float]
 """Document number -> grade; above 0 is relevant."""
 
 

@@ -25,7 +25,7 @@ DEEPEST = max(cut for _, cut in METRICS.values())
 
 
 def per_query(
-    numbers: NDArray[np.int64], judged: Sequence[Mapping[int, int]], names: Sequence[str] = tuple(METRICS)
+    numbers: NDArray[np.int64], judged: Sequence[Mapping[int, float]], names: Sequence[str] = tuple(METRICS)
 ) -> dict[str, NDArray[np.float64]]:
     """Metric -> its value for each query.
 
@@ -62,5 +62,5 @@ def discounted(gains: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-def _gains(grades: Mapping[int, int]) -> NDArray[np.float64]:
+def _gains(grades: Mapping[int, float]) -> NDArray[np.float64]:
     return np.maximum(0, np.array(list(grades.values()), dtype=np.float64))
