@@ -19,6 +19,9 @@ def compress(
     model: str = typer.Argument(..., help="Folder, hub id or embedded:NAME."),
     corpus: list[str] = typer.Option([], help="Text files to sample from (.txt, .jsonl, .parquet, each also .gz)."),
     pairs: list[str] = typer.Option([], help="English-Russian pairs (.tsv, .po, .mo): ties the two languages."),
+    examples: list[str] = typer.Option(
+        [], help="Of a model with a head: rows of its task (.jsonl, .csv, .tsv; labels are not read) to teach it on."
+    ),
     out: Path = typer.Option(..., help="Folder for the new checkpoint."),
     recipe: Path | None = typer.Option(None, help="YAML file with fields of the recipe."),
     layers: int | None = typer.Option(None, help="Layers that stay."),
@@ -45,8 +48,10 @@ def compress(
     """Make an encoder smaller and faster, and prove what it cost.
 
     Trims the vocabulary to the corpus, cuts layers, heads, neurons or dimensions, teaches the result to be like the
-    original, measures both, and writes a checkpoint with its report. Run the same command again after an interruption:
-    finished steps are skipped and training goes on from its last save.
+    original, measures both, and writes a checkpoint with its report. A classifier, a tagger or a span reader keeps its
+    head, cut along, and is taught to answer as before, without labels.
+
+    Run the same command again after an interruption: finished steps are skipped, training goes on from its last save.
 
     Examples:
 
@@ -54,16 +59,18 @@ def compress(
 
         slonik compress MODEL --corpus ru.txt --target-latency 0.3 --trim-vocab ru,en --out fast
 
+        slonik compress my-classifier --corpus ru.txt --examples train.jsonl --layers 3 --out small-classifier
+
         slonik compress MODEL --recipe recipes/e5_four_layers.yaml --corpus ru.txt --out tiny --set distill.epochs=3
     """
     from slonik.compression.compress import compress as run
 
     made = run(
-        model, corpus=corpus, pairs=pairs, out=out, recipe=recipe, layers=layers, heads=heads, ffn=ffn, hidden=hidden,
-        target_parameters=target_parameters, target_flops=target_flops, target_latency=target_latency, uneven=uneven,
-        trim_vocab=trim_vocab, max_pieces=max_pieces, init=init, train_texts=train_texts, epochs=epochs,
-        max_minutes=max_minutes, save_every=save_every, data_dir=data_dir, evaluate=evaluate, seed=seed, set=set_,
-        announce=announce,
+        model, corpus=corpus, pairs=pairs, examples=examples, out=out, recipe=recipe, layers=layers,
+        heads=heads, ffn=ffn, hidden=hidden, target_parameters=target_parameters, target_flops=target_flops,
+        target_latency=target_latency, uneven=uneven, trim_vocab=trim_vocab, max_pieces=max_pieces, init=init,
+        train_texts=train_texts, epochs=epochs, max_minutes=max_minutes, save_every=save_every,
+        data_dir=data_dir, evaluate=evaluate, seed=seed, set=set_, announce=announce,
     )  # fmt: skip
     print_tables(made.tables())
     typer.echo(f"\nreport: {made.report}")

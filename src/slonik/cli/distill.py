@@ -24,6 +24,9 @@ def distill(
     ),
     corpus: list[str] = typer.Option([], help="Text files to sample from (.txt, .jsonl, .parquet, each also .gz)."),
     pairs: list[str] = typer.Option([], help="English-Russian pairs (.tsv, .po, .mo)."),
+    examples: list[str] = typer.Option(
+        [], help="Of a model with a head: rows of its task (.jsonl, .csv, .tsv; labels are not read) to teach it on."
+    ),
     out: Path = typer.Option(..., help="Folder for the trained checkpoint."),
     epochs: float | None = typer.Option(None, help="Passes over the texts."),
     max_minutes: float | None = typer.Option(None, help="The most minutes of training."),
@@ -33,6 +36,8 @@ def distill(
 ) -> None:
     """Teach a student to agree with its teacher on texts and translation pairs; held-out agreement chooses.
 
+    A teacher with a head for a task teaches its answers; a student without a head gets a copy of the teacher's.
+
     Example:
 
         slonik distill small --teacher embedded:multilingual-e5-small --corpus ru.txt --pairs en_ru.tsv --out better
@@ -40,7 +45,7 @@ def distill(
     from slonik.compression.distill import distill as run
 
     made = run(
-        model, teacher=teacher, corpus=corpus, pairs=pairs, out=out, recipe=recipe, epochs=epochs,
+        model, teacher=teacher, corpus=corpus, pairs=pairs, examples=examples, out=out, recipe=recipe, epochs=epochs,
         max_minutes=max_minutes, save_every=save_every, seed=seed, set=set_, announce=announce,
     )  # fmt: skip
     for name, value in made.held_out.items():

@@ -16,13 +16,16 @@ from typing import Any
 
 from slonik.compression.config import CompressConfig, DistillConfig, TrimConfig
 from slonik.compression.corpus import CorpusSample, draw, read_sample, sampling_inputs
+from slonik.compression.headed import HeadedEncoder, name_of, open_headed
 from slonik.compression.measure import Measured, measure_both, measure_stages
-from slonik.compression.pruning import prune
+from slonik.compression.plan import Plan
+from slonik.compression.pruning import check_pruning, prune
 from slonik.compression.report.page import CompressionFacts, compression_tables
 from slonik.compression.report.tables import Stage
 from slonik.compression.report.write import facts_of, write_report
-from slonik.compression.training import distilling_inputs, further_teachers, train_student
-from slonik.compression.trim import apply_trim, plan_trim
+from slonik.compression.teaching import check_teaching, teach, teaching_inputs
+from slonik.compression.training import further_teachers
+from slonik.compression.trim import plan_trim, trimmed_by
 from slonik.core.config import configure, fields_of
 from slonik.core.files import write_json
 from slonik.core.identity import checkpoint_identity
@@ -32,8 +35,8 @@ from slonik.core.run import Announce, Result, Run, StepResult, say, silent
 from slonik.data.given import Given, Pairs, Texts
 from slonik.models.encoder import TorchEncoder
 from slonik.models.kinds import resolve
-from slonik.models.loading import load, save
-from slonik.models.vocabulary import matching_ids, with_vocabulary_of
+from slonik.models.task_model import TaskModel
+from slonik.models.vocabulary import matching_ids
 from slonik.reporting.table import Table
 
 
@@ -59,11 +62,12 @@ class Compression(Result):
 
 
 def compress(
-    model: str | Path | TorchEncoder,
+    model: str | Path | TorchEncoder | TaskModel | Any,
     *,
     out: str | Path,
     corpus: Texts = (),
     pairs: Pairs = (),
+    examples: str | Path | Sequence[str | Path] = (),
     recipe: str | Path | Mapping[str, Any] | None = None,
     layers: int | None = None,
     heads: float | None = None,
@@ -89,13 +93,18 @@ def compress(
 ) -> Compression:
     """Make an encoder smaller and faster, and prove what it cost; the same call after a crash goes on.
 
+    What stands on the encoder stays: a classifier, a tagger, a span reader is cut with its head and taught to answer as
+    before, without labels; a masked-language model keeps its head, cut along.
+
     Options that are not given are those of the recipe, else the defaults of `CompressConfig`.
 
     Args:
-        model: folder, hub id, embedded:NAME, or a loaded encoder.
+        model: folder, hub id, embedded:NAME, or a loaded encoder, classifier or tagger.
         out: folder for the new checkpoint.
         corpus: files or folders of text, or texts.
         pairs: files of English-Russian pairs, or (English, Russian) tuples.
+        examples: of a model with a head: files of rows of its task, to teach it on beside the corpus; labels are not
+            read.
         recipe: YAML file, or its content.
         layers: how many stay. heads, ffn, hidden: share that stays, above 0 and at most 1.
         target_parameters: the most parameters. target_flops, target_latency: share that may stay.
@@ -118,10 +127,10 @@ def compress(
     whole_vocabulary = trim_vocab == "none"
     languages = trim_vocab.split(",") if isinstance(trim_vocab, str) else trim_vocab or ()
     fields: dict[Any, Any] = {
-        at.model: _name_of(model), at.out: str(out), at.init: str(init) if init else None, at.seed: seed,
+        at.model: name_of(model), at.out: str(out), at.init: str(init) if init else None, at.seed: seed,
         at.evaluate: evaluate, at.data_dir: str(data_dir) if data_dir else None,
         at.corpus.texts: given.texts("corpus", corpus) or None, at.corpus.pairs: given.pairs("pairs", pairs) or None,
-        at.corpus.train_texts: train_texts,
+        at.corpus.examples: _files(examples) or None, at.corpus.train_texts: train_texts,
         trim.scripts: None if whole_vocabulary else [name.strip() for name in languages] or None,
         trim.max_pieces: max_pieces,
         at.prune.layers: layers, at.prune.heads: heads, at.prune.ffn: ffn, at.prune.hidden: hidden,
@@ -131,24 +140,25 @@ def compress(
     }  # fmt: skip
     config = configure(CompressConfig, recipe, fields, set)
     left_out = ({"trim": None} if whole_vocabulary else {}) | ({"distill": None} if epochs == 0 else {})
-    in_memory = isinstance(model, TorchEncoder) or bool(given.said)
+    loaded = None if isinstance(model, str | Path) else model
+    in_memory = loaded is not None or bool(given.said)
     with shown(progress):
         return run_compress(
             config.model_copy(update=left_out), announce or (say if progress else silent),
-            teacher=model if isinstance(model, TorchEncoder) else None, given=given,
+            teacher=loaded, given=given,
             command="slonik.compress(...)  # in Python, with a model or texts in memory" if in_memory else None,
         )  # fmt: skip
 
 
-def _name_of(model: str | Path | TorchEncoder) -> str:
-    return str(model.source or model.name) if isinstance(model, TorchEncoder) else str(model)
+def _files(given: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
+    return (str(given),) if isinstance(given, str | Path) else tuple(str(name) for name in given)
 
 
 def run_compress(
     config: CompressConfig,
     announce: Announce = silent,
     *,
-    teacher: TorchEncoder | None = None,
+    teacher: Any = None,
     given: Given | None = None,
     command: str | None = None,
 ) -> Compression:
@@ -165,19 +175,30 @@ def run_compress(
     """
     given = given or Given(config.out)
     reads = [config.model if teacher is None else None, config.init, *config.corpus.texts, *config.corpus.pairs]
+    reads += config.corpus.examples
     with Run(
         config.out, command="compress", config=given.told(config.model_dump(mode="json")), seed=config.seed,
         announce=announce, reads=[path for path in reads if path not in given.said],
     ) as run:  # fmt: skip
         given.write(run)
-        known = checkpoint_identity(resolve(config.model)) if teacher is None else teacher.identity()
-        teacher = load(config.model) if teacher is None else teacher
+        opened = open_headed(config.model if teacher is None else teacher)
+        known = checkpoint_identity(resolve(config.model)) if teacher is None else opened.identity()
+        check_teaching(opened, config.corpus, config.distill)
+        check_pruning(opened, config.prune)
         inputs = sampling_inputs(config.corpus, config.seed, run)
-        pipeline = _Pipeline(config, teacher, run, inputs)
+        pipeline = _Pipeline(config, opened, run, inputs)
+        pipeline.earlier = _earlier(config, opened)
         sample = pipeline.sample()
         pipeline.inputs |= {"teacher": run.input("teacher", known)}
         student = _distilled(pipeline, sample, _pruned(pipeline, sample, _trimmed(pipeline, sample)))
         return _finished(pipeline, student, sample, command)
+
+
+def _earlier(config: CompressConfig, teacher: HeadedEncoder) -> HeadedEncoder | None:
+    """The earlier student to start from, with a head where the teacher has one."""
+    if config.init is None:
+        return None
+    return teacher.taught(open_headed(config.init))
 
 
 @dataclass
@@ -185,10 +206,11 @@ class _Pipeline:
     """What the steps of one run share; `inputs` grows from step to step, as each depends on all before it."""
 
     config: CompressConfig
-    teacher: TorchEncoder
+    teacher: HeadedEncoder
     run: Run
     inputs: dict[str, Any]
     results: dict[str, StepResult] = field(default_factory=dict)
+    earlier: HeadedEncoder | None = None
 
     def step(self, name: str, title: str, work: Callable[[Path], Mapping[str, Any]], code: str) -> Path:
         """Do it, or find it done; its folder."""
@@ -208,7 +230,7 @@ class _Pipeline:
         return read_sample(folder)
 
 
-def _trimmed(pipeline: _Pipeline, sample: CorpusSample) -> TorchEncoder:
+def _trimmed(pipeline: _Pipeline, sample: CorpusSample) -> HeadedEncoder:
     """The teacher with a smaller vocabulary."""
     config, teacher, trim = pipeline.config, pipeline.teacher, pipeline.config.trim
     if trim is None:
@@ -216,47 +238,50 @@ def _trimmed(pipeline: _Pipeline, sample: CorpusSample) -> TorchEncoder:
     pipeline.inputs |= {"trim": trim}
 
     def work(folder: Path) -> Mapping[str, Any]:
-        plan = plan_trim(teacher, config.corpus, trim, sample)
-        save(apply_trim(teacher, plan), folder / "checkpoint")
+        plan = plan_trim(teacher.encoder, config.corpus, trim, sample)
+        trimmed_by(teacher, plan).save(folder / "checkpoint")
         return plan.report.model_dump(mode="json")
 
-    return load(pipeline.step("trim", "trimming the vocabulary", work, "trim") / "checkpoint")
+    return open_headed(pipeline.step("trim", "trimming the vocabulary", work, "trim") / "checkpoint")
 
 
-def _pruned(pipeline: _Pipeline, sample: CorpusSample, student: TorchEncoder) -> TorchEncoder:
-    """The trimmed encoder with structures removed, or an earlier student to start from."""
-    config = pipeline.config
-    if config.init is not None:
-        earlier = load(config.init)
+def _pruned(pipeline: _Pipeline, sample: CorpusSample, student: HeadedEncoder) -> HeadedEncoder:
+    """The trimmed model with structures removed, or an earlier student to start from."""
+    config, earlier = pipeline.config, pipeline.earlier
+    if config.init is not None and earlier is not None:
         pipeline.inputs |= {"init": pipeline.run.input("init", checkpoint_identity(resolve(config.init)))}
-        student = earlier if config.trim is None else with_vocabulary_of(earlier, student)
+        student = earlier if config.trim is None else earlier.with_vocabulary_of(student)
     refit = config.distill is None if config.prune.refit is None else config.prune.refit
     settings = config.prune.model_copy(update={"refit": refit})
     pipeline.inputs |= {"prune": settings}
 
     def work(folder: Path) -> Mapping[str, Any]:
-        pruned, plan, summary = prune(pipeline.teacher, student, settings, sample, config.seed)
-        save(pruned, folder / "checkpoint")
+        encoder, plan, summary = prune(
+            pipeline.teacher.encoder, student.encoder, settings, sample, config.seed, head=student.task
+        )
+        student.on(encoder, plan).save(folder / "checkpoint")
         plan.write(folder)
         return summary
 
-    return load(pipeline.step("prune", "cutting structures", work, "pruning") / "checkpoint")
+    return open_headed(pipeline.step("prune", "cutting structures", work, "pruning") / "checkpoint")
 
 
-def _distilled(pipeline: _Pipeline, sample: CorpusSample, student: TorchEncoder) -> TorchEncoder:
+def _distilled(pipeline: _Pipeline, sample: CorpusSample, student: HeadedEncoder) -> HeadedEncoder:
     """The student after distillation."""
     config, teacher, settings = pipeline.config, pipeline.teacher, pipeline.config.distill
     if settings is None:
         return student
     others = further_teachers(settings)
-    pipeline.inputs |= distilling_inputs(config.corpus, settings, others, pipeline.run)
+    pipeline.inputs |= teaching_inputs(teacher, config.corpus, settings, others, pipeline.run)
+    kept = Plan.read(pipeline.results["prune"].folder).hidden
 
     def work(folder: Path) -> Mapping[str, Any]:
-        training = train_student(
-            teacher, student, matching_ids(student, teacher), sample, config.corpus, settings, pipeline.run.scratch(),
-            seed=config.seed, further_teachers=others,
+        ids = matching_ids(student.encoder, teacher.encoder, narrower=kept is not None)
+        training = teach(
+            teacher, student, ids, sample, config.corpus, settings, pipeline.run.scratch(), seed=config.seed,
+            kept=kept, further_teachers=others, announce=pipeline.run.announce,
         )  # fmt: skip
-        save(student, folder / "checkpoint")
+        student.save(folder / "checkpoint")
         shutil.copy(training.metrics, folder / "metrics.jsonl")
         best = training.best
         return {
@@ -265,10 +290,10 @@ def _distilled(pipeline: _Pipeline, sample: CorpusSample, student: TorchEncoder)
             "held_out": best.metrics if best else {},
         }  # fmt: skip
 
-    return load(pipeline.step("distill", "distilling", work, "training") / "checkpoint")
+    return open_headed(pipeline.step("distill", "distilling", work, "teaching") / "checkpoint")
 
 
-def _measured(pipeline: _Pipeline, student: TorchEncoder, sample: CorpusSample) -> tuple[Measured, list[Stage]]:
+def _measured(pipeline: _Pipeline, student: HeadedEncoder, sample: CorpusSample) -> tuple[Measured, list[Stage]]:
     """Records of the original and of the result, and the models on the way."""
     config, teacher, announce = pipeline.config, pipeline.teacher, pipeline.run.announce
     found = measure_both(teacher, student, sample, config, announce)
@@ -277,24 +302,25 @@ def _measured(pipeline: _Pipeline, student: TorchEncoder, sample: CorpusSample) 
     return found, measure_stages(teacher, trimmed, student, sample, config, (found.before, found.after), announce)
 
 
-def _finished(pipeline: _Pipeline, student: TorchEncoder, sample: CorpusSample, command: str | None) -> Compression:
+def _finished(pipeline: _Pipeline, student: HeadedEncoder, sample: CorpusSample, command: str | None) -> Compression:
     """Measure, and write the checkpoint with its passport, plan, records and report."""
     config, run, results = pipeline.config, pipeline.run, pipeline.results
-    student.name = run.out.name
+    student.encoder.name = run.out.name
     started = time.perf_counter()
     found, stages = _measured(pipeline, student, sample)
     seconds = {name: result.seconds for name, result in results.items()} | {"measure": time.perf_counter() - started}
     summary = {name: result.summary for name, result in results.items()}
     kept = {name: value for name, value in summary.items() if name != "trim"}
-    passport = student.passport.with_step(run.passport_step(kept), name=run.out.name)
+    passport = student.encoder.passport.with_step(run.passport_step(kept), name=run.out.name)
     passport = passport.with_records([*found.after, *found.differences])
     facts = facts_of(
         config, found.after, lineage=passport.lineage, seconds=seconds, trimming=summary.get("trim"), stages=stages,
         metrics=results["distill"].folder / "metrics.jsonl" if "distill" in results else None, command=command,
+        teacher=pipeline.teacher,
     )  # fmt: skip
     measured = (*found.before, *found.after, *found.differences)
     with run.result() as folder:
-        save(student, folder, passport, overwrite=True)
+        student.save(folder, passport, overwrite=True)
         known = {id(record) for record in measured}
         on_the_way = [record for stage in stages for record in stage.records if id(record) not in known]
         write_records(folder / "records.json", [*measured, *on_the_way])

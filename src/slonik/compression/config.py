@@ -18,6 +18,9 @@ class CorpusConfig(Config):
     """Files of Russian (or any) text: .txt, .jsonl, .parquet, each also with .gz; folders of them."""
     pairs: tuple[str, ...] = ()
     """Files of English-Russian pairs (.tsv, .po, .mo); optional."""
+    examples: tuple[str, ...] = ()
+    """Of a model with a head: files of rows of its task (.jsonl, .csv, .tsv; questions as in SQuAD), which it is taught
+    on beside the corpus; labels are not read."""
     train_texts: int = Field(200_000, ge=1)
     """Different sentences for distillation, at most; long texts are cut into sentences."""
     train_pairs: int = Field(40_000, ge=0)
@@ -34,7 +37,8 @@ class CorpusConfig(Config):
     min_words: int = Field(3, ge=1)
     max_words: int = Field(24, ge=1)
     max_tokens: int = Field(48, ge=8)
-    """Tokens of a training text, prefix and specials included; the rest is cut off."""
+    """Tokens of a training text, prefix and specials included; the rest is cut off. A model with a head reads as many
+    as its task says."""
     without_prefix: float = Field(0.15, ge=0, le=1)
     """Share of the training texts that go in without the model's prefix, as word-level tasks use it."""
 
@@ -73,9 +77,10 @@ class PruneConfig(Config):
     steps: int = Field(8, ge=1)
     """Rounds of scoring and cutting."""
     criterion: Literal["taylor", "gate", "fisher", "magnitude", "random"] = "taylor"
-    loss: Literal["pairs", "movement", "original", "mlm"] | None = None
+    loss: Literal["pairs", "movement", "original", "mlm", "outputs"] | None = None
     """What importance is taken of: closeness of translation pairs, movement of sentence vectors, distance to the
-    original's vectors, masked words; without it, pairs where there are any, else movement."""
+    original's vectors, masked words, movement of a head's outputs; without it, outputs where a head reads one text,
+    else pairs where there are any, else movement."""
     texts: int = Field(512, ge=8)
     """Texts or pairs to score structures on, and to refit on."""
     refit: bool | None = None
@@ -91,6 +96,8 @@ class DistillConfig(Config):
     )
     teachers: tuple[str, ...] = ()
     """Further teachers beside the original; their sentence vectors are added as targets."""
+    texts_of_input: Literal[1, 2] | None = None
+    """Of a classifier: does it read single texts or pairs? Without it, what its task says."""
     epochs: float = Field(2.0, gt=0)
     """Passes over the training texts, unless `max_steps` or `max_minutes` is given."""
     max_steps: int | None = Field(None, ge=1)

@@ -12,8 +12,10 @@ from pydantic import Field
 
 from slonik.compression.config import CorpusConfig, DistillConfig
 from slonik.compression.corpus import draw, read_sample, sampling_inputs
+from slonik.compression.headed import HeadedEncoder, name_of, open_headed
 from slonik.compression.measure import agreement_records
-from slonik.compression.training import distilling_inputs, further_teachers, train_student
+from slonik.compression.teaching import check_teaching, teach, teaching_inputs
+from slonik.compression.training import further_teachers
 from slonik.core.config import Config, configure, fields_of
 from slonik.core.identity import checkpoint_identity
 from slonik.core.progress import shown
@@ -22,7 +24,6 @@ from slonik.core.run import Announce, Result, Run, say, silent
 from slonik.data.given import Given, Pairs, Texts
 from slonik.models.encoder import TorchEncoder
 from slonik.models.kinds import resolve
-from slonik.models.loading import load, save
 from slonik.models.vocabulary import matching_ids
 
 
@@ -56,6 +57,7 @@ def distill(
     out: str | Path,
     corpus: Texts = (),
     pairs: Pairs = (),
+    examples: str | Path | Sequence[str | Path] = (),
     recipe: str | Path | Mapping[str, Any] | None = None,
     epochs: float | None = None,
     max_minutes: float | None = None,
@@ -68,8 +70,10 @@ def distill(
     """Train a student to agree with its teacher; the same call after a crash goes on.
 
     The student is any encoder whose tokens are the teacher's (a trimmed or cut child of it, or one with the same
-    tokenizer) and whose dimension is the teacher's. Options that are not given are those of the recipe, else the
-    defaults of `DistillRecipe`.
+    tokenizer) and whose dimension is the teacher's. A teacher with a head for a task teaches its answers: the student
+    has a head that answers the same, or gets a copy of the teacher's.
+
+    Options that are not given are those of the recipe, else the defaults of `DistillRecipe`.
 
     Args:
         student: folder, hub id, embedded:NAME, or a loaded encoder, which is trained in place.
@@ -78,6 +82,7 @@ def distill(
         out: folder for the trained checkpoint.
         corpus: files or folders of text, or texts.
         pairs: files of English-Russian pairs, or (English, Russian) tuples.
+        examples: of a teacher with a head: files of rows of its task; labels are not read.
         recipe: YAML file, or its content.
         epochs: passes over the texts. max_minutes: the most minutes of training. save_every: minutes between saves.
         set: further fields: "key=value", or names of fields -> values.
@@ -90,15 +95,16 @@ def distill(
     given, at = Given(out), fields_of(DistillRecipe)
     several = isinstance(teacher, Sequence) and not isinstance(teacher, str)
     teachers: list[Any] = list(teacher) if several else [] if teacher is None else [teacher]  # type: ignore[arg-type]
-    names = [_name_of(each) for each in teachers]
+    names = [name_of(each) for each in teachers]
     fields: dict[Any, Any] = {
-        at.model: _name_of(student), at.out: str(out), at.seed: seed, at.teacher: next(iter(names), None),
+        at.model: name_of(student), at.out: str(out), at.seed: seed, at.teacher: next(iter(names), None),
         at.distill.teachers: names[1:] or None, at.distill.epochs: epochs, at.distill.max_minutes: max_minutes,
         at.distill.save_every_minutes: save_every, at.corpus.texts: given.texts("corpus", corpus) or None,
         at.corpus.pairs: given.pairs("pairs", pairs) or None,
+        at.corpus.examples: ((str(examples),) if isinstance(examples, str | Path) else [*map(str, examples)]) or None,
     }  # fmt: skip
     loaded = {
-        name: each for name, each in zip((_name_of(student), *names), (student, *teachers), strict=True)
+        name: each for name, each in zip((name_of(student), *names), (student, *teachers), strict=True)
         if not isinstance(each, str | Path)
     }  # fmt: skip
     with shown(progress):
@@ -106,10 +112,6 @@ def distill(
             configure(DistillRecipe, recipe, fields, set), announce or (say if progress else silent), loaded=loaded,
             given=given,
         )  # fmt: skip
-
-
-def _name_of(model: Any) -> str:
-    return str(model) if isinstance(model, str | Path) else str(getattr(model, "source", None) or model.name)
 
 
 def run_distill(
@@ -131,14 +133,17 @@ def run_distill(
     """
     given, loaded = given or Given(config.out), loaded or {}
     reads = [name for name in (config.model, config.teacher) if name not in loaded]
-    reads += [name for name in (*config.corpus.texts, *config.corpus.pairs) if name not in given.said]
+    files = (*config.corpus.texts, *config.corpus.pairs, *config.corpus.examples)
+    reads += [name for name in files if name not in given.said]
     with Run(
         config.out, command="distill", config=given.told(config.model_dump(mode="json")), seed=config.seed,
         announce=announce, reads=reads,
     ) as run:  # fmt: skip
         given.write(run)
         teacher, student = (_opened(config, name, loaded, run) for name in ("teacher", "model"))
-        token_ids = matching_ids(student, teacher)
+        student = teacher.taught(student)
+        check_teaching(teacher, config.corpus, config.distill)
+        token_ids = matching_ids(student.encoder, teacher.encoder)
         inputs = sampling_inputs(config.corpus, config.seed, run)
 
         def sampled(folder: Path) -> Mapping[str, Any]:
@@ -148,25 +153,26 @@ def run_distill(
         sample = read_sample(drawn.folder)
         others = further_teachers(config.distill, loaded)
         inputs |= {"sample": drawn.summary["hash"], "teacher": run.inputs["teacher"], "student": run.inputs["model"]}
-        inputs |= distilling_inputs(config.corpus, config.distill, others, run)
+        inputs |= teaching_inputs(teacher, config.corpus, config.distill, others, run)
 
         def work(folder: Path) -> Mapping[str, Any]:
-            training = train_student(
+            training = teach(
                 teacher, student, token_ids, sample, config.corpus, config.distill, run.scratch(), seed=config.seed,
-                further_teachers=others,
+                further_teachers=others, announce=run.announce,
             )  # fmt: skip
-            save(student, folder / "checkpoint")
+            student.save(folder / "checkpoint")
             shutil.copy(training.metrics, folder / "metrics.jsonl")
             best = training.best.metrics if training.best else {}
             return {"steps": training.step, "texts_seen": training.texts, "held_out": best}
 
-        made = run.step("distill", inputs, "distilling", work, code=["slonik.compression.training"])
-        student = load(made.folder / "checkpoint")
-        student.name = run.out.name
-        records = agreement_records(teacher, student, sample, config.seed)[1]
+        made = run.step("distill", inputs, "distilling", work, code=["slonik.compression.teaching"])
+        student = open_headed(made.folder / "checkpoint", "distilled")
+        student.encoder.name = run.out.name
+        count = config.distill.texts_of_input
+        records = agreement_records(teacher, student, sample, config.corpus, config.seed, count)[1]
         with run.result() as folder:
-            passport = student.passport.with_step(run.passport_step(made.summary), name=run.out.name)
-            save(student, folder, passport.with_records(records), overwrite=True)
+            passport = student.encoder.passport.with_step(run.passport_step(made.summary), name=run.out.name)
+            student.save(folder, passport.with_records(records), overwrite=True)
             shutil.copy(made.folder / "metrics.jsonl", folder / "metrics.jsonl")
     return Distilled(
         checkpoint=run.out, records=tuple(records), summary=made.summary, seconds=run.seconds,
@@ -174,12 +180,9 @@ def run_distill(
     )  # fmt: skip
 
 
-def _opened(config: DistillRecipe, field_name: str, loaded: Mapping[str, Any], run: Run) -> TorchEncoder:
+def _opened(config: DistillRecipe, field_name: str, loaded: Mapping[str, Any], run: Run) -> HeadedEncoder:
     """The student or the teacher, its identity noted."""
     name: str = getattr(config, field_name)
-    if name in loaded:
-        encoder: TorchEncoder = loaded[name]
-        run.input(field_name, encoder.identity())
-        return encoder
-    run.input(field_name, checkpoint_identity(resolve(name)))
-    return load(name)
+    headed = open_headed(loaded.get(name, name), "distilled")
+    run.input(field_name, headed.identity() if name in loaded else checkpoint_identity(resolve(name)))
+    return headed

@@ -25,6 +25,7 @@ from slonik.models.encoder import TorchEncoder
 from slonik.models.language_model import load_language_model
 from slonik.models.padding import pad
 from slonik.models.pooling import pool
+from slonik.models.task_model import TaskModel
 from slonik.models.vocabulary import matching_ids
 from slonik.text.tokenizers.token_facts import token_facts
 from slonik.train.objectives.closeness import pair_closeness_loss, probe_loss, teacher_distance_loss
@@ -45,14 +46,26 @@ class Importance:
 
 
 def importance(
-    teacher: TorchEncoder, student: TorchEncoder, config: PruneConfig, sample: CorpusSample, seed: int
+    teacher: TorchEncoder,
+    student: TorchEncoder,
+    config: PruneConfig,
+    sample: CorpusSample,
+    seed: int,
+    head: TaskModel | None = None,
 ) -> Importance:
-    """The batches and loss that `config.loss` names; None means pairs where there are any, else movement.
+    """The batches and loss that `config.loss` names.
+
+    None means the outputs of a head that can be asked for them, else pairs where there are any, else movement.
 
     Raises:
         SlonikError: pairs without pairs, masked words without a language-model head.
     """
     kind = config.loss or ("pairs" if sample.pairs else "movement")
+    by_outputs = config.loss == "outputs" or (config.loss is None and config.hidden == 1)
+    if head is not None and by_outputs and scored_by_outputs(head):
+        return _outputs(head, student, sample, config, seed)
+    if head is not None and config.loss is None:
+        kind = "movement"  # a head reads no translations
     made: Mapping[str, Callable[[], Importance]] = {
         "pairs": lambda: _pairs(student, sample, config),
         "movement": lambda: _movement(student, sample, config, seed),
@@ -62,15 +75,22 @@ def importance(
     return made[kind]()
 
 
+def scored_by_outputs(head: TaskModel) -> bool:
+    """Whether the outputs of a task model are a function of one text's last states alone, as scoring needs them."""
+    one_text = head.config.target in ("single", "multi", "number") and head.config.kind == "sequence"
+    return one_text and not getattr(head.head, "reads_all_layers", False)
+
+
 def text_batches(student: TorchEncoder, texts: Sequence[str]) -> list[dict[str, Tensor]]:
     """Padded batches with the model's own prefix, in the order of the texts."""
     rows = student.tokenize(texts, None, 64)
     return [pad(rows[start : start + _BATCH_TEXTS], student.pad_id) for start in range(0, len(rows), _BATCH_TEXTS)]
 
 
-def pooling_of(student: TorchEncoder) -> Callable[[Tensor, Tensor], Tensor]:
-    """How the student's sentence vector is made of token states."""
-    kind = "cls" if student.sentence.pooling == "cls" else "mean"
+def pooling_of(student: TorchEncoder, head: TaskModel | None = None) -> Callable[[Tensor, Tensor], Tensor]:
+    """How the student's sentence vector is made of token states, or the vector that its head reads."""
+    asked = student.sentence.pooling if head is None else getattr(head.head, "pooling", "mean")
+    kind = "cls" if asked == "cls" else "mean"
 
     def pooling(hidden: Tensor, mask: Tensor) -> Tensor:
         return pool(hidden, mask, kind)
@@ -93,6 +113,24 @@ def _pairs(student: TorchEncoder, sample: CorpusSample, config: PruneConfig) -> 
 
 def _movement(student: TorchEncoder, sample: CorpusSample, config: PruneConfig, seed: int) -> Importance:
     loss = probe_loss(pooling_of(student), seed=seed)
+    return Importance(text_batches(student, sample.texts[: config.texts]), loss, loss)
+
+
+def _outputs(
+    head: TaskModel, student: TorchEncoder, sample: CorpusSample, config: PruneConfig, seed: int, probes: int = 4
+) -> Importance:
+    """How far the outputs of the head move: log-probabilities (numbers as they are) along random directions, (P, B)."""
+    outputs = head.config.outputs
+    draw = np.random.default_rng(derive_seed(seed, "importance outputs"))
+    directions = torch.from_numpy(draw.choice([-1.0, 1.0], size=(probes, outputs))).float()
+
+    def loss(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
+        hidden = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])[0]
+        logits = head.head(hidden, {name: batch[name] for name in ("input_ids", "attention_mask")}).float()
+        if head.config.target == "single":
+            logits = F.log_softmax(logits, dim=-1)
+        return directions.to(logits) @ logits.view(len(hidden), -1).T
+
     return Importance(text_batches(student, sample.texts[: config.texts]), loss, loss)
 
 

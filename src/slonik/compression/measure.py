@@ -14,17 +14,20 @@ from typing import Any
 
 import numpy as np
 
-from slonik import models, runtime
-from slonik.compression.config import CompressConfig
+from slonik import runtime
+from slonik.compression.config import CompressConfig, CorpusConfig
 from slonik.compression.corpus import CorpusSample
+from slonik.compression.headed import HeadedEncoder, open_headed
 from slonik.compression.report.tables import Stage
+from slonik.compression.task_texts import names_of, task_texts
+from slonik.compression.task_training import HeldOutAnswers
 from slonik.core.hashing import sha256_texts
 from slonik.core.paths import data_dir
 from slonik.core.protocols import FloatArray
 from slonik.core.records import Record
 from slonik.evaluation import agreement as agree
 from slonik.evaluation.resources.measure import bench_texts, measure
-from slonik.evaluation.statistics import Mean, interval, replicates, value_of
+from slonik.evaluation.statistics import Mean, Statistic, interval, replicates, value_of
 from slonik.models.encoder import TorchEncoder
 
 SUITE = "agreement"
@@ -40,25 +43,32 @@ class Measured:
 
 
 def measure_both(
-    teacher: TorchEncoder,
-    student: TorchEncoder,
+    teacher: HeadedEncoder,
+    student: HeadedEncoder,
     sample: CorpusSample,
     config: CompressConfig,
     announce: Callable[[str], None],
 ) -> Measured:
-    """Measure the original and the result."""
+    """Measure the original and the result.
+
+    A model with a head for a task is no sentence encoder: the agreement of its answers is measured, and no benchmark of
+    sentence vectors.
+    """
     announce("measuring speed, memory and agreement ...")
     found = Measured()
     data = data_dir(Path(config.data_dir) if config.data_dir else None)
     texts = bench_texts(data_dir=data if (data / "encodechka").is_dir() else None, limit=config.speed_texts)
     for encoder, records in ((teacher, found.before), (student, found.after)):
-        records += measure(encoder, texts, rounds=3)
-    before, after = agreement_records(teacher, student, sample, config.seed)
+        records += measure(encoder.encoder, texts, rounds=3)
+    before, after = _agreement(teacher, student, sample, config)
     found.before += before
     found.after += after
-    if config.evaluate and (data / "encodechka").is_dir():
+    if teacher.task is not None:
+        if config.evaluate and config.data_dir:
+            announce(f"{teacher.name} is {teacher.kind}, no sentence encoder: encodechka is not measured")
+    elif config.evaluate and (data / "encodechka").is_dir():
         announce("measuring encodechka, before and after ...")
-        _add_encodechka(found, teacher, student, data)
+        _add_encodechka(found, teacher.encoder, student.encoder, data)
     return found
 
 
@@ -72,8 +82,45 @@ def _add_encodechka(found: Measured, teacher: TorchEncoder, student: TorchEncode
     found.differences += compare(evaluations)
 
 
+def _agreement(
+    teacher: HeadedEncoder, student: HeadedEncoder, sample: CorpusSample, config: CompressConfig
+) -> tuple[list[Record], list[Record]]:
+    texts = config.distill.texts_of_input if config.distill is not None else None
+    return agreement_records(teacher, student, sample, config.corpus, config.seed, texts)
+
+
 def agreement_records(
-    teacher: TorchEncoder, student: TorchEncoder, sample: CorpusSample, seed: int
+    teacher: HeadedEncoder,
+    student: HeadedEncoder,
+    sample: CorpusSample,
+    corpus: CorpusConfig,
+    seed: int,
+    texts: int | None = None,
+) -> tuple[list[Record], list[Record]]:
+    """How far the student agrees with its teacher on held-out inputs: answers of models with a head, else vectors.
+
+    Args:
+        texts: how many one input of a classifier has, where the recipe says so.
+
+    Returns:
+        Records of the teacher and of the student.
+    """
+    if teacher.task is None or student.task is None:
+        return vector_records(teacher.encoder, student.encoder, sample, seed)
+    asked = task_texts(teacher.task.config, sample, corpus, seed, texts=texts)
+    held = HeldOutAnswers(teacher.task, student.task, asked.held, names_of(teacher.task))
+    hashes = {"texts": sha256_texts(str(one.rows) for one in asked.held)}
+    detail = {"inputs": "the user's rows" if asked.held_own else asked.about}
+    found = [
+        _statistic(student.name, "held_out", name, statistic, seed, hashes, detail)
+        for name, statistic in held.compared().items()
+        if not np.isnan(value_of(statistic))
+    ]
+    return [], found
+
+
+def vector_records(
+    teacher: TorchEncoder, student: Any, sample: CorpusSample, seed: int
 ) -> tuple[list[Record], list[Record]]:
     """Agreement on held-out sentences, and translations found among held-out pairs, each with its interval."""
     held = sample.held_texts
@@ -97,11 +144,17 @@ def agreement_records(
 def _record(
     model: str, task: str, metric: str, items: FloatArray | Sequence[float], seed: int, hashes: dict[str, str]
 ) -> Record:
-    statistic = Mean(np.asarray(items, dtype=np.float64))
+    return _statistic(model, task, metric, Mean(np.asarray(items, dtype=np.float64)), seed, hashes)
+
+
+def _statistic(
+    model: str, task: str, metric: str, statistic: Statistic, seed: int, hashes: dict[str, str],
+    detail: dict[str, Any] | None = None,
+) -> Record:  # fmt: skip
     found = interval(value_of(statistic), replicates(statistic, seed=seed, sample=task))
     return Record(
         suite=SUITE, task=task, model=model, metric=metric, value=found.value, low=found.low, high=found.high,
-        n=statistic.n, seed=seed, hashes=hashes,
+        n=statistic.n, seed=seed, hashes=hashes, detail=detail or {},
     )  # fmt: skip
 
 
@@ -109,9 +162,9 @@ _SUITES = ("agreement", "encodechka")
 
 
 def measure_stages(
-    teacher: TorchEncoder,
+    teacher: HeadedEncoder,
     trimmed: Path | None,
-    student: TorchEncoder,
+    student: HeadedEncoder,
     sample: CorpusSample,
     config: CompressConfig,
     known: tuple[Sequence[Record], Sequence[Record]],
@@ -128,8 +181,8 @@ def measure_stages(
     stages = [_stage("the original", teacher, known[0])]
     if trimmed is not None:
         announce("measuring the trimmed model alone ...")
-        alone = models.load(trimmed)
-        alone.name = f"{config.out_name} (trimmed alone)"
+        alone = open_headed(trimmed)
+        alone.encoder.name = f"{config.out_name} (trimmed alone)"
         stages.append(_stage("vocabulary trimmed", alone, _scores(teacher, alone, sample, config)))
         if config.stages == "int8":
             stages.append(_int8("vocabulary trimmed, int8", alone, teacher, sample, config))
@@ -140,30 +193,36 @@ def measure_stages(
     return stages
 
 
-def _stage(name: str, encoder: TorchEncoder, records: Sequence[Record]) -> Stage:
-    facts = encoder.describe()
+def _stage(name: str, encoder: HeadedEncoder, records: Sequence[Record]) -> Stage:
+    facts = encoder.encoder.describe()
     kept = [record for record in records if record.suite in _SUITES]
     return Stage(name, int(facts["parameters"]), int(facts["bytes"]), kept)
 
 
 def _int8(
-    name: str, encoder: TorchEncoder, teacher: TorchEncoder, sample: CorpusSample, config: CompressConfig
+    name: str, encoder: HeadedEncoder, teacher: HeadedEncoder, sample: CorpusSample, config: CompressConfig
 ) -> Stage:
-    """The same model as an int8 file, read by the torch-free runtime."""
+    """The same model as an int8 file, read by the torch-free runtime; of one with a head, its size alone."""
     from slonik.exporting.run import export
 
     with tempfile.TemporaryDirectory() as place:
         source, target = Path(place) / "checkpoint", Path(place) / "onnx"
-        models.save(encoder, source)
+        encoder.save(source)
         report = export(source, target, measure_speed=False)
+        if encoder.task is not None:
+            return Stage(name, None, report.sizes["int8"])
         small: Any = runtime.load(target)
         small.name = f"{encoder.name} int8"
         stage = Stage(name, None, report.sizes["int8"])
         return replace(stage, records=_scores(teacher, small, sample, config))
 
 
-def _scores(teacher: TorchEncoder, encoder: Any, sample: CorpusSample, config: CompressConfig) -> list[Record]:
-    records = agreement_records(teacher, encoder, sample, config.seed)[1]
+def _scores(teacher: HeadedEncoder, encoder: Any, sample: CorpusSample, config: CompressConfig) -> list[Record]:
+    if isinstance(encoder, HeadedEncoder):
+        if encoder.task is not None:
+            return _agreement(teacher, encoder, sample, config)[1]
+        encoder = encoder.encoder
+    records = vector_records(teacher.encoder, encoder, sample, config.seed)[1]
     data = data_dir(Path(config.data_dir) if config.data_dir else None)
     if config.evaluate and (data / "encodechka").is_dir():
         from slonik.evaluation.encodechka.run import evaluate

@@ -56,9 +56,14 @@ class DistillationTerms(Config):
     layers: dict[int, int] = Field(default_factory=lambda: {-1: -1})
     """Student layer -> teacher layer for the hidden term; 0 is the embedding output, -1 the last layer."""
     relation_heads: int = Field(12, ge=1)
+    outputs: float = Field(1.0, ge=0)
+    """Of a model with a head for a task: the head's own outputs."""
+    outputs_temperature: float = Field(2.0, gt=0)
+    """Softens the probabilities of labels, candidates, places and tags that are compared."""
 
 
-_TERMS = ("cosine", "mse", "normalized_mse", "similarity_kl", "anchor_kl", "pairs", "near", "hidden", "relations")
+TERMS = ("cosine", "mse", "normalized_mse", "similarity_kl", "anchor_kl", "pairs", "near", "hidden", "relations")
+"""Those of sentence vectors and states."""
 
 
 class Distillation(nn.Module):
@@ -115,8 +120,8 @@ class Distillation(nn.Module):
         self._check(dimension)
 
     def _check(self, dimension: int) -> None:
-        if not any(getattr(self.terms, name) for name in _TERMS):
-            raise SlonikError(f"every distillation term is 0: give at least one of {', '.join(_TERMS)} a weight")
+        if not any(getattr(self.terms, name) for name in TERMS):
+            raise SlonikError(f"every distillation term is 0: give at least one of {', '.join(TERMS)} a weight")
         if self.terms.anchor_kl and self.anchors is None:
             raise SlonikError("the term anchor_kl needs anchors: vectors of the first teacher")
         if self.terms.anchor_kl and next(iter(self._teachers.values())) != dimension:
@@ -141,6 +146,15 @@ class Distillation(nn.Module):
             states = {layer: output.hidden_states[layer] for layer in wanted} | {-1: output.last_hidden_state}
             terms |= self._token_terms(states, batch)
         return weighted_sum(terms, weight=float(len(mask)))
+
+    def compared(self, states: Tensor, teacher: Tensor, mask: Tensor) -> dict[str, tuple[float, Tensor]]:
+        """The terms on states that are there already: the student's and the teacher's (B, T, D) of the same tokens."""
+        vectors = self._pool(states.float(), mask)
+        terms = self._sentence_terms(vectors, {"teacher": self._pool(teacher.float(), mask)})
+        if self.terms.hidden:
+            value = hidden_mse(states, teacher, mask, normalize=self.terms.normalize_hidden)
+            terms["hidden"] = (self.terms.hidden, value)
+        return terms
 
     def _sentence_terms(self, vectors: Tensor, batch: Batch) -> dict[str, tuple[float, Tensor]]:
         """Terms on (B, D) student vectors, each a mean over teachers."""

@@ -20,7 +20,8 @@ from slonik.compression.config import PruneConfig
 from slonik.compression.corpus import CorpusSample
 from slonik.compression.criteria import CRITERIA, Scores
 from slonik.compression.depth import leave_one_out, search_layers
-from slonik.compression.importance import importance, pooling_of, text_batches
+from slonik.compression.headed import HeadedEncoder
+from slonik.compression.importance import importance, pooling_of, scored_by_outputs, text_batches
 from slonik.compression.latency import LatencyTable
 from slonik.compression.plan import Plan, keep_layers, whole
 from slonik.compression.refit import refit
@@ -30,27 +31,56 @@ from slonik.core.errors import SlonikError
 from slonik.core.passport import Step
 from slonik.core.progress import progress_bar
 from slonik.models.encoder import TorchEncoder
+from slonik.models.task_model import TaskModel
 
 _DEPTH_TEXTS = 128
 _BEAM = 12
 _TARGETS = ("target_parameters", "target_flops", "target_latency")
 
 
+def check_pruning(model: HeadedEncoder, config: PruneConfig) -> None:
+    """Refuse, before any work, an importance that this model's head cannot be asked for.
+
+    Raises:
+        SlonikError: importance of a head's outputs without such a head, or together with hidden dimensions.
+    """
+    if config.loss != "outputs":
+        return
+    if model.task is None or not scored_by_outputs(model.task):
+        raise SlonikError(
+            f"prune.loss is 'outputs' and {model.name} is {model.kind}: it is for classifiers that read one text; take "
+            "'movement'"
+        )
+    if config.hidden < 1:
+        raise SlonikError(
+            "prune.loss 'outputs' cannot score hidden dimensions: the head needs them all; take 'movement'"
+        )
+
+
 def prune(
-    teacher: TorchEncoder, student: TorchEncoder, config: PruneConfig, sample: CorpusSample, seed: int
+    teacher: TorchEncoder,
+    student: TorchEncoder,
+    config: PruneConfig,
+    sample: CorpusSample,
+    seed: int,
+    *,
+    head: TaskModel | None = None,
 ) -> tuple[TorchEncoder, Plan, dict[str, Any]]:
     """The student with structures removed, the plan that removed them, and a summary.
+
+    Args:
+        head: the task model that the student is the encoder of: what it reads is compared. It is not cut here.
 
     Raises:
         SlonikError: a budget that cannot be met; the sentence says which is the nearest that can.
     """
     summary: dict[str, Any] = {}
-    chosen = _layers(student, config, sample, summary)
+    chosen = _layers(student, config, sample, summary, head)
     if _only_layers(config):
         plan = whole(student.model) if chosen is None else keep_layers(whole(student.model), chosen)
         model = apply(student.model, plan)
     else:
-        model, plan = _shrink(teacher, student, config, chosen, sample, seed, summary)
+        model, plan = _shrink(teacher, student, config, chosen, sample, seed, summary, head)
     if config.refit and plan != whole(student.model):
         refit(model, student.model, plan, text_batches(student, sample.texts[: config.texts]))
     summary |= {
@@ -80,7 +110,7 @@ def _only_layers(config: PruneConfig) -> bool:
 
 
 def _layers(
-    student: TorchEncoder, config: PruneConfig, sample: CorpusSample, summary: dict[str, Any]
+    student: TorchEncoder, config: PruneConfig, sample: CorpusSample, summary: dict[str, Any], head: TaskModel | None
 ) -> tuple[int, ...] | None:
     """Layers to keep where their number is given: the cut that agrees best with the whole model, untrained."""
     if config.keep_layers is not None or config.layers is None:
@@ -92,7 +122,7 @@ def _layers(
     if config.layers == depth:
         return None
     batches = text_batches(student, sample.texts[:_DEPTH_TEXTS])
-    found = search_layers(student.model, batches, pooling_of(student), config.layers, width=_BEAM)
+    found = search_layers(student.model, batches, pooling_of(student, head), config.layers, width=_BEAM)
     best = max(found, key=lambda cut: cut.score)
     summary["untrained_agreement"] = {"cosine": best.cosine, "correlation": best.correlation}
     return best.layers
@@ -106,12 +136,13 @@ def _shrink(
     sample: CorpusSample,
     seed: int,
     summary: dict[str, Any],
+    head: TaskModel | None,
 ) -> tuple[PreTrainedModel, Plan]:
     """Cut by scores, in `config.steps` steps."""
     names = ("heads", "ffn", "hidden", "uneven", *_TARGETS)
     budget = Budget(keep_layers=chosen, **{name: getattr(config, name) for name in names})
     table = latency.measure(student.model) if config.target_latency else None
-    score = _scorer(teacher, student, config, sample, seed, chosen)
+    score = _scorer(teacher, student, config, sample, seed, chosen, head)
     made = shrink(student.model, budget, score, steps=config.steps, latency=table)
     summary["parameters_by_step"] = list(made.parameters)
     return made.model, made.plan
@@ -124,9 +155,10 @@ def _scorer(
     sample: CorpusSample,
     seed: int,
     chosen: tuple[int, ...] | None,
+    head: TaskModel | None,
 ) -> Callable[[PreTrainedModel], Scores]:
     """The criterion on the loss that the recipe names."""
-    asked = importance(teacher, student, config, sample, seed)
+    asked = importance(teacher, student, config, sample, seed, head)
     criterion = CRITERIA[config.criterion]
     kinds = {"heads", "ffn"} | ({"hidden"} if config.hidden < 1 else set())
 
@@ -134,7 +166,7 @@ def _scorer(
         loss = asked.first if model is student.model else asked.later
         scores: Scores = criterion(model, asked.batches, loss, kinds)
         if chosen is None and any(getattr(config, name) for name in _TARGETS):
-            return scores.with_layers(leave_one_out(model, asked.batches, pooling_of(student)))
+            return scores.with_layers(leave_one_out(model, asked.batches, pooling_of(student, head)))
         return scores
 
     return score

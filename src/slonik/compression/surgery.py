@@ -66,6 +66,11 @@ def keep_tokens(model: PreTrainedModel, tokens: Sequence[int]) -> PreTrainedMode
     return apply(model, plan.model_copy(update={"tokens": tuple(int(token) for token in tokens)}), check_parent=False)
 
 
+def cut_parameter(body: Body, plan: Plan, name: str, tensor: Tensor) -> Tensor:
+    """What `plan` keeps of one parameter outside the layers."""
+    return _Indices(body, plan).cut(tensor, body.axes[name])
+
+
 def masks(model: PreTrainedModel, plan: Plan) -> Gates:
     """Gates of 0 and 1 under which `model` computes what `apply(model, plan)` does (on kept hidden dimensions)."""
     body = dissect(model)

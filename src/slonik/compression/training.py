@@ -6,7 +6,7 @@ benchmark is read here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,25 +71,28 @@ def train_student(
     folder: Path,
     *,
     seed: int = 0,
+    kept: Sequence[int] | None = None,
     further_teachers: Mapping[str, Encoder] | None = None,
 ) -> RunSummary:
     """Train `student` in place; a call with the same arguments after a crash goes on where it was saved.
 
     Args:
-        teacher: the original. student: shares its dimension, and its segmentation through `token_ids`.
+        teacher: the original. student: shares its dimension (or some of it: `kept`), and its segmentation through
+            `token_ids`.
         token_ids: (V,) the teacher's id of each student id.
         folder: for checkpoints and the metrics log.
+        kept: hidden dimensions of the teacher that the student has, in order: its targets; None = all.
         further_teachers: name -> encoder whose sentence vectors are targets too.
 
     Returns:
         The summary; the student holds the weights with the best held-out agreement.
     """
-    targets = _targets(teacher, student, token_ids, sample, corpus, config, seed, further_teachers or {})
+    targets = _targets(teacher, student, token_ids, sample, corpus, config, seed, kept, further_teachers or {})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "heads"))  # those of further teachers begin at random
         objective = Distillation(
             config.terms,
-            pool=_pool_of(student),
+            pool=pooling_of_states(student),
             pad_id=student.pad_id,
             dimension=student.dimension,
             teachers=targets.dimensions,
@@ -109,7 +112,7 @@ def train_student(
         student.model,
         objective,
         loader,
-        _train_config(config, len(loader.plan(0)), seed),
+        train_config(config, len(loader.plan(0)), seed),
         folder,
         evaluate=HeldOut(teacher, student, sample),
         identity=identity | {"start": student.weights_hash()},
@@ -135,6 +138,7 @@ def _targets(
     corpus: CorpusConfig,
     config: DistillConfig,
     seed: int,
+    kept: Sequence[int] | None,
     further_teachers: Mapping[str, Encoder],
 ) -> _Targets:
     chosen = training_texts(sample, corpus, teacher.sentence.prefix(None), seed)
@@ -146,11 +150,15 @@ def _targets(
         teacher, student, token_ids, chosen.texts, ids.lengths, corpus.max_tokens, cache / "states", identity
     )
     vectors = pooled(states, teacher.sentence.pooling)
+    chosen_dimensions = slice(None) if kept is None else list(kept)
+    vectors = vectors[:, chosen_dimensions]
+    identity = identity if kept is None else sha256_json([identity, list(kept)])
     columns: dict[str, Column] = {"teacher": rows(vectors), "teacher_partner": partner_rows(vectors, chosen.partners)}
     columns["group"] = rows(chosen.groups)
     if config.terms.hidden:
-        columns["teacher_hidden"] = token_rows(states)
-    dimensions = {"teacher": teacher.dimension}
+        every = token_rows(states)
+        columns["teacher_hidden"] = lambda texts: every(texts)[..., chosen_dimensions]
+    dimensions = {"teacher": vectors.shape[1]}
     for number, (name, encoder) in enumerate(further_teachers.items(), start=2):
         found = teacher_vectors(encoder, chosen.plain, cache / "vectors")
         columns[f"teacher{number}"] = rows(found.vectors)
@@ -190,11 +198,13 @@ class HeldOut:
             with torch.autocast(self._student.device.type, torch.bfloat16):
                 near = self._student.encode(self._near)
             metrics["near"] = near_correlation(near, self._teacher_near)
-        metrics["choice"] = (metrics["agreement"] + metrics.get("near", metrics["agreement"])) / 2
+        agreed = metrics.get("agreement", metrics["similarity"])  # the latter of a student with fewer dimensions
+        metrics["choice"] = (agreed + metrics.get("near", agreed)) / 2
         return metrics
 
 
-def _train_config(config: DistillConfig, batches: int, seed: int) -> TrainConfig:
+def train_config(config: DistillConfig, batches: int, seed: int) -> TrainConfig:
+    """Settings of the loop for a recipe's; `batches` of one pass over the texts."""
     # Minutes alone drive the schedule; only a run counted in steps can be repeated exactly.
     steps = config.max_steps or max(1, round(config.epochs * batches))
     by_time = config.max_minutes is not None and config.max_steps is None
@@ -217,7 +227,8 @@ def _train_config(config: DistillConfig, batches: int, seed: int) -> TrainConfig
     )
 
 
-def _pool_of(student: TorchEncoder) -> Any:
+def pooling_of_states(student: TorchEncoder) -> Any:
+    """How the student's sentence vector is made of token states."""
     kind = "cls" if student.sentence.pooling == "cls" else "mean"
 
     def pool_vectors(hidden: Tensor, mask: Tensor) -> Tensor:

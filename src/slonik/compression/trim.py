@@ -13,6 +13,8 @@ from pydantic import Field
 
 from slonik.compression.config import CorpusConfig, TrimConfig
 from slonik.compression.corpus import CorpusSample
+from slonik.compression.headed import HeadedEncoder, open_headed
+from slonik.compression.plan import whole
 from slonik.compression.surgery import keep_tokens
 from slonik.core.config import Config
 from slonik.core.identity import file_identity
@@ -23,7 +25,6 @@ from slonik.data.pairs import read_pairs
 from slonik.data.readers import corpus_files, read_texts
 from slonik.data.sampling import Sample, set_aside
 from slonik.models.encoder import TorchEncoder
-from slonik.models.loading import load, save
 from slonik.text.tokenizers.rules import TrimRules
 from slonik.text.tokenizers.trim import TrimPlan, TrimReport, trim
 
@@ -93,6 +94,12 @@ def apply_trim(encoder: TorchEncoder, plan: TrimPlan) -> TorchEncoder:
     )
 
 
+def trimmed_by(headed: HeadedEncoder, plan: TrimPlan) -> HeadedEncoder:
+    """As `apply_trim`, with the head: a task's stays as it is, one that guesses words loses those of dropped tokens."""
+    kept = whole(headed.encoder.model, with_parent=False).model_copy(update={"tokens": tuple(plan.token_ids)})
+    return headed.on(apply_trim(headed.encoder, plan), kept)
+
+
 SUITE = "tokenizer"
 
 
@@ -126,20 +133,21 @@ def trim_checkpoint(config: TrimCheckpointConfig) -> tuple[TrimPlan, list[Record
     """
     reads = [config.model, *config.corpus]
     with Run(config.out, command="trim", config=config, overwrite=config.overwrite, reads=reads) as run:
+        headed = open_headed(config.model, "trimmed", device="cpu")
         files = corpus_files(config.corpus)
         texts = read_texts(files, column=config.column)
-        encoder = load(config.model, device="cpu")
+        encoder = headed.encoder
         held_out = Sample[str](config.held_out)
         plan = plan_by_rules(encoder, config.rules, set_aside(texts, held_out), held_out.items)
         for path in files:
             run.input(path.name, file_identity(path))
-        trimmed = apply_trim(encoder, plan)
-        *before, last = trimmed.passport.lineage
+        trimmed = trimmed_by(headed, plan)
+        *before, last = trimmed.encoder.passport.lineage
         last = last.model_copy(update={"inputs": last.inputs | run.inputs, "seconds": round(run.seconds, 1)})
-        passport = trimmed.passport.model_copy(update={"lineage": (*before, last)})
-        records = trim_records(config, encoder, trimmed, plan.report, last)
+        passport = trimmed.encoder.passport.model_copy(update={"lineage": (*before, last)})
+        records = trim_records(config, encoder, trimmed.encoder, plan.report, last)
         with run.result() as folder:
-            save(trimmed, folder, passport.with_records(records), overwrite=True)
+            trimmed.save(folder, passport.with_records(records), overwrite=True)
     return plan, records
 
 

@@ -70,13 +70,16 @@ def _means(table: Tensor, sources: Sequence[Sequence[int]]) -> Tensor:
 _SPECIAL = ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id", "mask_token_id")
 
 
-def matching_ids(student: TorchEncoder, teacher: TorchEncoder) -> NDArray[np.int64]:
+def matching_ids(student: TorchEncoder, teacher: TorchEncoder, *, narrower: bool = False) -> NDArray[np.int64]:
     """(V,) the teacher's id of each of the student's tokens.
+
+    Args:
+        narrower: the student may have fewer dimensions, and which of the teacher's they are is known.
 
     Raises:
         SlonikError: another dimension, or tokens that the teacher does not have.
     """
-    if student.dimension != teacher.dimension:
+    if student.dimension != teacher.dimension and not narrower:
         raise SlonikError(
             f"{student.name} has {student.dimension} dimensions and {teacher.name} {teacher.dimension}: "
             "token-level distillation needs equal ones"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slonik.compression.config import CompressConfig
+from slonik.compression.headed import HeadedEncoder
 from slonik.compression.report.curve import CurvePoint
 from slonik.compression.report.page import CompressionFacts, compression_page
 from slonik.compression.report.tables import Stage
@@ -50,15 +51,18 @@ def facts_of(
     stages: Sequence[Stage],
     metrics: Path | None,
     command: str | None = None,
+    teacher: HeadedEncoder | None = None,
 ) -> CompressionFacts:
     """What the report tells beside the records.
 
     Args:
         after: records of the result. metrics: log of the distillation.
         command: the line that does it again, where it is another than that of `config`.
+        teacher: the original, whose head is told of.
     """
     measured = any(record.suite == "encodechka" for record in after)
     note = "encodechka was not measured: give its data with --data-dir (slonik fetch encodechka)."
+    head = _about_head(teacher, config)
     out = Path(config.out)
     return CompressionFacts(
         before=config.model,
@@ -69,15 +73,36 @@ def facts_of(
         curve=_curve(metrics),
         curve_unit="seconds",
         commands=(command or command_line(config),),
-        usage=usage(out),
-        notes=() if measured else (note,),
+        usage=usage(out, teacher),
+        notes=head or (() if measured else (note,)),
+        chosen_by="choice" if teacher is not None and teacher.task is not None else "agreement",
         published=_published() if measured else (),
         stages=stages,
     )
 
 
-def usage(out: Path) -> str:
+def _about_head(teacher: HeadedEncoder | None, config: CompressConfig) -> tuple[str, ...]:
+    """What became of the head, in sentences; none without a head."""
+    if teacher is None or (teacher.task is None and teacher.words is None):
+        return ()
+    if teacher.words is not None:
+        return (
+            "The head that guesses masked words was cut along and not taught: train it on with slonik adapt before "
+            "words are guessed with it.",
+        )
+    how = "not taught: distillation was left out" if config.distill is None else "taught to answer as the original's"
+    return (
+        f"The original is {teacher.kind}; its head was cut along and {how}, without labels. How far the answers agree "
+        "is measured on held-out inputs.",
+    )
+
+
+def usage(out: Path, teacher: HeadedEncoder | None = None) -> str:
     """Lines of shell and Python that use the checkpoint."""
+    if teacher is not None and teacher.task is not None:
+        if teacher.task.config.target == "tags":
+            return f"slonik show {out}\nslonik tag {out} FILE"
+        return f"slonik show {out}\nslonik predict {shlex.quote(teacher.task.config.task)} {out} < ROWS.jsonl"
     return (
         f"slonik show {out}\n"
         f"slonik export {out} --out {out}-onnx\n"
@@ -92,6 +117,8 @@ def command_line(config: CompressConfig) -> str:
         words += ["--corpus", name]
     for name in config.corpus.pairs:
         words += ["--pairs", name]
+    for name in config.corpus.examples:
+        words += ["--examples", name]
     words += ["--out", config.out]
     changed = config.model_dump(mode="json", exclude_defaults=True)
     for section in ("corpus", "trim", "prune", "distill"):
@@ -99,7 +126,7 @@ def command_line(config: CompressConfig) -> str:
         if content is None:
             words += ["--set", f"{section}=null"]
             continue
-        fields = {name: value for name, value in content.items() if name not in ("texts", "pairs")}
+        fields = {name: value for name, value in content.items() if name not in ("texts", "pairs", "examples")}
         for name, value in fields.items():
             words += ["--set", f"{section}.{name}={_yaml(value)}"]
     if config.init:

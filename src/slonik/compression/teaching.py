@@ -1,0 +1,90 @@
+"""Teach a student what its original computes: vectors and states of an encoder, answers of a model with a head.
+
+What `slonik compress` and `slonik distill` share: checks before any work, what decides the step, the training itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slonik.compression.config import CorpusConfig, DistillConfig
+from slonik.compression.corpus import CorpusSample
+from slonik.compression.headed import HeadedEncoder
+from slonik.compression.task_texts import examples_input, own_inputs, task_texts, texts_of
+from slonik.compression.task_training import train_task_student
+from slonik.compression.training import distilling_inputs, train_student
+from slonik.core.errors import SlonikError
+from slonik.core.protocols import Encoder
+from slonik.core.run import Announce, Run
+from slonik.train.run_state import RunSummary
+
+
+def check_teaching(teacher: HeadedEncoder, corpus: CorpusConfig, config: DistillConfig | None) -> None:
+    """Refuse what this teacher cannot be asked for, before any work.
+
+    Raises:
+        SlonikError: fields for heads without a head, further teachers beside a head, or rows that do not fit.
+    """
+    if teacher.task is None:
+        given: dict[str, Any] = {"corpus.examples": corpus.examples}
+        if config is not None:
+            given["distill.texts_of_input"] = config.texts_of_input
+            plain = type(config.terms)()
+            for name in ("outputs", "outputs_temperature"):
+                given[f"distill.terms.{name}"] = getattr(config.terms, name) != getattr(plain, name)
+        for name, value in given.items():
+            if value:
+                raise SlonikError(f"{name} is for models with a head for a task, and {teacher.name} is {teacher.kind}")
+        return
+    if config is None:
+        if corpus.examples:
+            raise SlonikError("corpus.examples are rows to distil on, and distillation is left out: leave them out too")
+        return
+    if config.teachers:
+        raise SlonikError("a model with a head for a task has one teacher, its original: leave out further teachers")
+    own_inputs(teacher.task.config, corpus.examples, texts_of(teacher.task.config, config.texts_of_input))
+
+
+def teaching_inputs(
+    teacher: HeadedEncoder, corpus: CorpusConfig, config: DistillConfig, others: Mapping[str, Encoder], frame: Run
+) -> dict[str, Any]:
+    """What decides a distillation beside sample, teacher and student."""
+    found = distilling_inputs(corpus, config, others, frame)
+    return found | examples_input(corpus, frame) if teacher.task is not None else found
+
+
+def teach(
+    teacher: HeadedEncoder,
+    student: HeadedEncoder,
+    token_ids: NDArray[np.int64],
+    sample: CorpusSample,
+    corpus: CorpusConfig,
+    config: DistillConfig,
+    folder: Path,
+    *,
+    kept: Sequence[int] | None = None,
+    seed: int = 0,
+    further_teachers: Mapping[str, Encoder] | None = None,
+    announce: Announce,
+) -> RunSummary:
+    """Train `student` in place; see `train_student` and `train_task_student`.
+
+    Args:
+        kept: hidden dimensions of the teacher that the student has, in order; None = all.
+        announce: is told what a head is taught on.
+    """
+    if teacher.task is None or student.task is None:
+        return train_student(
+            teacher.encoder, student.encoder, token_ids, sample, corpus, config, folder, seed=seed, kept=kept,
+            further_teachers=further_teachers,
+        )  # fmt: skip
+    texts = task_texts(teacher.task.config, sample, corpus, seed, texts=config.texts_of_input)
+    announce(f"{teacher.name} is {teacher.kind}: its head is taught on {texts.about}")
+    return train_task_student(
+        teacher.task, student.task, token_ids, texts, config, folder, kept=kept, seed=seed
+    )  # fmt: skip
