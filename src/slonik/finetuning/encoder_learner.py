@@ -23,10 +23,11 @@ from slonik.finetuning.config import Distillation, Tuning
 from slonik.finetuning.items import Floats, Item, labelled_fields, token_fields
 from slonik.finetuning.learner import TaskAnswerer, TrainingSplit, stopping_metrics
 from slonik.finetuning.objective import Supervised
-from slonik.finetuning.outputs import FrozenStates, answer, outputs_of, padding_of, tokenizer_of
+from slonik.finetuning.outputs import FrozenStates, answer, padding_of, tokenizer_of
 from slonik.finetuning.train import copy_of, frozen_names, own_tables, prepared, train_config
 from slonik.models.encoder import TorchEncoder
 from slonik.models.task_model import TaskModel, load_task_model, new_task_model, save_task_model
+from slonik.models.task_outputs import outputs_of
 from slonik.text.answers import probabilities
 from slonik.text.pairs import Fields
 from slonik.text.task_config import TaskConfig

@@ -52,7 +52,7 @@ class SharedEncoder(nn.Module):
         self.transformer = encoder.model
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.heads = nn.ModuleList(build_head(encoder.dimension, data.config) for data in tasks)
+            self.heads = nn.ModuleList(build_head(encoder.model.config, data.config) for data in tasks)
         # kept out of the modules: they hold the same transformer once more
         self.__dict__["tasks"] = [
             TaskModel(encoder, head, data.config) for head, data in zip(self.heads, tasks, strict=True)

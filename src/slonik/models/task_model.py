@@ -1,132 +1,52 @@
-"""An encoder with a head for one task, as a module to train and as a folder on disk.
+"""A task model as a folder, written and read: everything in one model.safetensors.
 
-The folder is an ordinary encoder checkpoint, which `slonik.load` and `AutoModel` still read, plus `task.json` and
-`head.safetensors`. Turning texts into token fields is `slonik.text.pairs`' business, losses are in
-`slonik.train.objectives`.
-
-Shapes: B examples, R inputs of one example (two texts apart, or candidates), T tokens, D dimensions.
+A stock head is written as the family's own class, with labels, so that any program reads it; one of ours under
+`auto_map`, with its code beside. `task.json` says what the outputs mean; a checkpoint that Transformers wrote has none,
+and its config.json says it. Folders of earlier versions, with the head in a file of its own, are read too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import AutoConfig, PreTrainedModel
 
 from slonik.core.errors import SlonikError
 from slonik.core.files import new_folder, write_bytes
-from slonik.core.hashing import sha256_json
 from slonik.core.passport import Passport
+from slonik.models import modeling_slonik_heads, modeling_slonik_task
+from slonik.models.checkpoint_files import read_config_json, read_tensors
 from slonik.models.encoder import TorchEncoder
-from slonik.models.heads import build_head
-from slonik.models.loading import load, save
-from slonik.models.state import state_hash
-from slonik.text.task_config import TaskConfig
+from slonik.models.heads.stock import AUTO, StockHead
+from slonik.models.kinds import resolve
+from slonik.models.loading import (
+    checkpoint_tokenizer,
+    chosen_device,
+    from_files,
+    load,
+    quiet_transformers,
+    read_passport,
+    register_own,
+    save,
+)
+from slonik.models.modeling_slonik_task import AUTO_NAMES, SlonikTaskModel
+from slonik.models.task_module import TaskModel as TaskModel
+from slonik.models.task_module import TokenMasking as TokenMasking
+from slonik.models.task_module import new_task_model as new_task_model
+from slonik.text import TASK_FILE
+from slonik.text.sentence_config import SentenceConfig
+from slonik.text.task_config import TaskConfig, stock_kind
 
 HEAD_FILE = "head.safetensors"
-
-
-class TokenMasking:
-    """Hides a random share of the tokens of training inputs: a small task then cannot be learned by heart.
-
-    The regulariser of a task model that is trained for many passes on few texts; nothing is predicted at the hidden
-    places. Torch's own random state decides, which the training loop keeps in its checkpoints.
-
-    Source: Iyyer et al. 2015, section 3.1 (word dropout), with the mask token in place of nothing.
-
-    Args:
-        share: of the tokens, 0 to 1.
-        mask: id of the mask token.
-        special: (V,) True for ids that are never hidden; V ids.
-    """
-
-    def __init__(self, share: float, mask: int, special: Tensor) -> None:
-        self.share = share
-        self.mask = mask
-        self.special = special
-
-    def __call__(self, ids: Tensor) -> Tensor:
-        """(..., T) ids, some of them hidden; another draw at each call."""
-        hidden = torch.rand(ids.shape, device=ids.device) < self.share
-        return torch.where(hidden & ~self.special.to(ids.device)[ids], self.mask, ids)
-
-
-class TaskModel(nn.Module):
-    """An encoder and a head.
-
-    Args:
-        encoder: its transformer becomes a submodule and is trained along.
-        head: takes (hidden, batch), see `slonik.models.heads`.
-        config: what the outputs mean.
-
-    Attributes:
-        masking: hides tokens of training inputs, while it is set.
-    """
-
-    masking: TokenMasking | None = None
-
-    def __init__(self, encoder: TorchEncoder, head: nn.Module, config: TaskConfig) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.transformer = encoder.model
-        self.head = head
-        self.config = config
-        self._takes_types = int(getattr(encoder.model.config, "type_vocab_size", 0) or 0) > 1
-
-    @property
-    def device(self) -> torch.device:
-        return self.encoder.device
-
-    @property
-    def max_length(self) -> int:
-        """The most tokens of one input: what the task was trained with, within the positions that there are."""
-        return min(self.config.max_length, self.encoder.max_length)
-
-    def hidden(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Last hidden states of `input_ids` (B, T) or (B, R, T): (B, T, D) or (B, R, T, D).
-
-        A field `hidden` of that shape stands for them: states of a frozen encoder that were computed before.
-        """
-        if "hidden" in batch:
-            return batch["hidden"]
-        ids = batch["input_ids"]
-        if self.training and self.masking is not None:
-            ids = self.masking(ids)
-        flat = {"input_ids": ids.flatten(0, -2), "attention_mask": batch["attention_mask"].flatten(0, -2)}
-        if self._takes_types and "token_type_ids" in batch:
-            flat["token_type_ids"] = batch["token_type_ids"].flatten(0, -2)
-        if getattr(self.head, "reads_all_layers", False):
-            return torch.stack(self.transformer(**flat, output_hidden_states=True).hidden_states)
-        states: Tensor = self.transformer(**flat).last_hidden_state
-        return states.reshape(*ids.shape, states.shape[-1])
-
-    def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Outputs of the head for a batch of fields; their shape is the head's."""
-        outputs: Tensor = self.head(self.hidden(batch), batch)
-        return outputs
-
-    def weights_hash(self) -> str:
-        return sha256_json([self.encoder.weights_hash(), state_hash(self.head)])
-
-    def identity(self) -> str:
-        """sha256 of everything that decides the outputs: the encoder's identity, the head's weights, the task."""
-        return sha256_json([self.encoder.identity(), state_hash(self.head), self.config.model_dump(mode="json")])
-
-
-def new_task_model(encoder: TorchEncoder, config: TaskConfig, *, seed: int = 0) -> TaskModel:
-    """A task model with a fresh head; equal for equal seeds, the caller's random state left as it was.
-
-    Raises:
-        SlonikError: unknown kind of head, or options that it does not have.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        head = build_head(encoder.dimension, config)
-    return TaskModel(encoder, head.to(encoder.device), config)
+"""Where earlier versions wrote the head."""
 
 
 def save_task_model(
@@ -147,37 +67,177 @@ def save_task_model(
     """
     target = Path(folder)
     with new_folder(target, overwrite=overwrite) as unfinished:
-        save(model.encoder, unfinished, passport)
-        head = {name: tensor.detach().cpu().contiguous() for name, tensor in model.head.state_dict().items()}
-        save_file(head, unfinished / HEAD_FILE)
+        with _whole(model) as whole:
+            save(model.encoder, unfinished, passport, whole=whole, max_length=model.max_length)
+        if not isinstance(model.head, StockHead):
+            write_code(unfinished)
         model.config.write(unfinished)
         for name, content in (beside or {}).items():
             write_bytes(unfinished / name, content)
     return target
 
 
-def load_task_model(folder: str | Path, *, device: str | None = None, trust_remote_code: bool = False) -> TaskModel:
-    """The task model in `folder`, in eval mode.
+@contextmanager
+def _whole(model: TaskModel) -> Iterator[PreTrainedModel]:
+    """The model as Transformers has it, encoder and head in one, as long as it is asked for."""
+    if isinstance(model.head, StockHead):
+        with model.head.whole(model.transformer) as stock:
+            yield stock
+        return
+    transformer = model.transformer
+    config = transformer.config
+    wanted = copy.deepcopy(config)
+    labels = model.config.labels or tuple(f"LABEL_{number}" for number in range(model.config.outputs))
+    wanted.id2label = dict(enumerate(labels))
+    wanted.label2id = {label: number for number, label in enumerate(labels)}
+    wanted.slonik_task = {
+        "kind": model.config.kind, "outputs": model.config.outputs, "head": dict(model.config.head),
+        "specials": model.specials, "pooler": getattr(transformer, "pooler", None) is not None,
+    }  # fmt: skip
+    auto = {name: value for name, value in (getattr(config, "auto_map", None) or {}).items() if name in _OF_ENCODERS}
+    wanted.auto_map = {**auto, AUTO_NAMES[model.config.kind]: f"modeling_slonik_task.{SlonikTaskModel.__name__}"}
+    wanted._attn_implementation = "eager"  # of this holder, which computes nothing; it is not written
+    with torch.device("meta"):
+        whole = _Assembled(wanted)
+    whole.base_model_prefix = transformer.base_model_prefix
+    setattr(whole, transformer.base_model_prefix, transformer)
+    whole.head = model.head
+    yield whole
+
+
+class _Assembled(PreTrainedModel):
+    """Holds an encoder and a head of ours while they are written under the names of `SlonikTaskModel`."""
+
+
+_Assembled.__name__ = SlonikTaskModel.__name__  # what config.json will say under "architectures"
+_OF_ENCODERS = ("AutoConfig", "AutoModel", "AutoModelForMaskedLM")
+
+
+def write_code(folder: Path) -> None:
+    """Copy the code of a head of ours beside its weights."""
+    for module in (modeling_slonik_heads, modeling_slonik_task):
+        write_bytes(folder / f"{module.__name__.rsplit('.', 1)[-1]}.py", Path(str(module.__file__)).read_bytes())
+
+
+def load_task_model(model: str | Path, *, device: str | None = None, trust_remote_code: bool = False) -> TaskModel:
+    """The task model in a folder or of the hub, ours or one of Transformers, in eval mode.
 
     Raises:
-        SlonikError: it is no task model, or head and encoder do not belong together.
+        SlonikError: it is no task model, its labels contradict one another, or head and encoder do not belong together.
     """
+    folder = resolve(model)
     config = TaskConfig.read(folder)
+    if config.kind == "text2text":
+        raise SlonikError(f"{folder} answers in words: open it with slonik.models.load_generator")
+    if (folder / HEAD_FILE).is_file():
+        found = _apart(folder, config, device, trust_remote_code, _old_head(folder))
+    elif config.shape == "stock":
+        found = _stock(folder, config, device, trust_remote_code)
+    else:
+        found = _apart(folder, config, device, trust_remote_code, _own_head(folder))
+    found.name = found.encoder.name = str(model)
+    return found.eval()
+
+
+def _apart(
+    folder: Path, config: TaskConfig, device: str | None, trust_remote_code: bool, tensors: Mapping[str, Tensor]
+) -> TaskModel:
+    """A model whose head is one of ours."""
     encoder = load(folder, device=device, trust_remote_code=trust_remote_code)
     model = new_task_model(encoder, config)
-    path = Path(folder) / HEAD_FILE
-    try:
-        tensors = load_file(path)
-    except FileNotFoundError:
-        raise SlonikError(f"{path} is missing: save the task model again, or copy the whole folder") from None
-    except (SafetensorError, OSError) as error:
-        raise SlonikError(f"{path} is damaged ({error}): copy the task model again") from None
     own = model.head.state_dict()
     wrong = [name for name in {*own, *tensors} if name not in own or name not in tensors]
     wrong += [name for name in own if name in tensors and own[name].shape != tensors[name].shape]
     if wrong:
         raise SlonikError(
-            f"{path} does not fit task.json (first difference: {sorted(wrong)[0]}): copy the folder whole"
+            f"the head in {folder} does not fit {TASK_FILE} (first difference: {sorted(wrong)[0]}): copy the folder "
+            "whole"
         )
-    model.head.load_state_dict(tensors)
-    return model.eval()
+    model.head.load_state_dict(dict(tensors))
+    return model
+
+
+def _old_head(folder: Path) -> Mapping[str, Tensor]:
+    path = folder / HEAD_FILE
+    try:
+        found: dict[str, Tensor] = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise SlonikError(f"{path} is damaged ({error}): copy the task model again") from None
+    return found
+
+
+def _own_head(folder: Path) -> Mapping[str, Tensor]:
+    """Tensors of the head beside those of the encoder."""
+    places = {name: info.path for name, info in read_tensors(folder).items() if name.startswith(_HEAD)}
+    if not places:
+        raise SlonikError(
+            f"the weights in {folder} hold no head, and there is no {HEAD_FILE}: the head is missing; save the task "
+            "model again, or copy the whole folder"
+        )
+    found = {}
+    for path in sorted({path for path in places.values() if path is not None}):
+        with safe_open(path, "pt") as file:
+            found |= {name[len(_HEAD) :]: file.get_tensor(name) for name, own in places.items() if own == path}
+    return found
+
+
+_HEAD = "head."
+
+
+def _stock(folder: Path, config: TaskConfig, device: str | None, trust_remote_code: bool) -> TaskModel:
+    """A model of the family's own class."""
+    content = read_config_json(folder)
+    register_own(content)
+    if stock_kind(content) is None:
+        raise SlonikError(
+            f"{folder / 'config.json'} names no class with a head ({(content.get('architectures') or ['none'])[0]}), "
+            f"and {TASK_FILE} says that there is one: copy the folder whole"
+        )
+    _check_shapes(folder, config, trust_remote_code)
+    what = f" with its head ({content['architectures'][0]})"
+    made, absent = from_files(AUTO[config.kind], folder, torch.float32, trust_remote_code, what)
+    missing = [name for name in absent if "position_ids" not in name]
+    if missing:
+        raise SlonikError(
+            f"the weights in {folder} lack {len(missing)} tensors of {content['architectures'][0]}, for example "
+            f"{missing[0]}: head and encoder do not belong together, or the head was left out when they were saved"
+        )
+    base = made.base_model
+    head = StockHead(made, config, dropout=config.head.get("dropout"))
+    trained = (folder / TASK_FILE).is_file()
+    sentence = SentenceConfig.read(folder, vectors=trained)
+    if not trained:
+        sentence = replace(sentence, max_length=config.max_length)
+    base.to(chosen_device(device))
+    encoder = TorchEncoder(
+        base, checkpoint_tokenizer(folder), sentence, read_passport(folder, str(folder)), source=folder
+    )
+    return TaskModel(encoder, head.to(encoder.device), config)
+
+
+def _check_shapes(folder: Path, config: TaskConfig, trust_remote_code: bool) -> None:
+    """Refuse weights of other sizes than the config asks for, before they are loaded.
+
+    Raises:
+        SlonikError: the first tensor of another size; for the head's last layer in words of labels.
+    """
+    try:
+        with quiet_transformers(), torch.device("meta"):
+            wanted = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
+            expected = AUTO[config.kind].from_config(wanted, trust_remote_code=trust_remote_code).state_dict()
+    except (ValueError, OSError, RuntimeError, KeyError, ImportError, AttributeError, TypeError):
+        return  # loading says it in a sentence
+    stored = read_tensors(folder)
+    for name, tensor in expected.items():
+        if name not in stored or stored[name].shape == tuple(tensor.shape):
+            continue
+        found, asked = list(stored[name].shape), list(tensor.shape)
+        if found[1:] == asked[1:] and asked[:1] == [config.outputs] and config.labels:
+            raise SlonikError(
+                f"{name} in {folder} has {found[0]} outputs, and id2label has {asked[0]} labels "
+                f"({', '.join(config.labels[:6])}): correct id2label in config.json"
+            )
+        raise SlonikError(
+            f"{name} in {folder} is of the size {found}, and config.json asks for {asked}: head and encoder do not "
+            "belong together"
+        )

@@ -1,10 +1,14 @@
-"""Heads over the tokens of texts: labels and numbers of a text or a pair, of marked words, choices, answers in a text.
+"""Heads over the tokens of texts: labels and numbers of a text or a pair, of marked words, choices, answers, tags.
+
+This file stands alone (torch only): it is copied beside the weights of a model with such a head, so that any program
+can load it with `trust_remote_code=True`; how it becomes a Transformers model is in `modeling_slonik_task`.
 
 Sources: InferSent's features of a pair [u, v, |u - v|, u * v] (Conneau et al. 2017); means of a span's tokens for words
 in context (Peters et al. 2019) and for coreference (the SuperGLUE baselines, Wang et al. 2019); spans of answers
 (Rajpurkar et al. 2016; Devlin et al. 2019, section 4.2). Which head a task has is the caller's.
 
 Every head takes `dimension`, D of the encoder, and `outputs`, how many labels, or 1.
+Shapes: B examples, R inputs of one, T tokens, K spans or states, W words, D dimensions, L labels.
 """
 
 from __future__ import annotations
@@ -13,11 +17,16 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, TypedDict, Unpack
 
 import torch
+import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from slonik.models.pooling import mean_pool
-
 Pooling = Literal["mean", "cls"]
+
+
+def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
+    """Mean of token vectors where `mask` is not 0: (..., T, D), (..., T) -> (..., D), float32; zeros where none is."""
+    weights = (mask != 0).to(torch.float32).unsqueeze(-2)  # (..., 1, T)
+    return (weights @ hidden.float()).squeeze(-2) / weights.sum(-1).clamp_min(1.0)
 
 
 def pooled(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
@@ -59,7 +68,7 @@ class SequenceHead(nn.Module):
 
 def relation(first: Tensor, second: Tensor) -> Tensor:
     """[u, v, |u - v|, u * v, cos]: (..., D), (..., D) -> (..., 4 D + 1)."""
-    cosine = torch.nn.functional.cosine_similarity(first, second, dim=-1).unsqueeze(-1)
+    cosine = functional.cosine_similarity(first, second, dim=-1).unsqueeze(-1)
     return torch.cat([first, second, (first - second).abs(), first * second, cosine], dim=-1)
 
 
@@ -97,16 +106,13 @@ class FeatureLayer(nn.Module):
             share most of their length and direction.
     """
 
-    scale: Tensor | None
-
     def __init__(
         self, groups: Sequence[int], outputs: int, *, hidden: int = 0, dropout: float = 0.1, balance: bool = False
     ) -> None:
         super().__init__()
         features = sum(groups)
         self.norm = nn.BatchNorm1d(features, affine=False, momentum=None) if balance else None
-        scale = torch.cat([torch.full((size,), size**-0.5) for size in groups]) if balance else None
-        self.register_buffer("scale", scale, persistent=False)
+        self.groups = tuple(groups)
         layers: list[nn.Module] = [nn.Dropout(dropout)]
         if hidden:
             layers += [nn.Linear(features, hidden), nn.GELU(), nn.Dropout(dropout)]
@@ -114,12 +120,13 @@ class FeatureLayer(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(..., features) -> (..., outputs)."""
-        if self.norm is not None and self.scale is not None:
+        if self.norm is not None:
             flat = features.flatten(0, -2)
             single = len(flat) == 1  # one example has no deviation: take what was seen so far
             norm = self.norm
-            flat = nn.functional.batch_norm(flat, norm.running_mean, norm.running_var) if single else norm(flat)
-            features = flat.reshape(features.shape) * self.scale
+            flat = functional.batch_norm(flat, norm.running_mean, norm.running_var) if single else norm(flat)
+            scale = torch.cat([flat.new_full((size,), size**-0.5) for size in self.groups])
+            features = flat.reshape(features.shape) * scale
         made: Tensor = self.stack(features)
         return made.float()
 
@@ -271,3 +278,80 @@ class AnswerHead(nn.Module):
         allowed = allowed.clone()
         allowed[:, 0] = True
         return logits.masked_fill(~allowed.unsqueeze(1), NO_PLACE)
+
+
+NAME_UNITS = 128
+
+
+class TokenScores(nn.Module):
+    """Dropout and a linear layer over tokens or words: scores of their labels.
+
+    Args:
+        dropout: on the hidden states.
+        layers: 0 reads the last layer; K reads all K states of the encoder (its layers and embeddings), normalised and
+            averaged with trainable weights (ELMo, Peters et al. 2018, section 3.2). Sentence encoders want it: their
+            last layer gives all words of a text nearly one vector.
+        names: read `batch["names"]` (B, W, L) too, what a list of names says of each word: a small network weighs it
+            against the state of the word, and what it finds is added to the scores.
+    """
+
+    def __init__(
+        self, dimension: int, outputs: int, *, dropout: float = 0.1, layers: int = 0, names: bool = False
+    ) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(dimension, outputs)
+        self.mixture = nn.Parameter(torch.zeros(layers)) if layers else None
+        self.reads_all_layers = layers > 0
+        self.names = (
+            nn.Sequential(nn.Linear(dimension + outputs, NAME_UNITS), nn.GELU(), nn.Linear(NAME_UNITS, outputs))
+            if names
+            else None
+        )
+
+    def forward(self, hidden: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """(B, T, D), or (K, B, T, D) -> scores (B, W, L), float32; `batch["positions"]` (B, W) are places in T.
+
+        Without positions every token is a word.
+        """
+        chosen = hidden
+        if (places := batch.get("positions")) is not None:
+            rows = torch.arange(len(places), device=places.device)[:, None]
+            chosen = hidden[..., rows, places, :]
+        if self.mixture is None:
+            words = chosen
+        else:
+            states = functional.layer_norm(chosen, hidden.shape[-1:])  # (K, B, W, D)
+            words = torch.einsum("k,kbwd->bwd", self.mixture.softmax(0).to(states.dtype), states)
+        words = self.dropout(words)
+        scores: Tensor = self.output(words)
+        if self.names is not None:
+            scores = scores + self.names(torch.cat([words, batch["names"].to(words.dtype)], -1))
+        return scores.float()
+
+
+class Chain(nn.Module):
+    """Scores of label transitions of a CRF, to be read beside the scores of words; they change nothing in these."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.transitions = nn.Parameter(torch.zeros(outputs, outputs))
+        self.start = nn.Parameter(torch.zeros(outputs))
+        self.end = nn.Parameter(torch.zeros(outputs))
+
+
+class ChainScores(TokenScores):
+    """Scores of words beside those of a CRF's transitions.
+
+    Args:
+        crf: whether there are any. options: those of TokenScores.
+    """
+
+    def __init__(self, dimension: int, outputs: int, *, crf: bool = False, **options: float) -> None:
+        super().__init__(dimension, outputs, **options)  # type: ignore[arg-type]
+        self.crf = Chain(outputs) if crf else None
+
+
+TEXT_HEADS: dict[str, type[nn.Module]] = {
+    "sequence": SequenceHead, "pair": PairHead, "words": WordsHead, "choice": ChoiceHead, "answer": AnswerHead,
+}  # fmt: skip
