@@ -40,6 +40,7 @@ from slonik.inspection.probing.run import Options, probe
 from slonik.inspection.probing.tasks import read_tasks
 from slonik.models.loading import load
 from slonik.tagging import fit as tagging_fit
+from slonik.text.sentence_config import SentenceConfig
 from slonik.train.run_log import read_metrics
 from tests import tiny
 from tests.compression import toy_corpus
@@ -343,7 +344,7 @@ def test_texts_and_models_in_memory_are_inputs_too(tmp_path: Path, monkeypatch: 
     assert anew(corpus=[*texts[:-1], "слон гуляет ночью"]) == ["corpus", "distill"]
     assert anew(pairs=[*pairs[:-1], ("an elephant walks", "слон гуляет ночью")]) == ["corpus", "distill"]
     teacher = load("teacher")
-    teacher.sentence = replace(teacher.sentence, pooling="cls")
+    teacher.sentence = replace(teacher.sentence, modules=SentenceConfig.of("cls").modules)
     assert anew(teacher=[teacher]) == ["distill"]
     student = load("student")
     with torch.no_grad():

@@ -11,11 +11,11 @@ from slonik.core.errors import SlonikError
 from slonik.text.sentence_config import SentenceConfig
 
 
-@pytest.mark.parametrize("pooling", ["mean", "cls", "pooler"])
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max+lasttoken", "mean+cls"])
 @pytest.mark.parametrize("normalize", [True, False])
 def test_round_trip(tmp_path: Path, pooling: str, normalize: bool) -> None:
-    config = SentenceConfig(
-        pooling=pooling,  # type: ignore[arg-type]
+    config = SentenceConfig.of(
+        pooling,
         normalize=normalize,
         max_length=128,
         prefixes={"query": "query: "},
@@ -34,7 +34,7 @@ def test_defaults_and_prefixes(tmp_path: Path) -> None:
 
 def test_an_unknown_pooling_is_named(tmp_path: Path) -> None:
     SentenceConfig().write(tmp_path, 8)
-    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_lasttoken": True}))
+    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_splade": True}))
     with pytest.raises(SlonikError, match="pooling that is not supported"):
         SentenceConfig.read(tmp_path)
 

@@ -30,15 +30,19 @@ def test_windows_hold_every_token_once(kind: str) -> None:
     rows = TextRows(tokenizer, 0)
     contents = content_ids(tokenizer, [*tiny.TEXTS, ""], threads=1)
     room = rows.template.size + 3
-    made, owners, shares = rows.windows(contents, room)
+    found = rows.arrange(contents, room, "average")
+    made, owners, shares = found.ids, found.owners, found.shares
     assert max(map(len, made)) <= room
     head, tail = len(rows.template.head), len(rows.template.tail)
     for number, content in enumerate(contents):
         own = [made[place][head : len(made[place]) - tail] for place in np.flatnonzero(owners == number)]
         assert [token for part in own for token in part] == content
         assert shares[owners == number].sum() == pytest.approx(1.0)
-    first = rows.windows(contents, room, first_only=True)[0]
-    assert first == rows.rows([*tiny.TEXTS, ""], room, threads=1)
+    first = rows.arrange(contents, room, "truncate")
+    assert first.ids == rows.rows([*tiny.TEXTS, ""], room, threads=1)
+    assert first.cut == sum(len(content) > 3 for content in contents)
+    with pytest.raises(SlonikError, match=r"text 0 has more than \d+ tokens"):
+        rows.arrange(contents, room, "refuse")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -24,6 +24,7 @@ KINDS = {
     "layers": "vectors of every layer (evaluate probing)",
     "latency": "measured times of blocks (compress)",
     "embedded": "checkpoints made from packages (embedded:...)",
+    "converted": "checkpoints whose weights were pickled, as safetensors (--convert-weights)",
     "hashes": "hashes of large files and of code, to know what has changed (every command that keeps steps)",
     "data": "benchmark data (fetch); some has to be downloaded again",
 }

@@ -2,6 +2,7 @@
 
 The library is silent until progress is `shown`: then a bar on a terminal, and elsewhere (a scheduler's log, nohup) a
 plain line now and then, every 30 seconds or `$SLONIK_PROGRESS_SECONDS`. Of several processes only the first shows any.
+What a user must know though nobody asked (`warn_once`) is said in any case.
 """
 
 from __future__ import annotations
@@ -157,6 +158,17 @@ def progress_bar(description: str, total: float | None = None, *, completed: flo
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(description, total=total, completed=int(completed), values="")
         yield _RichBar(progress, task)
+
+
+_warned: set[str] = set()
+
+
+def warn_once(sentence: str) -> None:
+    """A warning on standard error, whatever is shown of progress; the same one once in a process."""
+    if sentence not in _warned and os.environ.get("RANK", "0") == "0":
+        _warned.add(sentence)
+        sys.stderr.write(f"warning: {sentence}\n")
+        sys.stderr.flush()
 
 
 def track(items: Iterable[T], description: str, total: float | None = None) -> Iterator[T]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tokenizers import Tokenizer
 from slonik.core.files import write_text
 from slonik.core.version import __version__
 from slonik.models import TorchEncoder
+from slonik.text.pipeline_files import transformer_folder
 
 _COPIED = ("config.json", "tokenizer_config.json", "special_tokens_map.json")
 # What the library's Nmt step drops and what it turns into a space, as patterns that JavaScript shares.
@@ -50,11 +52,13 @@ _IGNORED = "Dockerfile\n.dockerignore\n"
 def write_companions(encoder: TorchEncoder, folder: Path) -> None:
     """Write configuration, tokenizer and sentence-transformers files of `encoder` into `folder`."""
     assert encoder.source is not None
+    inside = transformer_folder(encoder.source)
     for name in _COPIED:
-        if (encoder.source / name).is_file():
-            shutil.copyfile(encoder.source / name, folder / name)
+        if (inside / name).is_file():
+            shutil.copyfile(inside / name, folder / name)
     portable(encoder.tokenizer).save(str(folder / "tokenizer.json"), pretty=False)
-    encoder.sentence.write(folder, encoder.dimension)
+    saved = replace(encoder.sentence, max_length=encoder.max_length, long_texts=encoder.long_texts)
+    saved.write(folder, encoder.hidden_size)
 
 
 def portable(tokenizer: Tokenizer) -> Tokenizer:

@@ -24,8 +24,9 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface, bidirectional_mask_function, eager_mask
 
 from slonik.core.errors import SlonikError
+from slonik.exporting.standard import OPSET
 from slonik.models.kinds import FAMILIES, family_of
-from slonik.models.pooling import pool
+from slonik.models.pipeline import Pipeline
 from slonik.text.sentence_config import SentenceConfig
 
 INPUTS = ("input_ids", "attention_mask")
@@ -68,20 +69,18 @@ def limits_of(family: str) -> tuple[str, ...]:
 
 
 class SentenceGraph(torch.nn.Module):
-    """ids and mask (B, T) -> last hidden states (B, T, D), sentence vectors (B, D) as the checkpoint makes them."""
+    """ids and mask (B, T) -> last hidden states (B, T, D), sentence vectors (B, dimension) by all of its modules."""
 
     def __init__(self, model: PreTrainedModel, sentence: SentenceConfig) -> None:
         super().__init__()
         self.model = model
-        self.sentence = sentence
+        self.pipeline = Pipeline(sentence.modules, sentence.truncate_dim)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """The two outputs, last hidden states first: other clients read that one and pool it themselves."""
         output = self.model(input_ids=input_ids, attention_mask=attention_mask)
         hidden = output.last_hidden_state
-        vectors = pool(hidden, attention_mask, self.sentence.pooling, getattr(output, "pooler_output", None))
-        if self.sentence.normalize:
-            vectors = vectors / torch.linalg.vector_norm(vectors, dim=-1, keepdim=True).clamp_min(1e-12)
+        vectors = self.pipeline(hidden, attention_mask)
         return hidden, vectors
 
 
@@ -102,6 +101,7 @@ def to_onnx(graph: SentenceGraph, max_length: int, *, fused: bool = True) -> onn
             graph.eval(),
             (ids, torch.ones_like(ids)),
             dynamo=True,
+            opset_version=OPSET,
             verbose=False,
             input_names=list(INPUTS),
             output_names=list(OUTPUTS),

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,10 @@ from slonik.models.checkpoint_files import (
     read_tensors,
     weight_files,
 )
-from slonik.models.kinds import family_of, has_weights
+from slonik.models.kinds import STOCK_HEADS, family_of, has_weights
 from slonik.text import TAGGER_FILE
 from slonik.text.lines import read_json
+from slonik.text.pipeline_files import transformer_folder
 from slonik.text.sentence_config import SentenceConfig
 
 TEXT_TOKENS = 32  # the length that `flops_per_text` is given for
@@ -90,7 +91,7 @@ class Description:
             "layers": layers,
             "dimension": facts.get("hidden") or facts.get("hidden_size") or facts.get("dimension"),
             "vocabulary": facts.get("vocab") or facts.get("vocab_size"),
-            "pooling": sentence and f"{sentence.pooling}, at most {sentence.max_length} tokens",
+            "pooling": sentence and f"{sentence.in_words()}, at most {sentence.max_length} tokens",
             "origin": self.passport.origin,
             "lineage": ", ".join(step.command for step in steps),
             "records": str(len(self.passport.records)),
@@ -105,7 +106,7 @@ class Description:
             **where,
             "loader": self.loader,
             "facts": self.facts,
-            "sentence": None if self.sentence is None else asdict(self.sentence),
+            "sentence": self.sentence and {**self.sentence.facts(), "max_length": self.sentence.max_length},
             "files": self.files,
             "passport": self.passport.model_dump(mode="json"),
         }
@@ -137,9 +138,10 @@ def describe_folder(folder: Path, *, name: str | None = None) -> Description:
         facts = {key: config.get(key) for key in ("model_type", "vocab_size", "hidden_size", "num_hidden_layers")}
         loader = runtime
     else:
-        config = read_config_json(folder)
-        weight_files(folder)  # says what is missing
-        tensors = read_tensors(folder)
+        inside = transformer_folder(folder)
+        config = read_config_json(inside)
+        weight_files(inside)  # says what is missing
+        tensors = read_tensors(inside)
         facts = describe_tensors(config, tensors) | {"weights_hash": hash_weights(tensors)}
         loader = loader_of(config) + (f", or {runtime}" if exported else "")
     return Description(
@@ -147,11 +149,17 @@ def describe_folder(folder: Path, *, name: str | None = None) -> Description:
         loader,
         facts,
         Passport.read(folder),
-        sentence=SentenceConfig.read(folder) if (folder / "modules.json").exists() else None,
+        sentence=_sentence(folder, facts),
         files=files,
         folder=folder,
         disk_bytes=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
     )
+
+
+def _sentence(folder: Path, facts: Mapping[str, Any]) -> SentenceConfig | None:
+    """How sentence vectors are made, where the folder says so and is not that of a head."""
+    head = str(facts.get("architecture")).endswith(STOCK_HEADS)
+    return SentenceConfig.read(folder) if (folder / "modules.json").exists() and not head else None
 
 
 def _tagger_facts(folder: Path) -> dict[str, Any]:

@@ -10,9 +10,9 @@ Shapes: N texts, B texts of a batch, T tokens, D dimensions.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,17 +24,21 @@ from transformers import PreTrainedModel
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_json
 from slonik.core.passport import Passport
-from slonik.core.progress import progress_bar
-from slonik.core.protocols import FloatArray, TokenVectors
+from slonik.core.progress import progress_bar, warn_once
+from slonik.core.protocols import FloatArray, LongTexts, TokenVectors
 from slonik.models.describe import describe_tensors
 from slonik.models.padding import pad
+from slonik.models.pipeline import Pipeline, share_pooler
 from slonik.models.pooling import LAYER_POOLINGS, pool, reading_part
 from slonik.models.state import config_facts, state_hash, stored_tensors
 from slonik.text.batching import token_budget_batches
-from slonik.text.sentence_config import SentenceConfig
-from slonik.text.tokenizing import TextRows, check_texts, check_vocabulary, content_ids, pad_id
+from slonik.text.limits import positions
+from slonik.text.pipeline import dimension_of, split
+from slonik.text.sentence_config import SentenceConfig, checked_long_texts
+from slonik.text.tokenizing import Rows, TextRows, check_texts, check_vocabulary, lower_cased, pad_id
 
-LongTexts = Literal["truncate", "windows"]
+PIPELINE = "pipeline"
+"""Name of the pooling that is the checkpoint's own vector, where that is more than one pooling of token states."""
 # Batches of this many tokens keep a small model's activations near the CPU caches; more is slower there.
 CPU_BATCH_TOKENS = 2048
 GPU_BATCH_TOKENS = 65536
@@ -47,16 +51,20 @@ class TorchEncoder:
     Attributes:
         model: the transformers model, in eval mode.
         tokenizer: the raw `tokenizers.Tokenizer`.
-        sentence: pooling, normalisation, prefixes, length.
+        sentence: the modules behind the transformer with their present weights, prefixes, length.
+        pipeline: those modules, to train and to export.
         passport: lineage and records.
         name: what the user called it.
         source: folder it was loaded from, None if made in memory.
-        long_texts: "truncate" at max_length, or "windows": vectors of consecutive windows averaged by token count.
+        long_texts: what happens to a text over `max_length` where a call does not say.
         batch_tokens: tokens of one padded batch.
         autocast: compute matrix products in this type while the weights stay as they are; None = off.
-        dimension: D of the vectors.
-        poolings: what `encode_poolings` can give: "pooler" only where the weights hold one.
+        hidden_size: D of token vectors.
+        dimension: of a sentence vector, as the last module gives it.
+        poolings: what `encode_poolings` can give: "pooler" only where the weights hold one, "pipeline" only where the
+            checkpoint's own vector is more than a pooling.
         pad_id: id of the padding token.
+        cut_texts: how many texts were cut so far.
     """
 
     def __init__(
@@ -68,28 +76,50 @@ class TorchEncoder:
         *,
         name: str = "model",
         source: Path | None = None,
-        long_texts: LongTexts = "truncate",
+        long_texts: LongTexts | None = None,
         autocast: torch.dtype | None = None,
     ) -> None:
         self.model = model.eval()
-        self.tokenizer = tokenizer
-        self.sentence = sentence
+        self.tokenizer = lower_cased(tokenizer) if sentence.lower_case else tokenizer
         self.passport = passport or Passport(name=name)
         self.name = name
         self.source = source
-        self.long_texts: LongTexts = long_texts
+        self.long_texts: LongTexts = checked_long_texts(long_texts or sentence.long_texts)
         self.batch_tokens = CPU_BATCH_TOKENS if self.device.type == "cpu" else GPU_BATCH_TOKENS
         self.autocast = autocast
-        self.dimension = int(model.config.hidden_size)
-        self.poolings: tuple[str, ...] = ("cls", "mean")
-        if getattr(model, "pooler", None) is not None:
-            self.poolings = ("cls", "mean", "pooler")
-        check_vocabulary(tokenizer, embedding_rows(model), name)
-        self.pad_id = pad_id(tokenizer, config_id=getattr(model.config, "pad_token_id", None))
-        self._rows_of = TextRows(tokenizer, self.pad_id)
+        self.hidden_size = int(model.config.hidden_size)
+        self.cut_texts = 0
+        check_vocabulary(self.tokenizer, embedding_rows(model), name)
+        self.pad_id = pad_id(self.tokenizer, config_id=getattr(model.config, "pad_token_id", None))
+        self.sentence = sentence
 
     def __repr__(self) -> str:
         return f"TorchEncoder({self.name!r}, {self.dimension} dimensions)"
+
+    @property
+    def sentence(self) -> SentenceConfig:
+        """Prefixes, length and modules, with the weights as they are now."""
+        if not any(True for _ in self.pipeline.parameters()):
+            return self._sentence
+        return replace(self._sentence, modules=self.pipeline.described(self._sentence.modules))
+
+    @sentence.setter
+    def sentence(self, sentence: SentenceConfig) -> None:
+        before = getattr(self, "_sentence", None)
+        wanted = (sentence.modules, sentence.truncate_dim)
+        known = before is not None and (before.modules, before.truncate_dim) == wanted
+        self._sentence = sentence
+        self._rows_of = TextRows(self.tokenizer, self.pad_id, side=sentence.truncation_side)
+        if known:
+            return
+        self.dimension = sentence.dimension(self.hidden_size)
+        self.pipeline = Pipeline(sentence.modules, sentence.truncate_dim).to(self.device).eval()
+        self.has_own_pooler = share_pooler(self.pipeline, getattr(self.model, "pooler", None))
+        self.poolings: tuple[str, ...] = ("cls", "mean")
+        if getattr(self.model, "pooler", None) is not None:
+            self.poolings += ("pooler",)
+        if not (sentence.plain and sentence.pooling in self.poolings):
+            self.poolings += (PIPELINE,)
 
     @property
     def device(self) -> torch.device:
@@ -98,27 +128,80 @@ class TorchEncoder:
     @property
     def max_length(self) -> int:
         """The most tokens of one text, specials included: the checkpoint's own limit or the positions there are."""
-        return min(self.sentence.max_length, position_limit(self.model))
+        limit = position_limit(self.model)
+        return self._sentence.max_length if limit is None else min(self._sentence.max_length, limit)
 
     def tokenize(
-        self, texts: Sequence[str], prefix: str | None = None, max_length: int | None = None
+        self,
+        texts: Sequence[str],
+        prefix: str | None = None,
+        max_length: int | None = None,
+        *,
+        whole: bool = False,
     ) -> list[list[int]]:
-        """Token ids of each text, specials included, cut at `max_length` (the last special is kept)."""
+        """Token ids of each text, specials included, cut at `max_length` (the last special is kept) unless `whole`."""
         threads = torch.get_num_threads()
-        return self._rows_of.rows(self._prefixed(texts, prefix), max_length or self.max_length, threads=threads)
+        length = None if whole else max_length or self.max_length
+        return self._rows_of.rows(self._prefixed(texts, prefix), length, threads=threads)
 
-    def encode(self, texts: Sequence[str], *, prefix: str | None = None) -> FloatArray:
-        """Sentence vectors (N, D) as the checkpoint's configuration says; `prefix` None = its default."""
-        kind = self.sentence.pooling
-        vectors = self.encode_poolings(texts, [kind], prefix=prefix)[kind]
-        if self.sentence.normalize:
-            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    def encode(
+        self, texts: Sequence[str], *, prefix: str | None = None, long_texts: LongTexts | None = None
+    ) -> FloatArray:
+        """Sentence vectors (N, D) as the checkpoint's modules make them.
+
+        Args:
+            prefix: None = the checkpoint's default, "" = none.
+            long_texts: None = the encoder's own way.
+
+        Raises:
+            SlonikError: a text that is too long, where such are refused.
+        """
+        self.say_assumed()
+        return self._encode(self._rows(texts, prefix, long_texts), len(texts))
+
+    def encode_ids(
+        self, ids: Sequence[Sequence[int]], *, long_texts: LongTexts | None = None, prompt_tokens: int = 0
+    ) -> FloatArray:
+        """Sentence vectors (N, D) of texts given as token ids with specials, of any length.
+
+        Args:
+            long_texts: None = the encoder's own way.
+            prompt_tokens: how many first ids of each text are a prompt's, as `prompt_length` says.
+        """
+        self.say_assumed()
+        template = self._rows_of.template
+        contents = [row[len(template.head) : len(row) - len(template.tail)] for row in ids]
+        way = checked_long_texts(long_texts or self.long_texts)
+        rows = self._rows_of.arrange(contents, self.max_length, way, prompt=prompt_tokens)
+        self.cut_texts += rows.cut
+        return self._encode(rows, len(ids))
+
+    def prompt_length(self, prefix: str | None) -> int:
+        """How many first tokens of a row are a prefix's, where they are not pooled; 0 where they are."""
+        return 0 if self._sentence.include_prompt else self._rows_of.prompt_length(self._sentence.prefix(prefix))
+
+    def sentence_vectors(self, input_ids: Tensor, attention_mask: Tensor, prompt: Tensor | None = None) -> Tensor:
+        """Sentence vectors (B, dimension) of padded ids (B, T) by all modules, with gradients.
+
+        Args:
+            prompt: (B,) as `Pipeline` takes it.
+        """
+        output = reading_part(self.model)(input_ids=input_ids, attention_mask=attention_mask)
+        vectors: Tensor = self._placed()(output.last_hidden_state, attention_mask, prompt)
         return vectors
+
+    def say_assumed(self) -> None:
+        """Warn, once, of a pooling that the checkpoint does not name."""
+        if self._sentence.assumed:
+            warn_once(
+                f"{self.name} has no modules.json that says how a sentence vector is made; taken is "
+                f"{self._sentence.assumed} (choose with --pooling, in Python pooling=)"
+            )
 
     def encode_poolings(
         self, texts: Sequence[str], poolings: Sequence[str], *, prefix: str | None = None
     ) -> dict[str, FloatArray]:
-        """One (N, D) array per pooling, not normalised, from one pass over the texts.
+        """One (N, D) array per pooling, not normalised, from one pass over the texts; "pipeline" is `encode`'s vector.
 
         Raises:
             SlonikError: a pooling that the model does not have.
@@ -126,13 +209,42 @@ class TorchEncoder:
         for kind in poolings:
             if kind not in self.poolings:
                 raise SlonikError(f"{self.name} has no pooling {kind!r}: it has {', '.join(self.poolings)}")
-        rows, owners, weights = self._rows(texts, prefix)
-        totals = {kind: np.zeros((len(texts), self.dimension), dtype=np.float32) for kind in poolings}
-        for batch, hidden, mask, pooler_output in self._passes(rows):
+        return self._poolings(self._rows(texts, prefix, None), len(texts), poolings)
+
+    def _encode(self, rows: Rows, count: int) -> FloatArray:
+        return self._poolings(rows, count, [PIPELINE])[PIPELINE]
+
+    def _poolings(self, rows: Rows, count: int, poolings: Sequence[str]) -> dict[str, FloatArray]:
+        """Vectors of texts, windows averaged by tokens as they come out of the pooling."""
+        sizes = dict.fromkeys(poolings, self.hidden_size)
+        if PIPELINE in sizes:
+            sizes[PIPELINE] = self.sentence_width
+        totals = {kind: np.zeros((count, size), dtype=np.float32) for kind, size in sizes.items()}
+        for batch, hidden, mask, pooler_output in self._passes(rows.ids):
             for kind in poolings:
-                vectors = pool(hidden, mask, kind, pooler_output).cpu().numpy()
-                np.add.at(totals[kind], owners[batch], vectors * weights[batch, None])
+                if kind == PIPELINE:
+                    with torch.inference_mode():
+                        prompt = torch.from_numpy(rows.prompts[batch])
+                        found = self._placed().pool(hidden, mask, prompt if prompt.any() else None)
+                else:
+                    found = pool(hidden, mask, kind, pooler_output)
+                vectors = found.cpu().numpy()
+                np.add.at(totals[kind], rows.owners[batch], vectors * rows.shares[batch, None])
+        if PIPELINE in totals:
+            with torch.inference_mode():
+                made = self._placed().finish(torch.from_numpy(totals[PIPELINE]).to(self.device))
+            totals[PIPELINE] = made.cpu().numpy()
         return totals
+
+    def _placed(self) -> Pipeline:
+        """The pipeline on the model's device, which a training loop may have changed."""
+        return self.pipeline.to(self.device)
+
+    @property
+    def sentence_width(self) -> int:
+        """Dimensions of a pooled vector, before the modules behind the pooling."""
+        before, pooling, _ = split(self._sentence.modules)
+        return dimension_of((*before, pooling), self.hidden_size)
 
     def encode_tokens(self, texts: Sequence[str], *, prefix: str = "") -> list[TokenVectors]:
         """Last-layer vectors of every token, specials and prefix tokens included (marked special).
@@ -190,7 +302,7 @@ class TorchEncoder:
     def identity(self) -> str:
         """sha256 of everything that decides the vectors: weights, config, tokenizer, sentence settings, long texts."""
         parts: dict[str, Any] = {"weights": self.weights_hash(), "config": config_facts(self.model)}
-        parts |= {"tokenizer": self.tokenizer.to_str(), "sentence": asdict(self.sentence)}
+        parts |= {"tokenizer": self.tokenizer.to_str(), "sentence": self.sentence.content()}
         parts |= {"long_texts": self.long_texts, "autocast": str(self.autocast), "pad_id": self.pad_id}
         return sha256_json(parts)
 
@@ -203,15 +315,19 @@ class TorchEncoder:
 
     def _prefixed(self, texts: Sequence[str], prefix: str | None) -> Sequence[str]:
         check_texts(texts)
-        start = self.sentence.prefix(prefix)
+        start = self._sentence.prefix(prefix)
         return [start + text for text in texts] if start else texts
 
-    def _rows(
-        self, texts: Sequence[str], prefix: str | None
-    ) -> tuple[list[list[int]], NDArray[np.int64], NDArray[np.float32]]:
+    def _rows(self, texts: Sequence[str], prefix: str | None, long_texts: LongTexts | None) -> Rows:
         """Rows of ids, the text that each row belongs to, and its share of that text."""
-        contents = content_ids(self.tokenizer, self._prefixed(texts, prefix), threads=torch.get_num_threads())
-        return self._rows_of.windows(contents, self.max_length, first_only=self.long_texts == "truncate")
+        way = checked_long_texts(long_texts or self.long_texts)
+        threads, prompt = torch.get_num_threads(), self._sentence.prefix(prefix)
+        rows = self._rows_of.read(
+            self._prefixed(texts, prefix), self.max_length, way, threads=threads,
+            prompt="" if self._sentence.include_prompt else prompt,
+        )  # fmt: skip
+        self.cut_texts += rows.cut
+        return rows
 
     def _passes(self, rows: list[list[int]]) -> Iterator[tuple[NDArray[np.int64], Tensor, Tensor, Tensor | None]]:
         """Run the model over `rows`; yields (row indices, hidden (B, T, D), mask (B, T), pooler output or None)."""
@@ -229,7 +345,7 @@ class TorchEncoder:
     ) -> tuple[NDArray[np.int64], Tensor, Tensor, Tensor | None]:
         inputs = pad([rows[index] for index in batch], self.pad_id, device=self.device)
         with torch.inference_mode(), self._mixed():
-            output = self.model(**inputs)
+            output = reading_part(self.model)(**inputs)
         return batch, output.last_hidden_state, inputs["attention_mask"], getattr(output, "pooler_output", None)
 
     def _mixed(self) -> torch.autocast:
@@ -243,16 +359,15 @@ def embedding_rows(model: PreTrainedModel) -> int:
     return int(table.shape[0])
 
 
-def position_limit(model: PreTrainedModel) -> int:
-    """The most tokens that the model has positions for.
+def position_limit(model: PreTrainedModel) -> int | None:
+    """The most tokens that the model has positions for; None = any number, as where they are relative.
 
     RoBERTa-like classes number positions from padding_idx + 1 and so have that many fewer; the stock class marks
-    this by a padding_idx on its position table. Models with relative positions only use their nominal limit.
+    this by a padding_idx on its position table.
     """
-    nominal = int(getattr(model.config, "max_position_embeddings", 0) or 0) or 1_000_000
     table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
     if table is None:
-        return nominal
+        return positions(model.config.to_dict())
     rows = int(table.weight.shape[0])
     return rows - table.padding_idx - 1 if table.padding_idx is not None else rows
 

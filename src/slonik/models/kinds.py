@@ -6,7 +6,9 @@ has is Transformers' own answer (its Auto mappings, which cannot be read without
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +18,7 @@ from slonik.models.checkpoint_files import INDEX, WEIGHTS, read_config_json
 from slonik.models.names import BASELINE_NAMES, EMBEDDED_PREFIX, ENCODER_NAMES, UNIVERSAL_SENTENCE_ENCODER
 from slonik.text import TAGGER_FILE, TASK_FILE
 from slonik.text.lines import read_json
+from slonik.text.pipeline_files import modules_without_weights, transformer_folder
 
 Name = Literal["encoder", "decoder", "encoder-decoder", "head", "task", "tagger", "exported", "baseline", "embedded"]
 Stack = Literal["encoder", "decoder", "encoder-decoder"]
@@ -23,7 +26,7 @@ Stack = Literal["encoder", "decoder", "encoder-decoder"]
 SLIM_PREFIX = "slonik_"
 STOCK_HEADS = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMultipleChoice")
 _WRITING = ("LMHeadModel", "DoubleHeadsModel", "EncoderDecoderModel")
-_HUB_FILES = ("*.json", "*.json.gz", "*.safetensors", "*.txt", "*.model", "1_Pooling/*", "*.py")
+_HUB_FILES = ("*.json", "*.json.gz", "*.safetensors", "*.txt", "*.model", "*.py")
 _ARTICLES: dict[str, str] = {"encoder": "an encoder", "decoder": "a decoder", "encoder-decoder": "an encoder-decoder"}
 
 _ENCODERS = """
@@ -127,7 +130,7 @@ def kind_of(model: str | Path) -> Kind:
         config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
         stack = stack_of(config) if config else None
         return Kind("exported", family_of(str(config.get("model_type", ""))), stack, folder, exported=True, given=name)
-    config = read_config_json(folder)
+    config = read_config_json(transformer_folder(folder))
     family = family_of(str(config["model_type"]))
     stack = stack_of(config)
     if stack is None:
@@ -156,6 +159,7 @@ def is_exported(model: str | Path) -> bool:
 
 def has_weights(folder: Path) -> bool:
     """Whether a folder holds safetensors of a whole model."""
+    folder = transformer_folder(folder)
     return (folder / WEIGHTS).is_file() or (folder / INDEX).is_file()
 
 
@@ -188,12 +192,44 @@ def stack_of(config: Mapping[str, Any]) -> Stack | None:
     return "encoder" if own_code or architecture.endswith("ForMaskedLM") else None
 
 
-def resolve(model: str | Path) -> Path:
+_converting: ContextVar[bool] = ContextVar("whether pickled weights are read where there are no others", default=False)
+
+
+@contextmanager
+def converting_weights(allowed: bool = True) -> Iterator[None]:
+    """Let models that are opened in the block have their pickled weights converted (`converted_weights`)."""
+    token = _converting.set(allowed)
+    try:
+        yield
+    finally:
+        _converting.reset(token)
+
+
+def allow_converting_weights() -> None:
+    """The same from here on: for a program whose user has asked for it."""
+    _converting.set(True)
+
+
+def resolve(model: str | Path, *, convert_weights: bool | None = None) -> Path:
     """The local folder of `model`: itself, the cache of an embedded model, or a snapshot from the hub.
+
+    Args:
+        convert_weights: where weights are pickled (.bin) only, give a folder in the cache with the same as safetensors,
+            read as weights alone (`slonik.models.converted_weights`); None = as `converting_weights` says.
 
     Raises:
         SlonikError: there is none and none can be fetched.
     """
+    asked = _converting.get() if convert_weights is None else convert_weights
+    folder = _found(model, asked)
+    if not asked:
+        return folder
+    from slonik.models.converted_weights import converted
+
+    return converted(folder)
+
+
+def _found(model: str | Path, pickled: bool) -> Path:
     name = str(model)
     if name.startswith(EMBEDDED_PREFIX):
         from slonik.models import embedded
@@ -210,11 +246,14 @@ def resolve(model: str | Path) -> Path:
         raise SlonikError(
             f"{name} is a baseline, which has no weights to work on: it can be measured and compared with"
         )
-    return hub_folder(name)
+    return hub_folder(name, pickled=pickled)
 
 
-def hub_folder(name: str) -> Path:
+def hub_folder(name: str, *, pickled: bool = False) -> Path:
     """A local snapshot of the hub model `name`: config, safetensors, tokenizer, sentence files.
+
+    Args:
+        pickled: fetch weights that are pickled too, where there are no others.
 
     Raises:
         SlonikError: the name cannot be a hub id, the hub is out of reach, or it has no such model.
@@ -228,7 +267,10 @@ def hub_folder(name: str) -> Path:
     except ModuleNotFoundError as error:
         raise MissingExtra(f"fetching {name} from the hub (there is no such folder)", "train", error.name) from None
     try:
-        return Path(snapshot_download(name, allow_patterns=list(_HUB_FILES)))
+        folder = Path(snapshot_download(name, allow_patterns=list(_HUB_FILES)))
+        if pickled and (lacking := pickled_files_wanted(folder)):
+            folder = Path(snapshot_download(name, allow_patterns=[*_HUB_FILES, *lacking]))
+        return folder
     except HFValidationError:
         raise SlonikError(f"there is no folder {name}, and it cannot be a hub id{_hint(name)}") from None
     except RepositoryNotFoundError:
@@ -240,6 +282,12 @@ def hub_folder(name: str) -> Path:
             f"there is no folder {name}, and the hub cannot be reached ({type(error).__name__}): copy the checkpoint "
             f"to a folder and pass that, or use embedded:multilingual-e5-small{_hint(name)}"
         ) from None
+
+
+def pickled_files_wanted(folder: Path) -> list[str]:
+    """Patterns of the pickled files that would stand for the weights that a snapshot lacks."""
+    wanted = [] if has_weights(folder) else ["pytorch_model*.bin", "pytorch_model.bin.index.json"]
+    return wanted + [f"{place}/pytorch_model.bin" for place in modules_without_weights(folder)]
 
 
 def _hint(name: str) -> str:

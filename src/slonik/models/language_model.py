@@ -8,7 +8,7 @@ it is `generation`'s.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,9 +31,10 @@ from slonik.models.loading import (
     read_passport,
     register_own,
 )
+from slonik.text.pipeline_files import transformer_folder
 from slonik.text.sentence_config import SentenceConfig
 from slonik.text.task_config import TaskConfig
-from slonik.text.tokenizing import special_names, write_tokenizer
+from slonik.text.tokenizing import lower_cased, special_names, write_tokenizer
 
 Objective = Literal["mlm", "clm", "denoising"]
 NATURAL: dict[Stack, Objective] = {"encoder": "mlm", "decoder": "clm", "encoder-decoder": "denoising"}
@@ -74,10 +75,9 @@ class LanguageModel:
     @property
     def max_length(self) -> int:
         """The most tokens of a text; of an encoder-decoder with relative positions, what its config names."""
-        if self.two_stacks:
-            named = getattr(self.model.config, "n_positions", None) or self.sentence.max_length
-            return min(int(named), position_limit(self.body))
-        return min(self.sentence.max_length, position_limit(self.body))
+        named = getattr(self.model.config, "n_positions", None) if self.two_stacks else None
+        length, limit = int(named or self.sentence.max_length), position_limit(self.body)
+        return length if limit is None else min(length, limit)
 
     @property
     def body(self) -> PreTrainedModel:
@@ -93,7 +93,7 @@ class LanguageModel:
     def identity(self) -> str:
         """sha256 of everything that decides what it computes: weights, config, tokenizer, sentence settings."""
         parts = {"weights": self.weights_hash(), "config": config_facts(self.model), "names": self.names}
-        return sha256_json({**parts, "tokenizer": self.tokenizer.to_str(), "sentence": asdict(self.sentence)})
+        return sha256_json({**parts, "tokenizer": self.tokenizer.to_str(), "sentence": self.sentence.content()})
 
     def encoder(self) -> TorchEncoder:
         """The sentence encoder inside; shares the weights."""
@@ -125,7 +125,8 @@ def load_language_model(
         # Of an encoder, Transformers would make a decoder where every word looks at the next one.
         raise SlonikError(f"{model} is {kind}: adapt it with --objective {natural}")
     assert kind.folder is not None
-    folder, config = kind.folder, read_config_json(kind.folder)
+    folder = transformer_folder(kind.folder)
+    config = read_config_json(folder)
     read_tensors(folder)
     register_own(config)
     with torch.random.fork_rng(devices=[]):
@@ -139,9 +140,10 @@ def load_language_model(
     elif missing:
         load_transformer(folder, trust_remote_code=trust_remote_code)  # says where the body lacks something
         raise SlonikError(f"the weights of {model} have no language-model head of its own ({missing[0]} is missing)")
+    sentence, tokenizer = SentenceConfig.read(kind.folder), checkpoint_tokenizer(folder)
     return LanguageModel(
-        made.eval(), checkpoint_tokenizer(folder), special_names(folder), SentenceConfig.read(folder),
-        read_passport(folder, str(model)), str(model), has_head=not head,
+        made.eval(), lower_cased(tokenizer) if sentence.lower_case else tokenizer, special_names(folder), sentence,
+        read_passport(kind.folder, str(model)), str(model), has_head=not head,
     )  # fmt: skip
 
 
@@ -189,7 +191,7 @@ def save_language_model(
         )
         if task is not None:
             task.write(unfinished)
-        elif not language.two_stacks:
+        elif not language.two_stacks and not language.sentence.assumed:  # what the original does not say stays unsaid
             language.sentence.write(unfinished, int(language.model.config.hidden_size))
         (passport or language.passport).write(unfinished)
         read_tensors(unfinished)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from tokenizers import Tokenizer
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
@@ -19,9 +21,11 @@ from transformers.utils import logging as transformers_logging
 from slonik.core.errors import SlonikError, lookup
 from slonik.core.files import new_folder
 from slonik.core.passport import Passport
+from slonik.core.protocols import LongTexts
 from slonik.models.checkpoint_files import read_config_json, read_tensors
 from slonik.models.encoder import TorchEncoder
 from slonik.models.kinds import resolve
+from slonik.text.pipeline_files import transformer_folder
 from slonik.text.sentence_config import SentenceConfig
 from slonik.text.tokenizing import load_tokenizer, special_id, special_names, write_tokenizer
 
@@ -56,8 +60,11 @@ def load(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     trust_remote_code: bool = False,
+    pooling: str | None = None,
+    long_texts: LongTexts | None = None,
+    convert_weights: bool = False,
 ) -> TorchEncoder:
-    """An encoder from a folder, a hub id, or `embedded:NAME`.
+    """An encoder from a folder, a hub id, or `embedded:NAME`, with every module that its `modules.json` names.
 
     Args:
         model: folder, hub id, or `embedded:NAME`.
@@ -66,46 +73,67 @@ def load(
             products in bfloat16 (on a CPU with bfloat16 units as fast as bfloat16 weights in batches, and closer:
             multilingual-e5-small at cosine .99999 instead of .99996). Vectors are float32 in any case.
         trust_remote_code: run Python code that comes with the checkpoint.
+        pooling: how to pool where the folder does not say: "cls", "mean", "max", "mean_sqrt_len_tokens",
+            "weightedmean", "lasttoken", several joined by "+", or "pooler", the model's own; None = the mean, which is
+            said on standard error once.
+        long_texts: what happens to texts over the model's length: "truncate", "average" of windows, "refuse"; None =
+            what the folder says, else "truncate".
+        convert_weights: read weights that were pickled (.bin), as weights alone, into safetensors in the cache.
 
     Raises:
-        SlonikError: no such model or device, or it is broken; the sentence names the file and what to do.
+        SlonikError: no such model or device, a pooling for a folder that names one, or the model is broken; the
+            sentence names the file and what to do.
         MissingExtra: the package that carries an embedded model is not installed.
     """
     place = chosen_device(device)
-    folder = resolve(model)
+    folder = resolve(model, convert_weights=convert_weights)
     mixed = dtype == AUTOCAST
-    transformer = load_transformer(folder, dtype=dtype, trust_remote_code=trust_remote_code)
+    inside = transformer_folder(folder)
+    sentence = SentenceConfig.read(folder, pooling=pooling)
+    transformer = load_transformer(inside, dtype=dtype, trust_remote_code=trust_remote_code)
     transformer.to(place)  # type: ignore[arg-type]
     return TorchEncoder(
         transformer,
-        checkpoint_tokenizer(folder),
-        SentenceConfig.read(folder),
+        checkpoint_tokenizer(inside),
+        sentence,
         read_passport(folder, str(model)),
         name=str(model),
         source=folder,
+        long_texts=long_texts,
         autocast=torch.bfloat16 if mixed else None,
     )
 
 
 def save(
-    encoder: TorchEncoder, folder: str | Path, passport: Passport | None = None, *, overwrite: bool = False
+    encoder: TorchEncoder,
+    folder: str | Path,
+    passport: Passport | None = None,
+    *,
+    overwrite: bool = False,
+    whole: PreTrainedModel | None = None,
+    max_length: int | None = None,
 ) -> Path:
     """Write `encoder` as a whole checkpoint, atomically: weights, config, tokenizer, sentence files, passport.
+
+    Args:
+        whole: written in place of the bare encoder: it with a head. max_length: tokens that others cut texts at; None =
+            the encoder's.
 
     Raises:
         SlonikError: the folder is not empty (and not `overwrite`), or the disk is full.
     """
     target = Path(folder)
     with new_folder(target, overwrite=overwrite) as unfinished, quiet_transformers():
-        encoder.model.save_pretrained(unfinished)
+        (whole if whole is not None else encoder.model).save_pretrained(unfinished)
         write_tokenizer(
             encoder.tokenizer,
             unfinished,
-            names=special_names(encoder.source) or _guess_special_names(encoder.tokenizer),
-            max_length=encoder.max_length,
+            names=_special_names(encoder),
+            max_length=max_length or encoder.max_length,
             types=int(getattr(encoder.model.config, "type_vocab_size", 0) or 0) > 1,
         )
-        encoder.sentence.write(unfinished, encoder.dimension)
+        saved = replace(encoder.sentence, max_length=encoder.max_length, long_texts=encoder.long_texts)
+        saved.write(unfinished, encoder.hidden_size)
         (passport or encoder.passport).write(unfinished)
     return target
 
@@ -128,7 +156,7 @@ def load_transformer(
         if isinstance(dtype, str)
         else dtype or torch.float32
     )
-    model, absent = from_files(AutoModel, folder, kind, trust_remote_code)
+    model, absent = from_files(_class_for(config), folder, kind, trust_remote_code)
     missing = [key for key in absent if not any(part in key for part in _HARMLESS_MISSING)]
     if missing:
         raise SlonikError(
@@ -139,6 +167,12 @@ def load_transformer(
         model.pooler = None
     result: PreTrainedModel = model.eval()
     return result
+
+
+def _class_for(config: dict[str, Any]) -> Any:
+    """AutoModel; for the encoder half of an encoder-decoder, saved alone, the class that holds nothing else."""
+    named = str((config.get("architectures") or [""])[0])
+    return getattr(transformers, named, AutoModel) if named.endswith("EncoderModel") else AutoModel
 
 
 def from_files(auto: Any, folder: Path, dtype: Any, trust_remote_code: bool, what: str = "") -> tuple[Any, list[str]]:
@@ -190,6 +224,11 @@ def quiet_transformers() -> Iterator[None]:
         transformers_logging.set_verbosity(level)
         if bars:
             transformers_logging.enable_progress_bar()
+
+
+def _special_names(encoder: TorchEncoder) -> dict[str, str]:
+    named = special_names(transformer_folder(encoder.source)) if encoder.source is not None else {}
+    return named or _guess_special_names(encoder.tokenizer)
 
 
 def _guess_special_names(tokenizer: Tokenizer) -> dict[str, str]:

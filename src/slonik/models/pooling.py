@@ -1,6 +1,7 @@
 """From token vectors to one vector per text, on tensors, and the part of a model that gives them.
 
-Normalisation is the caller's. Shapes: B texts, T tokens, D dimensions.
+A checkpoint's own way, with all that stands behind its pooling, is `slonik.models.pipeline`'s. Normalisation is the
+caller's. Shapes: B texts, T tokens, D dimensions.
 """
 
 from __future__ import annotations

@@ -14,9 +14,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import onnxruntime
@@ -25,17 +24,20 @@ from tokenizers import Tokenizer
 
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_file, sha256_json, sha256_texts
-from slonik.core.progress import progress_bar
-from slonik.core.protocols import FloatArray, TokenVectors
+from slonik.core.progress import progress_bar, warn_once
+from slonik.core.protocols import FloatArray, LongTexts, TokenVectors
 from slonik.runtime.session import available_threads, choose_file, open_session, read_metadata
 from slonik.text.batching import pad_ids, token_budget_batches
 from slonik.text.lines import read_json
-from slonik.text.sentence_config import SentenceConfig
-from slonik.text.tokenizing import TextRows, check_texts, load_tokenizer, pad_id
+from slonik.text.pipeline import pool, split, without_prompt
+from slonik.text.sentence_config import SentenceConfig, checked_long_texts
+from slonik.text.tokenizing import Rows, TextRows, check_texts, load_tokenizer, lower_cased, pad_id
 
+Places: TypeAlias = NDArray[np.int64]
 T = TypeVar("T")
 Item = TypeVar("Item")
-LongTexts = Literal["windows", "truncate"]
+PIPELINE = "pipeline"
+"""Name of the pooling that is the checkpoint's own vector, where that is more than one pooling of token states."""
 BATCH_TOKENS = 256
 _MOST_TEXTS = 512
 _MOST_THREADS_OF_A_TEXT = 4  # products of one text are too small to share further
@@ -43,7 +45,12 @@ _TEXTS_WORTH_A_BAR = 2000
 
 
 def load(
-    folder: str | Path, *, file: str | None = None, threads: int | None = None, long_texts: LongTexts = "windows"
+    folder: str | Path,
+    *,
+    file: str | None = None,
+    threads: int | None = None,
+    long_texts: LongTexts | None = None,
+    pooling: str | None = None,
 ) -> OnnxEncoder:
     """An encoder from a folder written by `slonik export` (or laid out like one).
 
@@ -51,7 +58,9 @@ def load(
         folder: holds onnx/*.onnx, tokenizer.json, and the sentence-transformers files.
         file: which onnx file; None takes model_quantized.onnx, else model.onnx, else model_fp16.onnx.
         threads: threads of one call; None = all processors that this process may use.
-        long_texts: "windows" averages a long text's windows by token count, "truncate" cuts it.
+        long_texts: "truncate" cuts a text over the model's length, "average" averages its windows by their tokens as
+            they come out of the pooling, "refuse" raises; None = what the folder says, else "truncate".
+        pooling: how to pool where the folder does not say, as `slonik.load` takes it.
 
     Raises:
         SlonikError: no such folder or file, or a damaged one; the sentence names it.
@@ -67,7 +76,7 @@ def load(
     return OnnxEncoder(
         session,
         load_tokenizer(root),
-        SentenceConfig.read(root),
+        SentenceConfig.read(root, pooling=pooling),
         name=str(folder),
         source=root,
         file=path,
@@ -81,15 +90,17 @@ class OnnxEncoder:
 
     Attributes:
         tokenizer: the raw `tokenizers.Tokenizer`.
-        sentence: pooling, normalisation, prefixes, length.
+        sentence: the modules behind the transformer, prefixes, length.
         name: what the user called it.
         source: its folder.
         file: the ONNX file in use.
         threads: threads of one call.
-        long_texts: "windows" or "truncate".
+        long_texts: what happens to a text over `max_length` where a call does not say.
         batch_tokens: tokens of one padded batch, where texts are run together.
-        dimension: D of the vectors.
+        hidden_size: D of token vectors.
+        dimension: of a sentence vector.
         pad_id: id of the padding token.
+        cut_texts: how many texts were cut so far.
     """
 
     def __init__(
@@ -102,35 +113,52 @@ class OnnxEncoder:
         source: Path,
         file: Path,
         threads: int = 1,
-        long_texts: LongTexts = "windows",
+        long_texts: LongTexts | None = None,
     ) -> None:
         self.session = session
-        self.tokenizer = tokenizer
-        self.sentence = sentence
+        self.tokenizer = lower_cased(tokenizer) if sentence.lower_case else tokenizer
         self.name = name
         self.source = source
         self.file = file
         self.threads = threads
-        self.long_texts: LongTexts = long_texts
+        self.long_texts: LongTexts = checked_long_texts(long_texts or sentence.long_texts)
         self.batch_tokens = BATCH_TOKENS
+        self.cut_texts = 0
         self.metadata = read_metadata(session)
-        self.pad_id = pad_id(tokenizer, config_id=read_json(source / "config.json", optional=True).get("pad_token_id"))
-        self._rows = TextRows(tokenizer, self.pad_id)
+        config = read_json(source / "config.json", optional=True)
+        self.pad_id = pad_id(self.tokenizer, config_id=config.get("pad_token_id"))
         self._inputs = {item.name for item in session.get_inputs()}
         outputs = {item.name: item for item in session.get_outputs()}
         self._hidden = next(iter(outputs))
-        self._has_vectors = "sentence_embedding" in outputs
-        self.dimension = int(outputs[self._hidden].shape[-1])
+        self.hidden_size = int(outputs[self._hidden].shape[-1])
+        self._width_in_graph = _width(outputs.get("sentence_embedding"))
+        self.sentence = sentence
 
     def __repr__(self) -> str:
         return f"OnnxEncoder({self.name!r}, {self.dimension} dimensions)"
 
     @property
+    def sentence(self) -> SentenceConfig:
+        """The modules behind the transformer, prefixes, length."""
+        return self._sentence
+
+    @sentence.setter
+    def sentence(self, sentence: SentenceConfig) -> None:
+        self._sentence = sentence
+        self._rows = TextRows(self.tokenizer, self.pad_id, side=sentence.truncation_side)
+        self.dimension = sentence.dimension(self.hidden_size)
+        made = self._width_in_graph
+        if made is not None and made != self.dimension:
+            raise SlonikError(
+                f"{self.file} gives vectors of {made} dimensions, the modules beside it {self.dimension}: they do not "
+                "belong together; export the checkpoint again"
+            )
+
+    @property
     def poolings(self) -> tuple[str, ...]:
-        """Poolings that can be made from the file: "pooler" only where it is the exported one, not normalised."""
-        if self.sentence.pooling == "pooler" and not self.sentence.normalize and self._has_vectors:
-            return ("cls", "mean", "pooler")
-        return ("cls", "mean")
+        """Poolings that can be made from the file; "pipeline" is the folder's own vector where it is more than one."""
+        plain = self._sentence.plain and self._sentence.pooling in ("cls", "mean")
+        return ("cls", "mean") if plain else ("cls", "mean", PIPELINE)
 
     @property
     def max_length(self) -> int:
@@ -144,31 +172,54 @@ class OnnxEncoder:
             return self.metadata.get("precision") == "dynamic"
         return any(word in self.file.name for word in ("quantized", "int8", "uint8"))
 
-    def encode(self, texts: Sequence[str], *, prefix: str | None = None) -> FloatArray:
-        """Sentence vectors (N, D) as the checkpoint's configuration says; `prefix` None = its default."""
-        return self.encode_ids(self.tokenize(texts, prefix, whole=True))
+    def encode(
+        self, texts: Sequence[str], *, prefix: str | None = None, long_texts: LongTexts | None = None
+    ) -> FloatArray:
+        """Sentence vectors (N, D) as the checkpoint's modules make them.
 
-    def encode_ids(self, ids: Sequence[Sequence[int]]) -> FloatArray:
-        """Sentence vectors (N, D) of texts given as token ids with specials.
+        Args:
+            prefix: None = the checkpoint's default, "" = none.
+            long_texts: None = the encoder's own way.
 
-        Texts over `max_length` are averaged over windows, or cut, as `long_texts` says.
+        Raises:
+            SlonikError: a text that is too long, where such are refused.
         """
-        pooling = self.sentence.pooling
-        fits = self._has_vectors and all(len(row) <= self.max_length for row in ids)
-        if fits:
-            vectors = np.zeros((len(ids), self.dimension), dtype=np.float32)
-            for batch, found in self._passes(ids, ["sentence_embedding"], _first_output):
-                vectors[batch] = found
-            return vectors
-        vectors = self._pooled(ids, [pooling])[pooling]
-        if self.sentence.normalize:
-            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        return vectors
+        self.say_assumed()
+        return self._vectors(self._read(texts, prefix, long_texts), len(texts))
+
+    def encode_ids(
+        self, ids: Sequence[Sequence[int]], *, long_texts: LongTexts | None = None, prompt_tokens: int = 0
+    ) -> FloatArray:
+        """Sentence vectors (N, D) of texts given as token ids with specials, of any length.
+
+        Args:
+            long_texts: None = the encoder's own way.
+            prompt_tokens: how many first ids of each text are a prompt's, as `prompt_length` says.
+        """
+        self.say_assumed()
+        head, tail = len(self._rows.template.head), len(self._rows.template.tail)
+        contents = [row[head : len(row) - tail] for row in ids]
+        way = checked_long_texts(long_texts or self.long_texts)
+        rows = self._rows.arrange(contents, self.max_length, way, prompt=prompt_tokens)
+        self.cut_texts += rows.cut
+        return self._vectors(rows, len(ids))
+
+    def prompt_length(self, prefix: str | None) -> int:
+        """How many first tokens of a row are a prefix's, where they are not pooled; 0 where they are."""
+        return 0 if self._sentence.include_prompt else self._rows.prompt_length(self._sentence.prefix(prefix))
+
+    def say_assumed(self) -> None:
+        """Warn, once, of a pooling that the folder does not name."""
+        if self._sentence.assumed:
+            warn_once(
+                f"{self.name} has no modules.json that says how a sentence vector is made; taken is "
+                f"{self._sentence.assumed} (choose with --pooling, in Python pooling=)"
+            )
 
     def encode_poolings(
         self, texts: Sequence[str], poolings: Sequence[str], *, prefix: str | None = None
     ) -> dict[str, FloatArray]:
-        """One (N, D) array per pooling, not normalised, from one pass over the texts.
+        """One (N, D) array per pooling, not normalised, from one pass over the texts; "pipeline" is `encode`'s vector.
 
         Raises:
             SlonikError: a pooling that the file does not give.
@@ -176,7 +227,7 @@ class OnnxEncoder:
         for kind in poolings:
             if kind not in self.poolings:
                 raise SlonikError(f"{self.name} has no pooling {kind!r}: it has {', '.join(self.poolings)}")
-        return self._pooled(self.tokenize(texts, prefix, whole=True), poolings)
+        return self._pooled(self._read(texts, prefix, None), len(texts), poolings)
 
     def encode_tokens(self, texts: Sequence[str], *, prefix: str = "") -> list[TokenVectors]:
         """Last-layer vectors of every token, specials and prefix tokens included (marked special).
@@ -223,35 +274,64 @@ class OnnxEncoder:
     def identity(self) -> str:
         """sha256 of everything that decides the vectors: files, tokenizer, sentence settings, long texts."""
         parts = {"weights": self.weights_hash(), "tokenizer": self.tokenizer.to_str(), "pad_id": self.pad_id}
-        return sha256_json({**parts, "sentence": asdict(self.sentence), "long_texts": self.long_texts})
+        return sha256_json({**parts, "sentence": self.sentence.content(), "long_texts": self.long_texts})
 
     def _files(self) -> list[Path]:
         """The ONNX file, and those of its external data."""
         return [self.file, *sorted(self.file.parent.glob(f"{self.file.name}[._]data*"))]
 
-    def _pooled(self, ids: Sequence[Sequence[int]], poolings: Sequence[str]) -> dict[str, FloatArray]:
-        """Raw pooled vectors, windows of long texts averaged by token count."""
-        head, tail = len(self._rows.template.head), len(self._rows.template.tail)
-        contents = [row[head : len(row) - tail] for row in ids]
-        rows, owners, shares = self._rows.windows(contents, self.max_length, first_only=self.long_texts == "truncate")
-        totals = {kind: np.zeros((len(ids), self.dimension), dtype=np.float32) for kind in poolings}
-        names = [self._hidden] + (["sentence_embedding"] if "pooler" in poolings else [])
+    def _read(self, texts: Sequence[str], prefix: str | None, long_texts: LongTexts | None) -> Rows:
+        """Rows of ids that stand for the texts."""
+        check_texts(texts)
+        start, way = self._sentence.prefix(prefix), checked_long_texts(long_texts or self.long_texts)
+        rows = self._rows.read(
+            [start + text for text in texts] if start else texts, self.max_length, way, threads=self.threads,
+            prompt="" if self._sentence.include_prompt else start,
+        )  # fmt: skip
+        self.cut_texts += rows.cut
+        return rows
 
-        def pool(outputs: list[NDArray[Any]], mask: NDArray[np.int64]) -> dict[str, FloatArray]:
-            return {kind: outputs[1] if kind == "pooler" else _pool(outputs[0], mask, kind) for kind in poolings}
+    def _vectors(self, rows: Rows, count: int) -> FloatArray:
+        """Sentence vectors of texts: the file's own where each text is one row and all of its tokens count."""
+        if self._width_in_graph is None or len(rows.ids) != count or rows.prompts.any():
+            return self._pooled(rows, count, [PIPELINE])[PIPELINE]
+        vectors = np.zeros((count, self.dimension), dtype=np.float32)
+        for batch, found in self._passes(rows.ids, ["sentence_embedding"], _first_output):
+            vectors[batch] = found
+        return vectors
 
-        for batch, vectors in self._passes(rows, names, pool):
-            for kind in poolings:
-                np.add.at(totals[kind], owners[batch], vectors[kind] * shares[batch, None])
+    def _pooled(self, rows: Rows, count: int, poolings: Sequence[str]) -> dict[str, FloatArray]:
+        """Vectors by each pooling, windows of long texts averaged by tokens as they come out of it."""
+        before, own, _ = split(self._sentence.modules)
+
+        def made(outputs: list[NDArray[Any]], mask: Places, batch: Places) -> dict[str, FloatArray]:
+            found = {kind: pool(outputs[0], mask, [kind]) for kind in poolings if kind != PIPELINE}
+            if PIPELINE in poolings:
+                states = outputs[0].astype(np.float32, copy=False)
+                for module in before:
+                    states = module(states)
+                counted = mask if own.include_prompt else without_prompt(mask, rows.prompts[batch])
+                found[PIPELINE] = pool(states, counted, own.modes)
+            return found
+
+        totals: dict[str, FloatArray] = {}
+        for batch, vectors in self._passes(rows.ids, [self._hidden], made):
+            for kind, values in vectors.items():
+                total = totals.setdefault(kind, np.zeros((count, values.shape[1]), dtype=np.float32))
+                np.add.at(total, rows.owners[batch], values * rows.shares[batch, None])
+        for kind in poolings:
+            totals.setdefault(kind, np.zeros((count, self.dimension), dtype=np.float32))
+        if PIPELINE in totals and count:
+            totals[PIPELINE] = self._sentence.finish(totals[PIPELINE])
         return totals
 
     def _passes(
         self,
         rows: Sequence[Sequence[int]],
         names: list[str],
-        take: Callable[[list[NDArray[Any]], NDArray[np.int64]], T],
+        take: Callable[[list[NDArray[Any]], NDArray[np.int64], NDArray[np.int64]], T],
     ) -> Iterator[tuple[NDArray[np.int64], T]]:
-        """Run the session over `rows`; yields row indices and take(the named outputs, mask (B, T)) of each batch."""
+        """Run the session; yields row indices and take(the named outputs, mask (B, T), row indices) of each batch."""
         batches = token_budget_batches(
             [len(row) for row in rows], self.batch_tokens, max_texts=1 if self.alone else _MOST_TEXTS
         )
@@ -261,7 +341,7 @@ class OnnxEncoder:
             feed = {"input_ids": ids, "attention_mask": mask}
             if "token_type_ids" in self._inputs:
                 feed["token_type_ids"] = np.zeros_like(ids)
-            return take(self.session.run(names, feed), mask)
+            return take(self.session.run(names, feed), mask, batch)
 
         results = _in_threads(run, batches, self.threads if len(batches) > self.threads else 1)
         if len(rows) < _TEXTS_WORTH_A_BAR:
@@ -273,18 +353,14 @@ class OnnxEncoder:
                 bar.advance(len(batch))
 
 
-def _first_output(outputs: list[NDArray[Any]], mask: NDArray[np.int64]) -> NDArray[Any]:
+def _first_output(outputs: list[NDArray[Any]], mask: NDArray[np.int64], batch: NDArray[np.int64]) -> NDArray[Any]:
     return outputs[0]
 
 
-def _pool(hidden: NDArray[np.float32], mask: NDArray[np.int64], kind: str) -> FloatArray:
-    """(B, T, D), (B, T) -> (B, D): first token, or the mean over tokens that are not padding."""
-    hidden = hidden.astype(np.float32, copy=False)
-    if kind == "cls":
-        return hidden[:, 0]
-    weights = mask.astype(np.float32)[:, None, :]
-    total: FloatArray = np.matmul(weights, hidden)[:, 0]
-    return total / np.maximum(weights.sum(axis=-1), 1.0)
+def _width(output: Any) -> int | None:
+    """Dimensions of the sentence vectors that a file gives; None where it gives none, or does not say."""
+    width = output.shape[-1] if output is not None else None
+    return width if isinstance(width, int) else None
 
 
 def _in_threads(run: Callable[[Item], T], items: Sequence[Item], threads: int) -> Iterator[T]:

@@ -10,16 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Encoding, Tokenizer, normalizers
 
 from slonik.core.errors import SlonikError
+from slonik.core.protocols import LongTexts
 from slonik.text.batching import windows
+from slonik.text.beginnings import beginnings
 from slonik.text.lines import read_json
 
+T = TypeVar("T")
 #: The usual spellings of special tokens by their role, the likeliest first.
 USUAL_NAMES: dict[str, tuple[str, ...]] = {
     "pad": ("<pad>", "[PAD]", "<|pad|>", "<|padding|>"),
@@ -85,6 +88,22 @@ def load_tokenizer(place: Path, *, convert: Callable[[Path], Tokenizer] | None =
     return tokenizer
 
 
+def lower_cased(tokenizer: Tokenizer) -> Tokenizer:
+    """`tokenizer` that puts texts into lower case first: itself where it does so already, else a copy.
+
+    As sentence-transformers does for `do_lower_case`: a step before all others.
+    """
+    before: Any = tokenizer.normalizer
+    several: Any = before if isinstance(before, normalizers.Sequence) else [before]
+    steps = [] if before is None else list(several)
+    if any(isinstance(step, normalizers.Lowercase) for step in steps):
+        return tokenizer
+    copy = Tokenizer.from_str(tokenizer.to_str())
+    own: Any = copy.normalizer
+    copy.normalizer = normalizers.Sequence([normalizers.Lowercase(), *[own] * (own is not None)])  # type: ignore[assignment]
+    return copy
+
+
 def without_limits(tokenizer: Tokenizer) -> Tokenizer:
     """`tokenizer` without truncation and padding: a copy where it has either, for others may hold it too."""
     if tokenizer.truncation is None and tokenizer.padding is None:
@@ -93,6 +112,21 @@ def without_limits(tokenizer: Tokenizer) -> Tokenizer:
     copy.no_truncation()
     copy.no_padding()
     return copy
+
+
+class TooLong(SlonikError):
+    """A text over a model's length where such texts are refused.
+
+    Attributes:
+        place: the text's number in the call, from 0.
+    """
+
+    def __init__(self, place: int, limit: int, what: str = "") -> None:
+        super().__init__(
+            f"{what or f'text {place}'} has more than {limit} tokens, which is all that the model reads: shorten it, or"
+            " let long texts be cut or averaged over windows (long_texts truncate or average)"
+        )
+        self.place, self.limit = place, limit
 
 
 class NoTexts(SlonikError, TypeError):
@@ -148,6 +182,25 @@ def without_spaces(text: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Rows of ids that stand for texts as a policy for long ones says.
+
+    Attributes:
+        ids: R rows.
+        owners: (R,) the text that each row belongs to.
+        shares: (R,) its share of that text's tokens.
+        prompts: (R,) how many of its first tokens belong to a prompt, the specials before it included.
+        cut: how many texts lost something.
+    """
+
+    ids: list[list[int]]
+    owners: NDArray[np.int64]
+    shares: NDArray[np.float32]
+    prompts: NDArray[np.int64]
+    cut: int = 0
+
+
 class TextRows:
     """Rows of ids as a model reads them: specials around each text, cut to a length or into windows.
 
@@ -156,41 +209,79 @@ class TextRows:
     Args:
         tokenizer: raw; it must neither pad nor truncate.
         pad_id: as the function `pad_id` says.
+        side: the end of a long text that is cut off, "right" or "left".
 
     Attributes:
         template: the specials around one text.
     """
 
-    def __init__(self, tokenizer: Tokenizer, pad_id: int) -> None:
-        self.tokenizer, self.pad_id = tokenizer, pad_id
+    def __init__(self, tokenizer: Tokenizer, pad_id: int, *, side: str = "right") -> None:
+        self.tokenizer, self.pad_id, self.side = tokenizer, pad_id, side
         self.template = template_of(tokenizer)
 
     def rows(self, texts: Sequence[str], max_length: int | None, *, threads: int | None) -> list[list[int]]:
         """Ids of each text, specials included, cut at `max_length` (the last special is kept); None = whole."""
-        room = None if max_length is None else self._room(max_length)
-        return [self._row(ids[:room]) for ids in content_ids(self.tokenizer, texts, threads=threads)]
+        if max_length is None:
+            return [self._row(ids) for ids in content_ids(self.tokenizer, texts, threads=threads)]
+        contents = self._contents(texts, self._room(max_length), threads)
+        return [self._row(self._kept(ids, self._room(max_length))) for ids in contents]
 
-    def windows(
-        self, contents: Iterable[Sequence[int]], max_length: int, *, first_only: bool = False
-    ) -> tuple[list[list[int]], NDArray[np.int64], NDArray[np.float32]]:
-        """Rows of at most `max_length` ids that cover each text.
+    def read(
+        self, texts: Sequence[str], max_length: int, long_texts: LongTexts, *, threads: int | None, prompt: str = ""
+    ) -> Rows:
+        """Rows of texts, the long ones cut, in windows, or refused.
 
         Args:
-            contents: ids of each text without specials.
-            first_only: keep a text's first window alone, as if that were all of it.
+            texts: with the prompt before them.
+            prompt: what stands before each text.
 
-        Returns:
-            The R rows, the text that each belongs to (R,), and its share of that text's tokens (R,).
+        Raises:
+            TooLong: a text is over `max_length` and such are refused.
         """
-        room = self._room(max_length)
-        rows: list[list[int]] = []
-        owners, shares = [], []
+        if long_texts == "average":
+            contents = content_ids(self.tokenizer, texts, threads=threads)
+        else:
+            contents = self._contents(texts, self._room(max_length), threads)
+        return self.arrange(contents, max_length, long_texts, prompt=self.prompt_length(prompt))
+
+    def arrange(
+        self, contents: Iterable[Sequence[int]], max_length: int, long_texts: LongTexts, *, prompt: int = 0
+    ) -> Rows:
+        """The same of texts given as ids without specials.
+
+        Args:
+            prompt: how many of a row's first tokens are the prompt's, the specials before it included.
+        """
+        room, rows, owners, shares, prompts, cut = self._room(max_length), [], [], [], [], 0
         for owner, ids in enumerate(contents):
-            for start, end in [(0, min(room, len(ids)))] if first_only else windows(len(ids), room):
-                rows.append(self._row(ids[start:end]))
+            if len(ids) > room and long_texts == "refuse":
+                raise TooLong(owner, max_length)
+            if len(ids) <= room or long_texts == "truncate":
+                cut += len(ids) > room
+                pieces = [self._kept(ids, room)]
+            else:
+                pieces = [ids[start:end] for start, end in windows(len(ids), room)]
+            inside = min(len(ids), max(0, prompt - len(self.template.head)))  # tokens of the prompt in the first window
+            for number, piece in enumerate(pieces):
+                rows.append(self._row(piece))
                 owners.append(owner)
-                shares.append((end - start) / len(ids) if len(ids) and not first_only else 1.0)
-        return rows, np.array(owners, dtype=np.int64), np.array(shares, dtype=np.float32)
+                prompts.append(prompt if number == 0 else 0)
+                alone, left = len(pieces) == 1, len(ids) - inside
+                counted = len(piece) - (min(inside, len(piece)) if number == 0 else 0)
+                shares.append(1.0 if alone else counted / left if left > 0 else 1.0 / len(pieces))
+        return Rows(
+            rows, np.array(owners, dtype=np.int64), np.array(shares, dtype=np.float32),
+            np.array(prompts, dtype=np.int64), cut,
+        )  # fmt: skip
+
+    def prompt_length(self, prompt: str) -> int:
+        """How many tokens at the beginning of a row sentence-transformers counts as those of a prompt; 0 for none.
+
+        The prompt's tokens where it stands alone, the specials around it but the last one included.
+        """
+        if not prompt:
+            return 0
+        return len(encode(self.tokenizer, prompt).ids) + self.template.size - bool(self.template.tail)
 
     def with_offsets(
         self, text: str, prefix: str, max_length: int
@@ -201,15 +292,26 @@ class TextRows:
             T ids, offsets (T, 2) in characters of the text without surrounding spaces, and (T,) whether a token is a
             special one or of the prefix; both of these have the offsets (0, 0).
         """
-        encoding = encode(self.tokenizer, prefix + text)
-        marks = encoding.offsets[: self._room(max_length)]
-        ids = self._row(encoding.ids[: len(marks)])
+        room = self._room(max_length)
+        encoding = encode(self.tokenizer, self._begun([prefix + text], room)[0])
+        marks = self._kept(encoding.offsets, room)
+        ids = self._row(self._kept(encoding.ids, room))
         offsets = np.zeros((len(ids), 2), dtype=np.int64)
         special = np.ones(len(ids), dtype=np.bool_)
         for place, (start, end) in enumerate(marks, start=len(self.template.head)):
             offsets[place] = without_spaces(text, start - len(prefix), end - len(prefix))
             special[place] = bool(prefix) and end <= len(prefix)
         return ids, offsets, special
+
+    def _begun(self, texts: Sequence[str], room: int) -> Sequence[str]:
+        return texts if self.side == "left" else beginnings(self.tokenizer, texts, room)
+
+    def _contents(self, texts: Sequence[str], room: int, threads: int | None) -> list[list[int]]:
+        """Ids without specials, of long texts at least one more than there is room for."""
+        return content_ids(self.tokenizer, self._begun(texts, room), threads=threads)
+
+    def _kept(self, items: Sequence[T], room: int) -> Sequence[T]:
+        return items[-room:] if self.side == "left" else items[:room]
 
     def _room(self, max_length: int) -> int:
         return max(1, max_length - self.template.size)

@@ -122,8 +122,6 @@ def build(folder: Path) -> None:
     write_json(folder / "config.json", _config(packed))
     _write_tokenizer(packed, folder)
     sentence = SentenceConfig(
-        pooling="mean",
-        normalize=True,
         max_length=packed.positions,
         prefixes={"query": "query: ", "passage": "passage: "},
         default_prefix="query",
