@@ -11,14 +11,15 @@ is 2 c + 2.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from slonik.core.errors import SlonikError
 from slonik.core.protocols import FloatArray
+from slonik.text.tensors import read_tensors, write_tensors
 
 _TINY = 1e-300
 _IMPOSSIBLE = -np.inf
@@ -78,43 +79,32 @@ class Chain:
     trained: bool
 
     @classmethod
-    def of(
-        cls, size: int, scores: tuple[FloatArray, FloatArray, FloatArray] | None = None, *, apart: bool = True
-    ) -> Chain:
-        """The chain of `size` labels with these (transitions, start, end), or with the BIO rules alone.
-
-        Args:
-            apart: whether two spans of a class may stand side by side; labels without a B- cannot say so.
-        """
+    def of(cls, size: int, scores: tuple[FloatArray, FloatArray, FloatArray] | None = None) -> Chain:
+        """The chain of `size` labels with these (transitions, start, end), or with the BIO rules alone."""
         found = scores or (np.zeros((size, size)), np.zeros(size), np.zeros(size))
         transitions, start, end = (np.array(part, dtype=np.float32) for part in found)
         transitions[~allowed_steps(size)] = _IMPOSSIBLE
         start[~allowed_first(size)] = _IMPOSSIBLE
-        if not apart:
-            for begin in range(1, size, 2):
-                transitions[[begin, begin + 1], begin] = _IMPOSSIBLE
-        return cls(transitions, start, end, scores is not None or not apart)
+        return cls(transitions, start, end, scores is not None)
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any], size: int) -> Chain:
-        """The chain that `to_json` wrote.
+    def read(cls, path: Path, size: int) -> Chain:
+        """The chain that `write` wrote.
 
         Raises:
-            ValueError: it holds no scores of `size` labels.
+            SlonikError: the file is missing or damaged, or holds no scores of `size` labels.
         """
-        names = ("transitions", "start", "end")
-        shapes = ((size, size), (size,), (size,))
-        parts = [np.asarray(content[name], dtype=np.float32) for name in names if name in content]
-        if len(parts) < 3 or any(part.shape != shape for part, shape in zip(parts, shapes, strict=True)):
-            raise ValueError(f"no transitions, start and end of {size} labels")
-        if not all(np.isfinite(part).all() for part in parts):
-            raise ValueError("a score that is no number")
-        return cls.of(size, (parts[0], parts[1], parts[2]))
+        found = read_tensors(path)
+        shapes = {"transitions": (size, size), "start": (size,), "end": (size,)}
+        for name, shape in shapes.items():
+            if name not in found or found[name].shape != shape or not np.isfinite(found[name]).all():
+                raise SlonikError(f"{path} has no {name} of {size} labels: export the tagger again, or copy it whole")
+        return cls.of(size, (found["transitions"], found["start"], found["end"]))
 
-    def to_json(self) -> dict[str, Any]:
-        """The scores, 0 where they are forbidden: the rules are known without them."""
+    def write(self, path: Path) -> None:
+        """Write the scores, 0 where they are forbidden: the rules are known without them."""
         parts = {"transitions": self.transitions, "start": self.start, "end": self.end}
-        return {name: np.where(np.isfinite(part), part, 0).tolist() for name, part in parts.items()}
+        write_tensors(path, {name: np.where(np.isfinite(part), part, np.float32(0)) for name, part in parts.items()})
 
     def decode(self, emissions: FloatArray) -> NDArray[np.int64]:
         """(T,) the best label sequence that the rules allow."""

@@ -1,7 +1,7 @@
-"""The labels of taggers: BIO tags as numbers, and one label for all occurrences of a name in a text.
+"""The labels of taggers: BIO tags as numbers, tags of any other scheme, and one label for all occurrences of a name.
 
 O is 0, B of class c is 2 c + 1, I of class c is 2 c + 2. Words and spans go through `slonik.data.annotations`; which
-label may follow which is in `slonik.models.heads.crf`.
+label may follow which is in `slonik.runtime.tagging.chain`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from slonik.core.errors import SlonikError
 from slonik.data.annotations.document import Span
-from slonik.data.annotations.tags import Offsets, decode, encode, tag_set
+from slonik.data.annotations.tags import OUTSIDE, Offsets, decode, encode, split_tag, tag_set
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,66 @@ class BioLabels:
     ) -> list[Span]:
         """Spans of labelled words; a span is as sure as its least sure word."""
         return decode([self.names[tag] for tag in tags], words, confidences)
+
+
+@dataclass(frozen=True)
+class PlainTags:
+    """The L tags of a tagger that somebody else trained, in its own order: read as they come, under no rules.
+
+    BIO, IOB1, BIOES and BILOU tags, or plain labels, of which equal neighbours make one span (as Transformers'
+    pipelines read them).
+
+    Attributes:
+        names: of the tags.
+    """
+
+    names: tuple[str, ...]
+
+    @cached_property
+    def tags(self) -> tuple[str, ...]:
+        """The L tags as `decode` reads them: plain labels as I- of themselves."""
+        marked = all(_is_marked(name) for name in self.names if name != OUTSIDE)
+        return tuple(name if marked or name == OUTSIDE else f"I-{name}" for name in self.names)
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(sorted({split_tag(tag)[1] for tag in self.tags if tag != OUTSIDE}))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def encode(self, spans: Sequence[Span], words: Sequence[Offsets]) -> NDArray[np.int64]:
+        """Such a tagger is not trained here.
+
+        Raises:
+            SlonikError: always.
+        """
+        raise SlonikError("a tagger with tags of its own (task.json names no rules) is not trained further: train anew")
+
+    def decode(
+        self, tags: Iterable[int], words: Sequence[Offsets], confidences: Sequence[float] | None = None
+    ) -> list[Span]:
+        """Spans of tagged words; a span is as sure as its least sure word."""
+        return decode([self.tags[tag] for tag in tags], words, confidences)
+
+
+def _is_marked(name: str) -> bool:
+    try:
+        return split_tag(name)[0] != OUTSIDE
+    except SlonikError:
+        return False
+
+
+def tag_labels(names: Sequence[str], *, rules: bool) -> BioLabels | PlainTags:
+    """The labels of a tagger whose outputs are `names`.
+
+    Args:
+        rules: whether they are BIO tags in our order, read under the BIO rules.
+
+    Raises:
+        SlonikError: they are not.
+    """
+    return BioLabels.of_tags(names) if rules else PlainTags(tuple(names))
 
 
 def one_label(text: str, spans: Sequence[Span], probabilities: Sequence[Mapping[str, float]]) -> list[Span]:

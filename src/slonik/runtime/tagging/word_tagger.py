@@ -20,7 +20,7 @@ from slonik.core.protocols import FloatArray
 from slonik.data.annotations.document import Span
 from slonik.data.annotations.tags import Offsets, tokens_of
 from slonik.runtime.tagging.chain import Chain
-from slonik.runtime.tagging.labels import BioLabels, one_label
+from slonik.runtime.tagging.labels import BioLabels, PlainTags, one_label
 from slonik.runtime.tagging.windows import Features, Window, segments
 from slonik.text.tokenizing import check_texts
 
@@ -54,7 +54,7 @@ class WordTagger(ABC):
         folder: where it was loaded from.
     """
 
-    def __init__(self, name: str, labels: BioLabels, features: Features, folder: Path | None) -> None:
+    def __init__(self, name: str, labels: BioLabels | PlainTags, features: Features, folder: Path | None) -> None:
         self.name = name
         self.bio = labels
         self.labels = labels.classes
@@ -72,7 +72,8 @@ class WordTagger(ABC):
     def tag(self, texts: Sequence[str]) -> list[list[Span]]:
         """Spans of each text; occurrences of a name in a stretch of 20,000 characters vote on its label (`one_label`).
 
-        The probability of an occurrence is the smallest among its words'; a span's confidence is their mean.
+        The probability of an occurrence is the smallest among its words'; a span's confidence is their mean. Tags of
+        other people's taggers (`PlainTags`) are read as they are, without a vote.
 
         Raises:
             NoTexts: what was given is no list of texts.
@@ -82,6 +83,9 @@ class WordTagger(ABC):
         found: list[list[Span]] = [[] for _ in texts]
         for group in self._scored(texts):
             for scores in group:
+                if isinstance(self.bio, PlainTags):
+                    found[scores.text] += self._plain(scores, chain.marginals(scores.values))
+                    continue
                 spans = self.bio.decode(chain.decode(scores.values).tolist(), scores.words)
                 if not spans:
                     continue
@@ -132,6 +136,13 @@ class WordTagger(ABC):
         for owner, window, values in zip(owners, windows, self.scores(windows) if windows else [], strict=True):
             found[owner].values[window.first : window.stop] = values
         return found
+
+    def _plain(self, scores: WordScores, probabilities: FloatArray) -> list[Span]:
+        """Spans of the likeliest tag of each word."""
+        tags = probabilities.argmax(-1)
+        sure = probabilities.max(-1).tolist() if len(tags) else []
+        spans = self.bio.decode(tags.tolist(), scores.words, sure)
+        return [Span(one.start + scores.shift, one.end + scores.shift, one.label, one.confidence) for one in spans]
 
     def _votes(
         self, spans: Sequence[Span], words: Sequence[Offsets], probabilities: FloatArray

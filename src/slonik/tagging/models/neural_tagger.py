@@ -21,7 +21,7 @@ from slonik.core.protocols import FloatArray
 from slonik.models.heads.crf import LinearChainCrf
 from slonik.models.task_model import TaskModel
 from slonik.runtime.tagging.chain import Chain
-from slonik.runtime.tagging.labels import BioLabels
+from slonik.runtime.tagging.labels import BioLabels, PlainTags
 from slonik.runtime.tagging.windows import Features, Window
 from slonik.runtime.tagging.word_tagger import WordTagger
 from slonik.text.batching import pad_arrays, token_budget_batches
@@ -48,7 +48,7 @@ class NeuralTagger(WordTagger):
     def __init__(
         self,
         name: str,
-        labels: BioLabels,
+        labels: BioLabels | PlainTags,
         model: nn.Module,
         features: Features,
         facts: Mapping[str, Any],
