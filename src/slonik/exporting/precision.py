@@ -31,12 +31,13 @@ from onnx import TensorProto
 
 from slonik.exporting.fusions import bias_of
 from slonik.exporting.graph import MICROSOFT, Graph
+from slonik.exporting.standard import to_standard
 
 Scheme = Literal["dynamic", "static"]
 CAP = 0.99  # channels above this quantile of magnitudes are divided down to it
 # The largest channel must be this many times the quantile: a node costs 6 us, and under 4 it gains less than .0002.
 WORTH_DIVIDING = 4.0
-_SMALLEST_MATRIX = 256
+SMALLEST_MATRIX = 256
 _Quantised = tuple[str, str, str]  # names of codes, scale, zero point
 SMALLEST_TABLE = 1 << 18  # values; below this the three extra nodes cost more than the bytes are worth
 
@@ -97,11 +98,11 @@ def quantise(
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.of_type("MatMul"):
         weight = graph.constant(node.input[1])
-        if weight is not None and weight.ndim == 2 and weight.size >= _SMALLEST_MATRIX:
+        if weight is not None and weight.ndim == 2 and weight.size >= SMALLEST_MATRIX:
             readers.setdefault(node.input[0], []).append(node)
     smoothed = 0
     for source, nodes in readers.items():
-        factors = _factors(ranges.get(source), cap)
+        factors = factors_of(ranges.get(source), cap)
         source_range = ranges.get(source)
         name = source
         if factors is not None:
@@ -132,7 +133,7 @@ def codes_of(values: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8], 
     return np.rint(values / steps).astype(np.int8), steps
 
 
-def _factors(found: Range | None, cap: float) -> NDArray[np.float32] | None:
+def factors_of(found: Range | None, cap: float) -> NDArray[np.float32] | None:
     """What to divide each channel by (at least 1), None where it is not worth a node."""
     if found is None or cap >= 1:
         return None
@@ -216,9 +217,11 @@ def quantise_tables(graph: Graph, *, smallest: int = SMALLEST_TABLE) -> int:
 
 
 def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of `model` in fp16; the two outputs stay float32."""
+    """A copy of `model` in fp16 and in standard operators; inputs and outputs stay float32."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     logging.getLogger("onnxruntime.transformers").setLevel(logging.ERROR)
-    half: onnx.ModelProto = convert_float_to_float16(deepcopy(model), keep_io_types=True, disable_shape_infer=False)
+    half: onnx.ModelProto = convert_float_to_float16(
+        to_standard(deepcopy(model)), keep_io_types=True, disable_shape_infer=False
+    )
     return half

@@ -209,10 +209,8 @@ def load(
     decoder = open_session(decoder_path, threads=own, inputs=["input_ids"], what="a decoder")
     encoder = open_session(encoder_path, threads=own) if encoder_path is not None else None
     tokenizer = load_tokenizer(place)
-    told = read_metadata(decoder).get("writing")
     config = read_json(place / "config.json", optional=True)
-    generation = read_json(place / GENERATION_FILE, optional=True)
-    facts = WritingFacts.of({**config, **(told or {})}, {} if told else generation, tokenizer)
+    facts = WritingFacts.of(config, read_json(place / GENERATION_FILE, optional=True), tokenizer)
     if (place / TASK_FILE).is_file():
         from slonik.text.task_config import TaskConfig
 
