@@ -19,6 +19,9 @@ def export(
     out: Path = typer.Option(..., help="Folder to write; it appears whole or not at all."),
     int8: str = typer.Option("dynamic", help="dynamic, static (calibrated) or none."),
     fp16: bool = typer.Option(False, "--fp16", help="Write onnx/model_fp16.onnx too."),
+    standard: bool = typer.Option(
+        False, "--standard", help="Standard operators in the int8 file too: any engine reads it, a little slower."
+    ),
     docker: bool = typer.Option(False, "--docker", help="Write a Dockerfile that serves the folder."),
     corpus: Path | None = typer.Option(None, help="Calibration texts, one per line (default: our own Russian ones)."),
     data_dir: Path | None = typer.Option(None, help="Hold the files to fp32 on encodechka too (minutes)."),
@@ -31,7 +34,8 @@ def export(
     from slonik.exporting.run import export as run
 
     report = run(
-        checkpoint, out, int8=int8, fp16=fp16, docker=docker, corpus=corpus, measure_speed=measure,  # type: ignore[arg-type]
+        checkpoint, out, int8=int8, fp16=fp16, standard=standard, docker=docker, corpus=corpus,  # type: ignore[arg-type]
+        measure_speed=measure,
         judge=export_judge(data_dir) if data_dir is not None else None, overwrite=overwrite, announce=announce,
     )  # fmt: skip
     print_tables([report.table()])

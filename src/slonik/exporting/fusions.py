@@ -9,7 +9,10 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from slonik.exporting.graph import Graph, attribute
+from slonik.exporting.graph import MICROSOFT, Graph, attribute
+
+BIAS_INPUT = 5
+"""Where a MultiHeadAttention node has its additive bias."""
 
 
 def optimise(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -19,6 +22,7 @@ def optimise(model: onnx.ModelProto) -> onnx.ModelProto:
     drop_reshapes(graph)
     merge_projections(graph)
     keep_layer_norm(graph)
+    bias_per_head(graph)
     return graph.finish()
 
 
@@ -122,3 +126,32 @@ def keep_layer_norm(graph: Graph) -> None:
             continue
         graph.remove(add)
         graph.add("Sum", list(add.input), list(add.output))
+
+
+def bias_per_head(graph: Graph) -> None:
+    """The bias of attention gets its heads written out: (B or 1, 1, T, T) becomes (B or 1, H, T, T), once per bias.
+
+    onnxruntime 1.20.0 to 1.21.0 read a bias that is shared by the heads wrongly for every text of a batch but the first
+    (mended in 1.21.1 by https://github.com/microsoft/onnxruntime/pull/24017), and 1.18 and 1.19 refuse it. All of
+    them are right with one bias per head, which costs nothing that can be measured (docs/runtime.md).
+    """
+    written: dict[tuple[str, int], str] = {}
+    for node in graph.of_type("MultiHeadAttention"):
+        bias = node.input[BIAS_INPUT] if node.domain == MICROSOFT and len(node.input) > BIAS_INPUT else ""
+        heads = int(attribute(node, "num_heads"))
+        if not bias or is_per_head(graph, bias, heads):
+            continue
+        if (bias, heads) not in written:
+            shape = graph.add_constant("bias_heads", np.array([1, heads, 1, 1], dtype=np.int64))
+            written[bias, heads] = graph.unique(f"{bias}_per_head")
+            graph.add("Expand", [bias, shape], [written[bias, heads]])
+        node.input[BIAS_INPUT] = written[bias, heads]
+
+
+def is_per_head(graph: Graph, bias: str, heads: int) -> bool:
+    """Whether `bias` has a dimension of `heads`, by its known shape or because `bias_per_head` wrote it."""
+    if (graph.shape(bias) or (0, 0))[1:2] == (heads,):
+        return True
+    before = graph.producer(bias)
+    shape = graph.constant(before.input[1]) if before is not None and before.op_type == "Expand" else None
+    return shape is not None and shape.tolist() == [1, heads, 1, 1]

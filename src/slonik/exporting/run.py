@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import onnx
 import onnxruntime
@@ -23,28 +22,31 @@ from slonik.core.hashing import sha256_file, sha256_texts
 from slonik.core.progress import shown
 from slonik.core.records import Record
 from slonik.core.run import Announce, Run, say, silent
-from slonik.data.readers import read_texts
 from slonik.exporting import parity
 from slonik.exporting.companions import write_companions, write_dockerfile
 from slonik.exporting.files import FILES, facts_of, write_graph
 from slonik.exporting.fusions import optimise
-from slonik.exporting.parity import calibration_texts, parity_texts
+from slonik.exporting.given import calibration, check_source
+from slonik.exporting.heads.report import HeadReport
+from slonik.exporting.heads.run import export_head, head_of
+from slonik.exporting.parity import parity_texts
 from slonik.exporting.precision import input_ranges, quantise, to_half
 from slonik.exporting.report import ExportReport, Speed, time_files
 from slonik.exporting.torch_graph import SentenceGraph, limits_of, part_to_export, to_onnx
 from slonik.models import TorchEncoder, load
+from slonik.models.task_model import TaskModel
 from slonik.runtime.session import open_session
 
 Int8 = Literal["dynamic", "static", "none"]
-_MOST_FILE_TEXTS = 256
 
 
 def export(
-    model: TorchEncoder | str | Path,
+    model: TorchEncoder | TaskModel | Any,
     out: str | Path,
     *,
     int8: Int8 = "dynamic",
     fp16: bool = False,
+    standard: bool = False,
     docker: bool = False,
     corpus: str | Path | Iterable[str] | None = None,
     measure_speed: bool = True,
@@ -52,29 +54,41 @@ def export(
     overwrite: bool = False,
     progress: bool = False,
     announce: Announce | None = None,
-) -> ExportReport:
-    """Export an encoder to the folder `out`, which appears whole or not at all.
+) -> ExportReport | HeadReport:
+    """Export a model to the folder `out`, which appears whole or not at all: an encoder, or one with its head.
 
     Args:
-        model: a loaded encoder that lies in a folder, or a checkpoint by folder, hub id or `embedded:NAME`.
+        model: a loaded encoder, task model or tagger that lies in a folder, or a checkpoint by folder, hub id or
+            `embedded:NAME`. Whether it has a head is what its files say.
         int8: "dynamic" takes activation ranges while running, "static" from calibration texts; "none" writes no
             int8 file.
         fp16: write onnx/model_fp16.onnx too.
+        standard: the int8 file has standard operators alone, as the others always do, for engines beside onnxruntime.
         docker: write a Dockerfile that serves the folder.
         corpus: calibration texts, or a corpus file of which the first 256 are taken; None = our own Russian ones.
         measure_speed: time torch and the files side by side.
-        judge: measures the whole folder before it appears, and raises SlonikError to refuse it.
+        judge: measures the whole folder of an encoder before it appears, and raises SlonikError to refuse it.
         overwrite: replace a folder that is there.
         progress: say on standard error what is being done.
         announce: called with a line for each part of the work instead.
 
     Raises:
-        SlonikError: a family that cannot be exported, a file under its floor, a folder that cannot be written, or one
-            that holds the checkpoint itself.
+        SlonikError: a family or a head that cannot be exported, a file under its floor, a folder that cannot be
+            written, or one that holds the checkpoint itself.
     """
     if int8 not in get_args(Int8):
         raise SlonikError(f"--int8 is {int8!r}: use dynamic, static or none")
-    asked = {"int8": int8, "fp16": fp16}
+    if (headed := head_of(model)) is not None:
+        if judge is not None:
+            raise SlonikError(
+                f"{headed.name} has a head, and encodechka (--data-dir) measures sentence vectors: leave --data-dir "
+                "out; the files are held to the labels that torch gives"
+            )
+        return export_head(
+            headed, out, int8=int8, fp16=fp16, standard=standard, docker=docker, corpus=corpus,
+            measure_speed=measure_speed, overwrite=overwrite, progress=progress, announce=announce,
+        )  # fmt: skip
+    asked = {"int8": int8, "fp16": fp16, "standard": standard}
     said = announce or (say if progress else silent)
     reads = [model.source if isinstance(model, TorchEncoder) else model]
     reads += [corpus] if isinstance(corpus, str | Path) else []
@@ -82,10 +96,10 @@ def export(
         out, command="export", config=asked, announce=said, reads=reads, overwrite=overwrite
     ) as run:  # fmt: skip
         encoder = model if isinstance(model, TorchEncoder) else load(model, device="cpu")
-        _check_source(encoder, run.out)
-        texts = _calibration(corpus)
+        check_source(encoder, run.out)
+        texts = calibration(corpus)
         with run.result() as unfinished:
-            work = _Work(encoder, unfinished, int8, texts)
+            work = _Work(encoder, unfinished, int8, texts, standard)
             run.announce("fp32 ...")
             work.fp32()
             if int8 != "none":
@@ -112,24 +126,6 @@ def export(
     return replace(report, records=tuple(report.records_of(name)), summary=step.summary, seconds=run.seconds)
 
 
-def _check_source(encoder: TorchEncoder, out: Path) -> None:
-    if encoder.source is None:
-        raise SlonikError(
-            f"{encoder.name} lies in memory only: save it with slonik.models.save, then export the folder"
-        )
-    if out.resolve() in (encoder.source.resolve(), *encoder.source.resolve().parents):
-        raise SlonikError(f"{out} holds the checkpoint itself, which an export would replace: choose another --out")
-
-
-def _calibration(corpus: str | Path | Iterable[str] | None) -> list[str]:
-    if corpus is None:
-        return calibration_texts()
-    texts = list(islice(read_texts(corpus), _MOST_FILE_TEXTS)) if isinstance(corpus, str | Path) else list(corpus)
-    if not texts:
-        raise SlonikError("the calibration corpus is empty: give at least a few dozen texts")
-    return texts
-
-
 @dataclass
 class _Work:
     """One export on its way: the graph in torch, the files written so far, and what was measured on them."""
@@ -138,6 +134,7 @@ class _Work:
     folder: Path
     scheme: Int8
     corpus: list[str]
+    standard: bool = False
     sizes: dict[str, int] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
     agreement: dict[str, parity.Agreement] = field(default_factory=dict)
@@ -193,6 +190,6 @@ class _Work:
     def _write(self, model: onnx.ModelProto, name: str, precision: str) -> None:
         path = self.folder / "onnx" / FILES[name]
         metadata = {"precision": precision, "max_length": self.encoder.max_length, "facts": facts_of(self.encoder)}
-        self.sizes[name] = write_graph(model, path, metadata)
+        self.sizes[name] = write_graph(model, path, metadata, fused=name == "int8" and not self.standard)
         self.hashes[name] = sha256_file(path)
         self.sessions[name] = open_session(path, threads=1)

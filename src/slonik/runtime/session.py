@@ -14,9 +14,11 @@ import onnxruntime
 
 from slonik.core.errors import SlonikError
 from slonik.core.processors import available_processors
+from slonik.runtime.onnx_header import METADATA_KEY, check_version
+
+__all__ = ["METADATA_KEY", "available_threads", "choose_file", "open_session", "read_metadata"]
 
 PREFERRED = ("model_quantized.onnx", "model.onnx", "model_fp16.onnx")
-METADATA_KEY = "slonik"
 # Its kernel takes 55 us where Add and LayerNormalization together take 8 (29 tokens of 384; see docs/runtime.md).
 _SLOW_FUSIONS = ["SkipLayerNormFusion"]
 _INPUTS = {"input_ids", "attention_mask"}
@@ -51,8 +53,9 @@ def open_session(
         inputs: what the graph must take, and `what`, as a sentence calls such a graph.
 
     Raises:
-        SlonikError: the file is damaged, or is not such a graph.
+        SlonikError: the file is damaged, needs a newer onnxruntime, or is not such a graph.
     """
+    check_version(path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -64,9 +67,7 @@ def open_session(
             str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=_SLOW_FUSIONS
         )
     except Exception as error:  # the library raises its own classes, all of them plain Exception
-        raise SlonikError(
-            f"{path} cannot be opened ({_first_line(error)}): fetch it again, or make it again with slonik export"
-        ) from None
+        raise SlonikError(f"{path} cannot be opened ({_first_line(error)}): {_advice(error)}") from None
     missing = set(inputs) - {item.name for item in session.get_inputs()}
     if missing or not session.get_outputs():
         raise SlonikError(f"{path} is not {what}: it has no input {', '.join(sorted(missing))}")
@@ -85,6 +86,14 @@ def read_metadata(session: onnxruntime.InferenceSession) -> dict[str, Any]:
         return {}
     content = json.loads(text)
     return content if isinstance(content, dict) else {}
+
+
+def _advice(error: Exception) -> str:
+    """What to do about a file that the library refuses: one of another tool may be of a newer ONNX than it knows."""
+    said = str(error).lower()
+    if any(words in said for words in ("ir version", "opset", "is not a registered function")):
+        return f"it may be for a newer onnxruntime than {onnxruntime.__version__}: pip install --upgrade onnxruntime"
+    return "fetch it again, or make it again with slonik export"
 
 
 def _first_line(error: Exception) -> str:

@@ -107,6 +107,7 @@ def export_head(
             written, or one that holds the checkpoint itself.
     """
     check_family(model, model.name)
+    asked = {"int8": int8, "fp16": fp16, "standard": standard}
     said = announce or (say if progress else silent)
     reads = [model.encoder.source] + ([corpus] if isinstance(corpus, str | Path) else [])
     with shown(progress), Run(
