@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ from slonik.finetuning.objective import Supervised
 from slonik.finetuning.outputs import FrozenStates, answer, padding_of, tokenizer_of
 from slonik.finetuning.train import copy_of, frozen_names, own_tables, prepared, train_config
 from slonik.models.encoder import TorchEncoder
+from slonik.models.heads import build_head
+from slonik.models.heads.stock import has_stock_class
 from slonik.models.task_model import TaskModel, load_task_model, new_task_model, save_task_model
 from slonik.models.task_outputs import outputs_of
 from slonik.text.answers import probabilities
@@ -37,6 +39,8 @@ from slonik.train.run_state import RunSummary
 
 TRAINED = "trained.safetensors"
 BALANCED = ("pair", "words", "choice")
+STOCK = ("answer",)
+"""Kinds of heads that are stock by default."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +100,20 @@ class EncoderLearner:
         """The task model's configuration with the settings that belong to it.
 
         Heads of relations are balanced on a frozen encoder, unless the settings say otherwise.
+
+        Raises:
+            SlonikError: the shape "stock" where the family has no such class, or options that it does not have.
         """
-        balanced = {"balance": True} if tuning.freeze == "encoder" and config.kind in BALANCED else {}
-        changes: dict[str, Any] = {"head": {**config.head, **balanced, **tuning.head}}
+        shape = tuning.shape or usual_shape(config, tuning, self.base)
+        changes: dict[str, Any] = {"shape": shape, "head": dict(tuning.head)}
+        if shape == "own":
+            balanced = {"balance": True} if tuning.freeze == "encoder" and config.kind in BALANCED else {}
+            changes["head"] = {**config.head, **balanced, **tuning.head}
         if tuning.max_length is not None:
             changes["max_length"] = tuning.max_length
-        return config.model_copy(update=changes)
+        made = config.model_copy(update=changes)
+        build_head(self.base.model.config, made)  # what cannot be made is refused before any work
+        return made
 
     def untrained(self, config: TaskConfig) -> TaskAnswerer:
         """There is no such thing: the head is new (`open_learner` says so to the user)."""
@@ -152,6 +164,13 @@ class EncoderLearner:
     def _frozen_states(self) -> FrozenStates:
         self._states = self._states or FrozenStates(self.base)
         return self._states
+
+
+def usual_shape(config: TaskConfig, tuning: Tuning, base: TorchEncoder) -> Literal["own", "stock"]:
+    """Whose head a task gets where the settings do not say: stock where that is as good and the family has the class."""
+    others = set(tuning.head) - {"dropout"}  # options that only ours have
+    possible = not others and config.pairs == "joint" and has_stock_class(base.model.config, config.kind)
+    return "stock" if possible and config.kind in STOCK and tuning.freeze != "encoder" else "own"
 
 
 def usual_rate(dimension: int, freeze: str | None) -> float:

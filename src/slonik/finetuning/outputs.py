@@ -24,7 +24,7 @@ _ENCODED = ("input_ids", "attention_mask", "token_type_ids")
 
 def tokenizer_of(model: TaskModel) -> PairTokenizer:
     """The tokenizer of a task model, with its length."""
-    return model.tokenizer
+    return model.pairs
 
 
 def padding_of(tokenizer: PairTokenizer) -> PadFields:

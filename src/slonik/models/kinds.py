@@ -18,6 +18,7 @@ from slonik.models.checkpoint_files import INDEX, WEIGHTS, read_config_json
 from slonik.models.names import BASELINE_NAMES, EMBEDDED_PREFIX, ENCODER_NAMES, UNIVERSAL_SENTENCE_ENCODER
 from slonik.text import TAGGER_FILE, TASK_FILE
 from slonik.text.lines import read_json
+from slonik.text.prompts import is_generator
 from slonik.text.pipeline_files import modules_without_weights, transformer_folder
 
 Name = Literal["encoder", "decoder", "encoder-decoder", "head", "task", "tagger", "exported", "baseline", "embedded"]
@@ -25,6 +26,7 @@ Stack = Literal["encoder", "decoder", "encoder-decoder"]
 
 SLIM_PREFIX = "slonik_"
 STOCK_HEADS = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMultipleChoice")
+TOKEN_HEAD = "ForTokenClassification"
 _WRITING = ("LMHeadModel", "DoubleHeadsModel", "EncoderDecoderModel")
 _HUB_FILES = ("*.json", "*.json.gz", "*.safetensors", "*.txt", "*.model", "*.py")
 _ARTICLES: dict[str, str] = {"encoder": "an encoder", "decoder": "a decoder", "encoder-decoder": "an encoder-decoder"}
@@ -74,7 +76,7 @@ class Kind:
     Attributes:
         name: "encoder", "decoder", "encoder-decoder": a bare transformer or one with its language-model head; "head":
             one with a stock head for a task; "task": ours, an encoder or language model with `task.json`; "tagger":
-            tags words; "exported": ONNX files without weights; "baseline", "embedded": encode, and are no checkpoint.
+            tags words, ours or of Transformers; "exported": ONNX files without weights; "baseline", "embedded": encode, and are no checkpoint.
         family: Transformers' model type, of our uneven shapes that of the stock class; "" where there is no config.
         stack: which transformer is inside, whatever stands on it; None where there is none.
         folder: where its files are; None for what has none.
@@ -99,8 +101,10 @@ class Kind:
     @property
     def writes(self) -> bool:
         """Whether its files hold such a model with its language-model head; a bare one gives vectors."""
+        if self.name == "exported":
+            return self.in_words and self.folder is not None and is_generator(self.folder)
         bare = self.architecture.endswith("Model") and not self.architecture.endswith(_WRITING)
-        return self.in_words and self.name not in ("head", "exported") and not bare
+        return self.in_words and self.name != "head" and not bare
 
     def __str__(self) -> str:
         """Words for a sentence: "a decoder (gpt2)"."""
@@ -140,6 +144,8 @@ def kind_of(model: str | Path) -> Kind:
         )
     architecture = _architecture(config)
     found: Name = "head" if architecture.endswith(STOCK_HEADS) else stack
+    if architecture.endswith(TOKEN_HEAD):
+        found = "tagger"
     if (folder / TASK_FILE).is_file():
         task = read_json(folder / TASK_FILE)
         found = "tagger" if task.get("target") == "tags" or task.get("kind") == "tokens" else "task"
@@ -155,6 +161,14 @@ def is_checkpoint(model: str | Path) -> bool:
 def is_exported(model: str | Path) -> bool:
     """Whether `model` is a folder with ONNX files, which onnxruntime opens."""
     return (Path(model) / "onnx").is_dir()
+
+
+def names_head(folder: Path) -> bool:
+    """Whether the files of a folder name a head: `task.json`, or a class of Transformers that has one."""
+    if (folder / TASK_FILE).is_file():
+        return True
+    path = folder / "config.json"
+    return path.is_file() and _architecture(read_json(path)).endswith(STOCK_HEADS)
 
 
 def has_weights(folder: Path) -> bool:

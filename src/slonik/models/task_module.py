@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from slonik.core.hashing import sha256_json
@@ -102,8 +103,13 @@ class TaskModel(nn.Module):
         return min(self.config.max_length, self.encoder.max_length)
 
     @property
-    def tokenizer(self) -> PairTokenizer:
-        """Texts to rows of at most `max_length` tokens."""
+    def tokenizer(self) -> Tokenizer:
+        """The raw `tokenizers.Tokenizer`."""
+        return self.encoder.tokenizer
+
+    @property
+    def pairs(self) -> PairTokenizer:
+        """Texts and pairs to rows of at most `max_length` tokens."""
         return PairTokenizer(self.encoder.tokenizer, self.max_length)
 
     @property
@@ -158,7 +164,7 @@ class TaskModel(nn.Module):
             SlonikError: a task whose outputs are no scores of labels, rows that it does not read, texts that are too
                 long and refused.
         """
-        return logits_of(rows, self.config, self.tokenizer, self._run, long_texts)
+        return logits_of(rows, self.config, self.pairs, self._run, long_texts)
 
     def predict(self, rows: Iterable[TaskRow], *, long_texts: LongTexts | None = None) -> list[Answer]:
         """One answer per row: a label, labels, a number; of (context, candidates) one of these; of (question, context)
@@ -168,7 +174,13 @@ class TaskModel(nn.Module):
             SlonikError: as `logits`; a tagger, which `slonik.tag` takes.
         """
         given = [rows] if isinstance(rows, str | Mapping) else rows
-        return predict_rows(given, self.config, self.tokenizer, self._run, long_texts)
+        return predict_rows(given, self.config, self.pairs, self._run, long_texts)
+
+    def encode(
+        self, texts: Sequence[str], *, prefix: str | None = None, long_texts: LongTexts | None = None
+    ) -> FloatArray:
+        """Sentence vectors (N, D) of the encoder below the head, as it is loaded without one."""
+        return self.encoder.encode(texts, prefix=prefix, long_texts=long_texts)
 
     def _run(self, fields: Sequence[Fields]) -> list[Floats]:
         return outputs_of(self, fields, autocast=False)

@@ -28,6 +28,7 @@ from slonik.data.readers import FORMATS
 from slonik.finetuning.train import copy_of, prepared, train_config
 from slonik.models.encoder import TorchEncoder
 from slonik.models.kinds import kind_of, resolve
+from slonik.models.heads.stock import has_stock_class
 from slonik.models.task_model import TaskModel, new_task_model, save_task_model
 from slonik.runtime.tagging.labels import BioLabels
 from slonik.runtime.tagging.names import NAMES_FILE, NameList
@@ -223,8 +224,11 @@ def new_tagger(
     tuning = system.full_tuning()
     states = int(encoder.model.config.num_hidden_layers) + 1 if system.all_layers else 0
     head = {"crf": system.crf, "layers": states, **tuning.head, "names": system.names}
+    plain = not system.crf and not states and not system.names and not set(tuning.head) - {"dropout"}
+    stock = plain and has_stock_class(encoder.model.config, "tokens")  # then it is the class of the family
     config = TaskConfig(
-        kind="tokens", task="ner", target="tags", labels=labels.names, head=head,
+        kind="tokens", task="ner", target="tags", labels=labels.names, shape="stock" if stock else "own",
+        head={**tuning.head} if stock else head,
         max_length=min(tuning.max_length or 256, encoder.max_length), details={"overlap": overlap},
     )  # fmt: skip
     return encoder_tagger(new_task_model(encoder, config, seed=seed), system.name, names=names)

@@ -141,7 +141,6 @@ class TaskConfig(Config):
         if kind is None:
             raise SlonikError(f"{where} names no head of Transformers ({', '.join(STOCK_KINDS)})")
         values: dict[str, Any] = {"kind": kind, "shape": "stock", "max_length": _length(config, max_length)}
-        values["task"] = str(config.get("finetuning_task") or "custom")
         if kind == "answer":
             return cls(**values, target="answer", details={"unanswerable": False})
         if kind == "choice":

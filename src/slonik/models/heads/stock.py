@@ -116,7 +116,7 @@ class StockHead(nn.Module):
         self._takes_types = "token_type_ids" in names and int(getattr(model.config, "type_vocab_size", 0) or 0) > 1
         self._options = {"use_cache": False} if "use_cache" in names else {}
         self.crf = None
-        if config.kind == "tokens" and config.details.get("rules", True):
+        if config.kind == "tokens":
             self.crf = LinearChainCrf(config.outputs, trainable=False)
         if dropout is not None:
             for part in model.modules():

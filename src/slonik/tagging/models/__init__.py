@@ -10,13 +10,15 @@ from pathlib import Path
 
 from slonik.core.errors import SlonikError, lookup
 from slonik.data.annotations.document import Tagger
-from slonik.models.kinds import resolve
+from slonik.models.kinds import is_exported, resolve
+from slonik.runtime import open_model
 from slonik.text import TAGGER_FILE, TASK_FILE
 from slonik.text.lines import read_json
+from slonik.text.task_config import stock_kind
 
 
 def load_tagger(model: str | Path, *, device: str | None = None, trust_remote_code: bool = False) -> Tagger:
-    """The tagger in a folder, whatever its kind, or a task model from the hub.
+    """The tagger in a folder, whatever its kind and in torch or exported, or a task model from the hub.
 
     Args:
         device: of an encoder; None = the first GPU if there is one, else the CPU.
@@ -27,19 +29,33 @@ def load_tagger(model: str | Path, *, device: str | None = None, trust_remote_co
         MissingExtra: the packages of that kind are not installed.
     """
     folder = resolve(model)
+    if is_exported(folder):
+        return _exported(folder, device)
     if (folder / TAGGER_FILE).is_file():
         kind = str(read_json(folder / TAGGER_FILE).get("kind", ""))
         return lookup(kind, _KINDS, f"kind of tagger in {folder / TAGGER_FILE}")(folder)
-    if not (folder / TASK_FILE).is_file():
+    if not (folder / TASK_FILE).is_file() and stock_kind(read_json(folder / "config.json", optional=True)) != "tokens":
         raise SlonikError(
-            f"{folder} holds no tagger (neither {TAGGER_FILE} nor {TASK_FILE}): make one with "
-            "`slonik finetune MODEL --task ner --data FOLDER --out DIR`"
+            f"{folder} holds no tagger (neither {TAGGER_FILE} nor {TASK_FILE}, and its config.json names no class for "
+            "token classification): make one with `slonik finetune MODEL --task ner --data FOLDER --out DIR`"
         )
     from slonik.models.task_model import load_task_model
     from slonik.tagging.models.encoder_tagger import encoder_tagger
 
     loaded = load_task_model(folder, device=device, trust_remote_code=trust_remote_code)
     return encoder_tagger(loaded, folder.resolve().name, folder)
+
+
+def _exported(folder: Path, device: str | None) -> Tagger:
+    """The tagger in a folder of `slonik export`, without torch."""
+    from slonik.runtime.tagging.onnx_tagger import OnnxTagger
+
+    if device is not None:
+        raise SlonikError(f"{folder} is exported and runs on the processor: leave --device out")
+    found = open_model(folder)
+    if not isinstance(found, OnnxTagger):
+        raise SlonikError(f"{folder} holds no tagger: it is exported, and {type(found).__name__} tags no words")
+    return found
 
 
 def _bilstm(folder: Path) -> Tagger:

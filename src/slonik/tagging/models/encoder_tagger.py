@@ -1,6 +1,7 @@
 """An encoder with a token head as a tagger: `TokenFeatures` make its inputs, the task model scores them.
 
-Such a tagger's folder is that of a task model: an ordinary checkpoint with `task.json`.
+Such a tagger's folder is that of a task model: an ordinary checkpoint with `task.json`, or one that Transformers wrote
+(`BertForTokenClassification`, ...), whose tags are read as they come.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from pathlib import Path
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_json
 from slonik.models.task_model import TaskModel
-from slonik.runtime.tagging.labels import BioLabels
+from slonik.runtime.tagging.labels import BioLabels, tag_labels
 from slonik.runtime.tagging.names import NameList
 from slonik.runtime.tagging.token_features import TokenFeatures
 from slonik.tagging.models.neural_tagger import NeuralTagger
@@ -31,9 +32,9 @@ def encoder_tagger(
     config = model.config
     if config.kind != "tokens":
         raise SlonikError(f"{name} is a model for {config.task!r}, not a tagger: give one that was trained on spans")
-    labels = BioLabels.of_tags(config.labels)
+    labels = tag_labels(config.labels, rules=bool(config.details.get("rules", True)))
     overlap = int(config.details.get("overlap", 64))
-    if names is None and folder is not None and config.head.get("names"):
+    if names is None and folder is not None and config.head.get("names") and isinstance(labels, BioLabels):
         names = NameList.open(folder, labels)
     features = TokenFeatures(model.encoder.tokenizer, window=model.max_length, overlap=overlap, names=names)
     weights = model.weights_hash()
