@@ -94,8 +94,11 @@ def modules_without_weights(root: Path) -> list[str]:
     return [str(line["path"]) for line in weighted if not (root / str(line["path"]) / WEIGHTS).is_file()]
 
 
-def read_pipeline(root: Path) -> tuple[Module, ...]:
+def read_pipeline(root: Path, before: Sequence[Module] = ()) -> tuple[Module, ...]:
     """The modules after the Transformer; empty where no pooling stands among them.
+
+    Args:
+        before: modules that the Transformer itself stands for.
 
     A second pooling begins anew with the token states, as it does in sentence-transformers: what stands before it on
     sentence vectors has no effect and is left out.
@@ -103,7 +106,7 @@ def read_pipeline(root: Path) -> tuple[Module, ...]:
     Raises:
         SlonikError: a module that is not supported, damaged, or without weights.
     """
-    modules: list[Module] = []
+    modules = list(before)
     for number, entry in enumerate(entries(root)[1:], start=1):
         read = {"Pooling": _pooling, "Dense": _dense, "LayerNorm": _layer_norm, "Normalize": _normalize}.get(entry.kind)
         made = [Dropout(_dropout(entry))] if read is None else read(entry, root)

@@ -23,7 +23,6 @@ from slonik.text.lines import read_json
 from slonik.text.pipeline import MODES, PLAIN, Dense, LayerNorm, Module, Normalize, Pooling, dimension_of, split
 from slonik.text.pipeline_files import (
     MODULES,
-    entries,
     pooler_modules,
     pooling_of,
     read_pipeline,
@@ -183,6 +182,9 @@ class SentenceConfig:
         prompts |= {"similarity_fn_name": self.similarity}
         prompts |= {} if self.truncate_dim is None else {"truncate_dim": self.truncate_dim}
         write_json(root / "config_sentence_transformers.json", prompts)
+        if self.truncation_side == "left":
+            path = root / "tokenizer_config.json"
+            write_json(path, {**read_json(path, optional=True), "truncation_side": "left"})
         write_long_texts(root, self.long_texts)
 
     @classmethod
@@ -269,10 +271,7 @@ def _modules(root: Path, place: Path, pooler: bool, pooling: str | None) -> tupl
     """The modules that a folder names; None where it names none, or none that pools though a pooling is given."""
     if not (root / MODULES).is_file():
         return None
-    found = read_pipeline(root)
-    if not found and pooler:  # the transformer module gives the sentence vector itself
-        rest = [Normalize() for entry in entries(root)[1:] if entry.kind == "Normalize"]
-        return (*pooler_modules(place), *rest)
+    found = read_pipeline(root, pooler_modules(place) if pooler else ())
     if found and pooling is not None:
         raise SlonikError(
             f"{root / MODULES} says how token vectors are pooled ({found[0]}): leave out the pooling {pooling!r}, or "
