@@ -86,16 +86,7 @@ def generator_of(config: SamplingConfig, number: int) -> np.random.Generator:
     return np.random.default_rng(derive_seed(config.seed, "text", number))
 
 
-def log_probabilities(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """(V,) logarithms of the model's own probabilities, before any penalty, temperature or cut."""
-    shifted = logits.astype(np.float64) - float(logits.max())
-    found: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum())
-    return found
-
-
-def _penalised(
-    logits: NDArray[np.floating[Any]], seen: Sequence[int], config: SamplingConfig
-) -> NDArray[np.float64]:
+def _penalised(logits: NDArray[np.floating[Any]], seen: Sequence[int], config: SamplingConfig) -> NDArray[np.float64]:
     scores = logits.astype(np.float64)
     if not np.isfinite(scores.max()):
         raise SlonikError("the model gives values that are no numbers: its weights are damaged, or overflow their type")

@@ -17,26 +17,16 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
-import numpy as np
 from tokenizers import Tokenizer
 
 from slonik.core.errors import SlonikError
 from slonik.core.protocols import FloatArray
-from slonik.runtime.sampling import SamplingConfig, generator_of, log_probabilities, next_token
+from slonik.runtime.sampling import SamplingConfig, generator_of, next_token
 from slonik.text.batching import token_budget_batches
 from slonik.text.prompts import Prompts, WritingFacts
 
 _READ_TOKENS = 4096  # padded tokens of prompts that are read in one pass
 GREEDY = SamplingConfig(temperature=0)
-
-
-@dataclass(frozen=True)
-class TokenScore:
-    """How likely a written token was, with the likeliest ones in its place, best first; natural logarithms."""
-
-    token: int
-    log_probability: float
-    likeliest: tuple[tuple[int, float], ...]
 
 
 class Continuation:
@@ -47,28 +37,28 @@ class Continuation:
         ids: of the prompt.
         config: how to draw.
         number: of the prompt among several, for the seed.
-        scored: keep that many of the likeliest tokens at each place in `scores`; None keeps nothing.
 
     Attributes:
         written: tokens so far.
         finish: "stop" after an end token, "length" where there is no more room; None while it is being written.
         cancelled: nobody wants the rest.
         error: what the model, or its logits, failed with on this text.
-        scores: of each token that was written, where they were asked for.
     """
 
-    def __init__(
-        self, prompts: Prompts, ids: list[int], config: SamplingConfig, number: int = 0, *, scored: int | None = None
-    ) -> None:
+    def __init__(self, prompts: Prompts, ids: list[int], config: SamplingConfig, number: int = 0) -> None:
         self.ids, self.written = ids, list[int]()
         self.finish: Literal["stop", "length"] | None = None
         self.cancelled = False
         self.error: Exception | None = None
-        self.scores: list[TokenScore] = []
-        self._prompts, self._config, self._scored = prompts, config, scored
+        self._prompts, self._config = prompts, config
         self._room = min(config.max_tokens, prompts.room(ids))
         self._random = generator_of(config, number)
         self._sent = ""
+
+    @property
+    def most_tokens(self) -> int:
+        """Of prompt and text, once it is as long as it may become."""
+        return len(self.ids) + self._room
 
     @property
     def open(self) -> bool:
@@ -82,8 +72,6 @@ class Continuation:
             self.finish = "stop"
             return
         self.written.append(token)
-        if self._scored is not None:
-            self.scores.append(_score(logits, token, self._scored))
         if len(self.written) >= self._room:
             self.finish = "length"
 
@@ -103,12 +91,6 @@ class Continuation:
         """An incomplete character that has remained at the end, as it is shown; else nothing."""
         text = self.text()
         return text[len(self._sent) :] if text.startswith(self._sent) else ""
-
-
-def _score(logits: FloatArray, token: int, count: int) -> TokenScore:
-    chances = log_probabilities(logits)
-    likeliest = np.argsort(-chances, kind="stable")[:count].tolist()
-    return TokenScore(token, float(chances[token]), tuple((one, float(chances[one])) for one in likeliest))
 
 
 class Writer(ABC):
@@ -181,15 +163,13 @@ class Writer(ABC):
 
     # What is written with it.
 
-    def begin(
-        self, prompt: str, config: SamplingConfig = SamplingConfig(), number: int = 0, *, scored: int | None = None
-    ) -> Continuation:
+    def begin(self, prompt: str, config: SamplingConfig = SamplingConfig(), number: int = 0) -> Continuation:
         """A continuation of which nothing is written yet, to be put into a `WritingBatch`.
 
         Raises:
             SlonikError: the prompt fills the context, or is empty and the model has no token to begin with.
         """
-        return Continuation(self.prompts, self.prompts.ids(prompt), config, number, scored=scored)
+        return Continuation(self.prompts, self.prompts.ids(prompt), config, number)
 
     def generate(self, prompt: str, *, max_tokens: int, temperature: float = 1.0, top_p: float = 1.0) -> Iterator[str]:
         """The continuation as it comes, a piece of text per token; drawn anew at each call.
@@ -302,7 +282,7 @@ class WritingBatch:
     @property
     def takes_more(self) -> bool:
         """Whether `add` may be called now."""
-        return self._writer.divisible or not self.texts
+        return self._writer.divisible or not any(text.open for text in self._rows)
 
     def add(self, texts: Sequence[Continuation]) -> None:
         """Have `texts` written from the next step on; their prompts are read then."""
