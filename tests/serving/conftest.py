@@ -13,7 +13,7 @@ import uvicorn
 
 from slonik.core.protocols import Encoder, Generator
 from slonik.serving import ServedModel, ServeSettings, create_app
-from slonik.serving.tag_queue import SpanTagger
+from slonik.serving.engine import SpanTagger
 from tests.serving.models import EchoDecoder, ToyEncoder
 
 Serve = Callable[..., httpx2.Client]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from slonik.core.errors import SlonikError
-from slonik.core.protocols import FloatArray
+from slonik.core.protocols import FloatArray, LongTexts
 from slonik.data.annotations.document import Span
 from slonik.text.sentence_config import SentenceConfig
 
@@ -46,7 +46,20 @@ class ToyEncoder:
         rng = np.random.default_rng(0)
         self._table = rng.standard_normal((self.tokenizer.get_vocab_size(), DIMENSION)).astype(np.float32)
 
-    def encode_ids(self, ids: Sequence[Sequence[int]]) -> FloatArray:
+    def tokenize(
+        self, texts: Sequence[str], prefix: str | None = None, max_length: int | None = None, *, whole: bool = False
+    ) -> list[list[int]]:
+        start = self.sentence.prefix(prefix)
+        rows = [self.tokenizer.encode(start + text).ids for text in texts]
+        length = None if whole else max_length or self.sentence.max_length
+        return [row if length is None or len(row) <= length else row[: length - 1] + row[-1:] for row in rows]
+
+    def encode_ids(
+        self, ids: Sequence[Sequence[int]], *, long_texts: LongTexts | None = None, prompt_tokens: int = 0
+    ) -> FloatArray:
+        length = self.sentence.max_length
+        if long_texts == "truncate":
+            ids = [list(row) if len(row) <= length else [*row[: length - 1], row[-1]] for row in ids]
         self.batches.append([list(text) for text in ids])
         self.entered.set()
         self.open.wait(60)  # a test that failed must not hang
@@ -84,6 +97,55 @@ class WordEncoder:
     def encode(self, texts: Sequence[str], *, prefix: str | None = None) -> FloatArray:
         time.sleep(self._seconds_per_text * len(texts))
         return np.array([[len(text), text.count(" "), 1, 0] for text in texts], dtype=np.float32)
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+    def identity(self) -> str:
+        return self.name
+
+
+class LengthClassifier:
+    """Scores that depend on every letter and its place: `labels` of a text, or of two texts read together.
+
+    Attributes:
+        batches: rows of each call.
+        open: a call waits until this is set.
+        entered: set when a call has begun.
+    """
+
+    max_length = 32
+
+    def __init__(self, name: str = "moods", target: str = "single", labels: Sequence[str] = ("зло", "добро", "так")) -> None:
+        from tests.tiny import tokenizers as toy
+
+        self.name = name
+        self.target = target
+        self.labels = tuple(labels) if target != "number" else ()
+        self.tokenizer = toy.tokenizer("unigram")
+        self.batches: list[list[Any]] = []
+        self.open = threading.Event()
+        self.open.set()
+        self.entered = threading.Event()
+
+    def logits(self, rows: Sequence[Any], *, long_texts: LongTexts | None = None) -> FloatArray:
+        self.batches.append(list(rows))
+        self.entered.set()
+        self.open.wait(60)  # a test that failed must not hang
+        if "яд" in rows:
+            raise RuntimeError("poison")
+        return np.stack([self._scores(row, long_texts) for row in rows])
+
+    def _scores(self, row: Any, long_texts: LongTexts | None) -> FloatArray:
+        first, second = (row, "") if isinstance(row, str) else row
+        if first == "трое":
+            raise SlonikError("row 1 has 1 texts: give two")
+        width = len(self.labels) or 1
+        share = len(set(first) & set(second)) - len(set(second) - set(first)) / 8
+        own = [np.sin(len(first) + 3 * place + (long_texts == "average")) for place in range(width)]
+        if first == "нечисло":
+            own = [np.nan] * width
+        return np.array(own if self.labels else [share / 4], dtype=np.float32)
 
     def describe(self) -> dict[str, Any]:
         return {}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import json
 import socket
 
 import httpx2
 import pytest
+import uvicorn
 from openai import BadRequestError, OpenAI
 
+from slonik.serving import ServedModel, create_app
 from tests.serving.conftest import Serve
 from tests.serving.models import EchoDecoder, ToyEncoder
 from tests.serving.test_queue import metric, until
@@ -24,6 +27,20 @@ def test_a_continuation(client: httpx2.Client) -> None:
     assert answer["object"] == "text_completion" and answer["model"] == "echo"
     assert answer["choices"] == [{"index": 0, "text": " раз два три раз", "finish_reason": "length", "logprobs": None}]
     assert answer["usage"] == {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"frequency_penalty": 0, "presence_penalty": 0.0, "n": 1, "best_of": 1, "suffix": None, "stop": [], "logprobs": None},
+        {"logit_bias": {}, "user": "u", "seed": 7, "stream_options": None, "stop": None, "model": None},
+        {"temperature": 1e-40, "top_p": 5e-324},
+        {"temperature": 5e-324, "seed": -1},
+    ],
+)
+def test_what_asks_for_nothing_is_accepted(client: httpx2.Client, fields: dict[str, object]) -> None:
+    for stream in (False, True):
+        assert ask(client, max_tokens=2, stream=stream, **fields).status_code == 200
 
 
 def test_stop_texts_and_echo(client: httpx2.Client) -> None:
@@ -88,9 +105,18 @@ def test_gpt3_predict_returns_the_text_with_its_continuation(client: httpx2.Clie
         ({"model": "ecco"}, 404, "did you mean 'echo'"),
         ({"max_tokens": 0}, 400, "max_tokens"),
         ({"temperature": 3}, 400, "temperature"),
-        ({"n": 2}, 400, "'n' is 2"),
+        ({"n": 2}, 400, "n is 2: this server supports 1 alone"),
+        ({"best_of": 3}, 400, "best_of is 3"),
+        ({"frequency_penalty": 0.5}, 400, "frequency_penalty is 0.5"),
+        ({"logit_bias": {"5": 1}}, 400, "logit_bias is an object"),
+        ({"logprobs": 3}, 400, "logprobs is 3"),
+        ({"suffix": "конец"}, 400, "suffix is 'конец'"),
+        ({"seed": 1.5}, 400, "seed"),
+        ({"stop": ""}, 400, "stop"),
+        ({"temperature": -1e-9}, 400, "temperature"),
+        ({"top_p": 0}, 400, "top_p"),
+        ({"max_tokens": 10**30}, 400, "max_tokens"),
         ({"stream_options": {"usage": True}, "stream": True}, 400, "unknown field"),
-        ({"seed": 1}, 400, "unknown field 'seed'"),
         ({"prompt": "яд"}, 500, "failed on this input"),
         ({"prompt": "яд", "stream": True}, 500, "failed on this input"),
     ],
@@ -147,3 +173,44 @@ def test_writing_stops_when_the_reader_hangs_up(serve: Serve) -> None:
     decoder.open.set()
     assert ask(client, max_tokens=2).status_code == 200
     assert decoder.written < 90
+
+
+def test_sixty_clients_that_hang_up_leave_nothing_behind() -> None:
+    """No task of the server's loop waits for ever, and the decoder stops writing for those who are gone."""
+    decoder = EchoDecoder()
+    decoder.open.clear()
+    app = create_app([ServedModel("echo", decoder)])
+
+    async def hang_up(port: int, stream: str) -> None:
+        body = f'{{"model": "echo", "prompt": "да нет", "max_tokens": 90, "stream": {stream}}}'.encode()
+        head = f"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head.encode() + b"\r\n\r\n" + body)
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.close()
+        await writer.wait_closed()
+
+    async def settled(limit: int) -> int:
+        for _ in range(400):
+            if len(asyncio.all_tasks()) <= limit:
+                break
+            await asyncio.sleep(0.01)
+        return len(asyncio.all_tasks())
+
+    async def main() -> None:
+        server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", lifespan="on"))
+        running = asyncio.ensure_future(server.serve())
+        while not server.started:
+            await asyncio.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        before = len(asyncio.all_tasks())
+        await asyncio.gather(*(hang_up(port, ("true", "false")[number % 2]) for number in range(60)))
+        assert await settled(before) <= before
+        decoder.open.set()
+        assert await settled(before) <= before
+        server.should_exit = True
+        await running
+        assert decoder.written <= 2  # the first client's first word
+
+    asyncio.run(main())

@@ -6,12 +6,13 @@ import concurrent.futures
 import socket
 import time
 from collections.abc import Callable
+from typing import Any
 
 import httpx2
 import numpy as np
 import pytest
 
-from slonik.serving.engine import Engine
+from slonik.serving.encoder_engine import EncoderEngine
 from slonik.serving.jobs import Tokens
 from tests.serving.conftest import Serve
 from tests.serving.models import ToyEncoder
@@ -145,14 +146,14 @@ def test_a_text_that_breaks_the_tokenizer_breaks_nothing_else(
     serve: Serve, held: ToyEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = serve(held)
-    tokenize = Engine._tokenize
+    tokenize = EncoderEngine._tokenize
 
-    def fragile(engine: Engine, texts: list[str]) -> list[Tokens]:
+    def fragile(engine: EncoderEngine, texts: list[str], *options: Any) -> list[Tokens]:
         if any("яд" in text for text in texts):
             raise ValueError("poison")
-        return tokenize(engine, texts)
+        return tokenize(engine, texts, *options)
 
-    monkeypatch.setattr(Engine, "_tokenize", fragile)
+    monkeypatch.setattr(EncoderEngine, "_tokenize", fragile)
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         first = pool.submit(post, client, "Да.")
         held.entered.wait(10)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +10,7 @@ import httpx2
 from slonik.data.annotations.document import Span
 from tests.serving.conftest import Serve
 from tests.serving.models import CapitalTagger, EchoDecoder, ToyEncoder
+from tests.serving.test_queue import metric, until
 
 
 def ask(client: httpx2.Client, **fields: object) -> httpx2.Response:
@@ -38,7 +38,7 @@ def test_the_tagger_is_listed_with_its_labels(serve: Serve) -> None:
 def test_wrong_models_are_sent_to_their_own_route(serve: Serve) -> None:
     client = serve(ToyEncoder(), EchoDecoder())
     assert "no tagger is served" in ask(client, input="а").json()["error"]["message"]
-    assert "tags nothing" in ask(client, model="toy", input="а").json()["error"]["message"]
+    assert "/v1/embeddings" in ask(client, model="toy", input="а").json()["error"]["message"]
     tagging = serve(CapitalTagger())
     answer = tagging.post("/v1/embeddings", json={"model": "capitals", "input": "а"})
     assert answer.status_code == 404 and "/tag" in answer.json()["error"]["message"]
@@ -78,12 +78,11 @@ def test_a_full_queue_answers_429_and_a_long_request_does_not_hold_up_a_short_on
         return status
 
     with ThreadPoolExecutor(3) as pool:
-        long = pool.submit(send, "long", ["Иван " * 50] * 390)
+        long = pool.submit(send, "long", ["Иван " * 50 + str(number) for number in range(390)])
         assert tagger.entered.wait(10)
         short = pool.submit(send, "short", ["Тула"])
-        while 'slonik_queue_depth{model="capitals"} 359' not in client.get("/metrics").text:
-            threading.Event().wait(0.02)
-        refused = ask(client, input=["Омск"] * 100)
+        until(lambda: metric(client, 'slonik_queue_depth{model="capitals"}') == 359)
+        refused = ask(client, input=[f"Омск {number}" for number in range(100)])
         assert refused.status_code == 429 and "Retry-After" in refused.headers
         tagger.open.set()
         assert long.result() == short.result() == 200

@@ -14,7 +14,9 @@ def register(app: typer.Typer) -> None:
 
 def serve(
     models: list[str] = typer.Argument(
-        metavar="MODEL...", help="Folders (exported ones run without torch), hub ids, embedded:NAME, decoders, taggers."
+        metavar="MODEL...",
+        help="Folders (exported ones run without torch), hub ids, embedded:NAME: encoders, classifiers, rerankers, "
+        "taggers, decoders. NAME=MODEL serves one under a name.",
     ),
     host: str = typer.Option("127.0.0.1", help="Address to listen on; 0.0.0.0 opens the server to the network."),
     port: int = typer.Option(8000, min=0, max=65535, help="Port; 0 = any free one."),
@@ -23,6 +25,14 @@ def serve(
     ),
     max_batch_tokens: int = typer.Option(2048, min=1, help="Most tokens of one pass through a model."),
     max_queue: int = typer.Option(1024, min=1, help="Texts that may wait per model; more are answered 429 at once."),
+    threads: int | None = typer.Option(
+        None, min=1, help="Processors that each model may use; otherwise all that this process or its container may."
+    ),
+    file: str | None = typer.Option(None, help="ONNX file of the exported folders; otherwise int8, else fp32, else fp16."),
+    long_texts: str | None = typer.Option(
+        None, help="What happens to texts over a model's length where a request does not say: truncate, average or "
+        "refuse; otherwise as the model's folder says."
+    ),
 ) -> None:
     """Serve models over HTTP with the OpenAI API's routes; the API is explained at /docs."""
     from slonik.library import serve as run
@@ -34,5 +44,5 @@ def serve(
 
     run(
         models, host=host, port=port, api_key=api_key, max_batch_tokens=max_batch_tokens, max_queue=max_queue,
-        ready=tell,
+        threads=threads, file=file, long_texts=long_texts, ready=tell,
     )  # fmt: skip

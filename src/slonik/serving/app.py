@@ -15,18 +15,20 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from slonik.core.version import __version__
+from slonik.serving.classification import classification_router
 from slonik.serving.completions import completions_router
 from slonik.serving.embeddings import embeddings_router
 from slonik.serving.errors import ApiError, did_you_mean
 from slonik.serving.metrics import Metrics
-from slonik.serving.middleware import CountRequests, KeyCheck
+from slonik.serving.middleware import CountRequests, KeyCheck, PlainPaths
 from slonik.serving.openapi import require_key
+from slonik.serving.reranking import reranking_router
 from slonik.serving.served import Catalogue, ServedModel, catalogue
 from slonik.serving.settings import ServeSettings
 from slonik.serving.status import docs_router, status_router
 from slonik.serving.tagging import tagging_router
 
-_DESCRIPTION = """Sentence vectors, continuations and entities from the models served here.
+_DESCRIPTION = """Sentence vectors, labels, relevance, entities and continuations from the models served here.
 The routes under /v1 are those of the OpenAI API, so its clients work with `base_url` set to this server."""
 
 
@@ -41,11 +43,13 @@ def create_app(models: Sequence[ServedModel], settings: ServeSettings | None = N
     served = catalogue(models, settings, metrics)
     app = FastAPI(
         title="slonik", version=__version__, description=_DESCRIPTION, lifespan=_lifespan(served), docs_url=None,
-        redoc_url=None,
+        redoc_url=None, redirect_slashes=False,
     )  # fmt: skip
     for router in (
         embeddings_router(served, settings),
         completions_router(served, settings),
+        classification_router(served, settings),
+        reranking_router(served, settings),
         tagging_router(served, settings),
         status_router(served, metrics),
         docs_router(),
@@ -56,7 +60,8 @@ def create_app(models: Sequence[ServedModel], settings: ServeSettings | None = N
     if settings.api_key is not None:
         require_key(app)
         app.add_middleware(KeyCheck, key=settings.api_key)
-    app.add_middleware(CountRequests, metrics=metrics, routes=paths)  # the outermost: it counts refusals too
+    app.add_middleware(CountRequests, metrics=metrics, routes=paths)  # it counts refusals too
+    app.add_middleware(PlainPaths)  # the outermost: the others ask for the path
     return app
 
 

@@ -5,19 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
-from slonik.serving.decode_queue import DecodeQueue, Finish, GenerationRequest, Stream
-from slonik.serving.errors import ApiError
-from slonik.serving.openapi import post
-from slonik.serving.requests import read_body, unless_disconnected
-from slonik.serving.schemas import (
+from slonik.serving.completion_schemas import (
     Choice,
     CompletionsRequest,
     CompletionsResponse,
@@ -25,6 +22,10 @@ from slonik.serving.schemas import (
     PredictRequest,
     PredictResponse,
 )
+from slonik.serving.decode_queue import DecodeQueue, Finish, GenerationRequest, Stream
+from slonik.serving.errors import ApiError
+from slonik.serving.openapi import post
+from slonik.serving.requests import read_body, unless_disconnected
 from slonik.serving.served import Catalogue
 from slonik.serving.settings import ServeSettings
 
@@ -103,7 +104,7 @@ async def first_event(group: StreamGroup) -> str | Finish:
 
 async def events(
     group: StreamGroup, first: str | Finish, head: Mapping[str, Any], *, echo: bool, usage: bool
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The server-sent events of an answer, `[DONE]` last; an error in the middle is an event too.
 
     Args:
@@ -157,6 +158,22 @@ def _event(content: Mapping[str, Any]) -> bytes:
     return b"data: " + orjson.dumps(content) + b"\n\n"
 
 
+class EventResponse(StreamingResponse):
+    """Server-sent events of a group of streams, which is cancelled when its client is gone, begun or not."""
+
+    def __init__(self, group: StreamGroup, sent: AsyncGenerator[bytes, None]) -> None:
+        super().__init__(sent, media_type="text/event-stream")
+        self._group, self._sent = group, sent
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._group.cancel()
+            await self._sent.aclose()
+
+
 _EVENT = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
 _PREDICT_TOKENS = 60  # a short paragraph, as the public API wrote
 _PREDICT_TOP_P = 0.95
@@ -179,9 +196,7 @@ def completions_router(models: Catalogue, settings: ServeSettings) -> APIRouter:
         if wanted.stream:
             first = await unless_disconnected(request, asyncio.ensure_future(first_event(group)), group.cancel)
             usage = bool(wanted.stream_options and wanted.stream_options.include_usage)
-            return StreamingResponse(
-                events(group, first, head, echo=wanted.echo, usage=usage), media_type="text/event-stream"
-            )
+            return EventResponse(group, events(group, first, head, echo=wanted.echo, usage=usage))
         return JSONResponse(_answer(await _whole(request, group), head, wanted.echo))
 
     @router.post("/gpt3/predict", **post(PredictRequest, PredictResponse))
@@ -196,10 +211,13 @@ def completions_router(models: Catalogue, settings: ServeSettings) -> APIRouter:
 
 
 def _requests(wanted: CompletionsRequest) -> list[GenerationRequest]:
-    prompts = [wanted.prompt] if isinstance(wanted.prompt, str) else wanted.prompt
-    stops = [wanted.stop] if isinstance(wanted.stop, str) else wanted.stop or []
-    sampling = (wanted.max_tokens, wanted.temperature, wanted.top_p, tuple(stops))
-    return [GenerationRequest(prompt, *sampling) for prompt in prompts]
+    return [
+        GenerationRequest(
+            prompt, wanted.max_tokens, wanted.temperature, wanted.top_p, wanted.stops, seed=wanted.seed, number=number,
+            top_k=wanted.top_k, repetition_penalty=wanted.repetition_penalty,
+        )
+        for number, prompt in enumerate(wanted.prompts)
+    ]  # fmt: skip
 
 
 async def _whole(request: Request, group: StreamGroup) -> list[Continuation]:

@@ -23,14 +23,17 @@ def embeddings_router(models: Catalogue, settings: ServeSettings) -> APIRouter:
     """The route, for the encoders of `models`."""
     router = APIRouter()
 
+    @router.post("/embeddings", include_in_schema=False)  # as infinity's clients call it
     @router.post("/v1/embeddings", **post(EmbeddingsRequest, EmbeddingsResponse, _limits(models)))
     async def embeddings(request: Request) -> Response:
         """Vectors of one or more texts, in the order of the input."""
         wanted = await read_body(request, EmbeddingsRequest, settings)
         served = models.encoder(wanted.model)
         _check(wanted, served)
-        job = served.queue.submit(wanted.input, _prefix(wanted, served), wanted.long_text)
-        vectors = await unless_disconnected(request, job.done, lambda: served.queue.cancel(job))
+        job = served.queue.submit(wanted.input, _prefix(wanted, served), wanted.policy)
+        vectors = np.stack(await unless_disconnected(request, job.done, lambda: served.queue.cancel(job)))
+        if wanted.dimensions and wanted.dimensions < vectors.shape[1]:
+            vectors = _cut(vectors, wanted.dimensions)
         return Response(
             _render(vectors, wanted.encoding_format, served.card.id, job.tokens), media_type="application/json"
         )
@@ -49,7 +52,9 @@ def _limits(models: Catalogue) -> dict[str, Any]:
     if served:
         limits["prefix"] = {"maxLength": max(one.engine.longest_prefix for one in served)}
         limits["model"] = {"enum": list(dict.fromkeys(one.card.id for one in served))}
-        limits["dimensions"] = {"enum": sorted({one.card.dimension for one in served if one.card.dimension})}
+        if all(one.engine.shorter is not None for one in served):
+            shorter = {size for one in served for size in one.engine.shorter or ()}
+            limits["dimensions"] = {"enum": sorted({0, *shorter, *(one.engine.dimension for one in served)})}
     if vocabularies:
         limits["input"] = {"maximum": max(vocabularies) - 1}
     return limits
@@ -61,27 +66,35 @@ def _check(wanted: EmbeddingsRequest, served: ServedEncoder) -> None:
     Raises:
         ApiError: 400.
     """
-    if wanted.dimensions not in (None, served.card.dimension):
-        message = (
-            f"{served.card.id} gives {served.card.dimension} dimensions and cannot be cut to {wanted.dimensions}:"
-            f" leave `dimensions` out or ask for {served.card.dimension}"
-        )
+    own, shorter = served.engine.dimension, served.engine.shorter
+    if wanted.dimensions not in (0, own, *(shorter or ())) and (shorter is not None or wanted.dimensions > own):
+        known = " or ".join(str(size) for size in (*(shorter or ()), own))
+        reason = "was not trained to be cut" if not shorter else "was trained for these lengths alone"
+        message = f"{served.card.id} {reason}: leave `dimensions` out or ask for {known}, not {wanted.dimensions}"
         raise ApiError(400, message, param="dimensions", code="unsupported_dimensions")
     if not isinstance(wanted.input[0], str):
         _check_ids(wanted.input, served)
+
+
+def _cut(vectors: FloatArray, dimensions: int) -> FloatArray:
+    """The first `dimensions` of each vector, brought to length one again (Kusupati et al. 2022, Matryoshka)."""
+    kept = vectors[:, :dimensions]
+    return kept / np.maximum(np.linalg.norm(kept, axis=1, keepdims=True), 1e-12)
 
 
 def _check_ids(texts: list[list[int]], served: ServedEncoder) -> None:
     vocabulary = served.engine.vocabulary
     if vocabulary is None:
         raise ApiError(400, f"{served.card.id} has no tokenizer: send strings", param="input", code="invalid_value")
-    largest = max(max(text) for text in texts)
-    if largest >= vocabulary:
+    place = next((index for index, text in enumerate(texts) if max(text) >= vocabulary), None)
+    if place is not None:
+        name = "input" if len(texts) == 1 else f"input[{place}]"
         message = (
-            f"token id {largest} is not in the vocabulary of {served.card.id} (0 to {vocabulary - 1}): "
-            "send ids of its own tokenizer, or strings"
+            f"{name} has the token id {max(texts[place])}, which is not in the vocabulary of {served.card.id} (0 to "
+            f"{vocabulary - 1}): send strings, or ids of its own tokenizer (LangChain sends ids of OpenAI's unless told "
+            "check_embedding_ctx_length=False)"
         )
-        raise ApiError(400, message, param="input", code="invalid_token")
+        raise ApiError(400, message, param=name, code="invalid_token")
 
 
 def _prefix(wanted: EmbeddingsRequest, served: ServedEncoder) -> str:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, get_args
 
 import orjson
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
 _LONGEST_VALUE = 60  # characters of a wrong value that a message repeats
@@ -84,25 +85,86 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def mistake(reason: str, *places: int) -> PydanticCustomError:
+    """What a validator raises: `reason`, which goes on after the name of the field, e.g. "is a number: send texts".
+
+    Args:
+        places: where in the field's value the mistake is: 3 for `input[3]`.
+    """
+    return PydanticCustomError(_MISTAKE, "{reason}", {"reason": reason, "places": list(places)})
+
+
+_MISTAKE = "mistake"
+
+
 def from_validation(error: ValidationError, schema: type[BaseModel]) -> ApiError:
     """400 with one sentence for the first mistake that pydantic found in a body of `schema`."""
-    first = error.errors(include_url=False, include_context=False)[0]
-    field = ".".join(str(part) for part in first["loc"])
-    if not field:
+    found = error.errors(include_url=False)
+    found = [one for one in found if one["type"] == "extra_forbidden"] or found  # a misspelt field is a missing one too
+    first = max(  # of a field that may be several things, the branch that got furthest
+        (one for one in found if one["loc"][:1] == found[0]["loc"][:1]),
+        key=lambda one: sum(isinstance(part, int) for part in one["loc"]),
+    )
+    if not first["loc"] and first["type"] != _MISTAKE:
         return ApiError(400, "the body must be a JSON object with the fields of this request", code="invalid_type")
+    path = _path(first["loc"], schema, named=first["type"] in ("missing", "extra_forbidden"))
     if first["type"] == "missing":
-        return ApiError(400, f"the field {field!r} is missing", param=field, code="missing_field")
+        return ApiError(400, f"the field {path!r} is missing", param=path, code="missing_field")
     if first["type"] == "extra_forbidden":
-        hint = did_you_mean(field, schema.model_fields) or f" (known: {', '.join(schema.model_fields)})"
-        return ApiError(400, f"unknown field {field!r}{hint}", param=field, code="unknown_field")
+        known = _fields_around(first["loc"], schema)
+        hint = did_you_mean(path, known) or f" (known: {', '.join(known)})"
+        return ApiError(400, f"unknown field {path!r}{hint}", param=path, code="unknown_field")
+    context = first.get("ctx", {})
+    if first["type"] == _MISTAKE:
+        path += "".join(f"[{place}]" for place in context["places"])
+        return ApiError(400, f"{path} {context['reason']}".strip(), param=path or None, code="invalid_value")
     reason = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
-        return ApiError(400, f"{field}: {reason}", param=field, code="invalid_value")
-    message = f"the field {field!r} is {_short(first['input'])}: {reason[:1].lower()}{reason[1:]}"
-    return ApiError(400, message, param=field, code="invalid_value")
+        return ApiError(400, f"{path}: {reason}", param=path, code="invalid_value")
+    message = f"the field {path!r} is {short(first['input'])}: {reason[:1].lower()}{reason[1:]}"
+    return ApiError(400, message, param=path, code="invalid_value")
 
 
-def _short(value: Any) -> str:
+def _path(loc: Sequence[str | int], schema: type[BaseModel], *, named: bool = False) -> str:
+    """The place of a mistake as the client wrote it: `input[3]`, `stream_options.include_usage`.
+
+    Pydantic's own path has the branch of a union in it ("input.str"), which no client has ever heard of.
+
+    Args:
+        named: the last part is a field that is unknown or missing, so no model has it.
+    """
+    path, models = "", [schema]
+    for number, part in enumerate(loc):
+        if isinstance(part, int):
+            path += f"[{part}]"
+            continue
+        owner = next((model for model in models if part in model.model_fields), None)
+        if owner is None and not (named and number == len(loc) - 1):
+            continue
+        path += f".{part}" if path else part
+        models = list(_models_in(owner.model_fields[part].annotation)) if owner else []
+    return path
+
+
+def _fields_around(loc: Sequence[str | int], schema: type[BaseModel]) -> list[str]:
+    """Fields of the object that an unknown field stands in."""
+    models = [schema]
+    for part in loc[:-1]:
+        owner = next((model for model in models if part in model.model_fields), None)
+        if owner is not None:
+            models = list(_models_in(owner.model_fields[str(part)].annotation))
+    return [name for model in models for name in model.model_fields]
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
+
+
+def short(value: Any) -> str:
+    """A wrong value, as far as a message repeats it."""
     if isinstance(value, list | dict):
         return "a list" if isinstance(value, list) else "an object"
     if value is None or isinstance(value, bool):

@@ -1,18 +1,17 @@
-"""One embedding request on its way through the queue: its texts, its answer so far, and who waits for it."""
+"""One request on its way through the queue: its texts, what has come of them so far, and who waits for it."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
-import numpy as np
+from slonik.core.protocols import LongTexts
 
-from slonik.core.protocols import FloatArray
-
-LongText = Literal["refuse", "truncate", "average"]
-Texts = Sequence[str] | Sequence[Sequence[int]]
+Item: TypeAlias = str | tuple[str, str] | Sequence[int]
+"""A text, two that are read together, or token ids without specials."""
 
 
 @dataclass(frozen=True)
@@ -21,13 +20,15 @@ class Tokens:
 
     Attributes:
         count: tokens the model reads, prefix and specials included.
-        content: token ids with specials, or the text itself for an encoder that takes no ids.
-        windows: the text is longer than the model takes, and the vectors of its windows are to be averaged.
+        content: token ids with specials, or the text itself (or a pair) for a model that takes no ids.
+        long_texts: what is to happen if it is longer than the model takes.
+        prompt: how many of its first tokens are those of a prefix, as the encoder counts them.
     """
 
     count: int
-    content: list[int] | str
-    windows: bool = False
+    content: Any
+    long_texts: LongTexts = "truncate"
+    prompt: int = 0
 
 
 @dataclass(eq=False)
@@ -35,11 +36,12 @@ class Job:
     """The texts of one request, each different text once.
 
     Attributes:
-        texts: strings, or token ids without specials; all different.
+        texts: all different.
         places: for each text of the request, its position in `texts`.
         prefix: text put before each string.
-        long_text: what happens to a text that is longer than the model takes.
-        done: resolved with the vectors (N, D) of the request's texts, on the loop that made the job.
+        long_texts: what happens to a text that is longer than the model takes.
+        done: resolved with the results of the request's texts, in their order, on the loop that made the job.
+        field: what the request calls its texts, for messages.
         taken: texts that a worker has taken from the queue.
         turn_characters: how much of it has been taken in its present turn.
         begun: texts that are in a batch or past it; the others still wait.
@@ -47,52 +49,61 @@ class Job:
         cancelled: nobody waits any more; texts that have not begun are dropped.
     """
 
-    texts: Texts
+    texts: Sequence[Item]
     places: Sequence[int]
     prefix: str
-    long_text: LongText
-    done: asyncio.Future[FloatArray]
+    long_texts: LongTexts
+    done: asyncio.Future[list[Any]]
+    field: str = "input"
     taken: int = 0
     turn_characters: int = 0
     begun: int = 0
     tokens: int = 0
     cancelled: bool = False
     error: Exception | None = None
-    _rows: FloatArray | None = None
-    _missing: int = field(init=False)
+    _results: list[Any] = dataclasses.field(init=False)
+    _missing: int = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
         self._missing = len(self.texts)
+        self._results = [None] * len(self.texts)
 
     @classmethod
-    def of(cls, texts: Texts, prefix: str, long_text: LongText, done: asyncio.Future[FloatArray]) -> Job:
-        """The job of a request for `texts`, which may repeat."""
+    def of(
+        cls, texts: Sequence[Item], prefix: str, long_texts: LongTexts, done: asyncio.Future[list[Any]], name: str = "input"
+    ) -> Job:
+        """The job of a request for `texts`, which may repeat; `name` is what the request calls them."""
         seen: dict[Any, int] = {}
         places = [seen.setdefault(text if isinstance(text, str) else tuple(text), len(seen)) for text in texts]
-        return cls(list(seen), places, prefix, long_text, done)
+        return cls(list(seen), places, prefix, long_texts, done, name)
+
+    def name_of(self, index: int) -> str:
+        """What the request calls one of the different texts: `input[3]`, of a single one `input`."""
+        return self.field if len(self.places) == 1 else f"{self.field}[{self.places.index(index)}]"
+
+    def characters(self, index: int) -> int:
+        """About how much one of the different texts is to read."""
+        text = self.texts[index]
+        return sum(map(len, text)) if isinstance(text, tuple) and isinstance(text[0], str) else len(text)
 
     def count(self, index: int, tokens: int) -> None:
         """Add the tokens of one different text, as often as the request holds it."""
         self.tokens += tokens * (1 if len(self.places) == len(self.texts) else self.places.count(index))
 
-    def store(self, index: int, vector: FloatArray) -> bool:
-        """Keep the vector (D,) of one text; True when it was the last one missing."""
-        if self._rows is None:
-            self._rows = np.empty((len(self.texts), vector.shape[-1]), dtype=np.float32)
-        self._rows[index] = vector
+    def store(self, index: int, result: Any) -> bool:
+        """Keep what came of one text; True when it was the last one missing."""
+        self._results[index] = result
         self._missing -= 1
         return self._missing == 0
 
     def resolve(self) -> None:
-        """Hand the vectors, or the error, to whoever waits. Runs on the loop."""
+        """Hand the results, or the error, to whoever waits. Runs on the loop."""
         if self.done.done():
             return
         if self.error is not None:
             self.done.set_exception(self.error)
         else:
-            assert self._rows is not None
-            repeats = len(self.places) != len(self.texts)
-            self.done.set_result(self._rows[self.places] if repeats else self._rows)
+            self.done.set_result([self._results[place] for place in self.places])
 
 
 @dataclass(eq=False)

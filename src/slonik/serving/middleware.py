@@ -1,9 +1,10 @@
-"""ASGI middleware: the check of the API key, before anything of a request is read, and the count for /metrics."""
+"""ASGI middleware: plain paths and HEAD, the check of the API key before a body is read, and the count for /metrics."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -13,6 +14,31 @@ from slonik.serving.metrics import Metrics
 
 # What needs no key: the health check of an orchestrator, and the pages that explain the API.
 OPEN_PATHS = frozenset({"/health", "/docs", "/openapi.json"})
+
+
+class PlainPaths:
+    """Clients join addresses carelessly: `//v1/embeddings/` is `/v1/embeddings`. HEAD is GET without the body.
+
+    A redirect would do too, but not every client follows one with its body.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on under its plain path."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path = re.sub("/{2,}", "/", scope["path"]).rstrip("/") or "/"
+        if scope["method"] != "HEAD":
+            await self._app({**scope, "path": path}, receive, send)
+            return
+
+        async def headers_only(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        await self._app({**scope, "path": path, "method": "GET"}, receive, headers_only)
 
 
 class KeyCheck:

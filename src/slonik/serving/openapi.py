@@ -33,7 +33,7 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def post(
-    request: type[BaseModel], response: type[BaseModel], limits: Mapping[str, Mapping[str, Any]] | None = None
+    request: type[BaseModel], response: Any, limits: Mapping[str, Mapping[str, Any]] | None = None
 ) -> dict[str, Any]:
     """Arguments of `router.post` for a route with these bodies.
 
@@ -53,7 +53,7 @@ def post(
     }
 
 
-_FITS = {"maximum": ("integer",), "maxLength": ("string",), "enum": ("integer", "string")}
+_FITS = {"maximum": ("integer",), "minimum": ("integer",), "maxLength": ("string",), "enum": ("integer", "string")}
 
 
 def _add(schema: dict[str, Any], keyword: str, value: Any) -> None:

@@ -1,12 +1,13 @@
 """Reads a request's body within limits, parses it straight into its schema, and notices a client that disconnects.
 
 The size limit holds while the body arrives: a declared length over it is refused before a byte is read, an
-undeclared one when the limit is passed, so memory stays constant whatever a client sends.
+undeclared one, and a compressed body, when the limit is passed, so memory stays constant whatever a client sends.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -14,11 +15,13 @@ import orjson
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
+from slonik.serving.content_coding import Decoder, too_large
 from slonik.serving.errors import ApiError, from_validation
 from slonik.serving.settings import ServeSettings
 
 S = TypeVar("S", bound=BaseModel)
 
+_UTF_8 = ("utf-8", "utf8", "us-ascii", "ascii")
 CLIENT_DISCONNECTED = 499  # nginx's status for a client that disconnected; nobody reads it, the metrics count it
 
 
@@ -26,12 +29,14 @@ async def read_body(request: Request, schema: type[S], settings: ServeSettings) 
     """The body of `request` as `schema`.
 
     Raises:
-        ApiError: 400 broken JSON or a wrong field, 408 too slow, 413 too large, 415 not JSON.
+        ApiError: 400 broken JSON or a wrong field, 408 too slow, 413 too large, 415 not JSON, or compressed in a way
+            that is not read.
     """
     _check_headers(request, settings.max_body_bytes)
+    decoder = Decoder(request.headers.get("content-encoding", ""), settings.max_body_bytes)
     try:
         async with asyncio.timeout(settings.body_seconds):
-            content = await _read(request, settings.max_body_bytes)
+            content = await _read(request, settings.max_body_bytes, decoder)
     except TimeoutError:
         message = f"the body did not arrive within {settings.body_seconds:g} s: send it faster"
         raise ApiError(408, message, code="timeout", headers={"Connection": "close"}) from None
@@ -57,35 +62,36 @@ def parse(content: bytes, schema: type[S]) -> S:
 
 def _check_headers(request: Request, limit: int) -> None:
     kind = request.headers.get("content-type", "")
-    if kind.partition(";")[0].strip().lower() != "application/json":
+    name, _, parameters = kind.partition(";")
+    if name.strip().lower() != "application/json":
         message = f"the content type is {kind[:60]!r}: send JSON with the header Content-Type: application/json"
         raise ApiError(415, message, code="unsupported_media_type")
+    charset = re.search(r"charset\s*=\s*\"?([^\s;\"]+)", parameters, re.IGNORECASE)
+    if charset and charset[1].lower() not in _UTF_8:
+        raise ApiError(415, f"the charset is {charset[1][:60]!r}: JSON is sent as UTF-8", code="unsupported_media_type")
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
 
 
-async def _read(request: Request, limit: int) -> bytes:
+async def _read(request: Request, limit: int, decoder: Decoder) -> bytes:
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         if chunk:
-            chunks.append(chunk)
+            chunks.append(decoder.decode(chunk))
+    decoder.end()
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-
-def _too_large(limit: int) -> ApiError:
-    return ApiError(413, f"the body is larger than {limit} bytes: send fewer texts at a time", code="body_too_large")
 
 
 T = TypeVar("T")
 
 
 async def unless_disconnected(request: Request, answer: asyncio.Future[T], cancel: Callable[[], None]) -> T:
-    """The result of `answer`, once the body of `request` has been read.
+    """The result of `answer`, once the body of `request` has been read; without one, `answer` is cancelled.
 
     Args:
         cancel: called when nobody waits any more although the answer is not there.
@@ -103,6 +109,7 @@ async def unless_disconnected(request: Request, answer: asyncio.Future[T], cance
         gone.cancel()
         if not answer.done():
             cancel()
+            answer.cancel()  # a task would wait for ever: what has been cancelled gives no answer
 
 
 async def _disconnected(request: Request) -> None:

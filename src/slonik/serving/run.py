@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import http
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -23,40 +25,84 @@ from slonik.serving.settings import ServeSettings
 _BACKLOG = 2048  # connections that may wait to be accepted
 _KEEP_ALIVE_SECONDS = 75  # longer than a usual client pool keeps an idle connection
 
-MOST_HEAD_BYTES = 65_536  # request line and headers
+MOST_HEAD_BYTES = 65_536  # request line and headers, trailers of a chunked body included
+
+
+class HeadTooLong(Exception):
+    """The request line and headers are longer than MOST_HEAD_BYTES."""
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """Answers 431 and disconnects when the request line and headers are longer than MOST_HEAD_BYTES."""
+    """Answers 431 to a head that is too long, in however many pieces it comes, 400 to what is no HTTP, both in our shape.
 
-    _head_bytes: int | None = None  # of a head that is not complete; None outside one
+    An upgrade to another protocol (Java's client asks for h2c) is passed over, as HTTP allows: the request is answered.
+    """
+
+    _head_bytes = 0  # of this request's head, as far as the parser has read it
+    _unread_bytes = 0  # received since a head began that is not complete
+    _in_head = False
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        self._head_bytes = 0
+        self._in_head, self._head_bytes, self._unread_bytes = True, 0, 0
         super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """A part of its request line."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header or trailer."""
+        self._count(len(name) + len(value) + len(": \r\n"))
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Its head is complete."""
-        self._head_bytes = None
+        self._in_head = False
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived, unless the head has grown too long."""
-        super().data_received(data)
-        if self._head_bytes is None or self.transport.is_closing():
+        self._unset_keepalive_if_required()
+        begun = self._in_head
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:  # its request has been read; what follows is the next one
+            self.parser = httptools.HttpRequestParser(self)
+            if (rest := data[upgrade.args[0] :]) and not self.transport.is_closing():
+                self.data_received(rest)
             return
-        self._head_bytes += len(data)
+        except httptools.HttpParserError as error:
+            self._refuse(error)
+            return
+        if begun and self._in_head:
+            self._unread_bytes += len(data)
+            if self._unread_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
+                self._refuse(HeadTooLong())
+
+    def _count(self, size: int) -> None:
+        self._head_bytes += size
         if self._head_bytes > MOST_HEAD_BYTES:
-            self.transport.write(_refusal())
-            self.transport.close()
+            raise HeadTooLong
+
+    def _refuse(self, error: Exception) -> None:
+        """Answer what cannot be read and disconnect; an answer that is being sent is broken off."""
+        if isinstance(error, HeadTooLong) or isinstance(error.__context__, HeadTooLong):
+            message = f"the request line and headers are longer than {MOST_HEAD_BYTES} bytes: put texts into the body"
+            refusal = ApiError(431, message, code="headers_too_large", headers={"Connection": "close"})
+        else:
+            refusal = ApiError(400, "this is no HTTP/1.1 request", code="invalid_http", headers={"Connection": "close"})
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            self.transport.write(_as_http(refusal))
+        self.transport.close()
 
 
-def _refusal() -> bytes:
-    message = f"the request line and headers are longer than {MOST_HEAD_BYTES} bytes: put texts into the body"
-    answer = ApiError(431, message, code="headers_too_large", headers={"Connection": "close"}).response()
+def _as_http(refusal: ApiError) -> bytes:
+    answer = refusal.response()
+    reason = http.HTTPStatus(answer.status_code).phrase
     head = b"".join(name + b": " + value + b"\r\n" for name, value in answer.raw_headers)
-    return b"HTTP/1.1 431 Request Header Fields Too Large\r\n" + head + b"\r\n" + bytes(answer.body)
+    return f"HTTP/1.1 {answer.status_code} {reason}\r\n".encode() + head + b"\r\n" + bytes(answer.body)
 
 
 def run(models: Sequence[ServedModel], settings: ServeSettings, ready: Callable[[str], None]) -> None:

@@ -1,20 +1,59 @@
 """The bodies of requests and answers, as pydantic models: they validate, and they make the OpenAPI page.
 
-Field names and meanings are the OpenAI API's; what is ours is said to be an extension. Unknown fields are errors,
-since a misspelt one would silently change vectors.
+Here: what all of them share, vectors, models and errors; task_schemas.py has those of classifiers and taggers. Field names
+and meanings are the OpenAI API's; what is ours is said to be an extension. Unknown fields are errors, since a misspelt
+one would silently change vectors; a null in an optional field is as good as none.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
-from slonik.serving.jobs import LongText
+from slonik.core.protocols import LongTexts
+from slonik.serving.errors import mistake, short
 
 
-class _Request(BaseModel):
+class Request(BaseModel):
+    """A request's body."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        optional = {name for name, field in cls.model_fields.items() if not field.is_required()}
+        return {name: value for name, value in values.items() if value is not None or name not in optional}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema, with null where it may stand."""
+        made = handler(core)
+        schema = handler.resolve_ref_schema(made)
+        for name, field in schema.get("properties", {}).items():
+            if name not in schema.get("required", ()):
+                about = {key: field.pop(key) for key in ("title", "description", "default") if key in field}
+                branches = field.get("anyOf", [dict(field)])
+                field.clear()
+                nullable = [*branches, *([] if {"type": "null"} in branches else [{"type": "null"}])]
+                field.update(about, anyOf=nullable)
+        return made
 
 
 def _whole(value: Any) -> Any:
@@ -25,37 +64,86 @@ def _whole(value: Any) -> Any:
 Whole = Annotated[int, BeforeValidator(_whole)]
 
 
+class Only:
+    """Annotation of a field that has an effect nowhere: these values alone are accepted, as they ask for nothing.
+
+    `Annotated[Any, Only(0)]` takes 0 and 0.0, and null as every optional field does.
+    """
+
+    def __init__(self, *values: Any) -> None:
+        self._values = values
+
+    def __get_pydantic_core_schema__(self, _: Any, __: GetCoreSchemaHandler) -> CoreSchema:
+        """Validates by looking the value up."""
+        return core_schema.no_info_plain_validator_function(self._check)
+
+    def __get_pydantic_json_schema__(self, _: CoreSchema, __: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The values."""
+        return {"enum": list(self._values)}
+
+    def _check(self, value: Any) -> Any:
+        if any(value == known and isinstance(value, bool) == isinstance(known, bool) for known in self._values):
+            return value
+        raise mistake(f"is {short(value)}: this server supports {json.dumps(self._values[0])} alone; leave the field out")
+
+
+def check_texts(value: Any, most: int) -> list[str]:
+    """A text or several -> a list of them.
+
+    Raises:
+        PydanticCustomError: what is no text, and where.
+    """
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, list):
+        raise mistake(f"is {kind_in_words(value)}: send a string or a list of strings")
+    check_count(value, most)
+    for index, item in enumerate(value):
+        if not isinstance(item, str):
+            raise mistake(f"is {kind_in_words(item)}: send strings", index)
+    return value
+
+
+def check_count(value: Sequence[Any], most: int) -> None:
+    """Refuse an empty list, and one that is too long."""
+    if not value:
+        raise mistake("is an empty list: send at least one text")
+    if len(value) > most:
+        raise mistake(f"has {len(value)} texts: send at most {most} at a time")
+
+
 def _check_input(value: Any) -> list[str] | list[list[int]]:
     """A string, strings, token ids, or lists of token ids -> strings, or lists of ids."""
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list):
-        raise ValueError("send a string, a list of strings, a list of token ids, or a list of such lists")
-    if not value:
-        raise ValueError("the list is empty: send at least one text")
-    if type(value[0]) in (int, float):
-        value = [value]
+        what = "send a string, a list of strings, a list of token ids, or a list of such lists"
+        raise mistake(f"is {kind_in_words(value)}: {what}")
+    if value and type(value[0]) in (int, float):
+        return [_ids(value)]
+    check_count(value, MOST_TEXTS)
     if not isinstance(value[0], str | list):
-        raise ValueError(f"item 0 is {_kind(value[0])}: send strings, or lists of token ids")
-    if len(value) > MOST_TEXTS:
-        raise ValueError(f"there are {len(value)} texts: send at most {MOST_TEXTS} at a time")
+        raise mistake(f"is {kind_in_words(value[0])}: send strings, or lists of token ids", 0)
     kind = type(value[0])
     for index, item in enumerate(value):
         if type(item) is not kind:
-            raise ValueError(f"item {index} is {_kind(item)}, and item 0 is {_kind(value[0])}: send texts of one kind")
+            first = kind_in_words(value[0])
+            raise mistake(f"is {kind_in_words(item)}, and input[0] is {first}: send texts of one kind", index)
         if not item:
-            raise ValueError(f"text {index} is empty: leave it out or send at least one character")
-    return value if kind is str else [_ids(index, item) for index, item in enumerate(value)]
+            raise mistake("is empty: leave it out, or send at least one character", index)
+    return value if kind is str else [_ids(item, index) for index, item in enumerate(value)]
 
 
-def _ids(index: int, item: list[Any]) -> list[int]:
+def _ids(item: list[Any], *place: int) -> list[int]:
     ids = item if all(type(number) is int for number in item) else [_whole(number) for number in item]
-    if not all(type(number) is int and number >= 0 for number in ids):
-        raise ValueError(f"text {index} is not a list of token ids: ids are integers from 0")
+    wrong = next((index for index, number in enumerate(ids) if type(number) is not int or number < 0), None)
+    if wrong is not None:
+        raise mistake(f"is {short(ids[wrong])}: token ids are integers from 0", *place, wrong)
     return ids
 
 
-def _kind(item: Any) -> str:
+def kind_in_words(item: Any) -> str:
+    """What a JSON value is, for a sentence."""
     names: dict[type, str] = {str: "a string", list: "a list", bool: "a boolean", dict: "an object"}
     names |= {int: "a number", float: "a number"}
     return names.get(type(item), "null")
@@ -75,27 +163,38 @@ _INPUT = {
 }
 
 Input = Annotated[Any, BeforeValidator(_check_input), WithJsonSchema(_INPUT)]
+Model = Annotated[str | None, Field(description="One of the ids at /v1/models; the first model of its kind if left out.")]
+LONG_TEXTS = (
+    "Extension. What to do with a text that is longer than the model takes: truncate it, average what its windows give, "
+    "by their tokens, or refuse the request. Left out: what the server was started with, else the model's own way."
+)
 
 
-class EmbeddingsRequest(_Request):
+class EmbeddingsRequest(Request):
     """A request for sentence vectors."""
 
-    model: str = Field(description="One of the ids at /v1/models.")
+    model: Model = None
     input: Input = Field(description="A text, several texts, or token ids of the model's own tokenizer, no specials.")
     encoding_format: Literal["float", "base64"] = Field(
         "float", description="base64: little-endian float32, a third of the bytes and much faster to read."
     )
-    dimensions: Whole | None = Field(None, ge=1, description="Only the model's own dimension: its vectors are not cut.")
+    dimensions: Whole = Field(
+        0, ge=0,
+        description="Numbers per vector: the model's own, or fewer where it was trained to be cut (Matryoshka); 0 = all.",
+    )  # fmt: skip
     user: str | None = Field(None, description="Accepted and ignored.")
+    modality: Annotated[Any, Only("text")] = Field("text", description="As infinity's clients send it: texts alone.")
     input_type: str | None = Field(
         None, description="Extension. Name of one of the model's prefixes (see /v1/models), e.g. query or passage."
     )
     prefix: str | None = Field(None, description="Extension. The prefix itself, before input_type; empty for none.")
-    long_text: LongText = Field(
-        "refuse",
-        description="Extension. What to do with a text that is longer than the model takes: refuse the request, "
-        "truncate the text, or average the vectors of its windows by their tokens.",
-    )
+    long_texts: LongTexts | None = Field(None, description=LONG_TEXTS)
+    long_text: LongTexts | None = Field(None, description="Earlier name of long_texts, which goes before it.")
+
+    @property
+    def policy(self) -> LongTexts | None:
+        """What the request says of long texts."""
+        return self.long_texts or self.long_text
 
 
 class Embedding(BaseModel):
@@ -122,107 +221,6 @@ class EmbeddingsResponse(BaseModel):
     usage: Usage
 
 
-_Text = Annotated[str, Field(min_length=1)]
-Prompt = _Text | Annotated[list[_Text], Field(min_length=1, max_length=16)]
-Stop = _Text | Annotated[list[_Text], Field(min_length=1, max_length=4)]
-
-
-class StreamOptions(_Request):
-    """How a stream ends."""
-
-    include_usage: bool = Field(False, description="Send token counts in a last chunk without choices.")
-
-
-class CompletionsRequest(_Request):
-    """A request to continue a text."""
-
-    model: str = Field(description="One of the ids at /v1/models.")
-    prompt: Prompt = Field(description="The text to continue, or up to 16 texts.")
-    max_tokens: Whole = Field(
-        16, ge=1, le=4096, description="The most tokens to write; the model's context ends it sooner."
-    )
-    temperature: float = Field(1.0, ge=0, le=2, description="0 always takes the likeliest token.")
-    top_p: float = Field(1.0, gt=0, le=1, description="Draw from the likeliest tokens of this joint probability.")
-    stop: Stop | None = Field(None, description="Texts at which to stop; they are not returned.")
-    stream: bool = Field(False, description="Send chunks as server-sent events as they are written.")
-    echo: bool = Field(False, description="Return the prompt before the continuation.")
-    n: Literal[1] = Field(1, description="One continuation per prompt.")
-    stream_options: StreamOptions | None = Field(None, description="Used with `stream` only.")
-    user: str | None = Field(None, description="Accepted and ignored.")
-
-
-class Choice(BaseModel):
-    """The continuation of one prompt."""
-
-    index: int = 0
-    text: str
-    finish_reason: Literal["stop", "length"] | None
-    logprobs: None = None
-
-
-class CompletionUsage(Usage):
-    """Tokens of the prompt and of the continuation."""
-
-    completion_tokens: int
-
-
-class CompletionsResponse(BaseModel):
-    """A continuation; a stream sends the same object per chunk, without `usage`."""
-
-    id: str
-    object: Literal["text_completion"] = "text_completion"
-    created: int
-    model: str
-    choices: list[Choice]
-    usage: CompletionUsage | None = None
-
-
-class PredictRequest(_Request):
-    """A request of the public ruGPT-3 API."""
-
-    text: str = Field(min_length=1, description="The text to continue.")
-
-
-class PredictResponse(BaseModel):
-    """The answer of the public ruGPT-3 API."""
-
-    predictions: str = Field(description="The text and its continuation.")
-
-
-class TagRequest(_Request):
-    """A request for the entities of texts."""
-
-    model: str | None = Field(None, description="One of the ids at /v1/models; the first tagger if left out.")
-    input: str | Annotated[list[str], Field(min_length=1, max_length=MOST_TEXTS)] = Field(
-        description="A text, or several."
-    )
-
-
-class TaggedSpan(BaseModel):
-    """An entity found in a text."""
-
-    start: int = Field(description="First code point of the text.")
-    end: int = Field(description="Code point after the last one.")
-    label: str
-    text: str
-    confidence: float | None = Field(description="Probability that the tagger gives to the span, 0 to 1.")
-
-
-class TaggedText(BaseModel):
-    """The entities of one text, in its order, without overlaps."""
-
-    index: int
-    spans: list[TaggedSpan]
-
-
-class TagResponse(BaseModel):
-    """The entities in the order of the input."""
-
-    object: Literal["list"] = "list"
-    data: list[TaggedText]
-    model: str
-
-
 class ModelCard(BaseModel):
     """A served model."""
 
@@ -230,11 +228,15 @@ class ModelCard(BaseModel):
     object: Literal["model"] = "model"
     created: int
     owned_by: Literal["slonik"] = "slonik"
-    kind: Literal["encoder", "decoder", "tagger"]
+    kind: Literal["encoder", "decoder", "tagger", "classifier"]
     dimension: int | None = Field(None, description="Numbers per vector (encoders).")
     max_tokens: int | None = Field(None, description="The most tokens of one text, prefix and specials included.")
     input_types: list[str] = Field([], description="Names that `input_type` may have.")
-    labels: list[str] = Field([], description="Labels that a tagger gives.")
+    labels: list[str] = Field([], description="Labels that a tagger or classifier gives.")
+    target: Literal["single", "multi", "number"] | None = Field(
+        None, description="What a classifier gives: one label, any number of labels, or a number (rerankers)."
+    )
+    long_texts: LongTexts | None = Field(None, description="What happens to texts over max_tokens if a request says nothing.")
 
 
 class ModelsResponse(BaseModel):

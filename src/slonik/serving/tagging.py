@@ -10,9 +10,9 @@ from starlette.responses import Response
 
 from slonik.serving.openapi import post
 from slonik.serving.requests import read_body, unless_disconnected
-from slonik.serving.schemas import TagRequest, TagResponse
 from slonik.serving.served import Catalogue
 from slonik.serving.settings import ServeSettings
+from slonik.serving.task_schemas import TagRequest, TagResponse
 
 
 def tagging_router(models: Catalogue, settings: ServeSettings) -> APIRouter:
@@ -20,12 +20,13 @@ def tagging_router(models: Catalogue, settings: ServeSettings) -> APIRouter:
     router = APIRouter()
     names = list(dict.fromkeys(served.card.id for served in models.taggers.values()))
 
+    @router.post("/v1/tag", include_in_schema=False)
     @router.post("/tag", **post(TagRequest, TagResponse, {"model": {"enum": names}} if names else None))
     async def tag(request: Request) -> Response:
         """Entities of one or more texts, in the order of the input; offsets count Unicode code points."""
         wanted = await read_body(request, TagRequest, settings)
         served = models.tagger(wanted.model)
-        texts = [wanted.input] if isinstance(wanted.input, str) else wanted.input
+        texts = wanted.input
         job = served.queue.submit(texts)
         found = await unless_disconnected(request, job.done, lambda: served.queue.cancel(job))
         data = [

@@ -1,29 +1,32 @@
-"""The bounded queue in front of one encoder: how its workers make batches of texts and encode them.
+"""The bounded queue in front of one encoder, classifier or tagger: how its workers make batches of texts and run them.
 
 Requests are served in turn, a batch's worth of texts each, so that a request of two thousand texts does not hold up
 a request of one. A worker that is free tokenises a few texts, chooses a batch of like lengths with at most
-`max_batch_tokens` (`choose_batch`), and encodes it; there is one worker, or one per processor where the encoder itself
-uses a single one. A request whose client disconnected is dropped before it is encoded.
+`max_batch_tokens` (`choose_batch`), and runs the model on it; there is one worker, or one per processor where the model
+itself uses a single one. A request whose client disconnected is dropped before the model has seen it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from slonik.core.errors import SlonikError
-from slonik.core.protocols import FloatArray
+from slonik.core.protocols import LongTexts
 from slonik.serving.engine import Engine
 from slonik.serving.errors import ApiError
-from slonik.serving.jobs import Job, LongText, Texts, Unit
+from slonik.serving.jobs import Item, Job, Unit
 from slonik.serving.metrics import ModelMetrics
 from slonik.serving.work_queue import WorkQueue, hand_over
 
 _log = logging.getLogger("slonik.serving")
 
+_ROW = re.compile(r"^row 1:? ")  # as a classifier calls the only row that it was given
 _WINDOW_BATCHES = 2  # tokenised texts kept ready, in batches: enough to find like lengths, few enough to be fair
 _CHARACTERS_PER_TOKEN = 4  # about, in Russian: how many texts to tokenise for a window
 
@@ -78,36 +81,43 @@ def _padding(sizes: Sequence[int], low: int, high: int, max_tokens: int) -> int 
     return longest - shortest
 
 
-class EncodeQueue(WorkQueue[Job]):
-    """Texts waiting for one encoder.
+class TextQueue(WorkQueue[Job]):
+    """Texts waiting for one model.
 
     Args:
-        engine: tokenises and encodes.
+        engine: tokenises and runs the model.
         max_batch_tokens: the most padded tokens of one batch.
         max_queue: texts that may wait; a larger request is taken only when nothing waits.
         metrics: counts texts and batches.
     """
 
     def __init__(self, engine: Engine, max_batch_tokens: int, max_queue: int, metrics: ModelMetrics) -> None:
-        super().__init__("encode", "texts", max_queue, metrics, workers=engine.workers)
+        super().__init__("texts", "texts", max_queue, metrics, workers=engine.workers)
         self.engine = engine
         self._max_batch_tokens = max_batch_tokens
         self._batching = threading.Lock()  # held by the worker that makes a batch
         self._ready: list[Unit] = []  # tokenised, oldest first; guarded by _batching
         self._storing = threading.Lock()  # over the answers of jobs
 
-    def submit(self, texts: Texts, prefix: str = "", long_text: LongText = "refuse") -> Job:
+    def submit(
+        self, texts: Sequence[Item], prefix: str = "", long_texts: LongTexts | None = None, field: str = "input"
+    ) -> Job:
         """Queue the texts of one request; await `done` of the job, and `cancel` it when the client is gone.
+
+        Args:
+            long_texts: what happens to texts that are too long; None = the model's own way.
+            field: what the request calls its texts.
 
         Raises:
             ApiError: 429 when the queue is full.
         """
-        job = Job.of(texts, prefix, long_text, asyncio.get_running_loop().create_future())
+        done: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        job = Job.of(texts, prefix, long_texts or self.engine.long_texts, done, field)
         self._put(job, len(job.texts))
         return job
 
     def cancel(self, job: Job) -> None:
-        """Forget `job`: what no batch has begun is never encoded."""
+        """Forget `job`: what no batch has begun never reaches the model."""
         with self._changed:
             if not job.cancelled:
                 job.cancelled = True
@@ -154,7 +164,7 @@ class EncodeQueue(WorkQueue[Job]):
         with self._changed:
             while self._jobs and len(taken) < most_texts and characters < most_characters:
                 job = self._jobs[0]
-                size = len(job.texts[job.taken])
+                size = job.characters(job.taken)
                 taken.append((job, job.taken))
                 characters += size
                 job.taken += 1
@@ -200,28 +210,29 @@ class EncodeQueue(WorkQueue[Job]):
             return
         start = time.perf_counter()
         try:
-            vectors = self.engine.encode([unit.tokens for unit in batch])
+            results = self.engine.run([unit.tokens for unit in batch])
+            if len(results) != len(batch):
+                raise ValueError(f"{len(results)} answers for {len(batch)} texts")
         except Exception as error:  # the server outlives any failure of a model
             self._run_apart(batch, error)
             return
-        self._deliver(batch, vectors)
+        self._deliver(batch, results)
         seconds = time.perf_counter() - start
         self._done(len(batch), sum(unit.tokens.count for unit in batch), seconds)
 
     def _run_apart(self, batch: list[Unit], error: Exception) -> None:
-        """A batch failed: encode its texts one by one, so that only the text at fault is refused."""
+        """A batch failed: run its texts one by one, so that only the text at fault is refused."""
         if len(batch) == 1:
-            _log.error("the model failed on a text of %d tokens", batch[0].tokens.count, exc_info=error)
-            sentence = str(error) if isinstance(error, SlonikError) else "the model failed on this input"
-            self._fail(batch[0].job, ApiError(500, sentence, code="model_failed"))
+            unit = batch[0]
+            self._fail(unit.job, _refusal(unit, error))
             return
         for unit in batch:
             if unit.job.error is None:
                 self._run([unit])
 
-    def _deliver(self, batch: list[Unit], vectors: FloatArray) -> None:
+    def _deliver(self, batch: list[Unit], results: Sequence[Any]) -> None:
         with self._storing:
-            finished = [unit.job for unit, row in zip(batch, vectors, strict=True) if unit.job.store(unit.index, row)]
+            finished = [unit.job for unit, one in zip(batch, results, strict=True) if unit.job.store(unit.index, one)]
         _resolve(finished)
 
     def _fail(self, job: Job, error: ApiError) -> None:
@@ -234,6 +245,15 @@ class EncodeQueue(WorkQueue[Job]):
                 job.cancelled = True
                 self._forget(job, len(job.texts) - job.begun)
         _resolve([job])
+
+
+def _refusal(unit: Unit, error: Exception) -> ApiError:
+    """What the client of a text is told on which the model failed: its mistake in a sentence, anything else in the log."""
+    if isinstance(error, SlonikError):
+        name = unit.job.name_of(unit.index)
+        return ApiError(400, f"{name}: {_ROW.sub('', str(error))}", param=name, code="invalid_value")
+    _log.error("the model failed on a text of %d tokens", unit.tokens.count, exc_info=error)
+    return ApiError(500, "the model failed on this input", code="model_failed")
 
 
 def _resolve(jobs: list[Job]) -> None:

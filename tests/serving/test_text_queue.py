@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slonik.serving.encode_queue import choose_batch
+from slonik.serving.text_queue import choose_batch
 
 LENGTHS = st.lists(st.integers(1, 512), max_size=60)
 

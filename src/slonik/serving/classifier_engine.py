@@ -1,0 +1,79 @@
+"""A classifier as the queue uses it: texts and pairs to scores.
+
+The classifier tokenises for itself; here tokens are counted, for batches of like lengths, for the usage in answers and
+for the refusal of what is too long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from slonik.core.protocols import Classifier, FloatArray
+from slonik.serving.engine import MOST_WINDOWS, TEXTS_ALONE, TEXTS_TOGETHER, Engine, own_policy, workers_of
+from slonik.serving.errors import ApiError
+from slonik.serving.jobs import Job, Tokens
+from slonik.text.beginnings import beginnings
+from slonik.text.pairs import pair_template
+from slonik.text.tokenizing import content_ids, without_limits
+
+
+class ClassifierEngine(Engine):
+    """Counts and classifies for one model.
+
+    Args:
+        classifier: where it has a `tokenizer`, `max_length`, `threads`, `alone` and `long_texts`, they are used.
+        threads: processors that the server may use; None = all.
+    """
+
+    def __init__(self, classifier: Classifier, threads: int | None = None) -> None:
+        self._classifier = classifier
+        settings = getattr(classifier, "config", None)
+        tokenizer: Tokenizer | None = getattr(classifier, "tokenizer", None)
+        self._tokenizer = without_limits(tokenizer) if isinstance(tokenizer, Tokenizer) else None
+        if self._tokenizer is not None:
+            self.max_tokens = getattr(classifier, "max_length", None) or getattr(settings, "max_length", None)
+            template = pair_template(self._tokenizer)
+            self._specials = {1: template.single.size, 2: template.size}
+        self.workers = workers_of(classifier, threads) if hasattr(classifier, "threads") else 1
+        self.batch_texts = TEXTS_ALONE if getattr(classifier, "alone", False) else TEXTS_TOGETHER
+        self.long_texts = own_policy(classifier, settings)
+
+    def prepare(self, wanted: Sequence[tuple[Job, int]]) -> Iterator[tuple[Job, int, Tokens | ApiError]]:
+        """Rows with their tokens counted, or refused."""
+        for job, index in wanted:
+            row = job.texts[index]
+            yield job, index, self._fit(job, index, Tokens(self._count(row, job), row, job.long_texts))
+
+    def run(self, texts: Sequence[Tokens]) -> Sequence[Any]:
+        """Logits (L,) of each row.
+
+        Raises:
+            ArithmeticError: the model gave something that is no number.
+        """
+        scores: list[FloatArray] = [np.empty(0, dtype=np.float32)] * len(texts)
+        for policy in {text.long_texts for text in texts}:
+            places = [place for place, text in enumerate(texts) if text.long_texts == policy]
+            found = self._classifier.logits([texts[place].content for place in places], long_texts=policy)
+            if not np.isfinite(found).all():
+                raise ArithmeticError(f"{self._classifier.name} gave scores that are no numbers")
+            for place, row in zip(places, found, strict=True):
+                scores[place] = row
+        return scores
+
+    def _count(self, row: Any, job: Job) -> int:
+        """Tokens of a row, specials included; of one that is to be cut, what is left of it."""
+        texts = [row] if isinstance(row, str) else list(row)
+        if self._tokenizer is None:
+            return sum(max(1, len(text.split())) for text in texts)
+        most = None
+        if self.max_tokens is not None:
+            most = self.max_tokens * (MOST_WINDOWS if job.long_texts == "average" else 1)
+        read = beginnings(self._tokenizer, texts, most)  # enough of a text to see that it is too long
+        count = sum(map(len, content_ids(self._tokenizer, read, threads=1))) + self._specials[len(texts)]
+        if job.long_texts == "truncate" and self.max_tokens is not None:
+            return min(count, self.max_tokens)
+        return count
