@@ -5,19 +5,53 @@ The others are the rooms' own and are offered by `slonik` directly. Nothing is c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from slonik.core.errors import SlonikError, lookup
-from slonik.models.opening import open_encoder
+from slonik.core.errors import SlonikError, lookup, missing_extra
+from slonik.core.protocols import LongTexts
+from slonik.models.kinds import Kind, converting_weights, is_exported, kind_of, names_head
+from slonik.models.opening import open_model, poolings_for
 
 if TYPE_CHECKING:
     from slonik.core.run import Result
     from slonik.evaluation.suite import Evaluation
     from slonik.serving import ServedModel
 
-load = open_encoder
+
+def load(model: str | Path, *, backend: Literal["torch", "onnx"] | None = None, **options: Any) -> Any:
+    """A model from a folder, a hub id, `embedded:NAME`, or a baseline's bare name; with its head, where it has one.
+
+    What the folder says decides, and torch or ONNX makes no difference: encoders have `.encode(texts)`; classifiers,
+    scorers, multiple choice and span answers `.predict(rows)`, those with scores `.logits(rows)`; taggers `.tag(texts)`
+    and `.predict(texts)`. In torch what has a head encodes too, with the encoder below it.
+
+    Args:
+        model: what to load.
+        backend: "onnx" or "torch"; None takes onnxruntime, without importing torch, where the folder holds ONNX files.
+        options: `long_texts`: what happens to texts of more tokens than the model takes ("truncate", "average",
+            "refuse"; None = as the folder says; taggers read them in windows); `device`, `trust_remote_code` and, of
+            encoders, `dtype`, `pooling`, `convert_weights` in torch; `file` and `threads` of ONNX files.
+
+    Raises:
+        SlonikError: there is no such model, it is broken (the sentence says which file), or an option does not fit it.
+        MissingExtra: torch is not installed, and the model needs it.
+    """
+    if isinstance(model, str | Path) and not (backend == "onnx" or (backend is None and is_exported(model))):
+        kind = kind_of(model)
+        if kind.name == "tagger" or (kind.name == "head" and kind.architecture.endswith("ForTokenClassification")):
+            wrong = next((name for name in options if name not in ("device", "trust_remote_code")), None)
+            if wrong is not None:
+                raise SlonikError(f"{model} tags words: it is not loaded with {wrong}=, but with device=")
+            try:
+                from slonik.tagging.models import load_tagger
+
+                return load_tagger(model, **options)
+            except ModuleNotFoundError as error:
+                raise missing_extra(f"loading {model} (it is not an exported folder)", error) from None
+    return open_model(model, backend=backend, **options)
 
 
 def evaluate(models: Any, suite: str, **options: Any) -> Evaluation:
@@ -114,57 +148,131 @@ def serve(
     api_key: str | None = None,
     max_batch_tokens: int = 2048,
     max_queue: int = 1024,
+    threads: int | None = None,
+    file: str | None = None,
+    long_texts: LongTexts | None = None,
+    pooling: str | None = None,
+    convert_weights: bool = False,
     ready: Callable[[str, list[str]], None] | None = None,
 ) -> None:
     """Answer HTTP requests with the OpenAI API's routes, until the process is told to stop.
 
     Args:
-        models: one or several: folders (exported ones run without torch), hub ids, embedded:NAME, decoders, taggers, or
-            loaded models, which are served under their own names.
+        models: one or several, or name -> model: folders (exported ones run without torch), hub ids, embedded:NAME:
+            encoders, classifiers, rerankers, taggers, decoders; "NAME=MODEL" gives a name too; loaded models are
+            served under their own names.
         host: address to listen on.
         port: 0 = any free one.
         api_key: what clients must send; None = no key is needed.
         max_batch_tokens: the most tokens of one pass through a model.
         max_queue: texts that may wait per model; more are answered 429 at once.
+        threads: processors that each model may use; None = all that the process, or its container, may.
+        file: which ONNX file of the exported folders; None = the int8 one, else fp32, else fp16.
+        long_texts: what happens to texts over a model's length where a request does not say: "truncate", "average" or
+            "refuse"; None = as each model's folder says.
+        pooling: of encoders whose folders name none.
+        convert_weights: read pickled weights (.bin), the weights alone.
         ready: called with the server's address and the names of its models when it listens.
 
     Raises:
-        SlonikError: a model cannot be loaded, or the port is taken.
+        SlonikError: a model cannot be loaded or served, an option does not fit it, or the port is taken.
     """
     from slonik.core.config import build_config
     from slonik.serving import ServeSettings, run
 
-    several = [models] if isinstance(models, str | Path) or not isinstance(models, Sequence) else list(models)
-    if not several:
-        raise SlonikError("there is no model to serve: name one")
     fields = {
         "host": host, "port": port, "api_key": api_key, "max_batch_tokens": max_batch_tokens, "max_queue": max_queue,
+        "threads": threads, "long_texts": long_texts,
     }  # fmt: skip
     settings = build_config(ServeSettings, fields, source="the options")
-    served = [_served(model) for model in several]
+    named = _named(models)
+    with converting_weights() if convert_weights else nullcontext():
+        poolings = _poolings([model for _, model in named], pooling)
+        served = [
+            _served(name, model, file=file, threads=threads, encoder_options=options)
+            for (name, model), options in zip(named, poolings, strict=True)
+        ]
     names = [model.id for model in served]
     run(served, settings, lambda url: ready(url, names) if ready else None)
 
 
-def _served(model: Any) -> ServedModel:
-    """The model to serve; its id is the folder's name, the name as it was given, or a loaded model's own."""
-    from slonik.models.kinds import kind_of
+def _named(models: Any) -> list[tuple[str | None, Any]]:
+    """(name or None, model) of what `serve` was given."""
+    if isinstance(models, Mapping):
+        several: list[tuple[str | None, Any]] = [(str(name), model) for name, model in models.items()]
+    else:
+        given = [models] if isinstance(models, str | Path) or not isinstance(models, Sequence) else list(models)
+        several = [_split_name(model) for model in given]
+    if not several:
+        raise SlonikError("there is no model to serve: name one")
+    return several
+
+
+def _split_name(model: Any) -> tuple[str | None, Any]:
+    if not isinstance(model, str) or "=" not in model or Path(model).exists():
+        return None, model
+    name, _, rest = model.partition("=")
+    if not name.strip() or not rest.strip():
+        raise SlonikError(f"{model!r} names no model: write NAME=MODEL, for example small-ru=out/small-ru-int8")
+    return name.strip(), rest.strip()
+
+
+def _poolings(models: Sequence[Any], pooling: str | None) -> list[dict[str, str]]:
+    """The option `pooling` for the encoders among `models`."""
+    places = [
+        place for place, model in enumerate(models)
+        if pooling is not None and isinstance(model, str | Path) and _is_encoder(kind_of(model))
+    ]  # fmt: skip
+    if pooling is not None and not places:
+        raise SlonikError(f"--pooling is {pooling!r}, and no encoder is served that could use it: leave it out")
+    options = poolings_for([models[place] for place in places], pooling) if places else []
+    found: list[dict[str, str]] = [{} for _ in models]
+    for place, chosen in zip(places, options, strict=True):
+        found[place] = chosen
+    return found
+
+
+def _is_encoder(kind: Kind) -> bool:
+    headless = kind.name in ("encoder", "decoder", "encoder-decoder", "exported", "embedded", "baseline")
+    return headless and not (kind.folder is not None and names_head(kind.folder)) and not kind.writes
+
+
+def _served(
+    name: str | None, model: Any, *, file: str | None, threads: int | None, encoder_options: Mapping[str, str]
+) -> ServedModel:
+    """The model to serve; its id is `name`, the folder's name, the name as it was given, or a loaded model's own."""
     from slonik.serving import ServedModel
 
     if not isinstance(model, str | Path):
-        return ServedModel(str(model.name), model)
-    folder, kind = Path(model), kind_of(model)
-    name = folder.resolve().name if folder.is_dir() else str(model)
-    if kind.name == "tagger":
-        from slonik.tagging.models import load_tagger
+        if file is not None:
+            raise SlonikError(f"file={file!r} is for exported folders, and {model.name} is loaded already")
+        return ServedModel(name or str(model.name), model)
+    folder, kind = Path(model).expanduser(), kind_of(model)
+    shown = name or (folder.resolve().name if folder.is_dir() else str(model))
+    aliases = (str(model),) if name is None else ()
+    if kind.exported:
+        # Texts of many clients run side by side, each on one processor: that is faster than one text on all of them.
+        options: dict[str, Any] = {"threads": 1, "file": file}
+    elif file is not None:
+        raise SlonikError(f"--file {file} chooses among the ONNX files of an exported folder, and {model} is none")
+    else:
+        options = {}
+        if threads is not None and kind.name not in ("baseline", "embedded"):
+            _limit_torch(threads)
+    if kind.writes:
+        from slonik.models.writing import open_generator
 
-        return ServedModel(name, load_tagger(model), aliases=(str(model),))
-    if kind.stack == "decoder" and kind.writes:
-        from slonik.models.generation import load_generator
+        options |= {"threads": threads} if kind.exported else {"dtype": "auto"}
+        writer = open_generator(model, **options)
+        writer.name = shown  # clients are told it; they need not know the path
+        return ServedModel(shown, writer, aliases)
+    given = {key: value for key, value in options.items() if value is not None} | dict(encoder_options)
+    return ServedModel(shown, load(model, **given), aliases)
 
-        writer = load_generator(str(model), dtype="auto")
-        writer.name = name  # clients are told it; they need not know the path
-        return ServedModel(name, writer, aliases=(str(model),))
-    # Texts of many clients run side by side, each on one processor: that is faster than one text on all of them.
-    options: dict[str, Any] = {"threads": 1} if kind.exported else {}
-    return ServedModel(name, open_encoder(model, **options), aliases=(str(model),))
+
+def _limit_torch(threads: int) -> None:
+    try:
+        import torch
+    except ModuleNotFoundError:
+        return  # loading says what is missing
+    torch.set_num_threads(threads)

@@ -116,7 +116,9 @@ class LengthClassifier:
 
     max_length = 32
 
-    def __init__(self, name: str = "moods", target: str = "single", labels: Sequence[str] = ("зло", "добро", "так")) -> None:
+    def __init__(
+        self, name: str = "moods", target: str = "single", labels: Sequence[str] = ("зло", "добро", "так")
+    ) -> None:
         from tests.tiny import tokenizers as toy
 
         self.name = name

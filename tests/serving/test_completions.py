@@ -32,7 +32,15 @@ def test_a_continuation(client: httpx2.Client) -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"frequency_penalty": 0, "presence_penalty": 0.0, "n": 1, "best_of": 1, "suffix": None, "stop": [], "logprobs": None},
+        {
+            "frequency_penalty": 0,
+            "presence_penalty": 0.0,
+            "n": 1,
+            "best_of": 1,
+            "suffix": None,
+            "stop": [],
+            "logprobs": None,
+        },
         {"logit_bias": {}, "user": "u", "seed": 7, "stream_options": None, "stop": None, "model": None},
         {"temperature": 1e-40, "top_p": 5e-324},
         {"temperature": 5e-324, "seed": -1},
@@ -183,7 +191,9 @@ def test_sixty_clients_that_hang_up_leave_nothing_behind() -> None:
 
     async def hang_up(port: int, stream: str) -> None:
         body = f'{{"model": "echo", "prompt": "да нет", "max_tokens": 90, "stream": {stream}}}'.encode()
-        head = f"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        head = (
+            f"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        )
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(head.encode() + b"\r\n\r\n" + body)
         await writer.drain()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from slonik.cli.common import warn
+from slonik.cli.common import ConvertWeights, LongTexts, Pooling, warn
 
 
 def register(app: typer.Typer) -> None:
@@ -28,11 +28,12 @@ def serve(
     threads: int | None = typer.Option(
         None, min=1, help="Processors that each model may use; otherwise all that this process or its container may."
     ),
-    file: str | None = typer.Option(None, help="ONNX file of the exported folders; otherwise int8, else fp32, else fp16."),
-    long_texts: str | None = typer.Option(
-        None, help="What happens to texts over a model's length where a request does not say: truncate, average or "
-        "refuse; otherwise as the model's folder says."
+    file: str | None = typer.Option(
+        None, help="ONNX file of the exported folders (default: int8, else fp32, else fp16)."
     ),
+    long_texts: LongTexts = None,
+    pooling: Pooling = None,
+    convert_weights: ConvertWeights = False,
 ) -> None:
     """Serve models over HTTP with the OpenAI API's routes; the API is explained at /docs."""
     from slonik.library import serve as run
@@ -44,5 +45,6 @@ def serve(
 
     run(
         models, host=host, port=port, api_key=api_key, max_batch_tokens=max_batch_tokens, max_queue=max_queue,
-        threads=threads, file=file, long_texts=long_texts, ready=tell,
+        threads=threads, file=file, long_texts=long_texts,  # type: ignore[arg-type]  # checked by the settings
+        pooling=pooling, ready=tell,
     )  # fmt: skip

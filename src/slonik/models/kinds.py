@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from slonik.core.errors import MissingExtra, SlonikError, unknown_name
+from slonik.core.errors import SlonikError, unknown_name
 from slonik.models.checkpoint_files import INDEX, WEIGHTS, read_config_json
 from slonik.models.names import BASELINE_NAMES, EMBEDDED_PREFIX, ENCODER_NAMES, UNIVERSAL_SENTENCE_ENCODER
 from slonik.text import TAGGER_FILE, TASK_FILE
 from slonik.text.lines import read_json
 from slonik.text.prompts import is_generator
+from slonik.text.sentence_config import SentenceConfig, names_pooling
 from slonik.text.pipeline_files import modules_without_weights, transformer_folder
 
 Name = Literal["encoder", "decoder", "encoder-decoder", "head", "task", "tagger", "exported", "baseline", "embedded"]
@@ -100,9 +100,13 @@ class Kind:
 
     @property
     def writes(self) -> bool:
-        """Whether its files hold such a model with its language-model head; a bare one gives vectors."""
-        if self.name == "exported":
-            return self.in_words and self.folder is not None and is_generator(self.folder)
+        """Whether its files hold such a model with its language-model head; a bare one gives vectors, as does a decoder
+        whose folder names a pooling that ours never do (Qwen3-Embedding's last token)."""
+        if self.folder is not None and self.in_words:
+            if self.name == "exported":
+                return is_generator(self.folder)
+            if self.stack == "decoder" and names_pooling(self.folder) and SentenceConfig.read(self.folder).pooling != "mean":
+                return False
         bare = self.architecture.endswith("Model") and not self.architecture.endswith(_WRITING)
         return self.in_words and self.name != "head" and not bare
 
@@ -206,22 +210,18 @@ def stack_of(config: Mapping[str, Any]) -> Stack | None:
     return "encoder" if own_code or architecture.endswith("ForMaskedLM") else None
 
 
-_converting: ContextVar[bool] = ContextVar("whether pickled weights are read where there are no others", default=False)
+_converting = 0  # how many blocks allow it; of the whole process, for a server loads in threads of its own
 
 
 @contextmanager
-def converting_weights(allowed: bool = True) -> Iterator[None]:
-    """Let models that are opened in the block have their pickled weights converted (`converted_weights`)."""
-    token = _converting.set(allowed)
+def converting_weights() -> Iterator[None]:
+    """Have pickled weights of models that are opened in the block converted (`slonik.models.converted_weights`)."""
+    global _converting
+    _converting += 1
     try:
         yield
     finally:
-        _converting.reset(token)
-
-
-def allow_converting_weights() -> None:
-    """The same from here on: for a program whose user has asked for it."""
-    _converting.set(True)
+        _converting -= 1
 
 
 def resolve(model: str | Path, *, convert_weights: bool | None = None) -> Path:
@@ -234,7 +234,7 @@ def resolve(model: str | Path, *, convert_weights: bool | None = None) -> Path:
     Raises:
         SlonikError: there is none and none can be fetched.
     """
-    asked = _converting.get() if convert_weights is None else convert_weights
+    asked = _converting > 0 if convert_weights is None else convert_weights
     folder = _found(model, asked)
     if not asked:
         return folder
@@ -270,8 +270,8 @@ def hub_folder(name: str, *, pickled: bool = False) -> Path:
         pickled: fetch weights that are pickled too, where there are no others.
 
     Raises:
-        SlonikError: the name cannot be a hub id, the hub is out of reach, or it has no such model.
-        MissingExtra: huggingface_hub is not installed.
+        SlonikError: the name cannot be a hub id, the hub is out of reach, what fetches from it is not installed, or it
+            has no such model.
     """
     if name.count("/") > 1 or name.startswith((".", "/", "~")):
         raise SlonikError(f"there is no folder {name}: pass a checkpoint folder, a hub id, or embedded:NAME")
@@ -279,7 +279,10 @@ def hub_folder(name: str, *, pickled: bool = False) -> Path:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"fetching {name} from the hub (there is no such folder)", "train", error.name) from None
+        raise SlonikError(
+            f"there is no folder {name}{_hint(name)}; a model of that name on the hub would be fetched with an extra "
+            f"(the package {error.name} is missing): pip install 'slonik[train]'"
+        ) from None
     try:
         folder = Path(snapshot_download(name, allow_patterns=list(_HUB_FILES)))
         if pickled and (lacking := pickled_files_wanted(folder)):

@@ -1,4 +1,4 @@
-"""POST /classify, as infinity has it, and POST /predict, as text-embeddings-inference has it: texts to scores of labels.
+"""POST /classify, as at infinity, and POST /predict, as at text-embeddings-inference: texts to scores of labels.
 
 The scores are those that `predict` gives: softmax of one label of several, sigmoid of any number of labels, a number in
 its own units; `raw_scores` asks for the logits.

@@ -37,7 +37,8 @@ class CompletionsRequest(Request):
     top_p: _Number = Field(1.0, gt=0, le=1, description="Draw from the likeliest tokens of this joint probability.")
     stop: Stop = Field([], description="Texts at which to stop; they are not returned.")
     seed: Whole | None = Field(
-        None, description="The same seed gives the same texts (of slonik's own models); left out, each request draws anew."
+        None,
+        description="The same seed gives the same texts (of slonik's own models); left out, each request draws anew.",
     )
     stream: bool = Field(False, description="Send chunks as server-sent events as they are written.")
     stream_options: StreamOptions | None = Field(None, description="Used with `stream` only.")

@@ -1,4 +1,4 @@
-"""Bodies that clients have compressed: gzip and deflate are read, within the size limit; other codings are refused by name.
+"""Bodies that clients have compressed: gzip and deflate are read, within the size limit; others are refused by name.
 
 A few bytes may stand for gigabytes, so what comes out is counted as it comes out, never more of it than the limit.
 """

@@ -31,7 +31,8 @@ def embeddings_router(models: Catalogue, settings: ServeSettings) -> APIRouter:
         served = models.encoder(wanted.model)
         _check(wanted, served)
         job = served.queue.submit(wanted.input, _prefix(wanted, served), wanted.policy)
-        vectors = np.stack(await unless_disconnected(request, job.done, lambda: served.queue.cancel(job)))
+        rows = await unless_disconnected(request, job.done, lambda: served.queue.cancel(job))
+        vectors: FloatArray = np.stack(rows)
         if wanted.dimensions and wanted.dimensions < vectors.shape[1]:
             vectors = _cut(vectors, wanted.dimensions)
         return Response(
@@ -91,8 +92,8 @@ def _check_ids(texts: list[list[int]], served: ServedEncoder) -> None:
         name = "input" if len(texts) == 1 else f"input[{place}]"
         message = (
             f"{name} has the token id {max(texts[place])}, which is not in the vocabulary of {served.card.id} (0 to "
-            f"{vocabulary - 1}): send strings, or ids of its own tokenizer (LangChain sends ids of OpenAI's unless told "
-            "check_embedding_ctx_length=False)"
+            f"{vocabulary - 1}): send strings, or ids of its own tokenizer (LangChain sends ids of "
+            "OpenAI's unless told check_embedding_ctx_length=False)"
         )
         raise ApiError(400, message, param=name, code="invalid_token")
 

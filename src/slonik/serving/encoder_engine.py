@@ -1,8 +1,7 @@
 """An encoder as the queue uses it: texts and token ids to vectors.
 
 An encoder that takes token ids (`encode_ids`) tokenises here once, by its own `tokenize`, so lengths are known before
-batches are made. Any other encoder gets its texts; its tokens are then counted by its tokenizer, or as words when it has
-none.
+batches are made. Any other encoder gets its texts; its tokens are counted by its tokenizer, or as words without one.
 """
 
 from __future__ import annotations
@@ -70,7 +69,9 @@ class EncoderEngine(Engine):
         self.dimension = encoder.dimension
         self.shorter = _matryoshka(encoder)
         if self._tokenizer is not None and self._takes_policy:
-            self.max_tokens = getattr(encoder, "max_length", None) or (self.sentence.max_length if self.sentence else None)
+            self.max_tokens = getattr(encoder, "max_length", None) or (
+                self.sentence.max_length if self.sentence else None
+            )
         self.vocabulary = self._tokenizer.get_vocab_size() if self._tokenizer else None
         self.longest_prefix = min(_LONGEST_PREFIX, (self.max_tokens or 2 * _LONGEST_PREFIX) // 2)
         self.workers = workers_of(encoder, threads) if self._takes_ids and hasattr(encoder, "threads") else 1
@@ -160,7 +161,7 @@ class EncoderEngine(Engine):
 def _matryoshka(encoder: Encoder) -> tuple[int, ...] | None:
     """Dimensions that vectors may be cut to, from config.json, where the training prepared them for it.
 
-    `matryoshka_dimensions` (a list) and `is_matryoshka` (any) are what Jina's, Snowflake's and vLLM's users write there.
+    `matryoshka_dimensions` (a list) and `is_matryoshka` (any) are what users of Jina's models and of vLLM write there.
     """
     source = getattr(encoder, "source", None)
     if not isinstance(source, str | Path):

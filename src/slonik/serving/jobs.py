@@ -70,7 +70,12 @@ class Job:
 
     @classmethod
     def of(
-        cls, texts: Sequence[Item], prefix: str, long_texts: LongTexts, done: asyncio.Future[list[Any]], name: str = "input"
+        cls,
+        texts: Sequence[Item],
+        prefix: str,
+        long_texts: LongTexts,
+        done: asyncio.Future[list[Any]],
+        name: str = "input",
     ) -> Job:
         """The job of a request for `texts`, which may repeat; `name` is what the request calls them."""
         seen: dict[Any, int] = {}

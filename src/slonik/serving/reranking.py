@@ -1,7 +1,7 @@
 """POST /rerank: texts in the order of their relevance to a query, by a model that reads both together.
 
-`documents` are answered as Cohere, Jina and vLLM do, `texts` as text-embeddings-inference does. The scores are sigmoids of
-the logits, as at all of these; `raw_scores` asks for the logits, which is also what the order is by.
+`documents` are answered as Cohere, Jina and vLLM do, `texts` as text-embeddings-inference does. The scores are sigmoids
+of the logits, as at all of these; `raw_scores` asks for the logits, which is also what the order is by.
 """
 
 from __future__ import annotations
@@ -39,13 +39,11 @@ def reranking_router(models: Catalogue, settings: ServeSettings) -> APIRouter:
         pairs = [(wanted.query, text) for text in wanted.candidates]
         found, tokens = await scores_of(request, served, pairs, wanted, "texts" if wanted.tei else "documents")
         logits = np.array([row[0] for row in found], dtype=np.float32)
-        order = np.argsort(-logits, kind="stable")[: wanted.top_n]
+        order = np.argsort(-logits, kind="stable")[: wanted.top_n].tolist()
         scores = logits if wanted.raw_scores else sigmoid(logits)
         if wanted.tei:
             return json_response(_tei(wanted, order, scores), tei_headers(served, tokens))
-        results = [
-            {"index": index, "relevance_score": scores[index]} | _document(wanted, index) for index in map(int, order)
-        ]
+        results = [{"index": index, "relevance_score": scores[index]} | _document(wanted, index) for index in order]
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         return json_response({**answer_head("rerank", served), "results": results, "usage": usage})
 
@@ -70,8 +68,8 @@ def _check(wanted: RerankRequest, served: ServedClassifier) -> None:
     limit, most = wanted.max_tokens_per_doc, served.card.max_tokens
     if limit is not None and most is not None and limit < most:
         message = (
-            f"max_tokens_per_doc is {limit}: {served.card.id} reads query and document together, {most} tokens in all, and "
-            "cuts no sooner; leave the field out"
+            f"max_tokens_per_doc is {limit}: {served.card.id} reads query and document together, {most} tokens in all, "
+            "and cuts no sooner; leave the field out"
         )
         raise ApiError(400, message, param="max_tokens_per_doc", code="invalid_value")
 
@@ -79,7 +77,7 @@ def _check(wanted: RerankRequest, served: ServedClassifier) -> None:
 def _tei(wanted: RerankRequest, order: Sequence[int], scores: FloatArray) -> list[dict[str, Any]]:
     shown = wanted.return_documents or wanted.return_text
     return [
-        {"index": int(index), **({"text": wanted.candidates[index]} if shown else {}), "score": scores[index]}
+        {"index": index, **({"text": wanted.candidates[index]} if shown else {}), "score": scores[index]}
         for index in order
     ]
 

@@ -33,7 +33,7 @@ class HeadTooLong(Exception):
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """Answers 431 to a head that is too long, in however many pieces it comes, 400 to what is no HTTP, both in our shape.
+    """Answers 431 to a head that is too long, in however many pieces it comes, and 400 to what is no HTTP.
 
     An upgrade to another protocol (Java's client asks for h2c) is passed over, as HTTP allows: the request is answered.
     """

@@ -1,7 +1,7 @@
 """The bodies of requests and answers, as pydantic models: they validate, and they make the OpenAPI page.
 
-Here: what all of them share, vectors, models and errors; task_schemas.py has those of classifiers and taggers. Field names
-and meanings are the OpenAI API's; what is ours is said to be an extension. Unknown fields are errors, since a misspelt
+Here: what all of them share, vectors, models and errors; other kinds of models have files of their own. Field names and
+meanings are the OpenAI API's; what is ours is said to be an extension. Unknown fields are errors, since a misspelt
 one would silently change vectors; a null in an optional field is as good as none.
 """
 
@@ -84,7 +84,9 @@ class Only:
     def _check(self, value: Any) -> Any:
         if any(value == known and isinstance(value, bool) == isinstance(known, bool) for known in self._values):
             return value
-        raise mistake(f"is {short(value)}: this server supports {json.dumps(self._values[0])} alone; leave the field out")
+        raise mistake(
+            f"is {short(value)}: this server supports {json.dumps(self._values[0])} alone; leave the field out"
+        )
 
 
 def check_texts(value: Any, most: int) -> list[str]:
@@ -163,10 +165,12 @@ _INPUT = {
 }
 
 Input = Annotated[Any, BeforeValidator(_check_input), WithJsonSchema(_INPUT)]
-Model = Annotated[str | None, Field(description="One of the ids at /v1/models; the first model of its kind if left out.")]
+Model = Annotated[
+    str | None, Field(description="One of the ids at /v1/models; the first model of its kind if left out.")
+]
 LONG_TEXTS = (
-    "Extension. What to do with a text that is longer than the model takes: truncate it, average what its windows give, "
-    "by their tokens, or refuse the request. Left out: what the server was started with, else the model's own way."
+    "Extension. What to do with a text that is longer than the model takes: truncate it, average what its windows "
+    "give, by their tokens, or refuse the request. Left out: what the server was started with, else the model's own way."
 )
 
 
@@ -180,7 +184,7 @@ class EmbeddingsRequest(Request):
     )
     dimensions: Whole = Field(
         0, ge=0,
-        description="Numbers per vector: the model's own, or fewer where it was trained to be cut (Matryoshka); 0 = all.",
+        description="Numbers per vector: the model's own, or fewer where it was trained for that (Matryoshka); 0 = all.",
     )  # fmt: skip
     user: str | None = Field(None, description="Accepted and ignored.")
     modality: Annotated[Any, Only("text")] = Field("text", description="As infinity's clients send it: texts alone.")
@@ -236,7 +240,9 @@ class ModelCard(BaseModel):
     target: Literal["single", "multi", "number"] | None = Field(
         None, description="What a classifier gives: one label, any number of labels, or a number (rerankers)."
     )
-    long_texts: LongTexts | None = Field(None, description="What happens to texts over max_tokens if a request says nothing.")
+    long_texts: LongTexts | None = Field(
+        None, description="What happens to texts over max_tokens if a request says nothing."
+    )
 
 
 class ModelsResponse(BaseModel):

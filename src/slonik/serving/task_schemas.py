@@ -1,7 +1,7 @@
 """The bodies of /classify, /predict, /rerank and /tag, in the shapes that other servers' clients send and read.
 
-Sources: text-embeddings-inference's OpenAPI page (`/predict`; `/rerank` with `texts`; `truncate`), infinity's and Cohere's
-(`/classify`; `/rerank` with `documents`, `top_n`, `return_documents`).
+Sources: text-embeddings-inference's OpenAPI page (`/predict`; `/rerank` with `texts`; `truncate`), infinity's and
+Cohere's (`/classify`; `/rerank` with `documents`, `top_n`, `return_documents`).
 """
 
 from __future__ import annotations
@@ -75,12 +75,14 @@ class _TeiInputs:
             return value
         if not isinstance(value, list):
             raise mistake(f"is {kind_in_words(value)}: send [text] or [text, text] in a batch" if inside else
-                          f"is {kind_in_words(value)}: send a string, a pair of strings, or a batch [[text], [text, text]]",
+                          f"is {kind_in_words(value)}: send a string, a pair, or a batch [[text], [text, text]]",
                           *place)  # fmt: skip
         if len(value) == 1 and isinstance(value[0], str):
             return value[0]
         if len(value) > 2 and not inside:
-            raise mistake(f"is a list of {len(value)}: two strings are a pair, and a batch is a list of lists, [[text], ...]")
+            raise mistake(
+                f"is a list of {len(value)}: two strings are a pair, and a batch is a list of lists, [[text], ...]"
+            )
         return _pair(value, *place)
 
 
@@ -110,7 +112,9 @@ _DOCUMENTS = {"type": "array", "items": _DOCUMENT, "minItems": 1, "maxItems": MO
 
 Truncate = Annotated[
     bool | None,
-    Field(description="As at text-embeddings-inference: true = long_texts truncate, false = refuse; long_texts goes before it."),
+    Field(
+        description="As at text-embeddings-inference: true truncates, false refuses; long_texts goes before it."
+    ),
 ]
 Right = Annotated[Any, Only("right", "Right")]
 
@@ -146,12 +150,12 @@ class TeiPredictRequest(Scored):
     """A request for the labels of texts, as text-embeddings-inference has it."""
 
     inputs: Annotated[Any, BeforeValidator(_TeiInputs), WithJsonSchema({**_TEI_INPUTS, "title": "Inputs"})] = Field(
-        description="A text, a pair of texts [first, second], or a batch of these, each in a list: [[text], [text, text]]."
+        description="A text, a pair [text, text], or a batch of these, each in a list: [[text], [text, text]]."
     )
 
 
 class RerankRequest(Scored):
-    """A request to order texts by their relevance: `documents` as at Cohere, Jina, infinity and vLLM, `texts` as at TEI."""
+    """A request to order texts by their relevance: `documents` as at Cohere, Jina and vLLM, `texts` as at TEI."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -172,7 +176,7 @@ class RerankRequest(Scored):
     top_n: Whole | None = Field(None, ge=1, description="Give the best so many only.")
     return_documents: bool = Field(False, description="Give each document with its score.")
     return_text: bool = Field(False, description="The same, in the words of text-embeddings-inference.")
-    rank_fields: Annotated[Any, Only(["text"])] = Field(None, description="The field `text` of a document is read, alone.")
+    rank_fields: Annotated[Any, Only(["text"])] = Field(None, description="A document's field `text` is read, alone.")
     max_tokens_per_doc: Whole | None = Field(
         None, ge=1, description="Accepted where it is no less than the model's own limit, which cuts first."
     )
@@ -181,7 +185,8 @@ class RerankRequest(Scored):
     @model_validator(mode="after")
     def _documents_or_texts(self) -> RerankRequest:
         if (self.documents is None) == (self.texts is None):
-            raise mistake("the field 'documents' is missing" if self.texts is None else "send documents or texts, not both")
+            missing = self.texts is None
+            raise mistake("the field 'documents' is missing" if missing else "send documents or texts, not both")
         return self
 
     @property
@@ -204,7 +209,7 @@ class RerankRequest(Scored):
 
 
 class LabelScore(BaseModel):
-    """A label and its score: a probability, or with `raw_scores` a logit; of a model that gives a number, the number."""
+    """A label and its score: a probability, or with `raw_scores` a logit; or the number that the model gives."""
 
     label: str
     score: float
@@ -252,8 +257,8 @@ class TagRequest(Request):
     """A request for the entities of texts."""
 
     model: Model = None
-    input: Annotated[Any, BeforeValidator(_texts), WithJsonSchema({"anyOf": [_TEXT, _SEVERAL], "title": "Input"})] = Field(
-        description="A text, or several."
+    input: Annotated[Any, BeforeValidator(_texts), WithJsonSchema({"anyOf": [_TEXT, _SEVERAL], "title": "Input"})] = (
+        Field(description="A text, or several.")
     )
     user: str | None = Field(None, description="Accepted and ignored.")
 

@@ -248,7 +248,7 @@ class TextQueue(WorkQueue[Job]):
 
 
 def _refusal(unit: Unit, error: Exception) -> ApiError:
-    """What the client of a text is told on which the model failed: its mistake in a sentence, anything else in the log."""
+    """What the client is told of a text on which the model failed: its mistake in a sentence; the rest is logged."""
     if isinstance(error, SlonikError):
         name = unit.job.name_of(unit.index)
         return ApiError(400, f"{name}: {_ROW.sub('', str(error))}", param=name, code="invalid_value")
