@@ -21,12 +21,14 @@ from transformers.utils import logging as transformers_logging
 from slonik.core.errors import SlonikError, lookup
 from slonik.core.files import new_folder
 from slonik.core.passport import Passport
+from slonik.core.progress import warn_once
 from slonik.core.protocols import LongTexts
 from slonik.models.checkpoint_files import read_config_json, read_tensors
 from slonik.models.encoder import TorchEncoder
 from slonik.models.kinds import resolve
 from slonik.text.pipeline_files import transformer_folder
 from slonik.text.sentence_config import SentenceConfig
+from slonik.text.task_config import stock_kind
 from slonik.text.tokenizing import load_tokenizer, special_id, special_names, write_tokenizer
 
 
@@ -63,6 +65,7 @@ def load(
     pooling: str | None = None,
     long_texts: LongTexts | None = None,
     convert_weights: bool = False,
+    with_head: bool = False,
 ) -> TorchEncoder:
     """An encoder from a folder, a hub id, or `embedded:NAME`, with every module that its `modules.json` names.
 
@@ -79,6 +82,7 @@ def load(
         long_texts: what happens to texts over the model's length: "truncate", "average" of windows, "refuse"; None =
             what the folder says, else "truncate".
         convert_weights: read weights that were pickled (.bin), as weights alone, into safetensors in the cache.
+        with_head: the caller takes the checkpoint's head too; otherwise it is said that one is left out.
 
     Raises:
         SlonikError: no such model or device, a pooling for a folder that names one, or the model is broken; the
@@ -86,10 +90,12 @@ def load(
         MissingExtra: the package that carries an embedded model is not installed.
     """
     place = chosen_device(device)
-    folder = resolve(model, convert_weights=convert_weights)
+    folder = resolve(model, convert_weights=convert_weights or None)
     mixed = dtype == AUTOCAST
     inside = transformer_folder(folder)
     sentence = SentenceConfig.read(folder, pooling=pooling)
+    if not with_head and (head := _head_of(inside)):
+        warn_once(f"{model} has a head ({head}), which is left out here: its encoder alone is used")
     transformer = load_transformer(inside, dtype=dtype, trust_remote_code=trust_remote_code)
     transformer.to(place)  # type: ignore[arg-type]
     return TorchEncoder(
@@ -102,6 +108,12 @@ def load(
         long_texts=long_texts,
         autocast=torch.bfloat16 if mixed else None,
     )
+
+
+def _head_of(folder: Path) -> str:
+    """The class of a checkpoint with a head for a task; "" where it has none."""
+    config = read_config_json(folder)
+    return str(config["architectures"][0]) if stock_kind(config) or config.get("slonik_task") else ""
 
 
 def save(

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedModel
 
 from slonik.core.errors import SlonikError
@@ -57,7 +57,8 @@ def save_task_model(
     overwrite: bool = False,
     beside: Mapping[str, bytes] | None = None,
 ) -> Path:
-    """Write the whole task model, atomically.
+    """Write the whole task model, atomically; numbers are written in the units of the data, as anybody's client reads
+    them (`in_units`).
 
     Args:
         beside: further files of the folder, name -> content.
@@ -66,6 +67,7 @@ def save_task_model(
         SlonikError: the folder is not empty (and not `overwrite`), or the disk is full.
     """
     target = Path(folder)
+    model = in_units(model)
     with new_folder(target, overwrite=overwrite) as unfinished:
         with _whole(model) as whole:
             save(model.encoder, unfinished, passport, whole=whole, max_length=model.max_length)
@@ -75,6 +77,26 @@ def save_task_model(
         for name, content in (beside or {}).items():
             write_bytes(unfinished / name, content)
     return target
+
+
+def in_units(model: TaskModel) -> TaskModel:
+    """A model of numbers whose last layer gives them in the units of the data, so that no scale is left to apply.
+
+    Itself where there is none, or where an activation or a layer without bias stands in the way.
+    """
+    if model.config.scale is None or model.config.activation != "identity":
+        return model
+    head = copy.deepcopy(model.head)
+    last = [part for part in head.modules() if isinstance(part, nn.Linear)][-1]
+    if last.out_features != 1 or last.bias is None:
+        return model
+    mean, deviation = model.config.scale
+    with torch.no_grad():
+        last.weight.mul_(deviation)
+        last.bias.mul_(deviation).add_(mean)
+    made = TaskModel(model.encoder, head, model.config.model_copy(update={"scale": None}))
+    made.name = model.name
+    return made
 
 
 @contextmanager
@@ -143,7 +165,7 @@ def _apart(
     folder: Path, config: TaskConfig, device: str | None, trust_remote_code: bool, tensors: Mapping[str, Tensor]
 ) -> TaskModel:
     """A model whose head is one of ours."""
-    encoder = load(folder, device=device, trust_remote_code=trust_remote_code)
+    encoder = load(folder, device=device, trust_remote_code=trust_remote_code, with_head=True)
     model = new_task_model(encoder, config)
     own = model.head.state_dict()
     wrong = [name for name in {*own, *tensors} if name not in own or name not in tensors]

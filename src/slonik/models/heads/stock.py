@@ -45,6 +45,7 @@ AUTO: dict[str, Any] = {
 _PROBLEMS = {
     "single": "single_label_classification", "multi": "multi_label_classification", "number": "regression",
 }  # fmt: skip
+ACTIVATIONS = {"identity": "torch.nn.modules.linear.Identity", "sigmoid": "torch.nn.modules.activation.Sigmoid"}
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -231,7 +232,9 @@ def new_stock_head(encoder: PreTrainedConfig, config: TaskConfig) -> StockHead:
     if config.labels:
         wanted.id2label = dict(enumerate(config.labels))
         wanted.label2id = {label: number for number, label in enumerate(config.labels)}
-    wanted.problem_type = _PROBLEMS.get(config.target)
+    wanted.problem_type = None if config.activation == "sigmoid" else _PROBLEMS.get(config.target)
+    if config.target == "number":  # what a cross-encoder of sentence-transformers applies
+        wanted.sentence_transformers = {"activation_fn": ACTIVATIONS[config.activation]}
     with torch.device("meta"):  # the encoder in it is never made
         model = AUTO[config.kind].from_config(wanted)
     head = StockHead(model, config, dropout=dropout)
