@@ -1,4 +1,4 @@
-"""Standard operators beside fused ones: the same numbers, no operator of one engine; and which onnxruntime a file needs."""
+"""Standard operators give what fused ones give and name no engine; a file names the onnxruntime that it needs."""
 
 from __future__ import annotations
 
@@ -85,8 +85,17 @@ def test_a_bias_shared_by_heads_asks_for_the_version_that_reads_it_right() -> No
     assert least_onnxruntime(to_onnx(graph.eval(), 64)) == "1.21.1"
 
 
-@pytest.mark.parametrize(("opset", "ir", "least"), [(17, 8, "1.12.0"), (20, 9, "1.17.0"), (21, 10, "1.18.0"),
-                                                    (20, 11, "1.21.0"), (23, 10, "1.23.0"), (99, 10, "1.24.0")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("opset", "ir", "least"),
+    [
+        (17, 8, "1.12.0"),
+        (20, 9, "1.17.0"),
+        (21, 10, "1.18.0"),
+        (20, 11, "1.21.0"),
+        (23, 10, "1.23.0"),
+        (99, 10, "1.24.0"),
+    ],
+)
 def test_least_version_is_that_of_opset_and_of_the_file_format(opset: int, ir: int, least: str) -> None:
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy")
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "one", [x], [y])

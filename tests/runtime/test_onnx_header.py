@@ -71,9 +71,7 @@ def test_a_file_for_a_newer_onnxruntime_is_refused_with_both_versions(tmp_path: 
         (None, "1.21.1", True),
     ],
 )
-def test_versions_are_compared_by_their_numbers(
-    least: str | None, installed: str, fits: bool, tmp_path: Path
-) -> None:
+def test_versions_are_compared_by_their_numbers(least: str | None, installed: str, fits: bool, tmp_path: Path) -> None:
     path = _file(tmp_path, _saying(least))
     if fits:
         check_version(path, installed)

@@ -10,6 +10,8 @@ Shapes: B texts, T tokens of the queries, S of the keys, H heads of d values.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 from onnx import TensorProto
@@ -67,12 +69,14 @@ def _attention(graph: Graph, node: onnx.NodeProto) -> None:
     factor = graph.add_constant("scale", np.array(scale, dtype=np.float32))
     graph.remove(node)
 
-    def step(kind: str, inputs: list[str], name: str, **attributes: object) -> str:
+    def step(kind: str, inputs: list[str], name: str, **attributes: Any) -> str:
         made = graph.unique(f"{output}_{name}")
         graph.add(kind, inputs, [made], **attributes)
         return made
 
-    query, key, value = (step("Reshape", [node.input[place], apart], f"{kind}_heads") for place, kind in enumerate("qkv"))
+    query, key, value = (
+        step("Reshape", [node.input[place], apart], f"{kind}_heads") for place, kind in enumerate("qkv")
+    )
     query = step("Mul", [step("Transpose", [query], "q", perm=[0, 2, 1, 3]), factor], "q_scaled")
     key = step("Transpose", [key], "k", perm=[0, 2, 3, 1])
     value = step("Transpose", [value], "v", perm=[0, 2, 1, 3])
