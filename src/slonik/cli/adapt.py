@@ -32,6 +32,9 @@ def adapt(
     apart: list[str] = typer.Option([], help="A source of the corpus (.ranges.tsv) to report apart; may be repeated."),
     language: str | None = typer.Option(None, help="Language of the corpus; any = not checked (ru)."),
     column: str | None = typer.Option(None, help="Field or column with the texts (default: text)."),
+    task_head: str | None = typer.Option(
+        None, metavar="keep|drop", help="Of a model with a head for a task: keep the head, untaught, or leave it out."
+    ),
     seed: int | None = typer.Option(None, help="Seed of everything random (0)."),
     set_: Overrides = [],  # noqa: B006
     json_file: JsonFile = None,
@@ -40,7 +43,8 @@ def adapt(
 
     Bits per byte on held-out texts of the domain, and of --general, before and after: what was learned, and what was
     forgotten. A checkpoint without a language-model head gets one, trained first with the body frozen. Pooling and
-    prefixes of a sentence encoder survive. The same command after a crash goes on.
+    prefixes of a sentence encoder survive. A classifier or tagger is refused unless --task-head says what becomes of
+    its head, which is not taught. The same command after a crash goes on.
 
     Examples:
 
@@ -55,7 +59,7 @@ def adapt(
     made = run(
         model, corpus=corpus, general=general, out=out, recipe=recipe, objective=objective, steps=steps, epochs=epochs,
         new_words=new_words, tokenizer=tokenizer, every=every, teacher=teacher, apart=apart, language=language,
-        column=column, seed=seed, set=set_, announce=announce,
+        column=column, task_head=task_head, seed=seed, set=set_, announce=announce,
     )  # fmt: skip
     typer.echo(made.table)
     save_records(json_file, made.records)

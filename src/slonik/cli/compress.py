@@ -35,6 +35,9 @@ def compress(
     trim_vocab: str | None = typer.Option(None, help="Languages whose tokens stay (ru,en), or none."),
     max_pieces: int | None = typer.Option(None, help="The most tokens of the vocabulary that stay."),
     init: str | None = typer.Option(None, help="Start from this earlier student."),
+    pooling: str | None = typer.Option(
+        None, help="How a sentence vector is made, where the folder does not say: cls, mean, max, ..., or pooler."
+    ),
     train_texts: int | None = typer.Option(None, help="Sentences to distil on."),
     epochs: float | None = typer.Option(None, help="Passes over them; 0 skips distillation."),
     max_minutes: float | None = typer.Option(None, help="The most minutes of training."),
@@ -69,7 +72,7 @@ def compress(
         model, corpus=corpus, pairs=pairs, examples=examples, out=out, recipe=recipe, layers=layers,
         heads=heads, ffn=ffn, hidden=hidden, target_parameters=target_parameters, target_flops=target_flops,
         target_latency=target_latency, uneven=uneven, trim_vocab=trim_vocab, max_pieces=max_pieces, init=init,
-        train_texts=train_texts, epochs=epochs, max_minutes=max_minutes, save_every=save_every,
+        pooling=pooling, train_texts=train_texts, epochs=epochs, max_minutes=max_minutes, save_every=save_every,
         data_dir=data_dir, evaluate=evaluate, seed=seed, set=set_, announce=announce,
     )  # fmt: skip
     print_tables(made.tables())

@@ -86,6 +86,8 @@ def trim(
 ) -> None:
     """Cut a model's vocabulary to the languages and words that you need: a smaller checkpoint, same vectors.
 
+    A classifier, a tagger or a masked-language model keeps its head.
+
     By default all Cyrillic tokens stay, all digits, punctuation and single characters, and the other tokens that the
     corpus uses. Texts whose tokens all stay embed exactly as before; the report says how many of the held-out texts
     (2 % of the corpus, set aside) are cut as before, how many more tokens the rest needs, and how much is unknown.
@@ -104,7 +106,7 @@ def trim(
     rules |= {"min_count": min_count, "max_pieces": max_pieces}
     values: dict[str, Any] = {"model": model, "corpus": corpus, "out": str(out), "rules": rules}
     values |= {"column": column, "held_out": held_out, "overwrite": overwrite}
-    plan, records = trim_checkpoint(read_config(TrimCheckpointConfig, None, values))
+    plan, records = trim_checkpoint(read_config(TrimCheckpointConfig, None, values), announce)
     _print_report(plan.report, records, out)
     save_records(json_file, records)
 

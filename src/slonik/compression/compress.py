@@ -80,6 +80,7 @@ def compress(
     trim_vocab: str | Sequence[str] | None = None,
     max_pieces: int | None = None,
     init: str | Path | None = None,
+    pooling: str | None = None,
     train_texts: int | None = None,
     epochs: float | None = None,
     max_minutes: float | None = None,
@@ -112,6 +113,7 @@ def compress(
         trim_vocab: languages whose tokens stay (("ru", "en") or "ru,en"); "none" leaves the vocabulary whole.
         max_pieces: the most tokens of the vocabulary.
         init: an earlier student to start from.
+        pooling: how a sentence vector is made, where the model's folder does not say.
         train_texts: sentences to distil on. epochs: passes over them; 0 skips distillation.
         max_minutes: the most minutes of training. save_every: minutes between saves.
         data_dir: benchmark data; with evaluate (default) encodechka is measured where it is there.
@@ -128,6 +130,7 @@ def compress(
     languages = trim_vocab.split(",") if isinstance(trim_vocab, str) else trim_vocab or ()
     fields: dict[Any, Any] = {
         at.model: name_of(model), at.out: str(out), at.init: str(init) if init else None, at.seed: seed,
+        at.pooling: pooling,
         at.evaluate: evaluate, at.data_dir: str(data_dir) if data_dir else None,
         at.corpus.texts: given.texts("corpus", corpus) or None, at.corpus.pairs: given.pairs("pairs", pairs) or None,
         at.corpus.examples: _files(examples) or None, at.corpus.train_texts: train_texts,
@@ -181,7 +184,9 @@ def run_compress(
         announce=announce, reads=[path for path in reads if path not in given.said],
     ) as run:  # fmt: skip
         given.write(run)
-        opened = open_headed(config.model if teacher is None else teacher)
+        opened = open_headed(config.model if teacher is None else teacher, pooling=config.pooling)
+        if opened.left_out:
+            run.announce(opened.left_out)
         known = checkpoint_identity(resolve(config.model)) if teacher is None else opened.identity()
         check_teaching(opened, config.corpus, config.distill)
         check_pruning(opened, config.prune)
@@ -190,6 +195,7 @@ def run_compress(
         pipeline.earlier = _earlier(config, opened)
         sample = pipeline.sample()
         pipeline.inputs |= {"teacher": run.input("teacher", known)}
+        pipeline.inputs |= {"pooling": config.pooling} if config.pooling else {}
         student = _distilled(pipeline, sample, _pruned(pipeline, sample, _trimmed(pipeline, sample)))
         return _finished(pipeline, student, sample, command)
 

@@ -123,6 +123,8 @@ class CompressConfig(Config):
 
     model: str
     out: str
+    pooling: str | None = None
+    """How a sentence vector is made, where the model's folder does not say: cls, mean, pooler, ..."""
     corpus: CorpusConfig = CorpusConfig()
     trim: TrimConfig | None = TrimConfig()
     prune: PruneConfig = PruneConfig()

@@ -34,6 +34,8 @@ class DistillRecipe(Config):
     """The student to train on."""
     teacher: str
     out: str
+    pooling: str | None = None
+    """How a sentence vector is made, where the folders of student and teacher do not say: cls, mean, pooler, ..."""
     corpus: CorpusConfig = CorpusConfig()
     distill: DistillConfig = DistillConfig()
     seed: int = Field(0, ge=0)
@@ -59,6 +61,7 @@ def distill(
     pairs: Pairs = (),
     examples: str | Path | Sequence[str | Path] = (),
     recipe: str | Path | Mapping[str, Any] | None = None,
+    pooling: str | None = None,
     epochs: float | None = None,
     max_minutes: float | None = None,
     save_every: float | None = None,
@@ -84,6 +87,7 @@ def distill(
         pairs: files of English-Russian pairs, or (English, Russian) tuples.
         examples: of a teacher with a head: files of rows of its task; labels are not read.
         recipe: YAML file, or its content.
+        pooling: how a sentence vector is made, where the folders do not say.
         epochs: passes over the texts. max_minutes: the most minutes of training. save_every: minutes between saves.
         set: further fields: "key=value", or names of fields -> values.
         progress: show bars and steps on standard error.
@@ -98,6 +102,7 @@ def distill(
     names = [name_of(each) for each in teachers]
     fields: dict[Any, Any] = {
         at.model: name_of(student), at.out: str(out), at.seed: seed, at.teacher: next(iter(names), None),
+        at.pooling: pooling,
         at.distill.teachers: names[1:] or None, at.distill.epochs: epochs, at.distill.max_minutes: max_minutes,
         at.distill.save_every_minutes: save_every, at.corpus.texts: given.texts("corpus", corpus) or None,
         at.corpus.pairs: given.pairs("pairs", pairs) or None,
@@ -152,6 +157,7 @@ def run_distill(
         drawn = run.step("corpus", inputs, "sampling the corpus", sampled, code=["slonik.compression.corpus"])
         sample = read_sample(drawn.folder)
         others = further_teachers(config.distill, loaded)
+        inputs |= {"pooling": config.pooling} if config.pooling else {}
         inputs |= {"sample": drawn.summary["hash"], "teacher": run.inputs["teacher"], "student": run.inputs["model"]}
         inputs |= teaching_inputs(teacher, config.corpus, config.distill, others, run)
 
@@ -183,6 +189,8 @@ def run_distill(
 def _opened(config: DistillRecipe, field_name: str, loaded: Mapping[str, Any], run: Run) -> HeadedEncoder:
     """The student or the teacher, its identity noted."""
     name: str = getattr(config, field_name)
-    headed = open_headed(loaded.get(name, name), "distilled")
+    headed = open_headed(loaded.get(name, name), "distilled", pooling=None if name in loaded else config.pooling)
+    if headed.left_out:
+        run.announce(headed.left_out)
     run.input(field_name, headed.identity() if name in loaded else checkpoint_identity(resolve(name)))
     return headed

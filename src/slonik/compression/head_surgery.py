@@ -26,6 +26,7 @@ from slonik.models.anatomy import dissect
 from slonik.models.encoder import TorchEncoder
 from slonik.models.heads import build_head
 from slonik.models.language_model import LanguageModel
+from slonik.models.modeling_slonik_heads import FeatureLayer
 from slonik.models.task_model import TaskModel
 from slonik.text.task_config import TaskConfig
 
@@ -155,10 +156,14 @@ def _keep_scale(old: nn.Module, new: nn.Module, kept: Sequence[int], dimension: 
     """Features that are brought to one length are scaled by their number; the weights make up for the new number."""
     layers = dict(new.named_modules())
     for name, layer in old.named_modules():
-        if getattr(layer, "scale", None) is not None:  # a FeatureLayer that balances
+        if isinstance(layer, FeatureLayer) and layer.norm is not None:
             made: Any = layers[name]
-            scale: Any = layer.scale
-            ratio = _cut("scale", scale, made.scale.shape, kept, dimension) / made.scale
+            before, after = (_scales(each.groups) for each in (layer, made))
+            ratio = _cut("scale", before, after.shape, kept, dimension) / after
             first = next(part for part in made.stack if isinstance(part, nn.Linear))
             with torch.no_grad():
                 first.weight.mul_(ratio.to(first.weight.device))
+
+
+def _scales(groups: Sequence[int]) -> Tensor:
+    return torch.cat([torch.full((size,), size**-0.5) for size in groups])

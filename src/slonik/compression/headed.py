@@ -18,6 +18,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_bytes, sha256_json
 from slonik.core.passport import Passport
 from slonik.models.anatomy import dissect
+from slonik.models.checkpoint_files import read_tensors
 from slonik.models.encoder import TorchEncoder
 from slonik.models.kinds import Kind, kind_of, resolve
 from slonik.models.language_model import LanguageModel, load_language_model, save_language_model
@@ -26,6 +27,7 @@ from slonik.models.task_model import TaskModel, load_task_model, save_task_model
 from slonik.models.vocabulary import with_vocabulary_of
 from slonik.runtime.tagging.names import NAMES_FILE
 from slonik.text import TAGGER_FILE
+from slonik.text.pipeline_files import transformer_folder
 from slonik.text.task_config import TaskConfig
 
 _BESIDE = (NAMES_FILE, "training_texts.json")
@@ -42,12 +44,14 @@ class HeadedEncoder:
         task: the task model that `encoder` is part of; None = no head for a task.
         words: the masked-language model whose body `encoder` wraps; None = no such head.
         beside: further files of the folder, name -> content.
+        left_out: what of the folder is not carried, as a sentence; "" where all is.
     """
 
     encoder: TorchEncoder
     task: TaskModel | None = None
     words: LanguageModel | None = None
     beside: Mapping[str, bytes] = field(default_factory=dict)
+    left_out: str = ""
 
     @property
     def name(self) -> str:
@@ -157,31 +161,40 @@ def name_of(model: Any) -> str:
     return str(getattr(encoder, "source", None) or getattr(encoder, "name", type(model).__name__))
 
 
-def open_headed(model: Any, doing: str = "cut", *, device: str | None = None) -> HeadedEncoder:
+def open_headed(
+    model: Any, doing: str = "cut", *, device: str | None = None, pooling: str | None = None
+) -> HeadedEncoder:
     """A model with its head, whatever the folder holds.
 
     Args:
         model: folder, hub id, `embedded:NAME`, or one that is loaded: an encoder, a task model, a tagger on an encoder,
             a masked-language model.
         doing: for the sentence of a refusal: "cut", "trimmed", "distilled".
+        pooling: of a folder that names none, as `models.loading.load` takes it.
 
     Raises:
         SlonikError: no such model, or one that cannot be carried through: a decoder, an encoder-decoder, a tagger that
             is no encoder, a head of a kind that is not known, a family that is not cut.
     """
     if not isinstance(model, str | Path):
+        if pooling is not None:
+            raise SlonikError(f"the pooling {pooling!r} is for folders: a loaded encoder has one already")
         return _checked(_in_memory(model, doing), doing)
     kind = kind_of(model)
     _check_kind(kind, doing)
     assert kind.folder is not None
     if kind.name in ("task", "tagger", "head"):
+        if pooling is not None:
+            raise SlonikError(f"{model} has a head for a task, which decides what it reads: leave out --pooling")
         task = load_task_model(kind.folder, device=device)
         task.encoder.name = str(model)
         return _checked(HeadedEncoder(task.encoder, task=task, beside=_beside(kind.folder)), doing)
-    encoder = load(model, device=device)
-    if kind.architecture.endswith(_WORD_HEADS) and (words := _words_of(model)) is not None:
-        return _checked(HeadedEncoder(encoder, words=with_body(words, encoder)), doing)
-    return _checked(HeadedEncoder(encoder), doing)
+    encoder = load(model, device=device, pooling=pooling)
+    words = _words_of(model) if kind.architecture.endswith(_WORD_HEADS) else None
+    left_out = left_out_of(kind)
+    if words is not None:
+        return _checked(HeadedEncoder(encoder, words=with_body(words, encoder), left_out=left_out), doing)
+    return _checked(HeadedEncoder(encoder, left_out=left_out), doing)
 
 
 def with_body(words: LanguageModel, encoder: TorchEncoder) -> LanguageModel:
@@ -193,25 +206,19 @@ def with_body(words: LanguageModel, encoder: TorchEncoder) -> LanguageModel:
     return words
 
 
-def task_head_of(model: str | Path) -> str | None:
-    """What stands on the encoder in a folder where that is a head for a task, in words; None for none.
-
-    Raises:
-        SlonikError: no such model, or a damaged one.
-    """
-    kind = kind_of(model)
-    if kind.folder is None or kind.in_words:
-        return None
-    if (kind.folder / TAGGER_FILE).is_file():
-        return "a tagger"
-    if kind.name not in ("task", "tagger", "head"):
-        return None
-    return in_words(load_task_model(kind.folder, device="cpu").config)
-
-
 def _words_of(model: str | Path) -> LanguageModel | None:
     language = load_language_model(model, "mlm")
     return language if language.has_head else None
+
+
+def left_out_of(kind: Kind) -> str:
+    """What of a checkpoint for pretraining is not carried, as a sentence; "" where all is."""
+    if kind.folder is None or not kind.architecture.endswith("ForPreTraining"):
+        return ""
+    heads = ("cls.seq_relationship", "sop_classifier", "discriminator_predictions")
+    stored = read_tensors(transformer_folder(kind.folder))
+    found = sorted({head for head in heads for name in stored if name.startswith(head)})
+    return f"{kind.given} was pretrained with {found[0]} too: that head is left out" if found else ""
 
 
 def _beside(folder: Path) -> dict[str, bytes]:
@@ -247,6 +254,15 @@ def _check_kind(kind: Kind, doing: str) -> None:
             f"{kind.given} is {kind}, and only encoders can be {doing}: `slonik export --int8 dynamic` makes a smaller "
             "file of it"
         )
+    check_head(kind, doing)
+
+
+def check_head(kind: Kind, doing: str) -> None:
+    """Refuse an encoder with a head that would be lost.
+
+    Raises:
+        SlonikError: a class that is neither a bare model nor known.
+    """
     bare = not kind.architecture or kind.architecture.endswith(("Model", *_WORD_HEADS))
     if kind.name == "encoder" and not bare:
         raise SlonikError(

@@ -22,8 +22,10 @@ from slonik.compression.criteria import Batch, LossFunction
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import derive_seed
 from slonik.models.encoder import TorchEncoder
+from slonik.models.heads.stock import StockHead
 from slonik.models.language_model import load_language_model
 from slonik.models.padding import pad
+from slonik.models.pipeline import pool_modes
 from slonik.models.pooling import pool
 from slonik.models.task_model import TaskModel
 from slonik.models.vocabulary import matching_ids
@@ -68,8 +70,8 @@ def importance(
         kind = "movement"  # a head reads no translations
     made: Mapping[str, Callable[[], Importance]] = {
         "pairs": lambda: _pairs(student, sample, config),
-        "movement": lambda: _movement(student, sample, config, seed),
-        "original": lambda: _original(student, sample, config, seed),
+        "movement": lambda: _movement(student, sample, config, seed, head),
+        "original": lambda: _original(student, sample, config, seed, head),
         "mlm": lambda: _mlm(teacher, student, sample, config, seed),
     }
     return made[kind]()
@@ -87,15 +89,30 @@ def text_batches(student: TorchEncoder, texts: Sequence[str]) -> list[dict[str, 
     return [pad(rows[start : start + _BATCH_TEXTS], student.pad_id) for start in range(0, len(rows), _BATCH_TEXTS)]
 
 
-def pooling_of(student: TorchEncoder, head: TaskModel | None = None) -> Callable[[Tensor, Tensor], Tensor]:
-    """How the student's sentence vector is made of token states, or the vector that its head reads."""
-    asked = student.sentence.pooling if head is None else getattr(head.head, "pooling", "mean")
-    kind = "cls" if asked == "cls" else "mean"
+def pooling_of(
+    student: TorchEncoder, head: TaskModel | None = None, *, narrower: bool = False
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """How the student's sentence vector is made of token states, or the vector that its head reads.
 
-    def pooling(hidden: Tensor, mask: Tensor) -> Tensor:
-        return pool(hidden, mask, kind)
+    Args:
+        narrower: it must serve fewer hidden dimensions too: what stands behind the pooling, which counts them, is left
+            out.
+    """
+    if head is not None:
+        kind = _head_pooling(head)
+        return lambda hidden, mask: pool(hidden, mask, kind)
+    if narrower:
+        modes = student.pipeline.pooling.modes
+        return lambda hidden, mask: pool_modes(hidden.float(), mask, modes)
+    return student.pipeline.unnormalised
 
-    return pooling
+
+def _head_pooling(head: TaskModel) -> str:
+    """"cls" or "mean": what a head reads of a text, as nearly as that can be said of it."""
+    if isinstance(head.head, StockHead):
+        of_texts = head.config.kind in ("sequence", "pair", "choice")
+        return str(getattr(head.head.stock.config, "classifier_pooling", "cls")) if of_texts else "mean"
+    return "cls" if getattr(head.head, "pooling", "mean") == "cls" else "mean"
 
 
 def _pairs(student: TorchEncoder, sample: CorpusSample, config: PruneConfig) -> Importance:
@@ -107,12 +124,14 @@ def _pairs(student: TorchEncoder, sample: CorpusSample, config: PruneConfig) -> 
         left | {f"pair_{name}": value for name, value in right.items()}
         for left, right in zip(russian, english, strict=True)
     ]
-    loss = pair_closeness_loss(pooling_of(student))
+    loss = pair_closeness_loss(pooling_of(student, narrower=config.hidden < 1))
     return Importance(batches, loss, loss)
 
 
-def _movement(student: TorchEncoder, sample: CorpusSample, config: PruneConfig, seed: int) -> Importance:
-    loss = probe_loss(pooling_of(student), seed=seed)
+def _movement(
+    student: TorchEncoder, sample: CorpusSample, config: PruneConfig, seed: int, head: TaskModel | None
+) -> Importance:
+    loss = probe_loss(pooling_of(student, head, narrower=config.hidden < 1), seed=seed)
     return Importance(text_batches(student, sample.texts[: config.texts]), loss, loss)
 
 
@@ -134,10 +153,12 @@ def _outputs(
     return Importance(text_batches(student, sample.texts[: config.texts]), loss, loss)
 
 
-def _original(student: TorchEncoder, sample: CorpusSample, config: PruneConfig, seed: int) -> Importance:
+def _original(
+    student: TorchEncoder, sample: CorpusSample, config: PruneConfig, seed: int, head: TaskModel | None
+) -> Importance:
     """At the original itself the distance has no gradient, so the first round asks how far vectors move."""
     batches = text_batches(student, sample.texts[: config.texts])
-    pooling = pooling_of(student)
+    pooling = pooling_of(student, head)
     with torch.inference_mode():
         targets = [
             pooling(student.model(**{k: v.to(student.device) for k, v in batch.items()})[0], batch["attention_mask"])

@@ -32,8 +32,9 @@ from slonik.core.errors import SlonikError
 from slonik.models.padding import pad
 from slonik.train.protocols import Batch, Loss, weighted_sum
 
-Pool = Callable[[Tensor, Tensor], Tensor]
-"""(hidden (B, T, D), attention_mask (B, T)) -> sentence vectors (B, D)."""
+Pool = Callable[..., Tensor]
+"""(hidden (B, T, D), attention_mask (B, T)) -> sentence vectors (B, D); it is handed a column `prompt` (B,), how many
+first tokens are a prompt's, where the batch has one."""
 
 
 class DistillationTerms(Config):
@@ -140,7 +141,8 @@ class Distillation(nn.Module):
             input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], output_hidden_states=bool(wanted)
         )
         mask = batch["attention_mask"]
-        vectors = self._pool(output.last_hidden_state.float(), mask)
+        prompt = (batch["prompt"],) if "prompt" in batch else ()
+        vectors = self._pool(output.last_hidden_state.float(), mask, *prompt)
         terms = self._sentence_terms(vectors, batch)
         if self.terms.hidden or self.terms.relations:
             states = {layer: output.hidden_states[layer] for layer in wanted} | {-1: output.last_hidden_state}

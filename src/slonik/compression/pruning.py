@@ -87,7 +87,7 @@ def prune(
         "layers": list(plan.layers),
         "heads": [len(kept) for kept in plan.heads],
         "ffn": [len(kept) for kept in plan.ffn],
-        "hidden": len(plan.hidden) if plan.hidden is not None else student.dimension,
+        "hidden": len(plan.hidden) if plan.hidden is not None else student.hidden_size,
     }
     step = Step(
         command="prune", config=config.model_dump(mode="json"), inputs={"parent": plan.parent}, seed=seed,
@@ -96,7 +96,7 @@ def prune(
     pruned = TorchEncoder(
         model,
         student.tokenizer,
-        student.sentence,
+        student.sentence.cut(plan.hidden, student.hidden_size),
         student.passport.with_step(step),
         name=f"{student.name} (cut)",
         source=student.source,
@@ -166,7 +166,8 @@ def _scorer(
         loss = asked.first if model is student.model else asked.later
         scores: Scores = criterion(model, asked.batches, loss, kinds)
         if chosen is None and any(getattr(config, name) for name in _TARGETS):
-            return scores.with_layers(leave_one_out(model, asked.batches, pooling_of(student, head)))
+            pooling = pooling_of(student, head, narrower=config.hidden < 1)
+            return scores.with_layers(leave_one_out(model, asked.batches, pooling))
         return scores
 
     return score

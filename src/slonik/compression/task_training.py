@@ -18,21 +18,19 @@ from numpy.typing import NDArray
 from torch import nn
 
 from slonik.compression.config import DistillConfig
+from slonik.compression.importance import pooling_of
 from slonik.compression.task_objective import TaskDistillation, TaskTeacher, answers_of, output_distance
 from slonik.compression.task_texts import TaskFields, TaskTexts, names_of
-from slonik.compression.training import pooling_of_states, train_config
+from slonik.compression.training import train_config
 from slonik.core.errors import SlonikError
 from slonik.evaluation.statistics import Mean, Ratio, Statistic, value_of
+from slonik.models import task_outputs
 from slonik.models.task_model import TaskModel
-from slonik.text.batching import token_budget_batches
 from slonik.text.pairs import Fields, TaskInput
 from slonik.text.task_config import TaskConfig
 from slonik.train.loaders import PadFields, example_loader
 from slonik.train.loop import run
 from slonik.train.run_state import RunSummary
-
-_BATCH_TOKENS = 4096
-_BATCH_INPUTS = 64
 
 
 def train_task_student(
@@ -67,9 +65,9 @@ def train_task_student(
     objective = TaskDistillation(
         config.terms,
         target=student.config.target,
-        pool=pooling_of_states(student.encoder),
+        pool=pooling_of(student.encoder, student),
         teacher=TaskTeacher(teacher, torch.from_numpy(token_ids), kept),
-        dimension=int(student.encoder.model.config.hidden_size),
+        dimension=student.encoder.hidden_size,
         spread=held_out.spread,
     )
     examples = fields(texts.train)
@@ -190,26 +188,10 @@ def agreement_of(
 
 def outputs_of(model: TaskModel, fields: Sequence[Fields]) -> list[NDArray[np.float32]]:
     """Outputs of every input, cut to its own candidates, tokens or words; float32."""
-    pad = PadFields({"input_ids": TaskFields(model).pad_id})
-    found: list[Any] = [None] * len(fields)
-    training = model.training
-    model.eval()
-    with torch.inference_mode():
-        for batch in token_budget_batches([one["input_ids"].size for one in fields], _BATCH_TOKENS, _BATCH_INPUTS):
-            tensors = {name: tensor.to(model.device) for name, tensor in pad([fields[i] for i in batch]).items()}
-            outputs = model(tensors).float().cpu().numpy()
-            for place, number in enumerate(batch):
-                found[number] = _own(outputs[place], fields[number], model.config)
-    model.train(training)
-    return found
-
-
-def _own(output: NDArray[np.float32], fields: Fields, config: TaskConfig) -> NDArray[np.float32]:
-    if config.target == "choice":
-        return output[: fields["input_ids"].shape[0]]
-    if config.target == "answer":
-        return output[:, : fields["input_ids"].shape[0]]
-    return output[: len(fields["positions"])] if config.target == "tags" else output
+    found = task_outputs.outputs_of(model, fields, autocast=False)
+    if model.config.target != "tags":
+        return found
+    return [output[: len(one["positions"])] for output, one in zip(found, fields, strict=True)]
 
 
 def _in_ids_of(teacher: TaskModel, student: TaskModel, fields: Fields) -> Fields:

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from slonik.compression.config import CorpusConfig, DistillConfig
 from slonik.compression.corpus import CorpusSample
 from slonik.compression.objective import Distillation
-from slonik.compression.training_texts import pooled, teacher_states, tokenize_texts, training_texts
+from slonik.compression.training_texts import TrainingTexts, pooled, teacher_states, tokenize_texts, training_texts
 from slonik.core.hashing import derive_seed, sha256_bytes, sha256_json
 from slonik.core.paths import cache_dir
 from slonik.core.protocols import Encoder, FloatArray
@@ -27,7 +27,6 @@ from slonik.core.run import Run
 from slonik.evaluation.agreement import agreement, near_correlation, translation_hits
 from slonik.models.encoder import TorchEncoder
 from slonik.models.opening import open_encoder
-from slonik.models.pooling import pool
 from slonik.train.loaders import Column, partner_rows, rows, text_loader, token_rows
 from slonik.train.loop import run
 from slonik.train.ragged import Ragged
@@ -87,12 +86,13 @@ def train_student(
     Returns:
         The summary; the student holds the weights with the best held-out agreement.
     """
+    pipeline = student.pipeline
     targets = _targets(teacher, student, token_ids, sample, corpus, config, seed, kept, further_teachers or {})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "heads"))  # those of further teachers begin at random
         objective = Distillation(
             config.terms,
-            pool=pooling_of_states(student),
+            pool=pipeline.unnormalised,
             pad_id=student.pad_id,
             dimension=student.dimension,
             teachers=targets.dimensions,
@@ -109,7 +109,7 @@ def train_student(
     )
     identity = {"teacher": targets.identity, "terms": config.terms.model_dump(mode="json")}
     return run(
-        student.model,
+        _trained(student),
         objective,
         loader,
         train_config(config, len(loader.plan(0)), seed),
@@ -117,6 +117,23 @@ def train_student(
         evaluate=HeldOut(teacher, student, sample),
         identity=identity | {"start": student.weights_hash()},
     )
+
+
+class _WithPipeline(nn.Module):
+    """An encoder that is trained together with the modules behind it; called as the encoder alone."""
+
+    def __init__(self, encoder: TorchEncoder) -> None:
+        super().__init__()
+        self.transformer, self.pipeline = encoder.model, encoder.pipeline
+
+    def forward(self, **inputs: Any) -> Any:
+        return self.transformer(**inputs)
+
+
+def _trained(student: TorchEncoder) -> nn.Module:
+    """What the loop trains: modules that learn nothing need not be there."""
+    learns = any(True for _ in student.pipeline.parameters())
+    return _WithPipeline(student) if learns else student.model
 
 
 @dataclass(frozen=True)
@@ -149,15 +166,19 @@ def _targets(
     states = teacher_states(
         teacher, student, token_ids, chosen.texts, ids.lengths, corpus.max_tokens, cache / "states", identity
     )
-    vectors = pooled(states, teacher.sentence.pooling)
-    chosen_dimensions = slice(None) if kept is None else list(kept)
-    vectors = vectors[:, chosen_dimensions]
-    identity = identity if kept is None else sha256_json([identity, list(kept)])
+    prompts = _prompts(teacher, chosen)
+    same = kept is None or student.dimension == teacher.dimension
+    dimensions_of = list(range(teacher.hidden_size)) if same or kept is None else list(kept)
+    cut = teacher.sentence if same else teacher.sentence.cut(kept, teacher.hidden_size)
+    vectors = pooled(states, cut, dimensions_of, prompts)
+    identity = sha256_json([identity, cut.content()["modules"], None if kept is None else list(kept)])
     columns: dict[str, Column] = {"teacher": rows(vectors), "teacher_partner": partner_rows(vectors, chosen.partners)}
     columns["group"] = rows(chosen.groups)
     if config.terms.hidden:
         every = token_rows(states)
-        columns["teacher_hidden"] = lambda texts: every(texts)[..., chosen_dimensions]
+        columns["teacher_hidden"] = every if kept is None else lambda texts: every(texts)[..., list(kept)]
+    if prompts is not None:
+        columns["prompt"] = rows(prompts)
     dimensions = {"teacher": vectors.shape[1]}
     for number, (name, encoder) in enumerate(further_teachers.items(), start=2):
         found = teacher_vectors(encoder, chosen.plain, cache / "vectors")
@@ -165,6 +186,15 @@ def _targets(
         dimensions[f"teacher{number}"] = encoder.dimension
         identity = sha256_json([identity, name, found.key])
     return _Targets(ids, chosen.groups, columns, dimensions, identity)
+
+
+def _prompts(teacher: TorchEncoder, chosen: TrainingTexts) -> NDArray[np.int64] | None:
+    """(N,) how many first tokens of each text are a prefix's; None where they are pooled as any others."""
+    length = teacher.prompt_length(None)
+    if not length:
+        return None
+    given = [text != plain for text, plain in zip(chosen.texts, chosen.plain, strict=True)]
+    return np.where(given, length, 0).astype(np.int64)
 
 
 class HeldOut:
@@ -225,13 +255,3 @@ def train_config(config: DistillConfig, batches: int, seed: int) -> TrainConfig:
         evaluate_every_minutes=config.max_minutes / config.evaluations if by_time and config.max_minutes else None,
         save_every_minutes=config.save_every_minutes,
     )
-
-
-def pooling_of_states(student: TorchEncoder) -> Any:
-    """How the student's sentence vector is made of token states."""
-    kind = "cls" if student.sentence.pooling == "cls" else "mean"
-
-    def pool_vectors(hidden: Tensor, mask: Tensor) -> Tensor:
-        return pool(hidden, mask, kind)
-
-    return pool_vectors

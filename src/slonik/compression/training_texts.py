@@ -22,8 +22,9 @@ from slonik.core.identity import code_of
 from slonik.data.sampling import text_hash
 from slonik.models.encoder import TorchEncoder
 from slonik.models.padding import pad
-from slonik.models.pooling import pool
-from slonik.text.batching import token_budget_batches
+from slonik.models.pipeline import Pipeline
+from slonik.text.batching import pad_arrays, token_budget_batches
+from slonik.text.sentence_config import SentenceConfig
 from slonik.train.ragged import Ragged, tokenized
 from slonik.train.teacher_cache import cached_token_states
 
@@ -103,7 +104,7 @@ def teacher_states(
         return _forward(teacher, [ids[torch.tensor(row)] for row in rows])
 
     return cached_token_states(
-        encode, texts, lengths, folder, dimension=teacher.dimension, name=teacher.name,
+        encode, texts, lengths, folder, dimension=teacher.hidden_size, name=teacher.name,
         identity={"teacher": identity, "network": code_of(teacher)},
     )  # fmt: skip
 
@@ -123,12 +124,29 @@ def _forward(teacher: TorchEncoder, rows: list[torch.Tensor]) -> list[NDArray[np
     return states
 
 
-def pooled(states: Ragged, kind: str, chunk: int = 2048) -> NDArray[np.float16]:
-    """(N, D) sentence vectors of cached token states, not normalised; kind as in `models.pooling.pool`."""
-    vectors = np.zeros((len(states), states.values.shape[1]), dtype=np.float16)
-    for start in range(0, len(states), chunk):
-        for number in range(start, min(start + chunk, len(states))):
-            row = torch.from_numpy(np.asarray(states[number], dtype=np.float32))[None]
-            mask = torch.ones(row.shape[:2], dtype=torch.int64)
-            vectors[number] = pool(row, mask, "cls" if kind == "cls" else "mean")[0].numpy()
+def pooled(
+    states: Ragged,
+    sentence: SentenceConfig,
+    dimensions: Sequence[int],
+    prompts: NDArray[np.int64] | None = None,
+    chunk: int = 256,
+) -> NDArray[np.float16]:
+    """(N, dimension) sentence vectors of cached token states by all modules but a division by the norm at the end.
+
+    Args:
+        dimensions: those of the states that the modules read.
+        prompts: (N,) how many first tokens of each text are a prompt's.
+    """
+    pipeline, wanted = Pipeline(sentence.modules, sentence.truncate_dim).eval(), list(dimensions)
+    whole = len(wanted) == states.values.shape[1]
+    vectors = np.zeros((len(states), sentence.dimension(len(wanted))), dtype=np.float16)
+    order = np.argsort(states.lengths, kind="stable")
+    for start in range(0, len(order), chunk):
+        numbers = order[start : start + chunk]
+        padded = torch.from_numpy(pad_arrays([np.asarray(states[number], dtype=np.float32) for number in numbers]))
+        mask = torch.arange(padded.shape[1]) < torch.from_numpy(states.lengths[numbers])[:, None]
+        prompt = None if prompts is None else torch.from_numpy(prompts[numbers])
+        with torch.inference_mode():
+            found = pipeline.unnormalised(padded if whole else padded[..., wanted], mask.to(torch.int64), prompt)
+        vectors[numbers] = found.numpy()
     return vectors

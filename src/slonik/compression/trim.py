@@ -20,7 +20,7 @@ from slonik.core.config import Config
 from slonik.core.identity import file_identity
 from slonik.core.passport import Step
 from slonik.core.records import Record
-from slonik.core.run import Run
+from slonik.core.run import Announce, Run, silent
 from slonik.data.pairs import read_pairs
 from slonik.data.readers import corpus_files, read_texts
 from slonik.data.sampling import Sample, set_aside
@@ -125,8 +125,11 @@ class TrimCheckpointConfig(Config):
     overwrite: bool = False
 
 
-def trim_checkpoint(config: TrimCheckpointConfig) -> tuple[TrimPlan, list[Record]]:
+def trim_checkpoint(config: TrimCheckpointConfig, announce: Announce = silent) -> tuple[TrimPlan, list[Record]]:
     """Write the trimmed checkpoint; returns the plan with its report, and the report as records.
+
+    A head stays: that of a task gives the same outputs for texts whose tokens all stay, one that guesses words guesses
+    among those that stay.
 
     Raises:
         SlonikError: no such model or corpus, an empty corpus, a limit that cannot be met, or `out` is taken.
@@ -136,6 +139,8 @@ def trim_checkpoint(config: TrimCheckpointConfig) -> tuple[TrimPlan, list[Record
         headed = open_headed(config.model, "trimmed", device="cpu")
         files = corpus_files(config.corpus)
         texts = read_texts(files, column=config.column)
+        if headed.left_out:
+            announce(headed.left_out)
         encoder = headed.encoder
         held_out = Sample[str](config.held_out)
         plan = plan_by_rules(encoder, config.rules, set_aside(texts, held_out), held_out.items)

@@ -136,10 +136,14 @@ def _slim_config(family: str) -> type[PreTrainedConfig]:
     return type(f"Slonik{family}Config", (stock,), members)
 
 
+_PARTS = (
+    "Model", "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering",
+    "ForMultipleChoice",
+)  # fmt: skip
 _made: list[Any] = []
 for _family in ("Bert", "Roberta", "XLMRoberta", "Electra", "DebertaV2", "DistilBert", "ModernBert"):
     _config = _slim_config(_family)
-    for _part in ("Model", "ForMaskedLM", "ForSequenceClassification", "ForTokenClassification"):
+    for _part in _PARTS:
         _auto = "AutoModel" if _part == "Model" else f"AutoModel{_part}"
         _made.append(_slim(getattr(transformers, _family + _part), _config, _auto))
 CLASSES: tuple[type[PreTrainedModel], ...] = tuple(_made)

@@ -13,6 +13,8 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoModelForMaskedLM,
+    AutoModelForMultipleChoice,
+    AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     PreTrainedConfig,
@@ -28,6 +30,8 @@ _AUTO: dict[str, Any] = {
     "AutoModelForMaskedLM": AutoModelForMaskedLM,
     "AutoModelForSequenceClassification": AutoModelForSequenceClassification,
     "AutoModelForTokenClassification": AutoModelForTokenClassification,
+    "AutoModelForQuestionAnswering": AutoModelForQuestionAnswering,
+    "AutoModelForMultipleChoice": AutoModelForMultipleChoice,
 }
 LTG_CLASSES: tuple[type[PreTrainedModel], ...] = (LtgBertModel, LtgBertForMaskedLM)
 

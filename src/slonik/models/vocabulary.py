@@ -79,9 +79,9 @@ def matching_ids(student: TorchEncoder, teacher: TorchEncoder, *, narrower: bool
     Raises:
         SlonikError: another dimension, or tokens that the teacher does not have.
     """
-    if student.dimension != teacher.dimension and not narrower:
+    if student.hidden_size != teacher.hidden_size and not narrower:
         raise SlonikError(
-            f"{student.name} has {student.dimension} dimensions and {teacher.name} {teacher.dimension}: "
+            f"{student.name} has {student.hidden_size} dimensions and {teacher.name} {teacher.hidden_size}: "
             "token-level distillation needs equal ones"
         )
     tokens, known = student.tokenizer.get_vocab(), teacher.tokenizer.get_vocab()

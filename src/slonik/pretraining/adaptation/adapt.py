@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slonik.compression.headed import open_headed
 from slonik.core.config import build_config, configure, fields_of
 from slonik.core.errors import SlonikError
 from slonik.core.identity import checkpoint_identity
@@ -27,9 +28,10 @@ from slonik.models.language_model import (
     load_language_model,
     natural_objective,
 )
-from slonik.models.loading import save
+from slonik.models.task_model import TaskModel
 from slonik.pretraining.adaptation.config import AdaptConfig
 from slonik.pretraining.adaptation.data import adapt_texts, changed_vocabulary
+from slonik.pretraining.adaptation.kept_head import kept_head
 from slonik.pretraining.adaptation.objective import denoising_of, teacher_of
 from slonik.pretraining.adaptation.report import markdown_table
 from slonik.pretraining.adaptation.stages import Stages, objective_name
@@ -50,7 +52,7 @@ class Adaptation(Result):
 
 
 def adapt(
-    model: str | Path | TorchEncoder,
+    model: str | Path | TorchEncoder | TaskModel,
     *,
     out: str | Path,
     corpus: Texts = (),
@@ -66,6 +68,7 @@ def adapt(
     apart: Sequence[str] = (),
     language: str | None = None,
     column: str | None = None,
+    task_head: str | None = None,
     seed: int | None = None,
     set: Mapping[Any, Any] | Sequence[str] = (),
     progress: bool = False,
@@ -88,6 +91,8 @@ def adapt(
         teacher: masked-language model whose guesses are learned too.
         apart: sources of the corpus to report apart.
         language: of the corpora; "any" = not checked. column: field or column with the texts.
+        task_head: of a model with a head for a task: "keep" it as it is, untaught, or "drop" it; without a word such a
+            model is refused.
         set: further fields: "key=value", or names of fields -> values.
         progress: show bars and steps on standard error.
         announce: called with a line as steps begin and end, instead.
@@ -98,16 +103,21 @@ def adapt(
     given, at = Given(out), fields_of(AdaptConfig)
     others, other = given.texts("general", general), fields_of(CorpusSettings, at.general)
     fields: dict[Any, Any] = {
-        at.model: given.model("model", model, save), at.out: str(out), at.objective: objective, at.seed: seed,
+        at.model: given.model("model", model, _save), at.out: str(out), at.objective: objective, at.seed: seed,
         at.corpus.files: given.texts("corpus", corpus) or None, at.corpus.language: language, at.corpus.column: column,
         other.files: others or None, other.language: language if others else None, at.train.max_steps: steps,
         at.train.epochs: epochs, at.vocabulary.new_words: new_words,
         at.vocabulary.tokenizer: str(tokenizer) if tokenizer else None, at.every: every,
         at.teacher: str(teacher) if teacher else None, at.apart: list(apart) or None,
+        at.task_head: task_head,
     }  # fmt: skip
     config = configure(AdaptConfig, recipe, fields, set)
     with shown(progress):
         return run_adapt(config, announce or (say if progress else silent), given=given)
+
+
+def _save(model: Any, folder: Path) -> None:
+    open_headed(model, "distilled").save(folder)
 
 
 def run_adapt(config: AdaptConfig, announce: Announce = silent, *, given: Given | None = None) -> Adaptation:
@@ -129,6 +139,7 @@ def run_adapt(config: AdaptConfig, announce: Announce = silent, *, given: Given 
         announce=announce, reads=[name for name in reads if name not in given.said],
     ) as frame:  # fmt: skip
         given.write(frame)
+        keep = kept_head(config, frame.announce)
         config = with_objective(config)
         frame.config = given.told(config.model_dump(mode="json"))
         language = load_language_model(config.model, objective_name(config), seed=config.seed)
@@ -145,7 +156,7 @@ def run_adapt(config: AdaptConfig, announce: Announce = silent, *, given: Given 
         language = changed_vocabulary(config, language)
         teacher = teacher_of(config, language)
         texts = adapt_texts(config, language.tokenizer, frame.folder)
-        records, summary = Stages(config, language, teacher, texts, frame, inputs).finish()
+        records, summary = Stages(config, language, teacher, texts, frame, inputs, keep).finish()
     return Adaptation(
         checkpoint=frame.out, records=tuple(records), summary=summary, seconds=frame.seconds,
         table=markdown_table(records),

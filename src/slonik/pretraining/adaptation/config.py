@@ -90,6 +90,9 @@ class AdaptConfig(Config):
     train: AdaptTraining = AdaptTraining()
     head: HeadTraining = HeadTraining()
     vocabulary: VocabularyChange = VocabularyChange()
+    task_head: Literal["keep", "drop"] | None = None
+    """Of a classifier, tagger or other model with a head for a task: keep the head as it is, untaught, or leave it out;
+    None = such a model is refused."""
     measured_documents: int = Field(600, ge=10)
     """Held-out documents of each corpus that are measured; half of the domain's choose the checkpoint."""
     apart: tuple[str, ...] = ()

@@ -22,6 +22,7 @@ from slonik.models.language_model import (
 )
 from slonik.pretraining.adaptation.config import AdaptConfig
 from slonik.pretraining.adaptation.data import AdaptTexts, training_sequences
+from slonik.pretraining.adaptation.kept_head import KeptHead
 from slonik.pretraining.adaptation.objective import denoisers_of, objective_of, shortened
 from slonik.pretraining.adaptation.report import adapt_records
 from slonik.pretraining.batches import sequence_loader
@@ -47,6 +48,7 @@ class Stages:
     Args:
         config: its objective known. language: with its vocabulary changed. teacher: where there is one.
         frame: the run. inputs: identities of what the user gave.
+        keep: the head for a task that the model gets back.
     """
 
     def __init__(
@@ -57,7 +59,9 @@ class Stages:
         texts: AdaptTexts,
         frame: Run,
         inputs: Mapping[str, Any],
+        keep: KeptHead | None = None,
     ) -> None:
+        self.keep = keep
         self.config, self.texts, self.frame, self.inputs = config, texts, frame, inputs
         self.teacher = teacher
         self.trained: dict[str, Path] = {}
@@ -219,7 +223,10 @@ class Stages:
         language, frame = self.language, self.frame
         passport = language.passport.with_step(frame.passport_step(summary), name=frame.out.name)
         with frame.result() as folder:
-            save_language_model(language, folder, passport=passport.with_records(records), overwrite=True)
+            if self.keep is not None:
+                self.keep.save(language, folder, passport.with_records(records))
+            else:
+                save_language_model(language, folder, passport=passport.with_records(records), overwrite=True)
             shutil.copy(self.trained["body"] / "metrics.jsonl", folder / "metrics.jsonl")
             for name, made in self.trained.items():
                 if (curves := made / "tensorboard").is_dir():
