@@ -1,4 +1,4 @@
-"""`slonik predict TASK MODEL`: lines of JSON in, answers out, in the order of the lines, in constant memory."""
+"""`slonik predict [TASK] MODEL`: lines in, answers out, in the order of the lines, in constant memory."""
 
 from __future__ import annotations
 
@@ -12,28 +12,41 @@ import typer
 from slonik.cli.common import warn
 
 if TYPE_CHECKING:
+    from slonik.core.protocols import LongTexts
     from slonik.finetuning.predict import BadLines
     from slonik.finetuning.predictors import Predictor
 
 
 def predict(
-    task: str = typer.Argument(help="Task id (terra, rcb, ..., lidirus), or the name of your own task (custom)."),
-    model: str = typer.Argument(
-        help="Folder made by `slonik finetune`, a baseline (majority, tfidf, ...), or a T5 model or decoder as it is."
+    task: str = typer.Argument(
+        help="Task id (terra, ..., lidirus) or the name of your own task; left out where MODEL says what it does."
     ),
-    file: Path | None = typer.Argument(None, help="JSON Lines to read (default: stdin)."),
+    model: str | None = typer.Argument(
+        None,
+        help="Folder of a fine-tuned or exported model, hub id of one with a head of Transformers, a baseline "
+        "(majority, tfidf, ...), or a T5 model or decoder as it is.",
+    ),
+    file: Path | None = typer.Argument(None, help="Lines of text or JSON to read (default: stdin)."),
     batch_size: int = typer.Option(32, min=1, help="Rows that are read and answered together."),
     probabilities: bool = typer.Option(False, help="Add the probability of each label."),
     bad_lines: str = typer.Option(
         "report", help="A line that cannot be read: report (an object with `error` in its place), skip, or stop."
     ),
+    kind: str | None = typer.Option(None, "--from", help="text (a text a line) or jsonl (default: by the first line)."),
+    long_texts: str | None = typer.Option(
+        None, help="Texts over the model's length: truncate, average (of windows) or refuse (default: the model's way)."
+    ),
     train_data: Path | None = typer.Option(None, help="Labelled file that a baseline is fitted to."),
     data_dir: Path | None = typer.Option(None, help="Data folder in which a baseline finds its training data."),
     seed: int = typer.Option(0, help="Seed of random baselines."),
 ) -> None:
-    """Answer rows of a task; the output of an official task is a file of a leaderboard submission.
+    """Answer rows with a model that has a head: lines of text, or JSON Lines with the columns of its task.
 
-    Example:
+    The output for an official task is a file of a leaderboard submission.
+
+    Examples:
+
+        slonik predict out/reviews-onnx < texts.txt > answers.jsonl
 
         slonik predict terra out/terra --batch-size 32 < test.jsonl > TERRa.jsonl
     """
@@ -42,23 +55,45 @@ def predict(
 
     if bad_lines not in ("report", "skip", "stop"):
         raise SlonikError(f"--bad-lines is {bad_lines!r}: use report, skip or stop")
-    predictor = open_predictor(task, model, batch_size=batch_size, train_data=train_data, data_dir=data_dir, seed=seed)
+    if kind not in (None, "text", "jsonl"):
+        raise SlonikError(f"--from is {kind!r}: use text or jsonl")
+    named, opened, source = _arguments(task, model, file)
+    predictor = open_predictor(
+        named, opened, batch_size=batch_size, train_data=train_data, data_dir=data_dir, seed=seed,
+        long_texts=cast("LongTexts | None", long_texts),
+    )  # fmt: skip
     policy = cast("BadLines", bad_lines)
-    if file is None:
-        _print(predictor, sys.stdin.buffer, batch_size, probabilities, policy)
+    if source is None:
+        _print(predictor, sys.stdin.buffer, batch_size, probabilities, policy, kind)
         return
     try:
-        with open(file, "rb") as stream:
-            _print(predictor, stream, batch_size, probabilities, policy)
+        with open(source, "rb") as stream:
+            _print(predictor, stream, batch_size, probabilities, policy, kind)
     except OSError as error:
-        raise SlonikError(f"cannot read {file}: {error.strerror or error}") from None
+        raise SlonikError(f"cannot read {source}: {error.strerror or error}") from None
 
 
-def _print(predictor: Predictor, stream: BinaryIO, size: int, probabilities: bool, policy: BadLines) -> None:
+def _arguments(first: str, second: str | None, third: Path | None) -> tuple[str | None, str, Path | None]:
+    """(task, model, file): a task stands first where a model follows it."""
+    if third is not None:
+        return first, str(second), third
+    if second is None:
+        return None, first, None
+    is_model = Path(first).is_dir() or "/" in first or first.startswith("embedded:")
+    if is_model and not Path(second).is_dir():
+        return None, first, Path(second)
+    return first, second, None
+
+
+def _print(
+    predictor: Predictor, stream: BinaryIO, size: int, probabilities: bool, policy: BadLines, kind: str | None
+) -> None:
     """Answers on standard output, as they come."""
     from slonik.finetuning.predict import answer_lines
 
-    lines = answer_lines(predictor, stream, batch_size=size, probabilities=probabilities, bad_lines=policy, warn=warn)
+    lines = answer_lines(
+        predictor, stream, batch_size=size, probabilities=probabilities, bad_lines=policy, kind=kind, warn=warn
+    )
     for line in lines:
         sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
         sys.stdout.flush()

@@ -9,7 +9,7 @@ The folder appears whole or not at all, and only when every file in it holds its
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -20,12 +20,15 @@ import onnxruntime
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_file, sha256_texts
 from slonik.core.progress import shown
+from slonik.core.protocols import LongTexts
 from slonik.core.records import Record
 from slonik.core.run import Announce, Run, say, silent
 from slonik.exporting import parity
 from slonik.exporting.companions import write_companions, write_dockerfile
 from slonik.exporting.files import FILES, facts_of, write_graph
 from slonik.exporting.fusions import optimise
+from slonik.exporting.generation.report import GenerationReport
+from slonik.exporting.generation.run import Role, export_generator, writes
 from slonik.exporting.given import calibration, check_source
 from slonik.exporting.heads.report import HeadReport
 from slonik.exporting.heads.run import export_head, head_of
@@ -34,16 +37,17 @@ from slonik.exporting.precision import input_ranges, quantise, to_half
 from slonik.exporting.report import ExportReport, Speed, time_files
 from slonik.exporting.torch_graph import SentenceGraph, limits_of, part_to_export, to_onnx
 from slonik.models import TorchEncoder, load
-from slonik.models.task_model import TaskModel
 from slonik.runtime.session import open_session
+from slonik.text.sentence_config import checked_long_texts
 
 Int8 = Literal["dynamic", "static", "none"]
 
 
 def export(
-    model: TorchEncoder | TaskModel | Any,
+    model: Any,
     out: str | Path,
     *,
+    role: Role = "auto",
     int8: Int8 = "dynamic",
     fp16: bool = False,
     standard: bool = False,
@@ -51,15 +55,21 @@ def export(
     corpus: str | Path | Iterable[str] | None = None,
     measure_speed: bool = True,
     judge: Callable[[Path], Sequence[Record]] | None = None,
+    pooling: str | None = None,
+    long_texts: LongTexts | None = None,
     overwrite: bool = False,
     progress: bool = False,
     announce: Announce | None = None,
-) -> ExportReport | HeadReport:
-    """Export a model to the folder `out`, which appears whole or not at all: an encoder, or one with its head.
+) -> ExportReport | HeadReport | GenerationReport:
+    """Export a model to the folder `out`, which appears whole or not at all: an encoder, one with its head, or a decoder
+    or encoder-decoder that writes.
 
     Args:
         model: a loaded encoder, task model or tagger that lies in a folder, or a checkpoint by folder, hub id or
             `embedded:NAME`. Whether it has a head is what its files say.
+        role: "auto" takes a model with a head as such, and a decoder or encoder-decoder with its language-model head to
+            write; "encoder" exports the hidden states and sentence vectors of any of them (of an encoder-decoder its
+            encoder's), "generator" insists on writing.
         int8: "dynamic" takes activation ranges while running, "static" from calibration texts; "none" writes no
             int8 file.
         fp16: write onnx/model_fp16.onnx too.
@@ -68,6 +78,8 @@ def export(
         corpus: calibration texts, or a corpus file of which the first 256 are taken; None = our own Russian ones.
         measure_speed: time torch and the files side by side.
         judge: measures the whole folder of an encoder before it appears, and raises SlonikError to refuse it.
+        pooling: of an encoder whose folder does not say how a sentence vector is made, as `slonik.load` takes it.
+        long_texts: what the exported folder says of texts over the model's length; None = what the checkpoint says.
         overwrite: replace a folder that is there.
         progress: say on standard error what is being done.
         announce: called with a line for each part of the work instead.
@@ -78,24 +90,37 @@ def export(
     """
     if int8 not in get_args(Int8):
         raise SlonikError(f"--int8 is {int8!r}: use dynamic, static or none")
-    if (headed := head_of(model)) is not None:
+    if writes(model, role):
+        vectors = (("--data-dir", judge), ("--pooling", pooling), ("--long-texts", long_texts))
+        refused = next((option for option, given in vectors if given is not None), None)
+        return export_generator(
+            model, out, int8=int8, fp16=fp16, docker=docker, corpus=corpus, measure_speed=measure_speed, refused=refused,
+            overwrite=overwrite, progress=progress, announce=announce,
+        )  # fmt: skip
+    if role != "encoder" and (headed := head_of(model)) is not None:
         if judge is not None:
             raise SlonikError(
                 f"{headed.name} has a head, and encodechka (--data-dir) measures sentence vectors: leave --data-dir "
                 "out; the files are held to the labels that torch gives"
             )
+        if pooling is not None:
+            raise SlonikError(f"{headed.name} has a head, which reads its encoder in its own way: leave pooling out")
         return export_head(
             headed, out, int8=int8, fp16=fp16, standard=standard, docker=docker, corpus=corpus,
-            measure_speed=measure_speed, overwrite=overwrite, progress=progress, announce=announce,
+            long_texts=long_texts, measure_speed=measure_speed, overwrite=overwrite, progress=progress, announce=announce,
         )  # fmt: skip
-    asked = {"int8": int8, "fp16": fp16, "standard": standard}
+    asked = {"int8": int8, "fp16": fp16, "standard": standard, "pooling": pooling, "long_texts": long_texts}
+    if pooling is not None and not isinstance(model, str | Path):
+        raise SlonikError(f"{model.name} is loaded already: choose its pooling where it is loaded")
     said = announce or (say if progress else silent)
     reads = [model.source if isinstance(model, TorchEncoder) else model]
     reads += [corpus] if isinstance(corpus, str | Path) else []
     with shown(progress), Run(
         out, command="export", config=asked, announce=said, reads=reads, overwrite=overwrite
     ) as run:  # fmt: skip
-        encoder = model if isinstance(model, TorchEncoder) else load(model, device="cpu")
+        encoder = copy(model) if isinstance(model, TorchEncoder) else load(model, device="cpu", pooling=pooling)
+        encoder.long_texts = checked_long_texts(long_texts or encoder.long_texts)
+        encoder.say_assumed()
         check_source(encoder, run.out)
         texts = calibration(corpus)
         with run.result() as unfinished:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from slonik.core.errors import SlonikError, lookup, unknown_name
+from slonik.core.protocols import LongTexts
 from slonik.evaluation.russian_superglue.baselines import BASELINES, fit
 from slonik.evaluation.russian_superglue.parts import Part, find_part
 from slonik.evaluation.russian_superglue.predictions import Prediction
@@ -19,10 +20,14 @@ from slonik.evaluation.russian_superglue.submission import official_rows
 from slonik.evaluation.russian_superglue.tasks import TASKS, Example, items_hash
 from slonik.finetuning.learner import TaskAnswerer
 from slonik.finetuning.own import answer_rows, read_row
+from slonik.finetuning.row_predictor import OnnxAnswerer, RowPredictor
 from slonik.finetuning.tasks import LEARNED_FROM, answers_of, items_of
-from slonik.models.kinds import kind_of
+from slonik.models.kinds import is_exported, kind_of
+from slonik.runtime import open_model
+from slonik.runtime.task_model import OnnxTaskModel
 from slonik.text import TASK_FILE
-from slonik.text.task_config import TaskConfig
+from slonik.text.lines import read_json
+from slonik.text.task_config import TaskConfig, stock_kind
 
 if TYPE_CHECKING:
     from slonik.models.generation import TextGenerator
@@ -54,39 +59,78 @@ class Predictor(Protocol):
 
 
 def open_predictor(
-    task: str,
+    task: str | None,
     model: str,
     *,
     batch_size: int = 32,
     train_data: Path | None = None,
     data_dir: Path | None = None,
     seed: int = 0,
+    long_texts: LongTexts | None = None,
 ) -> Predictor:
-    """The predictor for a task and a MODEL: a task model's folder, a baseline's name, or a model that answers in words.
+    """The predictor for a task and a MODEL: a model with a head (folder or hub id; exported ones run without torch), a
+    baseline's name, or a model that answers in words.
 
     Args:
+        task: None = that of the model.
         train_data: labelled file that a baseline is fitted to; without it, the task's training data in `data_dir`.
+        long_texts: what happens to texts over the model's length; None = the model's own way.
 
     Raises:
         SlonikError: no such task or model, or a model of another task.
     """
     if model in BASELINES and not Path(model).is_dir():
+        if task is None:
+            raise SlonikError(f"{model} is a baseline, which has no task of its own: say which, for example terra")
+        if long_texts is not None:
+            raise SlonikError(f"{model} is a baseline, which cuts no texts: leave --long-texts out")
         examples = _training(task, model, train_data, data_dir)
         return OfficialPredictor(task, fit(model, lookup(task, TASKS, "task").id, examples, seed=seed))
-    folder = task_folder(Path(model), task) if Path(model).is_dir() else None
+    place = _place(model)
+    folder = task_folder(place, task) if place is not None else None
     if folder is None:
-        if not Path(model).is_dir() and "/" not in model and not model.startswith("embedded:"):
-            raise SlonikError(f"there is no folder {model}; {unknown_name(model, list(BASELINES), 'baseline')}")
+        if task is None:
+            raise SlonikError(
+                f"{model} has no task of its own, or several: say which, for example `slonik predict terra {model}`"
+            )
+        if long_texts is not None:
+            raise SlonikError(
+                f"{model} answers in words, and its prompts are cut as it was trained: leave out --long-texts"
+            )
         return OfficialPredictor(task, examples_answerer(_as_it_is(task, model), task, batch_size))
-    check_task(TaskConfig.read(folder), task, str(folder))
-    return predictor_of(load_answerer(folder), task, batch_size)
+    config = TaskConfig.read(folder)
+    named = task or config.task
+    check_task(config, named, str(folder))
+    return predictor_of(load_answerer(folder), named, batch_size, long_texts)
 
 
-def predictor_of(answerer: TaskAnswerer, task: str, batch_size: int) -> Predictor:
-    """The predictor for a task and a model of that task."""
-    if task in TASKS:
-        return OfficialPredictor(task, examples_answerer(answerer, task, batch_size))
-    return OwnPredictor(answerer, batch_size)
+def _place(model: str) -> Path | None:
+    """The folder in which a task model may lie; None for a model that answers in words as it is.
+
+    Raises:
+        SlonikError: there is no such model.
+    """
+    if Path(model).is_dir():
+        return Path(model)
+    if "/" not in model and not model.startswith("embedded:"):
+        raise SlonikError(f"there is no folder {model}; {unknown_name(model, list(BASELINES), 'baseline')}")
+    kind = kind_of(model)
+    return kind.folder if kind.name in ("head", "task", "tagger") else None
+
+
+def predictor_of(answerer: TaskAnswerer, task: str, batch_size: int, long_texts: LongTexts | None = None) -> Predictor:
+    """The predictor for a task and a model of that task.
+
+    Raises:
+        SlonikError: `long_texts` for a model that is not asked with it.
+    """
+    if task in TASKS or answerer.config.kind == "text2text":
+        if long_texts is not None:
+            raise SlonikError(f"the rows of {task} are cut as its model was trained: leave --long-texts out")
+        if task in TASKS:
+            return OfficialPredictor(task, examples_answerer(answerer, task, batch_size))
+        return OwnPredictor(answerer, batch_size)
+    return RowPredictor(answerer.model, batch_size, long_texts)  # type: ignore[attr-defined]
 
 
 def _as_it_is(task: str, model: str) -> TaskAnswerer:
@@ -98,12 +142,15 @@ def _as_it_is(task: str, model: str) -> TaskAnswerer:
     return answerer_of(load_generator(model), task)
 
 
-def answerer_of(model: TaskModel | TextGenerator, task: str) -> TaskAnswerer:
+def answerer_of(model: TaskModel | OnnxTaskModel | TextGenerator, task: str) -> TaskAnswerer:
     """A loaded model: a task model, or one that answers the prompts of an official task as it is.
 
     Raises:
         SlonikError: a model of another task, an unknown task, or no such model.
     """
+    if isinstance(model, OnnxTaskModel):
+        check_task(model.config, task, model.name)
+        return OnnxAnswerer(model)
     from slonik.finetuning.encoder_learner import EncoderAnswerer
     from slonik.finetuning.language_model_learner import KIND, LanguageModelAnswerer
     from slonik.models.generation import TextGenerator
@@ -124,6 +171,10 @@ def load_answerer(folder: Path) -> TaskAnswerer:
         SlonikError: it is no task model, or damaged.
     """
     config = TaskConfig.read(folder)
+    if is_exported(folder) and config.kind != "text2text":
+        model = open_model(folder)
+        assert isinstance(model, OnnxTaskModel)
+        return OnnxAnswerer(model)
     if config.kind == "text2text":
         from slonik.finetuning.language_model_learner import LanguageModelAnswerer
         from slonik.models.generation import load_generator
@@ -168,11 +219,12 @@ def answer_part(model: Path | TaskModel | TextGenerator, part: Part) -> list[Pre
     return examples_answerer(answerer, task, 64)(part.examples)
 
 
-def task_folder(folder: Path, task: str) -> Path | None:
+def task_folder(folder: Path, task: str | None) -> Path | None:
     """The task model for `task` in a folder that is one, or that holds one per task; None where there is none."""
-    names = [task, *([TASKS[task].train_on] if task in TASKS and TASKS[task].train_on else [])]
-    for place in (folder, *(folder / str(name) for name in names)):
-        if (place / TASK_FILE).is_file():
+    names = [] if task is None else [task]
+    names += [str(TASKS[task].train_on)] if task in TASKS and TASKS[task].train_on else []
+    for place in (folder, *(folder / name for name in names)):
+        if (place / TASK_FILE).is_file() or stock_kind(read_json(place / "config.json", optional=True)) is not None:
             return place
     return None
 

@@ -40,6 +40,7 @@ PIPELINE = "pipeline"
 """Name of the pooling that is the checkpoint's own vector, where that is more than one pooling of token states."""
 BATCH_TOKENS = 256
 _MOST_TEXTS = 512
+_HEADS = {"logits", "start_logits", "end_logits"}
 _MOST_THREADS_OF_A_TEXT = 4  # products of one text are too small to share further
 _TEXTS_WORTH_A_BAR = 2000
 
@@ -73,6 +74,11 @@ def load(
     session = open_session(
         path, threads=min(count, _MOST_THREADS_OF_A_TEXT)
     )  # before the tokenizer, which then reuses what reading the file freed
+    outputs = {item.name for item in session.get_outputs()}
+    if (head := outputs & _HEADS) and outputs <= _HEADS:
+        raise SlonikError(
+            f"{path} gives {min(head)} of a head and no vectors: open {folder} with slonik.load, and call predict or tag"
+        )
     return OnnxEncoder(
         session,
         load_tokenizer(root),

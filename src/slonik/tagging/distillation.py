@@ -20,7 +20,7 @@ from slonik.core.hashing import derive_seed
 from slonik.core.identity import code_identity
 from slonik.data.annotations.tags import Offsets
 from slonik.data.readers import read_texts
-from slonik.runtime.tagging.labels import BioLabels
+from slonik.runtime.tagging.labels import TagLabels
 from slonik.runtime.tagging.windows import Features
 from slonik.tagging.config import Distillation
 from slonik.tagging.models.neural_tagger import NeuralTagger
@@ -47,7 +47,7 @@ def draw_unlabelled(lesson: Distillation, seed: int) -> list[str]:
 
 
 def soft_labels(
-    teacher: NeuralTagger, texts: Sequence[str], features: Features, labels: BioLabels, folder: Path
+    teacher: NeuralTagger, texts: Sequence[str], features: Features, labels: TagLabels, folder: Path
 ) -> Ragged:
     """Per text (W, L) float16 probabilities of the student's words, from the cache or computed into it.
 

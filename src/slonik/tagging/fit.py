@@ -27,8 +27,8 @@ from slonik.data.annotations.document import Document
 from slonik.data.readers import FORMATS
 from slonik.finetuning.train import copy_of, prepared, train_config
 from slonik.models.encoder import TorchEncoder
-from slonik.models.kinds import kind_of, resolve
 from slonik.models.heads.stock import has_stock_class
+from slonik.models.kinds import kind_of, resolve
 from slonik.models.task_model import TaskModel, new_task_model, save_task_model
 from slonik.runtime.tagging.labels import BioLabels
 from slonik.runtime.tagging.names import NAMES_FILE, NameList

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from slonik.data.annotations.document import Document, Span
 from slonik.data.annotations.tags import Offsets
 from slonik.models.heads.crf import LinearChainCrf
-from slonik.runtime.tagging.labels import BioLabels
+from slonik.runtime.tagging.labels import TagLabels
 from slonik.runtime.tagging.windows import Features
 from slonik.train.protocols import Batch, Loss
 
@@ -32,7 +32,7 @@ Example = Mapping[str, NDArray[Any]]
 
 
 def labelled_examples(
-    documents: Sequence[Document], features: Features, labels: BioLabels, teacher: Sequence[NDArray[Any]] | None = None
+    documents: Sequence[Document], features: Features, labels: TagLabels, teacher: Sequence[NDArray[Any]] | None = None
 ) -> list[Example]:
     """Windows of annotated documents with `tags`, and `teacher` (W, L) where it is given per document."""
     examples: list[Example] = []

@@ -63,6 +63,11 @@ class HeadReport(Result):
         found = [self.speed.sentence(name) for name in self.speed.milliseconds if name != "torch"]
         return [*found, f"(one text at a time, one thread, {self.speed.texts} texts)", *self.limits]
 
+    @property
+    def use(self) -> str:
+        """How the folder is used, as code."""
+        return f"slonik.load({str(self.checkpoint)!r}).{'tag' if self.head.startswith('tagger') else 'predict'}([...])"
+
     def records_of(self, model: str) -> list[Record]:
         """Everything measured, under the name `model`, for a passport or --json."""
 
@@ -95,9 +100,9 @@ class HeadReport(Result):
             for name, milliseconds in self.speed.milliseconds.items():
                 low, high = self.speed.spread(name)
                 ratio, least, most = self.speed.ratio(name)
-                detail = {"threads": 1, "rounds": self.speed.rounds, "interval": "range of the rounds"}
-                detail |= {"times_faster_than_torch": ratio, "least_times": least, "most_times": most}
+                told: dict[str, Any] = {"threads": 1, "rounds": self.speed.rounds, "interval": "range of the rounds"}
+                told |= {"times_faster_than_torch": ratio, "least_times": least, "most_times": most}
                 found.append(
-                    record(name, "ms_per_text", milliseconds, self.speed.texts, low=low, high=high, detail=detail)
+                    record(name, "ms_per_text", milliseconds, self.speed.texts, low=low, high=high, detail=told)
                 )
         return found

@@ -25,6 +25,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.files import write_json
 from slonik.core.hashing import sha256_file, sha256_texts
 from slonik.core.progress import shown
+from slonik.core.protocols import LongTexts
 from slonik.core.run import Announce, Run, say, silent
 from slonik.exporting.companions import portable, write_dockerfile
 from slonik.exporting.files import FILES, facts_of, write_graph
@@ -47,14 +48,15 @@ from slonik.runtime.tagging.onnx_tagger import CHAIN_FILE
 from slonik.text import TAGGER_FILE
 from slonik.text.lines import read_json
 from slonik.text.pairs import PairTokenizer
+from slonik.text.task_rows import chosen_way
 
 Int8 = Literal["dynamic", "static", "none"]
 _COPIED = ("tokenizer_config.json", "special_tokens_map.json")
 _TORCH_EXAMPLES = 96  # torch is slow, and a graph that is wrong is wrong on a few
 _TIMED = 12
 _NAMES = {
-    "single": "classifier", "multi": "classifier of any number", "number": "scorer", "choice": "multiple choice",
-    "answer": "span answers", "tags": "tagger",
+    "single": "classifier", "multi": "classifier of any number", "number": "scorer", "choice": "chooser",
+    "answer": "finder of spans", "tags": "tagger",
 }  # fmt: skip
 
 
@@ -93,6 +95,7 @@ def export_head(
     standard: bool = False,
     docker: bool = False,
     corpus: str | Path | Iterable[str] | None = None,
+    long_texts: LongTexts | None = None,
     measure_speed: bool = True,
     overwrite: bool = False,
     progress: bool = False,
@@ -107,7 +110,11 @@ def export_head(
             written, or one that holds the checkpoint itself.
     """
     check_family(model, model.name)
-    asked = {"int8": int8, "fp16": fp16, "standard": standard}
+    if long_texts is not None:
+        if model.config.target == "tags":
+            raise SlonikError(f"{model.name} tags words and reads long texts in windows: leave long_texts out")
+        way = chosen_way(long_texts, model.config)
+        model = TaskModel(model.encoder, model.head, model.config.model_copy(update={"long_texts": way}))
     said = announce or (say if progress else silent)
     reads = [model.encoder.source] + ([corpus] if isinstance(corpus, str | Path) else [])
     with shown(progress), Run(
@@ -265,8 +272,8 @@ class _HeadWork:
 
     def _compared(self, examples: list[Example], left: parity.Outputs, right: parity.Outputs) -> parity.Agreement:
         gap = parity.output_gap(examples, left, right, words=self.chain is not None)
-        said = [parity.answered(self.config, self.chain, examples, outputs) for outputs in (left, right)]
-        return parity.agreement(self.config, *said, gap)
+        before, after = (parity.answered(self.config, self.chain, examples, outputs) for outputs in (left, right))
+        return parity.agreement(self.config, before, after, gap)
 
     def _write(self, model: onnx.ModelProto, name: str, precision: str) -> None:
         path = self.folder / "onnx" / FILES[name]

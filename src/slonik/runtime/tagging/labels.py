@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,7 +137,10 @@ def _is_marked(name: str) -> bool:
         return False
 
 
-def tag_labels(names: Sequence[str], *, rules: bool) -> BioLabels | PlainTags:
+TagLabels: TypeAlias = BioLabels | PlainTags
+
+
+def tag_labels(names: Sequence[str], *, rules: bool) -> TagLabels:
     """The labels of a tagger whose outputs are `names`.
 
     Args:

@@ -20,7 +20,7 @@ from slonik.core.protocols import FloatArray
 from slonik.data.annotations.document import Span
 from slonik.data.annotations.tags import Offsets, tokens_of
 from slonik.runtime.tagging.chain import Chain
-from slonik.runtime.tagging.labels import BioLabels, PlainTags, one_label
+from slonik.runtime.tagging.labels import PlainTags, TagLabels, one_label
 from slonik.runtime.tagging.windows import Features, Window, segments
 from slonik.text.tokenizing import check_texts
 
@@ -54,7 +54,7 @@ class WordTagger(ABC):
         folder: where it was loaded from.
     """
 
-    def __init__(self, name: str, labels: BioLabels | PlainTags, features: Features, folder: Path | None) -> None:
+    def __init__(self, name: str, labels: TagLabels, features: Features, folder: Path | None) -> None:
         self.name = name
         self.bio = labels
         self.labels = labels.classes

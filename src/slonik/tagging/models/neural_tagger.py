@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_json
-from slonik.core.protocols import FloatArray
+from slonik.core.protocols import FloatArray, LongTexts
 from slonik.models.heads.crf import LinearChainCrf
 from slonik.models.task_model import TaskModel
 from slonik.runtime.tagging.chain import Chain
-from slonik.runtime.tagging.labels import BioLabels, PlainTags
+from slonik.runtime.tagging.labels import TagLabels
 from slonik.runtime.tagging.windows import Features, Window
 from slonik.runtime.tagging.word_tagger import WordTagger
 from slonik.text.batching import pad_arrays, token_budget_batches
@@ -48,7 +48,7 @@ class NeuralTagger(WordTagger):
     def __init__(
         self,
         name: str,
-        labels: BioLabels | PlainTags,
+        labels: TagLabels,
         model: nn.Module,
         features: Features,
         facts: Mapping[str, Any],
@@ -62,7 +62,9 @@ class NeuralTagger(WordTagger):
         assert isinstance(chain, LinearChainCrf)
         self.chain = chain
 
-    def encode(self, texts: Sequence[str], *, prefix: str | None = None) -> FloatArray:
+    def encode(
+        self, texts: Sequence[str], *, prefix: str | None = None, long_texts: LongTexts | None = None
+    ) -> FloatArray:
         """Sentence vectors (N, D) of the encoder under the head.
 
         Raises:
@@ -70,7 +72,7 @@ class NeuralTagger(WordTagger):
         """
         if not isinstance(self.model, TaskModel):
             raise SlonikError(f"{self.name} tags words by word vectors: it has no vectors of texts")
-        return self.model.encoder.encode(texts, prefix=prefix)
+        return self.model.encode(texts, prefix=prefix, long_texts=long_texts)
 
     def describe(self) -> dict[str, Any]:
         """Facts: kind, learned parameters, bytes on disk, labels, whether there is a CRF."""
