@@ -24,7 +24,7 @@ from slonik.core.hashing import derive_seed
 from slonik.core.identity import code_of, file_identity
 from slonik.core.paths import cache_dir
 from slonik.core.progress import progress_bar
-from slonik.core.protocols import Encoder, LongTexts
+from slonik.core.protocols import Encoder, FloatArray, LongTexts
 from slonik.data.retrieval import RetrievalSet
 from slonik.evaluation.agreement import unit
 from slonik.evaluation.retrieval.bm25 import K1, Analyse, B, Bm25, lemmas, words
@@ -35,6 +35,8 @@ RUN_ENDINGS = (".trec", ".run")
 LEXICAL: dict[str, Analyse] = {"bm25": lemmas, "bm25_words": words}
 """Name of a baseline over words -> what a text's words are."""
 RANDOM = "random"
+COSINE = "cosine"
+_DOT = ("dot", "dot_product")
 BLOCK = 4096
 _QUERIES_AT_A_TIME = 256
 _DIGITS = 6  # equal texts get equal scores, whatever products they come from
@@ -125,7 +127,7 @@ class FromFiles:
 
 
 class ByVectors:
-    """An encoder: the cosine of the query's and the document's vectors.
+    """An encoder: the cosine of the query's and the document's vectors, or their product where its files say "dot".
 
     Args:
         encoder: what encodes.
@@ -145,6 +147,10 @@ class ByVectors:
         self._document = prompt_of(encoder, DOCUMENT_PROMPTS, document_prefix)
         self.notes: list[str] = []
         self.detail: dict[str, Any] = {"query_prefix": self._query, "document_prefix": self._document}
+        similarity = getattr(getattr(encoder, "sentence", None), "similarity", None) or COSINE
+        self.detail["similarity"] = "dot" if similarity in _DOT else COSINE
+        if similarity not in (COSINE, *_DOT):
+            self.notes.append(f"its checkpoint compares vectors by {similarity}: they are ranked by {COSINE}")
         self._options: dict[str, Any] = {}
         if long_texts is not None:
             if not hasattr(encoder, "long_texts"):
@@ -154,7 +160,7 @@ class ByVectors:
 
     def rank(self, task: RetrievalSet, depth: int) -> Ranking:
         started = time.perf_counter()
-        queries = unit(self._encoder.encode(task.queries, prefix=self._query, **self._options))
+        queries = self._comparable(self._encoder.encode(task.queries, prefix=self._query, **self._options))
         store = self._store()
         best = Best(len(queries), depth, task.order)
         long = encoded = 0
@@ -165,7 +171,7 @@ class ByVectors:
                 self._add(store, missing)
                 encoded += len(missing)
                 long += too_long(self._encoder, texts, self._document)
-                vectors = unit(store.take("default", texts))
+                vectors = self._comparable(store.take("default", texts))
                 if not self._cache:
                     store = self._store()  # nothing of a block is kept
                 middle = time.perf_counter()
@@ -183,6 +189,9 @@ class ByVectors:
         self.detail |= _spent(time.perf_counter() - started - searching, searching, task)
         self.detail |= {"encoded": encoded, "reused": total - encoded}
         return best.ranking
+
+    def _comparable(self, vectors: FloatArray) -> FloatArray:
+        return unit(vectors) if self.detail["similarity"] == COSINE else vectors
 
     def _store(self) -> ArrayStore:
         if not self._cache:

@@ -19,8 +19,8 @@ from slonik.evaluation.retrieval.rankers import (
     Ranker,
 )
 from slonik.evaluation.suite import opened
-from slonik.models.kinds import is_checkpoint, is_exported, kind_of, resolve
-from slonik.text.task_config import TaskConfig
+from slonik.models.kinds import is_checkpoint, is_exported, kind_of, names_head
+from slonik.models.opening import open_model
 
 BASELINES = ("bm25", RANDOM)
 """Those that stand beside the models."""
@@ -74,7 +74,7 @@ class Opening:
             name = str(getattr(model, "name", model))
             raise SlonikError(
                 f"{name} is no cross-encoder: --rerank takes a model that reads query and document together (made by "
-                f"`slonik finetune {name} --task rerank`); a sentence encoder ranks by itself: name it as MODEL"
+                "`slonik finetune MODEL --task rerank`); a sentence encoder ranks by itself: name it as MODEL"
             )
         return _open_classifier(model, self.loading)
 
@@ -90,32 +90,16 @@ def is_reranker(model: Any) -> bool:
     folder = Path(model)
     if str(model) in (*LEXICAL, RANDOM) or _holds_runs(folder) or not is_checkpoint(model):
         return False
-    kind = kind_of(model)
-    if kind.name == "exported" and kind.folder is not None:
-        return _describes_head(kind.folder)
-    return kind.name in _HEADS
-
-
-def _describes_head(folder: Path) -> bool:
-    try:
-        TaskConfig.read(folder)
-    except SlonikError:
-        return False
-    return True
+    if is_exported(model):
+        return names_head(folder.expanduser())
+    return kind_of(model).name in _HEADS
 
 
 def _open_classifier(model: str | Path, loading: dict[str, Any]) -> Classifier:
-    chosen = {name: value for name, value in loading.items() if value is not None}
-    found: Any
-    if is_exported(model):
-        from slonik.runtime import open_model
-
-        found = open_model(model)
-    else:
-        from slonik.models.task_model import load_task_model
-
-        chosen.pop("dtype", None)
-        found = load_task_model(resolve(model), **chosen)
+    chosen = {name: value for name, value in loading.items() if value is not None and name != "dtype"}
+    if is_exported(model) and chosen:
+        raise SlonikError(f"{model} is an exported folder, run by onnxruntime: leave out --{next(iter(chosen))}")
+    found = open_model(model, **chosen)
     if not isinstance(found, Classifier):
         raise SlonikError(f"{model} does not score texts: a reranker gives one number for query and document")
     found.name = str(model)  # records carry the name that the user gave

@@ -59,6 +59,8 @@ class RerankRecipe(Config):
     def _fits(self) -> Self:
         if self.kind == "bi-encoder" and self.loss == "bce":
             raise ValueError("bce is a loss of cross-encoders: a bi-encoder's is softmax over the batch")
+        if self.kind == "cross-encoder" and "temperature" in self.model_fields_set:
+            raise ValueError("temperature is of bi-encoders: a cross-encoder's scores are not divided; leave it out")
         if self.tuning.head:
             raise ValueError("tuning.head is of other tasks: a reranker has the stock head, a bi-encoder has none")
         if self.tuning.label_smoothing:
