@@ -9,13 +9,14 @@ registry package, no downloaded file. Nothing here measures quality; the weights
     tiny.TEXTS, tiny.PAIRS                                   Russian sentences; (English, Russian)
 """
 
-from tests.tiny.models import ENCODERS, FAMILIES, TOKENIZER_OF, checkpoint, config, model
+from tests.tiny.models import ENCODERS, FAMILIES, MORE_ENCODERS, TOKENIZER_OF, checkpoint, config, model
 from tests.tiny.texts import PAIRS, TEXTS
 from tests.tiny.tokenizers import SPECIALS, TOKENIZER_KINDS, tokenizer
 
 __all__ = [
     "ENCODERS",
     "FAMILIES",
+    "MORE_ENCODERS",
     "PAIRS",
     "SPECIALS",
     "TEXTS",

@@ -17,6 +17,8 @@ from tests.tiny.tokenizers import SPECIALS, tokenizer
 
 ENCODERS = ("bert", "roberta", "xlm-roberta", "deberta-v2", "modernbert")
 FAMILIES = (*ENCODERS, "gpt2", "t5")
+MORE_ENCODERS = ("distilbert", "mpnet", "albert", "electra")
+"""Encoders that every client knows too; few tests need them."""
 TOKENIZER_OF = {
     "bert": "wordpiece",
     "roberta": "bpe",
@@ -25,6 +27,10 @@ TOKENIZER_OF = {
     "modernbert": "bpe",
     "gpt2": "bpe",
     "t5": "unigram",
+    "distilbert": "wordpiece",
+    "mpnet": "wordpiece",
+    "albert": "unigram",
+    "electra": "wordpiece",
 }
 _SPECIAL_IDS: dict[str, Any] = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
 
@@ -32,7 +38,7 @@ _SPECIAL_IDS: dict[str, Any] = {"bos_token_id": 0, "pad_token_id": 1, "eos_token
 def config(
     family: str, *, vocab_size: int = 500, layers: int = 2, hidden: int = 32, heads: int = 4, ffn: int = 64
 ) -> PreTrainedConfig:
-    """The config of a tiny model of `family` (one of FAMILIES); 64 positions, dropout as the family has it."""
+    """The config of a tiny model of `family` (FAMILIES, MORE_ENCODERS); 64 positions, dropout as the family has it."""
     common: dict[str, Any] = {
         "vocab_size": vocab_size,
         "hidden_size": hidden,
@@ -65,6 +71,13 @@ def config(
             "global_attn_every_n_layers": 2,
         }
         common |= {"initializer_cutoff_factor": 2.0}
+    elif family == "distilbert":
+        common = {"vocab_size": vocab_size, "dim": hidden, "n_layers": layers, "n_heads": heads, "hidden_dim": ffn}
+        common |= {"max_position_embeddings": 64, "initializer_range": 0.2, **_SPECIAL_IDS}
+    elif family == "mpnet":
+        common |= {"max_position_embeddings": 66}
+    elif family in ("albert", "electra"):
+        common |= {"embedding_size": hidden // 2}
     elif family == "gpt2":
         common = {
             "vocab_size": vocab_size,
