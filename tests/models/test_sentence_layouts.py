@@ -32,7 +32,9 @@ sentence_transformers = pytest.importorskip("sentence_transformers")
 LONG = " ".join(tiny.TEXTS[20:30])
 TEXTS = [*tiny.TEXTS[:6], "ЁЖ И ЁЛКА. ПОЕЗД НА МОСКВУ!", "", " Слон ", LONG]
 WHOLE_GRAPHS = ("labse", "t5 encoder")
-IN_GRAPHS = ("six poolings", "gelu layernorm", "truncated after normalize", "dense on tokens", "dropout prelu", "residual")
+IN_GRAPHS = (
+    "six poolings", "gelu layernorm", "truncated after normalize", "dense on tokens", "dropout prelu", "residual",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

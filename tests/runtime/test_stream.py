@@ -15,7 +15,7 @@ import pytest
 
 from slonik.core.errors import SlonikError
 from slonik.core.protocols import FloatArray
-from slonik.runtime.stream import encode_files, encode_stream, in_chunks, read_lines
+from slonik.runtime.stream import MAX_LINE_BYTES, encode_files, encode_stream, in_chunks, read_lines
 from slonik.runtime.writers import JsonlWriter, NpyWriter, vector_file
 
 
@@ -35,7 +35,7 @@ class LengthEncoder:
         return self.name
 
 
-BAD = "раз\r\n\nдва\n".encode() + b"\xff\n" + b"a" * 1_000_000 + b"\n   \n" + "три".encode()
+BAD = "раз\r\n\nдва\n".encode() + b"\xff\n" + b"a" * MAX_LINE_BYTES + b"\n   \n" + "три".encode()
 
 
 def test_bad_lines_are_marked_with_their_number() -> None:
@@ -43,12 +43,12 @@ def test_bad_lines_are_marked_with_their_number() -> None:
     assert [line.number for line in lines] == list(range(1, 8))
     assert [line.text for line in lines if line.error is None] == ["раз", "два", "три"]
     assert [line.error.split(" (")[0] for line in lines if line.error][:2] == ["empty", "not UTF-8"]
-    assert "1,000,001 bytes long" in str(lines[4].error)
+    assert f"{MAX_LINE_BYTES + 1:,} bytes long" in str(lines[4].error)
     assert sum(line.size for line in lines) == len(BAD)
 
 
 def test_a_line_just_under_the_limit_is_good_and_numbers_go_on_over_files() -> None:
-    lines = list(read_lines([io.BytesIO(b"a" * 999_999), io.BytesIO(b"b\n")]))
+    lines = list(read_lines([io.BytesIO(b"a" * (MAX_LINE_BYTES - 1)), io.BytesIO(b"b\n")]))
     assert [(line.number, line.error) for line in lines] == [(1, None), (2, None)]
 
 

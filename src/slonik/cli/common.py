@@ -48,6 +48,43 @@ Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 (default: a 
 StampPassport = Annotated[bool, typer.Option(help="Add the records to the passport of a MODEL that is a folder.")]
 TrustRemoteCode = Annotated[bool, typer.Option(help="Run Python code that comes with a checkpoint.")]
 
+
+
+def _converting(context: typer.Context, asked: bool) -> bool:
+    """Let models of this command have their pickled weights converted."""
+    if asked:
+        from slonik.models.kinds import converting_weights
+
+        context.with_resource(converting_weights())
+    return asked
+
+
+Pooling = Annotated[
+    str | None,
+    typer.Option(
+        "--pooling",
+        metavar="NAME",
+        help="How a sentence vector is made where the folder does not say: mean, cls, max, mean_sqrt_len_tokens, "
+        "weightedmean, lasttoken (several joined by +), or pooler (default: mean, and a warning).",
+    ),
+]
+ConvertWeights = Annotated[
+    bool,
+    typer.Option(
+        "--convert-weights",
+        help="Read weights that are pickled (.bin) only: the weights alone, kept as safetensors in the cache.",
+        callback=_converting,
+    ),
+]
+LongTexts = Annotated[
+    str | None,
+    typer.Option(
+        "--long-texts",
+        metavar="WAY",
+        help="Texts over the model's length: truncate, average (of windows) or refuse (default: as the model says).",
+    ),
+]
+
 _SHOWN = 20
 _quiet = False
 

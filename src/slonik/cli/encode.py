@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from slonik.cli.common import first_few, given
+from slonik.cli.common import ConvertWeights, LongTexts, Pooling, first_few, given, warn
 
 if TYPE_CHECKING:
     from slonik.core.protocols import Encoder
@@ -22,10 +22,13 @@ def encode(
     kind: str | None = typer.Option(None, "--format", help="npy, parquet or jsonl (default: by the file's name)."),
     prefix: str | None = typer.Option(None, help="Text put before every line (default: the model's own)."),
     bad_lines: str = typer.Option(
-        "zero", help="For lines that are empty, not UTF-8 or 1 MB long: zero (row of zeros), skip (no row), stop."
+        "zero", help="For lines that are empty, not UTF-8 or 16 MB long: zero (row of zeros), skip (no row), stop."
     ),
     file: str | None = typer.Option(None, help="ONNX file of an exported folder, for example model.onnx."),
     threads: int | None = typer.Option(None, help="Threads (default: all processors)."),
+    long_texts: LongTexts = None,
+    pooling: Pooling = None,
+    convert_weights: ConvertWeights = False,
 ) -> None:
     """Encode lines of text; the order is kept, and bad lines are reported by number on stderr."""
     from slonik.core.errors import SlonikError
@@ -35,9 +38,14 @@ def encode(
         raise SlonikError(f"--bad-lines is {bad_lines!r}: use {', '.join(POLICIES)}")
     report = first_few(lambda line: f"line {line.number}: {line.error}")
     summary = encode_files(
-        _open(model, file, threads), files or [], out, kind=kind, prefix=prefix, bad_lines=bad_lines, on_bad=report
-    )
+        _open(model, file, threads, pooling, long_texts), files or [], out, kind=kind, prefix=prefix,
+        bad_lines=bad_lines, on_bad=report,
+    )  # fmt: skip
     _tell(summary, bad_lines, out)
+    if summary.cut:
+        warn(
+            f"{summary.cut:,} texts were longer than the model reads, and were cut (--long-texts average reads all)"
+        )
 
 
 def _tell(summary: Summary, policy: str, out: Path | None) -> None:
@@ -49,7 +57,9 @@ def _tell(summary: Summary, policy: str, out: Path | None) -> None:
     sys.stderr.write(text + (f" -> {out}\n" if out else "\n"))
 
 
-def _open(model: str, file: str | None, threads: int | None) -> Encoder:
+def _open(
+    model: str, file: str | None, threads: int | None, pooling: str | None, long_texts: str | None
+) -> Encoder:
     from slonik.core.errors import SlonikError
     from slonik.models.kinds import is_exported
     from slonik.models.opening import open_encoder
@@ -58,7 +68,4 @@ def _open(model: str, file: str | None, threads: int | None) -> Encoder:
     if options and not is_exported(model):
         name = next(iter(options))
         raise SlonikError(f"--{name} is for exported folders, and {model} is none: leave it out, or slonik export it")
-    encoder = open_encoder(model, **options)
-    if hasattr(encoder, "long_texts"):
-        encoder.long_texts = "windows"
-    return encoder
+    return open_encoder(model, **options, **given({"pooling": pooling, "long_texts": long_texts}))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import typer
 
 from slonik.cli.common import (
+    ConvertWeights,
     DataDir,
     Device,
     JsonFile,
+    Pooling,
     StampPassport,
     TrustRemoteCode,
     announce_task,
@@ -49,6 +51,8 @@ def encodechka(
     cache: bool = typer.Option(True, help="Keep embeddings, and reuse those of the same weights and text."),
     passport: StampPassport = True,
     trust_remote_code: TrustRemoteCode = False,
+    pooling: Pooling = None,
+    convert_weights: ConvertWeights = False,
 ) -> None:
     """Ten tasks and speed for sentence encoders, as published (compatible) and mended (fixed), with intervals."""
     from slonik.evaluation.encodechka.suite import encodechka as run
@@ -57,7 +61,7 @@ def encodechka(
     found = run(
         models, data_dir=data_dir, tasks=split_names(tasks), prefix=prefix, seed=seed, cache=cache, passport=passport,
         variants=[part for names in variant or VARIANTS for part in names.split(",")], dtype=dtype, device=device,
-        trust_remote_code=trust_remote_code, on_task=announce_task,
+        trust_remote_code=trust_remote_code, pooling=pooling, on_task=announce_task,
     )  # fmt: skip
     show_evaluation(found)
     save_records(json_file, found.records)

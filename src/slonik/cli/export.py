@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from slonik.cli.common import JsonFile, announce, print_tables, save_records
+from slonik.cli.common import ConvertWeights, JsonFile, LongTexts, Pooling, announce, print_tables, save_records
 
 
 def register(app: typer.Typer) -> None:
@@ -17,6 +17,9 @@ def register(app: typer.Typer) -> None:
 def export(
     checkpoint: str = typer.Argument(help="Folder, hub id, or embedded:NAME."),
     out: Path = typer.Option(..., help="Folder to write; it appears whole or not at all."),
+    role: str = typer.Option(
+        "auto", "--as", help="encoder: vectors of any model; generator: it must write; auto: as the files say."
+    ),
     int8: str = typer.Option("dynamic", help="dynamic, static (calibrated) or none."),
     fp16: bool = typer.Option(False, "--fp16", help="Write onnx/model_fp16.onnx too."),
     standard: bool = typer.Option(
@@ -27,6 +30,9 @@ def export(
     data_dir: Path | None = typer.Option(None, help="Hold the files to fp32 on encodechka too (minutes)."),
     measure: bool = typer.Option(True, help="Time torch and the files side by side."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace the folder if it is there."),
+    pooling: Pooling = None,
+    long_texts: LongTexts = None,
+    convert_weights: ConvertWeights = False,
     json_file: JsonFile = None,
 ) -> None:
     """Export to ONNX: fp32 and int8, held to what torch gives; nothing is called faster before it was measured."""
@@ -34,8 +40,8 @@ def export(
     from slonik.exporting.run import export as run
 
     report = run(
-        checkpoint, out, int8=int8, fp16=fp16, standard=standard, docker=docker, corpus=corpus,  # type: ignore[arg-type]
-        measure_speed=measure,
+        checkpoint, out, role=role, int8=int8, fp16=fp16, standard=standard, docker=docker, corpus=corpus,  # type: ignore[arg-type]
+        measure_speed=measure, pooling=pooling, long_texts=long_texts,  # type: ignore[arg-type]
         judge=export_judge(data_dir) if data_dir is not None else None, overwrite=overwrite, announce=announce,
     )  # fmt: skip
     print_tables([report.table()])
@@ -43,5 +49,6 @@ def export(
         typer.echo(sentence)
     if docker:
         typer.echo(f"serve it in a container: the first lines of {out / 'Dockerfile'} say how")
-    typer.echo(f"use it: slonik.load({str(out)!r}).encode([...])")
+    call = {"tagger": "tag", "": "encode"}.get(getattr(report, "head", "").split(" of ")[0], "predict")
+    typer.echo(f"use it: slonik.load({str(out)!r}).{call}([...])")
     save_records(json_file, report.records)

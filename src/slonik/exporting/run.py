@@ -107,7 +107,8 @@ def export(
             raise SlonikError(f"{headed.name} has a head, which reads its encoder in its own way: leave pooling out")
         return export_head(
             headed, out, int8=int8, fp16=fp16, standard=standard, docker=docker, corpus=corpus,
-            long_texts=long_texts, measure_speed=measure_speed, overwrite=overwrite, progress=progress, announce=announce,
+            long_texts=long_texts, measure_speed=measure_speed, overwrite=overwrite, progress=progress,
+            announce=announce,
         )  # fmt: skip
     asked = {"int8": int8, "fp16": fp16, "standard": standard, "pooling": pooling, "long_texts": long_texts}
     if pooling is not None and not isinstance(model, str | Path):

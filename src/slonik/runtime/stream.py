@@ -1,6 +1,7 @@
 """Lines of text from byte streams to vectors: any size in constant memory, in order, bad lines by a stated policy.
 
-A bad line is not UTF-8, empty (only spaces), or MAX_LINE_BYTES long and more. "zero" (default): a row of zeros, so that
+A bad line is not UTF-8, empty (only spaces), or MAX_LINE_BYTES long and more: how many tokens of a text are read is the
+encoder's to say, this limit only keeps memory in bounds. "zero" (default): a row of zeros, so that
 row i stays line i. "skip": no row. "stop": an error at the first one. Every bad line is counted, and reported by number
 as it is met. No more than one line and one chunk are in memory at any time.
 """
@@ -23,8 +24,9 @@ from slonik.core.files import check_apart
 from slonik.core.progress import progress_bar
 from slonik.core.protocols import Encoder
 from slonik.runtime.writers import Writer, open_vectors
+from slonik.text.lines import MAX_LINE_BYTES
+from slonik.text.tokenizing import TooLong
 
-MAX_LINE_BYTES = 1_000_000
 CHUNK_LINES = 1024
 CHUNK_BYTES = 256 * 1024  # a batch of long texts stays small; short texts fill the lines first
 
@@ -119,10 +121,11 @@ POLICIES: tuple[Policy, ...] = ("zero", "skip", "stop")
 
 @dataclass
 class Summary:
-    """What happened to a stream: lines read, rows written, bad lines by kind."""
+    """What happened to a stream: lines read, rows written, texts cut at the model's length, bad lines by kind."""
 
     lines: int = 0
     rows: int = 0
+    cut: int = 0
     bad: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -234,7 +237,12 @@ def _encode_chunk(
     good = [place for place, line in enumerate(kept) if line.error is None]
     vectors = np.zeros((len(kept), encoder.dimension), dtype=np.float32)
     if good:
-        vectors[good] = encoder.encode([kept[place].text for place in good], prefix=prefix)
+        before = getattr(encoder, "cut_texts", 0)
+        try:
+            vectors[good] = encoder.encode([kept[place].text for place in good], prefix=prefix)
+        except TooLong as error:
+            raise TooLong(error.place, error.limit, f"line {kept[good[error.place]].number}") from None
+        summary.cut += getattr(encoder, "cut_texts", 0) - before
     writer.write(vectors, [line.number for line in kept], [line.error for line in kept])
     summary.lines += len(chunk)
     summary.rows += len(kept)

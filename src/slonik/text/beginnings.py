@@ -8,11 +8,12 @@ any other tokenizer reads the whole text. A beginning is doubled until it has to
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 from tokenizers import Tokenizer
 
+Count: TypeAlias = Callable[[str], int]
 _CHARACTERS = 6  # per token, to begin with
 _LEAST = 256
 _SPACES = " \n\t\r"
@@ -24,20 +25,19 @@ def may_be_long(text: str, most: int) -> bool:
     return len(text) > _CHARACTERS * most + _LEAST
 
 
-def beginning(tokenizer: Tokenizer, text: str, most: int) -> str:
+def beginning(tokenizer: Tokenizer, text: str, most: int, count: Count) -> str:
     """A beginning of `text` that has more than `most` tokens if the text has; the text itself where that is not sure.
 
     Args:
         tokenizer: raw, without truncation.
+        count: how many tokens it makes of a text.
     """
-    from slonik.text.tokenizing import encode  # which tokenises with this module's help
-
     if not splits_at_spaces(tokenizer):
         return text
     size = _CHARACTERS * most + _LEAST
     while size < len(text):
         part = text[: _word_end(text, size)]
-        if part and len(encode(tokenizer, part).ids) > most:
+        if part and count(part) > most:
             return part
         size *= 4
     return text
@@ -82,8 +82,8 @@ def _has_space(content: str) -> bool:
     return any(sign.isspace() for sign in content)
 
 
-def beginnings(tokenizer: Tokenizer, texts: Sequence[str], most: int | None) -> Sequence[str]:
-    """`texts`, the long ones cut to a beginning of more than `most` tokens; None leaves them whole."""
-    if most is None or not any(may_be_long(text, most) for text in texts):
+def beginnings(tokenizer: Tokenizer, texts: Sequence[str], most: int, count: Count) -> Sequence[str]:
+    """`texts`, the long ones cut to a beginning of more than `most` tokens."""
+    if not any(may_be_long(text, most) for text in texts):
         return texts
-    return [beginning(tokenizer, text, most) if may_be_long(text, most) else text for text in texts]
+    return [beginning(tokenizer, text, most, count) if may_be_long(text, most) else text for text in texts]

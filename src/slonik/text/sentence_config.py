@@ -219,6 +219,13 @@ class SentenceConfig:
         return cls(modules, assumed=assumed, **values)
 
 
+def names_pooling(root: Path) -> bool:
+    """Whether a folder says how token states are pooled."""
+    lines = read_json(root / MODULES, list, optional=True)
+    kinds = [str(line.get("type")).rpartition(".")[2] for line in lines if isinstance(line, dict)]
+    return bool(kinds) and (kinds != ["Transformer"] or read_input(transformer_folder(root)).pooler)
+
+
 def read_long_texts(root: Path) -> LongTexts:
     """What a folder says of long texts; "truncate" where it says nothing.
 

@@ -304,7 +304,9 @@ class TextRows:
         return ids, offsets, special
 
     def _begun(self, texts: Sequence[str], room: int) -> Sequence[str]:
-        return texts if self.side == "left" else beginnings(self.tokenizer, texts, room)
+        if self.side == "left":
+            return texts
+        return beginnings(self.tokenizer, texts, room, lambda text: len(encode(self.tokenizer, text).ids))
 
     def _contents(self, texts: Sequence[str], room: int, threads: int | None) -> list[list[int]]:
         """Ids without specials, of long texts at least one more than there is room for."""

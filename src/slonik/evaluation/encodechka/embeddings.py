@@ -1,6 +1,7 @@
 """Sentence vectors of all tasks from one pass over their unique texts, and what vectors are kept by.
 
-Poolings are variants of one forward pass: `cls`, `mean`, `pooler`, and each divided by its norm. An encoder that
+Poolings are variants of one forward pass: `cls`, `mean`, `pooler`, `pipeline` (the vector of all modules of a
+checkpoint that has more than a pooling), and each divided by its norm. An encoder that
 gives one vector per text has the single variant `default`. Texts go longest first, in chunks that are kept on disk as
 they are done, so that an interrupted run goes on. Nothing here knows a task's labels.
 """
@@ -23,6 +24,7 @@ from slonik.evaluation.agreement import unit
 from slonik.evaluation.encodechka.tasks import MAX_LENGTH
 
 DEFAULT = "default"
+OWN = "pipeline"  # an encoder's own vector where more than a pooling makes it
 LARGEST_BYTES = 6 << 30  # of all embeddings on disk; those unused for longest go first
 _CHUNK_CHARACTERS = 100_000
 _CHUNK_TEXTS = 1024  # encoders show a bar of their own above this
@@ -120,9 +122,11 @@ class SentenceVectors(KeptVectors):
 
     @property
     def declared(self) -> str:
-        """The normalised variant of the pooling that the checkpoint itself declares."""
+        """The normalised variant of what the checkpoint itself declares: a pooling, or all its modules."""
         if self._poolings == (DEFAULT,):
             return DEFAULT
+        if OWN in self._poolings:
+            return f"{OWN}_norm"
         declared = getattr(getattr(self._encoder, "sentence", None), "pooling", None)
         if declared not in self._poolings:
             declared = "mean" if "mean" in self._poolings else self._poolings[0]

@@ -19,6 +19,7 @@ from slonik.evaluation.encodechka.comparison import compare
 from slonik.evaluation.encodechka.run import EncoderScores, evaluate
 from slonik.evaluation.encodechka.tasks import AVERAGES, PUBLISHED, TASKS, VARIANTS
 from slonik.evaluation.suite import Evaluation, OnTask, add_to_passport, opened, several, task_names, teller
+from slonik.models.opening import poolings_for
 from slonik.reporting.formatting import cell, difference_cell
 from slonik.reporting.table import Content, Table
 
@@ -38,6 +39,7 @@ def encodechka(
     dtype: str | None = None,
     device: str | None = None,
     trust_remote_code: bool = False,
+    pooling: str | None = None,
     progress: bool = False,
     on_task: OnTask | None = None,
 ) -> Evaluation:
@@ -54,6 +56,7 @@ def encodechka(
         cache: keep embeddings in the user's cache folder, and take them from there.
         passport: add the records to the passport of a model that is given as a folder.
         dtype, device, trust_remote_code: of loading, for models by name that torch runs.
+        pooling: how models by name pool whose files do not say, as `slonik.load` takes it.
         progress: show bars, and tasks as they begin, on standard error.
         on_task: called with model and task instead.
 
@@ -66,8 +69,11 @@ def encodechka(
     found: list[EncoderScores] = []
     warnings: list[str] = []
     with shown(progress):
-        for model in several(models):
-            encoder = opened(model, **loading)
+        asked = several(models)
+        by_name = [model for model in asked if isinstance(model, str | Path)]
+        chosen = dict(zip(map(str, by_name), poolings_for(by_name, pooling), strict=True))
+        for model in asked:
+            encoder = opened(model, **loading, **chosen.get(str(model), {}))
             scores = evaluate(
                 encoder, data_folder(data_dir), tasks=names, variants=variants, prefix=prefix, use_cache=cache,
                 seed=seed, on_task=partial(tell, encoder.name),

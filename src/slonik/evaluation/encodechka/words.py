@@ -148,7 +148,7 @@ class WordVectors(KeptVectors):
     def _encode_alone(self, documents: Sequence[Sequence[str]]) -> list[tuple[FloatArray, int]]:
         unique = list(dict.fromkeys(word for words in documents for word in words))
         rows = {word: row for row, word in enumerate(unique)}
-        empty = np.zeros((0, self._encoder.dimension), dtype=np.float32)
+        empty = np.zeros((0, getattr(self._encoder, "hidden_size", self._encoder.dimension)), dtype=np.float32)
         table = self._encoder.encode(unique, prefix=self._prefix) if unique else empty
         return [(table[[rows[word] for word in words]] if words else empty, len(words)) for words in documents]
 
