@@ -45,10 +45,10 @@ def main() -> None:
     name = Path(options.model).resolve().name if Path(options.model).is_dir() else options.model
     with web.server_process(command, port, dict(os.environ)) as pid:
         expected = asyncio.run(_alone(port, name, texts))
-        before = _resident_megabytes(pid)
+        before = resident_megabytes(pid)
         load = _Load(port, name, texts, expected)
         asyncio.run(load.run(options.clients, options.seconds))
-        result = load.result() | {"memory_mb": [before, _resident_megabytes(pid)], "queue_after": _waiting(port)}
+        result = load.result() | {"memory_mb": [before, resident_megabytes(pid)], "queue_after": waiting_texts(port)}
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=2))
@@ -127,14 +127,16 @@ class _Load:
         }
 
 
-def _resident_megabytes(pid: int) -> float:
+def resident_megabytes(pid: int) -> float:
+    """Memory that a process holds, in MiB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return round(int(line.split()[1]) / 1024, 1)
     return 0.0
 
 
-def _waiting(port: int) -> float:
+def waiting_texts(port: int) -> float:
+    """Texts that wait in all queues of a server."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
         lines = page.read().decode().splitlines()
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("slonik_queue_depth{"))

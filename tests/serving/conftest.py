@@ -10,19 +10,25 @@ from collections.abc import Callable, Iterator
 import httpx2
 import pytest
 import uvicorn
+from starlette.types import ASGIApp
 
-from slonik.core.protocols import Encoder, Generator
 from slonik.serving import ServedModel, ServeSettings, create_app
-from slonik.serving.engine import SpanTagger
+from slonik.serving.served import Model
 from tests.serving.models import EchoDecoder, ToyEncoder
 
 Serve = Callable[..., httpx2.Client]
 
 
 @contextlib.contextmanager
-def serving(*models: Encoder | Generator | SpanTagger, settings: ServeSettings | None = None) -> Iterator[str]:
+def serving(*models: Model, settings: ServeSettings | None = None) -> Iterator[str]:
     """The URL of a running server of `models`."""
-    app = create_app([ServedModel(model.name, model) for model in models], settings)
+    with serving_app(create_app([ServedModel(model.name, model) for model in models], settings)) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def serving_app(app: ASGIApp) -> Iterator[str]:
+    """The URL of a server that runs `app`."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", lifespan="on"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -42,7 +48,7 @@ def serve() -> Iterator[Serve]:
     """`serve(*models, **settings)` starts a server and gives a client of it."""
     with contextlib.ExitStack() as stack:
 
-        def start(*models: Encoder | Generator | SpanTagger, **settings: object) -> httpx2.Client:
+        def start(*models: Model, **settings: object) -> httpx2.Client:
             url = stack.enter_context(serving(*models, settings=ServeSettings.model_validate(settings)))
             return stack.enter_context(httpx2.Client(base_url=url, timeout=20, trust_env=False))
 

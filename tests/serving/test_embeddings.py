@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+from pathlib import Path
 
 import httpx2
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from openai import OpenAI
 
 from tests.serving.conftest import Serve
-from tests.serving.models import DIMENSION, ToyEncoder, WordEncoder
+from tests.serving.models import DIMENSION, EchoDecoder, ToyEncoder, WordEncoder
 from tests.tiny.texts import TEXTS
 
 
@@ -106,9 +108,43 @@ def test_limits_are_counted_in_tokens_and_never_in_characters(client: httpx2.Cli
 
 
 def test_dimensions_only_the_models_own(client: httpx2.Client) -> None:
-    assert vectors(ask(client, input="Да.", dimensions=DIMENSION)).shape == (1, DIMENSION)
-    refused = ask(client, input="Да.", dimensions=8)
-    assert refused.status_code == 400 and refused.json()["error"]["param"] == "dimensions"
+    for dimensions in (DIMENSION, None, 0):
+        assert vectors(ask(client, input="Да.", dimensions=dimensions)).shape == (1, DIMENSION)
+    for dimensions in (8, 99):
+        refused = ask(client, input="Да.", dimensions=dimensions)
+        assert refused.status_code == 400 and refused.json()["error"]["param"] == "dimensions"
+
+
+@pytest.mark.parametrize(
+    ("config", "good", "bad"),
+    [({"matryoshka_dimensions": [4, 8]}, (4, 8), (5, 17)), ({"is_matryoshka": True}, (1, 5, 15), (17,))],
+)
+def test_vectors_are_cut_where_the_model_was_trained_for_it(
+    serve: Serve, tmp_path: Path, config: dict[str, object], good: tuple[int, ...], bad: tuple[int, ...]
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    encoder = ToyEncoder()
+    encoder.source = tmp_path  # type: ignore[attr-defined]
+    client = serve(encoder)
+    whole = encoder.encode(["Да."])
+    for size in good:
+        part = whole[:, :size] / np.linalg.norm(whole[:, :size])
+        assert np.allclose(vectors(ask(client, input="Да.", dimensions=size)), part, atol=1e-5)
+    for size in bad:
+        assert ask(client, input="Да.", dimensions=size).status_code == 400
+
+
+def test_the_first_encoder_is_taken_where_none_is_named(serve: Serve) -> None:
+    client = serve(EchoDecoder(), ToyEncoder("first"), ToyEncoder("second"))
+    for body in ({"input": "Да."}, {"input": "Да.", "model": None}):
+        assert client.post("/v1/embeddings", json=body).json()["model"] == "first"
+
+
+def test_token_ids_are_spoken_of_once(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    client = serve(ToyEncoder())
+    for _ in range(3):
+        assert ask(client, input=[5, 6]).status_code == 200
+    assert [record.message.count("check_embedding_ctx_length") for record in caplog.records] == [1]
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,8 @@ from slonik.core.protocols import Classifier, FloatArray
 from slonik.serving.engine import MOST_WINDOWS, TEXTS_ALONE, TEXTS_TOGETHER, Engine, own_policy, workers_of
 from slonik.serving.errors import ApiError
 from slonik.serving.jobs import Job, Tokens
-from slonik.text.beginnings import beginnings
 from slonik.text.pairs import pair_template
-from slonik.text.tokenizing import content_ids, without_limits
+from slonik.text.tokenizing import TextRows, pad_id, without_limits
 
 
 class ClassifierEngine(Engine):
@@ -34,6 +33,7 @@ class ClassifierEngine(Engine):
         settings = getattr(classifier, "config", None)
         tokenizer: Tokenizer | None = getattr(classifier, "tokenizer", None)
         self._tokenizer = without_limits(tokenizer) if isinstance(tokenizer, Tokenizer) else None
+        self._rows = TextRows(self._tokenizer, pad_id(self._tokenizer)) if self._tokenizer else None
         if self._tokenizer is not None:
             self.max_tokens = getattr(classifier, "max_length", None) or getattr(settings, "max_length", None)
             template = pair_template(self._tokenizer)
@@ -69,11 +69,12 @@ class ClassifierEngine(Engine):
         texts = [row] if isinstance(row, str) else list(row)
         if self._tokenizer is None:
             return sum(max(1, len(text.split())) for text in texts)
-        most = None
+        most = None  # how much of a text is to be read: enough to see that it is too long
         if self.max_tokens is not None:
-            most = self.max_tokens * (MOST_WINDOWS if job.long_texts == "average" else 1)
-        read = beginnings(self._tokenizer, texts, most)  # enough of a text to see that it is too long
-        count = sum(map(len, content_ids(self._tokenizer, read, threads=1))) + self._specials[len(texts)]
+            most = 1 + self.max_tokens * (MOST_WINDOWS if job.long_texts == "average" else 1)
+        assert self._rows is not None
+        rows = self._rows.rows(texts, most, threads=1)
+        count = sum(len(row) - self._specials[1] for row in rows) + self._specials[len(texts)]
         if job.long_texts == "truncate" and self.max_tokens is not None:
             return min(count, self.max_tokens)
         return count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,17 @@ from slonik.serving.schemas import EmbeddingsRequest, EmbeddingsResponse
 from slonik.serving.served import Catalogue, ServedEncoder
 from slonik.serving.settings import ServeSettings
 
+_log = logging.getLogger("slonik.serving")
+_TOKEN_IDS = (
+    "a client sends token ids: they are read as those of the tokenizer of %s; LangChain sends OpenAI's, which mean "
+    "nothing here, unless told check_embedding_ctx_length=False"
+)
+
 
 def embeddings_router(models: Catalogue, settings: ServeSettings) -> APIRouter:
     """The route, for the encoders of `models`."""
     router = APIRouter()
+    spoken: set[str] = set()  # models for which token ids have come
 
     @router.post("/embeddings", include_in_schema=False)  # as infinity's clients call it
     @router.post("/v1/embeddings", **post(EmbeddingsRequest, EmbeddingsResponse, _limits(models)))
@@ -30,6 +38,9 @@ def embeddings_router(models: Catalogue, settings: ServeSettings) -> APIRouter:
         wanted = await read_body(request, EmbeddingsRequest, settings)
         served = models.encoder(wanted.model)
         _check(wanted, served)
+        if not isinstance(wanted.input[0], str) and served.card.id not in spoken:
+            spoken.add(served.card.id)
+            _log.warning(_TOKEN_IDS, served.card.id)
         job = served.queue.submit(wanted.input, _prefix(wanted, served), wanted.policy)
         rows = await unless_disconnected(request, job.done, lambda: served.queue.cancel(job))
         vectors: FloatArray = np.stack(rows)

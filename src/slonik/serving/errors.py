@@ -138,6 +138,7 @@ def _path(loc: Sequence[str | int], schema: type[BaseModel], *, named: bool = Fa
         if isinstance(part, int):
             path += f"[{part}]"
             continue
+        part = part if len(part) <= _LONGEST_VALUE else part[:_LONGEST_VALUE] + "..."
         owner = next((model for model in models if part in model.model_fields), None)
         if owner is None and not (named and number == len(loc) - 1):
             continue

@@ -28,6 +28,9 @@ _KEEP_ALIVE_SECONDS = 75  # longer than a usual client pool keeps an idle connec
 MOST_HEAD_BYTES = 65_536  # request line and headers, trailers of a chunked body included
 
 
+_LINGER_SECONDS = 2.0  # what is left to a client to read its refusal
+
+
 class HeadTooLong(Exception):
     """The request line and headers are longer than MOST_HEAD_BYTES."""
 
@@ -41,6 +44,7 @@ class LimitedProtocol(HttpToolsProtocol):
     _head_bytes = 0  # of this request's head, as far as the parser has read it
     _unread_bytes = 0  # received since a head began that is not complete
     _in_head = False
+    _refused = False
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -64,14 +68,14 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived, unless the head has grown too long."""
+        if self._refused:
+            return  # it may not have read the answer yet: what it still sends is thrown away
         self._unset_keepalive_if_required()
         begun = self._in_head
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:  # its request has been read; what follows is the next one
-            self.parser = httptools.HttpRequestParser(self)
-            if (rest := data[upgrade.args[0] :]) and not self.transport.is_closing():
-                self.data_received(rest)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._pass_over_upgrade(data[upgrade.args[0] :])
             return
         except httptools.HttpParserError as error:
             self._refuse(error)
@@ -80,6 +84,21 @@ class LimitedProtocol(HttpToolsProtocol):
             self._unread_bytes += len(data)
             if self._unread_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
                 self._refuse(HeadTooLong())
+
+    def _pass_over_upgrade(self, rest: bytes) -> None:
+        """Go on after the head of a request that asks for an upgrade, whose body the parser takes for something else:
+        another parser reads it, told of its length alone."""
+        framing = [
+            name + b": " + value + b"\r\n"
+            for name, value in self.headers
+            if name in (b"content-length", b"transfer-encoding")
+        ]
+        self.parser = httptools.HttpRequestParser(_AfterUpgrade(self))
+        if framing:
+            self.cycle.more_body = True
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n" + b"".join(framing) + b"\r\n")
+        if rest:
+            self.data_received(rest)
 
     def _count(self, size: int) -> None:
         self._head_bytes += size
@@ -95,7 +114,42 @@ class LimitedProtocol(HttpToolsProtocol):
             refusal = ApiError(400, "this is no HTTP/1.1 request", code="invalid_http", headers={"Connection": "close"})
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
             self.transport.write(_as_http(refusal))
-        self.transport.close()
+        # A connection that is closed with bytes unread is reset, and the answer with it.
+        self._refused = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(_LINGER_SECONDS, self.transport.close)
+
+
+class _AfterUpgrade:
+    """What a parser tells the protocol after an upgrade was passed over: of the first message its body alone."""
+
+    def __init__(self, protocol: LimitedProtocol) -> None:
+        self._protocol = protocol
+        self._later = False
+
+    def on_message_begin(self) -> None:
+        if self._later:
+            self._protocol.on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if self._later:
+            self._protocol.on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._later:
+            self._protocol.on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self._later:
+            self._protocol.on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._protocol.on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._later = True
+        self._protocol.on_message_complete()
 
 
 def _as_http(refusal: ApiError) -> bytes:

@@ -170,7 +170,7 @@ Model = Annotated[
 ]
 LONG_TEXTS = (
     "Extension. What to do with a text that is longer than the model takes: truncate it, average what its windows "
-    "give, by their tokens, or refuse the request. Left out: what the server was started with, else the model's own way."
+    "give, by their tokens, or refuse the request. Left out: as the server was told, else the model's own way."
 )
 
 
@@ -184,7 +184,7 @@ class EmbeddingsRequest(Request):
     )
     dimensions: Whole = Field(
         0, ge=0,
-        description="Numbers per vector: the model's own, or fewer where it was trained for that (Matryoshka); 0 = all.",
+        description="Numbers per vector: the model's own, or fewer where it was trained so (Matryoshka); 0 = all.",
     )  # fmt: skip
     user: str | None = Field(None, description="Accepted and ignored.")
     modality: Annotated[Any, Only("text")] = Field("text", description="As infinity's clients send it: texts alone.")

@@ -1,7 +1,6 @@
 """GET /v1/models, /health and /metrics, and GET /docs: the API, to read and to try.
 
-The page is a small form made from /openapi.json, which works in a closed network; where the browser can reach
-Swagger UI at its public address, that takes the form's place.
+The page is a small form made from /openapi.json; it loads nothing from anywhere else, and its policy forbids it to.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ def status_router(models: Catalogue, metrics: Metrics) -> APIRouter:
     """The routes that say what is served and how it fares."""
     router = APIRouter()
 
+    @router.get("/models", include_in_schema=False)  # as infinity's clients call it
     @router.get("/v1/models")
     async def list_models() -> ModelsResponse:
         """All served models."""
@@ -44,6 +44,9 @@ def status_router(models: Catalogue, metrics: Metrics) -> APIRouter:
     return router
 
 
+_OWN_ONLY = "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+
+
 def docs_router() -> APIRouter:
     """The page, which is no part of the API itself."""
     router = APIRouter()
@@ -52,6 +55,6 @@ def docs_router() -> APIRouter:
     @router.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         """The page."""
-        return HTMLResponse(page)
+        return HTMLResponse(page, headers={"Content-Security-Policy": _OWN_ONLY})
 
     return router

@@ -1,0 +1,157 @@
+"""Exported heads and torch ones behind `slonik serve`: what a folder is, its route answers as it does offline."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from slonik import library
+from slonik.core.errors import SlonikError
+from slonik.exporting.run import export
+from slonik.serving import ServedModel, ServeSettings, create_app
+from slonik.text.answers import sigmoid
+from tests import tiny
+from tests.exporting.heads.headed import checkpoint, exported
+from tests.serving.conftest import serving_app
+from tests.tiny.texts import TEXTS
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
+from serve_mixed import MixedLoad, offline_routes
+
+KINDS = ("classifier", "several", "reranker", "tagger")
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny exported encoder, int8 with dynamic ranges."""
+    root = tmp_path_factory.mktemp("served")
+    export(tiny.checkpoint(root / "tiny", "bert"), root / "encoder", measure_speed=False)
+    return root / "encoder"
+
+
+def served(*models: str, **options: Any) -> list[ServedModel]:
+    """What `slonik serve` would serve."""
+    seen: list[list[ServedModel]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("slonik.serving.run", lambda found, settings, ready: seen.append(found))
+        library.serve(list(models), **options)
+    return seen[0]
+
+
+@pytest.fixture(scope="module", params=["onnx", "torch"])
+def url(request: pytest.FixtureRequest, encoder: Path) -> Iterator[str]:
+    """The URL of a server of a classifier, one with several labels, a reranker, a tagger and an encoder."""
+    folders = {kind: exported(kind)[0] if request.param == "onnx" else checkpoint(kind) for kind in KINDS}
+    folders["encoder"] = encoder if request.param == "onnx" else encoder.parent / "tiny"
+    models = served(*(f"{kind}={folder}" for kind, folder in folders.items()))
+    with serving_app(create_app(models, ServeSettings())) as url:
+        yield url
+
+
+def ask(url: str, path: str, **body: Any) -> Any:
+    answer = httpx2.post(url + path, json=body, timeout=60, trust_env=False)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def both(kind: str) -> list[Any]:
+    return [library.load(exported(kind)[0], threads=1), library.load(checkpoint(kind), device="cpu")]
+
+
+def test_every_route_gives_what_the_folder_gives_offline(url: str) -> None:
+    """Whichever of torch and int8 is served, it agrees with itself; the two are held together by the parity tests."""
+    texts = TEXTS[:6]
+    data = ask(url, "/classify", model="classifier", input=texts)["data"]
+    assert any(_same(data, model.predict(texts)) for model in both("classifier"))
+    data = ask(url, "/classify", model="several", input=texts)["data"]
+    assert any(_same(data, model.predict(texts)) for model in both("several"))
+    results = ask(url, "/rerank", query=texts[0], documents=texts)["results"]
+    found = {item["index"]: item["relevance_score"] for item in results}
+    wanted = [sigmoid(model.logits([(texts[0], text) for text in texts]))[:, 0] for model in both("reranker")]
+    assert any([found[index] for index in range(6)] == pytest.approx(list(one), abs=1e-5) for one in wanted)
+    spans = [[(one["start"], one["end"], one["label"]) for one in item["spans"]] for item in
+             ask(url, "/tag", input=texts)["data"]]  # fmt: skip
+    tagged = [[[(s.start, s.end, s.label) for s in one] for one in model.tag(texts)] for model in both("tagger")]
+    assert spans in tagged
+    assert len(ask(url, "/v1/embeddings", input=texts)["data"]) == 6
+
+
+def _same(data: Sequence[Any], answers: Sequence[Any]) -> bool:
+    return all(
+        {one["label"]: one["score"] for one in entry} == pytest.approx(dict(answer.probabilities), abs=2e-5)
+        for entry, answer in zip(data, answers, strict=True)
+    )
+
+
+def test_kinds_are_what_the_folders_say(url: str) -> None:
+    cards = {card["id"]: card for card in httpx2.get(f"{url}/v1/models", trust_env=False).json()["data"]}
+    kinds = {name: card["kind"] for name, card in cards.items()}
+    assert kinds == {**dict.fromkeys(KINDS[:3], "classifier"), "tagger": "tagger", "encoder": "encoder"}
+    assert cards["classifier"]["labels"] == ["да", "нет", "1"] and cards["reranker"]["target"] == "number"
+
+
+def test_long_texts_are_refused_by_name(url: str) -> None:
+    body = {"model": "classifier", "input": ["Да.", "слон " * 500], "long_texts": "refuse"}
+    answer = httpx2.post(f"{url}/classify", json=body, timeout=60, trust_env=False)
+    assert answer.status_code == 400 and "input[1] has more than the 48 tokens" in answer.json()["error"]["message"]
+    for policy in ("truncate", "average"):
+        assert ask(url, "/classify", **{**body, "long_texts": policy})["data"]
+
+
+def test_pairs_that_a_task_needs_and_those_it_does_not_read(url: str) -> None:
+    models = served(str(exported("pairs")[0]))
+    with serving_app(create_app(models, ServeSettings())) as own:
+        assert len(ask(own, "/classify", input=[["а", "б"], ["в", "г"]])["data"]) == 2
+        answer = httpx2.post(f"{own}/classify", json={"input": [["а", "б"], "в"]}, timeout=60, trust_env=False)
+    assert answer.status_code == 400 and answer.json()["error"]["message"].startswith("input[1]: ")
+
+
+def test_mixed_load_gives_offline_answers(encoder: Path) -> None:
+    """Clients of three kinds of models at once for two seconds; benchmarks/serve_mixed.py does it for a minute."""
+    folders = {"encoder": encoder, "classifier": exported("classifier")[0], "tagger": exported("tagger")[0]}
+    routes = offline_routes(*folders.values(), TEXTS[:20])
+    models = served(*(f"{name}={folder}" for name, folder in folders.items()), threads=2)
+    with serving_app(create_app(models, ServeSettings())) as url:
+        load = MixedLoad(int(url.rpartition(":")[2]), routes, TEXTS[:20])
+        asyncio.run(load.run(clients=12, seconds=2))
+    seen = load.result()
+    assert seen["errors"] == seen["wrong"] == 0, seen
+    assert min(seen["answers"].values()) > 0 and len(seen["answers"]) == 3
+
+
+def test_options_that_do_not_fit_are_refused(encoder: Path) -> None:
+    folder = str(exported("classifier")[0])
+    [named] = served(f"смыслы={folder}", file="model.onnx", threads=1)
+    assert named.id == "смыслы" and named.aliases == () and named.model.file.name == "model.onnx"
+    [first, second] = served(folder, f"again={folder}")
+    assert (first.id, second.id) == (Path(folder).name, "again")
+    for models, options, words in (
+        ([folder], {"file": "other.onnx"}, "has no onnx/other.onnx"),
+        ([str(checkpoint("classifier"))], {"file": "model.onnx"}, "chooses among the ONNX files"),
+        (["=x"], {}, "names no model"),
+        ([f"x={folder}", f"x={encoder}"], {}, None),
+        ([str(exported("answer")[0])], {}, None),
+        ([folder], {"long_texts": "cut"}, "long_texts"),
+        ([folder], {"threads": 0}, "threads"),
+        ([folder], {"pooling": "cls"}, "no encoder"),
+    ):
+        if words is None:
+            with pytest.raises(SlonikError, match=r"two models are called 'x'|for which the server has no route"):
+                create_app(served(*models, **options))
+        else:
+            with pytest.raises(SlonikError, match=words):
+                served(*models, **options)
+
+
+def test_a_mapping_names_models(encoder: Path) -> None:
+    seen: list[list[ServedModel]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("slonik.serving.run", lambda found, settings, ready: seen.append(found))
+        library.serve({"векторы": encoder, "метки": library.load(exported("classifier")[0])})
+    assert [model.id for model in seen[0]] == ["векторы", "метки"]
