@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from slonik.library import finetune as finetune
     from slonik.library import load as load
     from slonik.library import serve as serve
-    from slonik.models.writing import generate as generate
     from slonik.models.opening import show as show
+    from slonik.models.writing import generate as generate
     from slonik.pretraining.adaptation.adapt import adapt as adapt
     from slonik.pretraining.pretrain import pretrain as pretrain
     from slonik.tagging.tag import tag as tag

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-import pytest
 import numpy as np
+import pytest
 
 from slonik.core.config import build_config
 from slonik.core.errors import SlonikError

@@ -11,7 +11,7 @@ import typer
 
 
 def generate(
-    model: str = typer.Argument(help="Folder or hub id of a decoder (GPT-2) or an encoder-decoder (T5)."),
+    model: str = typer.Argument(help="Folder (an exported one runs without torch) or hub id of a decoder or a T5."),
     prompt: list[str] = typer.Option([], help="A prompt; may be repeated. None: one per line of standard input."),
     max_tokens: int = typer.Option(100, min=1, help="The most tokens to write for a prompt."),
     temperature: float = typer.Option(1.0, min=0, help="0 = the likeliest token each time."),
@@ -21,6 +21,8 @@ def generate(
     seed: int = typer.Option(0, min=0, help="Seed; the same prompts give the same texts."),
     stream: bool = typer.Option(False, "--stream", help="Write the text as it comes, one prompt after another."),
     batch_size: int = typer.Option(8, min=1, help="Prompts that are written on side by side."),
+    file: str | None = typer.Option(None, help="Which ONNX file of an exported folder; default: the int8 one."),
+    threads: int | None = typer.Option(None, min=1, help="Threads, of an exported folder; default: one per processor."),
     jsonl: bool = typer.Option(False, "--jsonl", help='Standard input: {"prompt": ...} a line; output likewise.'),
 ) -> None:
     """Write on from prompts: given as options, or one per line of standard input.
@@ -35,16 +37,16 @@ def generate(
         slonik generate my-gpt2 --jsonl --max-tokens 50 < prompts.jsonl > texts.jsonl
     """
     from slonik.core.config import build_config
-    from slonik.models import load_generator
-    from slonik.models.generation import continuations
-    from slonik.models.sampling import SamplingConfig
+    from slonik.models.writing import open_generator
+    from slonik.runtime.sampling import SamplingConfig
+    from slonik.runtime.writing import continuations
 
     values = {
         "max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "top_k": top_k,
         "repetition_penalty": repetition_penalty, "seed": seed,
     }  # fmt: skip
     sampling = build_config(SamplingConfig, values, source="the options")
-    writer = load_generator(model)
+    writer = open_generator(model, file=file, threads=threads)
     prompts = iter(prompt) if prompt else _prompts(jsonl)
     if stream and not jsonl:
         for number, given in enumerate(prompts):

@@ -173,6 +173,11 @@ class ExportReport(Result):
             return ["speed was not measured, so no file is said to be faster"]
         return [self.speed.sentence(name) for name in self.speed.milliseconds if name != "torch"]
 
+    @property
+    def use(self) -> str:
+        """How the folder is used, as code."""
+        return f"slonik.load({str(self.checkpoint)!r}).encode([...])"
+
     def records_of(self, model: str) -> list[Record]:
         """Everything measured, under the name `model`, for a passport or --json."""
 

@@ -61,8 +61,8 @@ def export(
     progress: bool = False,
     announce: Announce | None = None,
 ) -> ExportReport | HeadReport | GenerationReport:
-    """Export a model to the folder `out`, which appears whole or not at all: an encoder, one with its head, or a decoder
-    or encoder-decoder that writes.
+    """Export a model to the folder `out`, which appears whole or not at all: an encoder, one with its head, or one that
+    writes.
 
     Args:
         model: a loaded encoder, task model or tagger that lies in a folder, or a checkpoint by folder, hub id or
@@ -94,8 +94,8 @@ def export(
         vectors = (("--data-dir", judge), ("--pooling", pooling), ("--long-texts", long_texts))
         refused = next((option for option, given in vectors if given is not None), None)
         return export_generator(
-            model, out, int8=int8, fp16=fp16, docker=docker, corpus=corpus, measure_speed=measure_speed, refused=refused,
-            overwrite=overwrite, progress=progress, announce=announce,
+            model, out, int8=int8, fp16=fp16, docker=docker, corpus=corpus, measure_speed=measure_speed,
+            refused=refused, overwrite=overwrite, progress=progress, announce=announce,
         )  # fmt: skip
     if role != "encoder" and (headed := head_of(model)) is not None:
         if judge is not None:

@@ -82,7 +82,8 @@ class TextGenerator(Writer):
         language: LanguageModel | None = None,
     ) -> None:
         self.model: Any = model.eval()
-        super().__init__(Prompts(tokenizer, writing_facts(model, tokenizer), name, prefix=prefix), max_length=max_length)
+        prompts = Prompts(tokenizer, writing_facts(model, tokenizer), name, prefix=prefix)
+        super().__init__(prompts, max_length=max_length)
         self.language = language
         self.divisible = _divisible(model)
         self._takes_places = "position_ids" in inspect.signature(model.forward).parameters
@@ -255,8 +256,8 @@ def _stacked(tensors: Sequence[Tensor], axis: int, *, left: bool) -> Tensor:
 def _stacked_caches(first: Any, second: Any, *, left: bool) -> DynamicCache:
     made = DynamicCache()
     for place, (one, other) in enumerate(zip(first.layers, second.layers, strict=True)):
-        keys, values = (_stacked(list(pair), 2, left=left) for pair in ((one.keys, other.keys), (one.values, other.values)))
-        made.update(keys, values, place)
+        keys = _stacked([one.keys, other.keys], 2, left=left)
+        made.update(keys, _stacked([one.values, other.values], 2, left=left), place)
     return made
 
 

@@ -17,9 +17,9 @@ from slonik.models.checkpoint_files import INDEX, WEIGHTS, read_config_json
 from slonik.models.names import BASELINE_NAMES, EMBEDDED_PREFIX, ENCODER_NAMES, UNIVERSAL_SENTENCE_ENCODER
 from slonik.text import TAGGER_FILE, TASK_FILE
 from slonik.text.lines import read_json
+from slonik.text.pipeline_files import modules_without_weights, transformer_folder
 from slonik.text.prompts import is_generator
 from slonik.text.sentence_config import SentenceConfig, names_pooling
-from slonik.text.pipeline_files import modules_without_weights, transformer_folder
 
 Name = Literal["encoder", "decoder", "encoder-decoder", "head", "task", "tagger", "exported", "baseline", "embedded"]
 Stack = Literal["encoder", "decoder", "encoder-decoder"]
@@ -76,7 +76,8 @@ class Kind:
     Attributes:
         name: "encoder", "decoder", "encoder-decoder": a bare transformer or one with its language-model head; "head":
             one with a stock head for a task; "task": ours, an encoder or language model with `task.json`; "tagger":
-            tags words, ours or of Transformers; "exported": ONNX files without weights; "baseline", "embedded": encode, and are no checkpoint.
+            tags words, ours or of Transformers; "exported": ONNX files without weights; "baseline", "embedded": encode,
+            and are no checkpoint.
         family: Transformers' model type, of our uneven shapes that of the stock class; "" where there is no config.
         stack: which transformer is inside, whatever stands on it; None where there is none.
         folder: where its files are; None for what has none.
@@ -105,7 +106,7 @@ class Kind:
         if self.folder is not None and self.in_words:
             if self.name == "exported":
                 return is_generator(self.folder)
-            if self.stack == "decoder" and names_pooling(self.folder) and SentenceConfig.read(self.folder).pooling != "mean":
+            if self.stack == "decoder" and _pools_otherwise(self.folder):
                 return False
         bare = self.architecture.endswith("Model") and not self.architecture.endswith(_WRITING)
         return self.in_words and self.name != "head" and not bare
@@ -117,6 +118,11 @@ class Kind:
         if self.stack is None:
             return "an encoder in a package of its own" if self.name == "embedded" else "an exported model"
         return f"{_ARTICLES[self.stack]} ({self.family})"
+
+
+def _pools_otherwise(folder: Path) -> bool:
+    """Whether a decoder's folder names a pooling, and another than the mean that ours have."""
+    return names_pooling(folder) and SentenceConfig.read(folder).pooling != "mean"
 
 
 def kind_of(model: str | Path) -> Kind:

@@ -1,4 +1,4 @@
-"""A model that writes, by its name alone: an exported folder on onnxruntime without importing torch, any other in torch."""
+"""A model that writes, by its name alone: an exported folder on onnxruntime without torch, any other in torch."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def open_generator(
     """
     if backend == "onnx" or (backend is None and is_generator(model)):
         if device not in (None, "cpu"):
-            raise SlonikError(f"{model} is an exported folder, which runs on the processor: leave device={device!r} out")
+            raise SlonikError(f"{model} is exported, and runs on the processor: leave device={device!r} out")
         from slonik.runtime.generator import load
 
         return load(model, file=file, threads=threads, **options)

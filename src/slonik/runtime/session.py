@@ -15,6 +15,7 @@ import onnxruntime
 from slonik.core.errors import SlonikError
 from slonik.core.processors import available_processors
 from slonik.runtime.onnx_header import METADATA_KEY, check_version
+from slonik.text.prompts import is_generator
 
 __all__ = ["METADATA_KEY", "available_threads", "choose_file", "open_session", "read_metadata"]
 
@@ -34,6 +35,8 @@ def choose_file(folder: Path, file: str | None = None) -> Path:
         raise SlonikError(f"there is no folder {folder}: pass a folder written by slonik export")
     place = folder / "onnx"
     names = sorted(path.name for path in place.glob("*.onnx"))
+    if is_generator(folder):
+        raise SlonikError(f"{folder} was exported to write: use slonik generate, or export it again with --as encoder")
     if not names:
         raise SlonikError(f"{folder} holds no onnx/*.onnx: make such a folder with slonik export {folder} --out DIR")
     if file is not None:

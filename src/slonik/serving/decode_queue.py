@@ -144,8 +144,8 @@ class DecodeQueue(WorkQueue[Stream]):
     """Prompts waiting for one decoder.
 
     A `Writer` writes several of them side by side, each by a token at a time: one that comes while others are being
-    written joins them at their next token, and leaves when it has ended or its client is gone. Any other generator writes
-    one after another.
+    written joins them at their next token, and leaves when it has ended or its client is gone. Any other generator
+    writes one after another.
 
     Args:
         generator: writes the continuations, a chunk per token; where it has `count_tokens(text)` and `max_tokens`

@@ -50,8 +50,7 @@ class WritingFacts:
         """
 
         def ids(role: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> list[int]:
-            found = _ids(first.get(f"{role}_token_id"), rows) or _ids(second.get(f"{role}_token_id"), rows)
-            return found
+            return _ids(first.get(f"{role}_token_id"), rows) or _ids(second.get(f"{role}_token_id"), rows)
 
         rows = int(config.get("vocab_size") or 0)
         sizes = (config.get(key) for key in ("max_position_embeddings", "n_positions"))
@@ -75,7 +74,7 @@ def _ids(value: Any, rows: int) -> list[int]:
 
 
 def is_generator(folder: str | Path) -> bool:
-    """Whether a folder holds ONNX files that write: a decoder's are told from an encoder's by generation_config.json."""
+    """Whether a folder holds ONNX files that write; a decoder's has generation_config.json, an encoder's has not."""
     place = Path(folder)
     if any((place / "onnx").glob("decoder_model_merged*.onnx")):
         return True

@@ -28,6 +28,7 @@ from transformers import DynamicCache, EncoderDecoderCache
 from slonik.core.errors import SlonikError
 from slonik.exporting.fusions import keep_layer_norm, merge_projections, unfold_gemm
 from slonik.exporting.graph import Graph
+from slonik.exporting.standard import OPSET
 from slonik.exporting.torch_graph import quiet
 from slonik.models.kinds import family_of
 from slonik.runtime.generator import DECODER_MASK, KEEP
@@ -134,7 +135,7 @@ class _Decoder(torch.nn.Module):
         output = self.model(
             input_ids=input_ids, attention_mask=mask, position_ids=position_ids, past_key_values=cache, use_cache=True
         )
-        return (output.logits, *(state for layer in cache.layers for state in (layer.keys, layer.values)))
+        return (output.logits, *(state for layer in _states(cache) for state in layer))
 
 
 class _TwoStacks(torch.nn.Module):
@@ -166,11 +167,8 @@ class _TwoStacks(torch.nn.Module):
             past_key_values=cache,
             use_cache=True,
         )
-        states = (
-            (mine.keys, mine.values, other.keys, other.values)
-            for mine, other in zip(own.layers, crossed.layers, strict=True)
-        )
-        return (output.logits, *(state for layer in states for state in layer))
+        pairs = zip(_states(own), _states(crossed), strict=True)
+        return (output.logits, *(state for mine, other in pairs for state in (*mine, *other)))
 
 
 class _Last(torch.nn.Module):
@@ -183,7 +181,8 @@ class _Last(torch.nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         start = -self.keep.reshape(1)
-        last = _operator("Slice", [hidden, start, torch.tensor([_END]), torch.tensor([1])], hidden.dtype, hidden.shape)
+        end, axis = torch.tensor([_END]), torch.tensor([1])
+        last = _operator("Slice", [hidden, start, end, axis], hidden.dtype, hidden.shape)
         logits: Tensor = self.head(last)
         return logits
 
@@ -195,8 +194,13 @@ def _cache(past: list[Any]) -> DynamicCache:
     return cache
 
 
+def _states(cache: Any) -> list[tuple[Tensor, Tensor]]:
+    """Keys and values of every layer."""
+    return [(layer.keys, layer.values) for layer in cache.layers]
+
+
 def _causal(mask: Tensor, ids: Tensor, past: Tensor) -> Tensor:
-    """Additive mask (B, 1, T, P + T): a token sees the past and itself, of both what `mask` (B or 1, P + T or 1) has."""
+    """Additive mask (B, 1, T, P + T): a token sees what `mask`, (B, P + T) or (1, 1), has of the past and itself."""
     length, before = ids.shape[1], past.shape[2]
     queries = torch.arange(length)[:, None] + before
     seen = torch.arange(before + length)[None, :] <= queries
@@ -255,9 +259,7 @@ def _decoder_example(model: Any) -> tuple[tuple[Any, ...], list[str], dict[str, 
     batch, length, past, total = (torch.export.Dim(name) for name in ("batch", "length", "past", "total"))
     ids = torch.ones(_BATCH, _LENGTH, dtype=torch.int64)
     places = torch.arange(_LENGTH)[None].repeat(_BATCH, 1) + _PAST
-    states = [
-        tuple(torch.zeros(_BATCH, heads, _PAST, size) for _ in range(2)) for _ in range(_layers(model))
-    ]
+    states = [tuple(torch.zeros(_BATCH, heads, _PAST, size) for _ in range(2)) for _ in range(_layers(model))]
     mask = torch.ones(_BATCH, _PAST + _LENGTH, dtype=torch.int64)
     shapes = {
         "input_ids": {0: batch, 1: length},
@@ -300,7 +302,7 @@ def _exported(
     with quiet(), torch.no_grad():
         program = torch.onnx.export(
             module.eval(), arguments, dynamo=True, verbose=False, input_names=inputs, output_names=outputs,
-            dynamic_shapes=shapes,
+            dynamic_shapes=shapes, opset_version=OPSET,
         )  # fmt: skip
     assert program is not None
     model: onnx.ModelProto = program.model_proto

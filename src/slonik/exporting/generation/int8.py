@@ -11,6 +11,7 @@ A head that is tied to the embeddings shares its codes with them: the table is s
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx
@@ -110,7 +111,7 @@ def _weight(graph: Graph, node: onnx.NodeProto) -> tuple[NDArray[np.float32] | N
 def _token_codes(graph: Graph, source: str) -> tuple[str, str]:
     """Codes (..., K) of an activation and their scales (..., 1)."""
 
-    def add(kind: str, inputs: list[str], part: str, **attributes: int) -> str:
+    def add(kind: str, inputs: list[str], part: str, **attributes: Any) -> str:
         output = graph.unique(f"{source}_{part}")
         graph.add(kind, inputs, [output], **attributes)
         return output
@@ -118,7 +119,8 @@ def _token_codes(graph: Graph, source: str) -> tuple[str, str]:
     def constant(part: str, value: float, dtype: type = np.float32) -> str:
         return graph.add_constant(f"{source}_{part}", np.array(value, dtype=dtype))
 
-    largest = add("ReduceMax", [add("Abs", [source], "size"), graph.add_constant("last_axis", np.array([-1]))], "largest")
+    axis = graph.add_constant("last_axis", np.array([-1]))
+    largest = add("ReduceMax", [add("Abs", [source], "size"), axis], "largest")
     scale = add("Max", [add("Mul", [largest, constant("step", 1 / 127)], "steps"), constant("least", _LEAST)], "scale")
     steps = add("Round", [add("Div", [source, scale], "divided")], "rounded")
     codes = add("Cast", [add("Add", [steps, constant("zero", _ZERO)], "moved")], "codes", to=TensorProto.UINT8)

@@ -58,8 +58,14 @@ class GenerationReport(Result):
         found = ["speed was not measured, so no file is said to be faster"]
         if self.speed is not None:
             found = [self.speed.sentence(name) for name in self.speed.milliseconds if name != "torch"]
-            found.append(f"(one text at a time, one thread, {self.speed.texts} prompts, {SPEED_TOKENS} tokens after each)")
+            prompts = f"{self.speed.texts} prompts, {SPEED_TOKENS} tokens after each"
+            found.append(f"(one text at a time, one thread, {prompts})")
         return [*found, "exported to write; --as encoder gives hidden states and sentence vectors instead"]
+
+    @property
+    def use(self) -> str:
+        """How the folder is used, as code."""
+        return f"slonik.generate({str(self.checkpoint)!r}, [...])"
 
     def records_of(self, model: str) -> list[Record]:
         """Everything measured, under the name `model`, for a passport or --json."""

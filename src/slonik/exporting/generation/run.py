@@ -227,24 +227,24 @@ def export_generator(
     docker: bool = False,
     corpus: str | Path | Iterable[str] | None = None,
     measure_speed: bool = True,
-    judged: bool = False,
+    refused: str | None = None,
     overwrite: bool = False,
     progress: bool = False,
     announce: Announce | None = None,
 ) -> GenerationReport:
     """Export a decoder or encoder-decoder with its head to the folder `out`, which appears whole or not at all.
 
-    The arguments are those of `slonik.exporting.run.export`; `judged`: a judge of sentence vectors was given.
+    The arguments are those of `slonik.exporting.run.export`; `refused`: an option for sentence vectors that was given.
 
     Raises:
         SlonikError: a family that cannot be exported to write, an option that would do nothing, files under their
             floors, a folder that cannot be written, or one that holds the checkpoint itself.
     """
-    for asked, option in ((int8 == "static", "--int8 static"), (fp16, "--fp16"), (judged, "--data-dir")):
-        if asked:
-            raise SlonikError(
-                f"{option} is for encoders, and {model} is exported to write: leave it out, or export with --as encoder"
-            )
+    refused = "--int8 static" if int8 == "static" else "--fp16" if fp16 else refused
+    if refused is not None:
+        raise SlonikError(
+            f"{refused} is for encoders, and {model} is exported to write: leave it out, or export with --as encoder"
+        )
     source = resolve(model)
     said = announce or (say if progress else silent)
     reads = [source, *([corpus] if isinstance(corpus, str | Path) else [])]
