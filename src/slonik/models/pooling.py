@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from slonik.models.modeling_slonik_heads import mean_pool
+
 POOLINGS = ("cls", "mean", "last", "pooler")
 LAYER_POOLINGS = ("mean", "cls", "last")
 """Those that every layer has."""
@@ -45,9 +47,3 @@ def pool(hidden: Tensor, mask: Tensor, kind: str, pooler_output: Tensor | None =
     if kind == "pooler" and pooler_output is not None:
         return pooler_output.float()
     raise ValueError(f"cannot pool by {kind!r}: known are {POOLINGS}, and 'pooler' needs a model that has one")
-
-
-def mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
-    """Mean of token vectors where `mask` is not 0: (..., T, D), (..., T) -> (..., D), float32; zeros where none is."""
-    weights = (mask != 0).to(torch.float32).unsqueeze(-2)  # (..., 1, T)
-    return (weights @ hidden.float()).squeeze(-2) / weights.sum(-1).clamp_min(1.0)

@@ -107,12 +107,20 @@ def _shape(facts: Mapping[str, Any], sentence: SentenceConfig, loader: str) -> T
     prefixes = ", ".join(f"{name}: {text!r}" for name, text in sentence.prefixes.items()) or "none"
     default = f", used by default: {sentence.default_prefix}" if sentence.default_prefix else ""
     lines += [
-        ("pooling", sentence.pooling + (", normalised" if sentence.normalize else "")),
+        ("pooling", sentence.in_words()),
         ("tokens per text, at most", str(sentence.max_length)),
+        ("longer texts", LONG_TEXTS[sentence.long_texts]),
         ("prefixes", prefixes + default),
         ("loads with", loader),
     ]
     return Table.of("What it is", ("", ""), lines)
+
+
+LONG_TEXTS = {
+    "truncate": "their beginning is read",
+    "average": "the mean of their windows, by tokens",
+    "refuse": "are refused",
+}
 
 
 def _usage(passport: Passport, sentence: SentenceConfig, loader: str) -> str:

@@ -11,9 +11,7 @@ Shapes: N texts, B texts of a batch, T tokens, D dimensions.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -27,6 +25,7 @@ from slonik.core.hashing import sha256_file, sha256_json, sha256_texts
 from slonik.core.progress import progress_bar, warn_once
 from slonik.core.protocols import FloatArray, LongTexts, TokenVectors
 from slonik.runtime.session import available_threads, choose_file, open_session, read_metadata
+from slonik.runtime.threads import in_threads
 from slonik.text.batching import pad_ids, token_budget_batches
 from slonik.text.lines import read_json
 from slonik.text.pipeline import pool, split, without_prompt
@@ -35,7 +34,6 @@ from slonik.text.tokenizing import Rows, TextRows, check_texts, load_tokenizer, 
 
 Places: TypeAlias = NDArray[np.int64]
 T = TypeVar("T")
-Item = TypeVar("Item")
 PIPELINE = "pipeline"
 """Name of the pooling that is the checkpoint's own vector, where that is more than one pooling of token states."""
 BATCH_TOKENS = 256
@@ -77,7 +75,7 @@ def load(
     outputs = {item.name for item in session.get_outputs()}
     if (head := outputs & _HEADS) and outputs <= _HEADS:
         raise SlonikError(
-            f"{path} gives {min(head)} of a head and no vectors: open {folder} with slonik.load, and call predict or tag"
+            f"{path} gives {min(head)} of a head and no vectors: open {folder} with slonik.load, then predict or tag"
         )
     return OnnxEncoder(
         session,
@@ -349,7 +347,7 @@ class OnnxEncoder:
                 feed["token_type_ids"] = np.zeros_like(ids)
             return take(self.session.run(names, feed), mask, batch)
 
-        results = _in_threads(run, batches, self.threads if len(batches) > self.threads else 1)
+        results = in_threads(run, batches, self.threads if len(batches) > self.threads else 1)
         if len(rows) < _TEXTS_WORTH_A_BAR:
             yield from zip(batches, results, strict=True)
             return
@@ -367,22 +365,3 @@ def _width(output: Any) -> int | None:
     """Dimensions of the sentence vectors that a file gives; None where it gives none, or does not say."""
     width = output.shape[-1] if output is not None else None
     return width if isinstance(width, int) else None
-
-
-def _in_threads(run: Callable[[Item], T], items: Sequence[Item], threads: int) -> Iterator[T]:
-    """`run(item)` for each item, in order, few results waiting at any time; with one thread in the caller's own."""
-    if threads <= 1:
-        yield from map(run, items)
-        return
-    with ThreadPoolExecutor(threads, thread_name_prefix="slonik") as pool:
-        waiting: deque[Future[T]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(run, item))
-                if len(waiting) > 2 * threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()

