@@ -148,6 +148,7 @@ def _data(desk: Path) -> None:
     for name in ("brat", "brat-folder", "seccoll", "other-texts", "data/seccoll"):
         _brat(desk / name)
     (desk / "DATA").symlink_to("data")
+    _retrieval(desk)
     rows = [{"text": f"{text} {mark}", "mark": mark} for text, mark in _marked(60)]
     _table(desk / "reviews.csv", rows)
     _lines(desk / "reviews.jsonl", rows)
@@ -240,3 +241,18 @@ def _table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     names = list(rows[0])
     text = "\n".join([",".join(names), *(",".join(f'"{row[name]}"' for name in names) for row in rows)])
     path.write_text(text + "\n", encoding="utf-8")
+
+
+def _retrieval(desk: Path) -> None:
+    """A set in the form of BEIR, and questions with their answers."""
+    texts = tiny.TEXTS[:40]
+    asked = [f"{' '.join(text.split()[:3])} {number}" for number, text in enumerate(texts)]
+    (desk / "news-set" / "qrels").mkdir(parents=True)
+    _lines(desk / "news-set" / "corpus.jsonl", [{"_id": f"d{n}", "text": text} for n, text in enumerate(texts)])
+    _lines(desk / "news-set" / "queries.jsonl", [{"_id": f"q{n}", "text": text} for n, text in enumerate(asked)])
+    rows = "".join(f"q{number}\td{number}\t1\n" for number in range(len(texts)))
+    (desk / "news-set" / "qrels" / "test.tsv").write_text(rows, encoding="utf-8")
+    _lines(
+        desk / "questions.jsonl",
+        [{"query": q, "document": text, "label": 1} for q, text in zip(asked, texts, strict=True)],
+    )

@@ -95,7 +95,7 @@ def test_results_have_baselines_on_the_same_queries_and_a_passport(
     assert {one.n for one in records if one.model in ("bm25", "untrained")} == {8}
     assert {one.task for one in records} == {"rerank"} and {one.variant for one in records} == {"held_out"}
     passport = Passport.read(made[kind])
-    assert passport.steps[-1].command == "finetune" and {one.model for one in passport.records} == {str(base)}
+    assert passport.lineage[-1].command == "finetune" and {one.model for one in passport.records} == {str(base)}
 
 
 def test_queries_are_split_never_rows() -> None:
@@ -135,7 +135,7 @@ def test_a_cross_encoder_is_trained_further_and_a_loaded_encoder_is_left_as_it_i
         loss="bce",
     )  # fmt: skip
     assert found.summary["mined"] == 0  # every query has negatives of its own
-    assert len(Passport.read(tmp_path / "further").steps) == 2
+    assert len(Passport.read(tmp_path / "further").lineage) == 2
     encoder = slonik.load(base)
     before = encoder.weights_hash()
     slonik.finetune(
