@@ -42,8 +42,8 @@ def test_a_continuation(client: httpx2.Client) -> None:
             "logprobs": None,
         },
         {"logit_bias": {}, "user": "u", "seed": 7, "stream_options": None, "stop": None, "model": None},
-        {"temperature": 1e-40, "top_p": 5e-324},
-        {"temperature": 5e-324, "seed": -1},
+        {"temperature": 1e-10, "top_p": 1e-10},
+        {"temperature": 0, "seed": -1, "logprobs": 0},
     ],
 )
 def test_what_asks_for_nothing_is_accepted(client: httpx2.Client, fields: dict[str, object]) -> None:
@@ -118,6 +118,9 @@ def test_gpt3_predict_returns_the_text_with_its_continuation(client: httpx2.Clie
         ({"frequency_penalty": 0.5}, 400, "frequency_penalty is 0.5"),
         ({"logit_bias": {"5": 1}}, 400, "logit_bias is an object"),
         ({"logprobs": 3}, 400, "logprobs is 3"),
+        ({"temperature": 1e-40}, 400, "temperature is 1e-40: use 0"),
+        ({"temperature": 5e-324}, 400, "temperature is 5e-324"),
+        ({"top_p": 5e-324}, 400, "top_p"),
         ({"suffix": "конец"}, 400, "suffix is 'конец'"),
         ({"seed": 1.5}, 400, "seed"),
         ({"stop": ""}, 400, "stop"),

@@ -71,9 +71,9 @@ def test_long_texts_and_token_ids(server: str, alone: OnnxEncoder) -> None:
     long = " ".join(TEXTS[:20])
     ids = alone.tokenizer.encode(TEXTS[5], add_special_tokens=False).ids
     with OpenAI(base_url=f"{server}/v1", api_key="none", max_retries=0) as client:
-        extra = {"long_text": "average"}
+        extra = {"long_texts": "average"}
         averaged = client.embeddings.create(model="tiny-onnx", input=long, extra_body=extra).data[0].embedding
         by_ids = client.embeddings.create(model="tiny-onnx", input=ids)
-    assert np.allclose(averaged, alone.encode([long])[0], atol=1e-5)
+    assert np.allclose(averaged, alone.encode([long], long_texts="average")[0], atol=1e-5)
     assert np.allclose(by_ids.data[0].embedding, alone.encode([TEXTS[5]])[0], atol=1e-5)
     assert by_ids.usage.total_tokens == len(alone.tokenize([TEXTS[5]])[0])

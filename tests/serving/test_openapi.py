@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, settings
 
 from slonik.serving import ServedModel, ServeSettings, create_app
 from tests.serving.conftest import serving
-from tests.serving.models import CapitalTagger, EchoDecoder, ToyEncoder
+from tests.serving.models import CapitalTagger, EchoDecoder, LengthClassifier, ToyEncoder
 
 _SETTINGS = ServeSettings(api_key="key")
 _KEY = {"Authorization": "Bearer key"}
-_MODELS = (ToyEncoder(), EchoDecoder(), CapitalTagger())
+_MODELS = (ToyEncoder(), EchoDecoder(), CapitalTagger(), LengthClassifier(), LengthClassifier("ranks", "number"))
 
 schema = schemathesis.openapi.from_dict(
     create_app([ServedModel(model.name, model) for model in _MODELS], _SETTINGS).openapi()
@@ -23,7 +23,7 @@ schema = schemathesis.openapi.from_dict(
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """A server with a key, an encoder, a decoder and a tagger."""
+    """A server with a key and a model of each kind."""
     with serving(*_MODELS, settings=_SETTINGS) as url:
         yield url
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.docs.snippets import Block, blocks
 from tests.serving.conftest import serving
-from tests.serving.models import CapitalTagger, EchoDecoder, ToyEncoder
+from tests.serving.models import CapitalTagger, EchoDecoder, LengthClassifier, ToyEncoder
 
 _DOCS = Path(__file__).resolve().parents[2] / "docs"
 _ADDRESS = "http://127.0.0.1:8000"
@@ -30,7 +30,8 @@ def url() -> Iterator[str]:
     """A server with the models that the pages name."""
     decoder = EchoDecoder()
     decoder.name = "gpt"
-    with serving(ToyEncoder("small-ru"), decoder, CapitalTagger()) as url:
+    topics, ranks = LengthClassifier("topics"), LengthClassifier("ranks", "number")
+    with serving(ToyEncoder("small-ru"), decoder, CapitalTagger(), topics, ranks) as url:
         yield url
 
 

@@ -33,12 +33,12 @@ def test_vectors_and_counts(serve: Serve, folder: Path) -> None:
     assert answer.json()["usage"]["total_tokens"] == sum(map(len, encoder.tokenize(TEXTS)))
 
     long = " ".join(TEXTS[:12])
-    for long_text, texts in (("truncate", "truncate"), ("average", "windows")):
-        got = client.post("/v1/embeddings", json={"model": "tiny", "input": long, "long_text": long_text}).json()
-        encoder.long_texts = texts
-        expected = encoder.encode([long])[0]
+    for policy in ("truncate", "average"):
+        got = client.post("/v1/embeddings", json={"model": "tiny", "input": long, "long_texts": policy}).json()
+        expected = encoder.encode([long], long_texts=policy)[0]
         assert np.allclose(got["data"][0]["embedding"], expected, atol=1e-5)
-    assert client.post("/v1/embeddings", json={"model": "tiny", "input": long}).status_code == 400
+    refused = client.post("/v1/embeddings", json={"model": "tiny", "input": long, "long_texts": "refuse"})
+    assert refused.status_code == 400
 
     ids = [encoder.tokenizer.encode(TEXTS[0], add_special_tokens=False).ids]
     answer = client.post("/v1/embeddings", json={"model": "tiny", "input": ids}).json()

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -45,7 +46,7 @@ def create_app(models: Sequence[ServedModel], settings: ServeSettings | None = N
         title="slonik", version=__version__, description=_DESCRIPTION, lifespan=_lifespan(served), docs_url=None,
         redoc_url=None, redirect_slashes=False,
     )  # fmt: skip
-    for router in (
+    routers = (
         embeddings_router(served, settings),
         completions_router(served, settings),
         classification_router(served, settings),
@@ -53,14 +54,16 @@ def create_app(models: Sequence[ServedModel], settings: ServeSettings | None = N
         tagging_router(served, settings),
         status_router(served, metrics),
         docs_router(),
-    ):
+    )
+    for router in routers:
         app.include_router(router)
     paths = frozenset(app.openapi()["paths"])
     _answer_errors(app, paths)
     if settings.api_key is not None:
         require_key(app)
         app.add_middleware(KeyCheck, key=settings.api_key)
-    app.add_middleware(CountRequests, metrics=metrics, routes=paths)  # it counts refusals too
+    routes = frozenset(route.path for router in routers for route in router.routes if isinstance(route, APIRoute))
+    app.add_middleware(CountRequests, metrics=metrics, routes=routes)  # it counts refusals too
     app.add_middleware(PlainPaths)  # the outermost: the others ask for the path
     return app
 

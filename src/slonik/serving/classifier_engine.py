@@ -38,6 +38,7 @@ class ClassifierEngine(Engine):
             self.max_tokens = getattr(classifier, "max_length", None) or getattr(settings, "max_length", None)
             template = pair_template(self._tokenizer)
             self._specials = {1: template.single.size, 2: template.size}
+        self._apart = getattr(settings, "pairs", "joint") == "separate"  # two texts are two inputs
         self.workers = workers_of(classifier, threads) if hasattr(classifier, "threads") else 1
         self.batch_texts = TEXTS_ALONE if getattr(classifier, "alone", False) else TEXTS_TOGETHER
         self.long_texts = own_policy(classifier, settings)
@@ -46,7 +47,8 @@ class ClassifierEngine(Engine):
         """Rows with their tokens counted, or refused."""
         for job, index in wanted:
             row = job.texts[index]
-            yield job, index, self._fit(job, index, Tokens(self._count(row, job), row, job.long_texts))
+            sizes = self._sizes(row, job)
+            yield job, index, self._fit(job, index, Tokens(sum(sizes), row, job.long_texts), max(sizes))
 
     def run(self, texts: Sequence[Tokens]) -> Sequence[Any]:
         """Logits (L,) of each row.
@@ -64,17 +66,17 @@ class ClassifierEngine(Engine):
                 scores[place] = row
         return scores
 
-    def _count(self, row: Any, job: Job) -> int:
-        """Tokens of a row, specials included; of one that is to be cut, what is left of it."""
+    def _sizes(self, row: Any, job: Job) -> list[int]:
+        """Tokens of each input that a row makes, specials included; of one that is to be cut, what is left of it."""
         texts = [row] if isinstance(row, str) else list(row)
-        if self._tokenizer is None:
-            return sum(max(1, len(text.split())) for text in texts)
+        if self._rows is None:
+            return [sum(max(1, len(text.split())) for text in texts)]
         most = None  # how much of a text is to be read: enough to see that it is too long
         if self.max_tokens is not None:
             most = 1 + self.max_tokens * (MOST_WINDOWS if job.long_texts == "average" else 1)
-        assert self._rows is not None
-        rows = self._rows.rows(texts, most, threads=1)
-        count = sum(len(row) - self._specials[1] for row in rows) + self._specials[len(texts)]
+        sizes = [len(ids) for ids in self._rows.rows(texts, most, threads=1)]
+        if len(texts) == 2 and not self._apart:
+            sizes = [sum(sizes) - 2 * self._specials[1] + self._specials[2]]
         if job.long_texts == "truncate" and self.max_tokens is not None:
-            return min(count, self.max_tokens)
-        return count
+            sizes = [min(size, self.max_tokens) for size in sizes]
+        return sizes

@@ -8,14 +8,28 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
 
+from slonik.serving.errors import mistake
 from slonik.serving.schemas import Model, Only, Request, Usage, Whole
 
 _Text = Annotated[str, Field(min_length=1)]
 Prompt = _Text | Annotated[list[_Text], Field(min_length=1, max_length=16)]
 Stop = _Text | Annotated[list[_Text], Field(max_length=16)]
 _Number = Annotated[float, Field(allow_inf_nan=False)]
+_COLDEST = 1e-10  # logits divided by less overflow, and a share of probability below it is none
+
+
+def _not_too_cold(value: float) -> float:
+    if 0 < value < _COLDEST:
+        raise mistake(f"is {value!r}: use 0, which always takes the likeliest token, or a number from {_COLDEST} to 2")
+    return value
+
+
+_TEMPERATURE = {"anyOf": [{"const": 0}, {"type": "number", "minimum": _COLDEST, "maximum": 2}]}
+Temperature = Annotated[
+    float, Field(ge=0, le=2, allow_inf_nan=False), AfterValidator(_not_too_cold), WithJsonSchema(_TEMPERATURE)
+]
 
 
 class StreamOptions(Request):
@@ -33,8 +47,10 @@ class CompletionsRequest(Request):
     max_tokens: Whole = Field(
         16, ge=1, le=4096, description="The most tokens to write; the model's context ends it sooner."
     )
-    temperature: _Number = Field(1.0, ge=0, le=2, description="0 always takes the likeliest token.")
-    top_p: _Number = Field(1.0, gt=0, le=1, description="Draw from the likeliest tokens of this joint probability.")
+    temperature: Temperature = Field(1.0, description="0 always takes the likeliest token.")
+    top_p: _Number = Field(
+        1.0, ge=_COLDEST, le=1, description="Draw from the likeliest tokens of this joint probability."
+    )
     stop: Stop = Field([], description="Texts at which to stop; they are not returned.")
     seed: Whole | None = Field(
         None,
@@ -52,7 +68,7 @@ class CompletionsRequest(Request):
     frequency_penalty: Annotated[Any, Only(0)] = Field(0, description="Accepted where 0.")
     presence_penalty: Annotated[Any, Only(0)] = Field(0, description="Accepted where 0.")
     logit_bias: Annotated[Any, Only({})] = Field({}, description="Accepted where empty.")
-    logprobs: Annotated[Any, Only(False)] = Field(False, description="Accepted where false or null.")
+    logprobs: Annotated[Any, Only(False, 0)] = Field(False, description="Accepted where false, 0 or null.")
     suffix: Annotated[Any, Only("")] = Field("", description="Accepted where empty.")
     user: str | None = Field(None, description="Accepted and ignored.")
 

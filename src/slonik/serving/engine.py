@@ -43,13 +43,17 @@ class Engine(ABC):
     def run(self, texts: Sequence[Tokens]) -> Sequence[Any]:
         """What comes of each of some prepared texts."""
 
-    def _fit(self, job: Job, index: int, tokens: Tokens) -> Tokens | ApiError:
-        """`tokens`, or the refusal of a text that is too long for what its request wants."""
-        most = self.max_tokens
-        if most is None or tokens.count <= most or job.long_texts == "truncate":
+    def _fit(self, job: Job, index: int, tokens: Tokens, size: int | None = None) -> Tokens | ApiError:
+        """`tokens`, or the refusal of a text that is too long for what its request wants.
+
+        Args:
+            size: what the limit is held against; None = all tokens.
+        """
+        most, size = self.max_tokens, tokens.count if size is None else size
+        if most is None or size <= most or job.long_texts == "truncate":
             return tokens
         if job.long_texts == "average":
-            return tokens if tokens.count <= most * MOST_WINDOWS else self._too_long(job, index)
+            return tokens if size <= most * MOST_WINDOWS else self._too_long(job, index)
         return self._too_long(job, index)
 
     def _too_long(self, job: Job, index: int) -> ApiError:
