@@ -17,7 +17,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoConfig, PreTrainedModel
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers.dynamic_module_utils import custom_object_save
 
 from slonik.core.errors import SlonikError
 from slonik.core.files import new_folder, write_bytes
@@ -72,7 +73,7 @@ def save_task_model(
         with _whole(model) as whole:
             save(model.encoder, unfinished, passport, whole=whole, max_length=model.max_length)
         if not isinstance(model.head, StockHead):
-            write_code(unfinished)
+            write_code(unfinished, model.transformer)
         model.config.write(unfinished)
         for name, content in (beside or {}).items():
             write_bytes(unfinished / name, content)
@@ -117,7 +118,8 @@ def _whole(model: TaskModel) -> Iterator[PreTrainedModel]:
         "specials": model.specials, "pooler": getattr(transformer, "pooler", None) is not None,
     }  # fmt: skip
     auto = {name: value for name, value in (getattr(config, "auto_map", None) or {}).items() if name in _OF_ENCODERS}
-    wanted.auto_map = {**auto, AUTO_NAMES[model.config.kind]: f"modeling_slonik_task.{SlonikTaskModel.__name__}"}
+    module = _BOUND if _own_code(config) else "modeling_slonik_task"
+    wanted.auto_map = {**auto, AUTO_NAMES[model.config.kind]: f"{module}.{SlonikTaskModel.__name__}"}
     wanted._attn_implementation = "eager"  # of this holder, which computes nothing; it is not written
     with torch.device("meta"):
         whole = _Assembled(wanted)
@@ -127,16 +129,34 @@ def _whole(model: TaskModel) -> Iterator[PreTrainedModel]:
     yield whole
 
 
+def _own_code(config: PreTrainedConfig) -> str:
+    """MODULE.CLASS of a config that comes with code of its own; "" where Transformers has it."""
+    return str((getattr(config, "auto_map", None) or {}).get("AutoConfig", "")).rsplit("--", 1)[-1]
+
+
 class _Assembled(PreTrainedModel):
     """Holds an encoder and a head of ours while they are written under the names of `SlonikTaskModel`."""
 
 
 _Assembled.__name__ = SlonikTaskModel.__name__  # what config.json will say under "architectures"
+_BOUND = "modeling_slonik_bound"
+_BINDING = '''"""The model of modeling_slonik_task for the config class of an encoder that has code of its own."""
+
+from .{0} import {1}
+from .modeling_slonik_task import SlonikTaskModel as Unbound
+
+
+class SlonikTaskModel(Unbound):
+    config_class = {1}
+'''
 _OF_ENCODERS = ("AutoConfig", "AutoModel", "AutoModelForMaskedLM")
 
 
-def write_code(folder: Path) -> None:
-    """Copy the code of a head of ours beside its weights."""
+def write_code(folder: Path, transformer: PreTrainedModel) -> None:
+    """Copy the code of a head of ours beside its weights, and that of an encoder that Transformers does not have."""
+    if code := _own_code(transformer.config):
+        custom_object_save(transformer, folder)
+        write_bytes(folder / f"{_BOUND}.py", _BINDING.format(*code.split(".")).encode())
     for module in (modeling_slonik_heads, modeling_slonik_task):
         write_bytes(folder / f"{module.__name__.rsplit('.', 1)[-1]}.py", Path(str(module.__file__)).read_bytes())
 
