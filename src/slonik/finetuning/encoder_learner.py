@@ -20,6 +20,7 @@ from slonik import models
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.finetuning.config import Distillation, Tuning
+from slonik.finetuning.foreign import label_map
 from slonik.finetuning.items import Floats, Item, labelled_fields, token_fields
 from slonik.finetuning.learner import TaskAnswerer, TrainingSplit, stopping_metrics
 from slonik.finetuning.objective import Supervised
@@ -30,7 +31,7 @@ from slonik.models.heads import build_head
 from slonik.models.heads.stock import has_stock_class
 from slonik.models.task_model import TaskModel, load_task_model, new_task_model, save_task_model
 from slonik.models.task_outputs import outputs_of
-from slonik.text.answers import probabilities
+from slonik.text.answers import number_of, probabilities
 from slonik.text.pairs import Fields
 from slonik.text.task_config import TaskConfig
 from slonik.train.loaders import example_loader
@@ -167,7 +168,7 @@ class EncoderLearner:
 
 
 def usual_shape(config: TaskConfig, tuning: Tuning, base: TorchEncoder) -> Literal["own", "stock"]:
-    """Whose head a task gets where the settings do not say: stock where that is as good and the family has the class."""
+    """Whose head a task gets where the settings do not say: stock where that is as good and the class is there."""
     others = set(tuning.head) - {"dropout"}  # options that only ours have
     possible = not others and config.pairs == "joint" and has_stock_class(base.model.config, config.kind)
     return "stock" if possible and config.kind in STOCK and tuning.freeze != "encoder" else "own"
@@ -221,11 +222,30 @@ def soft_labels(teaching: Distillation, config: TaskConfig, items: Sequence[Item
     total: list[Floats] | None = None
     for name in teaching.teachers:
         teacher = load_task_model(models.resolve(name))
-        if (teacher.config.target, teacher.config.labels) != (config.target, config.labels):
-            raise SlonikError(f"the teacher {name} answers another task ({teacher.config.task}), or has other labels")
         outputs = outputs_of(teacher, token_fields(items, tokenizer_of(teacher)))
-        found = [probabilities(output, config.target, teaching.temperature) for output in outputs]
+        found = [lesson_of(teacher.config, config, output, teaching.temperature, name) for output in outputs]
         total = found if total is None else [a + b for a, b in zip(total, found, strict=True)]
     assert total is not None
     mean: list[Floats] = [(one / len(teaching.teachers)).astype(np.float32) for one in total]
     return [one[0] for one in mean] if config.target == "number" else mean
+
+
+def lesson_of(teacher: TaskConfig, config: TaskConfig, output: Floats, temperature: float, name: str) -> Floats:
+    """What one output of a teacher says in the terms of the student's task: probabilities, or a number in its units.
+
+    Labels go by their names, whatever their order.
+
+    Raises:
+        SlonikError: the teacher has another kind of task, or other labels.
+    """
+    if teacher.target != config.target:
+        raise SlonikError(f"the teacher {name} answers another task ({teacher.task}), which gives a {teacher.target}")
+    if config.target == "number":
+        mean, deviation = config.scale or (0.0, 1.0)
+        return np.array([(number_of(teacher, output) - mean) / deviation], dtype=np.float32)
+    found = probabilities(output, config.target, temperature)
+    if config.target not in ("single", "multi") or teacher.labels == config.labels:
+        return found
+    weights = label_map(teacher.labels, config.labels, f"the teacher {name}", config.task)
+    made: Floats = found @ weights
+    return made

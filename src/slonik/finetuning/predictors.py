@@ -18,10 +18,11 @@ from slonik.evaluation.russian_superglue.predictions import Prediction
 from slonik.evaluation.russian_superglue.readers import parse_row, read_examples
 from slonik.evaluation.russian_superglue.submission import official_rows
 from slonik.evaluation.russian_superglue.tasks import TASKS, Example, items_hash
+from slonik.finetuning.foreign import is_foreign, mapped
 from slonik.finetuning.learner import TaskAnswerer
 from slonik.finetuning.own import answer_rows, read_row
 from slonik.finetuning.row_predictor import OnnxAnswerer, RowPredictor
-from slonik.finetuning.tasks import LEARNED_FROM, answers_of, items_of
+from slonik.finetuning.tasks import LEARNED_FROM, answers_of, items_of, task_config
 from slonik.models.kinds import is_exported, kind_of
 from slonik.runtime import open_model
 from slonik.runtime.task_model import OnnxTaskModel
@@ -101,7 +102,7 @@ def open_predictor(
     config = TaskConfig.read(folder)
     named = task or config.task
     check_task(config, named, str(folder))
-    return predictor_of(load_answerer(folder), named, batch_size, long_texts)
+    return predictor_of(for_task(load_answerer(folder), named, model), named, batch_size, long_texts)
 
 
 def _place(model: str) -> Path | None:
@@ -150,18 +151,29 @@ def answerer_of(model: TaskModel | OnnxTaskModel | TextGenerator, task: str) -> 
     """
     if isinstance(model, OnnxTaskModel):
         check_task(model.config, task, model.name)
-        return OnnxAnswerer(model)
+        return for_task(OnnxAnswerer(model), task, model.name)
     from slonik.finetuning.encoder_learner import EncoderAnswerer
     from slonik.finetuning.language_model_learner import KIND, LanguageModelAnswerer
     from slonik.models.generation import TextGenerator
     from slonik.models.task_model import TaskModel
 
     if isinstance(model, TaskModel):
-        check_task(model.config, task, model.encoder.name)
-        return EncoderAnswerer(model)
+        check_task(model.config, task, model.name)
+        return for_task(EncoderAnswerer(model), task, model.name)
     if not isinstance(model, TextGenerator):
         raise SlonikError(f"a {type(model).__name__} answers no task: give a task model, a generator, or a folder")
     return LanguageModelAnswerer(model, TaskConfig(kind=KIND, task=lookup(task, TASKS, "task").id, target="text"))
+
+
+def for_task(answerer: TaskAnswerer, task: str, name: str) -> TaskAnswerer:
+    """A model on an official task: itself, or one that was trained elsewhere with its labels mapped.
+
+    Raises:
+        SlonikError: its labels, or what it gives, do not fit the task.
+    """
+    if task not in TASKS or not is_foreign(answerer.config):
+        return answerer
+    return mapped(answerer, task_config(task), name)
 
 
 def load_answerer(folder: Path) -> TaskAnswerer:
@@ -210,7 +222,7 @@ def answer_part(model: Path | TaskModel | TextGenerator, part: Part) -> list[Pre
     task = part.task.id
     if isinstance(model, Path):
         check_task(TaskConfig.read(model), task, str(model))
-    answerer = load_answerer(model) if isinstance(model, Path) else answerer_of(model, task)
+    answerer = for_task(load_answerer(model), task, str(model)) if isinstance(model, Path) else answerer_of(model, task)
     if answerer.config.details.get(LEARNED_FROM) == items_hash(part.examples):
         raise SlonikError(
             f"{model} was cross-fitted on these very items and has learned from most of them: score what its folds "
@@ -238,7 +250,7 @@ def check_task(config: TaskConfig, task: str, name: str) -> None:
     if config.kind == "tokens" or config.target == "tags":
         raise SlonikError(f"{name} tags words: use `slonik tag {name}`")
     allowed = {task, TASKS[task].train_on} if task in TASKS else {task}
-    if config.task not in allowed:
+    if config.task not in allowed and not (task in TASKS and is_foreign(config)):
         raise SlonikError(f"{name} is a model for {config.task}, not for {task}: `slonik predict {config.task} ...`")
 
 
