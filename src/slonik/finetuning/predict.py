@@ -176,7 +176,7 @@ def answer_lines(
                 try:
                     yield from predictor.answer([given], probabilities=probabilities)
                 except SlonikError as error:
-                    faulty(number, None, type(error)(str(error).replace("row 1", f"line {number}", 1)))
+                    faulty(number, None, SlonikError(str(error).replace("row 1", f"line {number}", 1)))
                     yield from (fault for _, _, fault in waiting if fault is not None)
                     waiting.clear()
 

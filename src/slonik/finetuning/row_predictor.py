@@ -59,7 +59,7 @@ class RowPredictor:
         try:
             texts = texts_of(row, self._model.config, number)
         except SlonikError as error:
-            raise type(error)(str(error).replace(f"row {number}", where, 1)) from None
+            raise SlonikError(str(error).replace(f"row {number}", where, 1)) from None
         named = row.get("idx", row.get("id")) if isinstance(row, dict) else None
         return named, texts
 

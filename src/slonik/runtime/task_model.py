@@ -15,6 +15,7 @@ from typing import Any
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_json
 from slonik.core.protocols import FloatArray, LongTexts
 from slonik.runtime.head_session import HeadSession
@@ -99,6 +100,17 @@ class OnnxTaskModel:
             SlonikError: as `logits`.
         """
         return predict_rows(rows, self.config, self.pairs, self.run, long_texts or self.long_texts)
+
+    def encode(self, texts: Sequence[str], *, prefix: str | None = None, long_texts: LongTexts | None = None) -> Any:
+        """The files hold scores alone; the checkpoint in torch encodes with the encoder below its head.
+
+        Raises:
+            SlonikError: always; it says what does.
+        """
+        raise SlonikError(
+            f"{self.name} is exported with its head and gives no vectors: export what is below it with "
+            "`slonik export CHECKPOINT --as encoder`"
+        )
 
     def describe(self) -> dict[str, Any]:
         """Facts: what the exporter wrote about the model, the file, its bytes, precision, target and labels."""

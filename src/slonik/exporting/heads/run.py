@@ -114,7 +114,9 @@ def export_head(
         if model.config.target == "tags":
             raise SlonikError(f"{model.name} tags words and reads long texts in windows: leave long_texts out")
         way = chosen_way(long_texts, model.config)
+        named = model.name
         model = TaskModel(model.encoder, model.head, model.config.model_copy(update={"long_texts": way}))
+        model.name = named
     said = announce or (say if progress else silent)
     reads = [model.encoder.source] + ([corpus] if isinstance(corpus, str | Path) else [])
     with shown(progress), Run(

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_file, sha256_json
-from slonik.core.protocols import FloatArray
+from slonik.core.protocols import FloatArray, LongTexts
 from slonik.runtime.head_session import HeadSession
 from slonik.runtime.tagging.chain import Chain
 from slonik.runtime.tagging.labels import tag_labels
@@ -70,6 +71,17 @@ class OnnxTagger(WordTagger):
     def file(self) -> Path:
         """The ONNX file in use."""
         return self._session.file
+
+    def encode(self, texts: Sequence[str], *, prefix: str | None = None, long_texts: LongTexts | None = None) -> Any:
+        """The files hold scores alone; the checkpoint in torch encodes with the encoder below its head.
+
+        Raises:
+            SlonikError: always; it says what does.
+        """
+        raise SlonikError(
+            f"{self.name} is exported with its head and gives no vectors: export what is below it with "
+            "`slonik export CHECKPOINT --as encoder`"
+        )
 
     def reading(self) -> Chain:
         """The chain, as it was exported."""
