@@ -40,6 +40,11 @@ def test_vectors_and_counts(serve: Serve, folder: Path) -> None:
     refused = client.post("/v1/embeddings", json={"model": "tiny", "input": long, "long_texts": "refuse"})
     assert refused.status_code == 400
 
+    spaced = client.post(
+        "/v1/embeddings", json={"model": "tiny", "input": " " * 40_000 + TEXTS[0], "long_texts": "refuse"}
+    )  # a limit is counted in tokens, and spaces are none
+    assert np.allclose(spaced.json()["data"][0]["embedding"], encoder.encode(TEXTS[:1])[0], atol=1e-5)
+
     ids = [encoder.tokenizer.encode(TEXTS[0], add_special_tokens=False).ids]
     answer = client.post("/v1/embeddings", json={"model": "tiny", "input": ids}).json()
     assert np.allclose(answer["data"][0]["embedding"], encoder.encode(TEXTS[:1])[0], atol=1e-5)

@@ -1,7 +1,8 @@
-"""HTTP service: a bounded queue and batching in front of encoders, decoders and taggers; OpenAI's routes and /tag.
+"""HTTP service: a bounded queue and batching in front of encoders, classifiers, taggers and decoders.
 
-`create_app(models, settings)` gives an ASGI application, `run(models, settings, ready)` serves it until SIGTERM.
-Nothing here imports torch but `decoder` and `tagger`, which are imported only when such a model is served.
+The routes are OpenAI's, those of other servers for classifiers and rerankers, and /tag. `create_app(models, settings)`
+gives an ASGI application, `run(models, settings, ready)` serves it until SIGTERM. Nothing here imports torch: models
+come opened, and are known by their protocols alone.
 """
 
 from __future__ import annotations

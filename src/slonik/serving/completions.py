@@ -183,7 +183,10 @@ def completions_router(models: Catalogue, settings: ServeSettings) -> APIRouter:
     """Both routes, for the decoders of `models`."""
     router = APIRouter()
     names = list(dict.fromkeys(served.card.id for served in models.decoders.values()))
-    completions_page = post(CompletionsRequest, CompletionsResponse, {"model": {"enum": names}} if names else {})
+    limits: dict[str, Any] = {"model": {"enum": names}} if names else {}
+    if models.decoders and all(served.queue.plain for served in models.decoders.values()):
+        limits |= {"top_k": {"enum": [0]}, "repetition_penalty": {"enum": [1.0]}}
+    completions_page = post(CompletionsRequest, CompletionsResponse, limits)
     completions_page["responses"][200]["content"] = {"text/event-stream": {"schema": _EVENT}}
 
     @router.post("/v1/completions", **completions_page)

@@ -11,6 +11,7 @@ from slonik.serving.errors import ApiError
 
 READABLE = "gzip, deflate"
 _ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS  # zlib looks for either head
+_MOST_MEMBERS = 100  # each costs time, though it may stand for nothing
 _RAW = -zlib.MAX_WBITS  # deflate without a head, as some clients understand the word
 
 
@@ -36,6 +37,7 @@ class Decoder:
         self._limit = limit
         self._inflater = zlib.decompressobj(_ZLIB_OR_GZIP)
         self._begun = False
+        self._members = 1
 
     def decode(self, chunk: bytes) -> bytes:
         """What the next chunk stands for.
@@ -64,7 +66,7 @@ class Decoder:
         try:
             while chunk and room > 0:
                 if self._inflater.eof:  # gzip may hold several members, one after another
-                    self._inflater = zlib.decompressobj(_ZLIB_OR_GZIP)
+                    self._next_member()
                 piece = self._piece(chunk, room)
                 pieces.append(piece)
                 room -= len(piece)
@@ -73,6 +75,13 @@ class Decoder:
             message = f"the body is not {self._name}, as its content encoding says"
             raise ApiError(400, message, code="invalid_encoding") from None
         return b"".join(pieces)
+
+    def _next_member(self) -> None:
+        self._members += 1
+        if self._members > _MOST_MEMBERS:
+            message = f"the body has more than {_MOST_MEMBERS} gzip members: pack it as one"
+            raise ApiError(400, message, code="invalid_encoding")
+        self._inflater = zlib.decompressobj(_ZLIB_OR_GZIP)
 
     def _piece(self, chunk: bytes, room: int) -> bytes:
         first, self._begun = not self._begun, True

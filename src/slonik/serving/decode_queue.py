@@ -167,6 +167,7 @@ class DecodeQueue(WorkQueue[Stream]):
     ) -> None:
         super().__init__("decode", "prompts", max_queue, metrics, seconds_each=1.0, inertia=0.8)
         self._generator = generator
+        self.plain = not isinstance(generator, Writer)  # it takes no top_k, repetition penalty or seed
         self._most_together, self._most_tokens = most_together, most_tokens
         self._count: Callable[[str], int] = getattr(generator, "count_tokens", lambda text: len(text.split()))
         self._context: float = getattr(generator, "max_tokens", None) or float("inf")

@@ -1,6 +1,6 @@
 """What the OpenAPI page says of a route that reads its own body.
 
-Bodies are read and parsed by body.py, within limits, so FastAPI is told their schema here; the schema is exact,
+Bodies are read and parsed by requests.py, within limits, so FastAPI is told their schema here; the schema is exact,
 with the served models' own limits in it, and the tests hold the server to it.
 """
 
@@ -53,7 +53,12 @@ def post(
     }
 
 
-_FITS = {"maximum": ("integer",), "minimum": ("integer",), "maxLength": ("string",), "enum": ("integer", "string")}
+_FITS = {
+    "maximum": ("integer",),
+    "minimum": ("integer",),
+    "maxLength": ("string",),
+    "enum": ("integer", "number", "string"),
+}
 
 
 def _add(schema: dict[str, Any], keyword: str, value: Any) -> None:

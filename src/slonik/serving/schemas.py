@@ -48,12 +48,19 @@ class Request(BaseModel):
         schema = handler.resolve_ref_schema(made)
         for name, field in schema.get("properties", {}).items():
             if name not in schema.get("required", ()):
-                about = {key: field.pop(key) for key in ("title", "description", "default") if key in field}
-                branches = field.get("anyOf", [dict(field)])
-                field.clear()
-                nullable = [*branches, *([] if {"type": "null"} in branches else [{"type": "null"}])]
-                field.update(about, anyOf=nullable)
+                _allow_null(field)
         return made
+
+
+def _allow_null(schema: dict[str, Any]) -> None:
+    """Let null be a value of a field's schema."""
+    if "anyOf" not in schema:
+        about = {key: schema.pop(key) for key in ("title", "description", "default") if key in schema}
+        own = dict(schema)
+        schema.clear()
+        schema.update(about, anyOf=[own])
+    if {"type": "null"} not in schema["anyOf"]:
+        schema["anyOf"].append({"type": "null"})
 
 
 def _whole(value: Any) -> Any:
@@ -62,6 +69,7 @@ def _whole(value: Any) -> Any:
 
 
 Whole = Annotated[int, BeforeValidator(_whole)]
+Positive = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
 
 
 class Only:

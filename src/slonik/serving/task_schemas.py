@@ -18,9 +18,9 @@ from slonik.serving.schemas import (
     MOST_TEXTS,
     Model,
     Only,
+    Positive,
     Request,
     Usage,
-    Whole,
     check_count,
     check_texts,
     kind_in_words,
@@ -112,9 +112,7 @@ _DOCUMENTS = {"type": "array", "items": _DOCUMENT, "minItems": 1, "maxItems": MO
 
 Truncate = Annotated[
     bool | None,
-    Field(
-        description="As at text-embeddings-inference: true truncates, false refuses; long_texts goes before it."
-    ),
+    Field(description="As at text-embeddings-inference: true truncates, false refuses; long_texts goes before it."),
 ]
 Right = Annotated[Any, Only("right", "Right")]
 
@@ -173,12 +171,12 @@ class RerankRequest(Scored):
     texts: Annotated[Any, BeforeValidator(_Documents), WithJsonSchema(_DOCUMENTS)] = Field(
         None, description="The same, in the words of text-embeddings-inference; the answer is then a bare list."
     )
-    top_n: Whole | None = Field(None, ge=1, description="Give the best so many only.")
+    top_n: Positive | None = Field(None, description="Give the best so many only.")
     return_documents: bool = Field(False, description="Give each document with its score.")
     return_text: bool = Field(False, description="The same, in the words of text-embeddings-inference.")
     rank_fields: Annotated[Any, Only(["text"])] = Field(None, description="A document's field `text` is read, alone.")
-    max_tokens_per_doc: Whole | None = Field(
-        None, ge=1, description="Accepted where it is no less than the model's own limit, which cuts first."
+    max_tokens_per_doc: Positive | None = Field(
+        None, description="Accepted where it is no less than the model's own limit, which cuts first."
     )
     max_chunks_per_doc: Annotated[Any, Only(1)] = Field(None, description="A document is one piece.")
 
