@@ -62,9 +62,9 @@ class HeadSession:
 
     @property
     def alone(self) -> bool:
-        """Whether examples are run one at a time, because activations are quantised by what is seen."""
+        """Whether examples run one at a time: activations are quantised by what is seen, or nothing can be padded."""
         if self.metadata:
-            return self.metadata.get("precision") == "dynamic"
+            return self.metadata.get("precision") == "dynamic" or bool(self.metadata.get("alone"))
         return any(word in self.file.name for word in ("quantized", "int8", "uint8"))
 
     def run(self, fields: Sequence[Mapping[str, NDArray[Any]]], pad_id: int) -> list[NDArray[np.float32]]:

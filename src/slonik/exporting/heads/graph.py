@@ -10,7 +10,8 @@ Shapes: B examples, R inputs of one (candidates, two texts apart), T tokens, L l
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from slonik.core.errors import SlonikError
 from slonik.exporting.torch_graph import TRIED, exporting, quiet, token_types_folded
+from slonik.models.heads.stock import StockHead
 from slonik.models.kinds import family_of
 from slonik.models.task_model import TaskModel
 from slonik.text.task_config import TaskConfig
@@ -127,7 +129,7 @@ def head_to_onnx(graph: HeadGraph, max_length: int, *, fused: bool = True) -> on
         example["token_type_ids"].zero_()
     attention = exporting(transformer) if fused else nullcontext()
     types = token_types_folded(transformer) if fused and folded else nullcontext()
-    with quiet(), torch.no_grad(), attention, types:
+    with quiet(), torch.no_grad(), attention, types, _every_token_counts(graph.model):
         program = torch.onnx.export(
             graph.eval(), kwargs=example, dynamo=True, verbose=False, input_names=list(signature.inputs),
             output_names=list(signature.outputs), dynamic_shapes=shapes,
@@ -137,13 +139,37 @@ def head_to_onnx(graph: HeadGraph, max_length: int, *, fused: bool = True) -> on
     return model
 
 
+@contextmanager
+def _every_token_counts(model: TaskModel) -> Iterator[None]:
+    """Let a class that finds a text's end by padding, and has no padding token, take the last of all inside the block.
+
+    Such a graph is right for one text at a time (`HeadSession.alone`), as the class itself is.
+    """
+    head = model.head
+    if not (isinstance(head, StockHead) and head.one_by_one):
+        yield
+        return
+    config = head.stock.config
+    try:
+        config.pad_token_id = -1  # no token has it
+        yield
+    finally:
+        config.pad_token_id = None
+
+
 def check_family(model: TaskModel, name: str) -> None:
     """Refuse what is not known to export.
 
     Raises:
-        SlonikError: the family is not among those that were tried.
+        SlonikError: the family is not among those that were tried, or the head reads what a decoder makes of a text.
     """
-    family = family_of(str(model.transformer.config.model_type))
+    config = model.transformer.config
+    family = family_of(str(config.model_type))
+    if getattr(config, "is_encoder_decoder", False) and not type(model.transformer).__name__.endswith("EncoderModel"):
+        raise SlonikError(
+            f"{name} reads a text with the encoder and the decoder of a {family}, whose head is not exported: use it "
+            "in torch, or fine-tune an encoder"
+        )
     if family not in TRIED:
         raise SlonikError(
             f"{name} is of the family {family!r}, which cannot be exported to ONNX: known are {', '.join(TRIED)}"

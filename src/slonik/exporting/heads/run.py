@@ -283,6 +283,7 @@ class _HeadWork:
         metadata = {
             "precision": precision, "max_length": self.model.max_length, "facts": facts_of(self.model.encoder),
             "vocabulary": int(rows), HEAD_KEY: head_facts(self.config, self.weights),
+            "alone": bool(getattr(self.model.head, "one_by_one", False)),
         }  # fmt: skip
         self.sizes[name] = write_graph(model, path, metadata, fused=name == "int8" and not self.standard)
         self.hashes[name] = sha256_file(path)
