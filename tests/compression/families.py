@@ -26,16 +26,16 @@ _HEADS: dict[str, Any] = {
 }
 
 
-def tiny(family: str, *, layers: int = 3, head: str = "", seed: int = 0) -> PreTrainedModel:
+def tiny(family: str, *, layers: int = 3, head: str = "", seed: int = 0, vocab: int = 60) -> PreTrainedModel:
     """A random model of `family` with noise on every parameter; `deberta-conv` is DeBERTa-v2 as xlarge has it."""
-    sizes: dict[str, Any] = {"vocab_size": 60, "layers": layers, "hidden": 32, "heads": 4, "ffn": 48}
+    sizes: dict[str, Any] = {"vocab_size": vocab, "layers": layers, "hidden": 32, "heads": 4, "ffn": 48}
     made: Any
     if family == "distilbert":
-        made = AutoConfig.for_model(family, vocab_size=60, dim=32, n_layers=layers, n_heads=4, hidden_dim=48)
+        made = AutoConfig.for_model(family, vocab_size=vocab, dim=32, n_layers=layers, n_heads=4, hidden_dim=48)
     elif family == "electra":
         made = AutoConfig.for_model(
             family,
-            vocab_size=60,
+            vocab_size=vocab,
             hidden_size=32,
             embedding_size=16,
             num_hidden_layers=layers,

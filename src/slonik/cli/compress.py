@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from slonik.cli.common import JsonFile, Overrides, announce, print_tables, save_records
+from slonik.cli.common import ConvertWeights, JsonFile, Overrides, Pooling, announce, print_tables, save_records
 
 
 def register(app: typer.Typer) -> None:
@@ -35,9 +35,8 @@ def compress(
     trim_vocab: str | None = typer.Option(None, help="Languages whose tokens stay (ru,en), or none."),
     max_pieces: int | None = typer.Option(None, help="The most tokens of the vocabulary that stay."),
     init: str | None = typer.Option(None, help="Start from this earlier student."),
-    pooling: str | None = typer.Option(
-        None, help="How a sentence vector is made, where the folder does not say: cls, mean, max, ..., or pooler."
-    ),
+    pooling: Pooling = None,
+    convert_weights: ConvertWeights = False,
     train_texts: int | None = typer.Option(None, help="Sentences to distil on."),
     epochs: float | None = typer.Option(None, help="Passes over them; 0 skips distillation."),
     max_minutes: float | None = typer.Option(None, help="The most minutes of training."),

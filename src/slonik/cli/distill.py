@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from slonik.cli.common import Overrides, announce
+from slonik.cli.common import ConvertWeights, Overrides, Pooling, announce
 
 
 def register(app: typer.Typer) -> None:
@@ -28,9 +28,8 @@ def distill(
         [], help="Of a model with a head: rows of its task (.jsonl, .csv, .tsv; labels are not read) to teach it on."
     ),
     out: Path = typer.Option(..., help="Folder for the trained checkpoint."),
-    pooling: str | None = typer.Option(
-        None, help="How a sentence vector is made, where the folder does not say: cls, mean, max, ..., or pooler."
-    ),
+    pooling: Pooling = None,
+    convert_weights: ConvertWeights = False,
     epochs: float | None = typer.Option(None, help="Passes over the texts."),
     max_minutes: float | None = typer.Option(None, help="The most minutes of training."),
     save_every: float | None = typer.Option(None, help="Minutes between saves (5)."),
@@ -48,8 +47,9 @@ def distill(
     from slonik.compression.distill import distill as run
 
     made = run(
-        model, teacher=teacher, corpus=corpus, pairs=pairs, examples=examples, out=out, recipe=recipe, pooling=pooling, epochs=epochs,
-        max_minutes=max_minutes, save_every=save_every, seed=seed, set=set_, announce=announce,
+        model, teacher=teacher, corpus=corpus, pairs=pairs, examples=examples, out=out, recipe=recipe,
+        pooling=pooling, epochs=epochs, max_minutes=max_minutes, save_every=save_every, seed=seed, set=set_,
+        announce=announce,
     )  # fmt: skip
     for name, value in made.held_out.items():
         typer.echo(f"{name:>14} {value:.4f}")

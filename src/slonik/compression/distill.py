@@ -24,6 +24,7 @@ from slonik.core.run import Announce, Result, Run, say, silent
 from slonik.data.given import Given, Pairs, Texts
 from slonik.models.encoder import TorchEncoder
 from slonik.models.kinds import resolve
+from slonik.models.opening import poolings_for
 from slonik.models.vocabulary import matching_ids
 
 
@@ -189,7 +190,9 @@ def run_distill(
 def _opened(config: DistillRecipe, field_name: str, loaded: Mapping[str, Any], run: Run) -> HeadedEncoder:
     """The student or the teacher, its identity noted."""
     name: str = getattr(config, field_name)
-    headed = open_headed(loaded.get(name, name), "distilled", pooling=None if name in loaded else config.pooling)
+    files = [one for one in (config.model, config.teacher) if one not in loaded]
+    chosen = dict(zip(files, poolings_for(files, config.pooling), strict=True))
+    headed = open_headed(loaded.get(name, name), "distilled", **chosen.get(name, {}))
     if headed.left_out:
         run.announce(headed.left_out)
     run.input(field_name, headed.identity() if name in loaded else checkpoint_identity(resolve(name)))

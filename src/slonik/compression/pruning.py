@@ -93,6 +93,8 @@ def prune(
         command="prune", config=config.model_dump(mode="json"), inputs={"parent": plan.parent}, seed=seed,
         summary=summary,
     )  # fmt: skip
+    if plan.hidden is not None and student.has_own_pooler:
+        model.pooler = None  # its rows stay in the module behind the pooling: a cut one would give other vectors
     pruned = TorchEncoder(
         model,
         student.tokenizer,

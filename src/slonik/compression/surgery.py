@@ -198,6 +198,7 @@ def _config(body: Body, plan: Plan) -> tuple[PreTrainedConfig, type[PreTrainedMo
         values.pop("model_type", None)
         config = kind.config_class.from_dict(values)
     else:
+        slim.register()  # a head of the family's class is made by it
         kind = slim.slim_class(stock)
         extra = {"first_layer_norm": True} if first_norm else {}
         config = slim.slim_config(stock, values, heads, ffn, body.head_size, **extra)

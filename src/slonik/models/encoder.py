@@ -228,12 +228,12 @@ class TorchEncoder:
                         found = self._placed().pool(hidden, mask, prompt if prompt.any() else None)
                 else:
                     found = pool(hidden, mask, kind, pooler_output)
-                vectors = found.cpu().numpy()
+                vectors = found.float().cpu().numpy()
                 np.add.at(totals[kind], rows.owners[batch], vectors * rows.shares[batch, None])
         if PIPELINE in totals:
             with torch.inference_mode():
                 made = self._placed().finish(torch.from_numpy(totals[PIPELINE]).to(self.device))
-            totals[PIPELINE] = made.cpu().numpy()
+            totals[PIPELINE] = made.float().cpu().numpy()
         return totals
 
     def _placed(self) -> Pipeline:

@@ -132,6 +132,7 @@ def load_language_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         made, missing = from_files(_CLASSES[natural], folder, dtype, trust_remote_code, f" with the head of {kind}")
+    made.config.__dict__.pop("slonik_task", None)  # of a head of ours, which is no part of this model
     head = [name for name in missing if not name.startswith(f"{made.base_model_prefix}.")]
     if natural == "mlm":
         body = load_transformer(folder, trust_remote_code=trust_remote_code)  # checks weights and config

@@ -177,6 +177,7 @@ def load_transformer(
         )
     if any("pooler." in key for key in absent):
         model.pooler = None
+    model.config.__dict__.pop("slonik_task", None)  # of a head of ours, which is no part of this model
     result: PreTrainedModel = model.eval()
     return result
 
