@@ -14,9 +14,10 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from slonik.core.files import write_text
+from slonik.core.files import write_json, write_text
 from slonik.core.version import __version__
 from slonik.models import TorchEncoder
+from slonik.text.lines import read_json
 from slonik.text.pipeline_files import transformer_folder
 
 _COPIED = ("config.json", "tokenizer_config.json", "special_tokens_map.json")
@@ -56,21 +57,54 @@ def write_companions(encoder: TorchEncoder, folder: Path) -> None:
     for name in _COPIED:
         if (inside / name).is_file():
             shutil.copyfile(inside / name, folder / name)
-    portable(encoder.tokenizer).save(str(folder / "tokenizer.json"), pretty=False)
+    write_tokenizer(
+        encoder.tokenizer, folder, max_length=encoder.max_length, pad_id=encoder.pad_id,
+        lower_case=encoder.sentence.lower_case, truncation_side=encoder.sentence.truncation_side,
+    )  # fmt: skip
     saved = replace(encoder.sentence, max_length=encoder.max_length, long_texts=encoder.long_texts)
     saved.write(folder, encoder.hidden_size)
 
 
-def portable(tokenizer: Tokenizer) -> Tokenizer:
-    """The tokenizer itself, or a copy whose Nmt normaliser (unknown to transformers.js) is two replacements."""
+def write_tokenizer(
+    tokenizer: Tokenizer,
+    folder: Path,
+    *,
+    max_length: int,
+    pad_id: int,
+    lower_case: bool = False,
+    truncation_side: str = "right",
+) -> None:
+    """Write `tokenizer.json` and, over what was copied from the checkpoint, `tokenizer_config.json` for other clients.
+
+    They know a length, a padding token and lower case from these two files alone: fastembed and transformers.js do not
+    read `sentence_bert_config.json`, and cut nothing, or refuse, where `model_max_length` is 1e30.
+    """
+    portable(tokenizer, lower_case=lower_case).save(str(folder / "tokenizer.json"), pretty=False)
+    config = read_json(folder / "tokenizer_config.json", optional=True)
+    config |= {"model_max_length": max_length, "truncation_side": truncation_side}
+    config.pop("max_length", None)  # some tools wrote it; the smaller of the two would count
+    if config.get("tokenizer_class", "TokenizersBackend") == "TokenizersBackend":
+        config["tokenizer_class"] = "PreTrainedTokenizerFast"  # the name that Transformers 4 knows as well
+    if not config.get("pad_token") and (token := tokenizer.id_to_token(pad_id)) is not None:
+        config["pad_token"] = token
+    write_json(folder / "tokenizer_config.json", config)
+
+
+def portable(tokenizer: Tokenizer, *, lower_case: bool = False) -> Tokenizer:
+    """The tokenizer itself, or a copy with normalisers that every client has.
+
+    Nmt, which transformers.js does not know, becomes two replacements; lower case, which other clients would learn from
+    nowhere else, is put before everything.
+    """
     content: dict[str, Any] = json.loads(tokenizer.to_str())
     normalizer = content.get("normalizer")
-    if not normalizer:
-        return tokenizer
-    steps = normalizer["normalizers"] if normalizer["type"] == "Sequence" else [normalizer]
-    if not any(step["type"] == "Nmt" for step in steps):
+    steps: list[dict[str, Any]] = []
+    if normalizer:
+        steps = normalizer["normalizers"] if normalizer["type"] == "Sequence" else [normalizer]
+    if not lower_case and not any(step["type"] == "Nmt" for step in steps):
         return tokenizer
     replaced = [new for step in steps for new in (_NMT if step["type"] == "Nmt" else [step])]
+    replaced = [{"type": "Lowercase"}] * lower_case + replaced
     content["normalizer"] = {"type": "Sequence", "normalizers": replaced}
     return Tokenizer.from_str(json.dumps(content, ensure_ascii=False))
 

@@ -19,6 +19,7 @@ import onnxruntime
 
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_file, sha256_texts
+from slonik.core.passport import Passport
 from slonik.core.progress import shown
 from slonik.core.protocols import LongTexts
 from slonik.core.records import Record
@@ -37,8 +38,11 @@ from slonik.exporting.precision import input_ranges, quantise, to_half
 from slonik.exporting.report import ExportReport, Speed, time_files
 from slonik.exporting.torch_graph import SentenceGraph, limits_of, part_to_export, to_onnx
 from slonik.models import TorchEncoder, load
+from slonik.models.kinds import FAMILIES, family_of
+from slonik.reporting.client_snippets import snippets
+from slonik.reporting.model_card import model_card
 from slonik.runtime.session import open_session
-from slonik.text.sentence_config import checked_long_texts
+from slonik.text.sentence_config import SentenceConfig, checked_long_texts
 
 Int8 = Literal["dynamic", "static", "none"]
 
@@ -148,8 +152,24 @@ def export(
             step = run.passport_step({"bytes": work.sizes, **work.counts})
             passport = encoder.passport.with_step(step).with_records(report.records_of(encoder.passport.name))
             passport.write(unfinished)
+            _write_card(encoder, passport, unfinished, work, run.out.name)
     name = encoder.name if isinstance(model, TorchEncoder) else str(model)
     return replace(report, records=tuple(report.records_of(name)), summary=step.summary, seconds=run.seconds)
+
+
+def _write_card(encoder: TorchEncoder, passport: Passport, folder: Path, work: _Work, name: str) -> None:
+    """Write the model card, with the lines by which other programs read the folder."""
+    sentence = SentenceConfig.read(folder)
+    facts = {**facts_of(encoder), "bytes": work.sizes.get("int8", work.sizes["fp32"])}
+    family = str(encoder.model.config.model_type)
+    clients = snippets(
+        name, sentence, encoder.dimension, [FILES[kind] for kind in work.sizes], int8=work.scheme,
+        writer=FAMILIES[family_of(family)] in ("decoder", "encoder-decoder"),
+    )  # fmt: skip
+    model_card(
+        passport, facts, sentence, loader="slonik.load (onnxruntime, no torch)", limits=limits_of(family), path=name,
+        clients=clients, folder=folder,
+    )  # fmt: skip
 
 
 @dataclass

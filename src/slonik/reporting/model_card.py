@@ -15,6 +15,7 @@ import yaml
 
 from slonik.core.files import write_text
 from slonik.core.passport import Passport, Step
+from slonik.reporting.client_snippets import Snippet
 from slonik.reporting.formatting import count, duration, size
 from slonik.reporting.resources import resources_tables
 from slonik.reporting.scores import difference_tables, score_tables
@@ -32,6 +33,8 @@ def model_card(
     loader: str = "slonik.load",
     commands: Sequence[str] = (),
     limits: Sequence[str] = (),
+    path: str = "",
+    clients: Sequence[Snippet] = (),
     folder: str | Path | None = None,
 ) -> str:
     """The card as Markdown; written to README.md in `folder` too where one is given.
@@ -41,6 +44,8 @@ def model_card(
         loader: which library call opens the checkpoint.
         commands: lines that make the model again.
         limits: known failures and limits, a sentence each.
+        path: what a reader types to open it; "" = the passport's name.
+        clients: how other programs read it.
 
     Raises:
         SlonikError: the folder cannot be written.
@@ -51,7 +56,8 @@ def model_card(
         f"# {escape_markdown(passport.name)}\n",
         _about(passport, licence),
         to_markdown(_shape(facts, sentence, loader), heading="##"),
-        _usage(passport, sentence, loader),
+        _usage(path or Path(passport.name).name, sentence, loader),
+        _other_clients(clients),
         _measured(passport),
         to_markdown(lineage_table(passport.lineage), heading="##") if passport.lineage else "",
         _block("Do it again", "\n".join(commands), "sh") if commands else "",
@@ -123,8 +129,7 @@ LONG_TEXTS = {
 }
 
 
-def _usage(passport: Passport, sentence: SentenceConfig, loader: str) -> str:
-    path = Path(passport.name).name
+def _usage(path: str, sentence: SentenceConfig, loader: str) -> str:
     program = (
         "import slonik\n\n"
         f"encoder = slonik.load({path!r})\n"
@@ -140,6 +145,15 @@ def _usage(passport: Passport, sentence: SentenceConfig, loader: str) -> str:
     if sentence.default_prefix:
         program += f'\n\n# the prefix {sentence.prefix(None)!r} is added by default; prefix="" leaves it out'
     return _block("How to use it", program, "python")
+
+
+def _other_clients(clients: Sequence[Snippet]) -> str:
+    parts = [
+        _block(f"With {one.client}", one.program, one.language)
+        + "".join(f"\n{escape_markdown(remark)}\n" for remark in one.remarks)
+        for one in clients
+    ]
+    return "\n".join(parts)
 
 
 def _measured(passport: Passport) -> str:
