@@ -350,6 +350,9 @@ def test_what_it_is_and_what_it_is_not(folder: Path, source: Path, tmp_path: Pat
             export(str(source), tmp_path / "out", **options)  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
     assert not writes(str(source), "encoder")
+    with pytest.raises(SlonikError, match="is exported already"):
+        export(str(folder), tmp_path / "out")
+    assert "slonik.generate" in slonik.show(folder).loader
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
     (copy / "generation_config.json").unlink()
@@ -358,6 +361,13 @@ def test_what_it_is_and_what_it_is_not(folder: Path, source: Path, tmp_path: Pat
             path.unlink()
     with pytest.raises(SlonikError):
         open_generator(copy)
+    changed = tmp_path / "changed"
+    shutil.copytree(folder, changed)
+    config = json.loads((changed / "config.json").read_text(encoding="utf-8"))
+    for wrong in ({"vocab_size": 400}, {"is_encoder_decoder": not int8.two_stacks}, {"n_positions": 10_000}):
+        (changed / "config.json").write_text(json.dumps({**config, **wrong}), encoding="utf-8")
+        with pytest.raises(SlonikError, match="do not belong together"):
+            open_generator(changed)
 
 
 @pytest.fixture(scope="module")

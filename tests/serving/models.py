@@ -13,6 +13,8 @@ import numpy as np
 from slonik.core.errors import SlonikError
 from slonik.core.protocols import FloatArray, LongTexts
 from slonik.data.annotations.document import Span
+from slonik.runtime.writing import Writer
+from slonik.text.prompts import Prompts, WritingFacts
 from slonik.text.sentence_config import SentenceConfig
 
 DIMENSION = 16
@@ -182,6 +184,49 @@ class CapitalTagger:
         if "яд" in texts:
             raise RuntimeError("poison")
         return [self.spans(text) for text in texts]
+
+
+class ToyWriter(Writer):
+    """Writes words that depend on all the words so far, in several texts side by side.
+
+    Attributes:
+        open: each step waits until this is set.
+        entered: set when a prompt has been read.
+        widths: texts of each step.
+    """
+
+    def __init__(self, context: int = 100) -> None:
+        from tests.tiny import tokenizers as toy  # it brings torch, which the server processes do without
+
+        tokenizer = toy.tokenizer("bpe")
+        facts = WritingFacts(False, context, begin=0, ends=frozenset({2}), end=2, pad=1, start=1)
+        super().__init__(Prompts(tokenizer, facts, "writer"))
+        self.open = threading.Event()
+        self.open.set()
+        self.entered = threading.Event()
+        self.widths: list[int] = []
+        self._table = np.random.default_rng(0).standard_normal((97, tokenizer.get_vocab_size())).astype(np.float32) * 3
+        self._table[:, 2] -= 100  # texts do not end by themselves
+
+    def read(self, rows: Sequence[list[int]]) -> tuple[FloatArray, list[int]]:
+        if any(999_999 in row for row in rows):
+            raise RuntimeError("poison")
+        self.entered.set()
+        self.open.wait(60)  # a test that failed must not hang
+        sums = [sum(place * token for place, token in enumerate(row, start=1)) % 97 for row in rows]
+        return self._table[sums], sums
+
+    def step(self, tokens: Sequence[int], cache: list[int]) -> tuple[FloatArray, list[int]]:
+        self.widths.append(len(tokens))
+        self.open.wait(60)
+        sums = [(7 * before + token) % 97 for before, token in zip(cache, tokens, strict=True)]
+        return self._table[sums], sums
+
+    def joined(self, first: list[int], second: list[int]) -> list[int]:
+        return [*first, *second]
+
+    def kept(self, cache: list[int], rows: Sequence[int]) -> list[int]:
+        return [cache[row] for row in rows]
 
 
 class EchoDecoder:

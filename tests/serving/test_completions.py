@@ -6,15 +6,18 @@ import asyncio
 import concurrent.futures
 import json
 import socket
+import threading
 
 import httpx2
+import numpy as np
 import pytest
 import uvicorn
 from openai import BadRequestError, OpenAI
 
+from slonik.runtime.sampling import SamplingConfig
 from slonik.serving import ServedModel, create_app
-from tests.serving.conftest import Serve
-from tests.serving.models import EchoDecoder, ToyEncoder
+from tests.serving.conftest import Serve, serving
+from tests.serving.models import EchoDecoder, ToyEncoder, ToyWriter
 from tests.serving.test_queue import metric, until
 
 
@@ -186,30 +189,33 @@ def test_writing_stops_when_the_reader_hangs_up(serve: Serve) -> None:
     assert decoder.written < 90
 
 
-def test_sixty_clients_that_hang_up_leave_nothing_behind() -> None:
-    """No task of the server's loop waits for ever, and the decoder stops writing for those who are gone."""
-    decoder = EchoDecoder()
-    decoder.open.clear()
-    app = create_app([ServedModel("echo", decoder)])
+async def _hang_up(port: int, model: str, stream: str, after: float) -> None:
+    body = f'{{"model": "{model}", "prompt": "да нет", "max_tokens": 90, "stream": {stream}}}'.encode()
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(head.encode() + b"\r\n\r\n" + body)
+    await writer.drain()
+    await asyncio.sleep(after)
+    writer.close()
+    await writer.wait_closed()
 
-    async def hang_up(port: int, stream: str) -> None:
-        body = f'{{"model": "echo", "prompt": "да нет", "max_tokens": 90, "stream": {stream}}}'.encode()
-        head = (
-            f"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-        )
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(head.encode() + b"\r\n\r\n" + body)
-        await writer.drain()
-        await asyncio.sleep(0.05)
-        writer.close()
-        await writer.wait_closed()
 
-    async def settled(limit: int) -> int:
-        for _ in range(400):
-            if len(asyncio.all_tasks()) <= limit:
-                break
-            await asyncio.sleep(0.01)
-        return len(asyncio.all_tasks())
+async def _settled(limit: int) -> int:
+    for _ in range(400):
+        if len(asyncio.all_tasks()) <= limit:
+            break
+        await asyncio.sleep(0.01)
+    return len(asyncio.all_tasks())
+
+
+@pytest.mark.parametrize("model", [EchoDecoder, ToyWriter])
+@pytest.mark.parametrize("begun", [False, True])
+def test_sixty_clients_that_hang_up_leave_nothing_behind(model: type[EchoDecoder | ToyWriter], begun: bool) -> None:
+    """No task of the server's loop waits for ever, and the decoder writes no more for those who are gone."""
+    decoder = model()
+    if not begun:
+        decoder.open.clear()
+    app = create_app([ServedModel(decoder.name, decoder)])
 
     async def main() -> None:
         server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", lifespan="on"))
@@ -218,12 +224,90 @@ def test_sixty_clients_that_hang_up_leave_nothing_behind() -> None:
             await asyncio.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
         before = len(asyncio.all_tasks())
-        await asyncio.gather(*(hang_up(port, ("true", "false")[number % 2]) for number in range(60)))
-        assert await settled(before) <= before
+        streams = (("true", "false")[number % 2] for number in range(60))
+        await asyncio.gather(*(_hang_up(port, decoder.name, stream, 0.0 if begun else 0.05) for stream in streams))
+        assert await _settled(before) <= before
         decoder.open.set()
-        assert await settled(before) <= before
+        assert await _settled(before) <= before
         server.should_exit = True
         await running
-        assert decoder.written <= 2  # the first client's first word
+        if not begun and isinstance(decoder, EchoDecoder):
+            assert decoder.written <= 2  # the first client's first word
+        if not begun and isinstance(decoder, ToyWriter):
+            assert len(decoder.widths) <= 1
 
     asyncio.run(main())
+
+
+def _asked(client: httpx2.Client, **fields: object) -> dict[str, object]:
+    answer = client.post("/v1/completions", json={"model": "writer", "prompt": "Слон", **fields})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, object] = answer.json()["choices"][0]
+    return found
+
+
+def test_a_request_joins_those_that_are_being_written(serve: Serve) -> None:
+    writer = ToyWriter()
+    writer.open.clear()
+    client = serve(writer)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        first = pool.submit(_asked, client, max_tokens=40, seed=0)
+        assert writer.entered.wait(10)
+        later = [
+            pool.submit(
+                _asked, client, prompt=f"Снег {number}", max_tokens=5 + number, seed=number, temperature=number % 2
+            )
+            for number in range(1, 7)
+        ]
+        until(lambda: metric(client, 'slonik_queue_depth{model="writer"}') == 6)
+        writer.open.set()
+        answers = [first.result(), *(one.result() for one in later)]
+    assert max(writer.widths) == 7 and writer.widths[-1] == 1
+    config = SamplingConfig(max_tokens=40, seed=0)
+    assert answers[0]["text"] == "".join(writer.stream("Слон", config, rest=False))
+    for number, answer in enumerate(answers[1:], start=1):
+        config = SamplingConfig(max_tokens=5 + number, seed=number, temperature=number % 2)
+        assert answer["text"] == "".join(writer.stream(f"Снег {number}", config, rest=False))
+        assert answer["finish_reason"] == "length"
+
+
+def test_no_more_than_so_many_texts_are_written_at_once(serve: Serve) -> None:
+    writer = ToyWriter()
+    writer.open.clear()
+    client = serve(writer)
+    with concurrent.futures.ThreadPoolExecutor(24) as pool:
+        asked = [pool.submit(_asked, client, max_tokens=3, seed=number) for number in range(24)]
+        until(lambda: metric(client, "slonik_requests_running") == 25)
+        writer.open.set()
+        texts = [one.result()["text"] for one in asked]
+    assert max(writer.widths) <= 16
+    for number, text in enumerate(texts):
+        config = SamplingConfig(max_tokens=3, seed=number)
+        assert text == "".join(writer.stream("Слон", config, rest=False))
+
+
+def test_a_stop_text_and_a_failure_end_one_text_alone(serve: Serve) -> None:
+    writer = ToyWriter()
+    client = serve(writer)
+    whole = "".join(writer.stream("Слон", SamplingConfig(max_tokens=30, temperature=0), rest=False))
+    stop = whole[len(whole) // 2 : len(whole) // 2 + 2]
+    found = _asked(client, max_tokens=30, temperature=0, stop=stop)
+    assert found["text"] == whole[: whole.index(stop)] and found["finish_reason"] == "stop"
+    answer = client.post("/v1/completions", json={"prompt": "слон " * 100})
+    assert answer.status_code == 400 and "takes fewer than 100" in answer.json()["error"]["message"]
+    writer._table[:] = np.nan
+    answer = client.post("/v1/completions", json={"prompt": "слон"})
+    assert answer.status_code == 500 and "no numbers" in answer.json()["error"]["message"]
+
+
+def test_what_has_been_taken_is_written_to_the_end_when_the_server_stops() -> None:
+    writer = ToyWriter()
+    writer.open.clear()
+    with httpx2.Client(timeout=20, trust_env=False) as client, concurrent.futures.ThreadPoolExecutor(2) as pool:
+        with serving(writer) as url:
+            body = {"prompt": "Слон", "max_tokens": 20, "seed": 1}
+            asked = pool.submit(client.post, f"{url}/v1/completions", json=body)
+            assert writer.entered.wait(10)
+            threading.Timer(0.2, writer.open.set).start()
+        text = asked.result().json()["choices"][0]["text"]
+        assert text == "".join(writer.stream("Слон", SamplingConfig(max_tokens=20, seed=1), rest=False))

@@ -37,6 +37,7 @@ from slonik.models.kinds import STOCK_HEADS, family_of, has_weights
 from slonik.text import TAGGER_FILE
 from slonik.text.lines import read_json
 from slonik.text.pipeline_files import transformer_folder
+from slonik.text.prompts import is_generator
 from slonik.text.sentence_config import SentenceConfig
 
 TEXT_TOKENS = 32  # the length that `flops_per_text` is given for
@@ -129,7 +130,7 @@ def describe_folder(folder: Path, *, name: str | None = None) -> Description:
         if path.is_file() and path.name.endswith(_MODEL_FILES)
     }
     exported = any(file.endswith(".onnx") for file in files)
-    runtime = "slonik.load (onnxruntime, no torch)"
+    runtime = f"slonik.{'generate' if is_generator(folder) else 'load'} (onnxruntime, no torch)"
     if (folder / TAGGER_FILE).is_file():
         facts, loader = _tagger_facts(folder), "slonik.tagging.models.load_tagger (slonik tag)"
         facts["bytes"] = sum(files.values())

@@ -29,7 +29,7 @@ from slonik.text import TASK_FILE
 from slonik.text.batching import pad_ids
 from slonik.text.lines import read_json
 from slonik.text.prompts import GENERATION_FILE, Prompts, WritingFacts
-from slonik.text.tokenizing import load_tokenizer
+from slonik.text.tokenizing import check_vocabulary, load_tokenizer
 
 DECODER_MASK = "decoder_attention_mask"
 KEEP = "num_logits_to_keep"
@@ -201,7 +201,7 @@ def load(
     Raises:
         SlonikError: no such folder or file, a damaged one, or one that does not write.
     """
-    place = Path(folder)
+    place = Path(folder).expanduser()
     if not place.is_dir():
         raise SlonikError(f"there is no folder {folder}: pass a folder written by slonik export")
     decoder_path, encoder_path = _files(place, file)
@@ -209,8 +209,10 @@ def load(
     decoder = open_session(decoder_path, threads=own, inputs=["input_ids"], what="a decoder")
     encoder = open_session(encoder_path, threads=own) if encoder_path is not None else None
     tokenizer = load_tokenizer(place)
-    config = read_json(place / "config.json", optional=True)
+    config = read_json(place / "config.json")
     facts = WritingFacts.of(config, read_json(place / GENERATION_FILE, optional=True), tokenizer)
+    _check_config(place, config, facts, decoder)
+    check_vocabulary(tokenizer, int(config["vocab_size"]), str(folder))
     if (place / TASK_FILE).is_file():
         from slonik.text.task_config import TaskConfig
 
@@ -218,6 +220,31 @@ def load(
         prefix, max_length = str(task.details.get("denoiser", prefix)), task.max_length
     prompts = Prompts(tokenizer, facts, str(folder), prefix=prefix)
     return OnnxGenerator(decoder, encoder, prompts, place, max_length=max_length)
+
+
+def _check_config(
+    folder: Path, config: Mapping[str, Any], facts: WritingFacts, decoder: onnxruntime.InferenceSession
+) -> None:
+    """Refuse an ONNX file of another model than the config's.
+
+    Raises:
+        SlonikError: they differ in what can be seen: the vocabulary, the stacks, the longest context.
+    """
+    shapes = {item.name: item.shape for item in decoder.get_outputs()}
+    rows = shapes.get("logits", [None])[-1]
+    crossed = any(".encoder." in name for name in shapes)
+    longest = int(read_metadata(decoder).get("max_length") or facts.context)
+    told = [
+        ("vocab_size", config.get("vocab_size"), rows, isinstance(rows, int)),
+        ("is_encoder_decoder", facts.two_stacks, crossed, True),
+        ("longest context", facts.context, longest, facts.context > longest),
+    ]
+    for name, said, found, counts in told:
+        if counts and said != found:
+            raise SlonikError(
+                f"the files of {folder} do not belong together: config.json has {name} {said}, the decoder in onnx/ "
+                f"{found}; export the checkpoint again"
+            )
 
 
 def _files(folder: Path, file: str | None) -> tuple[Path, Path | None]:

@@ -261,7 +261,9 @@ class DecodeQueue(WorkQueue[Stream]):
         """Send what the last step has written of a text, and its end."""
         stream, text = one.stream, one.text
         if text.error is not None:
-            _fail(stream, text.error)
+            _log.error("the decoder failed", exc_info=text.error)
+            sentence = str(text.error) if isinstance(text.error, SlonikError) else "the model failed on this input"
+            stream.send(ApiError(500, sentence, code="model_failed"))
             return
         if len(text.written) > one.sent:
             one.sent = len(text.written)

@@ -75,7 +75,7 @@ def _ids(value: Any, rows: int) -> list[int]:
 
 def is_generator(folder: str | Path) -> bool:
     """Whether a folder holds ONNX files that write; a decoder's has generation_config.json, an encoder's has not."""
-    place = Path(folder)
+    place = Path(folder).expanduser()
     if any((place / "onnx").glob("decoder_model_merged*.onnx")):
         return True
     return (place / GENERATION_FILE).is_file() and any((place / "onnx").glob("model*.onnx"))

@@ -206,7 +206,10 @@ def writes(model: Any, role: str) -> bool:
         return False
     if isinstance(model, Writer | LanguageModel):
         raise SlonikError(f"{model.name} lies in memory only: save it, then export the folder")
-    found = isinstance(model, str | Path) and is_checkpoint(model) and _has_words(kind_of(model))
+    kind = kind_of(model) if isinstance(model, str | Path) and is_checkpoint(model) else None
+    if kind is not None and kind.name == "exported" and kind.writes:
+        raise SlonikError(f"{model} is exported already: export the checkpoint that it was made from")
+    found = kind is not None and _has_words(kind)
     if role == "generator" and not found:
         raise SlonikError(f"{model} does not write texts: leave --as generator out")
     return found
