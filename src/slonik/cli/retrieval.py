@@ -7,8 +7,11 @@ from pathlib import Path
 import typer
 
 from slonik.cli.common import (
+    ConvertWeights,
     Device,
     JsonFile,
+    LongTexts,
+    Pooling,
     StampPassport,
     TrustRemoteCode,
     announce_task,
@@ -37,9 +40,8 @@ def retrieval(
     baselines: bool = typer.Option(True, help="Measure bm25 and random too."),
     query_prefix: str | None = typer.Option(None, help="Text before every query (default: the checkpoint's prompt)."),
     document_prefix: str | None = typer.Option(None, help="Text before every document (default: likewise)."),
-    long_texts: str | None = typer.Option(
-        None, help="truncate, average or refuse texts that are longer than a model reads (default: the model's way)."
-    ),
+    long_texts: LongTexts = None,
+    pooling: Pooling = None,
     rankings: Path | None = typer.Option(
         None, help="Write each system's ranking and metrics per query to a folder in this folder.",
         callback=folder_to_fill,
@@ -51,6 +53,7 @@ def retrieval(
     cache: bool = typer.Option(True, help="Keep vectors of documents, and reuse those of the same weights and text."),
     passport: StampPassport = True,
     trust_remote_code: TrustRemoteCode = False,
+    convert_weights: ConvertWeights = False,
 ) -> None:  # fmt: skip
     """Rank every document for every query: nDCG@10, MRR@10, recall, with intervals and paired differences.
 
@@ -61,7 +64,7 @@ def retrieval(
     found = measure(
         models, data, tasks=split_names(tasks), split=split, rerank=rerank, top=top, baselines=baselines,
         query_prefix=query_prefix, document_prefix=document_prefix, long_texts=long_texts,  # type: ignore[arg-type]
-        rankings=rankings, cache=cache, seed=seed, passport=passport, dtype=dtype, device=device,
+        pooling=pooling, rankings=rankings, cache=cache, seed=seed, passport=passport, dtype=dtype, device=device,
         trust_remote_code=trust_remote_code, on_task=announce_task,
     )  # fmt: skip
     show_evaluation(found)

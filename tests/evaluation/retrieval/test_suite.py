@@ -194,6 +194,7 @@ def test_texts_that_are_cut_are_counted(checkpoint: Path) -> None:
         ("bm25", {"rerank": "hashing_300"}, "hashing_300 is no cross-encoder"),
         ("bm25", {"top": 0}, "top is 0"),
         ("bm25", {"tasks": "tyo"}, "did you mean"),
+        ("bm25", {"long_texts": "cut"}, "long_texts is 'cut'"),
         ("hashing_300", {"long_texts": "average"}, "leave out --long-texts"),
     ],
 )

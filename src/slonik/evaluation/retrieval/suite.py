@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 from slonik.core.errors import SlonikError, unknown_name
 from slonik.core.files import write_text
@@ -24,7 +24,7 @@ from slonik.evaluation.retrieval.rankers import LEXICAL, RANDOM
 from slonik.evaluation.retrieval.ranking import write_run
 from slonik.evaluation.retrieval.reranker import Reranker
 from slonik.evaluation.retrieval.scoring import SystemScores, difference_tables, differences, score_tables
-from slonik.evaluation.retrieval.systems import BASELINES, Opening, is_reranker
+from slonik.evaluation.retrieval.systems import BASELINES, Opening, is_reranker, poolings_of
 from slonik.evaluation.suite import Evaluation, OnTask, add_to_passport, several, task_names, teller
 
 Data: TypeAlias = str | Path | RetrievalSet
@@ -44,6 +44,7 @@ def retrieval(
     query_prefix: str | None = None,
     document_prefix: str | None = None,
     long_texts: LongTexts | None = None,
+    pooling: str | None = None,
     rankings: str | Path | None = None,
     cache: bool = True,
     seed: int = 0,
@@ -68,6 +69,7 @@ def retrieval(
         query_prefix, document_prefix: of encoders; None = the checkpoint's prompts "query", and "document" or
             "passage"; its default where it has none of these.
         long_texts: what happens to texts that are longer than a model reads; None = the model's own way.
+        pooling: how models by name pool whose files do not say, as `slonik.load` takes it.
         rankings: write each system's ranking (SET.trec) and its metrics per query (SET.queries.jsonl) to a folder in
             this folder.
         cache: keep vectors of documents in the user's cache folder, and take them from there.
@@ -84,10 +86,12 @@ def retrieval(
     started = time.perf_counter()
     if top < 1:
         raise SlonikError(f"top is {top}: a reranker reads at least one document of a query")
+    if long_texts is not None and long_texts not in get_args(LongTexts):
+        raise SlonikError(f"long_texts is {long_texts!r}: use {', '.join(get_args(LongTexts))}")
     given, crosses = several(models), [] if _nothing(rerank) else several(rerank)
     sets = _sets(data, tasks, split)
     loading = {"dtype": dtype, "device": device, "trust_remote_code": trust_remote_code or None}
-    opening = Opening(query_prefix, document_prefix, long_texts, cache, loading, seed)
+    opening = Opening(query_prefix, document_prefix, long_texts, cache, loading, seed, poolings_of(given, pooling))
     run = _Run(opening, sets, split, top, seed, passport, teller(on_task, progress))
     with shown(progress):
         for name in BASELINES if baselines else ():

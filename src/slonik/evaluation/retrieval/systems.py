@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from slonik.evaluation.retrieval.rankers import (
 )
 from slonik.evaluation.suite import opened
 from slonik.models.kinds import is_checkpoint, is_exported, kind_of, names_head
-from slonik.models.opening import open_model
+from slonik.models.opening import open_model, poolings_for
 
 BASELINES = ("bm25", RANDOM)
 """Those that stand beside the models."""
@@ -35,6 +36,7 @@ class Opening:
         query_prefix, document_prefix, long_texts, cache: of encoders; long_texts of cross-encoders too.
         loading: dtype, device, trust_remote_code; None = not given.
         seed: of chance.
+        poolings: name of a model -> option of loading, for those whose files name no pooling.
     """
 
     query_prefix: str | None
@@ -43,6 +45,7 @@ class Opening:
     cache: bool
     loading: dict[str, Any]
     seed: int
+    poolings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def ranker(self, model: Any) -> Ranker:
         """A first stage.
@@ -57,7 +60,7 @@ class Opening:
                 return ByChance(self.seed)
         if isinstance(model, str | Path) and _holds_runs(Path(model)):
             return FromFiles(Path(model))
-        encoder = opened(model, **self.loading)
+        encoder = opened(model, **self.loading, **self.poolings.get(str(model), {}))
         if not hasattr(encoder, "encode"):
             raise SlonikError(f"{model} gives no vectors of texts: name an encoder, a cross-encoder, or a baseline")
         return ByVectors(encoder, self.query_prefix, self.document_prefix, long_texts=self.long_texts, cache=self.cache)
@@ -77,6 +80,17 @@ class Opening:
                 "`slonik finetune MODEL --task rerank`); a sentence encoder ranks by itself: name it as MODEL"
             )
         return _open_classifier(model, self.loading)
+
+
+def poolings_of(models: Sequence[Any], pooling: str | None) -> dict[str, dict[str, str]]:
+    """For each encoder by name the option `pooling` of loading, for those alone whose files name none.
+
+    Raises:
+        SlonikError: a pooling is given, and every model has its own.
+    """
+    names = [model for model in models if isinstance(model, str | Path) and not is_reranker(model)]
+    names = [name for name in names if str(name) not in (*LEXICAL, RANDOM) and not _holds_runs(Path(name))]
+    return dict(zip(map(str, names), poolings_for(names, pooling), strict=True)) if names else {}
 
 
 def is_reranker(model: Any) -> bool:

@@ -64,7 +64,7 @@ class Lists:
 
 
 def by_words(index: Bm25) -> Order:
-    """BM25."""
+    """Scores of BM25."""
     return lambda queries, candidates: [
         index.scores(asked.text)[documents] for asked, documents in zip(queries, candidates, strict=True)
     ]
