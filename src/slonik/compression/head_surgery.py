@@ -41,7 +41,8 @@ def cut_task_head(model: TaskModel, encoder: TorchEncoder, plan: Plan) -> tuple[
     """
     config, head, layers = model.config, model.head, len(dissect(model.encoder.model).layers)
     reads_all = bool(getattr(head, "reads_all_layers", False))
-    if plan.hidden is None and not (reads_all and len(plan.layers) < layers):
+    same_class = type(encoder.model.config) is type(model.encoder.model.config)  # else a stock head is of another one
+    if plan.hidden is None and same_class and not (reads_all and len(plan.layers) < layers):
         return copy.deepcopy(head), config
     if reads_all:
         config = config.model_copy(update={"head": {**config.head, "layers": len(plan.layers) + 1}})
@@ -127,11 +128,12 @@ def adopted_head(teacher: TaskModel, encoder: TorchEncoder) -> tuple[nn.Module, 
             f"{width}: the head does not fit; give a student of the same width, or one with a head of its own"
         )
     depth = int(encoder.model.config.num_hidden_layers)
-    if not getattr(head, "reads_all_layers", False) or depth + 1 == int(config.head["layers"]):
-        return copy.deepcopy(head).to(encoder.device), config
-    config = config.model_copy(update={"head": {**config.head, "layers": depth + 1}})
+    other_depth = getattr(head, "reads_all_layers", False) and depth + 1 != int(config.head["layers"])
+    if other_depth:
+        config = config.model_copy(update={"head": {**config.head, "layers": depth + 1}})
     made = _fresh(encoder, config).to(encoder.device)
-    made.load_state_dict({**head.state_dict(), _MIXTURE: made.state_dict()[_MIXTURE]})
+    own = {_MIXTURE: made.state_dict()[_MIXTURE]} if other_depth else {}
+    made.load_state_dict({**head.state_dict(), **own})
     return made.train(head.training), config
 
 

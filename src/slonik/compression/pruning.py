@@ -94,7 +94,8 @@ def prune(
         summary=summary,
     )  # fmt: skip
     if plan.hidden is not None and student.has_own_pooler:
-        model.pooler = None  # its rows stay in the module behind the pooling: a cut one would give other vectors
+        bare: Any = model  # its rows stay in the module behind the pooling: a cut one would give other vectors
+        bare.pooler = None
     pruned = TorchEncoder(
         model,
         student.tokenizer,

@@ -131,24 +131,25 @@ class HeldOutAnswers:
         """`labels` (numbers: `r2`), `divergence`, and `choice`, which chooses the checkpoint: the mean of the
         agreement and of exp(-divergence), for answers that agree do not tell how nearly the others do."""
         del model  # the student is the very model that is trained
-        found = self.compared()
+        outputs = self._outputs()
+        found = agreement_of(outputs, self._teacher, self.config)
         metrics = {name: value_of(statistic) for name, statistic in found.items()}
         if self.config.target == "number":
             return metrics | {"choice": metrics["r2"]}
         agreed = metrics.get("f1", metrics["labels"])
         agreed = metrics["labels"] if np.isnan(agreed) else agreed
         metrics = {name: value for name, value in metrics.items() if not np.isnan(value)}
-        metrics["divergence"] = self.divergence()
+        metrics["divergence"] = self._divergence(outputs)
         return metrics | {"choice": (agreed + float(np.exp(-metrics["divergence"]))) / 2}
 
     def compared(self) -> dict[str, Statistic]:
         """Metric -> statistic over held-out inputs: `labels`, for taggers `f1` of tagged words too; numbers: `r2`."""
         return agreement_of(self._outputs(), self._teacher, self.config)
 
-    def divergence(self) -> float:
+    def _divergence(self, outputs: Sequence[NDArray[np.float32]]) -> float:
         """Mean divergence of the student's outputs from the teacher's, in nats."""
         values = []
-        for ours, theirs in zip(self._outputs(), self._teacher, strict=True):
+        for ours, theirs in zip(outputs, self._teacher, strict=True):
             batch = {"word_mask": torch.ones(1, len(ours), dtype=torch.bool)}
             distance = output_distance(
                 torch.from_numpy(ours)[None], torch.from_numpy(theirs)[None], self.config.target, 1.0, batch
