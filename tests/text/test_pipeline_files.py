@@ -107,7 +107,7 @@ def test_a_path_that_leaves_the_folder_is_not_read(folder: Path, path: str) -> N
         ("config_sentence_transformers.json", {"truncate_dim": 0}, "truncate_dim"),
         ("config_sentence_transformers.json", {"model_type": "SparseEncoder"}, "a sparse encoder"),
         ("config_sentence_transformers.json", {"prompts": ["a"]}, "prompts"),
-        ("slonik.json", {"long_texts": "windows"}, "'windows': use truncate, average, refuse"),
+        ("long_texts.json", {"long_texts": "windows"}, "'windows': use truncate, average, refuse"),
     ],
 )
 def test_what_would_change_vectors_unseen_is_refused(
@@ -190,7 +190,7 @@ def test_lengths_are_no_more_than_there_are_positions(
 def test_heads_do_not_mind_what_only_vectors_need(folder: Path) -> None:
     edit(folder / "sentence_bert_config.json", transformer_task="sequence-classification", do_lower_case=True)
     edit(folder / "config_sentence_transformers.json", model_type="CrossEncoder", prompts={"query": "q: "})
-    edit(folder / "slonik.json", long_texts="average")
+    edit(folder / "long_texts.json", long_texts="average")
     found = SentenceConfig.read(folder, vectors=False)
     assert found.lower_case and found.max_length == 16 and found.long_texts == "average"
 

@@ -50,7 +50,7 @@ class Pipeline(nn.Module):
             states = module(states)
         if prompt is not None and not self.pooling.include_prompt:
             mask = without_prompt(mask, prompt)
-        return pool_modes(states, mask, self.pooling.modes)
+        return pool_modes(states, mask, self.pooling.modes).float()
 
     def finish(self, pooled: Tensor, *, normalize: bool = True) -> Tensor:
         """What the modules behind the pooling make of its vectors.
@@ -63,6 +63,7 @@ class Pipeline(nn.Module):
             modules.pop()
         for module in modules:
             pooled = module(pooled)
+        pooled = pooled.float()  # under autocast a Dense gives less
         return pooled if self.truncate_dim is None else pooled[:, : self.truncate_dim]
 
     def unnormalised(self, hidden: Tensor, mask: Tensor, prompt: Tensor | None = None) -> Tensor:

@@ -2,7 +2,7 @@
 
 Stored in the files that sentence-transformers reads (`modules.json` and the folders that it names,
 `sentence_bert_config.json`, `config_sentence_transformers.json`), so that the folder means the same there; what happens
-to long texts stands in a file of our own, which it does not mind (`slonik.json`). A folder without these files gets the
+to long texts stands in a file of our own, which it does not mind (`long_texts.json`). A folder without these files gets the
 defaults: mean pooling, normalised, no prefix. A plain dataclass: pydantic costs 15 MiB and a tenth of a second, which a
 process that only encodes can save.
 """
@@ -30,7 +30,7 @@ from slonik.text.pipeline_files import (
     write_pipeline,
 )
 
-OWN_FILE = "slonik.json"
+OWN_FILE = "long_texts.json"
 """Settings of a folder that no other library knows: `long_texts`."""
 POOLER = "pooler"
 _OLD_POOLING = "1_Pooling/config.json"
@@ -249,7 +249,7 @@ def checked_long_texts(value: Any, what: str = "long_texts") -> LongTexts:
 
 
 def write_long_texts(root: Path, long_texts: LongTexts) -> None:
-    """Keep the policy in a folder: `slonik.json`, where it is another than "truncate"."""
+    """Keep the policy in a folder: `long_texts.json`, where it is another than "truncate"."""
     from slonik.core.files import write_json
 
     path = root / OWN_FILE
