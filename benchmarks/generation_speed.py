@@ -91,7 +91,9 @@ def fresh(folder: Path, layers: int, hidden: int, vocabulary: int) -> tuple[Path
     """A random GPT-2 of this shape and its export."""
     checkpoint, exported = folder / "checkpoint", folder / "exported"
     if not exported.exists():
-        texts = resources.files("slonik.exporting").joinpath("russian_texts.txt").read_text(encoding="utf-8").splitlines()
+        texts = (
+            resources.files("slonik.exporting").joinpath("russian_texts.txt").read_text(encoding="utf-8").splitlines()
+        )
         made = train(TrainConfig(kind="bpe", vocab_size=1200, family="gpt2"), texts)
         shape = Shape(family="gpt2", layers=layers, hidden=hidden, heads=hidden // 64, max_length=1024)
         build(shape, TokenIds(vocabulary, pad=1, bos=0, eos=2)).save_pretrained(checkpoint)

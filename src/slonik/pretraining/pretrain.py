@@ -28,13 +28,13 @@ from slonik.models.checkpoint_files import read_tensors
 from slonik.models.fresh import build
 from slonik.models.generation import TextGenerator
 from slonik.models.loading import quiet_transformers
-from slonik.runtime.sampling import SamplingConfig
 from slonik.pretraining.batches import objective_of, pack_length, sequence_loader, sequences_of
 from slonik.pretraining.bits_per_byte import HeldOutBits, TextBits
 from slonik.pretraining.config import PretrainConfig
 from slonik.pretraining.corpus import PreparedCorpus, check_corpus, corpus_key, files_identity, prepare_corpus
 from slonik.pretraining.costs import SUITE, run_costs
 from slonik.pretraining.tokenizer import Vocabulary, given_tokenizer, make_tokenizer, wanted_sentinels
+from slonik.runtime.sampling import SamplingConfig
 from slonik.text.sentence_config import SentenceConfig
 from slonik.text.tokenizing import write_tokenizer
 from slonik.train.checkpoints import load_weights, read_checkpoint

@@ -26,7 +26,7 @@ from slonik.core.files import write_json
 from slonik.core.hashing import sha256_file, sha256_texts
 from slonik.core.progress import shown
 from slonik.core.run import Announce, Run, say, silent
-from slonik.exporting.companions import portable, write_dockerfile
+from slonik.exporting.companions import write_dockerfile, write_tokenizer
 from slonik.exporting.files import write_graph
 from slonik.exporting.generation import parity
 from slonik.exporting.generation.graph import check_family, decoder_graph, encoder_graph, with_defaults
@@ -93,7 +93,8 @@ class GenerationWork:
         for name in _COPIED:
             if (self._source / name).is_file():
                 shutil.copyfile(self._source / name, self._folder / name)
-        portable(self._writer.tokenizer).save(str(self._folder / "tokenizer.json"), pretty=False)
+        writer = self._writer
+        write_tokenizer(writer.tokenizer, self._folder, max_length=writer.max_tokens, pad_id=writer.facts.pad)
 
     def fp32(self) -> None:
         """Write the fp32 files and hold them to torch."""
