@@ -149,6 +149,21 @@ def test_options_that_do_not_fit_are_refused(encoder: Path) -> None:
                 served(*models, **options)
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"), [("tagger", "tagger"), ("foreign", "tagger"), ("classifier", "classifier"), ("gpt2", "decoder")]
+)
+def test_hub_ids_are_what_their_folders_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, kind: str
+) -> None:
+    folder = tiny.checkpoint(tmp_path / "gpt2", "gpt2") if name == "gpt2" else checkpoint(name)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(folder))
+    [model] = served(f"some-org/{name}")
+    page = create_app([model]).openapi()
+    route = {"tagger": "/tag", "classifier": "/classify", "decoder": "/v1/completions"}[kind]
+    field = page["paths"][route]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]["model"]
+    assert field["anyOf"][0]["enum"] == [model.id] == [f"some-org/{name}"]
+
+
 def test_a_mapping_names_models(encoder: Path) -> None:
     seen: list[list[ServedModel]] = []
     with pytest.MonkeyPatch.context() as patch:

@@ -55,7 +55,7 @@ class Request(BaseModel):
 def _allow_null(schema: dict[str, Any]) -> None:
     """Let null be a value of a field's schema."""
     if "anyOf" not in schema:
-        about = {key: schema.pop(key) for key in ("title", "description", "default") if key in schema}
+        about: dict[str, Any] = {key: schema.pop(key) for key in ("title", "description", "default") if key in schema}
         own = dict(schema)
         schema.clear()
         schema.update(about, anyOf=[own])
