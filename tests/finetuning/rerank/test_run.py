@@ -136,6 +136,8 @@ def test_a_cross_encoder_is_trained_further_and_a_loaded_encoder_is_left_as_it_i
     )  # fmt: skip
     assert found.summary["mined"] == 0  # every query has negatives of its own
     assert len(Passport.read(tmp_path / "further").lineage) == 2
+    config = TaskConfig.read(tmp_path / "further")
+    assert (config.shape, config.activation, config.details) == ("stock", "sigmoid", {"loss": "bce"})
     encoder = slonik.load(base)
     before = encoder.weights_hash()
     slonik.finetune(

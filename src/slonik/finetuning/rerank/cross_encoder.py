@@ -45,6 +45,14 @@ def cross_encoder_config(recipe: RerankRecipe, max_length: int) -> TaskConfig:
     )  # fmt: skip
 
 
+def continued(config: TaskConfig, recipe: RerankRecipe) -> TaskConfig:
+    """The task of a cross-encoder that is trained further: its head, its length and its way with long texts stay."""
+    fresh = cross_encoder_config(recipe, config.max_length)
+    kept = {name: getattr(fresh, name) for name in ("task", "columns", "activation", "scale", "details")}
+    length = {} if recipe.tuning.max_length is None else {"max_length": fresh.max_length}
+    return config.model_copy(update={**kept, **length})
+
+
 class CrossEncoder:
     """A cross-encoder in training.
 

@@ -28,7 +28,7 @@ from slonik.finetuning.config import Tuning
 from slonik.finetuning.encoder_learner import usual_rate
 from slonik.finetuning.rerank.bi_encoder import BatchLoss, BiEncoder
 from slonik.finetuning.rerank.config import RerankRecipe
-from slonik.finetuning.rerank.cross_encoder import LENGTH, CrossEncoder, PairLoss, cross_encoder_config
+from slonik.finetuning.rerank.cross_encoder import LENGTH, CrossEncoder, PairLoss, continued, cross_encoder_config
 from slonik.finetuning.rerank.examples import Examples
 from slonik.finetuning.rerank.lists import (
     Lists,
@@ -110,7 +110,9 @@ class Start:
     def cross_encoder(self) -> TaskModel:
         """The model to train: a new head on a copy of the encoder, or the one that is there."""
         if self.headed:
-            return self.headed_model()
+            found = self.headed_model()
+            found.config = continued(found.config, self._recipe)
+            return found
         config = cross_encoder_config(self._recipe, self.encoder.max_length)
         return new_task_model(copy_of(self.encoder), config, seed=self._recipe.seed)
 
