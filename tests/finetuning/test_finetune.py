@@ -149,7 +149,7 @@ def test_a_grid_is_decided_by_the_stopping_set_and_a_teacher_teaches(folder: Pat
     assert "terra: the stopping set chose learning_rate = 0.003" in lines
     own = next(record for record in found.records if record.model == str(folder / "model"))
     assert own.value is not None and own.value > 0.75  # from the teacher's answers alone
-    with pytest.raises(SlonikError, match="answers another task"):
+    with pytest.raises(SlonikError, match="they cannot be mapped"):
         run_finetune(recipe(folder, "wrong", tasks=("rwsd",), teaching={"teachers": (str(folder / "terra"),)}))
 
 

@@ -11,10 +11,11 @@ import slonik
 from slonik.core.errors import SlonikError
 from slonik.evaluation.russian_superglue.tasks import Example
 from slonik.finetuning.encoder_learner import lesson_of
-from slonik.finetuning.foreign import label_map
 from slonik.finetuning.predictors import answerer_of, examples_answerer
 from slonik.models.task_model import load_task_model
+from slonik.text.label_map import label_map
 from slonik.text.task_config import TaskConfig
+from tests.finetuning.finetune_data import write_lines
 from tests.models.heads.foreign import foreign
 
 ROW = {"premise": "Мама мыла раму.", "hypothesis": "Рама чистая.", "idx": 0}
@@ -83,3 +84,19 @@ def test_what_a_teacher_says_is_in_the_terms_of_the_student() -> None:
     assert lesson_of(other, scored, np.array([0.0], dtype=np.float32), 2.0, "it")[0] == pytest.approx((0.5 - 3) / 2)
     with pytest.raises(SlonikError, match="they cannot be mapped"):
         lesson_of(TaskConfig(kind="sequence", labels=("а", "б")), student, logits, 1.0, "it")
+
+
+def test_russian_superglue_measures_it_on_the_tasks_whose_labels_are_its_own(tmp_path: Path) -> None:
+    place = tmp_path / "data" / "russian_superglue" / "TERRa"
+    rows = [
+        {**ROW, "premise": f"Дом {n}.", "idx": n, "label": ("entailment", "not_entailment")[n % 2]} for n in range(12)
+    ]
+    write_lines(place / "val.jsonl", rows)
+    folder = foreign(tmp_path / "nli", "bert", "sequence", labels=("contradiction", "entailment", "neutral"))
+    found = slonik.evaluate(folder, "russian_superglue", data_dir=tmp_path / "data", tasks=["terra"])
+    assert next(record.n for record in found.records if record.metric == "accuracy" and record.task == "terra") == 12
+    mood = foreign(tmp_path / "mood", "bert", "sequence", labels=("радость", "грусть"))
+    with pytest.raises(
+        SlonikError, match=r"has the labels радость, грусть, which no task .*terra: entailment, not_ent"
+    ):
+        slonik.evaluate(mood, "russian_superglue", data_dir=tmp_path / "data", tasks=["terra"])

@@ -20,7 +20,6 @@ from slonik import models
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.finetuning.config import Distillation, Tuning
-from slonik.finetuning.foreign import label_map
 from slonik.finetuning.items import Floats, Item, labelled_fields, token_fields
 from slonik.finetuning.learner import TaskAnswerer, TrainingSplit, stopping_metrics
 from slonik.finetuning.objective import Supervised
@@ -32,6 +31,7 @@ from slonik.models.heads.stock import has_stock_class
 from slonik.models.task_model import TaskModel, load_task_model, new_task_model, save_task_model
 from slonik.models.task_outputs import outputs_of
 from slonik.text.answers import number_of, probabilities
+from slonik.text.label_map import label_map
 from slonik.text.pairs import Fields
 from slonik.text.task_config import TaskConfig
 from slonik.train.loaders import example_loader
@@ -40,7 +40,7 @@ from slonik.train.run_state import RunSummary
 
 TRAINED = "trained.safetensors"
 BALANCED = ("pair", "words", "choice")
-STOCK = ("answer",)
+STOCK = ("sequence", "answer")
 """Kinds of heads that are stock by default."""
 
 

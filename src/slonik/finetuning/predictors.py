@@ -18,7 +18,7 @@ from slonik.evaluation.russian_superglue.predictions import Prediction
 from slonik.evaluation.russian_superglue.readers import parse_row, read_examples
 from slonik.evaluation.russian_superglue.submission import official_rows
 from slonik.evaluation.russian_superglue.tasks import TASKS, Example, items_hash
-from slonik.finetuning.foreign import is_foreign, mapped
+from slonik.finetuning.foreign import mapped
 from slonik.finetuning.learner import TaskAnswerer
 from slonik.finetuning.own import answer_rows, read_row
 from slonik.finetuning.row_predictor import OnnxAnswerer, RowPredictor
@@ -27,6 +27,7 @@ from slonik.models.kinds import is_exported, kind_of
 from slonik.runtime import open_model
 from slonik.runtime.task_model import OnnxTaskModel
 from slonik.text import TASK_FILE
+from slonik.text.label_map import is_foreign
 from slonik.text.lines import read_json
 from slonik.text.task_config import TaskConfig, stock_kind
 

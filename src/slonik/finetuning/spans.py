@@ -51,9 +51,9 @@ def best_answers(
     """
     places: dict[int, list[tuple[int, int]]] = {}
     for place, item in enumerate(items):
-        number, window = str(item.key).split("/")
-        places.setdefault(int(number), []).append((place, int(window)))
-    found = {}
+        owner, window = map(int, str(item.key).split("/"))
+        places.setdefault(owner, []).append((place, window))
+    found: dict[int, FoundSpan] = {}
     for number, own in places.items():
         asked = questions[number]
         cut = context_windows(asked.question, asked.context, tokenizer.tokenizer, tokenizer.max_length)

@@ -216,7 +216,7 @@ def _own_head(folder: Path) -> Mapping[str, Tensor]:
             f"the weights in {folder} hold no head, and there is no {HEAD_FILE}: the head is missing; save the task "
             "model again, or copy the whole folder"
         )
-    found = {}
+    found: dict[str, Tensor] = {}
     for path in sorted({path for path in places.values() if path is not None}):
         with safe_open(path, "pt") as file:
             found |= {name[len(_HEAD) :]: file.get_tensor(name) for name, own in places.items() if own == path}

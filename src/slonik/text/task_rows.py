@@ -46,7 +46,8 @@ def texts_of(row: Any, config: TaskConfig, number: int) -> tuple[Any, ...]:
     Raises:
         SlonikError: another number of texts than the task reads, a column that is not there, something that is no text.
     """
-    columns = tuple(config.columns.get("text") or _ROLES.get(config.target, ()))
+    named = config.columns.get("text")
+    columns: tuple[str, ...] = tuple(named) if named else _ROLES.get(config.target, ())
     if isinstance(row, Mapping):
         wanted = columns or (_PIPELINE[: 1 + (row.get(_PIPELINE[1]) is not None)])
         for column in wanted:

@@ -163,7 +163,11 @@ def test_a_tagger_of_transformers_tags_as_its_pipeline(tmp_path: Path, family: s
         wanted = tagger.bio.decode([best[i] for i in firsts], tagger.features.split(text))
         found = [(span.start, span.end, span.label) for span in tagger.tag([text])[0]]
         assert found == [(span.start, span.end, span.label) for span in wanted]
-    assert slonik.tag(folder, TEXTS)[2].text == TEXTS[2]
+    if family == "bert" and "S-PER" not in tags:  # pipelines know no BIOES; their words are BERT's pieces, joined
+        entities = pipeline("token-classification", model=str(folder), aggregation_strategy="first")
+        for text, document in zip(TEXTS, slonik.tag(folder, TEXTS), strict=True):
+            wanted = [(one["start"], one["end"], one["entity_group"]) for one in entities(text)]
+            assert [(span.start, span.end, span.label) for span in document.spans] == wanted
 
 
 def test_candidates_and_spans_are_the_classes_own(root: Path) -> None:

@@ -1,13 +1,15 @@
 """What a MODEL of `slonik evaluate russian-superglue` is, and which items it answers.
 
 A baseline by its bare name, a folder of predictions, a submission (zip or unpacked), a folder of one task model or of
-several (one per task), as `slonik finetune` leaves them. Running a task model is handed in by the caller.
+several (one per task), as `slonik finetune` leaves them, a checkpoint of Transformers whose labels are a task's.
+Running a task model is handed in by the caller.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,8 +28,12 @@ from slonik.evaluation.russian_superglue.predictions import (
     read_predictions,
 )
 from slonik.evaluation.russian_superglue.submission import official_files, read_submission
-from slonik.evaluation.russian_superglue.tasks import TASKS
+from slonik.evaluation.russian_superglue.tasks import TASKS, label_names
+from slonik.models.kinds import resolve
 from slonik.text import TASK_FILE
+from slonik.text.label_map import label_map
+from slonik.text.lines import read_json
+from slonik.text.task_config import TaskConfig, stock_kind
 
 Answer: TypeAlias = Callable[[Part], Sequence[Prediction]]
 RunModel: TypeAlias = Callable[[Any, Part], Sequence[Any]]
@@ -87,6 +93,10 @@ def find_system(name: str, run: RunModel, *, seed: int = 0) -> System:
     models = _task_models(path)
     if models:
         return _from_models(name, path, models, run)
+    if path.is_dir() or _is_hub_id(name):
+        folder = resolve(name)
+        if stock_kind(read_json(folder / "config.json", optional=True)) is not None:
+            return _from_elsewhere(name, folder, run)
     known = ", ".join(BASELINES)
     if not path.exists():
         raise SlonikError(
@@ -233,6 +243,34 @@ def _from_models(name: str, folder: Path, models: Mapping[str, Path], run: RunMo
 
     checkpoint = next(iter(models.values())) if len(models) == 1 else None
     return System(name, answer, frozenset(places), folder=checkpoint)
+
+
+def _is_hub_id(name: str) -> bool:
+    return name.count("/") == 1 and not name.startswith((".", "/", "~")) and not Path(name).exists()
+
+
+def _from_elsewhere(name: str, folder: Path, run: RunModel) -> System:
+    """A checkpoint of Transformers with a head: tasks whose labels are its own, or whose candidates it chooses from.
+
+    Raises:
+        SlonikError: there is none.
+    """
+    config = TaskConfig.read(folder)
+    wanted = {id: task for id, task in TASKS.items() if task.kind not in ("word", "coreference")}
+    answered = set()
+    for id, task in wanted.items():
+        if config.target == "choice" and task.kind in ("choice", "cloze"):
+            answered.add(id)
+        if config.target != "single" or task.kind in ("choice", "cloze"):
+            continue
+        with suppress(SlonikError):
+            label_map(config.labels, label_names(task), name, id, said=False)
+            answered.add(id)
+    if not answered:
+        known = "; ".join(f"{id}: {', '.join(label_names(task))}" for id, task in wanted.items() if task.labels)
+        own = f"the labels {', '.join(config.labels)}" if config.labels else f"a head for {config.target}"
+        raise SlonikError(f"{name} has {own}, which no task of Russian SuperGLUE has ({known}): rename its labels")
+    return System(name, lambda part: list(run(folder, part)), frozenset(answered), folder=folder)
 
 
 def _saved(folder: Path, model: Path, part: Part) -> Sequence[Prediction] | None:

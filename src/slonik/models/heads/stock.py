@@ -42,7 +42,7 @@ AUTO: dict[str, Any] = {
     "choice": AutoModelForMultipleChoice,
 }
 """Kind of head -> the Auto class that opens it."""
-_PROBLEMS = {
+_PROBLEMS: dict[str, Any] = {
     "single": "single_label_classification", "multi": "multi_label_classification", "number": "regression",
 }  # fmt: skip
 ACTIVATIONS = {"identity": "torch.nn.modules.linear.Identity", "sigmoid": "torch.nn.modules.activation.Sigmoid"}
@@ -108,7 +108,7 @@ class StockHead(nn.Module):
         pooler = getattr(base, "pooler", None)
         activation = getattr(base, "pooler_activation", None) if pooler is not None else None
         if pooler is not None:
-            base.pooler = None
+            setattr(base, "pooler", None)  # noqa: B010 (a module for mypy, and none in many a class)
         self.stock = model
         self._place = model.base_model_prefix
         setattr(model, self._place, Reading(pooler, activation))
@@ -177,7 +177,7 @@ class StockHead(nn.Module):
         pooler = transformer.pooler if has_pooler else None
         self.stock.config = transformer.config = labelled(config, self.stock.config)
         if has_pooler:
-            transformer.pooler = reading.pooler
+            setattr(transformer, "pooler", reading.pooler)  # noqa: B010
         setattr(self.stock, self._place, transformer)
         try:
             yield self.stock
@@ -185,7 +185,7 @@ class StockHead(nn.Module):
             setattr(self.stock, self._place, reading)
             transformer.config = config
             if has_pooler:
-                transformer.pooler = pooler
+                setattr(transformer, "pooler", pooler)  # noqa: B010
 
 
 def _answerable(batch: Mapping[str, Tensor]) -> Tensor:
