@@ -96,3 +96,27 @@ def test_what_is_no_tokenizer_is_named(tmp_path: Path) -> None:
     (tmp_path / "tokenizer_config.json").write_text("[]")
     with pytest.raises(SlonikError, match="holds no JSON object"):
         special_names(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("config", "lower"),
+    [
+        ({"tokenizer_class": "BertTokenizer", "do_lower_case": True}, True),
+        ({"tokenizer_class": "BertTokenizerFast"}, True),
+        ({"tokenizer_class": "DistilBertTokenizer", "do_lower_case": False}, False),
+        ({"tokenizer_class": "PreTrainedTokenizerFast", "do_lower_case": True}, False),
+        ({}, True),
+    ],
+)
+def test_case_is_what_the_class_in_transformers_makes_of_it(
+    tmp_path: Path, config: dict[str, object], lower: bool
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    folder = tiny.checkpoint(tmp_path / "model")
+    names = json.loads((folder / "tokenizer_config.json").read_text())
+    names = {name: value for name, value in names.items() if name != "tokenizer_class"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(names | config))
+    found = load_tokenizer(folder)
+    text = "Ёж МОСКВА, Слон и й"
+    assert found.encode(text).ids == transformers.AutoTokenizer.from_pretrained(folder)(text)["input_ids"]
+    assert (found.encode("Слон").ids == found.encode("слон").ids) == lower

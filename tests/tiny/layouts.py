@@ -134,6 +134,12 @@ def _baked(folder: Path, transformer: Path) -> None:
     edit(folder / "tokenizer_config.json", truncation_side="left", padding_side="right")
 
 
+def _lower_by_class(folder: Path, transformer: Path) -> None:
+    """A cased tokenizer.json beside a class that puts texts into lower case unless it is told otherwise."""
+    _saved(folder, transformer, _pooling("mean"))
+    edit(folder / "tokenizer_config.json", tokenizer_class="BertTokenizer", do_lower_case=...)
+
+
 def _pooler(folder: Path, transformer: Path) -> None:
     """The transformer module gives the sentence vector by its pooler."""
     _saved(folder, transformer, _pooling("mean"), _normalize())
@@ -204,6 +210,7 @@ LAYOUTS: dict[str, Callable[[Path, Path], None]] = {
     ),
     "length of the tokenizer": _without_length,
     "baked": _baked,
+    "lower case by class": _lower_by_class,
     "pooler": _pooler,
     "roberta": of(lambda: _pooling("mean")),
     "xlm-roberta lasttoken": of(lambda: _pooling("lasttoken"), _normalize),

@@ -74,6 +74,8 @@ def load_tokenizer(place: Path, *, convert: Callable[[Path], Tokenizer] | None =
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the Rust library raises plain Exception
             raise SlonikError(f"{path} is damaged ({error}): fetch, save or export the checkpoint again") from None
+        if place.is_dir():
+            _obey_class(tokenizer, place)
     elif not place.is_dir():
         raise SlonikError(f"there is no tokenizer {place}: give a folder that holds a tokenizer.json")
     elif convert is None or not any((place / name).is_file() for name in _OLDER_FILES):
@@ -86,6 +88,31 @@ def load_tokenizer(place: Path, *, convert: Callable[[Path], Tokenizer] | None =
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
+
+
+_BERT_LIKE = ("Bert", "DistilBert", "Electra", "Funnel", "LayoutLM", "Lxmert", "MPNet", "MobileBert", "SqueezeBert")
+
+
+def _obey_class(tokenizer: Tokenizer, folder: Path) -> None:
+    """Case, accents and Chinese letters as the class of BERT's kin in Transformers has them: by tokenizer_config.json,
+    whatever tokenizer.json says, and where neither speaks of case, in lower case."""
+    normalizer: Any = tokenizer.normalizer
+    if not isinstance(normalizer, normalizers.BertNormalizer):
+        return
+    content = read_json(folder / "tokenizer_config.json", optional=True)
+    named = content.get("tokenizer_class")
+    if named is None:  # then the model's family decides
+        family = str(read_json(folder / "config.json", optional=True).get("model_type", ""))
+        bert_like = family in [name.lower() for name in _BERT_LIKE]
+    else:
+        bert_like = str(named).removesuffix("Fast").removesuffix("Tokenizer") in _BERT_LIKE
+    if bert_like:
+        tokenizer.normalizer = normalizers.BertNormalizer(  # type: ignore[assignment]
+            clean_text=normalizer.clean_text,
+            handle_chinese_chars=bool(content.get("tokenize_chinese_chars", True)),
+            strip_accents=content.get("strip_accents"),
+            lowercase=bool(content.get("do_lower_case", True)),
+        )
 
 
 def lower_cased(tokenizer: Tokenizer) -> Tokenizer:
