@@ -2,7 +2,7 @@
 
 fp32 is held to torch: its outputs, in padded batches, to torch's for each example alone. int8 and fp16 are held to
 fp32: how often they give the same label, how the labels score against fp32's (F1), by how much probabilities differ. An
-answer that fp32 itself is undecided about (two labels within five points of probability) tells nothing of a file: the
+answer that fp32 itself is undecided about (two labels within ten points of probability) tells nothing of a file: the
 floor of agreement is for the others, and both numbers are shown.
 
 Shapes: N answers (texts, or words of a tagger), L labels, T tokens.
@@ -28,7 +28,7 @@ from slonik.text.answer_spans import place_probabilities
 from slonik.text.answers import probabilities, thresholds
 from slonik.text.task_config import TaskConfig
 
-SURE = 0.05
+SURE = 0.1
 """Probability by which the label must lead for the answer to count as decided."""
 Outputs = Sequence[NDArray[Any]]
 
