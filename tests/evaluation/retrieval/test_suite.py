@@ -174,6 +174,13 @@ def test_a_run_file_counts_by_its_scores_and_says_what_does_not_fit(tmp_path: Pa
         _measured(run, data=folder)
 
 
+def test_ids_that_run_files_cannot_hold_are_refused_before_any_work(tmp_path: Path) -> None:
+    task = RetrievalSet.of({"a b": "слон"}, {"q": "слон"}, {"q": {"a b": 1}})
+    assert _measured("bm25", data=task, baselines=False).records[0].value == 1.0
+    with pytest.raises(SlonikError, match="'a b' of custom has white space"):
+        _measured("no-such-model", data=task, baselines=False, rankings=tmp_path / "out")
+
+
 def test_the_passport_keeps_what_was_measured(task: RetrievalSet, checkpoint: Path, tmp_path: Path) -> None:
     found = _measured(checkpoint, data=task, passport=True, baselines=False)
     assert Passport.read(checkpoint).records == found.records[:4]

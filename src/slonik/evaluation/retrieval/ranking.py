@@ -88,21 +88,26 @@ class Best:
         return Ranking(self._numbers, self._scores)
 
 
-def write_run(path: Path, ranking: Ranking, task: RetrievalSet, name: str) -> None:
-    """Write a ranking as TREC has it: query, Q0, document, rank, score, name of the run.
+def check_ids(task: RetrievalSet) -> None:
+    """Of a set whose rankings are to be written.
 
     Raises:
-        SlonikError: an id with spaces in it, which that format cannot hold.
+        SlonikError: an id with white space in it, which a run file cannot hold.
     """
+    for name in (*task.query_ids, *task.document_ids):
+        if len(name.split()) != 1 or name.strip() != name:
+            raise SlonikError(
+                f"the id {name!r} of {task.name} has white space in it: run files cannot hold its rankings"
+            )
+
+
+def write_run(path: Path, ranking: Ranking, task: RetrievalSet, name: str) -> None:
+    """Write a ranking as TREC has it: query, Q0, document, rank, score, name of the run."""
     lines = []
     label = "_".join(name.split())
     for row, query in enumerate(task.query_ids):
         for rank, number in enumerate(ranking.found(row), start=1):
             cells = (query, "Q0", task.document_ids[number], str(rank), f"{ranking.scores[row, rank - 1]:.6f}", label)
-            if any(cell != "".join(cell.split()) for cell in cells[:3]):
-                raise SlonikError(
-                    f"the ids {query!r} and {cells[2]!r} have spaces in them, which run files cannot hold"
-                )
             lines.append(" ".join(cells) + "\n")
     write_text(path, "".join(lines))
 

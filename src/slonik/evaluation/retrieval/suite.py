@@ -21,7 +21,7 @@ from slonik.core.protocols import LongTexts
 from slonik.data.retrieval import RetrievalSet, find_sets, read_set
 from slonik.evaluation.retrieval.metrics import DEEPEST, METRICS
 from slonik.evaluation.retrieval.rankers import LEXICAL, RANDOM
-from slonik.evaluation.retrieval.ranking import write_run
+from slonik.evaluation.retrieval.ranking import check_ids, write_run
 from slonik.evaluation.retrieval.reranker import Reranker
 from slonik.evaluation.retrieval.scoring import SystemScores, difference_tables, differences, score_tables
 from slonik.evaluation.retrieval.systems import BASELINES, Opening, is_reranker, poolings_of
@@ -90,6 +90,8 @@ def retrieval(
         raise SlonikError(f"long_texts is {long_texts!r}: use {', '.join(get_args(LongTexts))}")
     given, crosses = several(models), [] if _nothing(rerank) else several(rerank)
     sets = _sets(data, tasks, split)
+    for task in sets if rankings is not None else ():
+        check_ids(task)
     loading = {"dtype": dtype, "device": device, "trust_remote_code": trust_remote_code or None}
     opening = Opening(query_prefix, document_prefix, long_texts, cache, loading, seed, poolings_of(given, pooling))
     run = _Run(opening, sets, split, top, seed, passport, teller(on_task, progress))

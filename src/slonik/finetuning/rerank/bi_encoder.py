@@ -52,12 +52,15 @@ class BiEncoder:
         encoder: trained in place.
         documents: all of them, by number.
         max_length: tokens of a text in training; texts are encoded at the encoder's own length.
+
+    Attributes:
+        length: tokens of a text in training. tokenizer: raw.
     """
 
     def __init__(self, encoder: TorchEncoder, documents: Sequence[str], max_length: int) -> None:
         self.module: nn.Module = SentenceModule(encoder)
-        self._encoder, self._documents = encoder, documents
-        self._length = min(max_length, encoder.max_length)
+        self._encoder, self._documents, self.tokenizer = encoder, documents, encoder.tokenizer
+        self.length = min(max_length, encoder.max_length)
 
     def loader(self, examples: Examples, *, max_texts: int, max_tokens: int | None, seed: int) -> BatchLoader:
         """Batches: `query_ids`, `query_mask` (B, T), `input_ids`, `attention_mask` (B, R, T), `allowed` (B, B * R)."""
@@ -74,7 +77,7 @@ class BiEncoder:
                 "allowed": torch.from_numpy(allowed([asked for asked, _ in items], numbers)),
             }  # fmt: skip
 
-        sizes = examples.sizes(self._encoder.tokenizer, self._documents, self._length, together=False)
+        sizes = examples.sizes(self._encoder.tokenizer, self._documents, self.length, together=False)
         return examples.loader(sizes, make, max_texts=max_texts, max_tokens=max_tokens, seed=seed)
 
     def scores(self, queries: Sequence[Asked], candidates: Sequence[Numbers]) -> Scores:
@@ -85,7 +88,7 @@ class BiEncoder:
         save(self._encoder, folder, passport)
 
     def _padded(self, texts: Sequence[str], prefix: str | None) -> tuple[Tensor, Tensor]:
-        rows = self._encoder.tokenize(texts, prefix, self._length)
+        rows = self._encoder.tokenize(texts, prefix, self.length)
         ids, mask = pad_ids(rows, self._encoder.pad_id)
         return torch.from_numpy(ids), torch.from_numpy(mask)
 
@@ -124,6 +127,7 @@ class BatchLoss:
 
     def of_vectors(self, queries: Tensor, documents: Tensor, allowed: Tensor) -> Tensor:
         """Unit vectors (B, D) and (B * R, D), the relevant one of query i at i * R; (B, B * R) -> ()."""
-        scores = (queries @ documents.T) / self._temperature
+        with torch.autocast(queries.device.type, enabled=False):  # cosines of half precision tell hardly anything apart
+            scores = (queries.float() @ documents.float().T) / self._temperature
         right = torch.arange(len(queries), device=queries.device) * (len(documents) // len(queries))
         return F.cross_entropy(scores.masked_fill(~allowed, float("-inf")), right)

@@ -59,10 +59,14 @@ class CrossEncoder:
     Args:
         model: trained in place.
         documents: all of them, by number.
+
+    Attributes:
+        length: tokens of a pair. tokenizer: raw.
     """
 
     def __init__(self, model: TaskModel, documents: Sequence[str]) -> None:
         self.module: nn.Module = model
+        self.length, self.tokenizer = model.max_length, model.encoder.tokenizer
         self.model, self._documents = model, documents
 
     def loader(self, examples: Examples, *, max_texts: int, max_tokens: int | None, seed: int) -> BatchLoader:
@@ -79,7 +83,7 @@ class CrossEncoder:
                 made.append({**tokenizer.fields(TaskInput(rows)), "label": label})
             return pad(made)
 
-        sizes = examples.sizes(self.model.encoder.tokenizer, self._documents, self.model.max_length, together=True)
+        sizes = examples.sizes(self.model.encoder.tokenizer, self._documents, self.length, together=True)
         return examples.loader(sizes, make, max_texts=max_texts, max_tokens=max_tokens, seed=seed)
 
     def scores(self, queries: Sequence[Asked], candidates: Sequence[Numbers]) -> Scores:

@@ -16,12 +16,12 @@ from tokenizers import Tokenizer
 from slonik.core.hashing import sha256_json
 from slonik.data.rankings import Asked
 from slonik.finetuning.rerank.negatives import Draw, Numbers
-from slonik.text.tokenizing import content_ids
+from slonik.text.pairs import pair_template
+from slonik.text.tokenizing import content_ids, template_of
 from slonik.train.loaders import BatchLoader, buckets
 from slonik.train.protocols import Batch, IntArray
 
 _POOL_BATCHES = 50
-_SPECIALS = 4
 
 
 @dataclass(frozen=True)
@@ -56,15 +56,22 @@ class Examples:
         """(E,) tokens of an example, about: its query and its relevant document stand for all of its pairs.
 
         Args:
-            most: tokens of a row. together: query and document are one row.
+            most: tokens of a row; what is longer is cut there. together: query and document are one row.
         """
+        return np.minimum(most, self._rows(tokenizer, documents, together=together)) * self.width
+
+    def longer(self, tokenizer: Tokenizer, documents: Sequence[str], most: int, *, together: bool) -> int:
+        """How many examples have a relevant document (with its query, if `together`) of more than `most` tokens."""
+        return int((self._rows(tokenizer, documents, together=together) > most).sum())
+
+    def _rows(self, tokenizer: Tokenizer, documents: Sequence[str], *, together: bool) -> IntArray:
+        """(E,) tokens of the relevant document, with its query if `together`."""
+        specials = (pair_template(tokenizer) if together else template_of(tokenizer)).size
         numbers = np.unique(self.places[:, 1])
         read = dict(zip(numbers.tolist(), _lengths(tokenizer, [documents[one] for one in numbers]), strict=True))
-        asked = _lengths(tokenizer, [one.text for one in self.queries])
-        rows = [(asked[query], read[document]) for query, document in self.places.tolist()]
-        if together:
-            return np.array([min(most, sum(row) + _SPECIALS) * self.width for row in rows], dtype=np.int64)
-        return np.array([min(most, row[1] + _SPECIALS) * self.width for row in rows], dtype=np.int64)
+        asked = _lengths(tokenizer, [one.text for one in self.queries]) if together else [0] * len(self.queries)
+        rows = [asked[query] + read[document] + specials for query, document in self.places.tolist()]
+        return np.array(rows, dtype=np.int64)
 
     def loader(
         self, sizes: IntArray, make: Callable[[Sequence[tuple[Asked, Numbers]]], Batch], *, max_texts: int,

@@ -180,6 +180,7 @@ class Job:
         loader = subject.loader(
             examples, max_texts=tuning.batch_texts, max_tokens=tuning.batch_tokens, seed=recipe.seed
         )
+        self._tell_cuts(examples, subject)
         plan = train_config(tuning, len(loader.plan(0)), recipe.seed)
         development = Lists.of(self.index, split.stop, recipe.candidates)
 
@@ -201,6 +202,14 @@ class Job:
             "stopping": len(split.stop), "measured": len(split.measured), "examples": len(examples.places),
             "mined": int(sum(map(len, mined.negatives))), "guarded": mined.guarded,
         }  # fmt: skip
+
+    def _tell_cuts(self, examples: Examples, subject: CrossEncoder | BiEncoder) -> None:
+        """Say how many texts of the examples are longer than is read in training."""
+        together = self.recipe.kind == "cross-encoder"
+        cut = examples.longer(subject.tokenizer, self.split.documents, subject.length, together=together)
+        if cut:
+            what = "queries with their relevant document" if together else "relevant documents"
+            self._announce(f"{cut} of {len(examples.places)} {what} have more than {subject.length} tokens: cut there")
 
     def _passport(self) -> Passport:
         return self.start.headed_model().encoder.passport if self.start.headed else self.start.encoder.passport
