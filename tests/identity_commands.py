@@ -18,8 +18,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForMaskedLM
 
 from slonik.compression.compress import run_compress
-from slonik.compression.config import CompressConfig
+from slonik.compression.config import CompressConfig, DistillConfig
 from slonik.compression.distill import DistillRecipe, run_distill
+from slonik.compression.objective import DistillationTerms
 from slonik.compression.plan import keep_layers, whole
 from slonik.compression.surgery import apply
 from slonik.core.config import Config
@@ -29,6 +30,7 @@ from slonik.finetuning.config import FinetuneRecipe
 from slonik.finetuning.finetune import run_finetune
 from slonik.models.encoder import TorchEncoder
 from slonik.models.loading import load, save
+from slonik.models.task_model import new_task_model, save_task_model
 from slonik.pretraining.adaptation.adapt import run_adapt
 from slonik.pretraining.adaptation.config import AdaptConfig
 from slonik.pretraining.config import PretrainConfig
@@ -38,6 +40,7 @@ from slonik.pretraining.repetition.study import run_study as run_repetition
 from slonik.tagging.config import LadderRecipe, TaggerRecipe
 from slonik.tagging.study import run_study as run_ner
 from slonik.tagging.train import run_tagging
+from slonik.text.task_config import TaskConfig
 from tests import tiny
 from tests.compression import toy_corpus
 from tests.finetuning.finetune_data import NAMES, PLACES, write_lines
@@ -180,6 +183,10 @@ _OF_DISTILL: dict[str, Any] = {
     "distill.terms.layers": [{-1: -2}],
 }  # fmt: skip
 
+_TERMS_OF_HEADS = ("distill.terms.outputs", "distill.terms.outputs_temperature")
+_OF_HEADS = ("pooling", "corpus.examples", "distill.texts_of_input", *_TERMS_OF_HEADS)
+"""Fields that this encoder, which has no head and names its pooling, is refused with: see COMPRESS_HEAD."""
+
 COMPRESS = Command(
     prepare=_compression,
     config=CompressConfig.model_validate({
@@ -198,7 +205,7 @@ COMPRESS = Command(
         "prune.target_latency": [0.9], "prune.loss": ["movement"], "prune.refit": [True],
     },
     operational=("evaluate", "stages", "speed_texts", "distill.save_every_minutes"),
-    inputs=("model", "out", "data_dir", "corpus.texts", "corpus.pairs"),
+    inputs=("model", "out", "data_dir", "corpus.texts", "corpus.pairs", *_OF_HEADS),
     code=("slonik.data.sampling", "slonik.text.tokenizers.trim", "slonik.compression.surgery", "slonik.train.loop",
           "slonik.models.encoder", "slonik.models.modeling_slonik"),
     steps=4,
@@ -218,9 +225,47 @@ DISTILL = Command(
     },
     others={name: others for name, others in _OF_DISTILL.items() if not name.startswith("distill.terms")},
     operational=("distill.save_every_minutes",),
-    inputs=("model", "teacher", "out", "corpus", "distill.terms"),  # the latter two as above
+    inputs=("model", "teacher", "out", "corpus", "distill.terms", *_OF_HEADS),  # the latter two as above
     code=("slonik.data.pairs", "slonik.train.optimizers", "slonik.models.pooling"),
     steps=2,
+)  # fmt: skip
+
+
+def _classifier() -> None:
+    _compression()
+    bare = load("teacher", device="cpu")
+    config = TaskConfig(kind="pair", labels=("no", "yes"), columns={"text": ["text", "text_b"]}, max_length=32)
+    save_task_model(new_task_model(bare, config, seed=1), "model")
+    rows = [{"text": russian, "text_b": english} for english, russian in toy_corpus.pairs()[:40]]
+    Path("rows.jsonl").write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows), encoding="utf-8")
+
+
+def _head_weights() -> None:
+    tensors = load_file("model/model.safetensors")
+    name = max(name for name in tensors if name.startswith("head.") and tensors[name].dim() == 2)
+    save_file(tensors | {name: tensors[name] * 2}, "model/model.safetensors", {"format": "pt"})
+
+
+_ELSEWHERE = [f"distill.{name}" for name in DistillConfig.model_fields if name not in ("texts_of_input", "terms")]
+_ELSEWHERE += [f"distill.terms.{name}" for name in DistillationTerms.model_fields if not name.startswith("outputs")]
+
+COMPRESS_HEAD = Command(
+    prepare=_classifier,
+    config=CompressConfig.model_validate({
+        "model": "model", "out": "out", "corpus": {**_SAMPLING, "examples": ["rows.jsonl"]}, "trim": None,
+        "distill": {**_DISTILL, "teachers": []}, "prune": {"keep_layers": [0, 2]},
+    }),
+    call=run_compress,
+    changes={
+        "labels": fields("model/task.json", labels=["yes", "no"]), "head": _head_weights,
+        "rows": swap("rows.jsonl", ("house", "mouse")),
+    },
+    others={"distill.texts_of_input": [2]},
+    inputs=("model", "out", "data_dir", "corpus", "trim", "prune", "init", "pooling", "evaluate", "stages",
+            "speed_texts", "seed", *_ELSEWHERE),  # as of COMPRESS
+    code=("slonik.compression.head_surgery", "slonik.compression.task_texts", "slonik.compression.task_objective",
+          "slonik.models.modeling_slonik_heads"),
+    steps=3,
 )  # fmt: skip
 
 
@@ -274,7 +319,7 @@ ADAPT = Command(
         "head.max_steps": [1], "train.trackers": [("tensorboard",)], "apart": [("0.txt",)], "masking.copies": [2],
     },
     operational=("train.save_every_minutes", "train.trackers", "apart", "corpus.shard_tokens"),
-    inputs=("model", "out", "format", "corpus.files", "general", "vocabulary"),
+    inputs=("model", "out", "format", "corpus.files", "general", "vocabulary", "task_head"),
     code=("slonik.train.loop", "slonik.pretraining.objectives", "slonik.pretraining.corpus", "slonik.models.loading",
           "slonik.train.objectives.vocabulary_head"),
     steps=5,
@@ -383,7 +428,7 @@ FINETUNE = Command(
     operational=("skip_missing", "crossfit", "folds", "answer_test", "keep_all", "prompts", "held_out",
                  "tuning.save_every_minutes", "answer_tokens"),
     inputs=("model", "out", "data_dir", "tasks", "own.train", "denoiser", "shots", "train", "multitask"),
-    code=("slonik.train.loop", "slonik.models.heads.texts", "slonik.finetuning.metrics", "slonik.models.encoder"),
+    code=("slonik.train.loop", "slonik.models.modeling_slonik_heads", "slonik.finetuning.metrics", "slonik.models.encoder"),
 )  # fmt: skip
 
 
@@ -448,6 +493,6 @@ STUDY_NER = Command(
 )  # fmt: skip
 
 COMMANDS: dict[str, Command] = {
-    "compress": COMPRESS, "distill": DISTILL, "adapt": ADAPT, "finetune": FINETUNE, "finetune ner": NER,
-    "study ner": STUDY_NER, "study repetition": REPETITION,
+    "compress": COMPRESS, "compress a head": COMPRESS_HEAD, "distill": DISTILL, "adapt": ADAPT,
+    "finetune": FINETUNE, "finetune ner": NER, "study ner": STUDY_NER, "study repetition": REPETITION,
 }  # fmt: skip
