@@ -87,7 +87,7 @@ class CrossEncoder:
         return examples.loader(sizes, make, max_texts=max_texts, max_tokens=max_tokens, seed=seed)
 
     def scores(self, queries: Sequence[Asked], candidates: Sequence[Numbers]) -> Scores:
-        """Logits of every candidate."""
+        """Logits of every candidate, in full precision: half of it makes ties of near scores."""
         tokenizer = tokenizer_of(self.model)
         pairs = [
             (asked.text, self._documents[number])
@@ -97,7 +97,7 @@ class CrossEncoder:
         found: list[float] = []
         for start in range(0, len(pairs), _PAIRS_AT_A_TIME):
             fields = [tokenizer.fields(TaskInput((pair,))) for pair in pairs[start : start + _PAIRS_AT_A_TIME]]
-            found += [float(np.ravel(one)[0]) for one in outputs_of(self.model, fields)]
+            found += [float(np.ravel(one)[0]) for one in outputs_of(self.model, fields, autocast=False)]
         ends = np.cumsum([len(numbers) for numbers in candidates])
         return np.split(np.array(found), ends[:-1])
 
