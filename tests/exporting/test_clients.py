@@ -1,4 +1,4 @@
-"""Exported folders read by other people's programs: transformers.js under Node, fastembed.
+"""Exported folders read by other people's programs by the lines of their own model cards; docs/clients.md has more.
 
 The Node test needs @huggingface/transformers, which no test installs. To run it:
 
@@ -75,16 +75,44 @@ def test_transformers_js_gives_our_vectors(family: str, tmp_path: Path) -> None:
         assert np.abs(theirs - _ours(folder, file)).max() < 1e-3
 
 
-@pytest.mark.parametrize("file", FILES.values())
-def test_fastembed_gives_our_vectors(file: str) -> None:
-    fastembed = pytest.importorskip("fastembed")
-    description = pytest.importorskip("fastembed.common.model_description")
-    folder, _ = exported("bert")
-    name = f"slonik/{file}"
-    fastembed.TextEmbedding.add_custom_model(
-        model=name, pooling=description.PoolingType.MEAN, normalization=True,
-        sources=description.ModelSource(hf=name), dim=32, model_file=f"onnx/{file}",
-    )  # fmt: skip
-    model = fastembed.TextEmbedding(model_name=name, specific_model_path=str(folder), threads=1)
-    theirs = np.concatenate([np.array(list(model.embed([text]))) for text in TEXTS])
-    assert np.abs(theirs - _ours(folder, file)).max() < 1e-3
+def _from_card(folder: Path, client: str) -> str:
+    """The lines for `client` in the folder's model card."""
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    return card.split(f"## With {client}\n\n```")[1].split("\n", 1)[1].split("\n```")[0]
+
+
+def _card_vectors(folder: Path) -> np.ndarray:
+    """What the lines of the card should give, for their two texts, which have the default prefix."""
+    encoder = slonik.load(folder, threads=1)
+    return np.concatenate([encoder.encode([text]) for text in ("Привет, мир!", "Как дела?")])
+
+
+@pytest.mark.parametrize(("family", "client", "package"), [
+    ("bert", "fastembed", "fastembed"), ("xlm-roberta", "fastembed", "fastembed"),
+    ("bert", "sentence-transformers", "optimum.onnxruntime"),
+])  # fmt: skip
+def test_lines_of_the_card_give_our_vectors(
+    family: str, client: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(package.split(".")[0])
+    pytest.importorskip(package)
+    folder, _ = exported(family, "static")  # its vectors do not depend on the batch
+    monkeypatch.chdir(folder.parent)
+    names: dict[str, object] = {}
+    exec(_from_card(folder, client), names)
+    assert np.abs(np.array(names["vectors"]) - _card_vectors(folder)).max() < 1e-3
+
+
+@pytest.mark.node
+def test_lines_of_the_card_give_our_vectors_under_node(tmp_path: Path) -> None:
+    modules = _node_modules()
+    folder, _ = exported("bert", "static")
+    (tmp_path / "node_modules").symlink_to(modules)
+    program = _from_card(folder, "transformers.js")
+    place = f"env.allowRemoteModels = false; env.localModelPath = '{folder.parent}/';"
+    head = f"import {{ env }} from '{PACKAGE}';\nimport fs from 'fs';\n{place}\n"
+    save = "fs.writeFileSync('out.json', JSON.stringify(vectors.tolist()));"
+    (tmp_path / "run.mjs").write_text(f"{head}{program}\n{save}\n", encoding="utf-8")
+    subprocess.run(["node", "run.mjs"], cwd=tmp_path, check=True, timeout=120, capture_output=True)
+    theirs = np.array(json.loads((tmp_path / "out.json").read_text()))
+    assert np.abs(theirs - _card_vectors(folder)).max() < 1e-3

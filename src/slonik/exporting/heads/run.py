@@ -27,7 +27,7 @@ from slonik.core.hashing import sha256_file, sha256_texts
 from slonik.core.progress import shown
 from slonik.core.protocols import LongTexts
 from slonik.core.run import Announce, Run, say, silent
-from slonik.exporting.companions import portable, write_dockerfile
+from slonik.exporting.companions import write_dockerfile, write_tokenizer
 from slonik.exporting.files import FILES, facts_of, write_graph
 from slonik.exporting.fusions import optimise
 from slonik.exporting.given import calibration, check_source
@@ -161,7 +161,10 @@ def write_companions(model: TaskModel, folder: Path) -> None:
         said["label2id"] = {label: number for number, label in enumerate(config.labels)}
     said.pop("auto_map", None)  # its code needs torch, and weights that are not here
     write_json(folder / "config.json", said)
-    portable(model.encoder.tokenizer).save(str(folder / "tokenizer.json"), pretty=False)
+    write_tokenizer(
+        model.encoder.tokenizer, folder, max_length=model.max_length, pad_id=model.encoder.pad_id,
+        lower_case=model.encoder.sentence.lower_case,
+    )  # fmt: skip
     config.write(folder)
     if (chain := chain_of(model)) is not None and chain.trained:
         chain.write(folder / CHAIN_FILE)
