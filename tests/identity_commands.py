@@ -428,7 +428,8 @@ FINETUNE = Command(
     operational=("skip_missing", "crossfit", "folds", "answer_test", "keep_all", "prompts", "held_out",
                  "tuning.save_every_minutes", "answer_tokens"),
     inputs=("model", "out", "data_dir", "tasks", "own.train", "denoiser", "shots", "train", "multitask"),
-    code=("slonik.train.loop", "slonik.models.modeling_slonik_heads", "slonik.finetuning.metrics", "slonik.models.encoder"),
+    code=("slonik.train.loop", "slonik.models.modeling_slonik_heads", "slonik.finetuning.metrics",
+          "slonik.models.encoder"),
 )  # fmt: skip
 
 
