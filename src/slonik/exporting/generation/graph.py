@@ -328,10 +328,30 @@ def _read_once(graph: Graph) -> None:
         graph.remove(node)
         graph.add("MatMul", [padded, node.input[1]], [product])
         graph.add("Slice", [product, constant(0), constant(-1), constant(1)], [node.output[0]])
+        name_heads(graph, node.output[0])
     graph.rewire(_NEW_STATES, new)
     graph.add("Slice", ["encoder_hidden_states", shape, constant(_END), constant(1)], [new])
     graph.add("Pad", [new, constant(0, 0, 0, 0, 1, 0)], [padded])
     states.name = "encoder_hidden_states"
+
+
+def name_heads(graph: Graph, product: str) -> None:
+    """Give the number of heads to those who split a product of new states into heads.
+
+    Where there are no states, runtimes before onnxruntime 1.22 or so cannot tell what a -1 stands for.
+    """
+    past = next(item for item in graph.model.graph.input if item.name == "past_key_values.0.encoder.key")
+    heads = graph.add_constant("heads", np.array([past.type.tensor_type.shape.dim[1].dim_value], dtype=np.int64))
+    sources = {product, *(name for node in graph.consumers(product) if node.op_type == "Split" for name in node.output)}
+    for node in graph.of_type("Reshape"):
+        shape = graph.producer(node.input[1])
+        if node.input[0] not in sources or shape is None or shape.op_type != "Concat":
+            continue
+        values = [(name, graph.constant(name)) for name in shape.input]
+        named = graph.unique(f"{node.input[1]}_named")
+        sizes = [heads if value is not None and value.tolist() == [-1] else name for name, value in values]
+        graph.add("Concat", sizes, [named], axis=0)
+        node.input[1] = named
 
 
 _AXES = {
