@@ -44,6 +44,8 @@ def test_wrong_models_are_sent_to_their_own_route(serve: Serve) -> None:
     assert answer.status_code == 404 and "/tag" in answer.json()["error"]["message"]
     assert "did you mean 'capitals'" in ask(tagging, model="capital", input="а").json()["error"]["message"]
     assert ask(tagging, input=[]).status_code == 400
+    assert ask(tagging, input="а", long_texts="average").status_code == 200  # as taggers read
+    assert "long_texts" in ask(tagging, input="а", long_texts="truncate").json()["error"]["message"]
 
 
 def test_a_text_at_fault_fails_alone(serve: Serve) -> None:

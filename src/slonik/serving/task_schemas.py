@@ -258,6 +258,9 @@ class TagRequest(Request):
     input: Annotated[Any, BeforeValidator(_texts), WithJsonSchema({"anyOf": [_TEXT, _SEVERAL], "title": "Input"})] = (
         Field(description="A text, or several.")
     )
+    long_texts: Annotated[Any, Only("average")] = Field(
+        None, description="Extension. Taggers read all of a text, in windows: average is accepted."
+    )
     user: str | None = Field(None, description="Accepted and ignored.")
 
 
