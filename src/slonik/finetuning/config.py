@@ -45,8 +45,8 @@ class Tuning(Config):
     head: dict[str, Any] = {}
     """Options of the head, over those of the task."""
     shape: Literal["own", "stock"] | None = None
-    """Whose head: "stock", that of the family's class in Transformers, or one of ours; None = which of them is as good
-    or better for this kind of task (docs/log.md has the measurement)."""
+    """Whose head: "stock", that of the family's class in Transformers, or one of ours; None = stock
+    where that was measured to be as good (docs/log.md), else ours."""
     pairs: Literal["joint", "separate"] | None = None
     """How two texts are encoded; None = the task's own way."""
     save_every_minutes: float = Field(5.0, ge=0)

@@ -40,7 +40,7 @@ from slonik.train.run_state import RunSummary
 
 TRAINED = "trained.safetensors"
 BALANCED = ("pair", "words", "choice")
-STOCK = ("sequence", "answer")
+STOCK = ("answer",)
 """Kinds of heads that are stock by default."""
 
 

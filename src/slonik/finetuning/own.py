@@ -104,9 +104,7 @@ class SpanTask(OwnTask):
     def _found(self, answers: Answers) -> dict[int, FoundSpan]:
         return self._best(self.questions, self.measured, [answers[item.key] for item in self.measured])
 
-    def _best(
-        self, questions: Sequence[Question], items: Sequence[Item], found: Sequence[Any]
-    ) -> dict[int, FoundSpan]:
+    def _best(self, questions: Sequence[Question], items: Sequence[Item], found: Sequence[Any]) -> dict[int, FoundSpan]:
         unanswerable = bool(self.config.details["unanswerable"])
         return best_answers(questions, items, found, self.tokenizer, unanswerable=unanswerable)
 

@@ -55,7 +55,7 @@ class RowPredictor:
         Raises:
             SlonikError: a column that is missing or no text, too few or too many texts.
         """
-        number = int(where.split()[-1])
+        number = int(where.split()[-1]) if where[-1:].isdigit() else 1
         try:
             texts = texts_of(row, self._model.config, number)
         except SlonikError as error:

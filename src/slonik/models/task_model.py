@@ -158,7 +158,8 @@ def write_code(folder: Path, transformer: PreTrainedModel) -> None:
         custom_object_save(transformer, folder)
         write_bytes(folder / f"{_BOUND}.py", _BINDING.format(*code.split(".")).encode())
     for module in (modeling_slonik_heads, modeling_slonik_task):
-        write_bytes(folder / f"{module.__name__.rsplit('.', 1)[-1]}.py", Path(str(module.__file__)).read_bytes())
+        code = Path(str(module.__file__)).read_text(encoding="utf-8").replace("from slonik.models.", "from .")
+        write_bytes(folder / f"{module.__name__.rsplit('.', 1)[-1]}.py", code.encode())
 
 
 def load_task_model(model: str | Path, *, device: str | None = None, trust_remote_code: bool = False) -> TaskModel:

@@ -14,7 +14,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from slonik.core.errors import SlonikError, unknown_name
+from slonik.core.errors import SlonikError
 from slonik.core.protocols import FloatArray, LongTexts
 from slonik.text.answer_spans import best_of_windows, place_probabilities, question_rows, span_answer
 from slonik.text.answers import Answer, answers, choice_of, probabilities
@@ -52,7 +52,7 @@ def texts_of(row: Any, config: TaskConfig, number: int) -> tuple[Any, ...]:
         wanted = columns or (_PIPELINE[: 1 + (row.get(_PIPELINE[1]) is not None)])
         for column in wanted:
             if row.get(column) is None:
-                raise SlonikError(f"row {number}: {unknown_name(column, list(row), 'column')}")
+                raise SlonikError(f"row {number}: the column {column!r} is missing (it has {', '.join(map(str, row))})")
         found: tuple[Any, ...] = tuple(row[column] for column in wanted)
     else:
         found = (row,) if isinstance(row, str) or not isinstance(row, Sequence) else tuple(row)

@@ -247,9 +247,11 @@ def new_stock_head(encoder: PreTrainedConfig, config: TaskConfig) -> StockHead:
 
 
 def _initialise(head: StockHead) -> None:
-    """Fresh weights as the class would have made them."""
+    """Fresh weights as the class makes them; linear layers as torch does, as in every head here."""
     for part in head.modules():
         for weight in (*part.parameters(recurse=False), *part.buffers(recurse=False)):
             weight.zero_()
         if not isinstance(part, Reading | StockHead | PreTrainedModel):
             head.stock._init_weights(part)
+        if isinstance(part, nn.Linear):
+            part.reset_parameters()
