@@ -44,7 +44,7 @@ def test_they_are_read_only_where_asked(pickled: tuple[Path, Any]) -> None:
         models.load(folder, device="cpu")
     found = models.load(folder, device="cpu", convert_weights=True)
     np.testing.assert_array_equal(found.encode(TEXTS), expected)
-    assert found.name == str(folder) and not list(found.source.rglob("*.bin"))
+    assert found.name == str(folder) and found.source is not None and not list(found.source.rglob("*.bin"))
     with converting_weights():
         assert resolve(folder) == found.source  # made once
     assert resolve(folder) == folder

@@ -151,7 +151,8 @@ def _pooler(folder: Path, transformer: Path) -> None:
 
 def _labse(folder: Path, transformer: Path) -> None:
     """LaBSE: the Dense is the model's own pooler."""
-    own = tiny.model("bert", vocab_size=tiny.tokenizer("wordpiece").get_vocab_size()).pooler.dense
+    model: Any = tiny.model("bert", vocab_size=tiny.tokenizer("wordpiece").get_vocab_size())
+    own = model.pooler.dense
     dense = _dense(HIDDEN, HIDDEN)
     dense.linear.load_state_dict(own.state_dict())
     _saved(folder, transformer, _pooling("cls"), dense, _normalize())

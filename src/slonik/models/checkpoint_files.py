@@ -78,8 +78,8 @@ def weight_files(folder: Path) -> list[Path]:
     pickled = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern))
     if pickled:
         raise SlonikError(
-            f"{folder} has no {WEIGHTS}, only {pickled[0]}: pickled weights can run code and are not read unless you ask "
-            "for it; --convert-weights (in Python convert_weights=True) takes the weights alone out of them"
+            f"{folder} has no {WEIGHTS}, only {pickled[0]}: pickled weights can run code and are not read unless you "
+            "ask for it; --convert-weights (in Python convert_weights=True) takes the weights alone out of them"
         )
     raise SlonikError(f"{folder} has no {WEIGHTS}: the weights are missing; fetch or save the checkpoint again")
 

@@ -1,10 +1,10 @@
 """How a checkpoint turns a text into a sentence vector: length, prefixes, and every module behind the transformer.
 
 Stored in the files that sentence-transformers reads (`modules.json` and the folders that it names,
-`sentence_bert_config.json`, `config_sentence_transformers.json`), so that the folder means the same there; what happens
-to long texts stands in a file of our own, which it does not mind (`long_texts.json`). A folder without these files gets the
-defaults: mean pooling, normalised, no prefix. A plain dataclass: pydantic costs 15 MiB and a tenth of a second, which a
-process that only encodes can save.
+`sentence_bert_config.json`, `config_sentence_transformers.json`), so that the folder means the same there. What happens
+to long texts stands in a file of our own, which it does not mind (`long_texts.json`). A folder without these files gets
+the defaults: mean pooling, normalised, no prefix. A plain dataclass: pydantic costs 15 MiB and a tenth of a second,
+which a process that only encodes can save.
 """
 
 from __future__ import annotations
