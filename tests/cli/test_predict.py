@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+import slonik
 from slonik.cli.main import main
+from tests.exporting.heads.headed import checkpoint, exported
 from tests.finetuning import finetune_data
 
 
@@ -74,3 +76,49 @@ def test_what_cannot_answer_is_named(
     ):
         code, _, said = run(given, b"", monkeypatch, capsys)
         assert code == 2 and sentence in said
+
+
+def test_a_folder_that_says_what_it_does_needs_no_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = slonik.load(checkpoint("classifier")).predict(["слон", "", "мышь"])
+    lines = "слон\n\nмышь\n".encode()
+    for given in ([], ["--from", "text"]):
+        for model in (checkpoint("classifier"), exported("classifier")[0]):
+            code, answers, said = run([str(model), *given, "--batch-size", "2"], lines, monkeypatch, capsys)
+            assert code == 0, said
+            assert [answer["label"] for answer in answers] == [one.label for one in expected]
+    file = tmp_path / "rows.txt"
+    file.write_bytes(b'{"text": "\xd1\x81\xd0\xbb\xd0\xbe\xd0\xbd", "idx": 7}\n["a", "b"]\n"c"\n{"texts": 1}\n')
+    code, answers, said = run([str(exported("classifier")[0]), str(file), "--probabilities"], b"", monkeypatch, capsys)
+    assert code == 2 and "line 4" in said
+    assert answers[0]["idx"] == 7 and answers[0]["probabilities"].keys() == {"да", "нет", "1"}
+    assert [set(answer) >= {"label"} for answer in answers] == [True, True, True, False]
+
+
+def test_two_texts_of_a_line_have_a_tab_between_them_and_long_lines_are_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(exported("pairs")[0])
+    code, answers, _ = run([folder], "а\tб\nв\tг".encode(), monkeypatch, capsys)
+    assert code == 0 and [answer["label"] in "01" for answer in answers] == [True, True]
+    lines = ("а\tб\n" + "слон " * 200 + "\tб\nодин\nв\tг").encode()
+    code, answers, said = run([folder, "--long-texts", "refuse"], lines, monkeypatch, capsys)
+    assert code == 2 and ["label" in answer for answer in answers] == [True, False, False, True]
+    assert "line 2" in answers[1]["error"] and "line 3" in answers[2]["error"] and "2 lines" in said
+
+
+def test_options_and_models_that_do_not_go_together_are_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    classifier, tagger = str(exported("classifier")[0]), str(exported("tagger")[0])
+    for given, sentence in (
+        ([tagger], "slonik tag"),
+        (["terra", classifier], "not for terra"),
+        ([classifier, "--long-texts", "cut"], "long_texts is 'cut'"),
+        ([classifier, "--from", "csv"], "use text or jsonl"),
+        (["majority"], "no task of its own"),
+        (["terra", "majority", "--long-texts", "refuse"], "leave --long-texts out"),
+    ):
+        code, _, said = run(given, b"x", monkeypatch, capsys)
+        assert code == 2 and sentence in said, given
