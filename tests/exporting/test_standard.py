@@ -73,7 +73,8 @@ def test_every_bias_of_attention_has_its_heads_so_that_no_version_has_to_share_i
             assert (shape is not None and shape[1] == heads) or (
                 written is not None and graph.constant(written.input[1]).tolist() == [1, heads, 1, 1]  # type: ignore[union-attr]
             )
-    assert least_onnxruntime(fused) == "1.18.0"
+    norms = [len(node.input) for node in fused.graph.node if node.op_type == "LayerNormalization"]
+    assert least_onnxruntime(fused) == ("1.19.2" if 2 in norms else "1.18.0")  # 1.18 dies on a norm without a bias
     count = len(fused.graph.node)
     again = Graph(deepcopy(fused))
     bias_per_head(again)

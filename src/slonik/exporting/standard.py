@@ -28,6 +28,7 @@ _IR_VERSIONS = {8: "1.12.0", 9: "1.15.0", 10: "1.18.0", 11: "1.21.0", 12: "1.23.
 _NEWEST = "1.24.0"
 # Read right with heads written out (tried: 1.18.1, 1.19.2, 1.20.0, 1.21.0 and later); wrong before 1.21.1 without.
 _ATTENTION, _ATTENTION_OF_SHARED_BIAS = "1.18.0", "1.21.1"
+_NORM_WITHOUT_BIAS = "1.19.2"  # 1.18.1 dies while it loads one
 
 
 def to_standard(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -131,6 +132,8 @@ def least_onnxruntime(model: onnx.ModelProto) -> str:
         bias = node.input[BIAS_INPUT] if len(node.input) > BIAS_INPUT else ""
         known = not bias or is_per_head(graph, bias, int(attribute(node, "num_heads")))
         wanted.append(_ATTENTION if known else _ATTENTION_OF_SHARED_BIAS)
+    if any(len(node.input) < 3 for node in graph.of_type("LayerNormalization")):
+        wanted.append(_NORM_WITHOUT_BIAS)
     return max(wanted, key=_numbers)
 
 
