@@ -1,9 +1,9 @@
 """An encoder of any family with a head that Transformers has no class for, as a model of Transformers.
 
 This file stands alone with `modeling_slonik_heads` (torch and transformers only): both are copied beside the weights,
-where the one imports the other by its bare name, so that any program can load them with `trust_remote_code=True`, by the
-Auto class that `auto_map` of the config names. The encoder is what AutoModel makes of the config; `slonik_task` in it
-says which head stands on it.
+where the one imports the other by its bare name, so that any program can load them with `trust_remote_code=True`, by
+the Auto class that `auto_map` of the config names. The encoder is what AutoModel makes of the config; `slonik_task` in
+it says which head stands on it.
 
 Shapes: B examples, R inputs of one example (two texts apart, or candidates), T tokens, W words, L labels.
 """

@@ -6,28 +6,58 @@ Batches are cut by token budget; what a batch is made of does not change an exam
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from slonik.core.progress import track
 from slonik.models.heads.stock import StockHead
 from slonik.text.answers import Floats
 from slonik.text.batching import pad_fields, token_budget_batches
 from slonik.text.pairs import Fields
-
-if TYPE_CHECKING:
-    from slonik.models.task_module import TaskModel
+from slonik.text.task_config import TaskConfig
 
 _BATCHES_WORTH_A_BAR = 40
 _BATCH_TOKENS = 4096
 
 
+class Headed(Protocol):
+    """An encoder with a head as a module: `slonik.models.task_module.TaskModel`."""
+
+    name: str
+    config: TaskConfig
+    head: nn.Module
+    training: bool
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        ...
+
+    @property
+    def pad_id(self) -> int:
+        """The id to pad with."""
+        ...
+
+    @property
+    def ending_id(self) -> int | None:
+        """The id by which its class finds a text's end; None where it needs none."""
+        ...
+
+    def __call__(self, batch: dict[str, Tensor]) -> Tensor:
+        """Outputs of the head."""
+        ...
+
+    def train(self, mode: bool = True) -> Any:
+        """To training or to evaluation."""
+        ...
+
+
 def outputs_of(
-    model: TaskModel, fields: Sequence[Fields], *, batch_texts: int = 64, autocast: bool = True
+    model: Headed, fields: Sequence[Fields], *, batch_texts: int = 64, autocast: bool = True
 ) -> list[Floats]:
     """The head's outputs per example, cut to the example's own candidates or tokens; float32.
 
@@ -52,7 +82,7 @@ def outputs_of(
 
 
 def run_batches(
-    model: TaskModel,
+    model: Headed,
     fields: Sequence[Fields],
     work: Callable[[dict[str, Tensor]], Tensor],
     own: Callable[[Tensor, tuple[int, ...]], Tensor],
@@ -66,7 +96,7 @@ def run_batches(
     batches = _batches(model, fields, batch_texts)
     steps = track(batches, title) if len(batches) > _BATCHES_WORTH_A_BAR else batches
     training = model.training
-    model.eval()
+    model.train(False)
     try:
         with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, enabled=autocast):
             for batch in steps:
@@ -79,7 +109,7 @@ def run_batches(
     return found
 
 
-def _batches(model: TaskModel, fields: Sequence[Fields], batch_texts: int) -> list[NDArray[np.int64]]:
+def _batches(model: Headed, fields: Sequence[Fields], batch_texts: int) -> list[NDArray[np.int64]]:
     """Numbers of the examples of each batch."""
     alone = isinstance(model.head, StockHead) and model.head.one_by_one
     sizes = [one["input_ids"].size for one in fields]
