@@ -272,7 +272,7 @@ def _served(
 
 def _limit_torch(threads: int) -> None:
     try:
-        import torch
+        from slonik.models.loading import limit_threads
     except ModuleNotFoundError:
         return  # loading says what is missing
-    torch.set_num_threads(threads)
+    limit_threads(threads)
