@@ -163,7 +163,7 @@ def check_belongs(session: HeadSession, config: TaskConfig, folder: Path) -> Non
     said = session.metadata.get(HEAD_KEY)
     if isinstance(said, dict):
         for name, value in head_facts(config, "").items():
-            if name != "weights" and said.get(name) != value:
+            if name not in ("weights", "task") and said.get(name) != value:
                 raise SlonikError(
                     f"{file} was made for {name} {_short(said.get(name))}, and {folder} says {_short(value)}: it is "
                     "the file of another model; export the checkpoint again"

@@ -1,0 +1,45 @@
+"""Exported taggers: spans and confidences of torch, with CRF, layers and names; tags of other people's taggers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import slonik
+from slonik.runtime.tagging.labels import PlainTags
+from tests.exporting.heads.headed import checkpoint, exported
+from tests.tiny.texts import TEXTS
+
+TAGGED = [*TEXTS[:6], "", "  ", "Слон 😀 за\u0301мок\u00a0тут и слон", " ".join(TEXTS), "слово" * 100]
+
+
+@pytest.mark.parametrize("name", ["tagger", "foreign"])
+def test_spans_and_confidences_are_those_of_torch(name: str) -> None:
+    expected, found = slonik.load(checkpoint(name)), slonik.load(exported(name)[0], file="model.onnx")
+    assert found.labels == expected.labels == ("LOC", "PER")
+    spans, wanted = found.tag(TAGGED), expected.predict(TAGGED)
+    assert sum(map(len, wanted)) > 20
+    for a, b in zip(spans, wanted, strict=True):
+        assert [(one.start, one.end, one.label) for one in a] == [(one.start, one.end, one.label) for one in b]
+        assert np.allclose([one.confidence for one in a], [one.confidence for one in b], atol=1e-4)
+
+
+def test_int8_tags_a_text_alike_alone_and_in_company() -> None:
+    tagger = slonik.load(exported("tagger")[0])
+    assert tagger.alone and tagger.describe()["kind"] == "encoder-crf"
+    assert tagger.tag(TAGGED) == [tagger.tag([text])[0] for text in TAGGED]
+    assert [document.spans for document in slonik.tag(exported("tagger")[0], TAGGED)] == [
+        tuple(spans) for spans in tagger.predict(TAGGED)
+    ]
+
+
+def test_tags_of_any_scheme_are_read_as_they_come() -> None:
+    words = [(0, 2), (3, 5), (6, 8), (9, 11)]
+    plain = PlainTags(("O", "PER", "LOC"))
+    assert [(s.start, s.end, s.label) for s in plain.decode([1, 1, 2, 0], words)] == [(0, 5, "PER"), (6, 8, "LOC")]
+    marked = PlainTags(("B-PER", "E-PER", "S-LOC", "O"))
+    found = marked.decode([0, 1, 2, 2], words, [0.9, 0.5, 0.8, 0.7])
+    assert [(s.start, s.end, s.label, s.confidence) for s in found] == [
+        (0, 5, "PER", 0.5), (6, 8, "LOC", 0.8), (9, 11, "LOC", 0.7),
+    ]  # fmt: skip
+    assert plain.classes == ("LOC", "PER") and marked.classes == ("LOC", "PER")
