@@ -38,7 +38,7 @@ from slonik.inspection.inputs import BATCH, Texts, batches, open_transformer, te
 from slonik.inspection.intervals import mean_interval
 from slonik.models.anatomy import dissect
 from slonik.models.encoder import TorchEncoder
-from slonik.models.pooling import pool, reading_part
+from slonik.models.pooling import reading_part
 from slonik.train.objectives.closeness import probe_loss
 
 Scores = tuple[NDArray[np.float64], ...]
@@ -129,7 +129,6 @@ class Heads:
             raise SlonikError("importance of heads needs at least two texts")
         self._encoder = encoder
         self._body = dissect(encoder.model)
-        self._kind = "cls" if encoder.sentence.pooling == "cls" else "mean"
         self._batches = list(batches(encoder, texts, BATCH, prefix))
         self._whole = self._vectors(None)
 
@@ -206,4 +205,5 @@ class Heads:
         return np.concatenate(found)
 
     def _pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        return pool(hidden, mask, self._kind)
+        vectors: Tensor = self._encoder.pipeline.unnormalised(hidden, mask)
+        return vectors
