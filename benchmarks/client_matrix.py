@@ -44,7 +44,7 @@ KINDS = {
     "int8": ("plain", "model_quantized.onnx"),
     "int8 of `--standard`": ("standard", "model_quantized.onnx"),
 }
-_CUT_ELSE = 5e-2
+_CUT_ELSE = 1e-4
 BEGIN, END = "<!-- matrix: begin -->", "<!-- matrix: end -->"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 BASE = [line for line in PROJECT["dependencies"] if not line.startswith("onnxruntime")]
@@ -255,15 +255,16 @@ def cell(answer: dict[str, Any], right: np.ndarray, reasons: list[str]) -> str:
         reason = " ".join(str(answer["error"]).split())[:300].replace("|", "\\|")
         return f"[{_number(reasons, reason)}]"
     said: list[str] = []
-    cut = 0.0
+    cut = most = 0.0
     for way in ("alone", "batched"):
         vectors = np.array(answer[way], dtype=np.float64)
         if vectors.shape != right.shape:
             return f"[{_number(reasons, f'it gives vectors of shape {vectors.shape}, not {right.shape}')}]"
         gaps = np.abs(vectors - right).max(axis=1)
         said.append(_figure(gaps[:-1].max()))
+        most = max(most, float(gaps[:-1].max()))
         cut = max(cut, float(gaps[-1])) if np.isfinite(gaps).all() else cut
-    return " / ".join(said) + (f" † {_figure(cut)}" if cut > _CUT_ELSE else "")
+    return " / ".join(said) + (f" † {_figure(cut)}" if cut > max(_CUT_ELSE, 2 * most) else "")
 
 
 def _figure(gap: float) -> str:
