@@ -162,10 +162,11 @@ class StaticEncoder:
     def _encode(self, texts: list[str]) -> FloatArray:
         ids = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
         vectors = self.table.sums(ids)
+        lengths = np.fromiter(map(len, ids), dtype=np.float32, count=len(ids))[:, None]
         if self.normalize:  # a sum and a mean have one direction
-            return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        counts = np.fromiter(map(len, ids), dtype=np.float32, count=len(ids))
-        return vectors / np.maximum(counts, 1.0)[:, None]
+            lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        found: FloatArray = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32, copy=False)
+        return found
 
     def describe(self) -> dict[str, Any]:
         """Facts: tokens, dimensions, bytes and precision of the table, prefixes, hash of the weights."""
@@ -191,7 +192,7 @@ class StaticEncoder:
 
         root = Path(folder)
         kinds = [MODULE, "Normalize"] if self.normalize else [MODULE]
-        modules = [
+        modules: list[dict[str, Any]] = [
             {"idx": n, "name": str(n), "path": f"{n}_{kind}", "type": f"sentence_transformers.models.{kind}"}
             for n, kind in enumerate(kinds)
         ]
