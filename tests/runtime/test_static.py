@@ -93,3 +93,16 @@ def test_what_is_no_static_model_is_refused(tokenizer: Tokenizer, vectors: np.nd
         StaticEncoder(quantised(vectors[:3], "fp32"), tokenizer)
     with pytest.raises(SlonikError, match="multiple of 8"):
         quantised(vectors[:, :12], "bit")
+
+
+def test_the_library_knows_what_it_is(tokenizer: Tokenizer, vectors: np.ndarray, tmp_path: Path) -> None:
+    import slonik
+
+    own = StaticEncoder(quantised(vectors, "int8"), tokenizer)
+    own.write(tmp_path)
+    np.testing.assert_array_equal(slonik.load(tmp_path).encode(TEXTS), own.encode(TEXTS))
+    assert slonik.show(tmp_path).facts["precision"] == "int8"
+    with pytest.raises(SlonikError, match="is not loaded with pooling="):
+        slonik.load(tmp_path, pooling="cls")
+    with pytest.raises(SlonikError, match="static model"):
+        slonik.compress(tmp_path, corpus=["слон идёт"] * 200, out=tmp_path.parent / "static-cut")

@@ -34,9 +34,10 @@ from slonik.models.checkpoint_files import (
     weight_files,
 )
 from slonik.models.kinds import STOCK_HEADS, family_of, has_weights
+from slonik.runtime.static import load as load_static
 from slonik.text import TAGGER_FILE
 from slonik.text.lines import read_json
-from slonik.text.pipeline_files import transformer_folder
+from slonik.text.pipeline_files import is_static, transformer_folder
 from slonik.text.prompts import is_generator
 from slonik.text.sentence_config import SentenceConfig
 
@@ -134,6 +135,8 @@ def describe_folder(folder: Path, *, name: str | None = None) -> Description:
     if (folder / TAGGER_FILE).is_file():
         facts, loader = _tagger_facts(folder), "slonik.tagging.models.load_tagger (slonik tag)"
         facts["bytes"] = sum(files.values())
+    elif is_static(folder):
+        facts, loader = load_static(folder).describe(), "slonik.load (no torch)"
     elif exported and not has_weights(folder):
         config = read_config_json(folder)
         facts = {key: config.get(key) for key in ("model_type", "vocab_size", "hidden_size", "num_hidden_layers")}
@@ -159,7 +162,7 @@ def describe_folder(folder: Path, *, name: str | None = None) -> Description:
 
 def _sentence(folder: Path, facts: Mapping[str, Any]) -> SentenceConfig | None:
     """How sentence vectors are made, where the folder says so and is not that of a head."""
-    head = str(facts.get("architecture")).endswith(STOCK_HEADS)
+    head = str(facts.get("architecture")).endswith(STOCK_HEADS) or is_static(folder)
     return SentenceConfig.read(folder) if (folder / "modules.json").exists() and not head else None
 
 

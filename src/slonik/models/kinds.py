@@ -17,11 +17,13 @@ from slonik.models.checkpoint_files import INDEX, WEIGHTS, read_config_json
 from slonik.models.names import BASELINE_NAMES, EMBEDDED_PREFIX, ENCODER_NAMES, UNIVERSAL_SENTENCE_ENCODER
 from slonik.text import TAGGER_FILE, TASK_FILE
 from slonik.text.lines import read_json
-from slonik.text.pipeline_files import modules_without_weights, transformer_folder
+from slonik.text.pipeline_files import is_static, modules_without_weights, transformer_folder
 from slonik.text.prompts import is_generator
 from slonik.text.sentence_config import SentenceConfig, names_pooling
 
-Name = Literal["encoder", "decoder", "encoder-decoder", "head", "task", "tagger", "exported", "baseline", "embedded"]
+Name = Literal[
+    "encoder", "decoder", "encoder-decoder", "static", "head", "task", "tagger", "exported", "baseline", "embedded"
+]  # fmt: skip
 Stack = Literal["encoder", "decoder", "encoder-decoder"]
 
 SLIM_PREFIX = "slonik_"
@@ -74,10 +76,10 @@ class Kind:
     """What a model is.
 
     Attributes:
-        name: "encoder", "decoder", "encoder-decoder": a bare transformer or one with its language-model head; "head":
-            one with a stock head for a task; "task": ours, an encoder or language model with `task.json`; "tagger":
-            tags words, ours or of Transformers; "exported": ONNX files without weights; "baseline", "embedded": encode,
-            and are no checkpoint.
+        name: "encoder", "decoder", "encoder-decoder": a bare transformer or one with its language-model head; "static":
+            a table of token vectors, no network; "head": a transformer with a stock head for a task; "task": ours, an
+            encoder or language model with `task.json`; "tagger": tags words, ours or of Transformers; "exported": ONNX
+            files without weights; "baseline", "embedded": encode, and are no checkpoint.
         family: Transformers' model type, of our uneven shapes that of the stock class; "" where there is no config.
         stack: which transformer is inside, whatever stands on it; None where there is none.
         folder: where its files are; None for what has none.
@@ -115,6 +117,8 @@ class Kind:
         """Words for a sentence: "a decoder (gpt2)"."""
         if self.name in ("baseline", "tagger"):
             return f"a {self.name}"
+        if self.name == "static":
+            return "a static model (token vectors, no network)"
         if self.stack is None:
             return "an encoder in a package of its own" if self.name == "embedded" else "an exported model"
         return f"{_ARTICLES[self.stack]} ({self.family})"
@@ -140,6 +144,8 @@ def kind_of(model: str | Path) -> Kind:
     exported = is_exported(folder)
     if (folder / TAGGER_FILE).is_file():
         return Kind("tagger", folder=folder, given=name)
+    if is_static(folder):
+        return Kind("static", folder=folder, given=name)
     if exported and not has_weights(folder):
         config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
         stack = stack_of(config) if config else None
@@ -177,7 +183,7 @@ def names_head(folder: Path) -> bool:
     """Whether the files of a folder name a head: `task.json`, or a class of Transformers that has one."""
     if (folder / TASK_FILE).is_file():
         return True
-    path = folder / "config.json"
+    path = transformer_folder(folder) / "config.json"
     return path.is_file() and _architecture(read_json(path)).endswith(STOCK_HEADS)
 
 

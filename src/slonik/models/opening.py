@@ -15,6 +15,7 @@ from slonik.models.kinds import is_checkpoint, is_exported, kind_of, names_head,
 from slonik.models.names import UNIVERSAL_SENTENCE_ENCODER
 from slonik.text import TASK_FILE
 from slonik.text.lines import read_json
+from slonik.text.pipeline_files import is_static
 from slonik.text.sentence_config import names_pooling
 
 if TYPE_CHECKING:
@@ -38,7 +39,12 @@ def open_encoder(model: str | Path, *, backend: Literal["torch", "onnx"] | None 
 
         return load(model, **options)
     if is_checkpoint(model):
-        resolve(model)  # that there is no such model comes before what would be needed to read it
+        folder = resolve(model)  # that there is no such model comes before what would be needed to read it
+        if is_static(folder):
+            from slonik.runtime.static import load as load_static
+
+            _check_options(model, options, (), "a table of token vectors")
+            return load_static(folder)
     try:
         if is_checkpoint(model):
             from slonik.models.loading import load as load_checkpoint
@@ -122,7 +128,7 @@ def open_model(model: str | Path, *, backend: Literal["torch", "onnx"] | None = 
 def _check_options(model: str | Path, options: Mapping[str, Any], known: tuple[str, ...], what: str) -> None:
     wrong = next((name for name in options if name not in known), None)
     if wrong is not None:
-        raise SlonikError(f"{model} is {what}, which is not loaded with {wrong}=: it takes {', '.join(known)}")
+        raise SlonikError(f"{model} is {what}, which is not loaded with {wrong}=: it takes {', '.join(known) or 'none'}")
 
 
 def show(model: str | Path) -> Description:

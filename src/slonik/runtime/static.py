@@ -27,10 +27,10 @@ from slonik.core.hashing import sha256_bytes, sha256_json
 from slonik.core.progress import progress_bar
 from slonik.core.protocols import FloatArray
 from slonik.text.lines import read_json
+from slonik.text.pipeline_files import MODULES, STATIC, is_static
 from slonik.text.tokenizing import check_texts, load_tokenizer
 
 Precision = Literal["fp32", "fp16", "int8", "bit"]
-MODULE = "StaticEmbedding"
 _FILE = "model.safetensors"
 _TYPES: dict[str, str] = {"F32": "<f4", "F16": "<f2", "I8": "i1", "U8": "u1"}
 _NAMES = {np.dtype(kind): name for name, kind in _TYPES.items()}
@@ -191,27 +191,18 @@ class StaticEncoder:
         from slonik.core.files import write_bytes, write_json  # a process that only reads need not pay for them
 
         root = Path(folder)
-        kinds = [MODULE, "Normalize"] if self.normalize else [MODULE]
+        kinds = [STATIC, "Normalize"] if self.normalize else [STATIC]
         modules: list[dict[str, Any]] = [
             {"idx": n, "name": str(n), "path": f"{n}_{kind}", "type": f"sentence_transformers.models.{kind}"}
             for n, kind in enumerate(kinds)
         ]
-        write_json(root / "modules.json", modules)
+        write_json(root / MODULES, modules)
         prompts = {"prompts": self.prefixes, "default_prompt_name": self.default_prefix, "similarity_fn_name": "cosine"}
         write_json(root / "config_sentence_transformers.json", prompts)
         place = root / modules[0]["path"]
         place.mkdir(exist_ok=True)
         write_bytes(place / "tokenizer.json", self.tokenizer.to_str().encode("utf-8"))
         write_bytes(place / _FILE, _stored(self.table))
-
-
-def is_static(folder: Path) -> bool:
-    """Whether a folder is a static model: its first module is a StaticEmbedding."""
-    path = folder / "modules.json"
-    if not path.is_file():
-        return False
-    modules = read_json(path, list)
-    return bool(modules) and str(modules[0].get("type", "")).endswith(f".{MODULE}")
 
 
 def load(folder: str | Path) -> StaticEncoder:
@@ -222,11 +213,11 @@ def load(folder: str | Path) -> StaticEncoder:
     """
     root = Path(folder).expanduser()
     if not is_static(root):
-        raise SlonikError(f"{root} is no static model: its modules.json does not begin with a {MODULE}")
-    modules = read_json(root / "modules.json", list)
+        raise SlonikError(f"{root} is no static model: its modules.json does not begin with a {STATIC}")
+    modules = read_json(root / MODULES, list)
     kinds = [str(module.get("type", "")).rsplit(".", 1)[-1] for module in modules]
-    if kinds not in ([MODULE], [MODULE, "Normalize"]):
-        raise SlonikError(f"{root} has the modules {', '.join(kinds)}: a {MODULE} is read alone or before Normalize")
+    if kinds not in ([STATIC], [STATIC, "Normalize"]):
+        raise SlonikError(f"{root} has the modules {', '.join(kinds)}: a {STATIC} is read alone or before Normalize")
     place = (root / str(modules[0].get("path", ""))).resolve()
     if not place.is_relative_to(root.resolve()):
         raise SlonikError(f"{root / 'modules.json'} names a place outside the folder: {modules[0].get('path')!r}")

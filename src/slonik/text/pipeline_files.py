@@ -20,6 +20,7 @@ from slonik.text.pipeline import MODES, Dense, Dropout, LayerNorm, Module, Norma
 from slonik.text.tensors import read_tensors, tensor_names, write_tensors
 
 MODULES = "modules.json"
+STATIC = "StaticEmbedding"
 WEIGHTS, PICKLED = "model.safetensors", "pytorch_model.bin"
 _FLAGS = {
     "pooling_mode_cls_token": "cls",
@@ -46,6 +47,13 @@ class Entry:
     folder: Path
 
 
+def is_static(root: Path) -> bool:
+    """Whether a folder is a table of token vectors, which `slonik.runtime.static` reads: its first module says so."""
+    content = read_json(root / MODULES, list, optional=True)
+    first = content[0] if content else None
+    return isinstance(first, dict) and str(first.get("type")).rpartition(".")[2] == STATIC
+
+
 def entries(root: Path) -> list[Entry]:
     """The modules of a folder in their order, checked by name and place; empty where there is no modules.json.
 
@@ -58,10 +66,9 @@ def entries(root: Path) -> list[Entry]:
     for number, line in enumerate(content):
         if not isinstance(line, dict) or not isinstance(line.get("type"), str):
             raise SlonikError(f"module {number} of {path} has no type: fetch the checkpoint again")
-        place = str(line.get("path") or "")
-        parts = (*PurePosixPath(place).parts, *PureWindowsPath(place).parts)
-        if ".." in parts or PurePosixPath(place).is_absolute() or PureWindowsPath(place).drive:
-            raise SlonikError(f"module {number} of {path} lies in {place!r}, outside the folder: it is not read")
+        place = _place(line, number, path)
+        if number == 0 and is_static(root):
+            raise SlonikError(f"{root} is a static model (token vectors, no network): there is nothing to train or cut")
         kind, ours = line["type"].rpartition(".")[2], line["type"].startswith("sentence_transformers.")
         if not ours or kind not in _KNOWN:
             raise SlonikError(
@@ -76,22 +83,38 @@ def entries(root: Path) -> list[Entry]:
     return found
 
 
+def _place(line: dict[str, Any], number: int, path: Path) -> str:
+    """A module's folder, inside the checkpoint."""
+    place = str(line.get("path") or "")
+    parts = (*PurePosixPath(place).parts, *PureWindowsPath(place).parts)
+    if ".." in parts or PurePosixPath(place).is_absolute() or PureWindowsPath(place).drive:
+        raise SlonikError(f"module {number} of {path} lies in {place!r}, outside the folder: it is not read")
+    return place
+
+
 def transformer_folder(root: Path) -> Path:
-    """Where config.json, weights and tokenizer of a checkpoint are: the folder itself, or its Transformer module's."""
-    if (root / "config.json").is_file() or not (root / MODULES).is_file():
-        return root
-    content = read_json(root / MODULES, list)
+    """Where config.json, weights and tokenizer of a checkpoint are: its Transformer module's folder, else the folder.
+
+    A config.json in the folder itself says nothing where the module has a folder of its own: the first versions of
+    sentence-transformers kept their version number in it.
+    """
+    content = read_json(root / MODULES, list, optional=True)
     if not content or not isinstance(content[0], dict) or not content[0].get("path"):
         return root
     return entries(root)[0].folder
 
 
 def modules_without_weights(root: Path) -> list[str]:
-    """Folders of modules (their names in modules.json) that have weights and no safetensors."""
-    content = read_json(root / MODULES, list, optional=True)
-    found = [line for line in content if isinstance(line, dict) and line.get("path")]
-    weighted = [line for line in found if str(line.get("type")).endswith((".Dense", ".LayerNorm"))]
-    return [str(line["path"]) for line in weighted if not (root / str(line["path"]) / WEIGHTS).is_file()]
+    """Folders of modules (their names in modules.json) that have weights and no safetensors.
+
+    Raises:
+        SlonikError: one lies outside the folder.
+    """
+    found = []
+    for number, line in enumerate(read_json(root / MODULES, list, optional=True)):
+        if isinstance(line, dict) and line.get("path") and str(line.get("type")).endswith((".Dense", ".LayerNorm")):
+            found.append(_place(line, number, root / MODULES))
+    return [place for place in found if not (root / place / WEIGHTS).is_file()]
 
 
 def read_pipeline(root: Path, before: Sequence[Module] = ()) -> tuple[Module, ...]:
@@ -201,6 +224,12 @@ def _dense(entry: Entry, root: Path) -> list[Module]:
         )
     tokens, residual, bias = _on_tokens(content, path), bool(content.get("use_residual")), content.get("bias", True)
     weights = _weights(entry)
+    used = {"linear.weight", *["linear.bias"] * bool(bias), *["residual.weight"] * residual}
+    used |= {"activation_function.weight"} if named == "PReLU" else set()
+    if odd := sorted(set(weights) - used):
+        raise SlonikError(
+            f"{path.parent / WEIGHTS} holds {odd[0]}, for which {path} has no use: they do not belong together"
+        )
     dense = Dense(
         _tensor(weights, "linear.weight", entry),
         _tensor(weights, "linear.bias", entry) if bias else None,
@@ -218,8 +247,8 @@ def _check_dense(dense: Dense, content: dict[str, Any], path: Path) -> None:
     out, into = dense.weight.shape if dense.weight.ndim == 2 else (0, 0)
     if (content.get("in_features"), content.get("out_features")) != (into, out):
         raise SlonikError(
-            f"{path} says {content.get('in_features')} to {content.get('out_features')} dimensions, the weights beside "
-            f"it have {into} to {out}: they do not belong together"
+            f"{path} says {content.get('in_features')!r} to {content.get('out_features')!r} dimensions, the weights "
+            f"beside it have {into} to {out}: they do not belong together"
         )
     wrong = dense.bias is not None and dense.bias.shape != (out,)
     wrong = wrong or (dense.residual and out != into and dense.shortcut is None)

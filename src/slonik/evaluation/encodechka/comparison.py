@@ -61,8 +61,8 @@ def export_judge(data_dir: str | Path | None = None) -> Callable[[Path], list[Re
 
     The judge raises SlonikError when data of the five tasks is missing, or when a file loses more than the floor.
     """
-    from slonik.exporting.parity import floors  # torch: only those who export have it
     from slonik.exporting.files import FILES
+    from slonik.exporting.parity import floors  # torch: only those who export have it
 
     data = data_folder(data_dir)
     floor = floors()["encodechka"][f"{_JUDGED_BY}_drop"]
