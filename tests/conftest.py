@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from slonik.core.errors import SlonikError
+from tests import folders
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -35,6 +36,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("shared_data"):
             item.add_marker(skip)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _folders(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folders.begin(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(scope="session")

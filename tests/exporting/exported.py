@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 
 from slonik.exporting.report import ExportReport
 from slonik.exporting.run import export
-from tests import tiny
-
-_ROOT: list[Path] = []
+from tests import folders, tiny
 
 
 def _root() -> Path:
-    if not _ROOT:
-        _ROOT.append(Path(mkdtemp(prefix="slonik-exported-")))
-    return _ROOT[0]
+    return folders.of_process("exported")
 
 
 @cache

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 import typer
 
-from slonik.cli.common import warn
+from slonik.cli.common import ConvertWeights, warn
 
 if TYPE_CHECKING:
     from slonik.core.protocols import LongTexts
@@ -39,6 +39,7 @@ def predict(
     train_data: Path | None = typer.Option(None, help="Labelled file that a baseline is fitted to."),
     data_dir: Path | None = typer.Option(None, help="Data folder in which a baseline finds its training data."),
     seed: int = typer.Option(0, help="Seed of random baselines."),
+    convert_weights: ConvertWeights = False,
 ) -> None:
     """Answer rows with a model that has a head: lines of text, or JSON Lines with the columns of its task.
 

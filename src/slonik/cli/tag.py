@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from slonik.cli.common import Device, TrustRemoteCode, first_few
+from slonik.cli.common import ConvertWeights, Device, TrustRemoteCode, first_few
 
 if TYPE_CHECKING:
     from slonik.tagging.tag import TagSummary
@@ -24,6 +24,7 @@ def tag(
     kind: str | None = typer.Option(None, "--from", help="text, jsonl or brat (default: by name, or first line)."),
     device: Device = None,
     trust_remote_code: TrustRemoteCode = False,
+    convert_weights: ConvertWeights = False,
 ) -> None:
     """Find entities in texts; one JSON object per text, in order: id, text, spans with start, end, label, confidence.
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from tempfile import gettempdir, mkdtemp
 from typing import Any
 from unittest.mock import patch
 
@@ -25,7 +23,7 @@ from slonik.runtime.tagging.labels import BioLabels
 from slonik.runtime.tagging.names import NAMES_FILE, NameList
 from slonik.text import TASK_FILE
 from slonik.text.task_config import TaskConfig
-from tests import tiny
+from tests import folders, tiny
 
 TAGS = ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
 BIOES = ("S-LOC", "O", "B-PER", "I-PER", "E-PER", "S-PER")
@@ -44,18 +42,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
 FAMILIES = {"reranker": "xlm-roberta", "several": "deberta-v2", "foreign": "modernbert", "apart": "roberta"}
 """Those that are no BERT."""
 _FEW = 40
-_ROOT: list[Path] = []
 
 
 def root() -> Path:
     """The folder of them all, which the processes of one test session share."""
-    if not _ROOT:
-        session = os.environ.get("PYTEST_XDIST_TESTRUNUID")
-        shared = Path(gettempdir()) / f"slonik-headed-{session}"
-        if session:
-            shared.mkdir(exist_ok=True)
-        _ROOT.append(shared if session else Path(mkdtemp(prefix="slonik-headed-")))
-    return _ROOT[0]
+    return folders.of_session("headed")
 
 
 @contextmanager
