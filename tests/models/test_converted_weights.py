@@ -96,6 +96,17 @@ def test_what_is_more_than_weights_is_not_read(
     assert not list((folder.parent / "cache" / "converted").glob("*"))
 
 
+def test_nothing_is_written_outside_the_cache(pickled: tuple[Path, Any]) -> None:
+    folder, _ = pickled
+    lines = json.loads((folder / "modules.json").read_text())
+    lines[2]["path"] = "../2_Dense"
+    (folder / "modules.json").write_text(json.dumps(lines))
+    (folder / "2_Dense").rename(folder.parent / "2_Dense")
+    with pytest.raises(SlonikError, match="outside the folder"):
+        resolve(folder, convert_weights=True)
+    assert not list((folder.parent / "cache" / "converted").glob("*"))
+
+
 def test_commands_take_the_flag_for_themselves_alone(pickled: tuple[Path, Any], tmp_path: Path) -> None:
     folder, expected = pickled
     texts, out = tmp_path / "texts.txt", tmp_path / "vectors.npy"

@@ -14,7 +14,7 @@ from torch import nn
 from slonik.core.errors import SlonikError
 from slonik.text.activations import ACTIVATIONS
 from slonik.text.pipeline import Dense, LayerNorm, Normalize, Pooling, pool
-from slonik.text.pipeline_files import read_pipeline, write_pipeline
+from slonik.text.pipeline_files import modules_without_weights, read_pipeline, write_pipeline
 from slonik.text.sentence_config import SentenceConfig
 from slonik.text.tensors import read_tensors, tensor_names, write_tensors
 from tests.tiny.layouts import edit
@@ -72,12 +72,16 @@ def test_a_path_that_leaves_the_folder_is_not_read(folder: Path, path: str) -> N
     typed(folder, 2, path=path)
     with pytest.raises(SlonikError, match="outside the folder"):
         SentenceConfig.read(folder)
+    with pytest.raises(SlonikError, match="outside the folder"):
+        modules_without_weights(folder)
 
 
 @pytest.mark.parametrize(
     ("file", "changes", "sentence"),
     [
         ("2_Dense/config.json", {"in_features": 12}, "12 to 6 dimensions, the weights beside it have 16 to 6"),
+        ("2_Dense/config.json", {"in_features": "16"}, "'16' to 6 dimensions"),
+        ("2_Dense/config.json", {"bias": False}, "holds linear.bias, for which .* has no use"),
         ("2_Dense/config.json", {"activation_function": "my.Own"}, "activation_function .* 'my.Own'"),
         ("2_Dense/config.json", {"activation_function": "torch.nn.modules.activation.GLU"}, "GLU"),
         ("2_Dense/config.json", {"gate": True}, "sets gate to True"),
@@ -107,6 +111,8 @@ def test_a_path_that_leaves_the_folder_is_not_read(folder: Path, path: str) -> N
         ("config_sentence_transformers.json", {"truncate_dim": 0}, "truncate_dim"),
         ("config_sentence_transformers.json", {"model_type": "SparseEncoder"}, "a sparse encoder"),
         ("config_sentence_transformers.json", {"prompts": ["a"]}, "prompts"),
+        ("config_sentence_transformers.json", {"prompts": {"query": 5}}, "the prompt 'query' .* is 5"),
+        ("long_texts.json", {"long_text": "average"}, "sets long_text, which is not known"),
         ("long_texts.json", {"long_texts": "windows"}, "'windows': use truncate, average, refuse"),
     ],
 )

@@ -94,7 +94,9 @@ def edit(path: Path, **changes: Any) -> None:
 
 
 def _older(folder: Path, transformer: Path) -> None:
-    """Version 1 and 2: the transformer in a folder of its own, another name for its settings, odd folder names."""
+    """Version 0 to 2: the transformer in a folder of its own, another name for its settings, odd folder names, and a
+    config.json that holds the library's version alone."""
+    (folder / "config.json").write_text('{"__version__": "0.3.0"}')
     place = folder / "0_BERT"
     shutil.copytree(transformer, place)
     edit(place / "sentence_distilbert_config.json", max_seq_length=20, do_lower_case=False)

@@ -232,7 +232,10 @@ def read_long_texts(root: Path) -> LongTexts:
     Raises:
         SlonikError: its file is damaged or says something else.
     """
-    found = read_json(root / OWN_FILE, optional=True).get("long_texts", "truncate")
+    content = read_json(root / OWN_FILE, optional=True)
+    if odd := sorted(set(content) - {"long_texts"}):
+        raise SlonikError(f"{root / OWN_FILE} sets {odd[0]}, which is not known: it may say long_texts alone")
+    found = content.get("long_texts", "truncate")
     return checked_long_texts(found, f"long_texts in {root / OWN_FILE}")
 
 
@@ -300,7 +303,10 @@ def _prompts(root: Path, vectors: bool) -> dict[str, Any]:
     prompts = content.get("prompts") or {}
     if not isinstance(prompts, dict):
         raise SlonikError(f"prompts in {path} is {prompts!r}: use an object of names and texts")
-    named = {str(name): str(text or "") for name, text in prompts.items()}
+    for name, text in prompts.items():
+        if text is not None and not isinstance(text, str):
+            raise SlonikError(f"the prompt {name!r} in {path} is {text!r}: use a text")
+    named = {str(name): text or "" for name, text in prompts.items()}
     default = content.get("default_prompt_name")
     if default is not None and default not in {*named, *_USUAL_PROMPTS}:
         raise SlonikError(
