@@ -310,7 +310,7 @@ def test_requests_at_once_get_what_each_gets_alone(int8: OnnxGenerator, referenc
             sampling = SamplingConfig(
                 max_tokens=4 + number, temperature=0 if number % 3 == 0 else 0.8, top_p=0.95, seed=number
             )
-            assert text == "".join(writer.stream(PROMPTS[number % 4], sampling, rest=False))
+            assert text == "".join(writer.stream(PROMPTS[number % 4], sampling))
             assert (reason == "length") == (count == 4 + number)
         writer.name = name
 

@@ -264,10 +264,10 @@ def test_a_request_joins_those_that_are_being_written(serve: Serve) -> None:
         answers = [first.result(), *(one.result() for one in later)]
     assert max(writer.widths) == 7 and writer.widths[-1] == 1
     config = SamplingConfig(max_tokens=40, seed=0)
-    assert answers[0]["text"] == "".join(writer.stream("Слон", config, rest=False))
+    assert answers[0]["text"] == "".join(writer.stream("Слон", config))
     for number, answer in enumerate(answers[1:], start=1):
         config = SamplingConfig(max_tokens=5 + number, seed=number, temperature=number % 2)
-        assert answer["text"] == "".join(writer.stream(f"Снег {number}", config, rest=False))
+        assert answer["text"] == "".join(writer.stream(f"Снег {number}", config))
         assert answer["finish_reason"] == "length"
 
 
@@ -283,13 +283,13 @@ def test_no_more_than_so_many_texts_are_written_at_once(serve: Serve) -> None:
     assert max(writer.widths) <= 16
     for number, text in enumerate(texts):
         config = SamplingConfig(max_tokens=3, seed=number)
-        assert text == "".join(writer.stream("Слон", config, rest=False))
+        assert text == "".join(writer.stream("Слон", config))
 
 
 def test_a_stop_text_and_a_failure_end_one_text_alone(serve: Serve) -> None:
     writer = ToyWriter()
     client = serve(writer)
-    whole = "".join(writer.stream("Слон", SamplingConfig(max_tokens=30, temperature=0), rest=False))
+    whole = "".join(writer.stream("Слон", SamplingConfig(max_tokens=30, temperature=0)))
     stop = whole[len(whole) // 2 : len(whole) // 2 + 2]
     found = _asked(client, max_tokens=30, temperature=0, stop=stop)
     assert found["text"] == whole[: whole.index(stop)] and found["finish_reason"] == "stop"
@@ -310,4 +310,4 @@ def test_what_has_been_taken_is_written_to_the_end_when_the_server_stops() -> No
             assert writer.entered.wait(10)
             threading.Timer(0.2, writer.open.set).start()
         text = asked.result().json()["choices"][0]["text"]
-        assert text == "".join(writer.stream("Слон", SamplingConfig(max_tokens=20, seed=1), rest=False))
+        assert text == "".join(writer.stream("Слон", SamplingConfig(max_tokens=20, seed=1)))

@@ -80,9 +80,12 @@ class Continuation:
         return self._prompts.text(self.ids, self.written)
 
     def piece(self) -> str:
-        """What has been written since the last call; an incomplete character at the end is kept back."""
-        text = self.text()
-        whole = text[:-1] if text.endswith("\ufffd") else text
+        """What has been written since the last call; an incomplete character at the end is kept back.
+
+        Tokenizers that fall back to bytes (Llama's) show one for each of its bytes, and then the character in their
+        place.
+        """
+        whole = self.text().rstrip("\ufffd")
         piece = whole[len(self._sent) :] if whole.startswith(self._sent) else ""
         self._sent += piece
         return piece

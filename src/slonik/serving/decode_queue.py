@@ -269,6 +269,8 @@ class DecodeQueue(WorkQueue[Stream]):
             one.sent = len(text.written)
             if piece := one.until.take(text.piece()):
                 stream.send(piece)
+        if text.finish is not None and (piece := one.until.take(text.rest())):  # as `slonik generate` shows it
+            stream.send(piece)
         if text.finish is None and not one.until.stopped:
             return
         text.cancelled = True  # a stop text ends it too
