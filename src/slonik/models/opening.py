@@ -128,7 +128,8 @@ def open_model(model: str | Path, *, backend: Literal["torch", "onnx"] | None = 
 def _check_options(model: str | Path, options: Mapping[str, Any], known: tuple[str, ...], what: str) -> None:
     wrong = next((name for name in options if name not in known), None)
     if wrong is not None:
-        raise SlonikError(f"{model} is {what}, which is not loaded with {wrong}=: it takes {', '.join(known) or 'none'}")
+        takes = ', '.join(known) or 'no options'
+        raise SlonikError(f"{model} is {what}, which is not loaded with {wrong}=: it takes {takes}")
 
 
 def show(model: str | Path) -> Description:
