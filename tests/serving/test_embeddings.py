@@ -147,10 +147,10 @@ def test_token_ids_are_spoken_of_once(serve: Serve, caplog: pytest.LogCaptureFix
 @pytest.mark.parametrize(
     ("fields", "status", "words"),
     [
-        ({"input": ""}, 400, "input[0] is empty"),
+        ({"input": ""}, 400, "input is empty: send at least one character"),
         ({"input": []}, 400, "input is an empty list"),
         ({"input": ["да", ""]}, 400, "input[1] is empty"),
-        ({"input": [[]]}, 400, "input[0] is empty"),
+        ({"input": [[]]}, 400, "input[0] is empty: leave it out, or send at least one id"),
         ({"input": None}, 400, "input is null: send a string"),
         ({"input": 5}, 400, "send a string"),
         ({"input": {"text": "да"}}, 400, "send a string"),

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import orjson
@@ -101,10 +102,8 @@ def from_validation(error: ValidationError, schema: type[BaseModel]) -> ApiError
     """400 with one sentence for the first mistake that pydantic found in a body of `schema`."""
     found = error.errors(include_url=False)
     found = [one for one in found if one["type"] == "extra_forbidden"] or found  # a misspelt field is a missing one too
-    first = max(  # of a field that may be several things, the branch that got furthest
-        (one for one in found if one["loc"][:1] == found[0]["loc"][:1]),
-        key=lambda one: sum(isinstance(part, int) for part in one["loc"]),
-    )
+    same = [one for one in found if one["loc"][:1] == found[0]["loc"][:1]]
+    first = max(same, key=_reach)  # of a field that may be several things, the branch that got furthest
     if not first["loc"] and first["type"] != _MISTAKE:
         return ApiError(400, "the body must be a JSON object with the fields of this request", code="invalid_type")
     path = _path(first["loc"], schema, named=first["type"] in ("missing", "extra_forbidden"))
@@ -118,11 +117,27 @@ def from_validation(error: ValidationError, schema: type[BaseModel]) -> ApiError
     if first["type"] == _MISTAKE:
         path += "".join(f"[{place}]" for place in context["places"])
         return ApiError(400, f"{path} {context['reason']}".strip(), param=path or None, code="invalid_value")
-    reason = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
-        return ApiError(400, f"{path}: {reason}", param=path, code="invalid_value")
-    message = f"the field {path!r} is {short(first['input'])}: {reason[:1].lower()}{reason[1:]}"
-    return ApiError(400, message, param=path, code="invalid_value")
+        return ApiError(400, f"{path}: {first['msg'].removeprefix('Value error, ')}", param=path, code="invalid_value")
+    kinds = [_KINDS[one["type"]] for one in same if one["type"] in _KINDS and _reach(one) == _reach(first)]
+    reason = f"send {' or '.join(dict.fromkeys(kinds))}" if kinds else _in_our_words(first["msg"])
+    return ApiError(400, f"the field {path!r} is {short(first['input'])}: {reason}", param=path, code="invalid_value")
+
+
+_KINDS = {
+    "string_type": "a string", "list_type": "a list", "bool_type": "true or false", "int_type": "an integer",
+    "float_type": "a number", "model_type": "an object", "model_attributes_type": "an object", "dict_type": "an object",
+}  # fmt: skip
+
+
+def _reach(error: Mapping[str, Any]) -> tuple[int, bool]:
+    """How far validation got before this mistake: into how many lists, and whether the value is of the right kind."""
+    return sum(isinstance(part, int) for part in error["loc"]), error["type"] not in _KINDS
+
+
+def _in_our_words(message: str) -> str:
+    """What pydantic says of a value ("Input should be ..."), which clients call otherwise."""
+    return re.sub("^(Input|String|List) should", "it should", message).replace(" after validation", "")
 
 
 def _path(loc: Sequence[str | int], schema: type[BaseModel], *, named: bool = False) -> str:

@@ -125,7 +125,9 @@ def check_count(value: Sequence[Any], most: int) -> None:
 def _check_input(value: Any) -> list[str] | list[list[int]]:
     """A string, strings, token ids, or lists of token ids -> strings, or lists of ids."""
     if isinstance(value, str):
-        value = [value]
+        if not value:
+            raise mistake("is empty: send at least one character")
+        return [value]
     if not isinstance(value, list):
         what = "send a string, a list of strings, a list of token ids, or a list of such lists"
         raise mistake(f"is {kind_in_words(value)}: {what}")
@@ -140,7 +142,7 @@ def _check_input(value: Any) -> list[str] | list[list[int]]:
             first = kind_in_words(value[0])
             raise mistake(f"is {kind_in_words(item)}, and input[0] is {first}: send texts of one kind", index)
         if not item:
-            raise mistake("is empty: leave it out, or send at least one character", index)
+            raise mistake(f"is empty: leave it out, or send at least one {'character' if kind is str else 'id'}", index)
     return value if kind is str else [_ids(item, index) for index, item in enumerate(value)]
 
 

@@ -77,6 +77,8 @@ class _TeiInputs:
             raise mistake(f"is {kind_in_words(value)}: send [text] or [text, text] in a batch" if inside else
                           f"is {kind_in_words(value)}: send a string, a pair, or a batch [[text], [text, text]]",
                           *place)  # fmt: skip
+        if not value:
+            raise mistake("is an empty list: send at least one text", *place)
         if len(value) == 1 and isinstance(value[0], str):
             return value[0]
         if len(value) > 2 and not inside:
