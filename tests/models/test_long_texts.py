@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,13 @@ def test_limits_are_counted_in_tokens(encoders: list[Any]) -> None:
     spaced = " " * 40_000 + "слон"
     for encoder in encoders:
         np.testing.assert_allclose(encoder.encode([spaced], long_texts="refuse"), encoder.encode(["слон"]), atol=1e-5)
+
+
+def test_a_length_that_the_specials_fill_is_refused(encoders: list[Any]) -> None:
+    for encoder in encoders:
+        with pytest.raises(SlonikError, match=r"reads 2 tokens of a text .*: set it to 3 or more"):
+            encoder.sentence = replace(encoder.sentence, max_length=2)
+        encoder.sentence = replace(encoder.sentence, max_length=64)
 
 
 def test_the_folder_keeps_the_policy_and_other_libraries_do_not_mind(tmp_path: Path) -> None:

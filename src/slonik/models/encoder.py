@@ -110,6 +110,7 @@ class TorchEncoder:
         known = before is not None and (before.modules, before.truncate_dim) == wanted
         self._sentence = sentence
         self._rows_of = TextRows(self.tokenizer, self.pad_id, side=sentence.truncation_side)
+        self._rows_of.check_room(self.max_length, self.name)
         if known:
             return
         self.dimension = sentence.dimension(self.hidden_size)

@@ -150,6 +150,7 @@ class OnnxEncoder:
     def sentence(self, sentence: SentenceConfig) -> None:
         self._sentence = sentence
         self._rows = TextRows(self.tokenizer, self.pad_id, side=sentence.truncation_side)
+        self._rows.check_room(self.max_length, self.name)
         self.dimension = sentence.dimension(self.hidden_size)
         made = self._width_in_graph
         if made is not None and made != self.dimension:

@@ -246,6 +246,18 @@ class TextRows:
         self.tokenizer, self.pad_id, self.side = tokenizer, pad_id, side
         self.template = template_of(tokenizer)
 
+    def check_room(self, max_length: int, name: str) -> None:
+        """Refuse a length that the specials alone fill.
+
+        Raises:
+            SlonikError: no token of a text is left.
+        """
+        if max_length <= self.template.size:
+            raise SlonikError(
+                f"{name} reads {max_length} tokens of a text (max_seq_length), and {self.template.size} special ones "
+                f"stand around it: set it to {self.template.size + 1} or more"
+            )
+
     def rows(self, texts: Sequence[str], max_length: int | None, *, threads: int | None) -> list[list[int]]:
         """Ids of each text, specials included, cut at `max_length` (the last special is kept); None = whole."""
         if max_length is None:
