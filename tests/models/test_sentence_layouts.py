@@ -97,6 +97,13 @@ def test_torch_gives_the_same_vectors_and_writes_the_same_folder(
     np.testing.assert_array_equal(again.encode(TEXTS), encoder.encode(TEXTS))
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "autocast"])
+def test_a_pooler_that_the_model_shares_works_in_every_precision(dtype: str, folders: dict[str, Path]) -> None:
+    encoder = models.load(folders["labse"], device="cpu", dtype=dtype)
+    assert encoder.has_own_pooler
+    assert (encoder.encode(TEXTS) * theirs(folders["labse"])).sum(axis=1).min() > 0.999
+
+
 @pytest.mark.parametrize("layout", [name for name in LAYOUTS if family_of(name) in ("bert", "roberta")])
 def test_onnxruntime_with_numpy_behind_it_gives_the_same_vectors(
     layout: str, folders: dict[str, Path], graphs: dict[str, Path], tmp_path: Path

@@ -138,10 +138,19 @@ class _Dense(nn.Module):
         self.residual_added = module.residual
 
     def forward(self, x: Tensor) -> Tensor:
-        made: Tensor = self.activation_function(self.linear(x))
+        made: Tensor = self.activation_function(_mapped(self.linear, x))
         if self.residual_added:
-            made = made + (x if self.residual is None else self.residual(x))
+            made = made + (x if self.residual is None else _mapped(self.residual, x))
         return made
+
+
+def _mapped(linear: nn.Linear, x: Tensor) -> Tensor:
+    """linear(x) in x's precision: a pooler that is shared with a model in bfloat16 has weights in that."""
+    if linear.weight.dtype == x.dtype:
+        found: Tensor = linear(x)
+        return found
+    bias = None if linear.bias is None else linear.bias.to(x.dtype)
+    return nn.functional.linear(x, linear.weight.to(x.dtype), bias)
 
 
 class _Normalize(nn.Module):
