@@ -11,6 +11,7 @@ import pytest
 
 import slonik
 from slonik.cli.main import main
+from tests import tiny
 from tests.exporting.heads.headed import checkpoint, exported
 from tests.finetuning import finetune_data
 
@@ -109,7 +110,7 @@ def test_two_texts_of_a_line_have_a_tab_between_them_and_long_lines_are_named(
 
 
 def test_options_and_models_that_do_not_go_together_are_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     classifier, tagger = str(exported("classifier")[0]), str(exported("tagger")[0])
     for given, sentence in (
@@ -118,6 +119,7 @@ def test_options_and_models_that_do_not_go_together_are_named(
         ([classifier, "--long-texts", "cut"], "long_texts is 'cut'"),
         ([classifier, "--from", "csv"], "use text or jsonl"),
         (["majority"], "no task of its own"),
+        ([str(tiny.checkpoint(tmp_path / "encoder"))], "an encoder without a head"),
         (["terra", "majority", "--long-texts", "refuse"], "leave --long-texts out"),
     ):
         code, _, said = run(given, b"x", monkeypatch, capsys)

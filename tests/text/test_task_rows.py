@@ -112,3 +112,12 @@ def test_candidates_and_contexts_are_rows_too() -> None:
         predict_rows([("Кто?", LONG)], answer, tokenizer(32), ends, "refuse")
     with pytest.raises(SlonikError, match="slonik tag"):
         predict_rows(["а"], TaskConfig(kind="tokens", target="tags", labels=("O", "B-X", "I-X")), tokenizer(), ends)
+
+
+def test_outputs_that_are_no_numbers_are_no_answer() -> None:
+    nothing = np.full(2, np.nan, dtype=np.float32)
+    config = TaskConfig(kind="sequence", labels=("а", "б"))
+    with pytest.raises(SlonikError, match="row 2: .*NaN"):
+        predict_rows(["да", "нет"], config, tokenizer(), lambda fields: [np.zeros(2, np.float32), nothing])
+    with pytest.raises(SlonikError, match="row 1: .*NaN"):
+        predict_rows([("да", ["а", "б"])], TaskConfig(kind="choice", target="choice"), tokenizer(), lambda _: [nothing])

@@ -91,6 +91,11 @@ def open_predictor(
     place = _place(model)
     folder = task_folder(place, task) if place is not None else None
     if folder is None:
+        if task is None and place is not None and (place / "config.json").is_file() and not kind_of(place).in_words:
+            raise SlonikError(
+                f"{model} is an encoder without a head, which gives vectors and no answers: make a model that answers "
+                f"with `slonik finetune {model} --task ...`, or your own data (--train)"
+            )
         if task is None:
             raise SlonikError(
                 f"{model} has no task of its own, or several: say which, for example `slonik predict terra {model}`"

@@ -19,7 +19,7 @@ from slonik.finetuning.items import Item
 from slonik.runtime.task_model import OnnxTaskModel
 from slonik.text.answers import Answer, probabilities
 from slonik.text.task_config import TaskConfig
-from slonik.text.task_rows import texts_of
+from slonik.text.task_rows import chosen_way, texts_of
 
 
 class HeadedModel(Protocol):
@@ -42,10 +42,14 @@ class RowPredictor:
         model: answers them.
         batch_size: rows that are answered together.
         long_texts: what happens to long texts; None = the model's own way.
+
+    Raises:
+        SlonikError: no such way.
     """
 
     def __init__(self, model: HeadedModel, batch_size: int, long_texts: LongTexts | None = None) -> None:
-        self._model, self._batch, self._long_texts = model, batch_size, long_texts
+        self._model, self._batch = model, batch_size
+        self._long_texts = None if long_texts is None else chosen_way(long_texts, model.config)
         self.columns = tuple(model.config.columns.get("text") or ())
         self.reads_two = len(self.columns) == 2 or model.config.kind == "pair" or model.config.target == "answer"
 

@@ -188,11 +188,14 @@ def _class_for(config: dict[str, Any]) -> Any:
     return getattr(transformers, named, AutoModel) if named.endswith("EncoderModel") else AutoModel
 
 
-def from_files(auto: Any, folder: Path, dtype: Any, trust_remote_code: bool, what: str = "") -> tuple[Any, list[str]]:
+def from_files(
+    auto: Any, folder: Path, dtype: Any, trust_remote_code: bool, what: str = "", *, whole: bool = False
+) -> tuple[Any, list[str]]:
     """A model by an Auto class from the safetensors in a folder, and the weights that they do not hold.
 
     Args:
         what: more for the sentence of an error: " with its head".
+        whole: the model reads everything in the files, and it is said where it does not.
 
     Raises:
         SlonikError: it cannot be loaded, or brings code without permission.
@@ -207,6 +210,9 @@ def from_files(auto: Any, folder: Path, dtype: Any, trust_remote_code: bool, wha
             sentence = f"{folder} brings its own Python code: read it, then pass --trust-remote-code to run it"
             raise SlonikError(sentence) from None
         raise SlonikError(f"cannot load the model in {folder}{what}: {text[:300]}") from None
+    unread = sorted(info["unexpected_keys"]) if whole else []
+    if unread:
+        warn_once(f"{len(unread)} tensors in {folder} are no part of a {type(model).__name__}, for example {unread[0]}")
     return model, sorted(info["missing_keys"])
 
 

@@ -26,7 +26,7 @@ from slonik.core.passport import Passport
 from slonik.models import modeling_slonik_heads, modeling_slonik_task
 from slonik.models.checkpoint_files import read_config_json, read_tensors
 from slonik.models.encoder import TorchEncoder
-from slonik.models.heads.stock import AUTO, StockHead
+from slonik.models.heads.stock import AUTO, StockHead, problem_type
 from slonik.models.kinds import resolve
 from slonik.models.loading import (
     checkpoint_tokenizer,
@@ -113,6 +113,7 @@ def _whole(model: TaskModel) -> Iterator[PreTrainedModel]:
     labels = model.config.labels or tuple(f"LABEL_{number}" for number in range(model.config.outputs))
     wanted.id2label = dict(enumerate(labels))
     wanted.label2id = {label: number for number, label in enumerate(labels)}
+    wanted.problem_type = problem_type(model.config)
     wanted.slonik_task = {
         "kind": model.config.kind, "outputs": model.config.outputs, "head": dict(model.config.head),
         "specials": model.specials, "pooler": getattr(transformer, "pooler", None) is not None,
@@ -238,7 +239,7 @@ def _stock(folder: Path, config: TaskConfig, device: str | None, trust_remote_co
         )
     _check_shapes(folder, config, trust_remote_code)
     what = f" with its head ({content['architectures'][0]})"
-    made, absent = from_files(AUTO[config.kind], folder, torch.float32, trust_remote_code, what)
+    made, absent = from_files(AUTO[config.kind], folder, torch.float32, trust_remote_code, what, whole=True)
     missing = [name for name in absent if "position_ids" not in name]
     if missing:
         raise SlonikError(

@@ -29,6 +29,9 @@ from slonik.text.task_config import TaskConfig
 from slonik.text.task_rows import TaskRow, logits_of, predict_rows
 
 
+_NEVER = 1 << 20  # more specials than any row has
+
+
 class TokenMasking:
     """Hides a random share of the tokens of training inputs: a small task then cannot be learned by heart.
 
@@ -65,7 +68,10 @@ class TaskModel(nn.Module):
     Attributes:
         masking: hides tokens of training inputs, while it is set.
         name: what records and servers call it.
-        specials: how `segments_of` tells the texts of a row apart, where a batch does not say.
+        specials: how `segments_of` tells the texts of a row apart. That is done for every batch, whatever `segments` it
+            has, as the exported graph and the code beside the weights do, which see token ids alone: a text that holds
+            "[SEP]" is read alike by all. Span answers take the batch's own, and so do tokenizers that put nothing
+            between two texts.
     """
 
     masking: TokenMasking | None = None
@@ -80,10 +86,12 @@ class TaskModel(nn.Module):
         self._takes_types = int(getattr(encoder.model.config, "type_vocab_size", 0) or 0) > 1
         template = pair_template(encoder.tokenizer)
         around = (*template.head, *template.middle, *template.tail, *template.single.head, *template.single.tail)
+        apart = config.pairs == "separate"
         self.specials: dict[str, Any] = {
             "ids": sorted(set(around)), "first": len(template.head),
-            "second": len(template.head) + len(template.middle),
+            "second": _NEVER if apart else len(template.head) + len(template.middle),
         }  # fmt: skip
+        self._own_segments = config.kind == "answer" or not (template.middle or apart)
 
     @property
     def device(self) -> torch.device:
@@ -145,7 +153,7 @@ class TaskModel(nn.Module):
         if isinstance(self.head, StockHead) and "hidden" not in batch:
             return self.head.read(self.transformer, {**batch, "input_ids": self._masked(batch["input_ids"])})
         hidden = self.hidden(batch)
-        if "segments" not in batch:
+        if "segments" not in batch or not self._own_segments:
             batch = {**batch, "segments": segments_of(batch["input_ids"], batch["attention_mask"], self.specials)}
         outputs: Tensor = self.head(hidden, batch)
         return outputs

@@ -102,7 +102,21 @@ def logits_of(
     totals = np.zeros((count, config.outputs), dtype=np.float32)
     for owner, share, values in zip(owners, shares, run(fields) if fields else [], strict=True):
         totals[owner] += np.float32(share) * np.asarray(values, dtype=np.float32)
+    for place in np.flatnonzero(np.isnan(totals).any(-1)):
+        check_numbers(totals[place], int(place) + 1)
     return totals
+
+
+def check_numbers(outputs: NDArray[Any], number: int) -> None:
+    """Refuse what no answer can be read from.
+
+    Raises:
+        SlonikError: some output of the row is no number.
+    """
+    if np.isnan(outputs).any():
+        raise SlonikError(
+            f"row {number}: the model's outputs are not numbers (NaN): its weights are damaged, or training diverged"
+        )
 
 
 def _windows(
@@ -155,6 +169,8 @@ def _choices(
             one = {name: array[None] for name, array in one.items()} | {"candidates": np.ones(1, dtype=np.bool_)}
         fields.append(one)
     found = run(fields) if fields else []
+    for number, values in enumerate(found, start=1):
+        check_numbers(values, number)
     return [choice_of(own, probabilities(values, "choice")) for own, values in zip(given, found, strict=True)]
 
 
@@ -173,7 +189,10 @@ def _spans(
     found = iter(run(flat) if flat else [])
     unanswerable = bool(config.details.get("unanswerable"))
     made = []
-    for context, cut, read in cuts:
-        chances = [place_probabilities(next(found), row.segments) for row in read]
+    for number, (context, cut, read) in enumerate(cuts, start=1):
+        outputs = [next(found) for _ in read]
+        for values in outputs:
+            check_numbers(values, number)
+        chances = [place_probabilities(values, row.segments) for values, row in zip(outputs, read, strict=True)]
         made.append(span_answer(best_of_windows(context, cut, read, chances, unanswerable=unanswerable)))
     return made

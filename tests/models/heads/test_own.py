@@ -26,11 +26,13 @@ from tests.models.test_slim import _made
 LABELS = ("да", "нет")
 PAIR = TaskInput((("Мама мыла раму", "Кто мыл?"),))
 SHORT = TaskInput((("Привет", "мир"),))
+SPECIAL = TaskInput((("Привет [SEP] и", "мир [SEP]"),))  # that mark as a text of the user's
 CASES: dict[str, tuple[TaskConfig, list[TaskInput]]] = {
     "sequence": (TaskConfig(kind="sequence", labels=LABELS, head={"dense": True}), [PAIR, SHORT]),
-    "pair": (TaskConfig(kind="pair", labels=LABELS, head={"balance": True, "hidden": 16}), [PAIR, SHORT]),
+    "pair": (TaskConfig(kind="pair", labels=LABELS, head={"balance": True, "hidden": 16}), [PAIR, SHORT, SPECIAL]),
     "apart": (
-        TaskConfig(kind="pair", labels=LABELS, pairs="separate"), [TaskInput((("Мама мыла раму",), ("Кто?",)))],
+        TaskConfig(kind="pair", labels=LABELS, pairs="separate"),
+        [TaskInput((("Мама мыла раму",), ("Кто?",))), TaskInput((("Мама [SEP] мыла",), ("Кто?",)))],
     ),
     "words": (
         TaskConfig(kind="words", labels=LABELS, head={"whole": True}),
@@ -114,6 +116,22 @@ def test_the_code_beside_the_weights_gives_the_same_logits_without_slonik(tmp_pa
     assert done.returncode == 0, done.stderr[-2000:]
     for folder, logits in load_file(tmp_path / "found").items():
         np.testing.assert_allclose(logits, wanted[folder], atol=1e-5, err_msg=folder)
+
+
+@pytest.mark.parametrize(
+    ("target", "labels", "problem"),
+    [
+        ("single", LABELS, "single_label_classification"),
+        ("multi", LABELS, "multi_label_classification"),
+        ("number", (), "regression"),
+    ],
+)
+def test_pipelines_are_told_what_the_outputs_of_our_heads_are(
+    tmp_path: Path, target: Any, labels: tuple[str, ...], problem: str
+) -> None:
+    config = TaskConfig(kind="sequence", target=target, labels=labels, columns={"text": ["text"]})
+    out = save_task_model(new_task_model(encoder(tmp_path / "bert", "bert"), config), tmp_path / "out")
+    assert json.loads((out / "config.json").read_text(encoding="utf-8"))["problem_type"] == problem
 
 
 def test_uneven_layers_under_a_stock_head_are_our_class_of_that_name(tmp_path: Path) -> None:

@@ -273,3 +273,11 @@ def test_a_head_for_another_kind_is_refused(tmp_path: Path) -> None:
     edited(folder, architectures=["BertModel"], id2label=config["id2label"])
     with pytest.raises(SlonikError, match="names no head"):
         load_task_model(folder)
+
+
+def test_weights_that_the_class_does_not_read_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = foreign(tmp_path / "more", "bert", "sequence", labels=("да", "нет"))
+    weights = load_file(folder / "model.safetensors")
+    save_file({**weights, "adapter.weight": torch.zeros(3)}, folder / "model.safetensors", metadata={"format": "pt"})
+    load_task_model(folder)
+    assert "adapter.weight" in capsys.readouterr().err

@@ -204,6 +204,11 @@ def labelled(config: PreTrainedConfig, labels: PreTrainedConfig) -> PreTrainedCo
     return found
 
 
+def problem_type(config: TaskConfig) -> Any:
+    """What Transformers' pipelines go by: softmax, sigmoid or the number itself; None for heads of other kinds."""
+    return None if config.activation == "sigmoid" else _PROBLEMS.get(config.target)
+
+
 def has_stock_class(encoder: PreTrainedConfig, kind: str) -> bool:
     """Whether Transformers (or our uneven shapes) have a class with such a head for a family."""
     return kind in AUTO and type(encoder) in AUTO[kind]._model_mapping
@@ -232,7 +237,7 @@ def new_stock_head(encoder: PreTrainedConfig, config: TaskConfig) -> StockHead:
     if config.labels:
         wanted.id2label = dict(enumerate(config.labels))
         wanted.label2id = {label: number for number, label in enumerate(config.labels)}
-    wanted.problem_type = None if config.activation == "sigmoid" else _PROBLEMS.get(config.target)
+    wanted.problem_type = problem_type(config)
     if config.target == "number":  # what a cross-encoder of sentence-transformers applies
         wanted.sentence_transformers = {"activation_fn": ACTIVATIONS[config.activation]}
     with torch.device("meta"):  # the encoder in it is never made
