@@ -1,10 +1,12 @@
 """The library's functions that choose a room: what to load, which suite to measure, which task to train, what to serve.
 
-The others are the rooms' own and are offered by `slonik` directly. Nothing is computed here.
+The others are the rooms' own and are offered by `slonik` directly. Nothing is computed here; what is done is to tell
+names and kinds of models apart, and to hand each option to those that it is for.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from slonik.core.errors import SlonikError, lookup, missing_extra
 from slonik.core.protocols import LongTexts
-from slonik.models.kinds import Kind, converting_weights, is_exported, kind_of, names_head
-from slonik.models.opening import open_model, poolings_for
+from slonik.models.kinds import converting_weights, has_weights, is_exported, kind_of
+from slonik.models.opening import limit_threads, open_model, poolings_for
 
 if TYPE_CHECKING:
     from slonik.core.run import Result
@@ -39,19 +41,18 @@ def load(model: str | Path, *, backend: Literal["torch", "onnx"] | None = None, 
         SlonikError: there is no such model, it is broken (the sentence says which file), or an option does not fit it.
         MissingExtra: torch is not installed, and the model needs it.
     """
-    if isinstance(model, str | Path) and not (backend == "onnx" or (backend is None and is_exported(model))):
-        kind = kind_of(model)
-        if kind.name == "tagger" or (kind.name == "head" and kind.architecture.endswith("ForTokenClassification")):
-            wrong = next((name for name in options if name not in ("device", "trust_remote_code")), None)
-            if wrong is not None:
-                raise SlonikError(f"{model} tags words: it is not loaded with {wrong}=, but with device=")
-            try:
-                from slonik.tagging.models import load_tagger
+    exported = backend == "onnx" or (backend is None and is_exported(model))
+    if not isinstance(model, str | Path) or exported or kind_of(model).name != "tagger":
+        return open_model(model, backend=backend, **options)
+    wrong = next((name for name in options if name not in ("device", "trust_remote_code")), None)
+    if wrong is not None:
+        raise SlonikError(f"{model} tags words: it is not loaded with {wrong}=, but with device=")
+    try:
+        from slonik.tagging.models import load_tagger
 
-                return load_tagger(model, **options)
-            except ModuleNotFoundError as error:
-                raise missing_extra(f"loading {model} (it is not an exported folder)", error) from None
-    return open_model(model, backend=backend, **options)
+        return load_tagger(model, **options)
+    except ModuleNotFoundError as error:
+        raise missing_extra(f"loading {model} (it is not an exported folder)", error) from None
 
 
 def evaluate(models: Any, suite: str, **options: Any) -> Evaluation:
@@ -189,7 +190,7 @@ def serve(
     with converting_weights() if convert_weights else nullcontext():
         poolings = _poolings([model for _, model in named], pooling)
         served = [
-            _served(name, model, file=file, threads=threads, encoder_options=options)
+            _served(name, model, file=file, threads=threads, **options)
             for (name, model), options in zip(named, poolings, strict=True)
         ]
     names = [model.id for model in served]
@@ -197,82 +198,68 @@ def serve(
 
 
 def _named(models: Any) -> list[tuple[str | None, Any]]:
-    """(name or None, model) of what `serve` was given."""
+    """(name or None, model) of what `serve` was given, "NAME=MODEL" taken apart."""
     if isinstance(models, Mapping):
-        several: list[tuple[str | None, Any]] = [(str(name), model) for name, model in models.items()]
+        found: list[tuple[str | None, Any]] = [(str(name), model) for name, model in models.items()]
     else:
-        given = [models] if isinstance(models, str | Path) or not isinstance(models, Sequence) else list(models)
-        several = [_split_name(model) for model in given]
-    if not several:
+        given = [models] if isinstance(models, str | Path) or not isinstance(models, Sequence) else models
+        found = [(None, model) for model in given]
+        for place, (_, model) in enumerate(found):
+            if isinstance(model, str) and "=" in model and not Path(model).exists():
+                name, rest = (part.strip() for part in model.split("=", 1))
+                if not name or not rest:
+                    raise SlonikError(f"{model!r} names no model: write NAME=MODEL, for example small=out/small-ru")
+                found[place] = name, rest
+    if not found:
         raise SlonikError("there is no model to serve: name one")
-    return several
-
-
-def _split_name(model: Any) -> tuple[str | None, Any]:
-    if not isinstance(model, str) or "=" not in model or Path(model).exists():
-        return None, model
-    name, _, rest = model.partition("=")
-    if not name.strip() or not rest.strip():
-        raise SlonikError(f"{model!r} names no model: write NAME=MODEL, for example small-ru=out/small-ru-int8")
-    return name.strip(), rest.strip()
+    return found
 
 
 def _poolings(models: Sequence[Any], pooling: str | None) -> list[dict[str, str]]:
     """The option `pooling` for the encoders among `models`."""
-    places = [
-        place for place, model in enumerate(models)
-        if pooling is not None and isinstance(model, str | Path) and _is_encoder(kind_of(model))
-    ]  # fmt: skip
-    if pooling is not None and not places:
-        raise SlonikError(f"--pooling is {pooling!r}, and no encoder is served that could use it: leave it out")
-    options = poolings_for([models[place] for place in places], pooling) if places else []
     found: list[dict[str, str]] = [{} for _ in models]
-    for place, chosen in zip(places, options, strict=True):
+    if pooling is None:
+        return found
+    named = (place for place, model in enumerate(models) if isinstance(model, str | Path))
+    places = [place for place in named if kind_of(models[place]).encodes]
+    if not places:
+        raise SlonikError(f"--pooling is {pooling!r}, and no encoder is served that could use it: leave it out")
+    for place, chosen in zip(places, poolings_for([models[place] for place in places], pooling), strict=True):
         found[place] = chosen
     return found
 
 
-def _is_encoder(kind: Kind) -> bool:
-    headless = kind.name in ("encoder", "decoder", "encoder-decoder", "exported", "embedded", "baseline")
-    return headless and not (kind.folder is not None and names_head(kind.folder)) and not kind.writes
+def _served(name: str | None, model: Any, *, file: str | None, threads: int | None, **options: Any) -> ServedModel:
+    """The model to serve; its id is `name`, the folder's name, the name as it was given, or a loaded model's own.
 
-
-def _served(
-    name: str | None, model: Any, *, file: str | None, threads: int | None, encoder_options: Mapping[str, str]
-) -> ServedModel:
-    """The model to serve; its id is `name`, the folder's name, the name as it was given, or a loaded model's own."""
+    Args:
+        options: of an encoder.
+    """
     from slonik.serving import ServedModel
 
     if not isinstance(model, str | Path):
         if file is not None:
             raise SlonikError(f"file={file!r} is for exported folders, and {model.name} is loaded already")
         return ServedModel(name or str(model.name), model)
-    folder, kind = Path(model).expanduser(), kind_of(model)
-    shown = name or (folder.resolve().name if folder.is_dir() else str(model))
+    kind, folder = kind_of(model), Path(model).expanduser()
+    shown = name or (Path(os.path.normpath(folder.absolute())).name if folder.is_dir() else str(model))
     aliases = (str(model),) if name is None else ()
-    if kind.exported:
-        # Texts of many clients run side by side, each on one processor: that is faster than one text on all of them.
-        options: dict[str, Any] = {"threads": 1, "file": file}
+    if kind.folder is not None and kind.exported and not has_weights(kind.folder):
+        model = kind.folder  # also of a hub model, which is opened in torch where it has weights
+    exported = is_exported(model)
+    if exported:
+        options |= {} if file is None else {"file": file}
     elif file is not None:
         raise SlonikError(f"--file {file} chooses among the ONNX files of an exported folder, and {model} is none")
-    else:
-        options = {}
-        if threads is not None and kind.name not in ("baseline", "embedded"):
-            _limit_torch(threads)
+    elif threads is not None and kind.folder is not None:
+        limit_threads(threads)
     if kind.writes:
         from slonik.models.writing import open_generator
 
-        options |= {"threads": threads} if kind.exported else {"dtype": "auto"}
+        options |= {"threads": threads} if exported else {"dtype": "auto"}
         writer = open_generator(model, **options)
         writer.name = shown  # clients are told it; they need not know the path
         return ServedModel(shown, writer, aliases)
-    given = {key: value for key, value in options.items() if value is not None} | dict(encoder_options)
-    return ServedModel(shown, load(model, **given), aliases)
-
-
-def _limit_torch(threads: int) -> None:
-    try:
-        from slonik.models.loading import limit_threads
-    except ModuleNotFoundError:
-        return  # loading says what is missing
-    limit_threads(threads)
+    if exported:
+        options["threads"] = 1  # texts of many clients run side by side: faster than one text on all processors
+    return ServedModel(shown, load(model, **options), aliases)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,10 +15,10 @@ from transformers import AutoModelForCausalLM
 
 from slonik import library
 from slonik.core.errors import SlonikError
-from slonik.exporting.run import export
 from slonik.serving import ServedModel, ServeSettings, create_app
 from slonik.text.answers import sigmoid
 from tests import tiny
+from tests.exporting import exported as encoders
 from tests.exporting.heads.headed import checkpoint, exported
 from tests.serving.conftest import serving_app
 from tests.tiny.texts import TEXTS
@@ -29,11 +30,9 @@ KINDS = ("classifier", "several", "reranker", "tagger")
 
 
 @pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def encoder() -> Path:
     """A tiny exported encoder, int8 with dynamic ranges."""
-    root = tmp_path_factory.mktemp("served")
-    export(tiny.checkpoint(root / "tiny", "bert"), root / "encoder", measure_speed=False)
-    return root / "encoder"
+    return encoders.exported("bert")[0]
 
 
 def served(*models: str, **options: Any) -> list[ServedModel]:
@@ -49,7 +48,7 @@ def served(*models: str, **options: Any) -> list[ServedModel]:
 def url(request: pytest.FixtureRequest, encoder: Path) -> Iterator[str]:
     """The URL of a server of a classifier, one with several labels, a reranker, a tagger and an encoder."""
     folders = {kind: exported(kind)[0] if request.param == "onnx" else checkpoint(kind) for kind in KINDS}
-    folders["encoder"] = encoder if request.param == "onnx" else encoder.parent / "tiny"
+    folders["encoder"] = encoder if request.param == "onnx" else encoders.checkpoint("bert")
     models = served(*(f"{kind}={folder}" for kind, folder in folders.items()))
     with serving_app(create_app(models, ServeSettings())) as url:
         yield url
@@ -170,6 +169,25 @@ def test_hub_ids_are_what_their_folders_are(
     route = {"tagger": "/tag", "classifier": "/classify", "decoder": "/v1/completions"}[kind]
     field = page["paths"][route]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]["model"]
     assert field["anyOf"][0]["enum"] == [model.id] == [f"some-org/{name}"]
+
+
+@pytest.mark.parametrize(("weights", "kind"), [(True, "TaskModel"), (False, "OnnxTaskModel")])
+def test_onnx_files_in_a_snapshot_of_the_hub(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, weights: bool, kind: str
+) -> None:
+    """Beside weights they are passed over, as in `slonik.load`; where there is nothing else, they are served."""
+    folder = shutil.copytree(exported("classifier")[0], tmp_path / "snapshot")
+    if weights:
+        shutil.copytree(checkpoint("classifier"), folder, dirs_exist_ok=True)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(folder))
+    [model] = served("some-org/classifier", threads=2)
+    assert model.id == "some-org/classifier" and type(model.model).__name__ == kind
+
+
+def test_a_link_is_called_by_its_own_name(tmp_path: Path, encoder: Path) -> None:
+    (tmp_path / "current").symlink_to(encoder)
+    [model] = served(f"{tmp_path}/current/")
+    assert model.id == "current" and model.aliases == (f"{tmp_path}/current/",)
 
 
 def test_a_mapping_names_models(encoder: Path) -> None:

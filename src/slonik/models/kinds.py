@@ -113,6 +113,12 @@ class Kind:
         bare = self.architecture.endswith("Model") and not self.architecture.endswith(_WRITING)
         return self.in_words and self.name != "head" and not bare
 
+    @property
+    def encodes(self) -> bool:
+        """Whether what it gives is vectors: neither a text nor what a head makes of them."""
+        bare = self.name not in ("head", "task", "tagger")
+        return bare and not (self.folder is not None and names_head(self.folder)) and not self.writes
+
     def __str__(self) -> str:
         """Words for a sentence: "a decoder (gpt2)"."""
         if self.name in ("baseline", "tagger"):

@@ -222,11 +222,6 @@ def read_passport(folder: Path, name: str) -> Passport:
     return Passport.read(folder) if known else Passport(name=name, origin=name)
 
 
-def limit_threads(threads: int) -> None:
-    """Let torch use so many processors in this process."""
-    torch.set_num_threads(threads)
-
-
 def register_own(config: dict[str, Any]) -> None:
     """Make our own model classes known to transformers when `config` names one, so that no flag is needed."""
     if str(config.get("model_type", "")).startswith(("slonik", "ltg_bert")):

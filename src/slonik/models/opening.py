@@ -125,6 +125,15 @@ def open_model(model: str | Path, *, backend: Literal["torch", "onnx"] | None = 
     return found
 
 
+def limit_threads(threads: int) -> None:
+    """Let torch, where it is installed, use so many processors in this process."""
+    try:
+        import torch
+    except ModuleNotFoundError:
+        return  # loading says what is missing
+    torch.set_num_threads(threads)
+
+
 def _check_options(model: str | Path, options: Mapping[str, Any], known: tuple[str, ...], what: str) -> None:
     wrong = next((name for name in options if name not in known), None)
     if wrong is not None:
