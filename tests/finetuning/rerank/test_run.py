@@ -122,8 +122,10 @@ def test_training_goes_on_and_is_not_repeated(base: Path, tmp_path: Path, monkey
         with pytest.raises(SlonikError, match="stopped here"):
             slonik.finetune(str(base), rows(40), **options)
     assert not (tmp_path / "out").exists()
-    slonik.finetune(str(base), rows(40), **options)
+    found = slonik.finetune(str(base), rows(40), **options)
     assert any("training a cross-encoder: done before" in line for line in said)
+    unlearnt = any("the untrained model is what was kept" in line for line in said)
+    assert unlearnt == (found.summary["best_step"] == 0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
 
 

@@ -121,8 +121,20 @@ def _open_classifier(model: str | Path, loading: dict[str, Any]) -> Classifier:
 
 
 def _holds_runs(place: Path) -> bool:
+    """Whether a file or folder holds rankings.
+
+    Raises:
+        SlonikError: it is what `--rankings` wrote, which has a folder for each model.
+    """
     if place.is_file():
         return place.name.endswith(RUN_ENDINGS)
     if not place.is_dir() or (place / "config.json").exists():
         return False
-    return any(path.name.endswith(RUN_ENDINGS) for path in place.iterdir())
+    if any(path.name.endswith(RUN_ENDINGS) for path in place.iterdir()):
+        return True
+    folders = [path for path in sorted(place.iterdir()) if path.is_dir()]
+    inside = [str(path) for path in folders if any(child.name.endswith(RUN_ENDINGS) for child in path.iterdir())]
+    if inside:
+        names = " or ".join(inside[:5])
+        raise SlonikError(f"{place} holds rankings of several models, each in a folder of its own: name {names}")
+    return False

@@ -131,6 +131,12 @@ def run_rerank(
             return job.train(folder, run.scratch())
 
         made = run.step("train", job.inputs(trained=True), f"training a {recipe.kind}", work)
+        if made.summary["best_step"] == 0:
+            head = "; its head is as it began, at random" if recipe.kind == "cross-encoder" else ""
+            announce(
+                f"warning: no step was better than the beginning on the development queries, so the untrained model is "
+                f"what was kept{head}: give it more queries or steps, or another --learning-rate"
+            )
         others = {name: job.measured.metrics(scores) for name, scores in read_scores(before.folder).items()}
         own = {recipe.seed: job.measured.metrics(read_scores(made.folder)[recipe.kind])}
         common = {"suite": SUITE, "task": recipe.name, "variant": split.name, "hashes": {"data": split.identity}}
