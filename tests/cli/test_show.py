@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -14,6 +15,8 @@ from slonik.cli.main import add_command
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport, Step
 from slonik.core.records import Record
+from slonik.text.pipeline import Dense, Pooling
+from slonik.text.sentence_config import SentenceConfig
 from tests import tiny
 
 
@@ -85,6 +88,17 @@ def test_baseline_and_exported_folder(app: typer.Typer, tmp_path: Path) -> None:
     (folder / "onnx" / "model.onnx").write_bytes(b"0" * 1000)
     result = CliRunner().invoke(app, ["show", str(folder)])
     assert "onnxruntime" in result.output and "onnx/model.onnx" in result.output
+
+
+def test_the_dimension_is_that_of_the_last_module(app: typer.Typer, tmp_path: Path) -> None:
+    folder = tiny.checkpoint(tmp_path / "dense")
+    weight = np.ones((12, 32), dtype=np.float32)
+    SentenceConfig((Pooling(("mean",)), Dense(weight)), max_length=64, truncate_dim=10).write(folder, 32)
+    assert "dimension: 10" in str(slonik.show(folder)) and slonik.show(folder).facts["hidden"] == 32
+    assert "10 dimensions" in CliRunner().invoke(app, ["show", str(folder)]).output
+    SentenceConfig((Pooling(("cls", "mean")), Dense(weight)), max_length=64).write(folder, 32)
+    with pytest.raises(SlonikError, match="takes 32 dimensions, and what stands before it gives 64"):
+        slonik.show(folder)
 
 
 def test_what_is_no_checkpoint(app: typer.Typer, tmp_path: Path) -> None:

@@ -59,7 +59,9 @@ def _facts_rows(found: Description) -> list[tuple[str, str]]:
     if facts.get("flops_per_text"):
         rows.append(("FLOPs per text", f"{facts['flops_per_text'] / 1e9:.3f} G at {facts['text_tokens']} tokens"))
     if sentence:
-        rows.append(("sentence vector", f"{sentence.in_words()}, at most {sentence.max_length} tokens"))
+        width = facts.get("dimension")
+        size = "" if width in (None, facts.get("hidden")) else f", {width} dimensions"
+        rows.append(("sentence vector", f"{sentence.in_words()}{size}, at most {sentence.max_length} tokens"))
         rows.append(("long texts", sentence.long_texts))
         prefixes = ", ".join(
             f"{name} {text!r}" + (" (default)" if name == sentence.default_prefix else "")

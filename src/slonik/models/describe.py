@@ -64,7 +64,7 @@ class Description:
     Attributes:
         model: what the user called it.
         loader: which library call opens it.
-        facts: as `describe_tensors` gives them, and weights_hash; of what is no checkpoint, what it says of itself.
+        facts: as `describe_tensors` gives them, weights_hash, dimension of a sentence vector; of what is no checkpoint, what it says of itself.
         passport: lineage and records.
         sentence: pooling, prefixes, length; None where the folder does not say.
         files: name -> bytes of every weight file, exported ones too.
@@ -91,7 +91,7 @@ class Description:
             "parameters": "" if count is None else f"{count:,}",
             "bytes": f"{facts.get('bytes') or sum(self.files.values()):,}",
             "layers": layers,
-            "dimension": facts.get("hidden") or facts.get("hidden_size") or facts.get("dimension"),
+            "dimension": facts.get("dimension") or facts.get("hidden") or facts.get("hidden_size"),
             "vocabulary": facts.get("vocab") or facts.get("vocab_size"),
             "pooling": sentence and f"{sentence.in_words()}, at most {sentence.max_length} tokens",
             "origin": self.passport.origin,
@@ -148,12 +148,15 @@ def describe_folder(folder: Path, *, name: str | None = None) -> Description:
         tensors = read_tensors(inside)
         facts = describe_tensors(config, tensors) | {"weights_hash": hash_weights(tensors)}
         loader = loader_of(config) + (f", or {runtime}" if exported else "")
+    sentence, hidden = _sentence(folder, facts), facts.get("hidden") or facts.get("hidden_size")
+    if sentence is not None and hidden:
+        facts["dimension"] = sentence.dimension(int(hidden))
     return Description(
         name or folder.name,
         loader,
         facts,
         Passport.read(folder),
-        sentence=_sentence(folder, facts),
+        sentence=sentence,
         files=files,
         folder=folder,
         disk_bytes=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
