@@ -18,6 +18,7 @@ from slonik.reporting.overview import Results, collect, overview, overview_plots
 from slonik.reporting.table import Cell, Table, to_markdown
 from slonik.reporting.trade_offs import fitness, morocco_points, trade_offs
 from slonik.text.sentence_config import SentenceConfig
+from slonik.text.task_config import TaskConfig
 from tests.reporting.records import differences, published, record, resources, scores
 
 
@@ -96,6 +97,26 @@ def test_model_card_tells_shape_use_figures_and_lineage(tmp_path: Path) -> None:
 def test_model_card_without_measurements_claims_nothing() -> None:
     text = model_card(Passport(name="small"), {}, SentenceConfig())
     assert "Nothing yet" in text and "license" not in text.split("---")[1] and "No licence is recorded" in text
+
+
+@pytest.mark.parametrize(
+    ("task", "loader", "words"),
+    [
+        (TaskConfig(kind="pair", labels=("да", "нет"), task="mood"), "stock AutoModel", "pairs of texts"),
+        (TaskConfig(kind="tokens", shape="stock", target="tags", labels=("O", "B-PER")), "stock AutoModel", ".tag(["),
+        (TaskConfig(kind="answer", shape="stock", target="answer"), "slonik.load (onnxruntime)", "question-answering"),
+        (TaskConfig(kind="sequence", target="number", activation="sigmoid"), "slonik.load", "text-ranking"),
+    ],
+)
+def test_card_of_a_model_with_a_head_says_how_it_is_asked_and_nothing_of_vectors(
+    task: TaskConfig, loader: str, words: str
+) -> None:
+    text = model_card(Passport(name="small"), {"dimension": 32}, SentenceConfig(), loader=loader, task=task)
+    assert words in text and all(label in text for label in task.labels)
+    for wrong in ("encode(", "sentence", "pooling", "vector"):
+        assert wrong not in text, wrong
+    assert ("from transformers import AutoModelFor" in text) == ("onnx" not in loader)
+    assert ("trust_remote_code" in text) == (task.shape == "own")
 
 
 def run(*arguments: str) -> tuple[int, str]:

@@ -20,7 +20,9 @@ from slonik.reporting.formatting import count, duration, size
 from slonik.reporting.resources import resources_tables
 from slonik.reporting.scores import difference_tables, score_tables
 from slonik.reporting.table import Table, escape_markdown, to_markdown
+from slonik.reporting.task_card import kind_in_words, lines_of, pipeline_of, usage_of
 from slonik.text.sentence_config import SentenceConfig
+from slonik.text.task_config import TaskConfig
 
 FILE_NAME = "README.md"
 
@@ -36,6 +38,7 @@ def model_card(
     path: str = "",
     clients: Sequence[Snippet] = (),
     folder: str | Path | None = None,
+    task: TaskConfig | None = None,
 ) -> str:
     """The card as Markdown; written to README.md in `folder` too where one is given.
 
@@ -46,17 +49,18 @@ def model_card(
         limits: known failures and limits, a sentence each.
         path: what a reader types to open it; "" = the passport's name.
         clients: how other programs read it.
+        task: of a model with a head; None = a sentence encoder.
 
     Raises:
         SlonikError: the folder cannot be written.
     """
     licence = next((s.license for s in reversed(passport.lineage) if s.license), None)
     parts = [
-        _front_matter(passport, licence),
+        _front_matter(passport, licence, task),
         f"# {escape_markdown(passport.name)}\n",
-        _about(passport, licence),
-        to_markdown(_shape(facts, sentence, loader), heading="##"),
-        _usage(path or Path(passport.name).name, sentence, loader),
+        _about(passport, licence, "sentence encoder" if task is None else kind_in_words(task)),
+        to_markdown(_shape(facts, sentence, loader, task), heading="##"),
+        _usage(path or Path(passport.name).name, sentence, loader, task),
         _other_clients(clients),
         _measured(passport),
         to_markdown(lineage_table(passport.lineage), heading="##") if passport.lineage else "",
@@ -69,13 +73,16 @@ def model_card(
     return text
 
 
-def _front_matter(passport: Passport, licence: str | None) -> str:
+def _front_matter(passport: Passport, licence: str | None, task: TaskConfig | None) -> str:
     content: dict[str, Any] = {
         "language": ["ru"],
         "library_name": "sentence-transformers",
         "pipeline_tag": "sentence-similarity",
         "tags": ["slonik", "sentence-similarity", "feature-extraction"],
     }
+    if task is not None:
+        content |= {"library_name": "transformers", "pipeline_tag": pipeline_of(task)}
+        content["tags"] = ["slonik", pipeline_of(task)]
     if licence:
         content["license"] = licence.lower()
     if passport.origin and passport.origin != passport.name and not passport.origin.startswith(("embedded:", "/", ".")):
@@ -83,17 +90,17 @@ def _front_matter(passport: Passport, licence: str | None) -> str:
     return f"---\n{yaml.safe_dump(content, allow_unicode=True, sort_keys=False)}---\n"
 
 
-def _about(passport: Passport, licence: str | None) -> str:
+def _about(passport: Passport, licence: str | None, what: str) -> str:
     # A path of the machine that made it says nothing to a reader; the folder's name does.
     parent = Path(passport.origin).name if passport.origin.startswith(("/", ".")) else passport.origin
     origin = f", made from {escape_markdown(parent)}" if parent and parent != passport.name else ""
     licences = sorted({step.license for step in passport.lineage if step.license})
     known = f" Licences that its lineage names: {escape_markdown(', '.join(licences))}." if licences else ""
     unknown = "" if licence else " No licence is recorded for the weights: find out before you share it."
-    return f"A Russian sentence encoder{origin}, by slonik.{known}{unknown}\n"
+    return f"A Russian {what}{origin}, by slonik.{known}{unknown}\n"
 
 
-def _shape(facts: Mapping[str, Any], sentence: SentenceConfig, loader: str) -> Table:
+def _shape(facts: Mapping[str, Any], sentence: SentenceConfig, loader: str, task: TaskConfig | None) -> Table:
     lines: list[tuple[str, str]] = []
     for key, name, write in (
         ("parameters", "parameters", count),
@@ -108,8 +115,13 @@ def _shape(facts: Mapping[str, Any], sentence: SentenceConfig, loader: str) -> T
         ("vocab", "tokens in the vocabulary", "{:,}".format),
         ("dimension", "dimensions of a vector", str),
     ):
-        if facts.get(key) is not None:
+        if facts.get(key) is not None and (task is None or key != "dimension"):
             lines.append((name, write(facts[key])))  # type: ignore[operator]
+    if task is not None:
+        longer = "are read in windows" if task.target in ("tags", "answer") else LONG_TEXTS[task.long_texts]
+        lines += lines_of(task)
+        lines += [("tokens per text, at most", str(task.max_length)), ("longer texts", longer), ("loads with", loader)]
+        return Table.of("What it is", ("", ""), lines)
     prefixes = ", ".join(f"{name}: {text!r}" for name, text in sentence.prefixes.items()) or "none"
     default = f", used by default: {sentence.default_prefix}" if sentence.default_prefix else ""
     lines += [
@@ -129,7 +141,9 @@ LONG_TEXTS = {
 }
 
 
-def _usage(path: str, sentence: SentenceConfig, loader: str) -> str:
+def _usage(path: str, sentence: SentenceConfig, loader: str, task: TaskConfig | None) -> str:
+    if task is not None:
+        return _block("How to use it", usage_of(path, task, exported="onnx" in loader), "python")
     program = (
         "import slonik\n\n"
         f"encoder = slonik.load({path!r})\n"

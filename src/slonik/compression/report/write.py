@@ -16,8 +16,10 @@ from slonik.core.passport import Passport, Step
 from slonik.core.records import Record
 from slonik.evaluation.encodechka.tasks import PUBLISHED
 from slonik.models.describe import describe_folder
+from slonik.models.kinds import names_head
 from slonik.reporting.model_card import model_card
 from slonik.text.sentence_config import SentenceConfig
+from slonik.text.task_config import TaskConfig
 from slonik.train.run_log import read_metrics
 
 REPORT_NAME = "report.html"
@@ -36,7 +38,7 @@ def write_report(
     found = describe_folder(folder)
     model_card(
         Passport.read(folder), found.facts, SentenceConfig.read(folder), loader=found.loader,
-        commands=facts.commands, folder=folder,
+        commands=facts.commands, folder=folder, task=TaskConfig.read(folder) if names_head(folder) else None,
     )  # fmt: skip
     return path
 

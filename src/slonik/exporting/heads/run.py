@@ -1,7 +1,7 @@
 """A checkpoint with a head to a folder that classifies, scores, answers or tags without torch.
 
     onnx/model.onnx, onnx/model_quantized.onnx, onnx/model_fp16.onnx, tokenizer.json, config.json with the labels,
-    task.json, passport.json; of a CRF chain.safetensors, of a tagger with a list of names that list.
+    task.json, passport.json, README.md; of a CRF chain.safetensors, of a tagger with a list of names that list.
 
 The folder appears whole or not at all, and only when every file in it holds its floors. Taggers over word vectors and
 over hand-made features have no such graph and are refused, as is a head that reads by an encoder-decoder.
@@ -41,6 +41,7 @@ from slonik.exporting.report import Speed, time_in_turns
 from slonik.models.heads.crf import LinearChainCrf
 from slonik.models.kinds import kind_of
 from slonik.models.task_model import TaskModel, load_task_model
+from slonik.reporting.model_card import model_card
 from slonik.runtime.head_session import HEAD_KEY, HeadSession, head_facts
 from slonik.runtime.tagging.chain import Chain
 from slonik.runtime.tagging.names import NAMES_FILE
@@ -143,7 +144,13 @@ def export_head(
             run.input("calibration", sha256_texts(texts))
             step = run.passport_step({"bytes": work.sizes, **work.counts})
             passport = model.encoder.passport
-            passport.with_step(step).with_records(report.records_of(passport.name)).write(unfinished)
+            passport = passport.with_step(step).with_records(report.records_of(passport.name))
+            passport.write(unfinished)
+            model_card(
+                passport, {**facts_of(model.encoder), "bytes": work.sizes.get("int8", work.sizes["fp32"])},
+                model.encoder.sentence, loader="slonik.load (onnxruntime, no torch)", limits=report.limits,
+                path=run.out.name, folder=unfinished, task=model.config,
+            )  # fmt: skip
     return replace(report, records=tuple(report.records_of(model.name)), summary=step.summary, seconds=run.seconds)
 
 
