@@ -15,7 +15,7 @@ FACTS = WritingFacts(two_stacks=False, context=50, begin=None, ends=frozenset(),
 @pytest.mark.parametrize("text", ["Да 😀 нет", "😀", "слон🐘"])
 @pytest.mark.parametrize("cut", [0, 1, 3])
 def test_characters_of_several_tokens_are_given_whole(text: str, cut: int) -> None:
-    """A character of four tokens, as tokenizers that fall back to bytes have it; `cut` bytes are not written any more."""
+    """A character of four tokens, as tokenizers that fall back to bytes have it; the last `cut` bytes are missing."""
     vocabulary = {f"<0x{byte:02X}>": byte for byte in range(256)}
     tokenizer = Tokenizer(models.BPE(vocabulary, [], byte_fallback=True))
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])

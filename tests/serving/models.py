@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from slonik.core.errors import SlonikError
+from slonik.core.errors import NotNumbers, SlonikError
 from slonik.core.protocols import FloatArray, LongTexts
 from slonik.data.annotations.document import Span
 from slonik.runtime.writing import Writer
@@ -147,6 +147,8 @@ class LengthClassifier:
         width = len(self.labels) or 1
         share = len(set(first) & set(second)) - len(set(second) - set(first)) / 8
         own = [np.sin(len(first) + 3 * place + (long_texts == "average")) for place in range(width)]
+        if first == "ничто":
+            raise NotNumbers("row 1")
         if first == "нечисло":
             own = [np.nan] * width
         return np.array(own if self.labels else [share / 4], dtype=np.float32)

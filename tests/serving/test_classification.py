@@ -132,10 +132,12 @@ def test_the_servers_default_goes_before_the_models_own(serve: Serve) -> None:
 def test_a_text_at_fault_fails_alone_and_no_number_is_no_answer(serve: Serve) -> None:
     client = serve(LengthClassifier())
     with ThreadPoolExecutor(6) as pool:
-        texts = ["Тула", "яд", "нечисло"] * 4
+        texts = ["Тула", "яд", "нечисло", "ничто"] * 3
         answers = list(pool.map(lambda text: client.post("/classify", json={"input": ["Иван", text]}), texts))
-    assert [answer.status_code for answer in answers] == [200, 500, 500] * 4
-    assert all(answer.json()["error"]["code"] == "model_failed" for answer in answers[1::3])
+    assert [answer.status_code for answer in answers] == [200, 500, 500, 500] * 3
+    errors = [answer.json()["error"] for answer in answers if answer.status_code == 500]
+    assert all(error["code"] == "model_failed" and error["param"] is None for error in errors)
+    assert errors[1]["message"] == errors[2]["message"] and errors[2]["message"].startswith("the model gives values")
 
 
 def test_a_full_queue_and_a_client_that_disconnects(serve: Serve) -> None:

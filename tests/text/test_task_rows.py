@@ -117,7 +117,7 @@ def test_candidates_and_contexts_are_rows_too() -> None:
 def test_outputs_that_are_no_numbers_are_no_answer() -> None:
     nothing = np.full(2, np.nan, dtype=np.float32)
     config = TaskConfig(kind="sequence", labels=("а", "б"))
-    with pytest.raises(SlonikError, match="row 2: .*NaN"):
+    with pytest.raises(SlonikError, match=r"row 2: .*NaN"):
         predict_rows(["да", "нет"], config, tokenizer(), lambda fields: [np.zeros(2, np.float32), nothing])
-    with pytest.raises(SlonikError, match="row 1: .*NaN"):
+    with pytest.raises(SlonikError, match=r"row 1: .*NaN"):
         predict_rows([("да", ["а", "б"])], TaskConfig(kind="choice", target="choice"), tokenizer(), lambda _: [nothing])

@@ -19,8 +19,16 @@ class SlonikError(Exception):
     """A mistake or a missing thing that the user can mend; the message is one clear sentence."""
 
 
-class TooLong(SlonikError):
-    """A text has more tokens than a model takes, and the policy for long texts is to refuse it."""
+class NotNumbers(SlonikError):
+    """A model gives what is no number: it is broken, whatever it was given.
+
+    Args:
+        of: on which of several inputs, e.g. "row 3".
+    """
+
+    def __init__(self, of: str = "") -> None:
+        said = "the model gives values that are no numbers (NaN): its weights are damaged, or overflow their type"
+        super().__init__(f"{of}: {said}" if of else said)
 
 
 class MissingExtra(SlonikError):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from slonik.core.config import Config
-from slonik.core.errors import SlonikError
+from slonik.core.errors import NotNumbers
 from slonik.core.hashing import derive_seed
 
 _NUCLEUS = 1024  # tokens that are sorted first: more are seldom needed, and sorting fifty thousand takes milliseconds
@@ -46,7 +46,7 @@ def token_probabilities(
         seen: tokens of the prompt and of what was written.
 
     Raises:
-        SlonikError: the logits are no numbers.
+        NotNumbers: the logits are none.
     """
     scores = _penalised(logits, seen, config)
     if config.temperature == 0:
@@ -89,7 +89,7 @@ def generator_of(config: SamplingConfig, number: int) -> np.random.Generator:
 def _penalised(logits: NDArray[np.floating[Any]], seen: Sequence[int], config: SamplingConfig) -> NDArray[np.float64]:
     scores = logits.astype(np.float64)
     if not np.isfinite(scores.max()):
-        raise SlonikError("the model gives values that are no numbers: its weights are damaged, or overflow their type")
+        raise NotNumbers
     if config.repetition_penalty != 1.0 and seen:
         known = np.unique(np.fromiter(seen, dtype=np.int64, count=len(seen)))
         known = known[known < len(scores)]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
+from slonik.core.errors import NotNumbers
 from slonik.core.protocols import Classifier, FloatArray
 from slonik.serving.engine import MOST_WINDOWS, TEXTS_ALONE, TEXTS_TOGETHER, Engine, own_policy, workers_of
 from slonik.serving.errors import ApiError
@@ -54,14 +55,14 @@ class ClassifierEngine(Engine):
         """Logits (L,) of each row.
 
         Raises:
-            ArithmeticError: the model gave something that is no number.
+            NotNumbers: the model gave something that is no number.
         """
         scores: list[FloatArray] = [np.empty(0, dtype=np.float32)] * len(texts)
         for policy in {text.long_texts for text in texts}:
             places = [place for place, text in enumerate(texts) if text.long_texts == policy]
             found = self._classifier.logits([texts[place].content for place in places], long_texts=policy)
             if not np.isfinite(found).all():
-                raise ArithmeticError(f"{self._classifier.name} gave scores that are no numbers")
+                raise NotNumbers
             for place, row in zip(places, found, strict=True):
                 scores[place] = row
         return scores

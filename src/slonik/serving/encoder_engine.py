@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from tokenizers import Tokenizer
 
+from slonik.core.errors import NotNumbers
 from slonik.core.protocols import Encoder, FloatArray, LongTexts
 from slonik.serving.engine import MOST_WINDOWS, TEXTS_ALONE, TEXTS_TOGETHER, Engine, own_policy, workers_of
 from slonik.serving.errors import ApiError
@@ -96,14 +97,14 @@ class EncoderEngine(Engine):
         """Vectors (D,) of prepared texts.
 
         Raises:
-            ArithmeticError: the model gave something that is no number.
+            NotNumbers: the model gave something that is no number.
         """
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         for policy, prompt in {(text.long_texts, text.prompt) for text in texts}:
             places = [place for place, text in enumerate(texts) if (text.long_texts, text.prompt) == (policy, prompt)]
             vectors[places] = self._encode([texts[place].content for place in places], policy, prompt)
         if not np.isfinite(vectors).all():
-            raise ArithmeticError(f"{self._encoder.name} gave vectors that are no numbers")
+            raise NotNumbers
         return vectors  # type: ignore[return-value]  # a sequence of its rows
 
     def _encode(self, contents: list[Any], policy: LongTexts, prompt: int) -> FloatArray:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from slonik.core.errors import SlonikError
+from slonik.core.errors import NotNumbers, SlonikError
 from slonik.core.protocols import LongTexts
 from slonik.serving.engine import Engine
 from slonik.serving.errors import ApiError
@@ -26,7 +26,7 @@ from slonik.serving.work_queue import WorkQueue, hand_over
 
 _log = logging.getLogger("slonik.serving")
 
-_ROW = re.compile(r"^row 1:? ")  # as a classifier calls the only row that it was given
+_ONE = re.compile(r"^(row|text) 1:? ")  # as a model calls the only one that it was given
 _WINDOW_BATCHES = 2  # tokenised texts kept ready, in batches: enough to find like lengths, few enough to be fair
 _CHARACTERS_PER_TOKEN = 4  # about, in Russian: how many texts to tokenise for a window
 
@@ -249,10 +249,13 @@ class TextQueue(WorkQueue[Job]):
 
 def _refusal(unit: Unit, error: Exception) -> ApiError:
     """What the client is told of a text on which the model failed: its mistake in a sentence; the rest is logged."""
-    if isinstance(error, SlonikError):
+    sentence = _ONE.sub("", str(error))
+    if isinstance(error, SlonikError) and not isinstance(error, NotNumbers):
         name = unit.job.name_of(unit.index)
-        return ApiError(400, f"{name}: {_ROW.sub('', str(error))}", param=name, code="invalid_value")
+        return ApiError(400, f"{name}: {sentence}", param=name, code="invalid_value")
     _log.error("the model failed on a text of %d tokens", unit.tokens.count, exc_info=error)
+    if isinstance(error, NotNumbers):
+        return ApiError(500, sentence, code="model_failed")
     return ApiError(500, "the model failed on this input", code="model_failed")
 
 

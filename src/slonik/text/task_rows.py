@@ -14,7 +14,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from slonik.core.errors import SlonikError
+from slonik.core.errors import NotNumbers, SlonikError
 from slonik.core.protocols import FloatArray, LongTexts
 from slonik.text.answer_spans import best_of_windows, place_probabilities, question_rows, span_answer
 from slonik.text.answers import Answer, answers, choice_of, probabilities
@@ -111,12 +111,10 @@ def check_numbers(outputs: NDArray[Any], number: int) -> None:
     """Refuse what no answer can be read from.
 
     Raises:
-        SlonikError: some output of the row is no number.
+        NotNumbers: some output of the row is none.
     """
     if np.isnan(outputs).any():
-        raise SlonikError(
-            f"row {number}: the model's outputs are not numbers (NaN): its weights are damaged, or training diverged"
-        )
+        raise NotNumbers(f"row {number}")
 
 
 def _windows(

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import slonik
+from slonik.core.errors import NotNumbers
 from slonik.runtime.tagging.labels import PlainTags
-from tests.exporting.heads.headed import checkpoint, exported
+from tests.exporting.heads.headed import TAGS, checkpoint, exported
 from tests.tiny.texts import TEXTS
 
 TAGGED = [*TEXTS[:6], "", "  ", "Слон 😀 за\u0301мок\u00a0тут и слон", " ".join(TEXTS), "слово" * 100]
@@ -31,6 +32,16 @@ def test_int8_tags_a_text_alike_alone_and_in_company() -> None:
     assert [document.spans for document in slonik.tag(exported("tagger")[0], TAGGED)] == [
         tuple(spans) for spans in tagger.predict(TAGGED)
     ]
+
+
+def test_scores_that_are_no_numbers_are_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    tagger = slonik.load(checkpoint("tagger"), device="cpu")
+    lost = np.float32(np.nan)
+    monkeypatch.setattr(
+        tagger, "scores", lambda windows: [np.full((one.stop - one.first, len(TAGS)), lost) for one in windows]
+    )
+    with pytest.raises(NotNumbers, match=r"text 2: .*NaN"):
+        tagger.tag(["", "Слон пришёл"])
 
 
 def test_tags_of_any_scheme_are_read_as_they_come() -> None:

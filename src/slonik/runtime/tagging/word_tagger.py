@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from slonik.core.errors import NotNumbers
 from slonik.core.progress import progress_bar
 from slonik.core.protocols import FloatArray
 from slonik.data.annotations.document import Span
@@ -77,6 +78,7 @@ class WordTagger(ABC):
 
         Raises:
             NoTexts: what was given is no list of texts.
+            NotNumbers: the network's scores are none.
         """
         check_texts(texts)
         chain = self.reading()
@@ -134,6 +136,8 @@ class WordTagger(ABC):
             windows += own
             owners += [place] * len(own)
         for owner, window, values in zip(owners, windows, self.scores(windows) if windows else [], strict=True):
+            if np.isnan(values).any():
+                raise NotNumbers(f"text {found[owner].text + 1}")
             found[owner].values[window.first : window.stop] = values
         return found
 
