@@ -95,6 +95,10 @@ def _print(
     lines = answer_lines(
         predictor, stream, batch_size=size, probabilities=probabilities, bad_lines=policy, kind=kind, warn=warn
     )
-    for line in lines:
-        sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
-        sys.stdout.flush()
+    try:
+        for line in lines:
+            sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+            sys.stdout.flush()
+    finally:
+        if cut := getattr(predictor, "cut_rows", 0):
+            warn(f"{cut:,} rows were longer than the model reads, and were cut (--long-texts average reads all)")

@@ -18,6 +18,7 @@ from slonik.core.protocols import LongTexts
 from slonik.finetuning.items import Item
 from slonik.runtime.task_model import OnnxTaskModel
 from slonik.text.answers import Answer, probabilities
+from slonik.text.pairs import PairTokenizer
 from slonik.text.task_config import TaskConfig
 from slonik.text.task_rows import chosen_way, texts_of
 
@@ -28,6 +29,11 @@ class HeadedModel(Protocol):
     @property
     def config(self) -> TaskConfig:
         """What its outputs mean."""
+        ...
+
+    @property
+    def pairs(self) -> PairTokenizer:
+        """What reads its rows."""
         ...
 
     def predict(self, rows: Sequence[Any], *, long_texts: LongTexts | None = None) -> list[Answer]:
@@ -52,6 +58,11 @@ class RowPredictor:
         self._long_texts = None if long_texts is None else chosen_way(long_texts, model.config)
         self.columns = tuple(model.config.columns.get("text") or ())
         self.reads_two = len(self.columns) == 2 or model.config.kind == "pair" or model.config.target == "answer"
+
+    @property
+    def cut_rows(self) -> int:
+        """How many rows were longer than the model reads, and were cut, since it was loaded."""
+        return self._model.pairs.cut_rows
 
     def read(self, row: Any, where: str) -> tuple[Any, Any]:
         """The row's number (its `idx` or `id`, if it has one) and its texts.

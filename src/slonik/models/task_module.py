@@ -83,6 +83,7 @@ class TaskModel(nn.Module):
         self.head = head
         self.config = config
         self.name = encoder.name
+        self._pairs: PairTokenizer | None = None
         self._takes_types = int(getattr(encoder.model.config, "type_vocab_size", 0) or 0) > 1
         template = pair_template(encoder.tokenizer)
         around = (*template.head, *template.middle, *template.tail, *template.single.head, *template.single.tail)
@@ -118,7 +119,10 @@ class TaskModel(nn.Module):
     @property
     def pairs(self) -> PairTokenizer:
         """Texts and pairs to rows of at most `max_length` tokens."""
-        return PairTokenizer(self.encoder.tokenizer, self.max_length)
+        known = self._pairs
+        if known is None or known.tokenizer is not self.tokenizer or known.max_length != self.max_length:
+            known = self._pairs = PairTokenizer(self.tokenizer, self.max_length)
+        return known
 
     @property
     def pad_id(self) -> int:

@@ -129,7 +129,7 @@ class PairTokenizer:
         max_length: tokens of a row, specials included.
 
     Attributes:
-        tokenizer, max_length: these two. pad_id: id to pad rows with.
+        tokenizer, max_length: these two. pad_id: id to pad rows with. cut_rows: how many rows were cut so far.
     """
 
     def __init__(self, tokenizer: Tokenizer, max_length: int) -> None:
@@ -137,6 +137,7 @@ class PairTokenizer:
         self.max_length = max_length
         self._template = pair_template(tokenizer)
         self.pad_id = pad_id(tokenizer)
+        self.cut_rows = 0
 
     def row(self, texts: Sequence[str], spans: Sequence[TextSpan] = ()) -> Row:
         """One text or two as a row; `spans` (of this row) must survive the cut if they can.
@@ -151,6 +152,7 @@ class PairTokenizer:
         specials = template.size if len(texts) == 2 else template.single.size
         rooms = _rooms([len(ids) for ids, _ in contents], max(1, self.max_length - specials))
         kept = []
+        self.cut_rows += any(len(ids) > room for (ids, _), room in zip(contents, rooms, strict=True))
         for part, ((ids, offsets), room) in enumerate(zip(contents, rooms, strict=True)):
             wanted = [(span.start, span.end) for span in spans if span.part == part]
             start = _window(offsets, room, wanted)
