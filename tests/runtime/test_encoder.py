@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.protocols import Encoder, PoolingEncoder, TokenEncoder
 from tests import tiny
 from tests.exporting.exported import checkpoint, exported
+from tests.tiny.layouts import edit
 
 TEXTS = [*tiny.TEXTS, "", " ", "ё", "naïve café 你好"]
 LONG = " ".join(tiny.TEXTS)
@@ -169,6 +171,20 @@ def test_a_broken_folder_is_one_clear_sentence(
         (broken / name).write_bytes(content)
     with pytest.raises(SlonikError, match=sentence):
         slonik.load(broken)
+
+
+def test_a_file_of_another_model_is_refused(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    passport = json.loads((other / "passport.json").read_text())
+    passport["lineage"][-1]["inputs"]["parent"] = "0" * 64
+    (other / "passport.json").write_text(json.dumps(passport))
+    with pytest.raises(SlonikError, match="made from other weights than the passport"):
+        slonik.load(other)
+    shutil.copy(folder / "passport.json", other)
+    edit(other / "1_Pooling" / "config.json", pooling_mode_cls_token=True, pooling_mode_mean_tokens=False)
+    with pytest.raises(SlonikError, match="was made for the pooling mean, and the files beside it say cls"):
+        slonik.load(other)
 
 
 def test_wrong_file_threads_and_folder_are_refused(folder: Path, tmp_path: Path) -> None:

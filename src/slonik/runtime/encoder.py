@@ -24,7 +24,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_file, sha256_json, sha256_texts
 from slonik.core.progress import progress_bar, warn_once
 from slonik.core.protocols import FloatArray, LongTexts, TokenVectors
-from slonik.runtime.session import available_threads, choose_file, open_session, read_metadata
+from slonik.runtime.session import available_threads, check_parent, choose_file, open_session, read_metadata
 from slonik.runtime.threads import in_threads
 from slonik.text.batching import pad_ids, token_budget_batches
 from slonik.text.lines import read_json
@@ -38,6 +38,7 @@ PIPELINE = "pipeline"
 """Name of the pooling that is the checkpoint's own vector, where that is more than one pooling of token states."""
 BATCH_TOKENS = 256
 _MOST_TEXTS = 512
+_IN_GRAPH = ("pooling", "normalize", "modules", "truncate_dim")
 _HEADS = {"logits", "start_logits", "end_logits"}
 _MOST_THREADS_OF_A_TEXT = 4  # products of one text are too small to share further
 _TEXTS_WORTH_A_BAR = 2000
@@ -137,6 +138,7 @@ class OnnxEncoder:
         self.hidden_size = int(outputs[self._hidden].shape[-1])
         self._width_in_graph = _width(outputs.get("sentence_embedding"))
         self.sentence = sentence
+        check_parent(file, self.metadata.get("facts", {}).get("weights_hash"), source)
 
     def __repr__(self) -> str:
         return f"OnnxEncoder({self.name!r}, {self.dimension} dimensions)"
@@ -157,6 +159,13 @@ class OnnxEncoder:
             raise SlonikError(
                 f"{self.file} gives vectors of {made} dimensions, the modules beside it {self.dimension}: they do not "
                 "belong together; export the checkpoint again"
+            )
+        said, here = self.metadata.get("facts", {}), sentence.facts()
+        odd = [name for name in _IN_GRAPH if said.get(name) != here.get(name)]
+        if made is not None and "pooling" in said and odd:
+            raise SlonikError(
+                f"{self.file} was made for the {odd[0]} {said.get(odd[0])}, and the files beside it say "
+                f"{here.get(odd[0])}: they do not belong together; export the checkpoint again"
             )
 
     @property

@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_file, sha256_texts
-from slonik.runtime.session import available_threads, choose_file, open_session, read_metadata
+from slonik.runtime.session import available_threads, check_parent, choose_file, open_session, read_metadata
 from slonik.runtime.threads import in_threads
 from slonik.text.batching import pad_fields, token_budget_batches
-from slonik.text.lines import read_json
 from slonik.text.task_config import TaskConfig
 
 BATCH_TOKENS = 256
@@ -30,7 +29,6 @@ HEAD_KEY = "head"
 """Key of the metadata under which the exporter says which head it wrote: `head_facts`."""
 _MOST_EXAMPLES = 512
 _MOST_THREADS_OF_A_TEXT = 4  # products of one text are too small to share further
-_PASSPORT = "passport.json"
 _TYPES: dict[str, type] = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int32)": np.int32}
 
 
@@ -168,12 +166,7 @@ def check_belongs(session: HeadSession, config: TaskConfig, folder: Path) -> Non
                     f"{file} was made for {name} {_short(said.get(name))}, and {folder} says {_short(value)}: it is "
                     "the file of another model; export the checkpoint again"
                 )
-        parent = _parent(folder)
-        if parent is not None and said.get("weights") not in (None, parent):
-            raise SlonikError(
-                f"{file} was made from other weights than the passport of {folder} names: it is the file of another "
-                "model; export the checkpoint again"
-            )
+        check_parent(file, said.get("weights"), folder)
     axes = next(item.shape for item in session.session.get_outputs() if item.name == wanted[0])
     expected = config.outputs
     if config.target not in ("answer", "choice") and isinstance(axes[-1], int) and axes[-1] != expected:
@@ -181,14 +174,6 @@ def check_belongs(session: HeadSession, config: TaskConfig, folder: Path) -> Non
             f"{file} gives {axes[-1]} scores, and {folder} names {expected} labels: they do not belong together; "
             "export the checkpoint again"
         )
-
-
-def _parent(folder: Path) -> str | None:
-    """Hash of the weights that the folder's export was made from, as its passport says."""
-    lineage = read_json(folder / _PASSPORT, optional=True).get("lineage") or [{}]
-    last = lineage[-1] if isinstance(lineage, list) and isinstance(lineage[-1], dict) else {}
-    found = last.get("inputs", {}).get("parent") if last.get("command") == "export" else None
-    return found if isinstance(found, str) else None
 
 
 def _short(value: Any) -> str:

@@ -15,9 +15,12 @@ import onnxruntime
 from slonik.core.errors import SlonikError
 from slonik.core.processors import available_processors
 from slonik.runtime.onnx_header import METADATA_KEY, check_version
+from slonik.text.lines import read_json
 from slonik.text.prompts import is_generator
 
-__all__ = ["METADATA_KEY", "available_threads", "choose_file", "open_session", "read_metadata"]
+_PASSPORT = "passport.json"
+
+__all__ = ["METADATA_KEY", "available_threads", "check_parent", "choose_file", "open_session", "read_metadata"]
 
 PREFERRED = ("model_quantized.onnx", "model.onnx", "model_fp16.onnx")
 # Its kernel takes 55 us where Add and LayerNormalization together take 8 (29 tokens of 384; see docs/runtime.md).
@@ -89,6 +92,25 @@ def read_metadata(session: onnxruntime.InferenceSession) -> dict[str, Any]:
         return {}
     content = json.loads(text)
     return content if isinstance(content, dict) else {}
+
+
+def check_parent(file: Path, weights: Any, folder: Path) -> None:
+    """Refuse a file that was made from other weights than the folder's passport names.
+
+    Args:
+        weights: hash of those that the file says it was made from; None where it does not say.
+
+    Raises:
+        SlonikError: it is the file of another model.
+    """
+    lineage = read_json(folder / _PASSPORT, optional=True).get("lineage") or [{}]
+    last = lineage[-1] if isinstance(lineage, list) and isinstance(lineage[-1], dict) else {}
+    parent = (last.get("inputs") or {}).get("parent") if last.get("command") == "export" else None
+    if isinstance(parent, str) and weights not in (None, parent):
+        raise SlonikError(
+            f"{file} was made from other weights than the passport of {folder} names: it is the file of another "
+            "model; export the checkpoint again"
+        )
 
 
 def _advice(error: Exception) -> str:
