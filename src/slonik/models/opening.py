@@ -137,7 +137,7 @@ def limit_threads(threads: int) -> None:
 def _check_options(model: str | Path, options: Mapping[str, Any], known: tuple[str, ...], what: str) -> None:
     wrong = next((name for name in options if name not in known), None)
     if wrong is not None:
-        takes = ', '.join(known) or 'no options'
+        takes = ", ".join(known) or "no options"
         raise SlonikError(f"{model} is {what}, which is not loaded with {wrong}=: it takes {takes}")
 
 
