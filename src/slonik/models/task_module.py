@@ -28,7 +28,6 @@ from slonik.text.pairs import Fields, PairTokenizer, pair_template
 from slonik.text.task_config import TaskConfig
 from slonik.text.task_rows import TaskRow, logits_of, predict_rows
 
-
 _NEVER = 1 << 20  # more specials than any row has
 
 
