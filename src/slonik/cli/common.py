@@ -59,6 +59,14 @@ def _converting(context: typer.Context, asked: bool) -> bool:
     return asked
 
 
+def _known_way(value: str | None) -> str | None:
+    if value not in (None, "truncate", "average", "refuse"):
+        from slonik.core.errors import SlonikError
+
+        raise SlonikError(f"--long-texts is {value!r}: use truncate, average or refuse")
+    return value
+
+
 Pooling = Annotated[
     str | None,
     typer.Option(
@@ -82,6 +90,7 @@ LongTexts = Annotated[
         "--long-texts",
         metavar="WAY",
         help="Texts over the model's length: truncate, average (of windows) or refuse (default: as the model says).",
+        callback=_known_way,
     ),
 ]
 

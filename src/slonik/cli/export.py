@@ -49,6 +49,5 @@ def export(
         typer.echo(sentence)
     if docker:
         typer.echo(f"serve it in a container: the first lines of {out / 'Dockerfile'} say how")
-    call = {"tagger": "tag", "": "encode"}.get(getattr(report, "head", "").split(" of ")[0], "predict")
-    typer.echo(f"use it: slonik.load({str(out)!r}).{call}([...])")
+    typer.echo(f"use it: {report.use}")
     save_records(json_file, report.records)

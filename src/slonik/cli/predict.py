@@ -9,20 +9,22 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 import typer
 
-from slonik.cli.common import ConvertWeights, warn
+from slonik.cli.common import ConvertWeights, LongTexts, warn
 
 if TYPE_CHECKING:
-    from slonik.core.protocols import LongTexts
+    from slonik.core.protocols import LongTexts as Way
     from slonik.finetuning.predict import BadLines
     from slonik.finetuning.predictors import Predictor
 
 
 def predict(
     task: str = typer.Argument(
+        metavar="[TASK]",
         help="Task id (terra, ..., lidirus) or the name of your own task; left out where MODEL says what it does."
     ),
     model: str | None = typer.Argument(
         None,
+        metavar="MODEL",
         help="Folder of a fine-tuned or exported model, hub id of one with a head of Transformers, a baseline "
         "(majority, tfidf, ...), or a T5 model or decoder as it is.",
     ),
@@ -33,9 +35,7 @@ def predict(
         "report", help="A line that cannot be read: report (an object with `error` in its place), skip, or stop."
     ),
     kind: str | None = typer.Option(None, "--from", help="text (a text a line) or jsonl (default: by the first line)."),
-    long_texts: str | None = typer.Option(
-        None, help="Texts over the model's length: truncate, average (of windows) or refuse (default: the model's way)."
-    ),
+    long_texts: LongTexts = None,
     train_data: Path | None = typer.Option(None, help="Labelled file that a baseline is fitted to."),
     data_dir: Path | None = typer.Option(None, help="Data folder in which a baseline finds its training data."),
     seed: int = typer.Option(0, help="Seed of random baselines."),
@@ -61,7 +61,7 @@ def predict(
     named, opened, source = _arguments(task, model, file)
     predictor = open_predictor(
         named, opened, batch_size=batch_size, train_data=train_data, data_dir=data_dir, seed=seed,
-        long_texts=cast("LongTexts | None", long_texts),
+        long_texts=cast("Way | None", long_texts),
     )  # fmt: skip
     policy = cast("BadLines", bad_lines)
     if source is None:
@@ -81,7 +81,7 @@ def _arguments(first: str, second: str | None, third: Path | None) -> tuple[str 
     if second is None:
         return None, first, None
     is_model = Path(first).is_dir() or "/" in first or first.startswith("embedded:")
-    if is_model and not Path(second).is_dir():
+    if (is_model and not Path(second).is_dir()) or Path(second).is_file():
         return None, first, Path(second)
     return first, second, None
 

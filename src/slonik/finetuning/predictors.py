@@ -96,6 +96,8 @@ def open_predictor(
                 f"{model} is an encoder without a head, which gives vectors and no answers: make a model that answers "
                 f"with `slonik finetune {model} --task ...`, or your own data (--train)"
             )
+        if task is None and place is not None and not (place / "config.json").is_file():
+            raise SlonikError(f"{model} has no config.json: it is no checkpoint folder, or holds several of them")
         if task is None:
             raise SlonikError(
                 f"{model} has no task of its own, or several: say which, for example `slonik predict terra {model}`"

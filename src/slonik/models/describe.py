@@ -64,7 +64,8 @@ class Description:
     Attributes:
         model: what the user called it.
         loader: which library call opens it.
-        facts: as `describe_tensors` gives them, weights_hash, dimension of a sentence vector; of what is no checkpoint, what it says of itself.
+        facts: as `describe_tensors` gives them, weights_hash, dimension of a sentence vector; of what is no checkpoint,
+            what it says of itself.
         passport: lineage and records.
         sentence: pooling, prefixes, length; None where the folder does not say.
         files: name -> bytes of every weight file, exported ones too.

@@ -155,7 +155,7 @@ def test_rankings_that_were_written_are_measured_alike(tmp_path: Path) -> None:
     assert mean == pytest.approx(_first(found, "bm25", "one"), abs=1e-5)
     one = _measured("bm25", data=tmp_path / "sets", tasks="ONE", baselines=False)
     assert {record.task for record in one.records} == {"one"}
-    with pytest.raises(SlonikError, match="of several models.* name .*bm25"):
+    with pytest.raises(SlonikError, match=r"of several models.* name .*bm25"):
         _measured(tmp_path / "out", data=tmp_path / "sets", baselines=False)
 
 

@@ -54,7 +54,8 @@ def _exported(folder: Path, device: str | None) -> Tagger:
         raise SlonikError(f"{folder} is exported and runs on the processor: leave --device out")
     found = open_model(folder)
     if not isinstance(found, OnnxTagger):
-        raise SlonikError(f"{folder} holds no tagger: it is exported, and {type(found).__name__} tags no words")
+        how = f"`slonik predict {folder}`" if hasattr(found, "predict") else f"`slonik encode {folder}`"
+        raise SlonikError(f"{folder} is exported and tags no words: use {how}")
     return found
 
 
