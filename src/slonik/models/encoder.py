@@ -196,7 +196,7 @@ class TorchEncoder:
         if self._sentence.assumed:
             warn_once(
                 f"{self.name} has no modules.json that says how a sentence vector is made; taken is "
-                f"{self._sentence.assumed} (choose with --pooling, in Python pooling=)"
+                f"{self._sentence.assumed} (choose with --pooling, where a command has it, in Python pooling=)"
             )
 
     def encode_poolings(
