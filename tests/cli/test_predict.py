@@ -119,7 +119,7 @@ def test_options_and_models_that_do_not_go_together_are_named(
     for given, sentence in (
         ([tagger], "slonik tag"),
         (["terra", classifier], "not for terra"),
-        ([classifier, "--long-texts", "cut"], "long_texts is 'cut'"),
+        ([classifier, "--long-texts", "cut"], "--long-texts is 'cut'"),
         ([classifier, "--from", "csv"], "use text or jsonl"),
         (["majority"], "no task of its own"),
         ([str(tiny.checkpoint(tmp_path / "encoder"))], "an encoder without a head"),
