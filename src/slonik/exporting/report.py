@@ -51,6 +51,13 @@ class Speed:
         """Milliseconds per text of its fastest and slowest round."""
         return min(self.by_round[name]), max(self.by_round[name])
 
+    def cell(self, name: str) -> Content:
+        """Milliseconds per text with their range, for a table; nothing of what was not timed."""
+        if name not in self.by_round:
+            return ""
+        low, high = self.spread(name)
+        return Cell(f"{self.milliseconds[name]:.2f}", f"[{low:.2f}, {high:.2f}]")
+
     def ratio(self, name: str, against: str = "torch") -> tuple[float, float, float]:
         """How many times faster `name` is than `against`: median, least and most of the rounds, each within itself."""
         pairs = zip(self.by_round[against], self.by_round[name], strict=True)
@@ -136,14 +143,8 @@ class ExportReport(Result):
 
     def table(self) -> Table:
         """A row per file: size, agreement with what it was made from, milliseconds per text with their range."""
-
-        def milliseconds(name: str) -> Content:
-            if self.speed is None or name not in self.speed.by_round:
-                return ""
-            low, high = self.speed.spread(name)
-            return Cell(f"{self.speed.milliseconds[name]:.2f}", f"[{low:.2f}, {high:.2f}]")
-
-        lines: list[tuple[Content, ...]] = [("torch", "", "", milliseconds("torch"))] if self.speed else []
+        speed = self.speed
+        lines: list[tuple[Content, ...]] = [("torch", "", "", speed.cell("torch"))] if speed else []
         for name, size in self.sizes.items():
             agreed = self.agreement.get(name)
             parity = (
@@ -151,7 +152,7 @@ class ExportReport(Result):
                 if agreed
                 else f"largest difference to torch {self.difference.largest:.1e}"
             )
-            lines.append((name, f"{size / 1e6:.1f}", parity, milliseconds(name)))
+            lines.append((name, f"{size / 1e6:.1f}", parity, speed.cell(name) if speed else ""))
         return Table.of(f"exported to {self.checkpoint}", ("file", "MB", "agreement", "ms per text"), lines)
 
     def sentences(self) -> list[str]:

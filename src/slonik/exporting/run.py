@@ -114,9 +114,34 @@ def export(
             long_texts=long_texts, measure_speed=measure_speed, overwrite=overwrite, progress=progress,
             announce=announce,
         )  # fmt: skip
-    asked = {"int8": int8, "fp16": fp16, "standard": standard, "pooling": pooling, "long_texts": long_texts}
     if pooling is not None and not isinstance(model, str | Path):
         raise SlonikError(f"{model.name} is loaded already: choose its pooling where it is loaded")
+    return _export_encoder(
+        model, out, int8=int8, fp16=fp16, standard=standard, docker=docker, corpus=corpus,
+        measure_speed=measure_speed, judge=judge, pooling=pooling, long_texts=long_texts, overwrite=overwrite,
+        progress=progress, announce=announce,
+    )  # fmt: skip
+
+
+def _export_encoder(
+    model: TorchEncoder | str | Path,
+    out: str | Path,
+    *,
+    int8: Int8,
+    fp16: bool,
+    standard: bool,
+    docker: bool,
+    corpus: str | Path | Iterable[str] | None,
+    measure_speed: bool,
+    judge: Callable[[Path], Sequence[Record]] | None,
+    pooling: str | None,
+    long_texts: LongTexts | None,
+    overwrite: bool,
+    progress: bool,
+    announce: Announce | None,
+) -> ExportReport:
+    """Export hidden states and sentence vectors; see `export`."""
+    asked = {"int8": int8, "fp16": fp16, "standard": standard, "pooling": pooling, "long_texts": long_texts}
     said = announce or (say if progress else silent)
     reads = [model.source if isinstance(model, TorchEncoder) else model]
     reads += [corpus] if isinstance(corpus, str | Path) else []

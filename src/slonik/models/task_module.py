@@ -98,6 +98,12 @@ class TaskModel(nn.Module):
         return self.encoder.device
 
     @property
+    def needs_own_segments(self) -> bool:
+        """Whether its head reads which text a token is of, and ids do not say so: nothing stands between the texts."""
+        reads = self.config.kind == "pair" or bool(self.config.head.get("relations"))
+        return reads and self._own_segments and not isinstance(self.head, StockHead)
+
+    @property
     def target(self) -> str:
         return self.config.target
 

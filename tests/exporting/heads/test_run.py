@@ -11,12 +11,15 @@ import torch
 from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification, AutoTokenizer
 
 import slonik
+from slonik import models
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.exporting.heads import run
 from slonik.exporting.heads.parity import Agreement, check_labels, check_outputs
-from slonik.models.task_model import load_task_model
+from slonik.models.task_model import load_task_model, new_task_model, save_task_model
 from slonik.runtime.head_session import HeadSession
+from slonik.text.task_config import TaskConfig
+from tests import tiny
 from tests.exporting.heads.headed import CONFIGS, checkpoint, exported
 from tests.tiny.texts import TEXTS
 
@@ -122,6 +125,18 @@ def test_taggers_without_an_encoder_are_refused(tmp_path: Path, kind: str, words
     (tmp_path / "tagger" / "tagger.json").write_text(json.dumps({"kind": kind}))
     with pytest.raises(SlonikError, match=words):
         slonik.export(tmp_path / "tagger", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_texts_that_nothing_parts_are_refused(tmp_path: Path) -> None:
+    """Of ids alone a graph cannot say where the second text begins; torch is told by the tokenizer."""
+    base = tiny.checkpoint(tmp_path / "base", "bert")
+    path = base / "tokenizer.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "post_processor": None}))
+    config = TaskConfig(kind="pair", labels=("0", "1"), columns={"text": ["a", "b"]}, max_length=48)
+    save_task_model(new_task_model(models.load(base, device="cpu"), config).eval(), tmp_path / "pairs")
+    with pytest.raises(SlonikError, match="puts nothing between them"):
+        slonik.export(tmp_path / "pairs", tmp_path / "out", measure_speed=False)
     assert not (tmp_path / "out").exists()
 
 

@@ -161,8 +161,14 @@ def check_family(model: TaskModel, name: str) -> None:
     """Refuse what is not known to export.
 
     Raises:
-        SlonikError: the family is not among those that were tried, or the head reads what a decoder makes of a text.
+        SlonikError: the family is not among those that were tried, the head reads what a decoder makes of a text, or
+            it tells two texts apart that nothing in the ids parts.
     """
+    if model.needs_own_segments:
+        raise SlonikError(
+            f"{name} reads two texts, and its tokenizer puts nothing between them, so a graph cannot tell them apart: "
+            "fine-tune with --set tuning.shape=stock, or use it in torch"
+        )
     config = model.transformer.config
     family = family_of(str(config.model_type))
     if getattr(config, "is_encoder_decoder", False) and not type(model.transformer).__name__.endswith("EncoderModel"):

@@ -9,7 +9,7 @@ from slonik.core.records import Record
 from slonik.core.run import Result
 from slonik.exporting.heads.parity import Agreement
 from slonik.exporting.report import SUITE, Speed
-from slonik.reporting.table import Cell, Content, Table
+from slonik.reporting.table import Content, Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,19 +40,13 @@ class HeadReport(Result):
 
     def table(self) -> Table:
         """A row per file: size, agreement of labels, milliseconds per text with their range."""
-
-        def milliseconds(name: str) -> Content:
-            if self.speed is None or name not in self.speed.by_round:
-                return ""
-            low, high = self.speed.spread(name)
-            return Cell(f"{self.speed.milliseconds[name]:.2f}", f"[{low:.2f}, {high:.2f}]")
-
-        lines: list[tuple[Content, ...]] = [("torch", "", "", milliseconds("torch"))] if self.speed else []
+        speed = self.speed
+        lines: list[tuple[Content, ...]] = [("torch", "", "", speed.cell("torch"))] if speed else []
         for name, size in self.sizes.items():
             agreed = self.agreement[name]
             beside = "torch" if name == "fp32" else "fp32"
             words = f"to {beside}: {agreed.sentence()}; outputs at most {agreed.outputs:.1e} apart"
-            lines.append((name, f"{size / 1e6:.1f}", words, milliseconds(name)))
+            lines.append((name, f"{size / 1e6:.1f}", words, speed.cell(name) if speed else ""))
         title = f"exported to {self.checkpoint}: a {self.head}, {' and '.join(self.outputs)}"
         return Table.of(title, ("file", "MB", "agreement", "ms per text"), lines)
 
