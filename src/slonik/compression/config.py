@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from slonik.compression.objective import DistillationTerms
 from slonik.core.config import Config
@@ -16,6 +16,9 @@ class CorpusConfig(Config):
 
     texts: tuple[str, ...] = ()
     """Files of Russian (or any) text: .txt, .jsonl, .parquet, each also with .gz; folders of them."""
+    shares: tuple[float, ...] = ()
+    """Of each of `texts`, how large a part of the training and held-out sentences it gives (only the ratios matter), as
+    far as it has so many; without them each gives as many as it is long."""
     pairs: tuple[str, ...] = ()
     """Files of English-Russian pairs (.tsv, .po, .mo); optional."""
     examples: tuple[str, ...] = ()
@@ -41,6 +44,15 @@ class CorpusConfig(Config):
     as its task says."""
     without_prefix: float = Field(0.15, ge=0, le=1)
     """Share of the training texts that go in without the model's prefix, as word-level tasks use it."""
+
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> CorpusConfig:
+        if self.shares and len(self.shares) != len(self.texts):
+            raise ValueError(f"shares has {len(self.shares)} numbers for {len(self.texts)} texts: give one for each")
+        if any(not share >= 0 for share in self.shares) or (self.shares and not sum(self.shares) > 0):
+            raise ValueError(f"shares are {list(self.shares)}: use numbers from 0 up, at least one of them over 0")
+        return self
 
 
 class TrimConfig(Config):
@@ -112,7 +124,8 @@ class DistillConfig(Config):
     """Rows of the embedding table move when a batch holds them, or not at all."""
     dropout: bool = False
     """Drop out as the model's config says. A student too small for its teacher underfits: noise only costs it."""
-    precision: Literal["fp32", "bf16"] = "bf16"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Of matrix products, the teacher's too; auto: bf16 where this machine computes it faster than fp32."""
     evaluations: int = Field(12, ge=1)
     """How often the held-out agreement is measured."""
     save_every_minutes: float = Field(5.0, ge=0)

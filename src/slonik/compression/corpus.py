@@ -88,8 +88,8 @@ def draw(config: CorpusConfig, seed: int, folder: Path) -> Mapping[str, Any]:
     limits = TextLimits(min_words=config.min_words, max_words=config.max_words, max_characters=400)
     files = list(config.texts)
     chosen: dict[str, Any] = {"seed": seed, "limits": limits, "held_out_share": config.held_out_share}
-    held = sample_sentences(read_texts(files), config.held_out_texts, held_out=True, **chosen)
-    texts = sample_sentences(read_texts(files), config.train_texts, held_out=False, **chosen)
+    held = _sentences(config, config.held_out_texts, held_out=True, **chosen)
+    texts = _sentences(config, config.train_texts, held_out=False, **chosen)
     if len(held) < 20 or len(texts) < 100:
         raise SlonikError(
             f"the corpus {', '.join(files)} has {len(texts) + len(held)} different sentences of {config.min_words} to "
@@ -108,6 +108,19 @@ def draw(config: CorpusConfig, seed: int, folder: Path) -> Mapping[str, Any]:
     counts = {name: len(items) for name, items in _parts(found).items()}
     write_json(folder / "counts.json", counts)
     return counts | {"hash": found.hash, "seed": derive_seed(seed, "corpus")}
+
+
+def _sentences(config: CorpusConfig, count: int, **chosen: Any) -> list[str]:
+    """`count` sentences at most, of all files together or of each file its share; each sentence once."""
+    if not config.shares:
+        return sample_sentences(read_texts(list(config.texts)), count, **chosen)
+    total = sum(config.shares)
+    quotas = [round(count * share / total) for share in config.shares]
+    parts = [
+        sample_sentences(read_texts([file]), quota, **chosen)
+        for file, quota in zip(config.texts, quotas, strict=True) if quota
+    ]  # fmt: skip
+    return list({text_hash(text): text for part in parts for text in part}.values())
 
 
 def read_sample(folder: Path) -> CorpusSample:

@@ -27,6 +27,7 @@ from slonik.core.run import Run
 from slonik.evaluation.agreement import agreement, near_correlation, translation_hits
 from slonik.models.encoder import TorchEncoder
 from slonik.models.opening import open_encoder
+from slonik.models.precision import Precision, precision_on
 from slonik.train.loaders import Column, partner_rows, rows, text_loader, token_rows
 from slonik.train.loop import run
 from slonik.train.ragged import Ragged
@@ -160,12 +161,8 @@ def _targets(
 ) -> _Targets:
     chosen = training_texts(sample, corpus, teacher.sentence.prefix(None), seed)
     cache = cache_dir() / "training"
-    tokenizer_hash = sha256_bytes(student.tokenizer.to_str().encode("utf-8"))
-    ids = tokenize_texts(student, chosen.texts, corpus.max_tokens, cache / "tokens", tokenizer_hash)
-    identity = sha256_json([teacher.identity(), tokenizer_hash, token_ids.tolist(), corpus.max_tokens, "bf16"])
-    states = teacher_states(
-        teacher, student, token_ids, chosen.texts, ids.lengths, corpus.max_tokens, cache / "states", identity
-    )
+    precision = precision_on(teacher.device, config.precision)
+    ids, states, identity = token_targets(teacher, student, token_ids, chosen.texts, corpus.max_tokens, precision)
     prompts = _prompts(teacher, chosen)
     same = kept is None or student.dimension == teacher.dimension
     dimensions_of = list(range(teacher.hidden_size)) if same or kept is None else list(kept)
@@ -186,6 +183,25 @@ def _targets(
         dimensions[f"teacher{number}"] = encoder.dimension
         identity = sha256_json([identity, name, found.key])
     return _Targets(ids, chosen.groups, columns, dimensions, identity)
+
+
+def token_targets(
+    teacher: TorchEncoder,
+    student: TorchEncoder,
+    token_ids: NDArray[np.int64],
+    texts: Sequence[str],
+    max_tokens: int,
+    precision: Precision,
+) -> tuple[Ragged, Ragged, str]:
+    """Token ids of the student, the teacher's state of each, and the hash of what decides them; from the cache."""
+    cache = cache_dir() / "training"
+    tokenizer_hash = sha256_bytes(student.tokenizer.to_str().encode("utf-8"))
+    ids = tokenize_texts(student, texts, max_tokens, cache / "tokens", tokenizer_hash)
+    identity = sha256_json([teacher.identity(), tokenizer_hash, token_ids.tolist(), max_tokens])
+    states = teacher_states(
+        teacher, student, token_ids, texts, ids.lengths, max_tokens, cache / "states", identity, precision
+    )
+    return ids, states, identity
 
 
 def _prompts(teacher: TorchEncoder, chosen: TrainingTexts) -> NDArray[np.int64] | None:

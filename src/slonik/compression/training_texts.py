@@ -23,6 +23,7 @@ from slonik.data.sampling import text_hash
 from slonik.models.encoder import TorchEncoder
 from slonik.models.padding import pad
 from slonik.models.pipeline import Pipeline
+from slonik.models.precision import Precision, autocast
 from slonik.text.batching import pad_arrays, token_budget_batches
 from slonik.text.sentence_config import SentenceConfig
 from slonik.train.ragged import Ragged, tokenized
@@ -89,10 +90,12 @@ def teacher_states(
     max_tokens: int,
     folder: Path,
     identity: Any,
+    precision: Precision,
 ) -> Ragged:
     """Last hidden states (T_i, D) of the teacher for every token of every text, cached in half precision.
 
     Args:
+        precision: of the teacher's matrix products.
         token_ids: (V,) the teacher's id of each student id.
         lengths: (N,) tokens of each text.
         identity: hash of teacher, tokenizer and id map.
@@ -101,22 +104,22 @@ def teacher_states(
 
     def encode(some: Sequence[str]) -> list[NDArray[np.float16]]:
         rows = student.tokenize(some, "", max_tokens)
-        return _forward(teacher, [ids[torch.tensor(row)] for row in rows])
+        return _forward(teacher, [ids[torch.tensor(row)] for row in rows], precision)
 
     return cached_token_states(
         encode, texts, lengths, folder, dimension=teacher.hidden_size, name=teacher.name,
-        identity={"teacher": identity, "network": code_of(teacher)},
+        identity={"teacher": identity, "network": code_of(teacher), "precision": precision},
     )  # fmt: skip
 
 
 @torch.inference_mode()
-def _forward(teacher: TorchEncoder, rows: list[torch.Tensor]) -> list[NDArray[np.float16]]:
-    """States of the rows, in their order; bfloat16 matrix products, half-precision results."""
+def _forward(teacher: TorchEncoder, rows: list[torch.Tensor], precision: Precision) -> list[NDArray[np.float16]]:
+    """States of the rows, in their order, in half precision."""
     states: list[NDArray[np.float16]] = [np.zeros((0, 0), dtype=np.float16)] * len(rows)
     device = teacher.device
     for batch in token_budget_batches([len(row) for row in rows], _TEACHER_BATCH_TOKENS):
         inputs = pad([rows[number].numpy() for number in batch], teacher.pad_id, device=device)
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast(device, precision):
             hidden = teacher.model(**inputs).last_hidden_state
         values = hidden.to(torch.float16).cpu().numpy()
         for place, number in enumerate(batch):
