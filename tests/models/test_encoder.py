@@ -182,7 +182,10 @@ def test_unknown_pooling_is_refused(bert: TorchEncoder, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("dtype", "weights"), [("bfloat16", torch.bfloat16), ("autocast", torch.float32)])
-def test_bfloat16_stays_close_and_gives_float32(dtype: str, weights: torch.dtype, tmp_path: Path) -> None:
+def test_bfloat16_stays_close_and_gives_float32(
+    dtype: str, weights: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: True)
     folder = tiny.checkpoint(tmp_path / "xlmr", "xlm-roberta")
     half = models.load(folder, dtype=dtype)
     vectors, exact = half.encode(tiny.TEXTS), models.load(folder).encode(tiny.TEXTS)

@@ -129,6 +129,23 @@ def test_crashed_run_goes_on_to_the_same_weights(tmp_path: Path, fields: dict[st
     assert _losses(tmp_path / "crashed") == _losses(tmp_path / "whole")
 
 
+def test_precision_is_chosen_once_and_a_run_that_goes_on_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("slonik.models.precision.fast_bf16", lambda _device: True)
+    toy.train(tmp_path / "whole", precision="bf16")
+    with pytest.raises(Crash):
+        toy.train(tmp_path / "crashed", on_evaluate=_at_call(3, _crash), save_every_minutes=0.0, precision="auto")
+    assert read_metrics(tmp_path / "crashed" / "metrics.jsonl")[0]["precision"] == "bf16"
+    monkeypatch.setattr("slonik.models.precision.fast_bf16", lambda _device: False)
+    summary = toy.train(tmp_path / "crashed", precision="auto")
+    assert summary.precision == "bf16" and summary.resumed_from == 7
+    assert _same(_weights(tmp_path / "crashed"), _weights(tmp_path / "whole"))
+    assert "goes on with it; a new run on this machine would take fp32" in capsys.readouterr().err
+    with pytest.raises(SlonikError, match=r"config\.precision = 'bf16', this one has 'fp32'"):
+        toy.train(tmp_path / "crashed", precision="fp32")
+
+
 def test_loss_falls_and_the_best_weights_are_put_back(tmp_path: Path) -> None:
     model = toy.student()
     summary = toy.train(tmp_path, model=model, max_steps=40, learning_rate=3e-3)

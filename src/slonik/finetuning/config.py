@@ -39,7 +39,8 @@ class Tuning(Config):
     """Evaluations on the stopping set per epoch."""
     patience: int | None = Field(5, ge=1)
     """Stop after so many evaluations without a better one."""
-    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Of matrix products; auto: bf16 where the device computes it faster than fp32."""
     max_length: int | None = Field(None, ge=4)
     """Tokens of an input; None = the task's own."""
     head: dict[str, Any] = {}

@@ -164,7 +164,7 @@ def train_shared(
         assert summary.best is not None
         step = Step(command="finetune", config={"multitask": names}, seed=recipe.seed, seconds=summary.seconds)
         models.save(encoder, folder / ENCODER, learner.passport.with_step(step))
-        return {**summary.best.metrics, "steps": summary.step}
+        return {**summary.best.metrics, "steps": summary.step, "precision": summary.precision}
 
     code = {__name__, learner.code, *(data.score.__module__ for data in chosen)}
     result = steps.step("multitask", inputs, f"all tasks together: {names}", work, code=sorted(code))

@@ -198,7 +198,10 @@ def _run(
         write_answers(folder, model, measured)
         shutil.copy(summary.metrics, folder / "metrics.jsonl")
         assert summary.best is not None
-        facts = {"steps": summary.step, "best_step": summary.best.step, "train_seconds": summary.seconds}
+        facts = {
+            "steps": summary.step, "best_step": summary.best.step, "train_seconds": summary.seconds,
+            "precision": summary.precision,
+        }  # fmt: skip
         return {**summary.best.metrics, **facts, "fit": len(split.fit), "stopping": len(split.stop)}
 
     result = steps.step(name, inputs, title, work, code=[__name__, learner.code, data.score.__module__])

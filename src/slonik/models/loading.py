@@ -26,6 +26,7 @@ from slonik.core.protocols import LongTexts
 from slonik.models.checkpoint_files import read_config_json, read_tensors
 from slonik.models.encoder import TorchEncoder
 from slonik.models.kinds import resolve
+from slonik.models.precision import fast_bf16, precision_on
 from slonik.text.pipeline_files import transformer_folder
 from slonik.text.sentence_config import SentenceConfig
 from slonik.text.task_config import stock_kind
@@ -73,8 +74,9 @@ def load(
         model: folder, hub id, or `embedded:NAME`.
         device: where to put it; None = the first GPU if there is one, else the CPU.
         dtype: "float32" (default), "bfloat16" or "float16" for the weights; or "autocast": float32 weights, matrix
-            products in bfloat16 (on a CPU with bfloat16 units as fast as bfloat16 weights in batches, and closer:
-            multilingual-e5-small at cosine .99999 instead of .99996). Vectors are float32 in any case.
+            products in bfloat16 where the device has units for it (there as fast as bfloat16 weights in batches, and
+            closer: multilingual-e5-small at cosine .99999 instead of .99996), else in float32, which is said.
+            Vectors are float32 in any case.
         trust_remote_code: run Python code that comes with the checkpoint.
         pooling: how to pool where the folder does not say: "cls", "mean", "max", "mean_sqrt_len_tokens",
             "weightedmean", "lasttoken", several joined by "+", or "pooler", the model's own; None = the mean, which is
@@ -91,7 +93,11 @@ def load(
     """
     place = chosen_device(device)
     folder = resolve(model, convert_weights=convert_weights or None)
-    mixed = dtype == AUTOCAST
+    mixed = dtype == AUTOCAST and fast_bf16(place)
+    if dtype == AUTOCAST and not mixed:
+        warn_once(f"autocast: {place} has no units for bfloat16 and computes in float32, which is faster there")
+    if dtype in ("bfloat16", torch.bfloat16):
+        precision_on(place, "bf16")  # says it where that is slow
     inside = transformer_folder(folder)
     sentence = SentenceConfig.read(folder, pooling=pooling)
     if not with_head and (head := _head_of(inside)):

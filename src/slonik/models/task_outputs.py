@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from slonik.core.progress import track
 from slonik.models.heads.stock import StockHead
+from slonik.models.precision import autocast as half_precision
+from slonik.models.precision import precision_on
 from slonik.text.answers import Floats
 from slonik.text.batching import pad_fields, token_budget_batches
 from slonik.text.pairs import Fields
@@ -63,7 +65,7 @@ def outputs_of(
 
     Args:
         fields: token fields of examples, without labels (labels are left out).
-        autocast: matrix products in bfloat16.
+        autocast: matrix products in bfloat16 where the device computes them faster; False: in float32 in any case.
     """
     target = model.config.target
 
@@ -98,7 +100,7 @@ def run_batches(
     training = model.training
     model.train(False)
     try:
-        with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, enabled=autocast):
+        with torch.inference_mode(), half_precision(model.device, precision_on(model.device) if autocast else "fp32"):
             for batch in steps:
                 padded = pad_fields([fields[i] for i in batch], {"input_ids": model.pad_id})
                 outputs = work({name: torch.from_numpy(a).to(model.device) for name, a in padded.items()}).cpu()

@@ -234,7 +234,7 @@ def run_costs(config: PretrainConfig, *, processes: int = 1) -> RunCosts:
     ids = _ids(config)
     model = build(config.model, ids, device="meta")
     text = text_size(config)
-    train = config.train
+    train = config.train  # a precision "auto" counts as bf16: what a run on a GPU takes
     return RunCosts(
         model=costs(
             model, config.model, text, texts=config.batch_tokens / text.read, optimizer=train.optimizer,

@@ -274,6 +274,7 @@ class _Pretraining:
         metrics = {
             "steps": summary.step, "tokens": summary.tokens, "loss": round(summary.loss, 4),
             "best_step": summary.best.step if summary.best else summary.step, "processes": self.processes.world,
+            "precision": summary.precision,
         }  # fmt: skip
         passport = Passport(name=frame.out.name, origin="slonik pretrain").with_step(frame.passport_step(metrics))
         with frame.result() as folder:

@@ -29,6 +29,7 @@ from slonik.finetuning.train import copy_of, prepared, train_config
 from slonik.models.encoder import TorchEncoder
 from slonik.models.heads.stock import has_stock_class
 from slonik.models.kinds import kind_of, resolve
+from slonik.models.precision import fast_bf16, precision_on
 from slonik.models.task_model import TaskModel, new_task_model, save_task_model
 from slonik.runtime.tagging.labels import BioLabels
 from slonik.runtime.tagging.names import NAMES_FILE, NameList
@@ -158,7 +159,7 @@ def train_one(job: Job, folder: Path, scratch: Path, cache: Path) -> dict[str, A
     summary = {
         "fit": len(fit), "stop": len(development), "unlabelled": len(unlabelled), "steps": found.step,
         "tokens": found.tokens, "seconds": found.seconds, "f1_stop": best.metrics["f1"] if best else None,
-        "best_step": best.step if best else None,
+        "best_step": best.step if best else None, "precision": found.precision,
     }  # fmt: skip
     sources = [job.system.model, teacher.folder if teacher is not None else None]
     texts = [document.text for document in job.documents]
@@ -258,7 +259,8 @@ def fit_tagger(tagger: NeuralTagger, system: System, material: Material, folder:
     )
     plan = train_config(tuning, len(loader.plan(0)), seed)
     model = tagger.model
-    tagger.autocast = torch.bfloat16 if tuning.precision == "bf16" else None
+    precision = precision_on(tagger.device, tuning.precision)
+    tagger.autocast = torch.bfloat16 if precision == "bf16" else None
     try:
         with prepared(model, tuning) if isinstance(model, TaskModel) else nullcontext():
             return run(
@@ -309,7 +311,7 @@ def save_tagger(
 
 
 def open_teacher(teacher: Path | NeuralTagger) -> NeuralTagger:
-    """A tagger that can teach: one with a network. Encoders that are opened compute in bfloat16: half the time.
+    """A tagger that can teach: one with a network. Encoders that are opened compute in bfloat16 where that is faster.
 
     Raises:
         SlonikError: it is no tagger, or a CRF over features, which gives hard labels only.
@@ -319,7 +321,8 @@ def open_teacher(teacher: Path | NeuralTagger) -> NeuralTagger:
     found = load_tagger(teacher)
     if not isinstance(found, NeuralTagger):
         raise SlonikError(f"{teacher} cannot teach: give a BiLSTM or an encoder tagger, which have probabilities")
-    found.autocast = torch.bfloat16 if isinstance(found.model, TaskModel) else None
+    fast = isinstance(found.model, TaskModel) and fast_bf16(found.device)
+    found.autocast = torch.bfloat16 if fast else None
     return found
 
 

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import derive_seed
-from slonik.core.progress import Bar, progress_bar
+from slonik.core.progress import Bar, progress_bar, warn_once
+from slonik.models.precision import autocast, precision_on
 from slonik.train.checkpoints import Checkpoint, Checkpoints, load_weights, read_checkpoint
 from slonik.train.feed import Feed, check_disjoint
 from slonik.train.guards import DivergenceGuard, Interruption, check_scale, loss_scaler
@@ -104,14 +105,15 @@ class _Run:
         self.device, world = self.processes.device, self.processes.world
         if world > 1 and config.max_steps is None:
             raise SlonikError("several processes need max_steps: by the clock each would end at another step")
-        self.model, self.objective, self.loader, self.config, self.folder = model, objective, loader, config, folder
+        self.model, self.objective, self.loader, self.folder = model, objective, loader, folder
         self.modules = {"model": model.to(self.device)}
         if isinstance(objective, nn.Module):
             self.modules["objective"] = objective.to(self.device)
         self.checkpoints = Checkpoints(folder / "checkpoints", config.keep)
+        found = self._find()
+        self.config = config = self._with_precision(config, found)
         several = {"processes": world} if world > 1 else {}
         self.state = RunState(identity={"config": config.identity(), "data": loader.fingerprint, **several, **identity})
-        found = self._find()
         if found is not None:
             self._restore(found)
         check_disjoint(self.processes, loader, self.state.epoch, self.state.index)
@@ -129,6 +131,8 @@ class _Run:
         self.parts: list[str] = []
         self.shown: dict[str, object] = {}  # beside the progress bar
         self.log = RunLog(self.processes, folder, config, self.state.step, flops_per_token)
+        if self.state.step == 0:
+            self.log.write({"step": 0, "precision": config.precision, "device": str(self.device)})
         self.started = time.perf_counter() - self.state.seconds
         self.saved = time.perf_counter()
         self.evaluated = self.state.seconds
@@ -210,7 +214,7 @@ class _Run:
 
     def _loss(self, batch: Batch) -> tuple[Tensor, Loss]:
         def work() -> tuple[Tensor, Loss]:
-            with self._autocast():
+            with autocast(self.device, precision_on(self.device, self.config.precision)):
                 loss = self.objective.loss(self.model, batch)
             return loss.total, loss
 
@@ -299,6 +303,18 @@ class _Run:
         folder = self.processes.from_main(found.folder if found else None)
         return found if found is not None or folder is None else read_checkpoint(folder)
 
+    def _with_precision(self, config: TrainConfig, found: Checkpoint | None) -> TrainConfig:
+        """`config` with the precision that "auto" means on this device; a run that goes on keeps its own."""
+        precision = precision_on(self.device, config.precision)
+        if config.precision == "auto" and found is not None:
+            here, precision = precision, RunState.from_json(found.state).identity["config"].get("precision", precision)
+            if here != precision:
+                warn_once(
+                    f"the run in {self.folder} was begun with precision {precision} and goes on with it; a new run on "
+                    f"this machine would take {here}"
+                )
+        return config.model_copy(update={"precision": self.processes.from_main(precision)})
+
     def _restore(self, checkpoint: Checkpoint) -> None:
         saved = RunState.from_json(checkpoint.state)
         check_identity(saved.identity, self.state.identity, self.folder)
@@ -307,7 +323,7 @@ class _Run:
         self.state = saved
 
     def _finish(self) -> RunSummary:
-        state, checkpoints = self.state, self.folder / "checkpoints"
+        state, config, checkpoints = self.state, self.config, self.folder / "checkpoints"
         weights = self.checkpoints.path(state.step) / "model.safetensors"
         if state.best is not None:
             weights = checkpoints / state.best.folder / "model.safetensors"
@@ -316,7 +332,7 @@ class _Run:
         counts = (state.step, state.epoch, self.resumed_from, state.seconds, state.tokens, state.texts)
         best_weights = weights if state.best is not None else None
         metrics = self.folder / "metrics.jsonl"
-        return RunSummary(*counts, self.guard.smoothed, state.best, best_weights, weights, metrics)
+        return RunSummary(*counts, self.guard.smoothed, state.best, best_weights, weights, metrics, config.precision)
 
     def _train_mode(self, on: bool) -> None:
         # Nothing but dropout differs between the modes of a transformer (no batch statistics).
@@ -349,10 +365,6 @@ class _Run:
         if self.device.type == "cpu" or self.state.step % self.config.log_every_steps == 0:
             return self.processes.any(flag)
         return flag and self.processes.world == 1
-
-    def _autocast(self) -> torch.autocast:
-        kind = torch.float16 if self.config.precision == "fp16" else torch.bfloat16
-        return torch.autocast(self.device.type, kind, enabled=self.config.precision != "fp32")
 
 
 def _size(batch: Batch) -> tuple[int, int]:

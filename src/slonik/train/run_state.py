@@ -72,6 +72,7 @@ class RunSummary:
         best_weights: safetensors file of the model at that evaluation.
         weights: the same, or of the last step without an evaluation function.
         metrics: the JSONL log.
+        precision: that matrix products were computed in: fp32, bf16 or fp16.
     """
 
     step: int
@@ -85,6 +86,7 @@ class RunSummary:
     best_weights: Path | None
     weights: Path
     metrics: Path
+    precision: str
 
 
 def check_identity(saved: Mapping[str, Any], current: Mapping[str, Any], folder: Path) -> None:

@@ -39,8 +39,9 @@ class TrainConfig(Config):
     accumulate: int = Field(1, ge=1)
     """Batches per optimizer step."""
     clip_norm: float | None = Field(1.0, gt=0)
-    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
-    """bf16 and fp16 are autocast over fp32 weights; fp16 scales the loss and leaves out steps that overflow."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """auto: bf16 where the device computes it faster than fp32, else fp32; a run that goes on keeps the one it began
+    with. bf16 and fp16 are autocast over fp32 weights; fp16 scales the loss and leaves out steps that overflow."""
     dropout: bool = True
     """Drop out as the model's own config says; False trains it in evaluation mode."""
     compile: bool = False

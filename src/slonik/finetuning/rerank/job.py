@@ -198,9 +198,9 @@ class Job:
         assert summary.best is not None
         return {
             **summary.best.metrics, "steps": summary.step, "best_step": summary.best.step,
-            "train_seconds": summary.seconds, "documents": len(split.documents), "fit": len(split.fit),
-            "stopping": len(split.stop), "measured": len(split.measured), "examples": len(examples.places),
-            "mined": int(sum(map(len, mined.negatives))), "guarded": mined.guarded,
+            "train_seconds": summary.seconds, "precision": summary.precision, "documents": len(split.documents),
+            "fit": len(split.fit), "stopping": len(split.stop), "measured": len(split.measured),
+            "examples": len(examples.places), "mined": int(sum(map(len, mined.negatives))), "guarded": mined.guarded,
         }  # fmt: skip
 
     def _tell_cuts(self, examples: Examples, subject: CrossEncoder | BiEncoder) -> None:

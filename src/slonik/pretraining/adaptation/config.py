@@ -24,7 +24,8 @@ class AdaptTraining(Config):
     batch_tokens: int = Field(4096, ge=64)
     warmup_ratio: float = Field(0.06, ge=0, lt=1)
     weight_decay: float = Field(0.01, ge=0)
-    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Of matrix products; auto: bf16 where the device computes it faster than fp32."""
     evaluations: int = Field(4, ge=1)
     """How often the held-out bits per byte are measured; the best checkpoint is kept."""
     save_every_minutes: float = Field(3.0, ge=0)

@@ -173,7 +173,10 @@ class Stages:
             for parameter, required in trained:
                 parameter.requires_grad_(required)
         best = summary.best.metrics if summary.best else {}
-        return {"steps": summary.step, "tokens": summary.tokens, "seconds": round(summary.seconds, 1), "best": best}
+        return {
+            "steps": summary.step, "tokens": summary.tokens, "seconds": round(summary.seconds, 1),
+            "precision": summary.precision, "best": best,
+        }  # fmt: skip
 
     def _held_out(self, texts: Sequence[str]) -> HeldOutBits:
         config = self.config

@@ -82,6 +82,11 @@ class NeuralTagger(WordTagger):
             facts["bytes"] = sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
         return facts | self._facts
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.model.parameters()).device
+
     def identity(self) -> str:
         """sha256 of everything that decides spans and probabilities: network, inputs, labels, precision.
 
@@ -99,8 +104,7 @@ class NeuralTagger(WordTagger):
     def scores(self, windows: Sequence[Window]) -> list[FloatArray]:
         """(W, L) emissions of each window, in batches of like length."""
         lengths = [len(window.fields["input_ids"]) for window in windows]
-        device = next(self.model.parameters()).device.type
-        mixed = torch.autocast(device, self.autocast or torch.bfloat16, enabled=self.autocast is not None)
+        mixed = torch.autocast(self.device.type, self.autocast or torch.bfloat16, enabled=self.autocast is not None)
         found: list[FloatArray] = [np.zeros((0, len(self.bio)), np.float32)] * len(windows)
         for batch in token_budget_batches(lengths, _BATCH_TOKENS):
             with mixed:
@@ -113,5 +117,4 @@ class NeuralTagger(WordTagger):
     def _batch(self, windows: Sequence[Window]) -> dict[str, Tensor]:
         padded = {name: pad_arrays([window.fields[name] for window in windows]) for name in windows[0].fields}
         fields = {name: torch.from_numpy(array) for name, array in padded.items()}
-        device = next(self.model.parameters()).device
-        return {name: tensor.to(device) for name, tensor in self.features.add_forms(fields).items()}
+        return {name: tensor.to(self.device) for name, tensor in self.features.add_forms(fields).items()}
