@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from slonik.cli import common
 from slonik.cli.main import main
-from slonik.core.errors import SlonikError
+from slonik.core.errors import Interrupted, Lost, SlonikError
 from slonik.core.passport import Passport
 from slonik.core.records import Record
 
@@ -30,6 +32,41 @@ def test_torchrun_is_refused_by_commands_that_work_in_one_process(
     assert "no-such-folder" in _refused(["show", "no-such-folder"], capsys)  # only reads
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert "WORLD_SIZE" not in _refused(["adapt", "no-such-model", "--corpus", "x.txt", "--out", "y"], capsys)
+
+
+@pytest.fixture
+def _handlers() -> Iterator[None]:
+    kinds = (signal.SIGTERM, signal.SIGUSR1)
+    before = {kind: signal.getsignal(kind) for kind in kinds}
+    yield
+    for kind, handler in before.items():
+        signal.signal(kind, handler)
+
+
+@pytest.mark.usefixtures("_handlers")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_ends_a_command_with_the_code_that_says_to_run_it_again(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("slonik.cli.main.build_app", lambda: lambda **_: signal.raise_signal(number))
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 75
+    assert "run the same command again" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("_handlers")
+@pytest.mark.parametrize(("error", "code"), [(Interrupted("saved"), 75), (Lost("gone"), 76), (SlonikError("no"), 2)])
+def test_exit_codes_tell_a_scheduler_what_to_run_again(
+    error: SlonikError, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("slonik.cli.main.build_app", lambda: fail)
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == code
 
 
 def test_a_mistake_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:

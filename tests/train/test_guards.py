@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
 import torch
 
 from slonik.core.errors import SlonikError
-from slonik.train.guards import DivergenceGuard, check_scale, loss_scaler
+from slonik.train import guards
+from slonik.train.guards import DivergenceGuard, Interruption, check_scale, loss_scaler
 
 
 def _fed(losses: list[float], guard: DivergenceGuard) -> DivergenceGuard:
@@ -65,3 +67,21 @@ def test_a_loss_that_overflows_however_small_its_factor_ends_the_run() -> None:
         while True:
             _overflow(scaler)
             check_scale(scaler, 7)
+
+
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_signals_that_come_twice_let_a_save_end_and_only_a_second_ctrl_c_does_not(
+    first: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(guards.time, "monotonic", lambda: clock[0])
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
+    with pytest.raises(KeyboardInterrupt), Interruption() as interruption:
+        signal.raise_signal(first)
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):  # of the launcher, the scheduler, the terminal
+            signal.raise_signal(number)
+        assert interruption.requested
+        clock[0] += 3
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)] == before

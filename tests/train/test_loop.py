@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from slonik.compression.objective import Distillation, DistillationTerms
 from slonik.core import progress
 from slonik.core.config import build_config
-from slonik.core.errors import SlonikError
+from slonik.core.errors import Interrupted, SlonikError
 from slonik.train.loop import run
 from slonik.train.protocols import Batch, IntArray, Loss
 from slonik.train.run_log import read_metrics
@@ -326,10 +326,11 @@ def test_saving_more_often_does_not_change_what_may_be_continued(tmp_path: Path)
     assert toy.train(tmp_path, save_every_minutes=9.0, keep=5, log_every_steps=3).resumed_from == 12
 
 
-def test_interrupt_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
-    interrupt = _at_call(2, lambda: signal.raise_signal(signal.SIGINT))
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
+def test_interrupt_saves_and_says_how_to_go_on(tmp_path: Path, number: signal.Signals) -> None:
+    interrupt = _at_call(2, lambda: signal.raise_signal(number))
     toy.train(tmp_path / "whole")
-    with pytest.raises(SlonikError, match="interrupted at step 4; it is saved"):
+    with pytest.raises(Interrupted, match="interrupted at step 4; it is saved"):
         toy.train(tmp_path / "run", on_evaluate=interrupt)
     assert toy.train(tmp_path / "run").resumed_from == 4
     assert _same(_weights(tmp_path / "run"), _weights(tmp_path / "whole"))
@@ -338,7 +339,7 @@ def test_interrupt_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
 def test_an_interrupt_in_the_last_step_is_heard_too(tmp_path: Path) -> None:
     toy.train(tmp_path / "whole")
     with pytest.raises(SlonikError, match="interrupted at step 12; it is saved"):
-        toy.train(tmp_path / "run", on_evaluate=_at_call(4, lambda: signal.raise_signal(signal.SIGINT)))
+        toy.train(tmp_path / "run", on_evaluate=_at_call(4, lambda: signal.raise_signal(signal.SIGTERM)))
     assert toy.train(tmp_path / "run").resumed_from == 12
     assert _same(_weights(tmp_path / "run"), _weights(tmp_path / "whole"))
 

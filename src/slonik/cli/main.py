@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
+from types import FrameType
 
 import typer
 
 from slonik.cli.common import set_quiet
 from slonik.core import progress
-from slonik.core.errors import SlonikError, missing_extra
+from slonik.core.errors import Interrupted, SlonikError, Stopped, missing_extra
 from slonik.core.version import __version__
 
 COMMAND_MODULES: tuple[str, ...] = (
@@ -99,16 +102,23 @@ def _options(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of the console script; exit code 2 for the user's mistake, 130 for an interrupt."""
+    """Entry point of the console script.
+
+    Exit code 2 for the user's mistake, 130 for Ctrl-C, 75 where another signal ended the work (training saves first)
+    and 76 where another process of a run was lost: after these two the same command goes on.
+    """
+    _end_on_signals()
     try:
         build_app()(args=list(arguments) if arguments is not None else None, standalone_mode=True)
     except SlonikError as error:
-        _fail(str(error))
+        _fail(str(error), error.exit_code)
     except ModuleNotFoundError as error:
         _fail(str(missing_extra("this command", error)))
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: run the same command again to go on\n")
         raise SystemExit(130) from None
+    except Stopped:
+        _fail("ended by a signal; what was finished is kept: run the same command again", Interrupted.exit_code)
     except BrokenPipeError:
         # The reader of our output is gone (`| head`); point stdout elsewhere so that the flush at exit is silent.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -119,9 +129,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(f"cannot use {error.filename}: {error.strerror or error}")
 
 
-def _fail(sentence: str) -> None:
+def _end_on_signals() -> None:
+    """Have SIGTERM, and SIGUSR1 (a scheduler's warning), end the work as Ctrl-C does: locks and temporary files go."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    process = os.getpid()
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        if os.getpid() == process:
+            raise Stopped
+        signal.signal(number, signal.SIG_DFL)  # a forked worker is no command
+        signal.raise_signal(number)
+
+    for name in ("SIGTERM", "SIGUSR1"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), end)
+
+
+def _fail(sentence: str, code: int = 2) -> None:
     sys.stderr.write(f"error: {sentence}\n")
-    raise SystemExit(2)
+    raise SystemExit(code)
 
 
 if __name__ == "__main__":

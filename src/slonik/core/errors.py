@@ -16,7 +16,29 @@ T = TypeVar("T")
 
 
 class SlonikError(Exception):
-    """A mistake or a missing thing that the user can mend; the message is one clear sentence."""
+    """A mistake or a missing thing that the user can mend; the message is one clear sentence.
+
+    Attributes:
+        exit_code: of the command line.
+    """
+
+    exit_code = 2
+
+
+class Interrupted(SlonikError):
+    """A signal ended the work; what was done is saved, and the same command goes on (75: EX_TEMPFAIL of sysexits)."""
+
+    exit_code = 75
+
+
+class Lost(SlonikError):
+    """Another process of the run is gone or stands still; the last checkpoint is whole and the same command goes on."""
+
+    exit_code = 76
+
+
+class Stopped(BaseException):
+    """SIGTERM or SIGUSR1 outside the training loop ends the work where it stands; like Ctrl-C it is no error."""
 
 
 class NotNumbers(SlonikError):

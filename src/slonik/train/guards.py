@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import signal
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -13,30 +14,38 @@ import torch
 
 from slonik.core.errors import SlonikError
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, *((signal.SIGUSR1,) if hasattr(signal, "SIGUSR1") else ()))
+_ONE_PRESS_SECONDS = 2.0
 _SMOOTHING_STEPS = 50
 _START_STEPS = 20
 _SMALLEST_SCALE = 2.0**-10
 
 
 class Interruption:
-    """Ctrl-C and SIGTERM end a run after the step at hand, so that it can save; a second one ends it at once.
+    """Ctrl-C, SIGTERM and SIGUSR1 end a run after the step at hand, so that it can save.
+
+    A second Ctrl-C ends it at once. Schedulers and launchers both signal a process, so a second SIGINT within two
+    seconds is taken for the first, and further ones of the other two are ignored: a save must not be cut by them.
 
     Within the block, `requested` turns true at the first signal. Does nothing outside the main thread.
     """
 
     def __init__(self) -> None:
         self.requested = False
+        self._since = 0.0
         self._previous: dict[signal.Signals, Any] = {}
 
-    def _note(self, number: int, _frame: FrameType | None) -> None:
-        self.requested = True
-        self._restore()
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if not self.requested:
+            self.requested, self._since = True, time.monotonic()
+        elif number == signal.SIGINT and time.monotonic() - self._since >= _ONE_PRESS_SECONDS:
+            self._restore((signal.SIGINT,))
+            signal.raise_signal(signal.SIGINT)
 
-    def _restore(self) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-        self._previous = {}
+    def _restore(self, numbers: Sequence[signal.Signals]) -> None:
+        for number in numbers:
+            if number in self._previous:
+                signal.signal(number, self._previous.pop(number))
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -46,7 +55,7 @@ class Interruption:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._restore()
+        self._restore(_SIGNALS)
 
 
 class DivergenceGuard:

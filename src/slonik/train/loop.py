@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slonik.core.errors import SlonikError
+from slonik.core.errors import Interrupted, SlonikError
 from slonik.core.hashing import derive_seed
 from slonik.core.progress import Bar, progress_bar, warn_once
 from slonik.models.precision import autocast, precision_on
@@ -71,7 +71,8 @@ def run(
 
     Raises:
         SlonikError: the folder holds another run, damaged checkpoints, a full disk, a diverging loss, processes that
-            read the same data, or the run was interrupted (after saving).
+            read the same data.
+        Interrupted: a signal ended the run, which is saved.
     """
     training = _Run(model, objective, loader, config, folder, identity or {}, flops_per_token)
     training.evaluate, training.on_best, training.sample = evaluate, on_best, sample
@@ -163,7 +164,7 @@ class _Run:
                 if ended or interrupted or self._agreed(due):
                     self._save()
                 if interrupted:
-                    raise SlonikError(
+                    raise Interrupted(
                         f"interrupted at step {state.step}; it is saved: run the same command again to go on"
                     )
         return self._finish()
