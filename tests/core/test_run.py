@@ -16,7 +16,8 @@ from pydantic import BaseModel
 from slonik.core.errors import SlonikError
 from slonik.core.files import machine, write_json, write_text
 from slonik.core.identity import Identity, checkpoint_identity, corpus_identity
-from slonik.core.run import FORMAT, GIVEN, Run, Steps, work_folder
+from slonik.core.passport import Passport, Step
+from slonik.core.run import FORMAT, GIVEN, Checked, Run, Steps, checking, work_folder
 
 
 class Settings(BaseModel):
@@ -393,3 +394,28 @@ def test_steps_whose_removal_was_interrupted_are_gone_on_from_and_removed(
     assert (tmp_path / "out.steps" / "format.json").is_file()
     monkeypatch.undo()
     assert once() and not (tmp_path / "out.steps").exists()
+
+
+def test_a_run_that_is_only_checked_makes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "file").touch()
+    with checking():
+        with pytest.raises(Checked) as found, Run(tmp_path / "out", command="train", seed=3):
+            raise AssertionError("begun")
+        with pytest.raises(SlonikError, match="is there already"), Run(tmp_path / "there", command="train"):
+            pass
+    assert (found.value.run.out, found.value.run.seed) == (tmp_path / "out", 3)
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+    with Run(tmp_path / "out", command="train") as run, run.result():
+        pass  # and outside of the block it runs
+    assert (tmp_path / "out").is_dir()
+
+
+def test_a_passport_tells_how_its_run_was_launched_and_not_how_its_parent_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = Passport(name="a").with_step(Step(command="pretrain"))
+    monkeypatch.setenv("SLONIK_LAUNCH", '{"on": "slurm", "recipe": "ab12"}')
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.delenv("SLONIK_JOB", raising=False)
+    monkeypatch.delenv("SLURM_RESTART_COUNT", raising=False)
+    again = Passport.model_validate_json(parent.model_dump_json()).with_step(Step(command="adapt"))
+    assert [step.launch for step in again.lineage] == [None, {"on": "slurm", "recipe": "ab12", "job": "7"}]

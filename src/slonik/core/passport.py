@@ -8,6 +8,7 @@ weights and takes part in no computation: a folder without one works, and gets a
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,25 @@ from slonik.core.version import __version__
 FILE_NAME = "passport.json"
 
 
+LAUNCH_VARIABLE = "SLONIK_LAUNCH"
+"""Environment variable with what `slonik launch` tells of a job, as JSON."""
+_JOB_VARIABLES = {"job": ("SLONIK_JOB", "SLURM_JOB_ID"), "restarts": ("SLURM_RESTART_COUNT",)}
+
+
+def launched() -> dict[str, Any] | None:
+    """What the job that this process belongs to tells of itself; None where `slonik launch` did not start it."""
+    try:
+        content = json.loads(os.environ.get(LAUNCH_VARIABLE, ""))
+    except ValueError:
+        return None
+    if not isinstance(content, dict):
+        return None
+    found = {
+        name: next((os.environ[v] for v in names if os.environ.get(v)), None) for name, names in _JOB_VARIABLES.items()
+    }
+    return content | {name: value for name, value in found.items() if value is not None}
+
+
 class Step(BaseModel):
     """One stage of a checkpoint's life.
 
@@ -34,6 +54,7 @@ class Step(BaseModel):
         version: the version of slonik that ran.
         summary: what the step itself found (tokens kept, loss at the end).
         license: licence of what the step brought in, where it is known.
+        launch: how `slonik launch` started the run (scheduler, nodes, hash of the recipe, number of the job), if it did.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +67,7 @@ class Step(BaseModel):
     version: str = __version__
     summary: dict[str, Any] = Field(default_factory=dict)
     license: str | None = None
+    launch: dict[str, Any] | None = None
 
 
 class Passport(BaseModel):
@@ -60,7 +82,11 @@ class Passport(BaseModel):
     records: tuple[Record, ...] = ()
 
     def with_step(self, step: Step, *, name: str | None = None) -> Passport:
-        """The passport of a child: this lineage plus `step`; the parent's records do not carry over."""
+        """The passport of a child: this lineage plus `step`; the parent's records do not carry over.
+
+        Where this process was started by `slonik launch`, the step tells of it.
+        """
+        step = step.model_copy(update={"launch": launched()}) if step.launch is None else step
         return Passport(
             name=name or self.name, origin=self.origin or self.name, lineage=(*self.lineage, step), records=()
         )

@@ -14,6 +14,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -46,6 +47,8 @@ _LOCK = "lock"
 _OWN_FILES = {_FORMAT_FILE, _LOCK}
 GIVEN = "given"
 """Folder among the steps for inputs that were given in memory."""
+
+_checking: ContextVar[bool] = ContextVar("checking", default=False)
 
 Announce = Callable[[str], None]
 """Called with one line for the user."""
@@ -220,6 +223,28 @@ class Steps:
             )
 
 
+class Checked(Exception):
+    """A run was asked for and would have begun: its options, recipe and place are such as it takes.
+
+    Attributes:
+        run: not begun, with its `out`, `command`, `config` and `seed`.
+    """
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(f"slonik {run.command} was checked only")
+        self.run = run
+
+
+@contextlib.contextmanager
+def checking() -> Iterator[None]:
+    """Within the block a run that would begin raises `Checked` instead: before anything is read, made or locked."""
+    token = _checking.set(True)
+    try:
+        yield
+    finally:
+        _checking.reset(token)
+
+
 class Run(Steps):
     """A command that makes the folder `out`, from the check of `out` to the removal of the steps.
 
@@ -274,6 +299,9 @@ class Run(Steps):
     def __enter__(self) -> Self:
         if self.main:
             self._check_place()
+        if _checking.get():
+            raise Checked(self)
+        if self.main:
             self._lock.take()
             sweep_folder(self._folder)
             if self._live:
