@@ -80,24 +80,40 @@ def test_rows_are_copied_so_that_a_batch_cannot_change_the_cache() -> None:
 def test_feed_goes_on_from_its_position_across_epochs() -> None:
     loader = _loader()
     with Feed(loader) as feed:
-        seen = [next(feed)[0] for _ in range(20)]
+        seen = [next(feed).place for _ in range(20)]
         position = feed.position
-        expected = [next(feed)[0] for _ in range(3)]
+        expected = [next(feed).place for _ in range(3)]
     with Feed(loader, *position) as again:
-        got = [next(again)[0] for _ in range(3)]
+        got = [next(again).place for _ in range(3)]
     assert [str(place) for place in got] == [str(place) for place in expected]
     assert seen[-1].epoch == 2
 
 
-def test_processes_read_disjoint_batches() -> None:
-    loader = _loader()
+@pytest.mark.parametrize("world", [1, 2, 3, 4, 8])
+def test_a_step_is_the_same_batches_whatever_the_number_of_processes(world: int) -> None:
+    loader, batches, steps = _loader(), 6, 3
     with Feed(loader) as alone:
-        everything = [str(place) for place, _ in itertools.islice(alone, 12)]
-    parts = []
-    for rank in range(3):
-        with Feed(loader, rank=rank, world=3) as feed:
-            parts.append([str(place) for place, _ in itertools.islice(feed, 4)])
-    assert [place for group in zip(*parts, strict=True) for place in group] == everything
+        expected = [[str(turn.place) for turn in itertools.islice(alone, batches)] for _ in range(steps)]
+        after = alone.position
+    found: list[dict[int, str]] = [{} for _ in range(steps)]
+    for rank in range(world):
+        with Feed(loader, batches=batches, rank=rank, world=world) as feed:
+            for step in found:
+                turns = list(itertools.islice(feed, feed.rounds))
+                mine = {turn.number: str(turn.place) for turn in turns if turn.counts}
+                assert not mine.keys() & step.keys()  # no batch is read by two
+                step |= mine
+            assert feed.position == after
+    assert [[step[number] for number in range(batches)] for step in found] == expected
+
+
+def test_a_step_goes_on_where_the_last_one_of_other_processes_ended() -> None:
+    loader = _loader()
+    with Feed(loader, batches=4, rank=1, world=2) as feed:
+        list(itertools.islice(feed, 2 * feed.rounds))
+        position = feed.position
+    with Feed(loader, *position) as again, Feed(loader) as whole:
+        assert str(next(again).place) == [str(turn.place) for turn in itertools.islice(whole, 9)][8]
 
 
 def test_an_empty_corpus_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import shutil
@@ -25,7 +26,9 @@ from slonik.compression.objective import Distillation, DistillationTerms
 from slonik.core import progress
 from slonik.core.config import build_config
 from slonik.core.errors import Interrupted, SlonikError
+from slonik.core.hashing import sha256_file
 from slonik.train.loop import run
+from slonik.train.processes import Processes
 from slonik.train.protocols import Batch, IntArray, Loss
 from slonik.train.run_log import read_metrics
 from slonik.train.train_config import TrainConfig
@@ -426,3 +429,63 @@ def test_heads_of_the_objective_are_trained_saved_and_restored(tmp_path: Path) -
 def test_bad_settings_are_named(values: dict[str, object], sentence: str) -> None:
     with pytest.raises(SlonikError, match=sentence):
         build_config(TrainConfig, values)
+
+
+def _rewrite(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change the state of the newest checkpoint, as another version would have written it."""
+    place = _checkpoints(folder)[-1]
+    state = json.loads((place / "state.json").read_text(encoding="utf-8"))
+    change(state)
+    (place / "state.json").write_text(json.dumps(state), encoding="utf-8")
+    manifest = json.loads((place / "manifest.json").read_text(encoding="utf-8"))
+    manifest["state.json"] = sha256_file(place / "state.json")
+    (place / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def test_a_checkpoint_of_the_version_before_goes_on_with_as_many_batches(tmp_path: Path) -> None:
+    def as_before(state: dict[str, Any]) -> None:
+        for name in ("format", "slonik", "batches", "rows"):
+            del state[name]
+        state["identity"]["processes"] = 2
+        state["identity"]["config"]["accumulate"] = 1
+
+    fields: dict[str, Any] = {"accumulate": 2, "embeddings": "dense", "save_every_minutes": 0.0}
+    toy.train(tmp_path / "whole", **fields)
+    with pytest.raises(Crash):
+        toy.train(tmp_path / "run", **fields, on_evaluate=_at_call(3, _crash))
+    _rewrite(tmp_path / "run", as_before)  # of two processes with a batch each
+    summary = toy.train(tmp_path / "run", **fields)
+    assert summary.resumed_from == 7
+    assert _same(_weights(tmp_path / "run"), _weights(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"format": 9, "slonik": "7.1"}, r"is of format 9, written by slonik 7\.1; this one \(.*\) reads up to 2"),
+        ({"colour": "grey"}, "is none of slonik's training .*colour"),
+    ],
+)
+def test_a_checkpoint_of_a_later_version_is_refused_and_stays(
+    tmp_path: Path, change: dict[str, Any], sentence: str
+) -> None:
+    toy.train(tmp_path)
+    _rewrite(tmp_path, lambda state: state.update(change))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(SlonikError, match=sentence):
+        toy.train(tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_embeddings_trained_by_rows_do_not_go_on_in_several_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy.train(tmp_path, embeddings="lazy")
+    monkeypatch.setattr(Processes, "__init__", _of_two)
+    with pytest.raises(SlonikError, match=r"trains its embeddings by rows .* go on with one process"):
+        toy.train(tmp_path, embeddings="lazy")
+
+
+def _of_two(self: Any, _device: str) -> None:
+    self.device, self.rank, self.world, self.main = torch.device("cpu"), 0, 2, True
+    self.from_main = lambda value: value

@@ -23,6 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The runs of `toy_processes.main` in two processes."""
     folder = tmp_path_factory.mktemp("processes")
+    torch.set_num_threads(1)
+    for batches in (1, 3):
+        toy_processes.crash(folder / f"grown-{batches}", accumulate=batches)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += ["-m", "tests.train.toy_processes", str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -55,6 +58,41 @@ def test_two_processes_make_the_steps_of_one_that_accumulates(
     lines = [line for line in read_metrics(runs / name / "metrics.jsonl") if "loss" in line]
     assert sum(line["tokens"] for line in lines) == summary.tokens
     assert len(lines) == toy_processes.STEPS  # one writer
+
+
+@pytest.mark.parametrize("batches", [1, 3])
+def test_a_run_of_one_process_goes_on_with_two_and_makes_the_same_steps(
+    runs: Path, tmp_path: Path, batches: int
+) -> None:
+    """Steps of one batch leave one of the two without one; three batches leave it so in the second round."""
+    toy_processes.train(tmp_path, accumulate=batches)
+    found = runs / f"grown-{batches}"
+    assert _losses(found) == pytest.approx(_losses(tmp_path), rel=1e-5)
+    for part in ("model", "optimizer"):
+        assert _close(_weights(found, part), _weights(tmp_path, part))
+
+
+@pytest.mark.parametrize("batches", [2, 4])
+def test_a_run_of_two_processes_goes_on_with_one_and_makes_the_same_steps(
+    runs: Path, tmp_path: Path, batches: int
+) -> None:
+    toy_processes.train(tmp_path, accumulate=batches)
+    found = runs / f"shrunk-{batches}"
+    assert toy_processes.train(found, accumulate=batches // 2, sharding="full").resumed_from == 3
+    assert _losses(found) == pytest.approx(_losses(tmp_path), rel=1e-5)
+    for part in ("model", "optimizer"):
+        assert _close(_weights(found, part), _weights(tmp_path, part))
+
+
+def test_a_run_that_lost_a_process_before_its_first_checkpoint_keeps_the_size_of_its_steps(tmp_path: Path) -> None:
+    toy_processes.train(tmp_path / "whole", accumulate=4)
+    toy_processes.train(tmp_path / "lost", accumulate=2)
+    written = tmp_path / "lost" / "begun.json"
+    # As two processes with two batches each would have left it.
+    (tmp_path / "again").mkdir()
+    (tmp_path / "again" / "begun.json").write_text(written.read_text().replace('"batches": 2', '"batches": 4'))
+    toy_processes.train(tmp_path / "again", accumulate=2)
+    assert _losses(tmp_path / "again") == _losses(tmp_path / "whole") != _losses(tmp_path / "lost")
 
 
 @pytest.mark.parametrize("name", ["half", "half-parts"])

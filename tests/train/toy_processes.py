@@ -1,7 +1,7 @@
 """Training runs in several processes, as a program: `torchrun --nproc-per-node 2 -m tests.train.toy_processes FOLDER`.
 
-A small network of plain torch (importing less is faster), with blocks as FSDP wants them, a parameter that no loss
-uses, and batches of unequal size, so that a mean of means would show.
+A small network of plain torch (importing less is faster), with blocks as FSDP wants them, dropout, a parameter that no
+loss uses, and batches of unequal size, so that a mean of means would show.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ class Block(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.dense = nn.Linear(WIDTH, WIDTH)
+        self.dropout = nn.Dropout(0.1)
 
     def forward(self, states: Tensor) -> Tensor:
-        return states + torch.tanh(self.dense(states))
+        return states + self.dropout(torch.tanh(self.dense(states)))
 
 
 class Network(nn.Module):
@@ -112,15 +113,29 @@ def train(folder: Path, *, crash_at: int = 0, shared_shard: bool = False, **fiel
     return run(Network(), NextWord(), Texts(shared_shard), config(**fields), folder, evaluate=evaluate)
 
 
+def crash(folder: Path, **fields: Any) -> None:
+    """The beginning of a run, three of its steps saved."""
+    try:
+        train(folder, crash_at=3, **fields)
+    except Crash:
+        return
+    raise AssertionError("it did not crash")
+
+
 def main(folder: Path) -> None:
-    """Copies, runs that crash and go on (as copies, in parts), parts, two batches a step, and the accident."""
+    """Copies, runs that crash and go on (as copies, in parts), parts, two batches a step, and the accident.
+
+    `grown-*` were begun by one process; `shrunk-*` are left for one to go on with.
+    """
     train(folder / "copies")
+    train(folder / "grown-3", accumulate=3)
+    train(folder / "grown-1", sharding="full")
+    crash(folder / "shrunk-2")
+    crash(folder / "shrunk-4", accumulate=2, sharding="full")
     for name, sharding in (("crashed", "none"), ("moved", "full")):
-        try:
-            train(folder / name, crash_at=3)
-        except Crash:
-            resumed = train(folder / name, sharding=sharding).resumed_from
-            assert resumed == 3, resumed
+        crash(folder / name)
+        resumed = train(folder / name, sharding=sharding).resumed_from
+        assert resumed == 3, resumed
     train(folder / "parts", sharding="full")
     train(folder / "accumulated", accumulate=2)
     train(folder / "half", precision="fp16")

@@ -1,7 +1,9 @@
 """Batches one after another from any position, with the next ones prepared in a thread beside the computation.
 
-Position p of the endless stream is batch (epoch, index); process r of w reads positions r, r + w, r + 2w, ... of it,
-so that no two processes read the same batch.
+Position p of the endless stream is batch (epoch, index). A step has a fixed number of batches, whatever the number of
+processes: process r of w takes batches r, r + w, r + 2w, ... of the step. So the steps are the same with one process,
+with four or eight, and no two processes read the same batch. Where the number does not divide, a process without a
+batch in the last round repeats one that does not count, for all must take part in a round.
 """
 
 from __future__ import annotations
@@ -37,15 +39,35 @@ class Place:
         return f"epoch {self.epoch}, batch {self.index} (texts {some}{more})"
 
 
+@dataclass(frozen=True)
+class Turn:
+    """What a process works on in one round of a step.
+
+    Attributes:
+        place, batch: of the data.
+        number: of the batch in its step, from 0, the same whatever the number of processes.
+        counts: False for a batch that another process has too.
+    """
+
+    place: Place
+    batch: Batch
+    number: int
+    counts: bool
+
+
 class Feed:
-    """An iterator of (place, batch) from a given position on.
+    """An iterator over the turns of one process from a given position on.
 
     Args:
         loader: gives batches by number.
-        epoch, index: position of the first batch, as `position` gave it.
+        epoch, index: position of the first batch of a step, as `position` gave it.
+        batches: of a step, over all processes.
         rank, world: this process and how many there are.
         ahead: batches prepared in advance.
         pin: put batches into page-locked memory, from which an accelerator copies without waiting.
+
+    Attributes:
+        rounds: turns of a process in a step.
     """
 
     def __init__(
@@ -54,6 +76,7 @@ class Feed:
         epoch: int = 0,
         index: int = 0,
         *,
+        batches: int = 1,
         rank: int = 0,
         world: int = 1,
         ahead: int = 2,
@@ -62,28 +85,34 @@ class Feed:
         self._loader = loader
         self._pin = pin
         self._next = (epoch, index)
-        self._rank, self._world = rank, world
+        self._batches, self._rank, self._world = batches, rank, world
+        self.rounds = -(-batches // world)
         self._plan: tuple[int, Sequence[IntArray]] = (-1, [])
+        self._step: list[Place] = []
+        self._numbers: Iterator[int] = iter(())
         self._pool = ThreadPoolExecutor(max_workers=1)
-        self._waiting: deque[tuple[tuple[int, int], Future[tuple[Place, Batch]]]] = deque()
+        self._waiting: deque[tuple[tuple[int, int], Future[Turn]]] = deque()
         self._ahead = max(1, ahead)
 
     @property
     def position(self) -> tuple[int, int]:
-        """(epoch, index) of the first batch not yet handed out to any process."""
+        """(epoch, index) of the first batch of the step whose turns are handed out next; to be asked between steps."""
         return self._waiting[0][0] if self._waiting else self._next
 
-    def __iter__(self) -> Iterator[tuple[Place, Batch]]:
+    def __iter__(self) -> Iterator[Turn]:
         return self
 
-    def __next__(self) -> tuple[Place, Batch]:
+    def __next__(self) -> Turn:
         while len(self._waiting) < self._ahead:
-            start = self._next
-            places = [self._step() for _ in range(self._world)]
-            self._waiting.append((start, self._pool.submit(self._read, places[self._rank])))
+            number = next(self._numbers, None)
+            if number is None:
+                self._start, self._step = self._next, [self._advance() for _ in range(self._batches)]
+                self._numbers = iter(range(self._rank, self.rounds * self._world, self._world))
+                continue
+            self._waiting.append((self._start, self._pool.submit(self._read, self._step, number)))
         return self._waiting.popleft()[1].result()
 
-    def _step(self) -> Place:
+    def _advance(self) -> Place:
         """The next place of the stream."""
         epoch, index = self._next
         if self._plan[0] != epoch:
@@ -94,9 +123,12 @@ class Feed:
         self._next = (epoch, index + 1)
         return Place(epoch, index, self._plan[1][index])
 
-    def _read(self, place: Place) -> tuple[Place, Batch]:
+    def _read(self, step: Sequence[Place], number: int) -> Turn:
+        place = step[number % self._batches]
         batch = self._loader.batch(place.epoch, place.index, place.texts)
-        return place, {name: tensor.pin_memory() for name, tensor in batch.items()} if self._pin else batch
+        if self._pin:
+            batch = {name: tensor.pin_memory() for name, tensor in batch.items()}
+        return Turn(place, batch, number % self._batches, counts=number < self._batches)
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
@@ -110,11 +142,14 @@ class Feed:
         self.close()
 
 
-def check_disjoint(processes: Processes, loader: Loader, epoch: int, index: int) -> None:
+def check_disjoint(processes: Processes, loader: Loader, epoch: int, index: int, batches: int) -> None:
     """Compare the processes' hashes of the corpus (must agree) and of their next batches (must differ).
 
     The accident to rule out is FRED-T5's: every GPU read the same shard, and the model saw 3.5 GB two hundred times.
     Batches of different epochs may hold the same texts: a corpus smaller than a step is read again.
+
+    Args:
+        epoch, index: where the next step begins. batches: of a step.
 
     Raises:
         SlonikError: the corpora differ, or two processes would train on the same batch.
@@ -127,13 +162,16 @@ def check_disjoint(processes: Processes, loader: Loader, epoch: int, index: int)
             "the processes read different corpora: give every node the same files, so that each takes its own part "
             f"(fingerprints {', '.join(sorted({value[:12] for value in fingerprints}))})"
         )
-    with Feed(loader, epoch, index, rank=processes.rank, world=processes.world, ahead=1) as feed:
+    with Feed(
+        loader, epoch, index, batches=batches, rank=processes.rank, world=processes.world, ahead=1
+    ) as feed:  # fmt: skip
         turns = [next(feed) for _ in range(_TURNS)]
     # By content and by the numbers of the texts: the same texts under other masks are the same texts.
     mine = [
-        (place.epoch, place.index, found)
-        for place, batch in turns
-        for found in (batch_hash(batch), hashlib.sha256(place.texts.tobytes()).hexdigest())
+        (turn.place.epoch, turn.place.index, found)
+        for turn in turns
+        if turn.counts
+        for found in (batch_hash(turn.batch), hashlib.sha256(turn.place.texts.tobytes()).hexdigest())
     ]
     owners: dict[tuple[int, str], int] = {}
     for rank, read in enumerate(processes.gather(mine)):

@@ -4,7 +4,7 @@ It takes a model, an objective, a loader and a configuration, and gives back a t
 checkpoints. It knows nothing of what is trained for what. Everything random depends on (seed, step) or (seed, epoch,
 batch), never on a generator's past, so a run that was killed goes on from its last checkpoint to the same weights.
 Started by torchrun or accelerate launch it runs in several processes: W processes with `accumulate` A make the steps
-of one process with `accumulate` W x A.
+of one process with `accumulate` W x A. A run keeps these steps when it goes on with another number of processes.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from slonik.train.checkpoints import Checkpoint, Checkpoints, load_weights, read
 from slonik.train.feed import Feed, check_disjoint
 from slonik.train.guards import DivergenceGuard, Interruption, check_scale, loss_scaler
 from slonik.train.kernels import compiled_layers, fast_attention
-from slonik.train.optimizers import EmbeddingTables, Optimizers, learning_rate_ratio
+from slonik.train.optimizers import EmbeddingTables, Optimizers, learning_rate_ratio, trains_rows
 from slonik.train.processes import Processes, Wrapped, load_parts, whole_state
 from slonik.train.protocols import Batch, Loader, Loss, Objective
 from slonik.train.run_log import RunLog
-from slonik.train.run_state import Best, RunState, RunSummary, StepRecord, check_identity
+from slonik.train.run_state import Best, RunState, RunSummary, StepRecord, begun, check_identity
 from slonik.train.train_config import TrainConfig
 
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
@@ -113,12 +113,15 @@ class _Run:
         self.checkpoints = Checkpoints(folder / "checkpoints", config.keep)
         found = self._find()
         self.config = config = self._with_precision(config, found)
-        several = {"processes": world} if world > 1 else {}
-        self.state = RunState(identity={"config": config.identity(), "data": loader.fingerprint, **several, **identity})
-        if found is not None:
-            self._restore(found)
-        check_disjoint(self.processes, loader, self.state.epoch, self.state.index)
-        self.tables = EmbeddingTables(self.modules, config, world)
+        identity = {"config": config.identity(), "data": loader.fingerprint, **identity}
+        self.state = self._begin(identity) if found is None else self._resume(found, identity)
+        if self.state.rows and world > 1:
+            raise SlonikError(
+                f"the run in {folder} was begun in one process and trains its embeddings by rows (embeddings: lazy), "
+                f"which several cannot: go on with one process, or begin anew with embeddings: dense"
+            )
+        check_disjoint(self.processes, loader, self.state.epoch, self.state.index, self.state.batches)
+        self.tables = EmbeddingTables(self.modules, config, self.state.rows)
         sharded = config.sharding == "full"
         self.wrapped = Wrapped(self.processes, self.modules, sharded=sharded)
         in_parts = sharded and world > 1
@@ -144,7 +147,10 @@ class _Run:
         total = config.max_steps or (config.max_minutes or 0) * 60
         done = state.step if config.max_steps else state.seconds
         pin = self.device.type == "cuda"
-        feed = Feed(self.loader, state.epoch, state.index, rank=processes.rank, world=processes.world, pin=pin)
+        feed = Feed(
+            self.loader, state.epoch, state.index, batches=state.batches, rank=processes.rank, world=processes.world,
+            pin=pin,
+        )  # fmt: skip
         attention = fast_attention(self.model, self.device, bf16=config.precision == "bf16")
         layers = compiled_layers(self.model, on=config.compile)
         bar_of_steps = progress_bar("train", total, completed=done)
@@ -170,23 +176,24 @@ class _Run:
         return self._finish()
 
     def _step(self, feed: Feed) -> StepRecord:
-        """One optimizer step over `accumulate` batches of each process."""
+        """One optimizer step over the batches of a step, this process's share of them here."""
         config, state, world = self.config, self.state, self.processes.world
-        # Dropout of this step, whatever came before; each process has its own.
-        place_of_rank = (self.processes.rank,) if world > 1 else ()
-        torch.manual_seed(derive_seed(config.seed, "step", state.step, *place_of_rank))
         ratio = learning_rate_ratio(self._progress(), config.schedule, config.warmup_ratio, config.final_ratio)
         record = StepRecord(state.step + 1, self.optimizers.set_ratio(ratio), self._seconds())
-        one_batch = config.accumulate * world == 1
-        for number in range(config.accumulate):
-            place, batch = next(feed)
-            record.add_data(str(place), *_size(batch))
-            on_device = {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
-            with self.wrapped.gradients(averaged=number == config.accumulate - 1):
+        one_batch = state.batches * world == 1
+        for last in range(feed.rounds, 0, -1):
+            turn = next(feed)
+            # Dropout of this batch, whatever came before and in whichever process.
+            torch.manual_seed(derive_seed(config.seed, "step", state.step, *((turn.number,) if turn.number else ())))
+            on_device = {name: tensor.to(self.device, non_blocking=True) for name, tensor in turn.batch.items()}
+            with self.wrapped.gradients(averaged=last == 1):
                 total, loss = self._loss(on_device)
                 # Means over unequal batches are weighted by their items; one batch needs no weight.
-                self.processes.accelerator.backward(self.scaler.scale(total if one_batch else total * loss.weight))
-            record.add_loss(loss.total.detach(), loss.parts, loss.weight)
+                weight = loss.weight if turn.counts else 0.0
+                self.processes.accelerator.backward(self.scaler.scale(total if one_batch else total * weight))
+            if turn.counts:
+                record.add_data(str(turn.place), *_size(turn.batch))
+                record.add_loss(loss.total.detach(), loss.parts, loss.weight)
         if world > 1:
             self._merge(record)
         # torch's scaler asks an optimizer for its groups and its step; ours is several as one, left out together.
@@ -308,7 +315,10 @@ class _Run:
         """`config` with the precision that "auto" means on this device; a run that goes on keeps its own."""
         precision = precision_on(self.device, config.precision)
         if config.precision == "auto" and found is not None:
-            here, precision = precision, RunState.from_json(found.state).identity["config"].get("precision", precision)
+            here, precision = (
+                precision,
+                RunState.from_json(found.state, found.folder).identity["config"].get("precision", precision),
+            )
             if here != precision:
                 warn_once(
                     f"the run in {self.folder} was begun with precision {precision} and goes on with it; a new run on "
@@ -316,12 +326,26 @@ class _Run:
                 )
         return config.model_copy(update={"precision": self.processes.from_main(precision)})
 
-    def _restore(self, checkpoint: Checkpoint) -> None:
-        saved = RunState.from_json(checkpoint.state)
-        check_identity(saved.identity, self.state.identity, self.folder)
+    def _begin(self, identity: Mapping[str, Any]) -> RunState:
+        """The state of a run that has no checkpoint."""
+        world = self.processes.world
+        rows = trains_rows(self.modules, self.config, world)
+        state = RunState(identity=dict(identity), batches=self.config.accumulate * world, rows=rows)
+        return self.processes.from_main(begun(self.folder, state) if self.processes.main else state)
+
+    def _resume(self, checkpoint: Checkpoint, identity: Mapping[str, Any]) -> RunState:
+        """The state of a checkpoint of this very run; its weights go into the modules."""
+        saved = RunState.from_json(checkpoint.state, checkpoint.folder)
+        accumulate = self.config.accumulate
+        if accumulate * self.processes.world == saved.batches:  # as many batches, by other processes
+            accumulate = saved.identity["config"]["accumulate"]
+        config = {**identity["config"], "accumulate": accumulate}
+        check_identity(saved.identity, {**identity, "config": config}, self.folder)
         for name, module in self.modules.items():
             load_weights(module, checkpoint.tensors.get(name, {}), checkpoint.folder)
-        self.state = saved
+        if "format" not in checkpoint.state:
+            saved.rows = any(name.startswith("lazy/") for name in checkpoint.tensors["optimizer"])
+        return saved
 
     def _finish(self) -> RunSummary:
         state, config, checkpoints = self.state, self.config, self.folder / "checkpoints"

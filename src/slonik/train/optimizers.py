@@ -251,24 +251,31 @@ def hidden_matrices(modules: Mapping[str, nn.Module]) -> set[int]:
     return found - apart
 
 
+def trains_rows(modules: Mapping[str, nn.Module], config: TrainConfig, world: int) -> bool:
+    """Whether a run that begins in `world` processes trains large tables by the rows of the batch.
+
+    That goes with adamw and muon in one process; adafactor, lamb and several processes train every row.
+    """
+    lazy = config.embeddings == "lazy" and config.optimizer in ("adamw", "muon") and world == 1
+    return lazy and bool(_large_tables(modules))
+
+
 class EmbeddingTables:
     """The large tables of the trained modules, switched to the kind of gradient that the configuration asks for.
 
-    Row-wise training goes with adamw and muon in one process; adafactor, lamb and several processes train every row.
-
     Args:
         modules: name -> module.
-        config: `embeddings` and `optimizer`.
-        world: number of processes.
+        config: `embeddings`.
+        rows: train only the rows of the batch, as `trains_rows` said when the run began; None asks it.
 
     Attributes:
         by_rows: ids of the weights that have sparse gradients.
     """
 
-    def __init__(self, modules: Mapping[str, nn.Module], config: TrainConfig, world: int = 1) -> None:
+    def __init__(self, modules: Mapping[str, nn.Module], config: TrainConfig, rows: bool | None = None) -> None:
         tables = _large_tables(modules)
         self._as_found = [(table, table.sparse, table.weight.requires_grad) for table in tables]
-        sparse = config.embeddings == "lazy" and config.optimizer in ("adamw", "muon") and world == 1
+        sparse = trains_rows(modules, config, 1) if rows is None else rows
         for table in tables:
             if config.embeddings == "frozen":
                 table.weight.requires_grad_(False)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,12 @@ import torch
 from torch import Tensor
 
 from slonik.core.errors import SlonikError
+from slonik.core.files import write_json
+from slonik.core.version import __version__
 
+FORMAT = 2
+"""Of `state.json`: 1 = the number of processes was fixed."""
+_BEGUN = "begun.json"
 _NOTHING = 1e-9  # a batch in which nothing was masked has no items, and no gradient either
 
 
@@ -32,7 +38,11 @@ class Best:
 
 @dataclass
 class RunState:
-    """Counters of a run; `epoch` and `index`: position of the next batch; `stale`: evaluations since `best`."""
+    """Counters of a run; `epoch` and `index`: position of the next batch; `stale`: evaluations since `best`.
+
+    `batches` of a step, over all processes, and whether large embedding tables are trained by `rows`: as the run was
+    begun, whatever the number of processes since.
+    """
 
     step: int = 0
     epoch: int = 0
@@ -45,19 +55,60 @@ class RunState:
     scaling: dict[str, float] = field(default_factory=dict)
     guard: dict[str, Any] = field(default_factory=dict)
     identity: dict[str, Any] = field(default_factory=dict)
+    batches: int = 1
+    rows: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        values = asdict(self)
+        values = {"format": FORMAT, "slonik": __version__, **asdict(self)}
         if self.best is not None:
             values["best"]["figures"] = values["best"].pop("metrics")  # the key that saved runs have
         return values
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> RunState:
-        """The state that `to_json` gave."""
-        best = values["best"]
-        found = Best(best["step"], best["value"], best["figures"], best["folder"]) if best else None
-        return cls(**{**values, "best": found})
+    def from_json(cls, values: Mapping[str, Any], folder: Path) -> RunState:
+        """The state that `to_json` gave, or an earlier version's.
+
+        Raises:
+            SlonikError: the checkpoint in `folder` is of a later version, or something else.
+        """
+        form = values.get("format", 1)
+        if not isinstance(form, int) or form > FORMAT:
+            raise SlonikError(
+                f"the checkpoint {folder} is of format {form}, written by slonik {values.get('slonik')}; this one "
+                f"({__version__}) reads up to {FORMAT}: go on with that version; nothing was changed"
+            )
+        fields = {name: value for name, value in values.items() if name not in ("format", "slonik")}
+        try:
+            best = fields["best"]
+            found = Best(best["step"], best["value"], best["figures"], best["folder"]) if best else None
+            if form == 1:
+                identity = dict(fields["identity"])
+                # Its processes were fixed, and each had `accumulate` batches.
+                fields["batches"] = int(identity.pop("processes", 1)) * int(identity["config"]["accumulate"])
+                fields["identity"] = identity
+            return cls(**{**fields, "best": found})
+        except (KeyError, TypeError, ValueError) as error:
+            raise SlonikError(
+                f"the checkpoint {folder} is none of slonik's training ({error}): choose another folder, or remove "
+                "that one to start anew"
+            ) from None
+
+
+def begun(folder: Path, state: RunState) -> RunState:
+    """`state` of a run that has no checkpoint yet, with the size of its steps as it was first begun.
+
+    A run that lost a node before its first checkpoint goes on with fewer processes and makes the same steps. To be
+    called in the first process.
+    """
+    path = folder / _BEGUN
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if known["identity"] == json.loads(json.dumps(state.identity)):
+            return replace(state, batches=int(known["batches"]), rows=bool(known["rows"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    write_json(path, {"batches": state.batches, "rows": state.rows, "identity": state.identity})
+    return state
 
 
 @dataclass(frozen=True)
@@ -106,10 +157,17 @@ def check_identity(saved: Mapping[str, Any], current: Mapping[str, Any], folder:
 
 
 def _different(name: str, old: object, new: object, folder: Path) -> SlonikError:
+    what = f"was started with {name} = {old!r}, this one has {new!r}"
+    if name == "data":
+        what = f"was started on another corpus or with other batches (data = {_short(old)}, now {_short(new)})"
     return SlonikError(
-        f"the unfinished run in {folder} was started with {name} = {old!r}, this one has {new!r}: "
+        f"the unfinished run in {folder} {what}: "
         "run the same command as before, or choose another folder (or remove that one) to start anew"
     )
+
+
+def _short(value: object) -> str:
+    return str(value)[:12]
 
 
 class StepRecord:

@@ -37,7 +37,8 @@ class TrainConfig(Config):
     """Of adamw and lamb."""
     epsilon: float = Field(1e-8, gt=0)
     accumulate: int = Field(1, ge=1)
-    """Batches per optimizer step."""
+    """Batches per optimizer step of one process; a run keeps the batches of all its processes when it goes on with
+    another number of them."""
     clip_norm: float | None = Field(1.0, gt=0)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto: bf16 where the device computes it faster than fp32, else fp32; a run that goes on keeps the one it began
