@@ -42,9 +42,9 @@ from slonik.data.documents import read_documents
 from slonik.models.fresh import TokenIds, build
 from slonik.pretraining.batches import sequence_loader
 from slonik.pretraining.config import PretrainConfig
-from slonik.pretraining.corpus import tokenised
 from slonik.pretraining.objectives import MaskedLanguageModel
 from slonik.pretraining.sequences import Specials, TokenSequences
+from slonik.pretraining.tokens import tokenised
 from slonik.text.tokenizers.token_facts import token_facts
 from slonik.text.tokenizers.training import TrainConfig as TokenizerTraining
 from slonik.text.tokenizers.training import train as train_tokenizer

@@ -10,6 +10,7 @@ from slonik.data.deduplication import BloomSet, ExactFilter, NearFilter, bands_f
 from slonik.data.documents import CorpusDocument
 from slonik.data.filters import (
     CleaningConfig,
+    DocumentCleaner,
     LanguageFilter,
     guard_language,
     normalise_text,
@@ -24,6 +25,13 @@ def test_normalised_texts_have_plain_spaces_and_no_invisible_characters() -> Non
     text = "\ufeffсло\u00adво\u00a0 и\u200b  ещё\tодно\r\n\r\n\x07 и\u0306 \x0bконец"
     assert normalise_text(text) == "слово и ещё одно\nй\nконец"
     assert normalise_text(" \n\t ") == ""
+
+
+def test_verse_and_code_keep_their_white_space() -> None:
+    text = "\ufeff\r\n  if слон:\r\n\tхобот  =  1\n\n\nконец \n"
+    assert normalise_text(text, keep_whitespace=True) == "  if слон:\n\tхобот  =  1\n\n\nконец"
+    cleaned, reason = DocumentCleaner(CleaningConfig(keep_whitespace=True)).clean(text)
+    assert cleaned == normalise_text(text, keep_whitespace=True) and reason is None
 
 
 @pytest.mark.parametrize(

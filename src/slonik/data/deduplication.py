@@ -74,6 +74,11 @@ class BloomSet:
         return False
 
 
+def exact_mark(text: str) -> int:
+    """The 64 bits that equal documents have in common, on every machine."""
+    return text_hash(text, "document")
+
+
 class ExactFilter:
     """Knows the documents that were there."""
 
@@ -81,22 +86,21 @@ class ExactFilter:
         self._seen = BloomSet(capacity)
 
     def is_new(self, text: str) -> bool:
-        return not self._seen.seen_then_add(text_hash(text, "document"))
+        return not self._seen.seen_then_add(exact_mark(text))
 
 
-class NearFilter:
-    """Knows the shingles of the documents that were there.
+class NearMarks:
+    """Marks of documents of which near ones have one in common: hashes of the bands of their MinHash signatures.
 
     Args:
         threshold: Jaccard similarity of sets of word 5-grams at which half of the pairs are found.
-        capacity: documents per filter.
 
     Raises:
         SlonikError: a threshold outside (0, 1).
         MissingExtra: rensa is not installed.
     """
 
-    def __init__(self, threshold: float = 0.8, *, capacity: int = 1_000_000) -> None:
+    def __init__(self, threshold: float = 0.8) -> None:
         if not 0 < threshold < 1:
             raise SlonikError(f"the threshold of near duplicates is {threshold}; it must lie between 0 and 1")
         try:
@@ -105,15 +109,9 @@ class NearFilter:
             raise MissingExtra("finding near duplicates", "corpora", "rensa") from error
         self._rensa: Any = rensa
         self.bands, self.rows = bands_for(threshold)
-        self._seen = [BloomSet(capacity) for _ in range(self.bands)]
 
-    def is_new(self, text: str) -> bool:
-        """Whether no near document came before; its bands are remembered only then."""
-        marks = self._band_hashes(text)
-        known = [band.seen_then_add(mark) for band, mark in zip(self._seen, marks, strict=True)]
-        return not any(known)
-
-    def _band_hashes(self, text: str) -> list[int]:
+    def of(self, text: str) -> list[int]:
+        """A 64-bit hash per band."""
         words = text.casefold().split()
         count = max(1, len(words) - _SHINGLE + 1)
         shingles = [" ".join(words[start : start + _SHINGLE]) for start in range(count)]
@@ -122,6 +120,28 @@ class NearFilter:
         digest = np.asarray(sketch.digest(), dtype=np.uint64)
         used = digest[: self.bands * self.rows].reshape(self.bands, self.rows)
         return [int.from_bytes(hashlib.blake2b(band.tobytes(), digest_size=8).digest(), "little") for band in used]
+
+
+class NearFilter:
+    """Knows the marks of the documents that were there.
+
+    Args:
+        threshold: see `NearMarks`.
+        capacity: documents per filter.
+
+    Raises:
+        SlonikError: a threshold outside (0, 1).
+        MissingExtra: rensa is not installed.
+    """
+
+    def __init__(self, threshold: float = 0.8, *, capacity: int = 1_000_000) -> None:
+        self._marks = NearMarks(threshold)
+        self._seen = [BloomSet(capacity) for _ in range(self._marks.bands)]
+
+    def is_new(self, text: str) -> bool:
+        """Whether no near document came before, left out or not."""
+        known = [band.seen_then_add(mark) for band, mark in zip(self._seen, self._marks.of(text), strict=True)]
+        return not any(known)
 
 
 def bands_for(threshold: float) -> tuple[int, int]:

@@ -44,12 +44,21 @@ class CleaningConfig(Config):
     """Share of lines that occur before in the same document: .3 is Gopher's rule (Rae et al. 2021, appendix A)."""
     max_run_share: float = Field(1.0, gt=0, le=1)
     """Share of characters in runs of ten or more equal ones."""
+    keep_whitespace: bool = False
+    """Indentation, runs of spaces and blank lines stay (verse, code); otherwise each run is one space or line break."""
 
 
-def normalise_text(text: str) -> str:
-    """`text` in NFC with plain spaces and line breaks, without invisible characters and blank lines."""
+def normalise_text(text: str, *, keep_whitespace: bool = False) -> str:
+    """`text` in NFC with plain line breaks, without invisible and control characters.
+
+    Args:
+        keep_whitespace: spaces and blank lines stay as they are, but for white space at the end; otherwise spaces are
+            plain and single, and blank lines and spaces around lines go.
+    """
     text = _BREAKS.sub("\n", unicodedata.normalize("NFC", text))
     text = _CONTROL.sub("", _INVISIBLE.sub("", text))
+    if keep_whitespace:
+        return text.rstrip().lstrip("\n")
     lines = (_SPACES.sub(" ", line).strip() for line in text.split("\n"))
     return "\n".join(line for line in lines if line)
 
@@ -71,6 +80,32 @@ def reason_to_drop(text: str, config: CleaningConfig) -> str | None:
     if config.max_run_share < 1 and sum(len(run[0]) for run in _RUN.finditer(text)) > config.max_run_share * len(text):
         return "runs"
     return None
+
+
+class DocumentCleaner:
+    """The cleaning that every corpus goes through, a document at a time: made uniform, judged by rules and language.
+
+    Args:
+        config: what stays.
+        language: of the corpus, as an ISO 639-1 code, to leave out documents in others by; None = not looked at.
+
+    Raises:
+        MissingExtra: py3langid is not installed.
+    """
+
+    def __init__(self, config: CleaningConfig, language: str | None = None) -> None:
+        self._config = config
+        self._language = None if language is None else LanguageFilter((language,))
+
+    def clean(self, text: str) -> tuple[str, str | None]:
+        """(the uniform text, the reason to leave it out or None)."""
+        text = normalise_text(text, keep_whitespace=self._config.keep_whitespace)
+        if not text:
+            return text, "empty"
+        reason = reason_to_drop(text, self._config)
+        if reason is None and self._language is not None and not self._language.allows(text):
+            reason = "language"
+        return text, reason
 
 
 def script_share(text: str, language: str) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,11 +27,11 @@ from slonik.core.identity import HUB, Identity, code_identity, corpus_identity
 from slonik.core.progress import progress_bar
 from slonik.data.deduplication import ExactFilter, NearFilter
 from slonik.data.documents import CorpusDocument, read_documents
-from slonik.data.filters import CleaningConfig, LanguageFilter, guard_language, normalise_text, reason_to_drop
+from slonik.data.filters import CleaningConfig, DocumentCleaner, guard_language
 from slonik.data.readers import FORMATS, check_files
 from slonik.data.sampling import Sample, is_held_out, sample
 from slonik.pretraining.shards import DEFAULT_SHARD_TOKENS, ShardWriter, TokenCorpus, open_shards, shard_facts
-from slonik.text.tokenizing import content_ids
+from slonik.pretraining.tokens import sentence_ids
 
 _BATCH_DOCUMENTS = 512
 _HELD_OUT = "held_out.jsonl"
@@ -149,11 +149,7 @@ def _fill(writer: ShardWriter, settings: CorpusSettings, tokenizer: Tokenizer, f
     batch: list[tuple[int, str]] = []
 
     def flush() -> None:
-        lines = [(number, text.split("\n")) for number, text in batch]
-        flat = [line for _, parts in lines for line in parts]
-        ids = iter(content_ids(tokenizer, flat))
-        for number, parts in lines:
-            sentences = [next(ids) for _ in parts]
+        for (number, _), sentences in zip(batch, sentence_ids(tokenizer, [text for _, text in batch]), strict=True):
             writer.add(sentences, source_items=number)
         batch.clear()
 
@@ -177,15 +173,23 @@ def _fill(writer: ShardWriter, settings: CorpusSettings, tokenizer: Tokenizer, f
     writer.finish(dict(counts))
 
 
+def document_cleaner(settings: CorpusSettings) -> DocumentCleaner:
+    """What cleans the documents of a corpus and judges their language.
+
+    Raises:
+        SlonikError: the language of each document is to be looked at, and none is named.
+        MissingExtra: py3langid is not installed.
+    """
+    if settings.drop_other_languages and settings.language == "any":
+        raise SlonikError("drop_other_languages needs a language: name it by --language")
+    return DocumentCleaner(settings.cleaning, settings.language if settings.drop_other_languages else None)
+
+
 def _filtered(settings: CorpusSettings, counts: Counter[str]) -> Iterator[tuple[int, CorpusDocument]]:
     """(number of the source's document from 1, document) of those that stay; the others are counted by reason."""
     exact = ExactFilter() if settings.duplicates != "keep" else None
     near = NearFilter(settings.near_threshold) if settings.duplicates == "near" else None
-    language = None
-    if settings.drop_other_languages:
-        if settings.language == "any":
-            raise SlonikError("drop_other_languages needs a language: name it by --language")
-        language = LanguageFilter((settings.language,))
+    cleaner = document_cleaner(settings)
     documents = read_documents(settings.files, column=settings.column, border=settings.border)
     if settings.language != "any":
         documents = guard_language(documents, settings.language)
@@ -193,10 +197,7 @@ def _filtered(settings: CorpusSettings, counts: Counter[str]) -> Iterator[tuple[
         documents = iter(sample(documents, settings.max_documents, key=lambda document: document.text))
     for number, document in enumerate(documents, start=1):
         counts["read"] += 1
-        text = normalise_text(document.text)
-        reason = reason_to_drop(text, settings.cleaning) if text else "empty"
-        if reason is None and language is not None and not language.allows(text):
-            reason = "language"
+        text, reason = cleaner.clean(document.text)
         if reason is None and exact is not None and not exact.is_new(text):
             reason = "duplicate"
         if reason is None and near is not None and not near.is_new(text):
@@ -214,10 +215,3 @@ def _read_held_out(folder: Path) -> list[CorpusDocument]:
         return [CorpusDocument(row["text"], row["source"]) for row in rows]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SlonikError(f"{path} is damaged ({error}): remove {folder} and convert again") from None
-
-
-def tokenised(texts: Sequence[str], tokenizer: Tokenizer, key: str = "") -> TokenCorpus:
-    """Texts as a corpus in memory, lines as sentences: for held-out texts and small experiments."""
-    parts = [text.split("\n") for text in texts]
-    ids = iter(content_ids(tokenizer, [line for lines in parts for line in lines]))
-    return TokenCorpus.of([[next(ids) for _ in lines] for lines in parts], key)

@@ -21,17 +21,11 @@ from slonik.core.errors import SlonikError
 from slonik.core.records import Record, write_records
 from slonik.core.run import Announce, Result, Run, silent
 from slonik.data.documents import read_documents
-from slonik.pretraining.corpus import (
-    PreparedCorpus,
-    check_corpus,
-    corpus_key,
-    files_identity,
-    prepare_corpus,
-    tokenised,
-)
+from slonik.pretraining.corpus import PreparedCorpus, check_corpus, corpus_key, files_identity, prepare_corpus
 from slonik.pretraining.denoising import FRED_T5, sentinels_needed
 from slonik.pretraining.repetition.config import RepetitionConfig
 from slonik.pretraining.repetition.runs import RunPlan, plans, train_run
+from slonik.pretraining.tokens import tokenised
 from slonik.reporting.plots import Colours, Plot
 from slonik.text.tokenizers.families import DEFAULT_SENTINELS
 from slonik.text.tokenizers.token_facts import token_facts
