@@ -38,3 +38,11 @@ def test_the_note_says_how_sure_an_interval_over_few_rounds_is() -> None:
     assert any("median of 3 rounds with its 75 % interval" in note for note in table.notes)
     [table] = resources_tables([_record("ms_per_text", 5.0, None, None, runs=1)])
     assert any("one round, no interval" in note for note in table.notes)
+
+
+def test_a_clock_that_is_not_trusted_makes_no_headline() -> None:
+    doubt = {"trusted": False, "warnings": ["the machine was busy"]}
+    clock, processor = _record("ratio", 7.0, 1.8, 7.1), _record("cpu_ratio", 1.8, 1.7, 1.9)
+    [line] = headlines([clock.model_copy(update={"detail": clock.detail | doubt}), processor])
+    assert "7.0" not in line and "the speed at batch 1 is not to be trusted: the machine was busy" in line
+    assert "1.80× [1.70×, 1.90×] less processor time" in line

@@ -26,7 +26,8 @@ from slonik.core.paths import data_dir
 from slonik.core.protocols import FloatArray
 from slonik.core.records import Record
 from slonik.evaluation import agreement as agree
-from slonik.evaluation.resources.measure import bench_texts, measure
+from slonik.evaluation.prefix import applied_prefix
+from slonik.evaluation.resources.measure import bench_texts, measure_in_turns
 from slonik.evaluation.statistics import Mean, Statistic, interval, replicates, value_of
 from slonik.models.encoder import TorchEncoder
 
@@ -58,8 +59,7 @@ def measure_both(
     found = Measured()
     data = data_dir(Path(config.data_dir) if config.data_dir else None)
     texts = bench_texts(data_dir=data if (data / "encodechka").is_dir() else None, limit=config.speed_texts)
-    for encoder, records in ((teacher, found.before), (student, found.after)):
-        records += measure(encoder.encoder, texts, rounds=3)
+    found.before, found.after = measure_in_turns([teacher.encoder, student.encoder], texts)
     before, after = _agreement(teacher, student, sample, config)
     found.before += before
     found.after += after
@@ -76,7 +76,7 @@ def _add_encodechka(found: Measured, teacher: TorchEncoder, student: TorchEncode
     from slonik.evaluation.encodechka.comparison import compare
     from slonik.evaluation.encodechka.run import evaluate
 
-    evaluations = [evaluate(encoder, data) for encoder in (teacher, student)]
+    evaluations = [evaluate(teacher, data), evaluate(student, data, beside=teacher)]
     found.before += evaluations[0].records
     found.after += evaluations[1].records
     found.differences += compare(evaluations)
@@ -127,24 +127,29 @@ def vector_records(
     vectors = {encoder.name: agree.unit(encoder.encode(held)) for encoder in (teacher, student)}
     theirs, ours = vectors[teacher.name], vectors[student.name]
     hashes = {"texts": sha256_texts(held)}
-    after = [_record(student.name, "held_out", "neighbours", agree.neighbour_overlap(ours, theirs), seed, hashes)]
+    told = {encoder.name: {"prefix": applied_prefix(encoder)} for encoder in (teacher, student)}
+    items = {"neighbours": agree.neighbour_overlap(ours, theirs)}
     if ours.shape == theirs.shape:
-        after.append(_record(student.name, "held_out", "agreement", agree.centred_cosines(ours, theirs), seed, hashes))
-        after.append(_record(student.name, "held_out", "cosine", (ours * theirs).sum(1), seed, hashes))
+        items |= {"agreement": agree.centred_cosines(ours, theirs), "cosine": (ours * theirs).sum(1)}
+    detail = told[student.name] | {"prefix_of_teacher": told[teacher.name]["prefix"]}
+    after = [
+        _record(student.name, "held_out", metric, values, seed, hashes, detail) for metric, values in items.items()
+    ]
     before: list[Record] = []
     if sample.held_pairs:
         hashes = {"texts": sha256_texts(text for pair in sample.held_pairs for text in pair)}
         for encoder, records in ((teacher, before), (student, after)):
             english, russian = (encoder.encode([pair[side] for pair in sample.held_pairs]) for side in (0, 1))
             hits = agree.translation_hits(russian, english)
-            records.append(_record(encoder.name, "translations", "accuracy", hits, seed, hashes))
+            records.append(_record(encoder.name, "translations", "accuracy", hits, seed, hashes, told[encoder.name]))
     return before, after
 
 
 def _record(
-    model: str, task: str, metric: str, items: FloatArray | Sequence[float], seed: int, hashes: dict[str, str]
-) -> Record:
-    return _statistic(model, task, metric, Mean(np.asarray(items, dtype=np.float64)), seed, hashes)
+    model: str, task: str, metric: str, items: FloatArray | Sequence[float], seed: int, hashes: dict[str, str],
+    detail: dict[str, Any],
+) -> Record:  # fmt: skip
+    return _statistic(model, task, metric, Mean(np.asarray(items, dtype=np.float64)), seed, hashes, detail)
 
 
 def _statistic(

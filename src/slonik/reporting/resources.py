@@ -93,35 +93,50 @@ def headlines(records: Iterable[Record]) -> list[str]:
     """One sentence per system that was compared: how many times faster, leaner, smaller it is."""
     found: dict[tuple[str, str], list[str]] = {}
     closeness: dict[str, str] = {}
+    processor: dict[str, Record] = {}
+    doubtful: list[Record] = []
     for record in records:
         if record.suite != SUITE or record.value is None:
             continue
         if record.metric == "cosine":
             closeness[system_name(record)] = f"cosine {record.value:.4f} to it"
+        trusted = record.detail.get("trusted") is not False
+        if record.metric == "cpu_ratio" and trusted:
+            processor[system_name(record)] = record
         if record.metric != "ratio" or record.task not in _WORDS:
+            continue
+        if not trusted:
+            doubtful.append(record)
             continue
         if phrase := _phrase(record):
             found.setdefault((system_name(record), str(record.detail.get("against"))), []).append(phrase)
+    for record in doubtful:
+        name = system_name(record)
+        phrases = found.setdefault((name, str(record.detail.get("against"))), [])
+        phrases.append(f"{_WORDS[record.task][2]} is not to be trusted: {record.detail['warnings'][0]}")
+        if record.task == "batch_1" and name in processor:
+            phrases.append(_phrase(processor[name], ("less processor time", "more processor time", "processor time")))
+    found = {key: [phrase for phrase in phrases if phrase] for key, phrases in found.items()}
     return [
         f"{name} against {against}: {'; '.join([*phrases, *([closeness[name]] if name in closeness else [])])}"
         for (name, against), phrases in found.items()
     ]
 
 
-def _phrase(record: Record) -> str:
+def _phrase(record: Record, words: tuple[str, str, str] | None = None) -> str:
     """What one ratio says; "" where it is 1."""
     assert record.value is not None
     if abs(record.value - 1) < _SAME:
         return ""
-    better, worse, unsure = _WORDS[record.task]
+    better, worse, unsure = words or _WORDS[record.task]
     if record.low is not None and record.high is not None and record.low <= 1 <= record.high:
         return f"{times(record.value)} {interval('ratio', record.low, record.high)} {unsure}, {_UNSURE}"
     value, ends = record.value, (record.low, record.high)
     if value < 1:
         value = 1 / value
         ends = (1 / record.high if record.high else None, 1 / record.low if record.low else None)
-    words = better if record.value >= 1 else worse
-    return f"{times(value)} {interval('ratio', *ends)} {words}".replace("  ", " ")
+    told = better if record.value >= 1 else worse
+    return f"{times(value)} {interval('ratio', *ends)} {told}".replace("  ", " ")
 
 
 def level(runs: int) -> str:

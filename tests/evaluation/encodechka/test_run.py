@@ -252,6 +252,22 @@ def test_a_comparison_is_paired_and_covers_tasks_and_averages(whole: EncoderScor
     assert compare([whole]) == []
 
 
+def test_speeds_are_compared_in_turns_or_not_at_all(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = HashingEncoder("first", 16), HashingEncoder("second", 16)
+    alone = [evaluate(encoder, data, tasks=["speed"]) for encoder in (first, second)]
+    assert compare(alone) == []
+    times = iter(range(10**6))  # each look at the clock is a millisecond later: equal work takes equal time
+    monkeypatch.setattr("slonik.evaluation.resources.in_turns.time.perf_counter", lambda: next(times) / 1000)
+    monkeypatch.setattr("slonik.evaluation.resources.in_turns.time.process_time", lambda: next(times) / 1000)
+    beside = evaluate(second, data, tasks=["speed"], beside=first)
+    found = compare([alone[0], beside])
+    assert {record.variant for record in found} == {"compatible", "fixed"}
+    for record in found:
+        assert record.detail["in_turns"] and record.detail["clock"] == "wall"
+        assert record.value == pytest.approx(0.0) and record.low < 0 < record.high  # type: ignore[operator]
+        assert record.detail["p_value"] == 1
+
+
 @pytest.mark.shared_data
 @pytest.mark.parametrize(
     ("name", "size", "published"),

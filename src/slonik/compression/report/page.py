@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from slonik.compression.chosen import Choice
 from slonik.compression.report.curve import CurvePoint, forecast
 from slonik.compression.report.tables import (
     COSTS,
@@ -21,6 +22,7 @@ from slonik.compression.report.tables import (
     main_difference,
     quality_tables,
     resource_value,
+    speed_gain,
     stages_table,
     verdict,
     vocabulary_table,
@@ -34,7 +36,7 @@ from slonik.reporting.model_card import lineage_table
 from slonik.reporting.scores import title_of
 from slonik.reporting.table import Table
 
-_TILES = (("size", "parameters"), ("size", "bytes"), ("size", "flops_per_text"), ("batch_1", "ms_per_text"))
+_TILES = (("size", "parameters"), ("size", "bytes"), ("size", "flops_per_text"))
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class CompressionFacts:
         trimming: the trimmer's report as plain data (pieces_before, pieces_after, held_out, ...).
         curve: held-out metrics during training.
         curve_unit: unit of their compute: seconds, texts, tokens or FLOPs.
-        chosen_by: the held-out metric that chose the checkpoint.
+        chosen: what chose the checkpoint; None where nothing was trained.
         commands: lines that do it all again.
         usage: a few lines of Python or shell that use the result.
         notes: sentences for the reader (what was not reached, what to mind).
@@ -63,7 +65,7 @@ class CompressionFacts:
     trimming: Mapping[str, Any] | None = None
     curve: Sequence[CurvePoint] = ()
     curve_unit: str = "seconds"
-    chosen_by: str = "agreement"
+    chosen: Choice | None = None
     commands: Sequence[str] = ()
     usage: str = ""
     notes: Sequence[str] = ()
@@ -139,13 +141,27 @@ def _tiles(before: Sequence[Record], after: Sequence[Record], differences: Seque
     for key in _TILES:
         old, new = resource_value(before, key), resource_value(after, key)
         if old and new:
-            write = {"bytes": size, "ms_per_text": significant}.get(key[1], count)
+            write = size if key[1] == "bytes" else count
             found.append(page.Tile(COSTS[key][0], share(old, new), f"{write(old)} → {write(new)}"))
+    found += _speed_tile(before, after)
     main = main_difference(before, after, differences)
     if main is not None:
         task, value, spread, old, new = main
         found.append(page.Tile(task.split(" ")[0], value, f"{spread} {old:.4f} → {new:.4f}".strip()))
     return found
+
+
+def _speed_tile(before: Sequence[Record], after: Sequence[Record]) -> list[page.Tile]:
+    gain = speed_gain(before, after)
+    if gain is None:
+        return []
+    if gain.ratio is None:
+        return [page.Tile("ms per text", "not to be trusted", gain.doubt)]
+    metric = "cpu_ms_per_text" if gain.doubt else "ms_per_text"
+    old, new = (resource_value(records, ("batch_1", metric)) for records in (before, after))
+    words = share(gain.ratio, 1) if gain.sure else "no sure difference"
+    name = COSTS["batch_1", "ms_per_text"][0] if not gain.doubt else "processor's ms per text, batch 1"
+    return [page.Tile(name, words, f"{significant(old)} → {significant(new)}" if old and new else "")]
 
 
 def _score_plot(table: Table, before: Sequence[Record], after: Sequence[Record], facts: CompressionFacts) -> str:
@@ -169,16 +185,19 @@ def _training(facts: CompressionFacts) -> str:
     if not facts.curve:
         return ""
     names = [name for name in facts.curve[-1].metrics if 0 <= facts.curve[-1].metrics[name] <= 1]
-    names.sort(key=lambda name: name != facts.chosen_by)
+    metric = facts.chosen.metric if facts.chosen is not None else "agreement"
+    names.sort(key=lambda name: name != metric)
     points = facts.curve
     unit, scale = ("minutes", 60.0) if facts.curve_unit == "seconds" else (facts.curve_unit, 1.0)
     shown = {name: [(p.compute / scale, p.metrics[name]) for p in points if name in p.metrics] for name in names}
     drawing = plots.drawn(lambda: plots.curve(shown, x_label=f"training compute, {unit}"))
-    words = forecast(points, facts.chosen_by, facts.curve_unit) if facts.chosen_by in names else ""
+    words = forecast(points, metric, facts.curve_unit) if metric in names else ""
     if facts.seconds:
         spent = ", ".join(f"{name} {duration(seconds)}" for name, seconds in facts.seconds.items())
         words = f"{words} Time by step: {spent}.".strip()
-    caption = f"Held-out agreement with the teacher against training compute; {facts.chosen_by} chose the checkpoint."
+    caption = "Held-out agreement with the teacher against training compute."
+    if facts.chosen is not None:
+        caption += f" {facts.chosen.sentence()}"
     return page.section("Training", page.figure(drawing, caption), page.paragraph(words) if words else "")
 
 

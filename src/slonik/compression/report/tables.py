@@ -12,7 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from slonik.core.records import Record
-from slonik.reporting.formatting import cell, count, difference_cell, percent, share, signed, significant, size
+from slonik.reporting.formatting import (
+    cell,
+    count,
+    difference_cell,
+    interval,
+    percent,
+    share,
+    signed,
+    significant,
+    size,
+)
 from slonik.reporting.scores import (
     AVERAGES,
     NOT_SCORES,
@@ -33,6 +43,7 @@ COSTS: dict[tuple[str, str], tuple[str, bool]] = {
     ("size", "bytes"): ("bytes", True),
     ("size", "flops_per_text"): ("FLOPs per text", True),
     ("batch_1", "ms_per_text"): ("ms per text, batch 1", True),
+    ("batch_1", "cpu_ms_per_text"): ("– of the processor's time", True),
     ("best_batch", "texts_per_second"): ("texts per second", False),
     ("memory", "peak_bytes"): ("peak memory", True),
     ("cold_start", "seconds"): ("cold start, s", True),
@@ -42,20 +53,65 @@ COSTS: dict[tuple[str, str], tuple[str, bool]] = {
 def verdict(before: Sequence[Record], after: Sequence[Record], differences: Sequence[Record]) -> str:
     """One sentence: how much smaller and faster, and what it cost."""
     phrases = []
-    for key, words in (
-        (("size", "parameters"), "fewer parameters"),
-        (("size", "flops_per_text"), "fewer FLOPs"),
-        (("batch_1", "ms_per_text"), "faster at batch 1"),
-    ):
+    for key, words in ((("size", "parameters"), "fewer parameters"), (("size", "flops_per_text"), "fewer FLOPs")):
         old, new = resource_value(before, key), resource_value(after, key)
         if old and new and old > new:
             phrases.append(f"{significant(old / new)} times {words}")
+    phrases += _speed_phrase(speed_gain(before, after))
     gained = "; ".join([", ".join(phrases)] if phrases else ["Nothing became smaller"])
     main = main_difference(before, after, differences)
     if main is None:
         return f"{gained}."
     task, value, spread, old, new = main
     return f"{gained}; {task} went from {old:.4f} to {new:.4f}, {value}{f' {spread}' if spread else ''}."
+
+
+@dataclass(frozen=True)
+class SpeedGain:
+    """How many times faster a text alone is than before.
+
+    Attributes:
+        ratio: by the clock, or of the processor's time where the clock is not to be trusted; None: neither is.
+        low, high: its interval, where the two were measured in turns.
+        doubt: why the clock is not to be trusted, "" where it is.
+    """
+
+    ratio: float | None
+    low: float | None = None
+    high: float | None = None
+    doubt: str = ""
+
+    @property
+    def sure(self) -> bool:
+        """Whether there is a difference at all."""
+        return self.ratio is not None and (self.low is None or self.high is None or not self.low <= 1 <= self.high)
+
+
+def speed_gain(before: Sequence[Record], after: Sequence[Record]) -> SpeedGain | None:
+    """What the paired ratios of the result say; of records without any, the times themselves. None: not measured."""
+    clock, processor = (_resource(after, ("batch_1", metric)) for metric in ("ratio", "cpu_ratio"))
+    if clock is None or clock.value is None:
+        old, new = (resource_value(records, ("batch_1", "ms_per_text")) for records in (before, after))
+        return SpeedGain(old / new) if old and new else None
+    doubts = clock.detail.get("warnings", [])
+    if not doubts:
+        return SpeedGain(clock.value, clock.low, clock.high)
+    if processor is None or processor.value is None or processor.detail.get("warnings"):
+        return SpeedGain(None, doubt=str(doubts[0]))
+    return SpeedGain(processor.value, processor.low, processor.high, str(doubts[0]))
+
+
+def _speed_phrase(gain: SpeedGain | None) -> list[str]:
+    if gain is None:
+        return []
+    if gain.ratio is None:
+        return [f"the speed could not be told: {gain.doubt}"]
+    if not gain.sure or (not gain.doubt and gain.ratio <= 1):
+        return []
+    if not gain.doubt:
+        return [f"{significant(gain.ratio)} times faster at batch 1"]
+    less, value = ("less", gain.ratio) if gain.ratio > 1 else ("more", 1 / gain.ratio)
+    return [f"{significant(value)} times {less} processor time at batch 1 (not by the clock: {gain.doubt})"]
 
 
 @dataclass(frozen=True)
@@ -74,12 +130,7 @@ def cost_table(before: Sequence[Record], after: Sequence[Record], names: Names) 
         old, new = _resource(before, key), _resource(after, key)
         if old is None and new is None:
             continue
-        gain = ABSENT
-        if old and new and old.value and new.value:
-            better = new.value < old.value if less_is_better else new.value > old.value
-            same = share(old.value, new.value) == "same"
-            gain = Cell(share(old.value, new.value), mark="" if same else "better" if better else "worse")
-        rows.append((name, cell(old), cell(new), gain))
+        rows.append((name, cell(old), cell(new), _change(key, old, new, after, less_is_better)))
     measured = _resource(after, ("batch_1", "ms_per_text"))
     notes = []
     if measured is not None:
@@ -89,12 +140,49 @@ def cost_table(before: Sequence[Record], after: Sequence[Record], names: Names) 
             f"{measured.variant}, {threads} thread{'' if threads == 1 else 's'}, {measured.n} texts one by one; texts "
             f"per second at the best batch size; {detail.get('machine', '')}"
         )
+    gain = speed_gain(before, after)
+    if gain is not None and gain.doubt:
+        notes.append(
+            f"the speed by the clock is not to be trusted: {gain.doubt}; "
+            + ("read the processor's time" if gain.ratio is not None else "measure again on an idle machine")
+        )
+    elif gain is not None and gain.low is not None:
+        notes.append("changes of speed: the two take turns; median of the rounds' ratios, 95 % interval")
     flops = _resource(after, ("size", "flops_per_text"))
     if flops is not None and flops.detail.get("tokens"):
         notes.append(
             f"FLOPs of the encoder on a text of {flops.detail['tokens']} tokens; the time beside it is measured"
         )
     return Table.of("Size, speed and memory", ("", names.before, names.after, "change"), rows, notes)
+
+
+_RATIOS = {
+    ("batch_1", "ms_per_text"): ("batch_1", "ratio"),
+    ("batch_1", "cpu_ms_per_text"): ("batch_1", "cpu_ratio"),
+    ("best_batch", "texts_per_second"): ("best_batch", "ratio"),
+}
+
+
+def _change(
+    key: tuple[str, str], old: Record | None, new: Record | None, after: Sequence[Record], less_is_better: bool
+) -> Cell:
+    """What became of a cost; of a speed the ratio in turns, round by round, or that it is not to be trusted."""
+    if old is None or new is None or not old.value or not new.value:
+        return ABSENT
+    ratio = _resource(after, _RATIOS[key]) if key in _RATIOS else None
+    if ratio is None or not ratio.value:
+        better = new.value < old.value if less_is_better else new.value > old.value
+        same = share(old.value, new.value) == "same"
+        return Cell(share(old.value, new.value), mark="" if same else "better" if better else "worse")
+    if ratio.detail.get("warnings"):
+        return Cell("not to be trusted", mark="warning")
+    low, high = (ratio.low, ratio.high) if ratio.low and ratio.high else (ratio.value, ratio.value)
+    if low <= 1 <= high:
+        return Cell("no sure difference")
+    gained = ratio.value > 1
+    ends = sorted(value if gained else 1 / value for value in (low, high))
+    words = share(ratio.value, 1) if less_is_better else share(1, ratio.value)
+    return Cell(words, interval("ratio", *ends), mark="better" if gained else "worse")
 
 
 def quality_tables(

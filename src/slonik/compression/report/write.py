@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from slonik.compression.chosen import Choice
 from slonik.compression.config import CompressConfig
 from slonik.compression.headed import HeadedEncoder
 from slonik.compression.report.curve import CurvePoint
@@ -65,6 +66,8 @@ def facts_of(
     measured = any(record.suite == "encodechka" for record in after)
     note = "encodechka was not measured: give its data with --data-dir (slonik fetch encodechka)."
     head = _about_head(teacher, config)
+    choice = Choice.of(metrics)
+    said = (choice.sentence(),) if choice is not None and choice.unchanged else ()
     out = Path(config.out)
     return CompressionFacts(
         before=config.model,
@@ -76,8 +79,8 @@ def facts_of(
         curve_unit="seconds",
         commands=(command or command_line(config),),
         usage=usage(out, teacher),
-        notes=head or (() if measured else (note,)),
-        chosen_by="choice" if teacher is not None and teacher.task is not None else "agreement",
+        notes=(*said, *(head or (() if measured else (note,)))),
+        chosen=choice,
         published=_published() if measured else (),
         stages=stages,
     )

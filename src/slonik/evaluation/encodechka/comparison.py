@@ -1,7 +1,8 @@
 """Paired differences between encoders that were scored on the same items, task by task and over all tasks at once.
 
 The bootstrap drew the same items for every encoder, so replicates subtract. A difference is a record of its own,
-under the model name "B - A" and the metric "difference": nobody can take it for a score of B.
+under the model name "B - A" and the metric "difference": nobody can take it for a score of B. Speeds differ only where
+the two were timed in turns: times that were taken minutes apart compare loads of the machine.
 
 `export_judge` holds exported files to their fp32 file that way: export itself judges by cosines of 500 texts alone.
 """
@@ -11,13 +12,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from slonik import runtime
 from slonik.core.errors import SlonikError
 from slonik.core.paths import data_dir as data_folder
 from slonik.core.records import Record
 from slonik.evaluation.encodechka.run import EncoderScores, evaluate
+from slonik.evaluation.encodechka.scoring import SpeedBeside
 from slonik.evaluation.encodechka.tasks import AVERAGES, SUITE
-from slonik.evaluation.statistics import paired_difference
+from slonik.evaluation.resources.in_turns import REPEATABLE
+from slonik.evaluation.statistics import Difference, Interval, paired_difference, replicates
 
 _JUDGED_BY = "mean_s5"
 
@@ -35,6 +40,10 @@ def compare(evaluations: Sequence[EncoderScores]) -> list[Record]:
         for key, measured in other.measured.items():
             if key not in first.measured or first.measured[key].record.hashes["data"] != measured.record.hashes["data"]:
                 continue
+            if key[1] == "speed":
+                if key[0] in other.beside:
+                    records.append(_speed_difference(first.model, other, measured.record, other.beside[key[0]]))
+                continue
             base = first.measured[key]
             before, after = base.record.value, measured.record.value
             if before is None or after is None or base.values.shape != measured.values.shape:
@@ -48,6 +57,21 @@ def compare(evaluations: Sequence[EncoderScores]) -> list[Record]:
                 )
             )  # fmt: skip
     return records
+
+
+def _speed_difference(first: str, other: EncoderScores, own: Record, beside: SpeedBeside) -> Record:
+    """Milliseconds per text more than the first; the interval is widened by what two loads of equal weights differ."""
+    room = REPEATABLE * beside.first
+    values = replicates(beside.statistic, seed=own.seed or 0, sample="speed in turns")
+    value = beside.second - beside.first
+    found = paired_difference(0.0, np.zeros_like(values), value, values)
+    ends = Interval(value, found.interval.low - room, found.interval.high + room)
+    nearer = np.sign(values) * np.maximum(np.abs(values) - room, 0.0)
+    p_value = paired_difference(0.0, np.zeros_like(nearer), value, nearer).p_value
+    return Difference(ends, p_value).record(
+        other.model, first, own.metric, suite=SUITE, task=own.task, variant=own.variant, n=own.n, seed=own.seed,
+        hashes={"data": own.hashes["data"]}, detail=beside.detail,
+    )  # fmt: skip
 
 
 def export_judge(data_dir: str | Path | None = None) -> Callable[[Path], list[Record]]:

@@ -32,13 +32,16 @@ from slonik.evaluation.encodechka.embeddings import (
 from slonik.evaluation.encodechka.readers import numbers, read_documents, read_labelled, read_pairs, read_sentences
 from slonik.evaluation.encodechka.scoring import (
     Score,
+    SpeedBeside,
     score_classification,
     score_correlation,
     score_inference,
     score_speed,
+    speed_beside,
 )
 from slonik.evaluation.encodechka.tasks import AVERAGES, MAX_LENGTH, PROTOCOL, SUITE, TASKS, VARIANTS, Task
 from slonik.evaluation.encodechka.words import WordVectors, longest, score_words
+from slonik.evaluation.prefix import applied_prefix
 from slonik.evaluation.statistics import Array, Interval, interval, replicates
 
 
@@ -62,6 +65,7 @@ class EncoderScores:
         embedding_seconds: encoding of sentences and words; 0 for what came from the cache.
         classifier_seconds: classifiers, metrics and their cross-validation.
         encoded, reused: texts encoded, and taken from the cache.
+        beside: variant -> the speed measured in turns with another encoder.
     """
 
     model: str
@@ -72,6 +76,7 @@ class EncoderScores:
     classifier_seconds: float = 0.0
     encoded: int = 0
     reused: int = 0
+    beside: dict[str, SpeedBeside] = field(default_factory=dict)
 
     @property
     def records(self) -> list[Record]:
@@ -108,6 +113,7 @@ def evaluate(
     use_cache: bool = True,
     seed: int = 0,
     on_task: Callable[[str], None] | None = None,
+    beside: Encoder | None = None,
 ) -> EncoderScores:
     """Score `encoder` on the tasks whose data is in `folder / "encodechka"`.
 
@@ -119,6 +125,7 @@ def evaluate(
         use_cache: keep embeddings in the user's cache folder, and take them from there.
         seed: of the bootstrap; the published classifiers keep their own.
         on_task: called with a task's id before it is scored.
+        beside: the encoder that it will be compared with: their speeds are measured in turns.
 
     Raises:
         SlonikError: unknown task or variant, damaged data, or no data at all.
@@ -129,7 +136,7 @@ def evaluate(
     evaluation = EncoderScores(encoder.name)
     parts = _read_parts(chosen, folder, evaluation)
     run = _Run(encoder, tuple(variants), prefix, seed, use_cache, evaluation, on_task or (lambda _: None))
-    run.speed([part for part in parts if part.task.kind == "speed"])
+    run.speed([part for part in parts if part.task.kind == "speed"], beside)
     run.sentences([part for part in parts if part.sentences])
     run.words([part for part in parts if part.task.kind == "words"])
     run.averages()
@@ -191,12 +198,16 @@ class _Run:
     def __post_init__(self) -> None:
         self.weights = str(weights_of(self.encoder))
 
-    def speed(self, parts: Sequence[_Part]) -> None:
+    def speed(self, parts: Sequence[_Part], beside: Encoder | None) -> None:
         for part in parts:
             self.on_task(part.task.id)
             vectors = SentenceVectors(self.encoder, self.prefix)
             for variant in self.variants:
                 self._keep(part, variant, score_speed(part.content, vectors, variant), 0.0)
+            if beside is not None:
+                other = SentenceVectors(beside, self.prefix)
+                for variant in self.variants:
+                    self.evaluation.beside[variant] = speed_beside(part.content, other, vectors, variant)
 
     def sentences(self, parts: Sequence[_Part]) -> None:
         if not parts:
@@ -223,6 +234,7 @@ class _Run:
             for variant in self.variants:
                 before = vectors.seconds
                 score = score_words(part.content, vectors, variant)
+                score.detail["prefix"] = prefix
                 score.detail["vectors"] = "pieces" if isinstance(self.encoder, TokenEncoder) else "each word alone"
                 self._keep(part, variant, score, vectors.seconds - before)
         self._count(vectors)
@@ -241,7 +253,7 @@ class _Run:
                     name, variant, "mean", bounds, values,
                     n=sum(member.n or 0 for member in members),
                     seconds=sum(member.seconds or 0.0 for member in members),
-                    detail={"tasks": list(tasks)},
+                    detail={"tasks": list(tasks), "prefix": _common([one.detail["prefix"] for one in members])},
                     hashes={kind: sha256_json([one.hashes[kind] for one in members]) for kind in ("data", "protocol")},
                 )  # fmt: skip
 
@@ -275,12 +287,19 @@ class _Run:
         self, task: str, variant: str, metric: str, bounds: Interval, values: Array, *, detail: dict[str, Any],
         hashes: dict[str, str], **fields: Any,
     ) -> None:  # fmt: skip
+        detail = {"prefix": applied_prefix(self.encoder, self.prefix)} | detail
         record = Record(
             suite=SUITE, task=task, variant=variant, model=self.encoder.name, metric=metric, seed=self.seed,
-            detail=detail | {"prefix": self.prefix}, hashes=hashes | {"weights": self.weights}, **bounds.fields,
+            detail=detail, hashes=hashes | {"weights": self.weights}, **bounds.fields,
             **fields,
         )  # fmt: skip
         self.evaluation.measured[variant, task] = Measured(record, values)
+
+
+def _common(prefixes: Sequence[str]) -> str | list[str]:
+    """The prefix of all, or those that there are, in the order of the tasks."""
+    found = list(dict.fromkeys(prefixes))
+    return found[0] if len(found) == 1 else found
 
 
 def _score_sentences(part: _Part, vectors: SentenceVectors, variants: Sequence[str]) -> dict[str, Score]:

@@ -18,6 +18,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -30,7 +31,8 @@ from slonik.evaluation.encodechka.embeddings import SentenceVectors
 from slonik.evaluation.encodechka.readers import Labelled, Pairs
 from slonik.evaluation.encodechka.tasks import Task
 from slonik.evaluation.logistic import fit_logistic
-from slonik.evaluation.statistics import Mean, RocAuc, Spearman, Statistic, value_of
+from slonik.evaluation.resources.in_turns import GROUP, distrust, take_turns
+from slonik.evaluation.statistics import Mean, Ratio, RocAuc, Spearman, Statistic, value_of
 
 Labels: TypeAlias = NDArray[np.str_]
 _Judge: TypeAlias = Callable[[NDArray[np.float32]], Statistic]
@@ -235,7 +237,7 @@ def score_speed(texts: Sequence[str], vectors: SentenceVectors, variant: str) ->
     `slonik bench` for a model beside a model.
     """
     start = time.perf_counter()
-    is_published = variant == "compatible"
+    is_published = _as_published(variant)
     if not is_published:
         for text in texts[:_WARM_UP_TEXTS]:
             vectors.encode_one(text, every_pooling=False)
@@ -247,3 +249,47 @@ def score_speed(texts: Sequence[str], vectors: SentenceVectors, variant: str) ->
     middle = sorted(times)[len(times) // 2]
     detail = {"median": round(middle, 4), "cpus": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS")}
     return score_of(Mean(times), time.perf_counter() - start, **detail)
+
+
+def _as_published(variant: str) -> bool:
+    return variant == "compatible"
+
+
+@dataclass(frozen=True)
+class SpeedBeside:
+    """Milliseconds per text of two encoders that took turns, by the clock that is to be trusted.
+
+    Attributes:
+        first, second: means over the texts.
+        statistic: the difference second - first, over groups of texts that were done right after one another.
+        detail: which clock, processor's and clock's means of both, what speaks against the clock.
+    """
+
+    first: float
+    second: float
+    statistic: Statistic
+    detail: dict[str, Any]
+
+
+def speed_beside(texts: Sequence[str], first: SentenceVectors, second: SentenceVectors, variant: str) -> SpeedBeside:
+    """Time two encoders in turns, as `score_speed` times one.
+
+    Times that were taken minutes apart tell the machine's load apart, not the encoders. On a loaded machine the
+    processor's time is compared instead of the clock's, and the detail says so.
+    """
+    is_published = _as_published(variant)
+    calls = [partial(vectors.encode_one, every_pooling=is_published) for vectors in (first, second)]
+    for call in calls:
+        for text in texts[:_WARM_UP_TEXTS]:
+            call(text)
+    turns = take_turns(calls, texts, 1)
+    starts = np.arange(0, len(texts), GROUP)
+    wall, cpu = (np.add.reduceat(times[0], starts, axis=1) for times in (turns.wall, turns.cpu))
+    doubt = distrust(wall.ravel().tolist(), cpu.ravel().tolist())
+    taken = cpu if doubt else wall
+    sizes = np.diff([*starts, len(texts)])
+    means = {"ms": (wall.sum(axis=1) / len(texts)).tolist(), "cpu_ms": (cpu.sum(axis=1) / len(texts)).tolist()}
+    detail: dict[str, Any] = {name: [round(value, 4) for value in both] for name, both in means.items()}
+    detail |= {"in_turns": True, "clock": "processor" if doubt else "wall"} | ({"warnings": [doubt]} if doubt else {})
+    both = taken.sum(axis=1) / len(texts)
+    return SpeedBeside(float(both[0]), float(both[1]), Ratio(taken[1] - taken[0], sizes), detail)

@@ -18,9 +18,10 @@ from slonik.data.fetch import fetch_command
 from slonik.evaluation.encodechka.comparison import compare
 from slonik.evaluation.encodechka.run import EncoderScores, evaluate
 from slonik.evaluation.encodechka.tasks import AVERAGES, PUBLISHED, TASKS, VARIANTS
+from slonik.evaluation.resources.in_turns import REPEATABLE
 from slonik.evaluation.suite import Evaluation, OnTask, add_to_passport, opened, several, task_names, teller
 from slonik.models.opening import poolings_for
-from slonik.reporting.formatting import cell, difference_cell
+from slonik.reporting.formatting import cell, difference_cell, times
 from slonik.reporting.table import Content, Table
 
 _COLUMNS = tuple(task for task in (*TASKS, *AVERAGES) if task != "speed")
@@ -46,8 +47,8 @@ def encodechka(
     """Ten tasks and speed for sentence encoders, as published (compatible) and mended (fixed), with intervals.
 
     Args:
-        models: encoders that are loaded, or folders, hub ids, `embedded:NAME` and bare names of baselines; one is
-            loaded at a time, and each later one is compared with the first.
+        models: encoders that are loaded, or folders, hub ids, `embedded:NAME` and bare names of baselines; each later
+            one is compared with the first. At most two are loaded at a time: speeds are compared in turns.
         data_dir: the data folder, with encodechka/ in it; None = $SLONIK_DATA or the user's cache folder.
         tasks: one id to score, or several; None = all whose files are there.
         variants: of "compatible", "fixed".
@@ -68,6 +69,7 @@ def encodechka(
     loading = {"dtype": dtype, "device": device, "trust_remote_code": trust_remote_code or None}
     found: list[EncoderScores] = []
     warnings: list[str] = []
+    first: Encoder | None = None
     with shown(progress):
         asked = several(models)
         by_name = [model for model in asked if isinstance(model, str | Path)]
@@ -76,12 +78,15 @@ def encodechka(
             encoder = opened(model, **loading, **chosen.get(str(model), {}))
             scores = evaluate(
                 encoder, data_folder(data_dir), tasks=names, variants=variants, prefix=prefix, use_cache=cache,
-                seed=seed, on_task=partial(tell, encoder.name),
+                seed=seed, on_task=partial(tell, encoder.name), beside=first,
             )  # fmt: skip
+            warnings += [line for variant in scores.beside if (line := _doubt(scores, variant))]
             found.append(scores)
             warnings += scores.notes
             if passport and isinstance(model, str | Path):
                 warnings += add_to_passport(model, scores.records)
+            if first is None and any(task == "speed" for _, task in scores.measured) and len(asked) > 1:
+                first = encoder
             del encoder  # before the next one is loaded
     differences = compare(found)
     return Evaluation(
@@ -111,6 +116,18 @@ def _notes(scores: EncoderScores, data: Path) -> list[str]:
         f"{scores.reused} from the cache), classifiers and intervals {scores.classifier_seconds:.1f} s"
     )
     return notes
+
+
+def _doubt(scores: EncoderScores, variant: str) -> str:
+    """A warning where the clock is not to be trusted; "" where it is."""
+    told = scores.beside[variant].detail
+    if "warnings" not in told:
+        return ""
+    first, second = told["cpu_ms"]
+    return (
+        f"{scores.model}, speed ({variant}): the clock is not to be trusted: {told['warnings'][0]}; the difference is "
+        f"of the processor's time, {first:.3g} and {second:.3g} ms a text ({times(second / first)} as much)"
+    )
 
 
 def per_model(evaluation: EncoderScores) -> Table:
@@ -154,8 +171,10 @@ def differences_table(records: Sequence[Record]) -> Table:
         [record.model, record.variant, _name(record.task), difference_cell(record), f"{record.detail['p_value']:.3f}"]
         for record in records
     ]
-    note = "paired bootstrap over test items; averages over all their tasks at once"
-    return Table.of("differences", ("models", "variant", "task", "difference [95 %]", "p"), lines, (note,))
+    notes = ["paired bootstrap over test items; averages over all their tasks at once"]
+    if any(record.task == "speed" for record in records):
+        notes.append(f"speed: ms per text, timed in turns; less than {100 * REPEATABLE:.0f} % is no difference")
+    return Table.of("differences", ("models", "variant", "task", "difference [95 %]", "p"), lines, notes)
 
 
 def _cells(record: Record | None) -> tuple[Content, Content]:

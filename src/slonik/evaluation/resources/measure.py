@@ -1,8 +1,8 @@
-"""Speed, memory and size of an encoder that is loaded already, and the texts that speed is measured on.
+"""Speed, memory and size of encoders that are loaded already, and the texts that speed is measured on.
 
-For the before and after of a recipe, where both are timed the same way one after the other in this process. Peak memory
-cannot be told apart here from what else the process holds, so an encoder with a folder is loaded once more in a
-process of its own for that. Peers are measured by `side_by_side`.
+For the before and after of a recipe: both are timed in turns, in this process. Peak memory cannot be told apart here
+from what else the process holds, so an encoder with a folder is loaded once more in a process of its own for that.
+Peers are measured by `side_by_side`.
 """
 
 from __future__ import annotations
@@ -14,21 +14,25 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib import resources
 from itertools import islice
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_json, sha256_texts
-from slonik.core.progress import progress_bar
+from slonik.core.progress import Bar, progress_bar
 from slonik.core.protocols import Encoder
 from slonik.core.records import Record
 from slonik.data.readers import read_texts
+from slonik.evaluation.prefix import applied_prefix
 from slonik.evaluation.resources.engines import System
+from slonik.evaluation.resources.in_turns import take_turns
 from slonik.evaluation.resources.machine import describe_machine, machine_line
 from slonik.evaluation.resources.speed_records import (
     Subject,
     latency_records,
     rate_record,
+    ratio_records,
     size_records,
     start_record,
 )
@@ -51,35 +55,72 @@ def measure(
     batches: Sequence[int] = BATCHES,
     apart: bool | None = None,
 ) -> list[Record]:
+    """Records of one encoder; see `measure_in_turns`."""
+    return measure_in_turns([encoder], texts, engine=engine, rounds=rounds, batches=batches, apart=apart)[0]
+
+
+def measure_in_turns(
+    encoders: Sequence[Encoder],
+    texts: Sequence[str],
+    *,
+    engine: str = "torch",
+    rounds: int = 5,
+    batches: Sequence[int] = BATCHES,
+    apart: bool | None = None,
+) -> list[list[Record]]:
     """Records of tasks batch_1, best_batch, memory, size, and cold_start where a process of its own was started.
 
-    Names and units are those of `speed_records`.
+    Names and units are those of `speed_records`; later encoders have the ratios to the first, round by round, with what
+    speaks against trusting them.
 
     Args:
         engine: becomes the records' variant.
-        rounds: timed passes over the texts at batch 1, after one untimed pass; and at the best batch.
+        rounds: timed passes over the texts at batch 1, after one untimed pass; and at the best batch. The encoders take
+            turns in each.
         batches: batch sizes of which the fastest is taken, by one pass each.
         apart: load the encoder's folder in a process of its own for memory and cold start; None = where it has a
             folder and over a million parameters (below that all memory is the libraries').
     """
-    machine = describe_machine()
-    subject = Subject(
-        encoder.name, engine, {"threads": 1, "machine": machine_line(machine), "in_process": True},
-        speed_hashes(texts),
-    )  # fmt: skip
-    found = Timings(partial(answer, encoder.encode), list(texts))
-    with _one_torch_thread(), progress_bar(f"measuring {encoder.name}", 2 * rounds + len(batches) + 1) as bar:
-        fresh = reset_peak()
-        passes: list[Callable[[], None]] = [found.warm_up, *[found.single_pass] * rounds]
-        passes += [partial(found.try_batch, size) for size in batches]
-        for act in [*passes, *[found.batch_pass] * rounds]:
-            act()
-            bar.advance()
-    return [
-        *found.records(subject),
-        *_memory_records(subject, encoder, found, apart, fresh),
-        *size_records(subject, encoder.describe()),
+    conditions = {"threads": 1, "machine": machine_line(describe_machine()), "in_process": True}
+    subjects = [
+        Subject(encoder.name, engine, conditions | {"prefix": applied_prefix(encoder)}, speed_hashes(texts))
+        for encoder in encoders
     ]
+    timings = [Timings(partial(answer, encoder.encode), list(texts)) for encoder in encoders]
+    names = " and ".join(encoder.name for encoder in encoders)
+    with _one_torch_thread(), progress_bar(f"measuring {names}", 2 * rounds + len(batches) + 1) as bar:
+        fresh = reset_peak()
+        _in_turn(timings, Timings.warm_up, bar)
+        turns = take_turns([_one_text(each) for each in encoders], texts, rounds, on_round=bar.advance)
+        for number, found in enumerate(timings):
+            found.singles = turns.wall[:, number].tolist()
+            found.cpu = turns.cpu[:, number].mean(axis=1).tolist()
+        for size in batches:
+            _in_turn(timings, methodcaller("try_batch", size), bar)
+        for turn in range(rounds):
+            shift = turn % len(timings)
+            _in_turn(timings[shift:] + timings[:shift], Timings.batch_pass, bar)
+    records = [
+        [
+            *found.records(subject),
+            *_memory_records(subject, encoder, found, apart, fresh),
+            *size_records(subject, encoder.describe()),
+        ]
+        for encoder, subject, found in zip(encoders, subjects, timings, strict=True)
+    ]
+    for subject, own in zip(subjects[1:], records[1:], strict=True):
+        own += ratio_records(subject, own, records[0], subjects[0].model)
+    return records
+
+
+def _in_turn(timings: Sequence[Timings], act: Callable[[Timings], None], bar: Bar) -> None:
+    for found in timings:
+        act(found)
+    bar.advance()
+
+
+def _one_text(encoder: Encoder) -> Callable[[str], Any]:
+    return lambda text: encoder.encode([text])
 
 
 @dataclass

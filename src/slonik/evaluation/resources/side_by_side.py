@@ -184,6 +184,10 @@ def side_by_side(systems: Sequence[System], plan: BenchPlan) -> BenchResult:
             f"the reference {plan.reference} could not be measured: ratios refer to {reference.system.label}"
         )
     result.records = _records(entries, reference, plan, result.machine)
+    for record in result.records:
+        if record.metric in ("ratio", "cpu_ratio") and record.detail.get("trusted") is False:
+            doubt = f"{record.model} [{record.variant}], {record.task} {record.metric}: not to be trusted, "
+            result.warnings.append(doubt + str(record.detail["warnings"][0]))
     return result
 
 

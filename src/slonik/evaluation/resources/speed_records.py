@@ -12,19 +12,22 @@ Task and metric names, suite `resources`, variant = the engine:
 
 Intervals are bootstrap intervals over rounds. `ratio` records say how many times better a system is than the
 reference named in `detail["against"]`, always larger = better (`cpu_ratio`: of processor time); where both were
-timed in the same rounds the ratio is taken round by round.
+timed in the same rounds the ratio is taken round by round, and where the machine was busy or the rounds disagree its
+`detail` has `trusted` False and says why: the processor's time is to be read then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from statistics import median
 from typing import Any
 
 import numpy as np
 
 from slonik.core.records import Record
+from slonik.evaluation.resources.in_turns import about, distrust
 from slonik.evaluation.statistics import interval_of, median_interval, quartiles
 
 SUITE = "resources"
@@ -128,13 +131,39 @@ def ratio_records(subject: Subject, own: Sequence[Record], reference: Sequence[R
     """How many times better `own` is than `reference` (called `label`), for every metric that both have."""
     wanted = ("ms_per_text", "cpu_ms_per_text", "texts_per_second", "seconds", "peak_bytes", "bytes")
     theirs = {record.metric: record for record in reference if record.metric in wanted}
+    doubts = _doubts(own, theirs)
     found = []
     for record in own:
         other = theirs.get(record.metric)
         if other is None or not record.value or not other.value:
             continue
-        found.append(_ratio(subject, record, other, label))
+        made = _ratio(subject, record, other, label)
+        if doubt := doubts.get(record.metric, ""):
+            made = made.model_copy(update={"detail": made.detail | {"trusted": False, "warnings": [doubt]}})
+        found.append(made)
     return found
+
+
+def _doubts(own: Sequence[Record], theirs: Mapping[str, Record]) -> dict[str, str]:
+    """Metric of a speed -> why the ratio is not to be trusted; by the clock and the processor's time at batch 1."""
+    runs = {
+        metric: [each.detail.get("runs", []) for each in (record, theirs[metric])]
+        for metric in ("ms_per_text", "cpu_ms_per_text", "texts_per_second")
+        for record in own
+        if record.metric == metric and metric in theirs
+    }
+    if not all(metric in runs for metric in ("ms_per_text", "cpu_ms_per_text")):
+        return {}
+    wall, cpu = ([*chain(*runs[metric])] for metric in ("ms_per_text", "cpu_ms_per_text"))
+    busy = distrust(wall, cpu)
+    found = {metric: busy or distrust([], [], _paired(*both)) for metric, both in runs.items()}
+    return found | {"cpu_ms_per_text": distrust([], [], _paired(*runs["cpu_ms_per_text"]))}
+
+
+def _paired(first: Sequence[float], second: Sequence[float]) -> list[float]:
+    if len(first) != len(second):
+        return []
+    return [above / below for above, below in zip(first, second, strict=True) if below]
 
 
 def _ratio(subject: Subject, own: Record, other: Record, label: str) -> Record:
@@ -145,9 +174,9 @@ def _ratio(subject: Subject, own: Record, other: Record, label: str) -> Record:
     metric = "cpu_ratio" if own.metric == "cpu_ms_per_text" else "ratio"
     in_same_rounds = above and len(above) == len(below) and own.task != "cold_start"
     if in_same_rounds:
-        values = [first / second for first, second in zip(above, below, strict=True)]
-        ends = median_interval(values)
-        return subject.record(own.task, metric, median(values), ends, n=len(values), detail=detail)
+        ratio = about(_paired(above, below))
+        ends = (ratio.low, ratio.high) if len(above) > 1 else None
+        return subject.record(own.task, metric, ratio.value, ends, n=len(above), detail=detail)
     assert top.value and down.value
     ends = None
     if above and below:
