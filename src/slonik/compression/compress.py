@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from slonik.compression.chosen import Choice
 from slonik.compression.config import CompressConfig, DistillConfig, TrimConfig
 from slonik.compression.corpus import CorpusSample, draw, read_sample, sampling_inputs
 from slonik.compression.headed import HeadedEncoder, name_of, open_headed
@@ -23,12 +24,13 @@ from slonik.compression.pruning import check_pruning, prune
 from slonik.compression.report.page import CompressionFacts, compression_tables
 from slonik.compression.report.tables import Stage
 from slonik.compression.report.write import facts_of, write_report
-from slonik.compression.teaching import check_teaching, teach, teaching_inputs
+from slonik.compression.teaching import check_teaching, teach, teaching_inputs, token_map
 from slonik.compression.training import further_teachers
 from slonik.compression.trim import plan_trim, trimmed_by
 from slonik.core.config import configure, fields_of
 from slonik.core.files import write_json
 from slonik.core.identity import checkpoint_identity
+from slonik.core.passport import Passport, Step
 from slonik.core.progress import shown
 from slonik.core.records import Record, write_records
 from slonik.core.run import Announce, Result, Run, StepResult, say, silent
@@ -36,7 +38,6 @@ from slonik.data.given import Given, Pairs, Texts
 from slonik.models.encoder import TorchEncoder
 from slonik.models.kinds import resolve
 from slonik.models.task_model import TaskModel
-from slonik.models.vocabulary import matching_ids
 from slonik.reporting.table import Table
 
 
@@ -224,6 +225,14 @@ class _Pipeline:
         self.results[name] = result
         return result.folder
 
+    def completed(self, passport: Passport, started: float | None = None, *, seconds: float | None = None) -> Passport:
+        """The passport with what its last step lacks: inputs of the run, seed, and seconds (or when it `started`)."""
+        *before, last = passport.lineage
+        inputs = self.run.inputs | {"sample": str(self.inputs["sample"])} | last.inputs
+        spent = time.perf_counter() - started if started is not None else seconds
+        told = {"inputs": inputs, "seed": self.config.seed, "seconds": None if spent is None else round(spent, 3)}
+        return passport.model_copy(update={"lineage": (*before, last.model_copy(update=told))})
+
     def sample(self) -> CorpusSample:
         """The sampled corpus, which all later steps depend on."""
         config = self.config
@@ -244,8 +253,10 @@ def _trimmed(pipeline: _Pipeline, sample: CorpusSample) -> HeadedEncoder:
     pipeline.inputs |= {"trim": trim}
 
     def work(folder: Path) -> Mapping[str, Any]:
+        started = time.perf_counter()
         plan = plan_trim(teacher.encoder, config.corpus, trim, sample)
-        trimmed_by(teacher, plan).save(folder / "checkpoint")
+        trimmed = trimmed_by(teacher, plan)
+        trimmed.save(folder / "checkpoint", pipeline.completed(trimmed.encoder.passport, started))
         return plan.report.model_dump(mode="json")
 
     return open_headed(pipeline.step("trim", "trimming the vocabulary", work, "trim") / "checkpoint")
@@ -262,10 +273,12 @@ def _pruned(pipeline: _Pipeline, sample: CorpusSample, student: HeadedEncoder) -
     pipeline.inputs |= {"prune": settings}
 
     def work(folder: Path) -> Mapping[str, Any]:
+        started = time.perf_counter()
         encoder, plan, summary = prune(
             pipeline.teacher.encoder, student.encoder, settings, sample, config.seed, head=student.task
         )
-        student.on(encoder, plan).save(folder / "checkpoint")
+        cut = student.on(encoder, plan)
+        cut.save(folder / "checkpoint", pipeline.completed(cut.encoder.passport, started))
         plan.write(folder)
         return summary
 
@@ -280,23 +293,34 @@ def _distilled(pipeline: _Pipeline, sample: CorpusSample, student: HeadedEncoder
     others = further_teachers(settings)
     pipeline.inputs |= teaching_inputs(teacher, config.corpus, settings, others, pipeline.run)
     kept = Plan.read(pipeline.results["prune"].folder).hidden
+    parent = student.encoder.weights_hash()
 
     def work(folder: Path) -> Mapping[str, Any]:
-        ids = matching_ids(student.encoder, teacher.encoder, narrower=kept is not None)
+        ids = token_map(student, teacher, settings, narrower=kept is not None)
         training = teach(
             teacher, student, ids, sample, config.corpus, settings, pipeline.run.scratch(), seed=config.seed,
             kept=kept, further_teachers=others, announce=pipeline.run.announce,
         )  # fmt: skip
-        student.save(folder / "checkpoint")
         shutil.copy(training.metrics, folder / "metrics.jsonl")
-        best = training.best
-        return {
+        best, chosen = training.best, Choice.of(training.metrics)
+        summary = {
             "steps": training.step, "texts_seen": training.texts, "tokens_seen": training.tokens,
-            "training_seconds": training.seconds, "best_step": best.step if best else training.step,
-            "held_out": best.metrics if best else {},
+            "training_seconds": training.seconds, "precision": training.precision,
+            "best_step": best.step if best else training.step, "held_out": best.metrics if best else {},
+            "chosen": chosen.summary() if chosen is not None else None,
         }  # fmt: skip
+        step = Step(
+            command="distill", config={"distill": settings.model_dump(mode="json")}, inputs={"parent": parent},
+            summary=summary,
+        )  # fmt: skip
+        passport = pipeline.completed(student.encoder.passport.with_step(step), seconds=training.seconds)
+        student.save(folder / "checkpoint", passport)
+        return summary
 
-    return open_headed(pipeline.step("distill", "distilling", work, "teaching") / "checkpoint")
+    folder = pipeline.step("distill", "distilling", work, "teaching")
+    if (chosen := Choice.of(folder / "metrics.jsonl")) is not None:
+        pipeline.run.announce(chosen.sentence())
+    return open_headed(folder / "checkpoint")
 
 
 def _measured(pipeline: _Pipeline, student: HeadedEncoder, sample: CorpusSample) -> tuple[Measured, list[Stage]]:

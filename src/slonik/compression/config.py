@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -44,7 +45,6 @@ class CorpusConfig(Config):
     as its task says."""
     without_prefix: float = Field(0.15, ge=0, le=1)
     """Share of the training texts that go in without the model's prefix, as word-level tasks use it."""
-
 
     @model_validator(mode="after")
     def _shares_fit(self) -> CorpusConfig:
@@ -100,6 +100,27 @@ class PruneConfig(Config):
     large, agree well at once, and learn slowly afterwards."""
 
 
+class BlendConfig(Config):
+    """The teachers as one: their sentence vectors side by side, turned into the student's width (see `blend`)."""
+
+    weights: tuple[float, ...] | None = None
+    """Of the original and of `teachers`, in this order; only the ratios matter. Without them all weigh the same."""
+    centre: bool = True
+    """Take the mean over the corpus off each: vectors of some encoders all lie in one narrow cone."""
+    scale: float = Field(1.0, gt=0, allow_inf_nan=False)
+    """Length of the blended vectors."""
+    fit_texts: int = Field(10_000, ge=2)
+    """Training texts that means and principal axes are fitted to."""
+
+    @field_validator("weights")
+    @classmethod
+    def _over_zero(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        bad = [weight for weight in value or () if not (math.isfinite(weight) and weight > 0)]
+        if bad:
+            raise ValueError(f"a weight is {bad[0]}: use numbers over 0, and leave out a teacher that is not to count")
+        return value
+
+
 class DistillConfig(Config):
     """How the student learns from its teacher."""
 
@@ -107,7 +128,14 @@ class DistillConfig(Config):
         cosine=0.0, similarity_kl=0.0, pairs=0.0, normalized_mse=5.0, hidden=14.0, normalize_hidden=False
     )
     teachers: tuple[str, ...] = ()
-    """Further teachers beside the original; their sentence vectors are added as targets."""
+    """Further teachers beside the original; their sentence vectors are added as targets, or blended into one."""
+    blend: BlendConfig | None = None
+    """Make the teachers one target that the student's own vectors are to meet, instead of a target each."""
+    output_map: bool = False
+    """Put a Dense behind the student's pooling that learns the target's axes and stays there; token states keep the
+    first teacher's."""
+    fold_prefix: bool = False
+    """The teacher reads its prefix and the student does not: the student needs none afterwards."""
     texts_of_input: Literal[1, 2] | None = None
     """Of a classifier: does it read single texts or pairs? Without it, what its task says."""
     epochs: float = Field(2.0, gt=0)
@@ -129,6 +157,15 @@ class DistillConfig(Config):
     evaluations: int = Field(12, ge=1)
     """How often the held-out agreement is measured."""
     save_every_minutes: float = Field(5.0, ge=0)
+
+    @model_validator(mode="after")
+    def _blend_fits(self) -> DistillConfig:
+        count = 1 + len(self.teachers)
+        if self.blend is not None and count < 2:
+            raise ValueError("a blend needs two teachers: name another beside the original, or leave out blend")
+        if self.blend is not None and self.blend.weights is not None and len(self.blend.weights) != count:
+            raise ValueError(f"{len(self.blend.weights)} weights for {count} teachers: give one for each")
+        return self
 
 
 class CompressConfig(Config):

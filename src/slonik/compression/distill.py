@@ -14,7 +14,7 @@ from slonik.compression.config import CorpusConfig, DistillConfig
 from slonik.compression.corpus import draw, read_sample, sampling_inputs
 from slonik.compression.headed import HeadedEncoder, name_of, open_headed
 from slonik.compression.measure import agreement_records
-from slonik.compression.teaching import check_teaching, teach, teaching_inputs
+from slonik.compression.teaching import check_teaching, teach, teaching_inputs, token_map
 from slonik.compression.training import further_teachers
 from slonik.core.config import Config, configure, fields_of
 from slonik.core.identity import checkpoint_identity
@@ -25,7 +25,6 @@ from slonik.data.given import Given, Pairs, Texts
 from slonik.models.encoder import TorchEncoder
 from slonik.models.kinds import resolve
 from slonik.models.opening import poolings_for
-from slonik.models.vocabulary import matching_ids
 
 
 class DistillRecipe(Config):
@@ -149,7 +148,7 @@ def run_distill(
         teacher, student = (_opened(config, name, loaded, run) for name in ("teacher", "model"))
         student = teacher.taught(student)
         check_teaching(teacher, config.corpus, config.distill)
-        token_ids = matching_ids(student.encoder, teacher.encoder)
+        token_ids = token_map(student, teacher, config.distill)
         inputs = sampling_inputs(config.corpus, config.seed, run)
 
         def sampled(folder: Path) -> Mapping[str, Any]:

@@ -7,33 +7,32 @@ benchmark is read here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from slonik.compression.config import CorpusConfig, DistillConfig
 from slonik.compression.corpus import CorpusSample
 from slonik.compression.objective import Distillation
-from slonik.compression.training_texts import TrainingTexts, pooled, teacher_states, tokenize_texts, training_texts
-from slonik.core.hashing import derive_seed, sha256_bytes, sha256_json
-from slonik.core.paths import cache_dir
-from slonik.core.protocols import Encoder, FloatArray
+from slonik.compression.targets import TargetOf, Targets, Teaching, make_targets, target_of
+from slonik.core.hashing import derive_seed
+from slonik.core.protocols import Encoder
 from slonik.core.run import Run
 from slonik.evaluation.agreement import agreement, near_correlation, translation_hits
 from slonik.models.encoder import TorchEncoder
 from slonik.models.opening import open_encoder
-from slonik.models.precision import Precision, precision_on
-from slonik.train.loaders import Column, partner_rows, rows, text_loader, token_rows
+from slonik.models.precision import Precision, autocast, precision_on
+from slonik.text.pipeline import Dense, Module, Normalize, split
+from slonik.text.sentence_config import SentenceConfig
+from slonik.train.loaders import text_loader
 from slonik.train.loop import run
-from slonik.train.ragged import Ragged
 from slonik.train.run_state import RunSummary
-from slonik.train.teacher_cache import teacher_vectors
 from slonik.train.train_config import TrainConfig
+
+IDENTITY = "torch.nn.modules.linear.Identity"
 
 
 def further_teachers(config: DistillConfig, loaded: Mapping[str, Encoder] | None = None) -> dict[str, Encoder]:
@@ -61,39 +60,26 @@ def distilling_inputs(
     }
 
 
-def train_student(
-    teacher: TorchEncoder,
-    student: TorchEncoder,
-    token_ids: NDArray[np.int64],
-    sample: CorpusSample,
-    corpus: CorpusConfig,
-    config: DistillConfig,
-    folder: Path,
-    *,
-    seed: int = 0,
-    kept: Sequence[int] | None = None,
-    further_teachers: Mapping[str, Encoder] | None = None,
-) -> RunSummary:
-    """Train `student` in place; a call with the same arguments after a crash goes on where it was saved.
+def train_student(teaching: Teaching, folder: Path) -> RunSummary:
+    """Train the student in place; a call with the same arguments after a crash goes on where it was saved.
+
+    With a blend or an output map its sentence modules are changed too: what it gives afterwards is the blend's vector.
 
     Args:
-        teacher: the original. student: shares its dimension (or some of it: `kept`), and its segmentation through
-            `token_ids`.
-        token_ids: (V,) the teacher's id of each student id.
         folder: for checkpoints and the metrics log.
-        kept: hidden dimensions of the teacher that the student has, in order: its targets; None = all.
-        further_teachers: name -> encoder whose sentence vectors are targets too.
 
     Returns:
         The summary; the student holds the weights with the best held-out agreement.
     """
-    pipeline = student.pipeline
-    targets = _targets(teacher, student, token_ids, sample, corpus, config, seed, kept, further_teachers or {})
+    student, config, seed = teaching.student, teaching.config, teaching.seed
+    start = student.weights_hash()
+    targets = make_targets(teaching)
+    student.sentence = taught_sentence(student, config, targets)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "heads"))  # those of further teachers begin at random
         objective = Distillation(
             config.terms,
-            pool=pipeline.unnormalised,
+            pool=student.pipeline.unnormalised,
             pad_id=student.pad_id,
             dimension=student.dimension,
             teachers=targets.dimensions,
@@ -109,15 +95,39 @@ def train_student(
         key=targets.identity,
     )
     identity = {"teacher": targets.identity, "terms": config.terms.model_dump(mode="json")}
+    precision = precision_on(student.device, config.precision)
     return run(
         _trained(student),
         objective,
         loader,
         train_config(config, len(loader.plan(0)), seed),
         folder,
-        evaluate=HeldOut(teacher, student, sample),
-        identity=identity | {"start": student.weights_hash()},
+        evaluate=HeldOut(target_of(teaching, targets.blend), student, teaching.sample, precision),
+        identity=identity | {"start": start},
     )
+
+
+def taught_sentence(student: TorchEncoder, config: DistillConfig, targets: Targets) -> SentenceConfig:
+    """The student's sentence settings while it is trained and afterwards: what it learns by `config` is its own."""
+    sentence = student.sentence
+    if config.fold_prefix:
+        sentence = replace(sentence, prefixes={}, default_prefix=None)
+    if targets.output_map is not None:
+        before, pooling, _ = split(sentence.modules)
+        linear = Dense(targets.output_map[:-1].T.copy(), targets.output_map[-1].copy(), IDENTITY)
+        norm = [] if config.blend is not None and config.blend.scale != 1.0 else [Normalize()]
+        sentence = replace(sentence, modules=(*before, pooling, linear, *norm), truncate_dim=None)
+    elif config.blend is not None and config.blend.scale != 1.0:
+        sentence = replace(sentence, modules=_without_norm(sentence.modules))
+    return sentence
+
+
+def _without_norm(modules: Sequence[Module]) -> tuple[Module, ...]:
+    """Modules whose last is no division by the norm: the length of the vectors is learned."""
+    kept = list(modules)
+    while isinstance(kept[-1], Normalize):
+        kept.pop()
+    return tuple(kept)
 
 
 class _WithPipeline(nn.Module):
@@ -137,113 +147,39 @@ def _trained(student: TorchEncoder) -> nn.Module:
     return _WithPipeline(student) if learns else student.model
 
 
-@dataclass(frozen=True)
-class _Targets:
-    """Token ids of the training texts, what the teachers say about them, and the hash of all that."""
-
-    ids: Ragged
-    groups: NDArray[np.int64]
-    columns: dict[str, Column]
-    dimensions: dict[str, int]
-    identity: str
-
-
-def _targets(
-    teacher: TorchEncoder,
-    student: TorchEncoder,
-    token_ids: NDArray[np.int64],
-    sample: CorpusSample,
-    corpus: CorpusConfig,
-    config: DistillConfig,
-    seed: int,
-    kept: Sequence[int] | None,
-    further_teachers: Mapping[str, Encoder],
-) -> _Targets:
-    chosen = training_texts(sample, corpus, teacher.sentence.prefix(None), seed)
-    cache = cache_dir() / "training"
-    precision = precision_on(teacher.device, config.precision)
-    ids, states, identity = token_targets(teacher, student, token_ids, chosen.texts, corpus.max_tokens, precision)
-    prompts = _prompts(teacher, chosen)
-    same = kept is None or student.dimension == teacher.dimension
-    dimensions_of = list(range(teacher.hidden_size)) if same or kept is None else list(kept)
-    cut = teacher.sentence if same else teacher.sentence.cut(kept, teacher.hidden_size)
-    vectors = pooled(states, cut, dimensions_of, prompts)
-    identity = sha256_json([identity, cut.content()["modules"], None if kept is None else list(kept)])
-    columns: dict[str, Column] = {"teacher": rows(vectors), "teacher_partner": partner_rows(vectors, chosen.partners)}
-    columns["group"] = rows(chosen.groups)
-    if config.terms.hidden:
-        every = token_rows(states)
-        columns["teacher_hidden"] = every if kept is None else lambda texts: every(texts)[..., list(kept)]
-    if prompts is not None:
-        columns["prompt"] = rows(prompts)
-    dimensions = {"teacher": vectors.shape[1]}
-    for number, (name, encoder) in enumerate(further_teachers.items(), start=2):
-        found = teacher_vectors(encoder, chosen.plain, cache / "vectors")
-        columns[f"teacher{number}"] = rows(found.vectors)
-        dimensions[f"teacher{number}"] = encoder.dimension
-        identity = sha256_json([identity, name, found.key])
-    return _Targets(ids, chosen.groups, columns, dimensions, identity)
-
-
-def token_targets(
-    teacher: TorchEncoder,
-    student: TorchEncoder,
-    token_ids: NDArray[np.int64],
-    texts: Sequence[str],
-    max_tokens: int,
-    precision: Precision,
-) -> tuple[Ragged, Ragged, str]:
-    """Token ids of the student, the teacher's state of each, and the hash of what decides them; from the cache."""
-    cache = cache_dir() / "training"
-    tokenizer_hash = sha256_bytes(student.tokenizer.to_str().encode("utf-8"))
-    ids = tokenize_texts(student, texts, max_tokens, cache / "tokens", tokenizer_hash)
-    identity = sha256_json([teacher.identity(), tokenizer_hash, token_ids.tolist(), max_tokens])
-    states = teacher_states(
-        teacher, student, token_ids, texts, ids.lengths, max_tokens, cache / "states", identity, precision
-    )
-    return ids, states, identity
-
-
-def _prompts(teacher: TorchEncoder, chosen: TrainingTexts) -> NDArray[np.int64] | None:
-    """(N,) how many first tokens of each text are a prefix's; None where they are pooled as any others."""
-    length = teacher.prompt_length(None)
-    if not length:
-        return None
-    given = [text != plain for text, plain in zip(chosen.texts, chosen.plain, strict=True)]
-    return np.where(given, length, 0).astype(np.int64)
-
-
 class HeldOut:
-    """The evaluation function of the loop: agreement on held-out sentences and pairs, on the student's own vectors."""
+    """The evaluation function of the loop: agreement on held-out sentences and pairs, on the student's own vectors.
 
-    def __init__(self, teacher: TorchEncoder, student: TorchEncoder, sample: CorpusSample) -> None:
-        self._student = student
+    Args:
+        target: what the student's vectors should be.
+    """
+
+    def __init__(self, target: TargetOf, student: TorchEncoder, sample: CorpusSample, precision: Precision) -> None:
+        self._student, self._precision = student, precision
         self._texts = sample.held_texts
         self._english = [english for english, _ in sample.held_pairs]
         self._russian = [russian for _, russian in sample.held_pairs]
         self._near = [text for pair in sample.held_near for text in pair]
-        cache = cache_dir() / "training" / "vectors"
-        everything = self._texts + self._english + self._russian
-        self._teacher: FloatArray = teacher_vectors(teacher, everything, cache).vectors.astype(np.float32)
+        self._target = target(self._texts + self._english + self._russian)
         if self._near:
-            self._teacher_near = teacher_vectors(teacher, self._near, cache).vectors.astype(np.float32)
+            self._target_near = target(self._near)
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
         """Metrics of `agreement`; `translations`: share of held-out pairs whose translation is found; `near`:
         correlation of the similarities of very similar texts; `choice`: the mean of `agreement` and `near`, which
         chooses the checkpoint, for agreement alone does not see what similarity terms gain."""
         del model  # the student encoder wraps the very model that is trained
-        with torch.autocast(self._student.device.type, torch.bfloat16):
+        with autocast(self._student.device, self._precision):
             vectors = self._student.encode(self._texts + self._english + self._russian)
-        metrics = agreement(vectors, self._teacher)
+        metrics = agreement(vectors, self._target)
         if self._russian:
             first, count = len(self._texts), len(self._english)
             english, russian = vectors[first : first + count], vectors[first + count :]
             metrics["translations"] = float(translation_hits(russian, english).mean())
         if self._near:
-            with torch.autocast(self._student.device.type, torch.bfloat16):
+            with autocast(self._student.device, self._precision):
                 near = self._student.encode(self._near)
-            metrics["near"] = near_correlation(near, self._teacher_near)
+            metrics["near"] = near_correlation(near, self._target_near)
         agreed = metrics.get("agreement", metrics["similarity"])  # the latter of a student with fewer dimensions
         metrics["choice"] = (agreed + metrics.get("near", agreed)) / 2
         return metrics
