@@ -13,10 +13,11 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    models: list[str] = typer.Argument(
-        metavar="MODEL...",
+    models: list[str] | None = typer.Argument(
+        None,
+        metavar="[MODEL]...",
         help="Folders (exported ones run without torch), hub ids, embedded:NAME: encoders, classifiers, rerankers, "
-        "taggers, decoders. NAME=MODEL serves one under a name.",
+        "taggers, decoders. NAME=MODEL serves one under a name. The encoder that ships if none.",
     ),
     host: str = typer.Option("127.0.0.1", help="Address to listen on; 0.0.0.0 opens the server to the network."),
     port: int = typer.Option(8000, min=0, max=65535, help="Port; 0 = any free one."),

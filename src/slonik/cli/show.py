@@ -18,16 +18,24 @@ if TYPE_CHECKING:
 
 
 def show(
-    checkpoint: str = typer.Argument(help="Folder, hub id, embedded:NAME, or the name of a baseline."),
+    checkpoint: str | None = typer.Argument(
+        None, help="Folder, hub id, embedded:NAME, or the name of a baseline; the embedded models if none."
+    ),
     json: Path | None = typer.Option(
         None, help="Write everything that is shown to this file as one JSON object.", callback=file_to_write
     ),
 ) -> None:
-    """Passport of a checkpoint: lineage, shape, size, everything measured, which loader it needs."""
+    """Passport of a checkpoint: lineage, shape, size, everything measured, which loader it needs.
+
+    Without one: the models that packages carry, and which of them are installed.
+    """
     from slonik.core.files import write_json
     from slonik.models.opening import show as show_model
     from slonik.reporting.table import Table
 
+    if checkpoint is None:
+        _show_embedded(json)
+        return
     found = show_model(checkpoint)
     tables = [
         Table.of(checkpoint, ("", ""), _facts_rows(found)),
@@ -37,6 +45,22 @@ def show(
     print_tables(table for table in tables if table.rows)
     if json is not None:
         write_json(json, found.content())
+
+
+def _show_embedded(json: Path | None) -> None:
+    from dataclasses import asdict
+
+    from slonik.core.files import write_json
+    from slonik.models.embedded import carried
+    from slonik.reporting.table import Table
+
+    found = carried()
+    columns = ("model", "package", "installed", "opened by", "licence")
+    rows = [(one.name + (" (the default)" if one.default else ""), one.package, one.version or "no: " + one.install,
+             one.opened_by, one.licence) for one in found]  # fmt: skip
+    print_tables([Table.of("embedded models", columns, rows)])
+    if json is not None:
+        write_json(json, [asdict(one) for one in found])
 
 
 def _facts_rows(found: Description) -> list[tuple[str, str]]:

@@ -82,19 +82,41 @@ def ranges_of(model: onnx.ModelProto, feeds: Iterable[Mapping[str, NDArray[Any]]
     return found
 
 
+@dataclass(frozen=True)
+class InCodes:
+    """Names of the constants that stand for a matrix (K, N) or a table (V, D) of the fp32 graph.
+
+    Attributes:
+        codes: int8, of its shape.
+        scales: a factor per column of a matrix, per row of a table.
+        divisors: (K,), what the rows of a matrix are multiplied by after that; None = nothing.
+    """
+
+    codes: str
+    scales: str
+    divisors: str | None = None
+
+
 def quantise(
-    model: onnx.ModelProto, scheme: Scheme, ranges: Mapping[str, Range], *, cap: float = CAP
+    model: onnx.ModelProto,
+    scheme: Scheme,
+    ranges: Mapping[str, Range],
+    *,
+    cap: float = CAP,
+    found: dict[str, InCodes] | None = None,
 ) -> dict[str, int]:
     """Turn matrices and tables of `model` into int8, in place.
 
     Args:
         ranges: of every matrix input, from `input_ranges` on this same graph; "static" needs all of them.
         cap: quantile for dividing channels down; 1.0 switches that off.
+        found: is told, for each constant of the fp32 graph that went, what stands for it.
 
     Returns:
         Counts: matrices, smoothed inputs, tables.
     """
     graph = Graph(model)
+    places: dict[str, InCodes] = {} if found is None else found
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.of_type("MatMul"):
         weight = graph.constant(node.input[1])
@@ -104,11 +126,12 @@ def quantise(
     for source, nodes in readers.items():
         factors = factors_of(ranges.get(source), cap)
         source_range = ranges.get(source)
-        name = source
+        name, divisors = source, None
         if factors is not None:
             smoothed += 1
             name = graph.unique(f"{source}_smooth")
-            graph.add("Mul", [source, graph.add_constant(f"{source}_divisor", 1 / factors)], [name])
+            divisors = graph.add_constant(f"{source}_divisor", 1 / factors)
+            graph.add("Mul", [source, divisors], [name])
             if source_range is not None:
                 source_range = Range(source_range.low / factors, source_range.high / factors)
         if scheme == "static":
@@ -116,8 +139,9 @@ def quantise(
         else:
             shared = _dynamic_input(graph, name) if len(nodes) > 1 else None
         for node in nodes:
-            _replace(graph, node, name, factors, shared)
-    tables = quantise_tables(graph)
+            codes, scales = _replace(graph, node, name, factors, shared)
+            places[node.input[1]] = InCodes(codes, scales, divisors)
+    tables = quantise_tables(graph, found=places)
     matrices = sum(len(nodes) for nodes in readers.values())
     graph.finish()
     return {"matrices": matrices, "smoothed": smoothed, "tables": tables}
@@ -165,8 +189,8 @@ def _static_input(graph: Graph, name: str, found: Range | None) -> _Quantised:
 
 def _replace(
     graph: Graph, node: onnx.NodeProto, source: str, factors: NDArray[np.float32] | None, shared: _Quantised | None
-) -> None:
-    """Put the int8 product in place of `node` and of the bias Add behind it."""
+) -> tuple[str, str]:
+    """Put the int8 product in place of `node` and of the bias Add behind it; returns the names of codes and scales."""
     weight = graph.constant(node.input[1])
     assert weight is not None
     codes, scales = codes_of(weight if factors is None else weight * factors[:, None], axis=0)
@@ -186,21 +210,26 @@ def _replace(
     else:
         inputs = [shared[0], code_name, shared[1], scale_name, shared[2], "", bias_name]
         graph.add("MatMulIntegerToFloat", inputs, [output], domain=MICROSOFT)
+    return code_name, scale_name
 
 
-def quantise_tables(graph: Graph, *, smallest: int = SMALLEST_TABLE) -> int:
+def quantise_tables(graph: Graph, *, smallest: int | None = None, found: dict[str, InCodes] | None = None) -> int:
     """Replace every Gather from a large constant float table (V, D); returns how many were replaced.
 
     A table row is read as it is, so each token keeps its own resolution; one scale for the whole table, as the stock
     tool does it, would give rare tokens a handful of levels.
 
     Gather(table, ids) becomes Cast(Gather(int8 table, ids)) * Gather(scales (V, 1), ids).
+
+    Args:
+        smallest: values of a table from which on it is worth it; None = `SMALLEST_TABLE`.
+        found: is told what stands for each table.
     """
-    replaced = 0
+    replaced, least = 0, SMALLEST_TABLE if smallest is None else smallest
     for node in graph.of_type("Gather"):
         table = graph.constant(node.input[0])
         first_axis = all(item.i == 0 for item in node.attribute if item.name == "axis")
-        if table is None or table.dtype != np.float32 or table.ndim != 2 or table.size < smallest or not first_axis:
+        if table is None or table.dtype != np.float32 or table.ndim != 2 or table.size < least or not first_axis:
             continue
         codes, scales = codes_of(table, axis=1)
         name, ids = node.input[0], node.input[1]
@@ -208,9 +237,12 @@ def quantise_tables(graph: Graph, *, smallest: int = SMALLEST_TABLE) -> int:
         taken, cast, factor = (
             graph.unique(f"{name}_{part}") for part in ("codes_taken", "codes_float", "scales_taken")
         )
-        graph.add("Gather", [graph.add_constant(f"{name}_codes", codes), ids], [taken], axis=0)
+        stored = InCodes(graph.add_constant(f"{name}_codes", codes), graph.add_constant(f"{name}_scales", scales))
+        graph.add("Gather", [stored.codes, ids], [taken], axis=0)
         graph.add("Cast", [taken], [cast], to=TensorProto.FLOAT)
-        graph.add("Gather", [graph.add_constant(f"{name}_scales", scales), ids], [factor], axis=0)
+        graph.add("Gather", [stored.scales, ids], [factor], axis=0)
+        if found is not None:
+            found[name] = stored
         graph.add("Mul", [cast, factor], [node.output[0]])
         replaced += 1
     return replaced

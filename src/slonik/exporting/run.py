@@ -34,7 +34,7 @@ from slonik.exporting.given import calibration, check_source
 from slonik.exporting.heads.report import HeadReport
 from slonik.exporting.heads.run import export_head, head_of
 from slonik.exporting.parity import parity_texts
-from slonik.exporting.precision import input_ranges, quantise, to_half
+from slonik.exporting.precision import InCodes, input_ranges, quantise, to_half
 from slonik.exporting.report import ExportReport, Speed, time_files
 from slonik.exporting.torch_graph import SentenceGraph, limits_of, part_to_export, to_onnx
 from slonik.models import TorchEncoder, load
@@ -154,7 +154,7 @@ def _export_encoder(
         check_source(encoder, run.out)
         texts = calibration(corpus)
         with run.result() as unfinished:
-            work = _Work(encoder, unfinished, int8, texts, standard)
+            work = EncoderFiles(encoder, unfinished, int8, texts, standard)
             run.announce("fp32 ...")
             work.fp32()
             if int8 != "none":
@@ -182,7 +182,7 @@ def _export_encoder(
     return replace(report, records=tuple(report.records_of(name)), summary=step.summary, seconds=run.seconds)
 
 
-def _write_card(encoder: TorchEncoder, passport: Passport, folder: Path, work: _Work, name: str) -> None:
+def _write_card(encoder: TorchEncoder, passport: Passport, folder: Path, work: EncoderFiles, name: str) -> None:
     """Write the model card, with the lines by which other programs read the folder."""
     sentence = SentenceConfig.read(folder)
     facts = {**facts_of(encoder), "bytes": work.sizes.get("int8", work.sizes["fp32"])}
@@ -198,7 +198,7 @@ def _write_card(encoder: TorchEncoder, passport: Passport, folder: Path, work: _
 
 
 @dataclass
-class _Work:
+class EncoderFiles:
     """One export on its way: the graph in torch, the files written so far, and what was measured on them."""
 
     encoder: TorchEncoder
@@ -210,6 +210,7 @@ class _Work:
     hashes: dict[str, str] = field(default_factory=dict)
     agreement: dict[str, parity.Agreement] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    in_codes: dict[str, InCodes] = field(default_factory=dict)
     sessions: dict[str, onnxruntime.InferenceSession] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -232,7 +233,7 @@ class _Work:
         ranges = input_ranges(self.model, self.encoder.tokenize(self.corpus))
         self.hashes["calibration"] = sha256_texts(self.corpus)
         quantised = deepcopy(self.model)
-        self.counts = quantise(quantised, self.scheme, ranges)
+        self.counts = quantise(quantised, self.scheme, ranges, found=self.in_codes)
         self._write(quantised, "int8", self.scheme)
         self._agree("int8", self.scheme)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from slonik.core.errors import SlonikError, unknown_name
+from slonik.models import distributions
 from slonik.models.checkpoint_files import INDEX, WEIGHTS, read_config_json
 from slonik.models.names import BASELINE_NAMES, EMBEDDED_PREFIX, ENCODER_NAMES, UNIVERSAL_SENTENCE_ENCODER
 from slonik.text import TAGGER_FILE, TASK_FILE
@@ -181,8 +182,21 @@ def is_checkpoint(model: str | Path) -> bool:
 
 
 def is_exported(model: str | Path) -> bool:
-    """Whether `model` is a folder with ONNX files, which onnxruntime opens."""
-    return (Path(model) / "onnx").is_dir()
+    """Whether `model` is a folder with ONNX files, or an embedded model that ships as one: onnxruntime opens it."""
+    return exported_folder(model) is not None
+
+
+def exported_folder(model: str | Path) -> Path | None:
+    """The folder whose ONNX files `model` is: itself, or where its distribution is installed; None where there is none.
+
+    Raises:
+        SlonikError: the distribution is damaged or for a newer slonik.
+    """
+    name = str(model)
+    if name.startswith(EMBEDDED_PREFIX):
+        found = distributions.find(name.removeprefix(EMBEDDED_PREFIX))
+        return found.folder if found is not None and found.kind == "encoder" else None
+    return Path(model) if (Path(model) / "onnx").is_dir() else None
 
 
 def names_head(folder: Path) -> bool:
@@ -326,7 +340,10 @@ def pickled_files_wanted(folder: Path) -> list[str]:
 
 
 def _hint(name: str) -> str:
-    return "" if "/" in name else f"; {unknown_name(name, ENCODER_NAMES, 'baseline or embedded model')}"
+    if "/" in name:
+        return ""
+    names = [*ENCODER_NAMES, *(EMBEDDED_PREFIX + shipped for shipped in distributions.installed_names())]
+    return f"; {unknown_name(name, names, 'baseline or embedded model')}"
 
 
 def _architecture(config: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from slonik.core.errors import SlonikError, missing_extra
 from slonik.core.protocols import Encoder
-from slonik.models.kinds import is_checkpoint, is_exported, kind_of, names_head, resolve
+from slonik.models.kinds import exported_folder, is_checkpoint, is_exported, kind_of, names_head, resolve
 from slonik.models.names import UNIVERSAL_SENTENCE_ENCODER
 from slonik.text import TASK_FILE
 from slonik.text.lines import read_json
@@ -34,17 +34,22 @@ def open_encoder(model: str | Path, *, backend: Literal["torch", "onnx"] | None 
         SlonikError: there is no such model, or it is broken; the sentence says which file.
         MissingExtra: torch is not installed, and the model needs it.
     """
-    if backend == "onnx" or (backend is None and is_exported(model)):
+    exported = None if backend == "torch" else exported_folder(model)
+    if backend == "onnx" or exported is not None:
         from slonik.runtime import load
 
-        return load(model, **options)
+        encoder = load(exported or model, **options)
+        encoder.name = str(model)
+        return encoder
     if is_checkpoint(model):
         folder = resolve(model)  # that there is no such model comes before what would be needed to read it
         if is_static(folder):
             from slonik.runtime.static import load as load_static
 
             _check_options(model, options, (), "a table of token vectors")
-            return load_static(folder)
+            table = load_static(folder)
+            table.name = str(model)
+            return table
     try:
         if is_checkpoint(model):
             from slonik.models.loading import load as load_checkpoint
@@ -153,5 +158,5 @@ def show(model: str | Path) -> Description:
 
     name = str(model)
     if is_checkpoint(model):
-        return describe_folder(resolve(model), name=name)
+        return describe_folder(exported_folder(model) or resolve(model), name=name)
     return Description(name, "slonik.load", open_encoder(model).describe(), Passport(name=name))

@@ -24,6 +24,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_file, sha256_json, sha256_texts
 from slonik.core.progress import progress_bar, warn_once
 from slonik.core.protocols import FloatArray, LongTexts, TokenVectors
+from slonik.runtime.onnx_header import WEIGHTS_KEY
 from slonik.runtime.session import available_threads, check_parent, choose_file, open_session, read_metadata
 from slonik.runtime.threads import in_threads
 from slonik.text.batching import pad_ids, token_budget_batches
@@ -292,7 +293,8 @@ class OnnxEncoder:
 
     def _files(self) -> list[Path]:
         """The ONNX file, and those of its external data."""
-        return [self.file, *sorted(self.file.parent.glob(f"{self.file.name}[._]data*"))]
+        named = [self.file.parent / str(self.metadata[WEIGHTS_KEY])] if WEIGHTS_KEY in self.metadata else []
+        return [self.file, *named, *sorted(self.file.parent.glob(f"{self.file.name}[._]data*"))]
 
     def _read(self, texts: Sequence[str], prefix: str | None, long_texts: LongTexts | None) -> Rows:
         """Rows of ids that stand for the texts."""

