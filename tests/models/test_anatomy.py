@@ -74,7 +74,7 @@ def test_context_is_where_a_head_ends() -> None:
 
 def test_t5_encoder_alone_has_the_same_parts() -> None:
     body = dissect(T5EncoderModel(config("t5")))
-    assert len(body.layers) == 2 and len(body.layers[0].inner) == 2 and not body.anatomy.cuttable
+    assert len(body.layers) == 2 and len(body.layers[0].inner) == 2 and body.cuttable
 
 
 def test_unknown_family_and_parameter_are_named() -> None:

@@ -206,6 +206,16 @@ def choose_goal(
     )
 
 
+def foreseen(scores: Scores, plan: Plan) -> float:
+    """The loss that scores with losses of one unit foresee for `plan`: a sum over what it takes out."""
+    assert scores.layers is not None and scores.head_losses is not None and scores.ffn_losses is not None
+    gone = set(range(scores.shape.depth)) - set(plan.layers)
+    loss = float(sum(scores.layers[layer] for layer in gone))
+    for layer, heads, ffn in zip(plan.layers, plan.heads, plan.ffn, strict=True):
+        loss += float(scores.head_losses[layer][len(heads)] + scores.ffn_losses[layer][len(ffn)])
+    return loss
+
+
 def whole_of(shape: ModelShape) -> Plan:
     """The plan that keeps everything of a model of `shape`."""
     return Plan(
@@ -290,14 +300,25 @@ def _options(scores: Scores, goal: Goal, budget: Budget) -> Options:
         values[_best(values, least)] = np.inf
     return Options(
         layers=values,
-        heads=tuple(_by_count(scores.heads, layer, shape.sizes.heads, 1, goal.heads) for layer in range(depth)),
-        ffn=tuple(_by_count(scores.ffn, layer, shape.sizes.ffn, budget.multiple, goal.ffn) for layer in range(depth)),
+        heads=tuple(
+            _by_count(scores.heads, scores.head_losses, layer, shape.sizes.heads, 1, goal.heads)
+            for layer in range(depth)
+        ),
+        ffn=tuple(
+            _by_count(scores.ffn, scores.ffn_losses, layer, shape.sizes.ffn, budget.multiple, goal.ffn)
+            for layer in range(depth)
+        ),
         depths=depths,
     )
 
 
 def _by_count(
-    scored: tuple[FloatVector, ...] | None, layer: int, sizes: tuple[int, ...], multiple: int, only: float | None
+    scored: tuple[FloatVector, ...] | None,
+    measured: tuple[FloatVector, ...] | None,
+    layer: int,
+    sizes: tuple[int, ...],
+    multiple: int,
+    only: float | None,
 ) -> FloatVector:
     """Loss by the number of structures kept in a layer; inf where that number is not allowed."""
     size = sizes[layer]
@@ -305,7 +326,10 @@ def _by_count(
     losses[size] = 0.0
     if scored is None:
         return losses
-    removed = np.concatenate([[0.0], np.cumsum(np.sort(scored[layer]))])  # loss of removing the n least
+    if measured is not None:
+        removed = measured[layer][::-1]
+    else:
+        removed = np.concatenate([[0.0], np.cumsum(np.sort(scored[layer]))])  # loss of removing the n least
     allowed = {rounded(count, size, multiple) for count in range(1, size + 1)} if only is None else set()
     if only is not None:
         allowed, losses[size] = {rounded(min(only, size), size, multiple)}, np.inf

@@ -42,6 +42,9 @@ class Scores:
         shape: the scored model's shape.
         examples: how many examples were averaged.
         heads: per layer, (H,). ffn: per layer, (F,). layers: (L,). hidden: (D,). None: not scored.
+        head_losses, ffn_losses: per layer, (H + 1,) and (F + 1,) what it costs if so many stay, in the unit of
+            `layers`; None: the sum of the scores of those that go.
+        before: loss of the model as it is, where losses were measured.
     """
 
     criterion: str
@@ -51,10 +54,16 @@ class Scores:
     ffn: tuple[FloatVector, ...] | None = None
     layers: FloatVector | None = None
     hidden: FloatVector | None = None
+    head_losses: tuple[FloatVector, ...] | None = None
+    ffn_losses: tuple[FloatVector, ...] | None = None
+    before: float | None = None
 
-    def with_layers(self, layers: FloatVector) -> Scores:
-        """The same scores with another judgement of whole layers, for example `depth.leave_one_out`."""
-        return replace(self, layers=np.asarray(layers, dtype=np.float64))
+    def with_losses(
+        self, layers: FloatVector, heads: tuple[FloatVector, ...], ffn: tuple[FloatVector, ...], *, before: float = 0.0
+    ) -> Scores:
+        """The same order within each layer, with losses of one unit over all kinds: `ablation.Original.removed`."""
+        layers = np.asarray(layers, dtype=np.float64)
+        return replace(self, layers=layers, head_losses=heads, ffn_losses=ffn, before=before)
 
 
 def taylor(

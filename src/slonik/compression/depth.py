@@ -15,20 +15,17 @@ The score of a cut is the mean of both. Shapes: B texts, T tokens, L layers, D d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
-from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from slonik.compression.criteria import Batch, FloatVector, scoring
-from slonik.compression.gates import Gates, gated
+from slonik.compression.criteria import Batch, scoring
 from slonik.compression.replay import Replay
 from slonik.core.errors import SlonikError
 from slonik.core.progress import Bar, progress_bar
@@ -49,26 +46,6 @@ class LayerCut:
     def score(self) -> float:
         """Mean of both agreements."""
         return (self.cosine + self.correlation) / 2
-
-
-def leave_one_out(model: PreTrainedModel, batches: Iterable[Batch], pool: Pool) -> FloatVector:
-    """Mean squared movement of the centred unit sentence vector when one layer is passed by, (L,).
-
-    In the units of the Fisher criterion with a centred probe loss, but measured, not extrapolated: give it to
-    `Scores.with_layers`. Vectors are centred (each model's on its own mean), because a shift common to all texts, which
-    the last layers of E5 make, is the first thing that training mends.
-    """
-    batches = list(batches)
-    depth = len(dissect(model).layers)
-    gates = torch.ones(depth, device=model.device, dtype=model.dtype)
-    teacher = _centred(_vectors(model, batches, pool))
-    moved = []
-    for layer in range(depth):
-        without = gates.clone()
-        without[layer] = 0
-        with gated(model, Gates(layers=without)):
-            moved.append(float((_centred(_vectors(model, batches, pool)) - teacher).square().sum(-1).mean()))
-    return np.array(moved)
 
 
 def search_layers(
@@ -174,16 +151,3 @@ def _centred(vectors: Tensor) -> Tensor:
 
 def _centre(rows: Tensor) -> Tensor:
     return rows - rows.mean(-1, keepdim=True)
-
-
-def _forward(model: Any, batch: Mapping[str, Tensor]) -> Any:
-    inputs = {name: batch[name].to(model.device) for name in ("input_ids", "attention_mask")}
-    return model(**inputs)
-
-
-def _vectors(model: PreTrainedModel, batches: Sequence[Batch], pool: Pool) -> Tensor:
-    with scoring(model), torch.inference_mode():
-        found = [
-            pool(_forward(model.base_model, batch)[0], batch["attention_mask"].to(model.device)) for batch in batches
-        ]
-    return F.normalize(torch.cat(found).float(), dim=-1)

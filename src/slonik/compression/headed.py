@@ -18,9 +18,10 @@ from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_bytes, sha256_json
 from slonik.core.passport import Passport
 from slonik.models.anatomy import dissect
-from slonik.models.checkpoint_files import read_tensors
+from slonik.models.checkpoint_files import read_config_json, read_tensors
 from slonik.models.encoder import TorchEncoder
-from slonik.models.kinds import Kind, kind_of, resolve
+from slonik.models.families import FAMILIES
+from slonik.models.kinds import Kind, family_of, kind_of, resolve
 from slonik.models.language_model import LanguageModel, load_language_model, save_language_model
 from slonik.models.loading import load, save
 from slonik.models.task_model import TaskModel, load_task_model, save_task_model
@@ -45,6 +46,7 @@ class HeadedEncoder:
         words: the masked-language model whose body `encoder` wraps; None = no such head.
         beside: further files of the folder, name -> content.
         left_out: what of the folder is not carried, as a sentence; "" where all is.
+        refuses: whether the folder refuses texts over its length, which are cut here.
     """
 
     encoder: TorchEncoder
@@ -52,6 +54,7 @@ class HeadedEncoder:
     words: LanguageModel | None = None
     beside: Mapping[str, bytes] = field(default_factory=dict)
     left_out: str = ""
+    refuses: bool = False
 
     @property
     def name(self) -> str:
@@ -134,7 +137,12 @@ class HeadedEncoder:
             return save_task_model(self.task, folder, passport, overwrite=overwrite, beside=self.beside)
         if self.words is not None:
             return save_language_model(self.words, folder, passport=passport, overwrite=overwrite)
-        return save(self.encoder, folder, passport, overwrite=overwrite)
+        way = self.encoder.long_texts
+        self.encoder.long_texts = "refuse" if self.refuses else way
+        try:
+            return save(self.encoder, folder, passport, overwrite=overwrite)
+        finally:
+            self.encoder.long_texts = way
 
 
 def _few(value: Any) -> str:
@@ -183,6 +191,8 @@ def open_headed(
     kind = kind_of(model)
     _check_kind(kind, doing)
     assert kind.folder is not None
+    if doing != "distilled":
+        _check_family(str(model), read_config_json(transformer_folder(kind.folder)), doing)
     if kind.name in ("task", "tagger", "head"):
         if pooling is not None:
             raise SlonikError(f"{model} has a head for a task, which decides what it reads: leave out --pooling")
@@ -272,9 +282,52 @@ def check_head(kind: Kind, doing: str) -> None:
 
 
 def _checked(headed: HeadedEncoder, doing: str) -> HeadedEncoder:
+    headed = _cutting_long_texts(headed)
     if doing == "distilled":  # changes no shape
         return headed
-    body = dissect(headed.encoder.model)
-    if not body.anatomy.cuttable:
-        raise SlonikError(f"{body.anatomy.family} models can be scored and inspected, not {doing}")
+    model = headed.encoder.model
+    _check_family(headed.name, model.config.to_dict(), doing)
+    body = dissect(model)
+    if not body.cuttable:
+        raise SlonikError(f"{headed.name} is an encoder with a decoder ({body.anatomy.family}): it cannot be {doing}")
+    try:
+        _ = body.axes  # every parameter is known, or the model is refused before any work
+    except SlonikError as error:
+        raise SlonikError(f"{headed.name} cannot be {doing}: {error}") from None
     return headed
+
+
+def _cutting_long_texts(headed: HeadedEncoder) -> HeadedEncoder:
+    """Corpora have texts over any length: where a folder refuses them they are cut, and it is said."""
+    encoder = headed.encoder
+    if headed.task is not None or encoder.long_texts != "refuse":
+        return headed
+    cutting = TorchEncoder(
+        encoder.model, encoder.tokenizer, encoder.sentence, encoder.passport, name=encoder.name, source=encoder.source,
+        long_texts="truncate", autocast=encoder.autocast,
+    )  # fmt: skip
+    said = (
+        f"{headed.name} refuses texts over its length: here they are cut, and what is made of it refuses them as before"
+    )
+    left_out = f"{headed.left_out}; {said}" if headed.left_out else said
+    return replace(headed, encoder=cutting, refuses=True, left_out=left_out)
+
+
+def _check_family(name: str, config: Mapping[str, Any], doing: str) -> None:
+    """Refuse a family whose parts are not known, by its config alone.
+
+    Raises:
+        SlonikError: it says which families are known, and what can be done with others.
+    """
+    family = family_of(str(config.get("model_type", "")))
+    known = FAMILIES.get(family)
+    if known is not None and known.cuttable:
+        return
+    own = "brings its own Python code" if config.get("auto_map") else "is of a family whose parts slonik does not know"
+    if known is not None:
+        own = "is a decoder"
+    families = ", ".join(sorted(row.family for row in FAMILIES.values() if row.cuttable))
+    raise SlonikError(
+        f"{name} {own} ({family or 'no model_type'}) and cannot be {doing}: {families} can; slonik distill makes a "
+        "student of these like it, with it as the teacher, where slonik.load opens it"
+    )

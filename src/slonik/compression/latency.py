@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,19 @@ def time_text(model: PreTrainedModel, tokens: int = 32, rounds: int = _ROUNDS) -
         return _times([lambda: model(input_ids=ids, attention_mask=torch.ones_like(ids))], rounds)[0]
 
 
+def share_of_time(
+    model: PreTrainedModel, whole_model: PreTrainedModel, tokens: int = 32, rounds: int = _ROUNDS
+) -> float:
+    """Time of a text through `model` as a share of that through `whole_model`, the two in turns on one thread."""
+    ids = _ids(min(dissect(each).vocab for each in (model, whole_model)), tokens)
+    mask = torch.ones_like(ids)
+    with one_thread(), torch.inference_mode():
+        cut, uncut = _times(
+            [partial(each, input_ids=ids, attention_mask=mask) for each in (model, whole_model)], rounds
+        )
+    return cut / uncut
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """PyTorch on a single thread inside the block."""
@@ -134,7 +148,7 @@ def _measure(model: PreTrainedModel, tokens: int) -> LatencyTable:
     layer = 0 if body.first_layer_pinned else sizes.index(max(sizes))
     parts = body.layers[layer]
     plan = _few_tokens(whole(model, with_parent=False), model, body.vocab)
-    heads = _points(parts.heads, 1)
+    heads = [parts.heads] if "heads" in body.anatomy.keeps else _points(parts.heads, 1)
     neurons = _points(parts.ffn, 16 if parts.ffn >= 32 else 1)
     blocks: list[Callable[[], Any]] = []
     ids = _ids(min(body.vocab, _TOKENS), tokens)

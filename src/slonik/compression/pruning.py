@@ -3,23 +3,28 @@
 Whole layers are chosen by how well the rest agrees with the original when nothing is trained (see `depth`); heads,
 neurons and dimensions by an importance criterion, in many small steps with scoring anew before each: one big step ruins
 a model, small ones do not. (TextPruner, XLM-R to 6 heads x 1536 neurons: 45 % accuracy in one step, 92 % in sixteen.)
+Where a target leaves it open what goes, layers, heads and neurons are weighed by measured losses (see `ablation`), and
+what is found is looked at before it is believed (see `budgeted`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from transformers import PreTrainedModel
 
 from slonik.compression import latency
-from slonik.compression.choose import Budget, Goal, choose_goal, costs_for, goal_of, rounded, whole_of
+from slonik.compression.ablation import Original
+from slonik.compression.budgeted import Cut, meet
+from slonik.compression.choose import Budget, Goal, choose_goal, costs_for, foreseen, goal_of, rounded, whole_of
 from slonik.compression.config import PruneConfig
 from slonik.compression.corpus import CorpusSample
 from slonik.compression.criteria import CRITERIA, Scores
-from slonik.compression.depth import leave_one_out, search_layers
+from slonik.compression.depth import LayerCut, search_layers
 from slonik.compression.headed import HeadedEncoder
 from slonik.compression.importance import importance, pooling_of, scored_by_outputs, text_batches
 from slonik.compression.latency import LatencyTable
@@ -30,10 +35,12 @@ from slonik.compression.surgery import apply
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Step
 from slonik.core.progress import progress_bar
+from slonik.models.anatomy import anatomy_of, dissect
 from slonik.models.encoder import TorchEncoder
 from slonik.models.task_model import TaskModel
 
 _DEPTH_TEXTS = 128
+_WEIGHED_TEXTS = 96
 _BEAM = 12
 _TARGETS = ("target_parameters", "target_flops", "target_latency")
 
@@ -44,6 +51,7 @@ def check_pruning(model: HeadedEncoder, config: PruneConfig) -> None:
     Raises:
         SlonikError: importance of a head's outputs without such a head, or together with hidden dimensions.
     """
+    _check_kept_whole(model, config)
     if config.loss != "outputs":
         return
     if model.task is None or not scored_by_outputs(model.task):
@@ -55,6 +63,24 @@ def check_pruning(model: HeadedEncoder, config: PruneConfig) -> None:
         raise SlonikError(
             "prune.loss 'outputs' cannot score hidden dimensions: the head needs them all; take 'movement'"
         )
+
+
+def _check_kept_whole(model: HeadedEncoder, config: PruneConfig) -> None:
+    """Refuse to cut what the model's family keeps whole, and uneven layers where there is no class for them."""
+    anatomy = anatomy_of(model.encoder.model)
+    for name in anatomy.keeps:
+        if getattr(config, name) < 1:
+            raise SlonikError(
+                f"prune.{name} is {getattr(config, name):g} and {model.name} is {anatomy.family}, whose {name} cannot "
+                "be cut, for its layers share one table of position biases: cut layers, neurons (ffn) or the vocabulary"
+            )
+    if anatomy.keeps and config.uneven:
+        raise SlonikError(
+            f"prune.uneven: {model.name} is {anatomy.family}, whose layers must be alike: leave --uneven out"
+        )
+    body = dissect(model.encoder.model)
+    if config.keep_layers is not None and body.first_layer_pinned and 0 not in config.keep_layers:
+        raise SlonikError(f"prune.keep_layers leaves out layer 0, which {anatomy.family} needs: keep it")
 
 
 def prune(
@@ -124,11 +150,15 @@ def _layers(
         raise SlonikError(f"{config.layers} layers cannot stay: the model has {depth}")
     if config.layers == depth:
         return None
-    batches = text_batches(student, sample.texts[:_DEPTH_TEXTS])
-    found = search_layers(student.model, batches, pooling_of(student, head), config.layers, width=_BEAM)
-    best = max(found, key=lambda cut: cut.score)
+    best = _best_layers(student, sample, head, config.layers)
     summary["untrained_agreement"] = {"cosine": best.cosine, "correlation": best.correlation}
     return best.layers
+
+
+def _best_layers(student: TorchEncoder, sample: CorpusSample, head: TaskModel | None, count: int) -> LayerCut:
+    batches = text_batches(student, sample.texts[:_DEPTH_TEXTS])
+    found = search_layers(student.model, batches, pooling_of(student, head), count, width=_BEAM)
+    return max(found, key=lambda cut: cut.score)
 
 
 def _shrink(
@@ -145,10 +175,31 @@ def _shrink(
     names = ("heads", "ffn", "hidden", "uneven", *_TARGETS)
     budget = Budget(keep_layers=chosen, **{name: getattr(config, name) for name in names})
     table = latency.measure(student.model) if config.target_latency else None
-    score = _scorer(teacher, student, config, sample, seed, chosen, head)
-    made = shrink(student.model, budget, score, steps=config.steps, latency=table)
-    summary["parameters_by_step"] = list(made.parameters)
-    return made.model, made.plan
+    score = _scorer(teacher, student, config, sample, seed, head)
+
+    def by_search(wanted: Budget) -> Cut:
+        made = shrink(student.model, wanted, score, steps=config.steps, latency=table)
+        told: dict[str, Any] = {"parameters_by_step": list(made.parameters)}
+        if made.foreseen:
+            told["loss_by_step"] = {"foreseen": made.foreseen, "measured": made.measured}
+        return Cut(made.model, made.plan, told)
+
+    if not any(getattr(config, name) for name in _TARGETS):
+        found = by_search(budget)
+    else:
+        pool = pooling_of(student, head, narrower=config.hidden < 1)
+        others = sample.texts[_DEPTH_TEXTS : 2 * _DEPTH_TEXTS] or sample.texts
+        judge = Original(student.model, text_batches(student, others), pool)
+        known: dict[int, tuple[int, ...]] = {}
+
+        def layers(count: int) -> tuple[int, ...]:
+            if count not in known:
+                known[count] = _best_layers(student, sample, head, count).layers
+            return known[count]
+
+        found = meet(student.model, budget, by_search, layers, judge, table)
+    summary |= found.summary
+    return found.model, found.plan
 
 
 def _scorer(
@@ -157,32 +208,42 @@ def _scorer(
     config: PruneConfig,
     sample: CorpusSample,
     seed: int,
-    chosen: tuple[int, ...] | None,
     head: TaskModel | None,
 ) -> Callable[[PreTrainedModel], Scores]:
-    """The criterion on the loss that the recipe names."""
+    """The criterion on the loss that the recipe names; for a target, with losses measured in one unit."""
     asked = importance(teacher, student, config, sample, seed, head)
     criterion = CRITERIA[config.criterion]
-    kinds = {"heads", "ffn"} | ({"hidden"} if config.hidden < 1 else set())
+    kinds = ({"heads", "ffn"} | ({"hidden"} if config.hidden < 1 else set())) - set(shape_of(student.model).keeps)
+    original = None
+    if any(getattr(config, name) for name in _TARGETS):
+        pool = pooling_of(student, head, narrower=config.hidden < 1)
+        original = Original(student.model, text_batches(student, sample.texts[:_WEIGHED_TEXTS]), pool)
 
     def score(model: PreTrainedModel) -> Scores:
         loss = asked.first if model is student.model else asked.later
         scores: Scores = criterion(model, asked.batches, loss, kinds)
-        if chosen is None and any(getattr(config, name) for name in _TARGETS):
-            pooling = pooling_of(student, head, narrower=config.hidden < 1)
-            return scores.with_layers(leave_one_out(model, asked.batches, pooling))
-        return scores
+        if original is None:
+            return scores
+        removed = original.removed(model, scores)
+        return scores.with_losses(removed.layers, removed.heads, removed.ffn, before=removed.before)
 
     return score
 
 
 @dataclass(frozen=True)
 class Shrunk:
-    """The cut model, the plan in the original's indices, and the parameters after every step."""
+    """The cut model, the plan in the original's indices, and the parameters after every step.
+
+    Attributes:
+        foreseen, measured: how much the loss was to grow in every step, and how much it grew (the last step's is not
+            measured); empty where losses were not measured.
+    """
 
     model: PreTrainedModel
     plan: Plan
     parameters: tuple[int, ...]
+    foreseen: tuple[float, ...] = ()
+    measured: tuple[float, ...] = ()
 
 
 def shrink(
@@ -212,11 +273,16 @@ def shrink(
     choose_goal(_flat_scores(shape), final, budget, latency=latency)  # raises where the budget cannot be met
     plan = whole(model)
     counts: list[int] = []
+    grown: list[float] = []
+    losses: list[float] = []
     with progress_bar("pruning", total=steps) as bar:
         for step in range(1, steps + 1):
             scores = score(model)
             goal = _here(_between(shape, final, budget, latency, step / steps), plan)
             part = choose_goal(scores, goal, budget, latency=latency)
+            if scores.before is not None:
+                grown.append(round(foreseen(scores, part), 5))
+                losses.append(scores.before)
             if part != whole_of(scores.shape):
                 model = apply(model, part, check_parent=False)
                 plan = plan.then(part)
@@ -224,7 +290,8 @@ def shrink(
                     model = recover(model, step)
             counts.append(shape_of(model).parameters())
             bar.advance(parameters=f"{counts[-1] / 1e6:.2f} M")
-    return Shrunk(model, plan, tuple(counts))
+    measured = tuple(round(after - before, 5) for before, after in pairwise(losses))
+    return Shrunk(model, plan, tuple(counts), tuple(grown), measured)
 
 
 def _between(shape: ModelShape, final: Goal, budget: Budget, latency: LatencyTable | None, progress: float) -> Goal:
@@ -269,7 +336,7 @@ def _flat_scores(shape: ModelShape) -> Scores:
         criterion="flat",
         shape=shape,
         examples=0,
-        heads=tuple(np.ones(count) for count in sizes.heads),
+        heads=None if "heads" in shape.keeps else tuple(np.ones(count) for count in sizes.heads),
         ffn=tuple(np.ones(count) for count in sizes.ffn),
         layers=np.ones(shape.depth),
         hidden=np.ones(sizes.hidden),

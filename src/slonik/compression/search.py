@@ -1,8 +1,8 @@
 """Find the cut that loses least importance within a cost: uniform over all layers, or uneven.
 
-Losses add up: dropping structures costs the sum of their scores, dropping a layer costs the layer's own score. With the
-Fisher criterion on probes and `depth.leave_one_out` for layers all of these are squared movements of the sentence
-vector, so that layers, heads and neurons can be weighed against one another. Nothing is cut or measured here.
+Losses add up: dropping structures costs what `Options` says for their number, dropping a layer the layer's own loss.
+With the losses of `ablation` all of these are measured in one unit, how far sentence vectors move, so that layers,
+heads and neurons can be weighed against one another. Nothing is cut or measured here.
 """
 
 from __future__ import annotations

@@ -40,6 +40,7 @@ class ModelShape:
         family: of the anatomy table. sizes: what there is, all layers. head_size: of every head.
         first_layer_pinned: whether layer 0 must stay. config: the model's config as a dict.
         tensors: name in the base model, layer or None, axes and shape of every parameter.
+        keeps: what of the family stays whole: "heads", "hidden".
     """
 
     family: str
@@ -48,6 +49,7 @@ class ModelShape:
     first_layer_pinned: bool
     config: dict[str, Any]
     tensors: tuple[tuple[ParameterAxes, tuple[int, ...]], ...]
+    keeps: tuple[str, ...] = ()
 
     @property
     def depth(self) -> int:
@@ -111,6 +113,7 @@ def shape_of(model: PreTrainedModel, body: Body | None = None) -> ModelShape:
         first_layer_pinned=body.first_layer_pinned,
         config=model.config.to_dict(),
         tensors=tuple(tensors),
+        keeps=body.anatomy.keeps,
     )
 
 

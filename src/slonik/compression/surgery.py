@@ -21,7 +21,7 @@ from slonik.compression.gates import Gates
 from slonik.compression.plan import Plan, whole
 from slonik.core.errors import SlonikError
 from slonik.models import slim
-from slonik.models.anatomy import Body, ParameterAxes, dissect
+from slonik.models.anatomy import Body, LayerParts, ParameterAxes, dissect
 from slonik.models.kinds import family_of
 from slonik.models.state import state_hash
 
@@ -191,7 +191,8 @@ def _config(body: Body, plan: Plan) -> tuple[PreTrainedConfig, type[PreTrainedMo
         _check_layer_kinds(body.anatomy.family, values["layer_types"])
     implementation = getattr(body.model.config, "_attn_implementation", None)
     first_norm = body.anatomy.family == "modernbert" and not _has_identity_norm(body, plan.layers[0])
-    even = len(set(heads)) == 1 and len(set(ffn)) == 1 and heads[0] * body.head_size == hidden
+    even = len(set(heads)) == 1 and len(set(ffn)) == 1
+    even = even and (heads[0] * body.head_size == hidden or "heads" in body.anatomy.keeps)
     kind: Any
     if even and not first_norm:
         kind = stock
@@ -234,7 +235,7 @@ def _has_identity_norm(body: Body, layer: int) -> bool:
 
 def _check(body: Body, plan: Plan) -> None:
     family = body.anatomy.family
-    if not body.anatomy.cuttable:
+    if not body.cuttable:
         raise SlonikError(f"{family} models can be scored and inspected, not cut")
     if family_of(plan.family) != family:
         raise SlonikError(f"the plan is for a {plan.family} model, this one is {family}")
@@ -244,12 +245,23 @@ def _check(body: Body, plan: Plan) -> None:
         _check_range(f"neurons of layer {layer}", plan.ffn[index], body.layers[layer].ffn)
     _check_range("hidden dimensions", plan.hidden or (), body.hidden)
     _check_range("tokens", plan.tokens or (), body.vocab)
+    convolution = getattr(getattr(body.base, "encoder", None), "conv", None)
     if body.first_layer_pinned and plan.layers[0] != 0:
-        raise SlonikError("this DeBERTa has a convolution beside its first layer: keep layer 0")
-    if body.first_layer_pinned and plan.hidden is not None and int(body.base.encoder.conv.conv.groups) != 1:
+        why = "this DeBERTa has a convolution beside" if convolution is not None else f"{family} keeps its positions in"
+        raise SlonikError(f"{why} its first layer: keep layer 0")
+    whole_heads = all(len(kept) == parts.heads for kept, parts in zip(plan.heads, _kept_parts(body, plan), strict=True))
+    if "heads" in body.anatomy.keeps and not whole_heads:
+        raise SlonikError(f"heads of {family} share a table of position biases between layers: they cannot be cut")
+    if "hidden" in body.anatomy.keeps and plan.hidden is not None and len(plan.hidden) < body.hidden:
+        raise SlonikError(f"hidden dimensions of {family} cannot be cut: cut layers, neurons or the vocabulary")
+    if convolution is not None and plan.hidden is not None and int(convolution.conv.groups) != 1:
         raise SlonikError("this DeBERTa has a grouped convolution: its hidden dimensions cannot be cut")
     if plan.tokens is not None:
         _check_padding(body, plan.tokens)
+
+
+def _kept_parts(body: Body, plan: Plan) -> list[LayerParts]:
+    return [body.layers[layer] for layer in plan.layers]
 
 
 def _check_range(what: str, kept: Sequence[int], size: int) -> None:
@@ -264,7 +276,8 @@ def _check_padding(body: Body, tokens: Sequence[int]) -> None:
         return
     if pad not in tokens:
         raise SlonikError(f"the padding token (id {pad}) must stay in the vocabulary")
-    counted = getattr(getattr(body.base.embeddings, "position_embeddings", None), "padding_idx", None) is not None
+    embeddings = getattr(body.base, "embeddings", None)
+    counted = getattr(getattr(embeddings, "position_embeddings", None), "padding_idx", None) is not None
     if counted and tokens[pad] != pad:
         raise SlonikError(
             f"{body.anatomy.family} counts positions from the padding id, so token {pad} must keep its place: "

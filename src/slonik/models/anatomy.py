@@ -87,8 +87,14 @@ class Body:
 
     @property
     def first_layer_pinned(self) -> bool:
-        """True where the first layer cannot be dropped: DeBERTa's convolution joins its output to the embeddings."""
-        return getattr(getattr(self.base, "encoder", None), "conv", None) is not None
+        """True where the first layer cannot be dropped: DeBERTa's convolution joins its output to the embeddings, T5's
+        position biases lie in it."""
+        return self.anatomy.first_layer or getattr(getattr(self.base, "encoder", None), "conv", None) is not None
+
+    @property
+    def cuttable(self) -> bool:
+        """Whether it can be cut: a family that is, and no encoder with a decoder."""
+        return self.anatomy.cuttable and getattr(self.base, "decoder", None) is None
 
     @cached_property
     def axes(self) -> dict[str, ParameterAxes]:

@@ -40,6 +40,9 @@ class Anatomy:
         layer_axes, base_axes, head_axes: pattern of a parameter's name inside a layer, inside the base model,
             outside it -> its axes.
         cuttable: False where a family is only looked at (gates, importance), not cut.
+        keeps: what stays whole where the rest is cut: "heads" and "hidden" where all layers share one table of position
+            biases with a column per head.
+        first_layer: layer 0 stays, for it holds that table.
         config: our names of sizes -> the family's config fields.
     """
 
@@ -60,6 +63,8 @@ class Anatomy:
     base_axes: Rules = ()
     head_axes: Rules = ()
     cuttable: bool = True
+    keeps: tuple[str, ...] = ()
+    first_layer: bool = False
     config: Mapping[str, str] = field(default_factory=lambda: dict(_CONFIG_NAMES))
 
 
@@ -217,7 +222,8 @@ _GPT2 = Anatomy(
     cuttable=False,
     config={"layers": "n_layer", "heads": "n_head", "ffn": "n_inner", "hidden": "n_embd"},
 )
-# The encoder half: T5 shares one table of position biases, a column per head, between all layers of a stack.
+# The encoder half, which is cut where it stands alone: T5 shares one table of position biases, a column per head,
+# between all layers of a stack.
 _T5 = Anatomy(
     family="t5",
     layers="encoder.block",
@@ -246,8 +252,27 @@ _T5 = Anatomy(
         (r"(decoder\..*|lm_head)" + _WEIGHT, (None, None)),
     ),
     head_axes=_HEADS,
-    cuttable=False,
+    keeps=("heads", "hidden"),
+    first_layer=True,
     config={"layers": "num_layers", "heads": "num_heads", "ffn": "d_ff", "hidden": "d_model"},
+)
+_MPNET = replace(
+    _BERT,
+    family="mpnet",
+    attention="attention.attn",
+    query="attention.attn.q",
+    key="attention.attn.k",
+    value="attention.attn.v",
+    context="attention.attn.o",
+    layer_axes=(
+        *_linear(r"attention\.attn\.[qkv]", "heads"),
+        *_linear(r"attention\.attn\.o", "hidden", "heads"),
+        *_linear(r"intermediate\.dense", "ffn"),
+        *_linear(r"output\.dense", "hidden", "ffn"),
+        *_norm(r"(attention|output)\.LayerNorm"),
+    ),
+    base_axes=((r"encoder\.relative_attention_bias" + _WEIGHT, (None, None)), *_BERT_BASE),
+    keeps=("heads", "hidden"),
 )
 FAMILIES: dict[str, Anatomy] = {
     row.family: row
@@ -255,10 +280,12 @@ FAMILIES: dict[str, Anatomy] = {
         _BERT,
         replace(_BERT, family="roberta"),
         replace(_BERT, family="xlm-roberta"),
+        replace(_BERT, family="camembert"),
         replace(_BERT, family="electra", base_axes=_ELECTRA_BASE),
         _DEBERTA_V2,
         _MODERNBERT,
         _DISTILBERT,
+        _MPNET,
         _GPT2,
         _T5,
     )
