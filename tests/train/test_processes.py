@@ -14,6 +14,7 @@ from torch import Tensor
 
 from slonik.core.errors import SlonikError
 from slonik.train.run_log import read_metrics
+from slonik.train.sharded import SHARDS, part_in
 from tests.train import toy_processes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +40,10 @@ def _losses(folder: Path) -> list[float]:
 
 
 def _weights(folder: Path, part: str = "model") -> dict[str, Tensor]:
-    return load_file(sorted((folder / "checkpoints").glob("step_*"))[-1] / f"{part}.safetensors")
+    last = sorted((folder / "checkpoints").glob("step_*"))[-1]
+    if (last / SHARDS).is_dir():
+        return part_in(last / SHARDS, part)
+    return load_file(last / f"{part}.safetensors")
 
 
 def _close(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
@@ -58,6 +62,17 @@ def test_two_processes_make_the_steps_of_one_that_accumulates(
     lines = [line for line in read_metrics(runs / name / "metrics.jsonl") if "loss" in line]
     assert sum(line["tokens"] for line in lines) == summary.tokens
     assert len(lines) == toy_processes.STEPS  # one writer
+
+
+def test_processes_with_parts_write_shards_and_hand_back_whole_weights(runs: Path) -> None:
+    folder = runs / "parts" / "checkpoints"
+    shards = sorted((sorted(folder.glob("step_*"))[-1] / SHARDS).iterdir())
+    assert [path.name.split("-")[1] for path in shards] == ["00001", "00002"]  # each process wrote its part
+    sizes = [path.stat().st_size for path in shards]
+    assert max(sizes) < 1.5 * min(sizes)
+    best = next(folder.glob("weights_of_best_*"))
+    copies = runs / "copies" / "checkpoints" / best.name.removeprefix("weights_of_")
+    assert _close(load_file(best / "model.safetensors"), load_file(copies / "model.safetensors"))
 
 
 @pytest.mark.parametrize("batches", [1, 3])

@@ -133,8 +133,8 @@ def main(folder: Path) -> None:
     crash(folder / "shrunk-2")
     crash(folder / "shrunk-4", accumulate=2, sharding="full")
     for name, sharding in (("crashed", "none"), ("moved", "full")):
-        crash(folder / name)
-        resumed = train(folder / name, sharding=sharding).resumed_from
+        crash(folder / name, checkpoints="sharded")
+        resumed = train(folder / name, sharding=sharding, checkpoints="sharded").resumed_from
         assert resumed == 3, resumed
     train(folder / "parts", sharding="full")
     train(folder / "accumulated", accumulate=2)

@@ -1,8 +1,9 @@
 """Checkpoints on disk: whole or not there, hashed, without pickle.
 
-A checkpoint is a folder `step_00001200` with one safetensors file per part (model, objective, optimizer), `state.json`
-(everything that is not a tensor) and `manifest.json` (SHA-256 of each file). It is filled under a temporary name and
-renamed. Weights of the best evaluation lie beside in `best_00000900`, and are kept as long as a checkpoint names them.
+A checkpoint is a folder `step_00001200` with one safetensors file per part (model, objective, optimizer) or the folder
+`shards` (`sharded`), `state.json` (everything that is not a tensor) and `manifest.json` (SHA-256 of each file). It is
+filled under a temporary name and renamed. Weights of the best evaluation lie beside in `best_00000900`, and are kept as
+long as a checkpoint names them; whole weights made of shards in `weights_of_best_00000900`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +24,12 @@ from torch import Tensor, nn
 from slonik.core import files
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_file
+from slonik.train.sharded import SHARDS
 
 _log = logging.getLogger(__name__)
 _MANIFEST = "manifest.json"
 _STATE = "state.json"
+_STEP = "step_"
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,14 @@ class Checkpoint:
     Attributes:
         folder: where it lies.
         state: the JSON part.
-        tensors: part name -> tensor name -> tensor, on the CPU.
+        tensors: part name -> tensor name -> tensor, on the CPU; empty where they are in shards.
+        shards: their folder, where they are.
     """
 
     folder: Path
     state: dict[str, Any]
     tensors: dict[str, dict[str, Tensor]]
+    shards: Path | None = None
 
 
 class Checkpoints:
@@ -55,8 +61,21 @@ class Checkpoints:
         self._folder = folder
         self._keep = keep
 
-    def save(self, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> Path:
-        """Write a checkpoint, then remove the ones that are no longer wanted.
+    def path(self, step: int) -> Path:
+        """Where the checkpoint of `step` is, or would be."""
+        return self._folder / f"{_STEP}{step:08d}"
+
+    def write(self, name: str, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
+        """Write the folder `name` with a file for each part; see `filling`."""
+        with self.filling(name, state) as folder:
+            for part, named in tensors.items():
+                _save_tensors(folder / f"{part}.safetensors", named, self._folder / name)
+
+    @contextmanager
+    def filling(self, name: str, state: Mapping[str, Any]) -> Iterator[Path]:
+        """A folder to put tensors into; when the block ends it gets its state, hashes and name.
+
+        Then checkpoints go that are no longer wanted.
 
         Args:
             state: JSON values; `state["best"]["folder"]`, where there is one, is kept alive.
@@ -64,27 +83,24 @@ class Checkpoints:
         Raises:
             SlonikError: full disk; the checkpoints written before are intact.
         """
-        target = self._write(self.path(step).name, tensors, state)
-        self._prune()
-        return target
-
-    def path(self, step: int) -> Path:
-        """Where the checkpoint of `step` is, or would be."""
-        return self._folder / f"step_{step:08d}"
-
-    def save_best(self, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> Path:
-        """Write the weights of the best evaluation so far; older ones go when no checkpoint names them."""
-        return self._write(f"best_{step:08d}", tensors, state)
-
-    def _write(self, name: str, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> Path:
-        target = self._folder / name
-        with files.new_folder(target, overwrite=True) as temporary:
-            for part, named in tensors.items():
-                _save_tensors(temporary / f"{part}.safetensors", named, target)
+        with files.new_folder(self._folder / name, overwrite=True) as folder:
+            yield folder
             text = json.dumps(state, ensure_ascii=False, indent=1)
-            (temporary / _STATE).write_text(text, encoding="utf-8")
-            manifest = {path.name: sha256_file(path) for path in sorted(temporary.iterdir())}
-            (temporary / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+            (folder / _STATE).write_text(text, encoding="utf-8")
+            written = sorted(path for path in folder.rglob("*") if path.is_file())
+            manifest = {path.relative_to(folder).as_posix(): sha256_file(path) for path in written}
+            (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        if name.startswith(_STEP):
+            self._prune()
+
+    def exported(self, folder: Path, part_in: Callable[[Path, str], dict[str, Tensor]]) -> Path:
+        """A folder with the whole weights of a checkpoint that is in shards; made where it is not there."""
+        target = self._folder / f"weights_of_{folder.name}"
+        if not target.is_dir():
+            for old in self._folders("weights_of_"):
+                shutil.rmtree(old, ignore_errors=True)
+            state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+            self.write(target.name, {"model": part_in(folder / SHARDS, "model")}, state)
         return target
 
     def latest(self) -> Checkpoint | None:
@@ -93,7 +109,7 @@ class Checkpoints:
         Raises:
             SlonikError: there are checkpoints, and every one is damaged.
         """
-        folders = self._folders("step_")
+        folders = self._folders(_STEP)
         problems = []
         for folder in reversed(folders):
             try:
@@ -118,7 +134,7 @@ class Checkpoints:
 
     def _prune(self) -> None:
         """Keep the newest checkpoints and the best weights that they name."""
-        folders = self._folders("step_")
+        folders = self._folders(_STEP)
         for folder in folders[: -self._keep]:
             shutil.rmtree(folder, ignore_errors=True)
         wanted = {_best_name(folder) for folder in folders[-self._keep :]}
@@ -127,23 +143,27 @@ class Checkpoints:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def read_checkpoint(folder: Path) -> Checkpoint:
-    """Read and verify a checkpoint folder.
+def read_checkpoint(folder: Path, *, verify: bool = True) -> Checkpoint:
+    """Read and verify a checkpoint folder; shards are not read.
+
+    Args:
+        verify: False where another process has compared the hashes.
 
     Raises:
         SlonikError: a file is missing or its hash differs.
     """
     try:
         manifest: dict[str, str] = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        for name, expected in manifest.items():
+        for name, expected in manifest.items() if verify else ():
             if sha256_file(folder / name) != expected:
                 raise SlonikError(f"the checkpoint {folder} is damaged: {name} is not what was written")
         state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+        sharded = any(name.startswith(f"{SHARDS}/") for name in manifest)
         parts = [name.removesuffix(".safetensors") for name in manifest if name.endswith(".safetensors")]
-        tensors = {part: load_file(folder / f"{part}.safetensors") for part in parts}
+        tensors = {part: load_file(folder / f"{part}.safetensors") for part in parts if not sharded}
     except (OSError, ValueError, SafetensorError) as error:
         raise SlonikError(f"the checkpoint {folder} is damaged: {error}") from None
-    return Checkpoint(folder, state, tensors)
+    return Checkpoint(folder, state, tensors, folder / SHARDS if sharded else None)
 
 
 def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:

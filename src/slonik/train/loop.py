@@ -27,10 +27,12 @@ from slonik.train.feed import Feed, check_disjoint
 from slonik.train.guards import DivergenceGuard, Interruption, check_scale, loss_scaler
 from slonik.train.kernels import compiled_layers, fast_attention
 from slonik.train.optimizers import EmbeddingTables, Optimizers, learning_rate_ratio, trains_rows
-from slonik.train.processes import Processes, Wrapped, load_parts, whole_state
+from slonik.train.processes import Processes, Wrapped, load_parts
 from slonik.train.protocols import Batch, Loader, Loss, Objective
 from slonik.train.run_log import RunLog
 from slonik.train.run_state import Best, RunState, RunSummary, StepRecord, begun, check_identity
+from slonik.train.saving import Saver, own_tensors
+from slonik.train.sharded import read_into, sizes_in
 from slonik.train.train_config import TrainConfig
 
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
@@ -79,6 +81,7 @@ def run(
     try:
         return training.train()
     finally:
+        training.saver.close()
         training.log.close()
         training.tables.release()
 
@@ -126,7 +129,11 @@ class _Run:
         self.wrapped = Wrapped(self.processes, self.modules, sharded=sharded)
         in_parts = sharded and world > 1
         self.optimizers = Optimizers(self.modules, config, self.tables, self.processes.sum if in_parts else None)
-        if found is not None:
+        in_shards = in_parts if config.checkpoints == "auto" else config.checkpoints == "sharded"
+        self.saver = Saver(self.checkpoints, self.processes, sharded=in_shards)
+        if found is not None and found.shards is not None:
+            self._read_shards(found.shards)
+        elif found is not None:
             self.optimizers.load_tensors(found.tensors["optimizer"])
         self.resumed_from = self.state.step
         self.guard = DivergenceGuard(config.explosion_factor, self.state.guard)
@@ -136,7 +143,8 @@ class _Run:
         self.shown: dict[str, object] = {}  # beside the progress bar
         self.log = RunLog(self.processes, folder, config, self.state.step, flops_per_token)
         if self.state.step == 0:
-            self.log.write({"step": 0, "precision": config.precision, "device": str(self.device)})
+            chooses = {"best_metric": config.best_metric, "higher_is_better": config.higher_is_better}
+            self.log.write({"step": 0, "precision": config.precision, "device": str(self.device), **chooses})
         self.started = time.perf_counter() - self.state.seconds
         self.saved = time.perf_counter()
         self.evaluated = self.state.seconds
@@ -170,6 +178,7 @@ class _Run:
                 if ended or interrupted or self._agreed(due):
                     self._save()
                 if interrupted:
+                    self._written()
                     raise Interrupted(
                         f"interrupted at step {state.step}; it is saved: run the same command again to go on"
                     )
@@ -268,10 +277,7 @@ class _Run:
         self.state.stale += 1
         if best is None or sign * metrics[metric] > sign * best.value:
             self.state.stale = 0
-            name = f"best_{step:08d}"
-            weights = whole_state(self.model.state_dict(), keep=self.processes.main)
-            if self.processes.main:
-                self.checkpoints.save_best(step, {"model": weights}, {"step": step, **metrics})
+            name = self.saver.save_best(step, {"model": own_tensors(self.model)}, {"step": step, **metrics})
             self.state.best = Best(step, metrics[metric], metrics, name)
             if self.on_best is not None and self.processes.main:
                 self.on_best(self.model, step, metrics)
@@ -291,17 +297,21 @@ class _Run:
         return self.processes.from_main(found)
 
     def _save(self) -> None:
+        """Begin a checkpoint; the log says how long the training waited for that."""
         self._settle()
         self.state.seconds, self.state.guard = self._seconds(), self.guard.state
         self.state.scaling = self.scaler.state_dict()
-        main = self.processes.main
-        tensors = {name: whole_state(module.state_dict(), keep=main) for name, module in self.modules.items()}
-        tensors["optimizer"] = whole_state(self.optimizers.tensors(), keep=main)
-        if main:
-            self.log.sync()
-            self.checkpoints.save(self.state.step, tensors, self.state.to_json())
-        self.processes.wait()
+        began = time.perf_counter()
+        self.log.sync()
+        parts = {name: own_tensors(module) for name, module in self.modules.items()}
+        self.saver.save(self.state.step, {**parts, "optimizer": self.optimizers.tensors()}, self.state.to_json())
         self.saved = time.perf_counter()
+        self.log.write({"step": self.state.step, "save_seconds": round(self.saved - began, 3)})
+
+    def _written(self) -> None:
+        """Wait until the last checkpoint is on disk, for all processes."""
+        self.saver.settle()
+        self.processes.wait()
 
     def _find(self) -> Checkpoint | None:
         """The checkpoint to go on from: the first process chooses, all read it."""
@@ -309,7 +319,7 @@ class _Run:
             self.checkpoints.sweep()
         found = self.checkpoints.latest() if self.processes.main else None
         folder = self.processes.from_main(found.folder if found else None)
-        return found if found is not None or folder is None else read_checkpoint(folder)
+        return found if found is not None or folder is None else read_checkpoint(folder, verify=False)
 
     def _with_precision(self, config: TrainConfig, found: Checkpoint | None) -> TrainConfig:
         """`config` with the precision that "auto" means on this device; a run that goes on keeps its own."""
@@ -341,17 +351,35 @@ class _Run:
             accumulate = saved.identity["config"]["accumulate"]
         config = {**identity["config"], "accumulate": accumulate}
         check_identity(saved.identity, {**identity, "config": config}, self.folder)
-        for name, module in self.modules.items():
+        for name, module in self.modules.items() if checkpoint.shards is None else ():
             load_weights(module, checkpoint.tensors.get(name, {}), checkpoint.folder)
         if "format" not in checkpoint.state:
             saved.rows = any(name.startswith("lazy/") for name in checkpoint.tensors["optimizer"])
         return saved
 
+    def _read_shards(self, folder: Path) -> None:
+        """Read every process's part of the weights and of the optimizer's state."""
+        sizes, begin = sizes_in(folder), "optimizer/"
+        state = self.optimizers.room(
+            {name.removeprefix(begin): sizes[name] for name in sizes if name.startswith(begin)}
+        )
+        named = {f"{part}/{name}": one for part, of in self.modules.items() for name, one in own_tensors(of).items()}
+        wrong = {name for name, tensor in named.items() if sizes.get(name, ((),))[0] != tensor.shape}
+        wrong |= {name for name in sizes if name not in named and not name.startswith(begin)}
+        if wrong:
+            raise SlonikError(
+                f"the weights in {folder.parent} belong to another model (first difference: {min(wrong)})"
+            )
+        read_into({**named, **{begin + name: tensor for name, tensor in state.items()}}, folder, self.saver.group)
+
     def _finish(self) -> RunSummary:
-        state, config, checkpoints = self.state, self.config, self.folder / "checkpoints"
-        weights = self.checkpoints.path(state.step) / "model.safetensors"
+        state, config = self.state, self.config
+        self._written()
+        last = self.checkpoints.path(state.step)
         if state.best is not None:
-            weights = checkpoints / state.best.folder / "model.safetensors"
+            last = last.with_name(state.best.folder)
+        weights = self.saver.whole_weights(last)
+        if state.best is not None:
             load_parts(self.model, read_checkpoint(weights.parent).tensors["model"])
         self._train_mode(False)
         counts = (state.step, state.epoch, self.resumed_from, state.seconds, state.tokens, state.texts)

@@ -127,14 +127,34 @@ class Optimizers:
             SlonikError: the tensors belong to another model.
         """
         for path, value in tensors.items():
-            kind, name, key = path.split("/")
-            parameter = self.named.get(name)
-            if parameter is None or kind not in self._optimizers:
-                raise SlonikError(f"the checkpoint has optimizer state for {name!r}, which this run does not train")
-            optimizer = self._optimizers[kind]
+            optimizer, parameter, key = self._place(path)
             # AdamW's fused kernel wants its count with the parameter, the others read theirs on the host.
             away = value.dim() > 0 or isinstance(optimizer, torch.optim.AdamW)
             optimizer.state[parameter][key] = part_of(value, parameter) if away else value
+
+    def room(self, sizes: Mapping[str, tuple[torch.Size, torch.dtype]]) -> dict[str, Tensor]:
+        """Tensors of the state, in parts where the parameters are, for somebody to fill with what `tensors` gave.
+
+        Raises:
+            SlonikError: the names belong to another model.
+        """
+        found = {}
+        for path, (size, dtype) in sizes.items():
+            optimizer, parameter, key = self._place(path)
+            if size == parameter.shape:
+                made = torch.zeros_like(parameter, dtype=dtype, requires_grad=False)
+            else:
+                away = len(size) > 0 or isinstance(optimizer, torch.optim.AdamW)
+                made = torch.zeros(size, dtype=dtype, device=parameter.device if away else None)
+            optimizer.state[parameter][key] = found[path] = made
+        return found
+
+    def _place(self, path: str) -> tuple[torch.optim.Optimizer, nn.Parameter, str]:
+        kind, name, key = path.split("/")
+        parameter = self.named.get(name)
+        if parameter is None or kind not in self._optimizers:
+            raise SlonikError(f"the checkpoint has optimizer state for {name!r}, which this run does not train")
+        return self._optimizers[kind], parameter, key
 
 
 def _trained_parameters(modules: Mapping[str, nn.Module]) -> dict[str, nn.Parameter]:

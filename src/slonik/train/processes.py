@@ -30,7 +30,7 @@ from slonik.train.kernels import repeated_blocks
 T = TypeVar("T")
 
 _SETTLE_SECONDS = 0.1  # see `leave`
-_PATIENCE = timedelta(hours=12)  # the others wait while the first one cleans a corpus or writes a large checkpoint
+PATIENCE = timedelta(hours=12)  # the others wait while the first one cleans a corpus or writes a large checkpoint
 
 
 class Processes:
@@ -54,7 +54,7 @@ class Processes:
         # find_unused_parameters: a checkpoint's pooler takes no part in most objectives.
         handlers = [
             DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False),
-            InitProcessGroupKwargs(timeout=_PATIENCE),
+            InitProcessGroupKwargs(timeout=PATIENCE),
         ]
         self.accelerator = Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=handlers)
         self.device: torch.device = self.accelerator.device
@@ -179,16 +179,6 @@ class Wrapped:
 def whole(tensor: Tensor) -> Tensor:
     """A tensor put together from its parts in all processes (each must call); others as they are."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-
-
-def whole_state(named: Mapping[str, Tensor], *, keep: bool) -> dict[str, Tensor]:
-    """Every tensor whole; only processes with `keep` hold on to them, so that memory is spent in one place."""
-    found = {}
-    for name, tensor in named.items():
-        complete = whole(tensor)
-        if keep:
-            found[name] = complete.detach().cpu() if isinstance(tensor, DTensor) else complete
-    return found
 
 
 def part_of(tensor: Tensor, like: Tensor) -> Tensor:

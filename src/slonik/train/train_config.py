@@ -63,6 +63,9 @@ class TrainConfig(Config):
     patience: int | None = Field(None, ge=1)
     """Stop after so many evaluations in a row without a better one; None = never early."""
     save_every_minutes: float = Field(5.0, ge=0)
+    checkpoints: Literal["auto", "whole", "sharded"] = "auto"
+    """Whole files that the first process writes, or one from each; auto: sharded where the model is. Either is written
+    beside the training, and read by any number of processes."""
     keep: int = Field(2, ge=2)
     """Checkpoints kept; at least two, so that a damaged one has a predecessor."""
     log_every_steps: int = Field(10, ge=1)
@@ -89,7 +92,7 @@ class TrainConfig(Config):
 
 _OPERATIONAL = (
     "save_every_minutes", "keep", "log_every_steps", "explosion_factor", "device", "max_minutes", "trackers",
-    "sharding",
+    "sharding", "checkpoints",
 )  # fmt: skip
 # Fields younger than the first runs: left out at their defaults, so that a run begun without them can go on.
 _LATER = ("optimizer", "layer_decay", "compile", "patience", "evaluate_every_minutes", "dropout")
