@@ -22,15 +22,19 @@ from slonik.core.version import __version__
 if TYPE_CHECKING:
     from slonik.compression.compress import compress as compress
     from slonik.compression.distill import distill as distill
+    from slonik.compression.static.run import compress_static as compress_static
+    from slonik.exporting.package.run import package as package
     from slonik.exporting.run import export as export
     from slonik.finetuning.predict import predict as predict
     from slonik.library import evaluate as evaluate
     from slonik.library import finetune as finetune
+    from slonik.library import launch as launch
     from slonik.library import load as load
     from slonik.library import serve as serve
     from slonik.models.opening import show as show
     from slonik.models.writing import generate as generate
     from slonik.pretraining.adaptation.adapt import adapt as adapt
+    from slonik.pretraining.preparation.prepare import prepare as prepare
     from slonik.pretraining.pretrain import pretrain as pretrain
     from slonik.tagging.tag import tag as tag
 
@@ -38,7 +42,9 @@ _HOMES = {
     "load": "slonik.library",
     "show": "slonik.models.opening",
     "compress": "slonik.compression.compress",
+    "compress_static": "slonik.compression.static.run",
     "distill": "slonik.compression.distill",
+    "prepare": "slonik.pretraining.preparation.prepare",
     "pretrain": "slonik.pretraining.pretrain",
     "adapt": "slonik.pretraining.adaptation.adapt",
     "finetune": "slonik.library",
@@ -47,7 +53,9 @@ _HOMES = {
     "generate": "slonik.models.writing",
     "evaluate": "slonik.library",
     "export": "slonik.exporting.run",
+    "package": "slonik.exporting.package.run",
     "serve": "slonik.library",
+    "launch": "slonik.library",
 }
 
 __all__ = ["SlonikError", "__version__", *_HOMES]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,8 +47,9 @@ Overrides = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help
 DataDir = Annotated[Path | None, typer.Option(help="Data folder (default: $SLONIK_DATA, or the user's cache folder).")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 (default: a GPU if there is one).")]
 StampPassport = Annotated[bool, typer.Option(help="Add the records to the passport of a MODEL that is a folder.")]
-TrustRemoteCode = Annotated[bool, typer.Option(help="Run Python code that comes with a checkpoint.")]
-
+TrustRemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run Python code that comes with a checkpoint.")
+]
 
 
 def _converting(context: typer.Context, asked: bool) -> bool:
@@ -102,6 +104,16 @@ def set_quiet(quiet: bool) -> None:
     """Whether words about progress are left out from here on."""
     global _quiet
     _quiet = quiet
+
+
+@contextmanager
+def kept_quiet() -> Iterator[None]:
+    """After the block, words about progress are as they were before it."""
+    before = _quiet
+    try:
+        yield
+    finally:
+        set_quiet(before)
 
 
 def announce(line: str) -> None:

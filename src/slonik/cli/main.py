@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 
 import typer
@@ -40,13 +41,19 @@ COMMAND_MODULES: tuple[str, ...] = (
     "pretrain",
     "report",
     "export",
+    "package",
     "encode",
     "generate",
     "ensemble",
     "tag",
     "cache",
+    "launch",
 )
 
+_REFUSAL_VARIABLE = "SLONIK_REFUSAL_FILE"
+"""Names the file to which the sentence of a user's mistake is added: the script of a job, which sees torchrun's exit
+code alone, does not start it again then."""
+_DIED = 1  # not the user's mistake alone: another machine, or less beside it, may do
 _TRAIN_IN_ONE = ("adapt", "compress", "distill", "finetune", "study")
 """Commands that train in one process; `pretrain` shares its work out, and others do no harm twice."""
 
@@ -114,6 +121,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(str(error), error.exit_code)
     except ModuleNotFoundError as error:
         _fail(str(missing_extra("this command", error)))
+    except MemoryError:
+        _fail("this machine's memory is full: take smaller batches, or a machine with more", _DIED)
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported for its name
+            raise
+        sys.stderr.write(f"{error}\n")
+        _fail("the GPU's memory is full: take smaller batches, and more of them to a step (accumulate)", _DIED)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: run the same command again to go on\n")
         raise SystemExit(130) from None
@@ -148,6 +162,9 @@ def _end_on_signals() -> None:
 
 def _fail(sentence: str, code: int = 2) -> None:
     sys.stderr.write(f"error: {sentence}\n")
+    if code == SlonikError.exit_code and (file := os.environ.get(_REFUSAL_VARIABLE)):
+        with suppress(OSError), open(file, "a", encoding="utf-8") as stream:
+            stream.write(f"{sentence}\n")
     raise SystemExit(code)
 
 

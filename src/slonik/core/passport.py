@@ -54,7 +54,7 @@ class Step(BaseModel):
         version: the version of slonik that ran.
         summary: what the step itself found (tokens kept, loss at the end).
         license: licence of what the step brought in, where it is known.
-        launch: how `slonik launch` started the run (scheduler, nodes, hash of the recipe, number of the job), if it did.
+        launch: how `slonik launch` started the run (scheduler, nodes, hash of the recipe, job's number), if it did.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
