@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from slonik.cli.common import ConvertWeights, LongTexts, Pooling, first_few, given, warn
+from slonik.cli.common import ConvertWeights, LongTexts, Pooling, announce, first_few, given, warn
 
 if TYPE_CHECKING:
     from slonik.core.protocols import Encoder
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 def encode(
-    model: str = typer.Argument(help="Folder (exported or checkpoint), hub id, embedded:NAME, or a baseline's name."),
+    model: str | None = typer.Argument(
+        None,
+        help="Folder (exported or checkpoint), hub id, embedded:NAME, or a baseline's name; if none, the encoder that "
+        "ships.",
+    ),
     files: list[Path] | None = typer.Argument(None, help="Text files, one text per line (.gz too); stdin if none."),
     out: Path | None = typer.Option(None, help="Output file: .npy, .parquet or .jsonl; JSONL on stdout if not given."),
     kind: str | None = typer.Option(None, "--format", help="npy, parquet or jsonl (default: by the file's name)."),
@@ -26,19 +30,37 @@ def encode(
     ),
     file: str | None = typer.Option(None, help="ONNX file of an exported folder, for example model.onnx."),
     threads: int | None = typer.Option(None, help="Threads (default: all processors)."),
+    dimensions: int | None = typer.Option(
+        None, help="Leading dimensions of each vector (default: all); made for models whose dimensions are ordered."
+    ),
     long_texts: LongTexts = None,
     pooling: Pooling = None,
     convert_weights: ConvertWeights = False,
 ) -> None:
-    """Encode lines of text; the order is kept, and bad lines are reported by number on stderr."""
+    """Encode lines of text; the order is kept, and bad lines are reported by number on stderr.
+
+    Without a model the encoder that ships is taken (a text file in its place is text).
+
+    Examples:
+
+        slonik encode --out vectors.npy < texts.txt
+
+        slonik encode small-onnx texts.txt.gz --out vectors.parquet
+    """
     from slonik.core.errors import SlonikError
+    from slonik.models.distributions import default_name
     from slonik.runtime.stream import POLICIES, encode_files
 
     if bad_lines not in POLICIES:
         raise SlonikError(f"--bad-lines is {bad_lines!r}: use {', '.join(POLICIES)}")
+    if model is not None and Path(model).is_file():
+        model, files = None, [Path(model), *(files or [])]
+    if model is None:
+        model = default_name()
+        announce(f"encoding with {model}")
     report = first_few(lambda line: f"line {line.number}: {line.error}")
     summary = encode_files(
-        _open(model, file, threads, pooling, long_texts), files or [], out, kind=kind, prefix=prefix,
+        _open(model, file, threads, pooling, long_texts, dimensions), files or [], out, kind=kind, prefix=prefix,
         bad_lines=bad_lines, on_bad=report,
     )  # fmt: skip
     _tell(summary, bad_lines, out)
@@ -58,7 +80,12 @@ def _tell(summary: Summary, policy: str, out: Path | None) -> None:
 
 
 def _open(
-    model: str, file: str | None, threads: int | None, pooling: str | None, long_texts: str | None
+    model: str,
+    file: str | None,
+    threads: int | None,
+    pooling: str | None,
+    long_texts: str | None,
+    dimensions: int | None,
 ) -> Encoder:
     from slonik.core.errors import SlonikError
     from slonik.models.kinds import is_exported
@@ -68,4 +95,5 @@ def _open(
     if options and not is_exported(model):
         name = next(iter(options))
         raise SlonikError(f"--{name} is for exported folders, and {model} is none: leave it out, or slonik export it")
-    return open_encoder(model, **options, **given({"pooling": pooling, "long_texts": long_texts}))
+    options |= given({"pooling": pooling, "long_texts": long_texts, "dimensions": dimensions})
+    return open_encoder(model, **options)

@@ -33,6 +33,7 @@ from slonik.models.checkpoint_files import (
     read_tensors,
     weight_files,
 )
+from slonik.models.distributions import FILE_NAME as DISTRIBUTION
 from slonik.models.kinds import STOCK_HEADS, family_of, has_weights
 from slonik.runtime.static import load as load_static
 from slonik.text import TAGGER_FILE
@@ -141,6 +142,7 @@ def describe_folder(folder: Path, *, name: str | None = None) -> Description:
     elif exported and not has_weights(folder):
         config = read_config_json(folder)
         facts = {key: config.get(key) for key in ("model_type", "vocab_size", "hidden_size", "num_hidden_layers")}
+        facts |= read_json(folder / DISTRIBUTION, optional=True).get("facts", {})  # what its package says of it
         loader = runtime
     else:
         inside = transformer_folder(folder)

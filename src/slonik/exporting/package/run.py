@@ -27,6 +27,7 @@ from slonik.core.run import Announce, Result, Run, say, silent
 from slonik.exporting import parity
 from slonik.exporting.companions import write_companions
 from slonik.exporting.files import FILES
+from slonik.exporting.package.card import write_card
 from slonik.exporting.package.distribution import check_names, model_folder, write_distribution
 from slonik.exporting.package.licences import origins_of
 from slonik.exporting.package.weights import PackedWeights, pack, parameters_as_exported
@@ -42,6 +43,7 @@ from slonik.runtime.session import open_session
 
 SUITE = "package"
 _TORCH_TEXTS = 100
+_NUMBERS = (".safetensors", ".onnx")
 _FACTS = (
     "model_type", "parameters", "embedding_parameters", "encoder_parameters", "layers", "hidden", "heads", "head_size",
     "ffn", "vocab", "dimension", "flops_per_text", "text_tokens", "pieces", "precision",
@@ -95,6 +97,7 @@ def package(
     name: str | None = None,
     version: str = "0.1.0",
     licences: Mapping[str, str] | None = None,
+    about: str = "",
     overwrite: bool = False,
     progress: bool = False,
     announce: Announce | None = None,
@@ -108,6 +111,7 @@ def package(
         name: of the distribution and of the model; None = the name of `out`.
         version: of the distribution.
         licences: model -> "MIT" or "Apache-2.0", of those that it was made from and its passport does not name.
+        about: Markdown for the card: how it was made, from which data under which licences, how to make it again.
         overwrite: replace a folder that is there.
         progress: say on standard error what is being done.
         announce: called with a line for each part of the work instead.
@@ -140,10 +144,12 @@ def package(
         step = run.passport_step(made.summary(folder), license=" AND ".join(sorted({one.licence for one in origins})))
         passport = made.passport.with_step(step, name=called).with_records(made.records(called))
         passport.write(folder)
+        facts = {key: made.facts[key] for key in _FACTS if made.facts.get(key) is not None}
         write_distribution(
             unfinished, called, version, kind=made.kind, origins=origins,
-            facts={key: made.facts[key] for key in _FACTS if made.facts.get(key) is not None},
+            facts=facts | {"bytes": sum(size for file, size in _sizes(folder).items() if file.endswith(_NUMBERS))},
         )  # fmt: skip
+        write_card(unfinished, about=about)
     return PackageReport(
         checkpoint=run.out, records=passport.records, summary=step.summary, seconds=run.seconds, name=called,
         version=version, kind=made.kind, folder=model_folder(run.out, called),
