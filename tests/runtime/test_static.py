@@ -85,7 +85,7 @@ def test_what_is_no_static_model_is_refused(tokenizer: Tokenizer, vectors: np.nd
     refused("Dense", [modules[0], {"path": "1", "type": "sentence_transformers.models.Dense"}])
     refused("outside the folder", [{**modules[0], "path": ".."}, modules[1]])
     (tmp_path / "modules.json").write_text(json.dumps(modules))
-    path = tmp_path / "0_StaticEmbedding" / "model.safetensors"
+    path = tmp_path / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(SlonikError, match="damaged"):
         static.load(tmp_path)

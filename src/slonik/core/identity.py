@@ -16,17 +16,20 @@ import importlib.metadata
 import inspect
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar, cast
 
 from slonik.core.errors import SlonikError
 from slonik.core.files import write_json
 from slonik.core.hashing import sha256_bytes, sha256_file, sha256_json, sha256_texts
 from slonik.core.paths import cache_dir
 from slonik.core.version import __version__
+
+T = TypeVar("T", str, bool)
 
 HUB = "hub:"
 LARGE_BYTES = 1 << 20
@@ -40,6 +43,10 @@ NOT_DECIDING = (
     "*.pdf", "metrics.jsonl", "tensorboard/*", "predictions/*", "LICENSE*", "NOTICE*", "Dockerfile*", ".*", "*/.*",
 )  # fmt: skip
 """Files of a checkpoint that tell of it and change nothing in what it computes."""
+
+
+CUTS_LINE = re.compile(rb'\n *"matryoshka_dimensions": \[[\s\d,]*\],')
+"""The line of a config.json that `slonik.text.matryoshka.note_cuts` writes, before another."""
 
 
 class Identity(str):
@@ -65,19 +72,34 @@ def file_identity(path: str | Path) -> str:
     Raises:
         SlonikError: it is not there or cannot be read.
     """
+    return known_of(path, "sha256", sha256_file)
+
+
+def known_of(path: str | Path, name: str, work: Callable[[Path], T]) -> T:
+    """What `work(file)` finds in the content of a file, a text or a truth; of a large file it is found once.
+
+    Args:
+        path: the file. It is another one when its size, times or inode are others.
+        name: of what is found, and of the code that decides it.
+
+    Raises:
+        SlonikError: the file is not there or cannot be read, or what `work` raises.
+    """
     file = Path(path).absolute()
     try:
         before = _stamp(file)
         if before["size"] < LARGE_BYTES:
-            return sha256_file(file)
+            return work(file)
         memory = cache_dir() / "hashes" / sha256_bytes(str(file).encode("utf-8", "surrogateescape"))[:32]
         known = _remembered(memory)
-        if known.get("stamp") == before and isinstance(known.get("sha256"), str):
-            return str(known["sha256"])
-        found = sha256_file(file)
+        if known.get("stamp") == before and isinstance(known.get(name), str | bool):
+            return cast(T, known[name])
+        found = work(file)
         after = _stamp(file)
         if after == before and time.time_ns() - max(after["mtime"], after["ctime"]) > RACY_NS:
-            _remember(memory, {"path": str(file), "stamp": after, "sha256": found})
+            known = _remembered(memory)  # once more: others may have added to it
+            others = known if known.get("stamp") == after else {}
+            _remember(memory, {**others, "path": str(file), "stamp": after, name: found})
         return found
     except FileNotFoundError:
         raise SlonikError(f"there is no file {path}") from None
@@ -107,12 +129,17 @@ def folder_identity(
 def checkpoint_identity(folder: str | Path) -> Identity:
     """Identity of all that decides what a checkpoint computes: weights, config, tokenizer, sentence modules, heads.
 
-    Everything in the folder counts but what is known only to tell of it (`NOT_DECIDING`).
+    Everything in the folder counts but what is known only to tell of it (`NOT_DECIDING`), and the line of config.json
+    that says which leading dimensions were measured: measuring makes no other checkpoint.
 
     Raises:
         SlonikError: there is no such folder, or a file cannot be read.
     """
-    return folder_identity(folder, without=NOT_DECIDING)
+    found = folder_identity(folder, without=NOT_DECIDING)
+    config = Path(folder) / "config.json"
+    if "config.json" in found.parts and (content := config.read_bytes()) != (rest := CUTS_LINE.sub(b"", content)):
+        return Identity.of(found.parts | {"config.json": sha256_bytes(rest)})
+    return found
 
 
 def package_identity(distribution: str) -> Identity:

@@ -33,6 +33,7 @@ from slonik.models.pooling import LAYER_POOLINGS, pool, reading_part
 from slonik.models.state import config_facts, state_hash, stored_tensors
 from slonik.text.batching import token_budget_batches
 from slonik.text.limits import positions
+from slonik.text.matryoshka import check_dimensions, leading
 from slonik.text.pipeline import dimension_of, split
 from slonik.text.sentence_config import SentenceConfig, checked_long_texts
 from slonik.text.tokenizing import Rows, TextRows, check_texts, check_vocabulary, lower_cased, pad_id
@@ -60,7 +61,8 @@ class TorchEncoder:
         batch_tokens: tokens of one padded batch.
         autocast: compute matrix products in this type while the weights stay as they are; None = off.
         hidden_size: D of token vectors.
-        dimension: of a sentence vector, as the last module gives it.
+        dimensions: how many leading ones of a sentence vector are given where a call does not say; None = all.
+        dimension: of the sentence vectors that are given.
         poolings: what `encode_poolings` can give: "pooler" only where the weights hold one, "pipeline" only where the
             checkpoint's own vector is more than a pooling.
         pad_id: id of the padding token.
@@ -88,6 +90,7 @@ class TorchEncoder:
         self.batch_tokens = CPU_BATCH_TOKENS if self.device.type == "cpu" else GPU_BATCH_TOKENS
         self.autocast = autocast
         self.hidden_size = int(model.config.hidden_size)
+        self.dimensions: int | None = None
         self.cut_texts = 0
         check_vocabulary(self.tokenizer, embedding_rows(model), name)
         self.pad_id = pad_id(self.tokenizer, config_id=getattr(model.config, "pad_token_id", None))
@@ -113,7 +116,7 @@ class TorchEncoder:
         self._rows_of.check_room(self.max_length, self.name)
         if known:
             return
-        self.dimension = sentence.dimension(self.hidden_size)
+        self._width = sentence.dimension(self.hidden_size)
         self.pipeline = Pipeline(sentence.modules, sentence.truncate_dim).to(self.device).eval()
         self.has_own_pooler = share_pooler(self.pipeline, getattr(self.model, "pooler", None))
         self.poolings: tuple[str, ...] = ("cls", "mean")
@@ -125,6 +128,11 @@ class TorchEncoder:
     @property
     def device(self) -> torch.device:
         return self.model.device
+
+    @property
+    def dimension(self) -> int:
+        """Dimensions of the sentence vectors that are given."""
+        return self.dimensions or self._width
 
     @property
     def max_length(self) -> int:
@@ -146,19 +154,28 @@ class TorchEncoder:
         return self._rows_of.rows(self._prefixed(texts, prefix), length, threads=threads)
 
     def encode(
-        self, texts: Sequence[str], *, prefix: str | None = None, long_texts: LongTexts | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        prefix: str | None = None,
+        long_texts: LongTexts | None = None,
+        dimensions: int | None = None,
     ) -> FloatArray:
         """Sentence vectors (N, D) as the checkpoint's modules make them.
 
         Args:
             prefix: None = the checkpoint's default, "" = none.
             long_texts: None = the encoder's own way.
+            dimensions: how many leading ones, brought to length one again where whole vectors are; None = the
+                encoder's own way.
 
         Raises:
-            SlonikError: a text that is too long, where such are refused.
+            SlonikError: a text that is too long, where such are refused, or more dimensions than there are.
         """
         self.say_assumed()
-        return self._encode(self._rows(texts, prefix, long_texts), len(texts))
+        if dimensions is not None:
+            check_dimensions(dimensions, self._width, self.name)
+        return self._encode(self._rows(texts, prefix, long_texts), len(texts), dimensions)
 
     def encode_ids(
         self, ids: Sequence[Sequence[int]], *, long_texts: LongTexts | None = None, prompt_tokens: int = 0
@@ -210,10 +227,15 @@ class TorchEncoder:
         for kind in poolings:
             if kind not in self.poolings:
                 raise SlonikError(f"{self.name} has no pooling {kind!r}: it has {', '.join(self.poolings)}")
-        return self._poolings(self._rows(texts, prefix, None), len(texts), poolings)
+        found = self._poolings(self._rows(texts, prefix, None), len(texts), poolings)
+        return {kind: self._leading(vectors, None, kind) for kind, vectors in found.items()}
 
-    def _encode(self, rows: Rows, count: int) -> FloatArray:
-        return self._poolings(rows, count, [PIPELINE])[PIPELINE]
+    def _encode(self, rows: Rows, count: int, dimensions: int | None = None) -> FloatArray:
+        return self._leading(self._poolings(rows, count, [PIPELINE])[PIPELINE], dimensions, PIPELINE)
+
+    def _leading(self, vectors: FloatArray, dimensions: int | None, pooling: str) -> FloatArray:
+        normalize = pooling == PIPELINE and self._sentence.normalize
+        return leading(vectors, dimensions or self.dimensions, normalize=normalize)
 
     def _poolings(self, rows: Rows, count: int, poolings: Sequence[str]) -> dict[str, FloatArray]:
         """Vectors of texts, windows averaged by tokens as they come out of the pooling."""
@@ -305,7 +327,7 @@ class TorchEncoder:
         parts: dict[str, Any] = {"weights": self.weights_hash(), "config": config_facts(self.model)}
         parts |= {"tokenizer": self.tokenizer.to_str(), "sentence": self.sentence.content()}
         parts |= {"long_texts": self.long_texts, "autocast": str(self.autocast), "pad_id": self.pad_id}
-        return sha256_json(parts)
+        return sha256_json(parts | ({} if self.dimensions is None else {"dimensions": self.dimensions}))
 
     def describe(self) -> dict[str, Any]:
         """Facts: parameters, bytes, shape, FLOPs, poolings, hash of the weights (see `slonik.models.describe`)."""

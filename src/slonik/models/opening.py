@@ -15,6 +15,7 @@ from slonik.models.kinds import exported_folder, is_checkpoint, is_exported, kin
 from slonik.models.names import UNIVERSAL_SENTENCE_ENCODER
 from slonik.text import TASK_FILE
 from slonik.text.lines import read_json
+from slonik.text.matryoshka import shortened
 from slonik.text.pipeline_files import is_static
 from slonik.text.sentence_config import names_pooling
 
@@ -22,18 +23,30 @@ if TYPE_CHECKING:
     from slonik.models.describe import Description
 
 
-def open_encoder(model: str | Path, *, backend: Literal["torch", "onnx"] | None = None, **options: Any) -> Encoder:
+def open_encoder(
+    model: str | Path,
+    *,
+    backend: Literal["torch", "onnx"] | None = None,
+    dimensions: int | None = None,
+    **options: Any,
+) -> Encoder:
     """An encoder from a folder, a hub id, `embedded:NAME`, or the bare name of a baseline.
 
     Args:
         model: what to load.
         backend: "onnx" or "torch"; None takes onnxruntime when the folder holds an exported model.
+        dimensions: how many leading ones of its vectors are given (see `slonik.text.matryoshka`); None = all.
         options: passed to `slonik.runtime.load` or `slonik.models.load`.
 
     Raises:
         SlonikError: there is no such model, or it is broken; the sentence says which file.
         MissingExtra: torch is not installed, and the model needs it.
     """
+    return shortened(_open(model, backend, options), dimensions)
+
+
+def _open(model: str | Path, backend: str | None, options: Mapping[str, Any]) -> Encoder:
+    """The encoder with whole vectors."""
     exported = None if backend == "torch" else exported_folder(model)
     if backend == "onnx" or exported is not None:
         from slonik.runtime import load

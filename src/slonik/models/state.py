@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from slonik.models.checkpoint_files import TensorInfo, hash_tensors
+from slonik.text.matryoshka import KEYS as MATRYOSHKA
 
 STORED_NAMES = {
     torch.float64: "F64",
@@ -26,7 +27,9 @@ STORED_NAMES = {
     torch.bool: "BOOL",
 }
 """Names of types in safetensors files."""
-_NOT_DECIDING = ("_name_or_path", "name_or_path", "transformers_version", "architectures", "auto_map", "dtype")
+_NOT_DECIDING = (
+    "_name_or_path", "name_or_path", "transformers_version", "architectures", "auto_map", "dtype", *MATRYOSHKA
+)  # fmt: skip
 
 
 def stored_tensors(model: nn.Module) -> dict[str, TensorInfo]:

@@ -29,6 +29,7 @@ from slonik.runtime.session import available_threads, check_parent, choose_file,
 from slonik.runtime.threads import in_threads
 from slonik.text.batching import pad_ids, token_budget_batches
 from slonik.text.lines import read_json
+from slonik.text.matryoshka import check_dimensions, leading
 from slonik.text.pipeline import pool, split, without_prompt
 from slonik.text.sentence_config import SentenceConfig, checked_long_texts
 from slonik.text.tokenizing import Rows, TextRows, check_texts, load_tokenizer, lower_cased, pad_id
@@ -104,7 +105,8 @@ class OnnxEncoder:
         long_texts: what happens to a text over `max_length` where a call does not say.
         batch_tokens: tokens of one padded batch, where texts are run together.
         hidden_size: D of token vectors.
-        dimension: of a sentence vector.
+        dimensions: how many leading ones of a sentence vector are given where a call does not say; None = all.
+        dimension: of the sentence vectors that are given.
         pad_id: id of the padding token.
         cut_texts: how many texts were cut so far.
     """
@@ -129,6 +131,7 @@ class OnnxEncoder:
         self.threads = threads
         self.long_texts: LongTexts = checked_long_texts(long_texts or sentence.long_texts)
         self.batch_tokens = BATCH_TOKENS
+        self.dimensions: int | None = None
         self.cut_texts = 0
         self.metadata = read_metadata(session)
         config = read_json(source / "config.json", optional=True)
@@ -154,11 +157,11 @@ class OnnxEncoder:
         self._sentence = sentence
         self._rows = TextRows(self.tokenizer, self.pad_id, side=sentence.truncation_side)
         self._rows.check_room(self.max_length, self.name)
-        self.dimension = sentence.dimension(self.hidden_size)
+        self._width = sentence.dimension(self.hidden_size)
         made = self._width_in_graph
-        if made is not None and made != self.dimension:
+        if made is not None and made != self._width:
             raise SlonikError(
-                f"{self.file} gives vectors of {made} dimensions, the modules beside it {self.dimension}: they do not "
+                f"{self.file} gives vectors of {made} dimensions, the modules beside it {self._width}: they do not "
                 "belong together; export the checkpoint again"
             )
         said, here = self.metadata.get("facts", {}), sentence.facts()
@@ -168,6 +171,11 @@ class OnnxEncoder:
                 f"{self.file} was made for the {odd[0]} {said.get(odd[0])}, and the files beside it say "
                 f"{here.get(odd[0])}: they do not belong together; export the checkpoint again"
             )
+
+    @property
+    def dimension(self) -> int:
+        """Dimensions of the sentence vectors that are given."""
+        return self.dimensions or self._width
 
     @property
     def poolings(self) -> tuple[str, ...]:
@@ -188,19 +196,28 @@ class OnnxEncoder:
         return any(word in self.file.name for word in ("quantized", "int8", "uint8"))
 
     def encode(
-        self, texts: Sequence[str], *, prefix: str | None = None, long_texts: LongTexts | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        prefix: str | None = None,
+        long_texts: LongTexts | None = None,
+        dimensions: int | None = None,
     ) -> FloatArray:
         """Sentence vectors (N, D) as the checkpoint's modules make them.
 
         Args:
             prefix: None = the checkpoint's default, "" = none.
             long_texts: None = the encoder's own way.
+            dimensions: how many leading ones, brought to length one again where whole vectors are; None = the
+                encoder's own way.
 
         Raises:
-            SlonikError: a text that is too long, where such are refused.
+            SlonikError: a text that is too long, where such are refused, or more dimensions than there are.
         """
         self.say_assumed()
-        return self._vectors(self._read(texts, prefix, long_texts), len(texts))
+        if dimensions is not None:
+            check_dimensions(dimensions, self._width, self.name)
+        return self._leading(self._vectors(self._read(texts, prefix, long_texts), len(texts)), dimensions, PIPELINE)
 
     def encode_ids(
         self, ids: Sequence[Sequence[int]], *, long_texts: LongTexts | None = None, prompt_tokens: int = 0
@@ -217,7 +234,7 @@ class OnnxEncoder:
         way = checked_long_texts(long_texts or self.long_texts)
         rows = self._rows.arrange(contents, self.max_length, way, prompt=prompt_tokens)
         self.cut_texts += rows.cut
-        return self._vectors(rows, len(ids))
+        return self._leading(self._vectors(rows, len(ids)), None, PIPELINE)
 
     def prompt_length(self, prefix: str | None) -> int:
         """How many first tokens of a row are a prefix's, where they are not pooled; 0 where they are."""
@@ -242,7 +259,8 @@ class OnnxEncoder:
         for kind in poolings:
             if kind not in self.poolings:
                 raise SlonikError(f"{self.name} has no pooling {kind!r}: it has {', '.join(self.poolings)}")
-        return self._pooled(self._read(texts, prefix, None), len(texts), poolings)
+        found = self._pooled(self._read(texts, prefix, None), len(texts), poolings)
+        return {kind: self._leading(vectors, None, kind) for kind, vectors in found.items()}
 
     def encode_tokens(self, texts: Sequence[str], *, prefix: str = "") -> list[TokenVectors]:
         """Last-layer vectors of every token, specials and prefix tokens included (marked special).
@@ -288,8 +306,13 @@ class OnnxEncoder:
 
     def identity(self) -> str:
         """sha256 of everything that decides the vectors: files, tokenizer, sentence settings, long texts."""
-        parts = {"weights": self.weights_hash(), "tokenizer": self.tokenizer.to_str(), "pad_id": self.pad_id}
-        return sha256_json({**parts, "sentence": self.sentence.content(), "long_texts": self.long_texts})
+        parts: dict[str, Any] = {
+            "weights": self.weights_hash(),
+            "tokenizer": self.tokenizer.to_str(),
+            "pad_id": self.pad_id,
+        }
+        parts |= {"sentence": self.sentence.content(), "long_texts": self.long_texts}
+        return sha256_json(parts | ({} if self.dimensions is None else {"dimensions": self.dimensions}))
 
     def _files(self) -> list[Path]:
         """The ONNX file, and those of its external data."""
@@ -311,10 +334,14 @@ class OnnxEncoder:
         """Sentence vectors of texts: the file's own where each text is one row and all of its tokens count."""
         if self._width_in_graph is None or len(rows.ids) != count or rows.prompts.any():
             return self._pooled(rows, count, [PIPELINE])[PIPELINE]
-        vectors = np.zeros((count, self.dimension), dtype=np.float32)
+        vectors = np.zeros((count, self._width), dtype=np.float32)
         for batch, found in self._passes(rows.ids, ["sentence_embedding"], _first_output):
             vectors[batch] = found
         return vectors
+
+    def _leading(self, vectors: FloatArray, dimensions: int | None, pooling: str) -> FloatArray:
+        normalize = pooling == PIPELINE and self._sentence.normalize
+        return leading(vectors, dimensions or self.dimensions, normalize=normalize)
 
     def _pooled(self, rows: Rows, count: int, poolings: Sequence[str]) -> dict[str, FloatArray]:
         """Vectors by each pooling, windows of long texts averaged by tokens as they come out of it."""
@@ -336,7 +363,7 @@ class OnnxEncoder:
                 total = totals.setdefault(kind, np.zeros((count, values.shape[1]), dtype=np.float32))
                 np.add.at(total, rows.owners[batch], values * rows.shares[batch, None])
         for kind in poolings:
-            totals.setdefault(kind, np.zeros((count, self.dimension), dtype=np.float32))
+            totals.setdefault(kind, np.zeros((count, self._width), dtype=np.float32))
         if PIPELINE in totals and count:
             totals[PIPELINE] = self._sentence.finish(totals[PIPELINE])
         return totals

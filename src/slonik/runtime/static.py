@@ -1,9 +1,9 @@
 """Sentence vectors as means of token vectors: a table instead of a network, without torch.
 
-The folder is sentence-transformers' own for such models: modules.json with a StaticEmbedding (and Normalize after it),
-tokenizer.json, and model.safetensors in the form of Model2Vec, whose rows may be whole numbers of one byte, each row
-with a weight: `embeddings` (V, D) and `weights` (V,). Rows of one bit per dimension are ours alone: `signs` (V, D/8)
-beside the weights, which other clients do not read. How tables are made is the business of the room
+The folder is that of sentence-transformers and of Model2Vec at once: modules.json with a StaticEmbedding (and Normalize
+after it) and config.json with `normalize`; tokenizer.json, and model.safetensors, whose rows may be whole numbers of
+one byte, each row with a weight: `embeddings` (V, D) and `weights` (V,). Rows of one bit per dimension are ours alone:
+`signs` (V, D/8) beside the weights, which other clients do not read. How tables are made is the business of the room
 `compression`.
 
 Shapes: N texts, V tokens of the vocabulary, D dimensions.
@@ -27,6 +27,7 @@ from slonik.core.hashing import sha256_bytes, sha256_json
 from slonik.core.progress import progress_bar
 from slonik.core.protocols import FloatArray
 from slonik.text.lines import read_json
+from slonik.text.matryoshka import check_dimensions, leading
 from slonik.text.pipeline_files import MODULES, STATIC, is_static
 from slonik.text.tokenizing import check_texts, load_tokenizer
 
@@ -114,7 +115,8 @@ class StaticEncoder:
         normalize: divide by the L2 norm.
         name: what the user called it.
         source: its folder; None if made in memory.
-        dimension: D.
+        dimensions: how many leading ones are given where a call does not say; None = all.
+        dimension: of the vectors that are given.
         prefixes: name -> text put before each input; default_prefix: the one used when the caller names none.
     """
 
@@ -130,7 +132,8 @@ class StaticEncoder:
         default_prefix: str | None = None,
     ) -> None:
         self.table, self.tokenizer, self.normalize = table, tokenizer, normalize
-        self.name, self.source, self.dimension = name, source, table.dimension
+        self.name, self.source = name, source
+        self.dimensions: int | None = None
         self.prefixes, self.default_prefix = dict(prefixes or {}), default_prefix
         if tokenizer.get_vocab_size() > len(table.rows):
             raise SlonikError(
@@ -141,13 +144,28 @@ class StaticEncoder:
     def __repr__(self) -> str:
         return f"StaticEncoder({self.name!r}, {self.dimension} dimensions, {self.table.precision})"
 
-    def encode(self, texts: Sequence[str], *, prefix: str | None = None) -> FloatArray:
+    @property
+    def dimension(self) -> int:
+        """Dimensions of the vectors that are given."""
+        return self.dimensions or self.table.dimension
+
+    def encode(self, texts: Sequence[str], *, prefix: str | None = None, dimensions: int | None = None) -> FloatArray:
         """Vectors (N, D) of texts of any length; zeros for a text without tokens.
 
         Args:
             prefix: put before each text; None = the folder's default.
+            dimensions: how many leading ones, brought to length one again where whole vectors are; None = the
+                encoder's own way.
+
+        Raises:
+            SlonikError: more dimensions than there are.
         """
         check_texts(texts)
+        if dimensions is not None:
+            check_dimensions(dimensions, self.table.dimension, self.name)
+        return leading(self._whole(texts, prefix), dimensions or self.dimensions, normalize=self.normalize)
+
+    def _whole(self, texts: Sequence[str], prefix: str | None) -> FloatArray:
         start = self.prefixes.get(self.default_prefix or "", "") if prefix is None else prefix
         given = [start + text for text in texts] if start else list(texts)
         if len(given) < _TEXTS_WORTH_A_BAR:
@@ -171,7 +189,7 @@ class StaticEncoder:
     def describe(self) -> dict[str, Any]:
         """Facts: tokens, dimensions, bytes and precision of the table, prefixes, hash of the weights."""
         facts: dict[str, Any] = {"name": self.name, "model_type": "static", "dimension": self.dimension}
-        facts |= {"pieces": len(self.table.rows), "parameters": len(self.table.rows) * self.dimension}
+        facts |= {"pieces": len(self.table.rows), "parameters": len(self.table.rows) * self.table.dimension}
         facts |= {"bytes": self.table.bytes, "precision": self.table.precision, "normalize": self.normalize}
         facts |= {"prefixes": self.prefixes, "default_prefix": self.default_prefix}
         return facts | {"weights_hash": self.weights_hash()}
@@ -183,7 +201,8 @@ class StaticEncoder:
 
     def identity(self) -> str:
         """sha256 of everything that decides the vectors."""
-        facts = {"normalize": self.normalize, "prefixes": self.prefixes, "default_prefix": self.default_prefix}
+        facts: dict[str, Any] = {"normalize": self.normalize, "prefixes": self.prefixes}
+        facts |= {"default_prefix": self.default_prefix, "dimensions": self.dimensions}
         return sha256_json([self.weights_hash(), self.tokenizer.to_str(), facts])
 
     def write(self, folder: str | Path) -> None:
@@ -191,18 +210,18 @@ class StaticEncoder:
         from slonik.core.files import write_bytes, write_json  # a process that only reads need not pay for them
 
         root = Path(folder)
-        kinds = [STATIC, "Normalize"] if self.normalize else [STATIC]
+        places = {STATIC: ".", **({"Normalize": "1_Normalize"} if self.normalize else {})}
         modules: list[dict[str, Any]] = [
-            {"idx": n, "name": str(n), "path": f"{n}_{kind}", "type": f"sentence_transformers.models.{kind}"}
-            for n, kind in enumerate(kinds)
+            {"idx": n, "name": str(n), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for n, (kind, path) in enumerate(places.items())
         ]
         write_json(root / MODULES, modules)
+        config = {"model_type": "model2vec", "architectures": ["StaticModel"], "normalize": self.normalize}
+        write_json(root / "config.json", config | {"hidden_dim": self.table.dimension})
         prompts = {"prompts": self.prefixes, "default_prompt_name": self.default_prefix, "similarity_fn_name": "cosine"}
         write_json(root / "config_sentence_transformers.json", prompts)
-        place = root / modules[0]["path"]
-        place.mkdir(exist_ok=True)
-        write_bytes(place / "tokenizer.json", self.tokenizer.to_str().encode("utf-8"))
-        write_bytes(place / _FILE, _stored(self.table))
+        write_bytes(root / "tokenizer.json", self.tokenizer.to_str().encode("utf-8"))
+        write_bytes(root / _FILE, _stored(self.table))
 
 
 def load(folder: str | Path) -> StaticEncoder:
@@ -235,8 +254,7 @@ def load(folder: str | Path) -> StaticEncoder:
 
 def _stored(table: TokenTable) -> bytes:
     """The bytes of a safetensors file."""
-    named = {"fp32": "embedding.weight", "fp16": "embedding.weight", "int8": "embeddings", "bit": "signs"}
-    tensors: dict[str, NDArray[Any]] = {named[table.precision]: table.rows}
+    tensors: dict[str, NDArray[Any]] = {"signs" if table.precision == "bit" else "embeddings": table.rows}
     if table.weights is not None:
         tensors["weights"] = table.weights
     header: dict[str, Any] = {"__metadata__": {"format": "pt", "dimension": str(table.dimension)}}

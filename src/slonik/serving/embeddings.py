@@ -18,6 +18,7 @@ from slonik.serving.requests import read_body, unless_disconnected
 from slonik.serving.schemas import EmbeddingsRequest, EmbeddingsResponse
 from slonik.serving.served import Catalogue, ServedEncoder
 from slonik.serving.settings import ServeSettings
+from slonik.text.matryoshka import leading
 
 _log = logging.getLogger("slonik.serving")
 _TOKEN_IDS = (
@@ -43,9 +44,8 @@ def embeddings_router(models: Catalogue, settings: ServeSettings) -> APIRouter:
             _log.warning(_TOKEN_IDS, served.card.id)
         job = served.queue.submit(wanted.input, _prefix(wanted, served), wanted.policy)
         rows = await unless_disconnected(request, job.done, lambda: served.queue.cancel(job))
-        vectors: FloatArray = np.stack(rows)
-        if wanted.dimensions and wanted.dimensions < vectors.shape[1]:
-            vectors = _cut(vectors, wanted.dimensions)
+        whole: FloatArray = np.stack(rows)
+        vectors = leading(whole, wanted.dimensions or None, normalize=served.engine.normalize)
         return Response(
             _render(vectors, wanted.encoding_format, served.card.id, job.tokens), media_type="application/json"
         )
@@ -81,17 +81,13 @@ def _check(wanted: EmbeddingsRequest, served: ServedEncoder) -> None:
     own, shorter = served.engine.dimension, served.engine.shorter
     if wanted.dimensions not in (0, own, *(shorter or ())) and (shorter is not None or wanted.dimensions > own):
         known = " or ".join(str(size) for size in (*(shorter or ()), own))
-        reason = "was not trained to be cut" if not shorter else "was trained for these lengths alone"
+        reason = (
+            "does not say that its dimensions are ordered" if not shorter else "was measured at these lengths alone"
+        )
         message = f"{served.card.id} {reason}: leave `dimensions` out or ask for {known}, not {wanted.dimensions}"
         raise ApiError(400, message, param="dimensions", code="unsupported_dimensions")
     if not isinstance(wanted.input[0], str):
         _check_ids(wanted.input, served)
-
-
-def _cut(vectors: FloatArray, dimensions: int) -> FloatArray:
-    """The first `dimensions` of each vector, brought to length one again (Kusupati et al. 2022, Matryoshka)."""
-    kept = vectors[:, :dimensions]
-    return kept / np.maximum(np.linalg.norm(kept, axis=1, keepdims=True), 1e-12)
 
 
 def _check_ids(texts: list[list[int]], served: ServedEncoder) -> None:

@@ -19,7 +19,7 @@ from slonik.core.protocols import Encoder, FloatArray, LongTexts
 from slonik.serving.engine import MOST_WINDOWS, TEXTS_ALONE, TEXTS_TOGETHER, Engine, own_policy, workers_of
 from slonik.serving.errors import ApiError
 from slonik.serving.jobs import Job, Tokens
-from slonik.text.lines import read_json
+from slonik.text.matryoshka import measured_cuts
 from slonik.text.sentence_config import SentenceConfig
 from slonik.text.tokenizing import TextRows, pad_id, without_limits
 
@@ -55,7 +55,8 @@ class EncoderEngine(Engine):
     Attributes:
         sentence: prefixes and modules; None for an encoder without.
         dimension: numbers per vector.
-        shorter: dimensions that a vector may be cut to, as its training allowed; None = any, empty = none.
+        shorter: dimensions that a vector may be cut to, as its folder says; None = any, empty = none.
+        normalize: whether vectors have length one, and cut ones get it again.
         longest_prefix: the most characters of a prefix: it is read once per text, and must leave room for it.
         vocabulary: number of token ids; None without a tokenizer.
     """
@@ -68,7 +69,8 @@ class EncoderEngine(Engine):
         self._takes_ids = isinstance(encoder, IdEncoder)
         self._takes_policy = self._takes_ids or "long_texts" in inspect.signature(encoder.encode).parameters
         self.dimension = encoder.dimension
-        self.shorter = _matryoshka(encoder)
+        self.shorter = _cuts(encoder)
+        self.normalize = bool(getattr(self.sentence or encoder, "normalize", True))
         if self._tokenizer is not None and self._takes_policy:
             self.max_tokens = getattr(encoder, "max_length", None) or (
                 self.sentence.max_length if self.sentence else None
@@ -159,16 +161,8 @@ class EncoderEngine(Engine):
         return Tokens(count, whole, job.long_texts)
 
 
-def _matryoshka(encoder: Encoder) -> tuple[int, ...] | None:
-    """Dimensions that vectors may be cut to, from config.json, where the training prepared them for it.
-
-    `matryoshka_dimensions` (a list) and `is_matryoshka` (any) are what users of Jina's models and of vLLM write there.
-    """
+def _cuts(encoder: Encoder) -> tuple[int, ...] | None:
+    """Dimensions that vectors may be cut to, as the folder says; None = any."""
     source = getattr(encoder, "source", None)
-    if not isinstance(source, str | Path):
-        return ()
-    config = read_json(Path(source) / "config.json", optional=True)
-    named = config.get("matryoshka_dimensions")
-    if isinstance(named, list) and all(isinstance(value, int) for value in named):
-        return tuple(value for value in named if 0 < value < encoder.dimension)
-    return None if config.get("is_matryoshka") is True else ()
+    known = measured_cuts(source) if isinstance(source, str | Path) else ()
+    return known and tuple(size for size in sorted(known) if size < encoder.dimension)
