@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from slonik.exporting.package.run import package as package
     from slonik.exporting.run import export as export
     from slonik.finetuning.predict import predict as predict
+    from slonik.jobs import launch as launch
+    from slonik.jobs import sweep as sweep
     from slonik.library import evaluate as evaluate
     from slonik.library import finetune as finetune
-    from slonik.library import launch as launch
     from slonik.library import load as load
     from slonik.library import serve as serve
     from slonik.models.opening import show as show
@@ -55,7 +56,8 @@ _HOMES = {
     "export": "slonik.exporting.run",
     "package": "slonik.exporting.package.run",
     "serve": "slonik.library",
-    "launch": "slonik.library",
+    "launch": "slonik.jobs",
+    "sweep": "slonik.jobs",
 }
 
 __all__ = ["SlonikError", "__version__", *_HOMES]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -17,10 +19,16 @@ def register(app: typer.Typer) -> None:
 
 def compress(
     model: str = typer.Argument(..., help="Folder, hub id or embedded:NAME."),
-    corpus: list[str] = typer.Option([], help="Text files to sample from (.txt, .jsonl, .parquet, each also .gz)."),
-    pairs: list[str] = typer.Option([], help="English-Russian pairs (.tsv, .po, .mo): ties the two languages."),
+    corpus: list[str] = typer.Option(
+        [], metavar="FILE", help="Text files to sample from (.txt, .jsonl, .parquet, each also .gz)."
+    ),
+    pairs: list[str] = typer.Option(
+        [], metavar="FILE", help="English-Russian pairs (.tsv, .po, .mo): ties the two languages."
+    ),
     examples: list[str] = typer.Option(
-        [], help="Of a model with a head: rows of its task (.jsonl, .csv, .tsv; labels are not read) to teach it on."
+        [],
+        metavar="FILE",
+        help="Of a model with a head: rows of its task (.jsonl, .csv, .tsv; labels are not read) to teach it on.",
     ),
     out: Path = typer.Option(..., help="Folder for the new checkpoint."),
     recipe: Path | None = typer.Option(None, help="YAML file with fields of the recipe."),
@@ -35,6 +43,11 @@ def compress(
     trim_vocab: str | None = typer.Option(None, help="Languages whose tokens stay (ru,en), or none."),
     max_pieces: int | None = typer.Option(None, help="The most tokens of the vocabulary that stay."),
     init: str | None = typer.Option(None, help="Start from this earlier student."),
+    static: bool = typer.Option(False, "--static", help="Make a table of token vectors instead of a smaller network."),
+    teacher: list[str] = typer.Option(
+        [], help="With --static: another encoder whose vectors stand beside MODEL's; may be repeated."
+    ),
+    dimensions: int | None = typer.Option(None, help="With --static: dimensions of a vector (256)."),
     pooling: Pooling = None,
     convert_weights: ConvertWeights = False,
     train_texts: int | None = typer.Option(None, help="Sentences to distil on."),
@@ -53,6 +66,9 @@ def compress(
     original, measures both, and writes a checkpoint with its report. A classifier, a tagger or a span reader keeps its
     head, cut along, and is taught to answer as before, without labels.
 
+    With --static no network is left: a table of token vectors, whose mean over a text is its vector. It takes
+    microseconds a text and some megabytes, and forgets the order of words.
+
     Run the same command again after an interruption: finished steps are skipped, training goes on from its last save.
 
     Examples:
@@ -64,7 +80,23 @@ def compress(
         slonik compress my-classifier --corpus ru.txt --examples train.jsonl --layers 3 --out small-classifier
 
         slonik compress MODEL --recipe recipes/e5_four_layers.yaml --corpus ru.txt --out tiny --set distill.epochs=3
+
+        slonik compress MODEL --static --teacher embedded:use-multilingual-3 --corpus ru.txt.gz --out table
     """
+    networks = {
+        "examples": examples, "layers": layers, "heads": heads, "ffn": ffn, "hidden": hidden, "init": init,
+        "target-parameters": target_parameters, "target-flops": target_flops, "target-latency": target_latency,
+        "uneven": uneven, "trim-vocab": trim_vocab, "max-minutes": max_minutes, "save-every": save_every,
+    }  # fmt: skip
+    tables = {"teacher": teacher, "dimensions": dimensions}
+    _refuse(networks if static else tables, static)
+    if static:
+        _static(
+            model, corpus=corpus, pairs=pairs, out=out, recipe=recipe, teachers=teacher, max_pieces=max_pieces,
+            dimensions=dimensions, pooling=pooling, train_texts=train_texts, epochs=epochs, data_dir=data_dir,
+            evaluate=evaluate, seed=seed, set=set_, json_file=json_file,
+        )  # fmt: skip
+        return
     from slonik.compression.compress import compress as run
 
     made = run(
@@ -73,6 +105,31 @@ def compress(
         target_latency=target_latency, uneven=uneven, trim_vocab=trim_vocab, max_pieces=max_pieces, init=init,
         pooling=pooling, train_texts=train_texts, epochs=epochs, max_minutes=max_minutes, save_every=save_every,
         data_dir=data_dir, evaluate=evaluate, seed=seed, set=set_, announce=announce,
+    )  # fmt: skip
+    print_tables(made.tables())
+    typer.echo(f"\nreport: {made.report}")
+    save_records(json_file, made.records)
+
+
+def _refuse(options: Mapping[str, Any], static: bool) -> None:
+    """Refuse options that do nothing here."""
+    from slonik.core.errors import SlonikError
+
+    given = next((name for name, value in options.items() if value not in (None, [])), None)
+    if given is not None and static:
+        raise SlonikError(f"--{given} is for networks, and --static makes a table of token vectors: leave one out")
+    if given is not None:
+        raise SlonikError(f"--{given} is for a table of token vectors: add --static, or leave it out")
+
+
+def _static(model: str, *, epochs: float | None, json_file: Path | None, **options: Any) -> None:
+    from slonik.compression.static.run import compress_static
+    from slonik.core.errors import SlonikError
+
+    if epochs is not None and epochs != int(epochs):
+        raise SlonikError(f"--epochs is {epochs}: a table is trained by whole passes")
+    made = compress_static(
+        model, epochs=None if epochs is None else int(epochs), announce=announce, **options
     )  # fmt: skip
     print_tables(made.tables())
     typer.echo(f"\nreport: {made.report}")

@@ -30,7 +30,7 @@ FILE_NAME = "README.md"
 def model_card(
     passport: Passport,
     facts: Mapping[str, Any],
-    sentence: SentenceConfig,
+    sentence: SentenceConfig | None,
     *,
     loader: str = "slonik.load",
     commands: Sequence[str] = (),
@@ -44,6 +44,7 @@ def model_card(
 
     Args:
         facts: what `describe` says: parameters, embedding_parameters, encoder_parameters, bytes, layers, hidden, ...
+        sentence: how a text becomes a vector; None for a table of token vectors.
         loader: which library call opens the checkpoint.
         commands: lines that make the model again.
         limits: known failures and limits, a sentence each.
@@ -100,7 +101,7 @@ def _about(passport: Passport, licence: str | None, what: str) -> str:
     return f"A Russian {what}{origin}, by slonik.{known}{unknown}\n"
 
 
-def _shape(facts: Mapping[str, Any], sentence: SentenceConfig, loader: str, task: TaskConfig | None) -> Table:
+def _shape(facts: Mapping[str, Any], sentence: SentenceConfig | None, loader: str, task: TaskConfig | None) -> Table:
     lines: list[tuple[str, str]] = []
     for key, name, write in (
         ("parameters", "parameters", count),
@@ -113,7 +114,10 @@ def _shape(facts: Mapping[str, Any], sentence: SentenceConfig, loader: str, task
         ("heads", "heads", str),
         ("ffn", "feed-forward size", str),
         ("vocab", "tokens in the vocabulary", "{:,}".format),
+        ("pieces", "tokens in the vocabulary", "{:,}".format),
+        ("precision", "precision of the table", str),
         ("dimension", "dimensions of a vector", str),
+        ("matryoshka_dimensions", "leading dimensions that were measured alone", _numbers),
     ):
         if facts.get(key) is not None and (task is None or key != "dimension"):
             lines.append((name, write(facts[key])))  # type: ignore[operator]
@@ -121,6 +125,10 @@ def _shape(facts: Mapping[str, Any], sentence: SentenceConfig, loader: str, task
         longer = "are read in windows" if task.target in ("tags", "answer") else LONG_TEXTS[task.long_texts]
         lines += lines_of(task)
         lines += [("tokens per text, at most", str(task.max_length)), ("longer texts", longer), ("loads with", loader)]
+        return Table.of("What it is", ("", ""), lines)
+    if sentence is None:
+        how = "mean of the tokens' vectors" + (", normalised" if facts.get("normalize") else "")
+        lines += [("vector of a text", how), ("tokens per text", "any number"), ("loads with", loader)]
         return Table.of("What it is", ("", ""), lines)
     prefixes = ", ".join(f"{name}: {text!r}" for name, text in sentence.prefixes.items()) or "none"
     default = f", used by default: {sentence.default_prefix}" if sentence.default_prefix else ""
@@ -141,7 +149,11 @@ LONG_TEXTS = {
 }
 
 
-def _usage(path: str, sentence: SentenceConfig, loader: str, task: TaskConfig | None) -> str:
+def _numbers(values: Iterable[int]) -> str:
+    return ", ".join(map(str, values))
+
+
+def _usage(path: str, sentence: SentenceConfig | None, loader: str, task: TaskConfig | None) -> str:
     if task is not None:
         return _block("How to use it", usage_of(path, task, exported="onnx" in loader), "python")
     program = (
@@ -149,14 +161,14 @@ def _usage(path: str, sentence: SentenceConfig, loader: str, task: TaskConfig | 
         f"encoder = slonik.load({path!r})\n"
         'vectors = encoder.encode(["Привет, мир!", "Как дела?"])   # (2, D) float32'
     )
-    if "stock" in loader:
+    if "stock" in loader or sentence is None:
         program += (
             "\n\n# or with sentence-transformers alone\n"
             "from sentence_transformers import SentenceTransformer\n\n"
             f"model = SentenceTransformer({path!r})\n"
             'vectors = model.encode(["Привет, мир!", "Как дела?"])'
         )
-    if sentence.default_prefix:
+    if sentence is not None and sentence.default_prefix:
         program += f'\n\n# the prefix {sentence.prefix(None)!r} is added by default; prefix="" leaves it out'
     return _block("How to use it", program, "python")
 
