@@ -1,0 +1,256 @@
+"""`slonik compress --static`: a network goes in, a table of token vectors comes out, with proof of what it cost.
+
+Corpus, vocabulary, the teachers' vectors, the table, measurement, report: each a step that is skipped when it was done
+with the same inputs. The folder holds the table in one byte a number, which sentence-transformers and Model2Vec read
+too, and in folders of their own in half precision (`fp16`) and in one bit a dimension (`bit`, read by slonik alone).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from slonik.compression.corpus import CorpusSample, draw, read_sample, sampling_inputs
+from slonik.compression.headed import name_of
+from slonik.compression.static.config import StaticRecipe
+from slonik.compression.static.measure import measured_static
+from slonik.compression.static.report import command_line, static_tables, write_static_report
+from slonik.compression.static.table import Lesson, start_table, token_counts, train_table
+from slonik.compression.static.teaching import check_teachers, held_texts, static_texts, teach_vectors
+from slonik.compression.static.vocabulary import make_vocabulary, token_ids
+from slonik.core.config import configure, fields_of
+from slonik.core.files import write_json
+from slonik.core.hashing import sha256_bytes
+from slonik.core.identity import code_of
+from slonik.core.passport import Passport
+from slonik.core.progress import shown
+from slonik.core.protocols import Encoder, FloatArray
+from slonik.core.records import Record, write_records
+from slonik.core.run import Announce, Result, Run, StepResult, say, silent
+from slonik.data.given import Given, Pairs, Texts
+from slonik.evaluation.suite import Evaluation
+from slonik.models.opening import open_encoder, poolings_for
+from slonik.reporting.table import Table
+from slonik.runtime.static import Precision, StaticEncoder, quantised
+from slonik.text.tokenizing import load_tokenizer
+
+PRECISIONS: tuple[Precision, ...] = ("int8", "fp16", "bit")
+"""What a result holds: the first in its own folder, the others in folders inside it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StaticCompression(Result):
+    """What `compress_static` made.
+
+    Attributes:
+        agreement: mean cosine to the teachers on held-out texts, of the table as it began and after each epoch.
+        evaluation: the suite's tables, the original and baselines beside the result; None where no data was there.
+    """
+
+    agreement: tuple[float, ...] = ()
+    evaluation: Evaluation | None = None
+
+    def tables(self) -> list[Table]:
+        """The tables of the report."""
+        return static_tables(self.records, self.evaluation)
+
+
+def compress_static(
+    model: str | Path | Encoder,
+    *,
+    out: str | Path,
+    teachers: str | Path | Encoder | Sequence[str | Path | Encoder] = (),
+    corpus: Texts = (),
+    pairs: Pairs = (),
+    recipe: str | Path | Mapping[str, Any] | None = None,
+    max_pieces: int | None = None,
+    dimensions: int | None = None,
+    pooling: str | None = None,
+    train_texts: int | None = None,
+    epochs: int | None = None,
+    data_dir: str | Path | None = None,
+    evaluate: bool | None = None,
+    seed: int | None = None,
+    set: Mapping[Any, Any] | Sequence[str] = (),
+    progress: bool = False,
+    announce: Announce | None = None,
+) -> StaticCompression:
+    """Distil an encoder, or several side by side, into a table of token vectors; the same call after a crash goes on.
+
+    The vector of a text is the mean of its tokens' rows: no network is left, and a text takes some microseconds. What
+    depends on the order of words is lost.
+
+    Options that are not given are those of the recipe, else the defaults of `StaticRecipe`.
+
+    Args:
+        model: any encoder: folder, hub id, embedded:NAME, or a loaded one.
+        out: folder for the new model.
+        teachers: further encoders whose vectors stand beside the first one's; `blend.weights` weighs them.
+        corpus: files or folders of text, or texts.
+        pairs: files of English-Russian pairs, or (English, Russian) tuples.
+        recipe: YAML file, or its content.
+        max_pieces: tokens of the vocabulary. dimensions: of a vector, a multiple of 8.
+        pooling: how a sentence vector of a teacher is made, where its folder does not say.
+        train_texts: sentences to learn from. epochs: passes over them; 0 leaves the teachers' vectors of single tokens.
+        data_dir: benchmark data; with evaluate (default) encodechka is measured where it is there.
+        set: further fields: "key=value", or names of fields -> values.
+        progress: show bars and steps on standard error.
+        announce: called with a line as steps begin and end, instead.
+
+    Raises:
+        SlonikError: anything that the user can mend; finished steps stay and are not repeated.
+    """
+    given, at = Given(out), fields_of(StaticRecipe)
+    one = isinstance(teachers, str | Path) or not isinstance(teachers, Sequence)
+    others: list[Any] = [teachers] if one else list(teachers)  # type: ignore[arg-type]
+    fields: dict[Any, Any] = {
+        at.model: name_of(model), at.teachers: [name_of(each) for each in others] or None, at.out: str(out),
+        at.pooling: pooling, at.seed: seed, at.evaluate: evaluate, at.data_dir: str(data_dir) if data_dir else None,
+        at.corpus.texts: given.texts("corpus", corpus) or None, at.corpus.pairs: given.pairs("pairs", pairs) or None,
+        at.corpus.train_texts: train_texts, at.vocabulary.tokens: max_pieces, at.dimensions: dimensions,
+        at.table.epochs: epochs,
+    }  # fmt: skip
+    loaded = {name_of(each): each for each in (model, *others) if not isinstance(each, str | Path)}
+    with shown(progress):
+        return run_static(
+            configure(StaticRecipe, recipe, fields, set), announce or (say if progress else silent), loaded=loaded,
+            given=given,
+        )  # fmt: skip
+
+
+def run_static(
+    config: StaticRecipe,
+    announce: Announce = silent,
+    *,
+    loaded: Mapping[str, Encoder] | None = None,
+    given: Given | None = None,
+) -> StaticCompression:
+    """Run a whole configuration; see `compress_static`.
+
+    Args:
+        announce: called with one line for the user as steps begin and end.
+        loaded: name in `config` -> the encoder, where it is loaded.
+        given: texts in memory that the configuration names.
+
+    Raises:
+        SlonikError: as `compress_static`.
+    """
+    given, known = given or Given(config.out), loaded or {}
+    names = (config.model, *config.teachers)
+    reads = [name for name in names if name not in known]
+    reads += [name for name in (*config.corpus.texts, *config.corpus.pairs) if name not in given.said]
+    with Run(
+        config.out, command="compress --static", config=given.told(config.model_dump(mode="json")), seed=config.seed,
+        announce=announce, reads=reads,
+    ) as run:  # fmt: skip
+        given.write(run)
+        files = [name for name in names if name not in known]
+        poolings = dict(zip(files, poolings_for(files, config.pooling), strict=True))
+        teachers = [known[name] if name in known else open_encoder(name, **poolings[name]) for name in names]
+        check_teachers(teachers, config.blend, config.dimensions)
+        return _Static(config, run, teachers).make()
+
+
+@dataclass
+class _Static:
+    """One run."""
+
+    config: StaticRecipe
+    run: Run
+    teachers: list[Encoder]
+
+    def make(self) -> StaticCompression:
+        """All steps, and the result."""
+        config, run = self.config, self.run
+        inputs = sampling_inputs(config.corpus, config.seed, run)
+
+        def sampled(folder: Path) -> Mapping[str, Any]:
+            return draw(config.corpus, config.seed, folder)
+
+        drawn = run.step("corpus", inputs, "sampling the corpus", sampled, code=["slonik.compression.corpus"])
+        sample = read_sample(drawn.folder)
+        inputs = {"sample": drawn.summary["hash"], "vocabulary": config.vocabulary}
+        if config.vocabulary.kind == "teacher":
+            inputs |= {"teacher": self._identity(self.teachers[0])}
+        vocabulary = run.step(
+            "vocabulary", inputs, "making the vocabulary", lambda folder: self._vocabulary(folder, sample),
+            code=["slonik.compression.static.vocabulary"],
+        )  # fmt: skip
+        tokenizer = load_tokenizer(vocabulary.folder)
+        table = self._table(sample, tokenizer, vocabulary.summary["sha256"])
+        return self._finish(sample, tokenizer, table, [drawn, vocabulary, table])
+
+    def _vocabulary(self, folder: Path, sample: CorpusSample) -> Mapping[str, Any]:
+        tokenizer = make_vocabulary(self.config.vocabulary, sample, self.teachers[0])
+        text = tokenizer.to_str()
+        (folder / "tokenizer.json").write_text(text, encoding="utf-8")
+        held = token_ids(tokenizer, sample.held_texts)
+        length = sum(map(len, held)) / max(1, len(held))
+        return {"tokens": tokenizer.get_vocab_size(), "tokens_per_text": length, "sha256": sha256_bytes(text.encode())}
+
+    def _identity(self, teacher: Encoder) -> str:
+        return self.run.input(f"teacher {teacher.name}", teacher.identity())
+
+    def _table(self, sample: CorpusSample, tokenizer: Tokenizer, vocabulary: str) -> StepResult:
+        config = self.config
+        inputs: dict[str, Any] = {"sample": sample.hash, "vocabulary": vocabulary, "seed": config.seed}
+        inputs |= {"dimensions": config.dimensions, "blend": config.blend, "table": config.table}
+        inputs["teachers"] = [[self._identity(each), str(code_of(each))] for each in self.teachers]
+
+        def work(folder: Path) -> Mapping[str, Any]:
+            taught = teach_vectors(self.teachers, tokenizer, sample, config.blend, config.dimensions)
+            ids = token_ids(tokenizer, static_texts(sample))
+            start = start_table(taught.tokens, token_counts(ids, len(taught.tokens)))
+            found = train_table(
+                start, [Lesson(ids, taught.texts)], Lesson(token_ids(tokenizer, held_texts(sample)), taught.held),
+                config.table, seed=config.seed, folder=self.run.scratch(),
+            )  # fmt: skip
+            np.savez(folder / "table.npz", start=start, vectors=found.vectors)
+            return {"agreement": list(found.agreement), "best_epoch": found.best, "kept": taught.blend.kept}
+
+        return self.run.step("table", inputs, "training the table", work, code=[
+            "slonik.compression.static.table", "slonik.compression.static.teaching", "slonik.train.teacher_cache",
+        ])  # fmt: skip
+
+    def _finish(
+        self, sample: CorpusSample, tokenizer: Tokenizer, table: StepResult, steps: list[StepResult]
+    ) -> StaticCompression:
+        """Measure, and write the folders with passport, records and report."""
+        config, run = self.config, self.run
+        with np.load(table.folder / "table.npz", allow_pickle=False) as arrays:
+            start, vectors = arrays["start"], arrays["vectors"]
+        models = {kind: _encoder(vectors, kind, tokenizer, f"{run.out.name} {kind}") for kind in PRECISIONS}
+        models["int8"].name = run.out.name
+        begun = _encoder(start, "fp32", tokenizer, f"{run.out.name} before training")
+        records, evaluation = measured_static(config, self.teachers[0], models, begun, sample, run.announce)
+        own = [record for record in records if record.model.startswith(run.out.name)]
+        summary = {"vocabulary": steps[1].summary, "table": table.summary}
+        passport = Passport(name=run.out.name, origin=config.model)
+        lineage = getattr(self.teachers[0], "passport", passport)
+        passport = Passport(name=run.out.name, origin=config.model, lineage=lineage.lineage)
+        passport = passport.with_step(run.passport_step(summary), name=run.out.name).with_records(own)
+        with run.result() as folder:
+            for kind, encoder in models.items():
+                place = folder if kind == PRECISIONS[0] else folder / kind
+                place.mkdir(exist_ok=True)
+                encoder.write(place)
+            passport.write(folder)
+            write_records(folder / "records.json", records)
+            write_json(folder / "steps.json", {"seconds": {}, "summaries": summary})
+            report = write_static_report(config, records, evaluation, passport, folder, command_line(config))
+        return StaticCompression(
+            checkpoint=run.out, records=tuple(records), report=run.out / report.name, summary=summary,
+            seconds=run.seconds, agreement=tuple(table.summary["agreement"]), evaluation=evaluation,
+        )  # fmt: skip
+
+
+def _encoder(vectors: FloatArray, kind: Precision, tokenizer: Tokenizer, name: str) -> StaticEncoder:
+    return StaticEncoder(quantised(vectors, kind), tokenizer, name=name)
+
+
+__all__ = ["PRECISIONS", "Record", "StaticCompression", "compress_static", "run_static"]
