@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from slonik.compression.compress import compress as compress
     from slonik.compression.distill import distill as distill
     from slonik.compression.static.run import compress_static as compress_static
+    from slonik.evaluation.card import card as card
     from slonik.exporting.package.run import package as package
     from slonik.exporting.run import export as export
     from slonik.finetuning.predict import predict as predict
@@ -54,6 +55,7 @@ _HOMES = {
     "generate": "slonik.models.writing",
     "evaluate": "slonik.library",
     "export": "slonik.exporting.run",
+    "card": "slonik.evaluation.card",
     "package": "slonik.exporting.package.run",
     "serve": "slonik.library",
     "launch": "slonik.jobs",

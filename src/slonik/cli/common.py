@@ -175,6 +175,20 @@ def given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
+def text_of(path: Path | None, option: str) -> str:
+    """The text of a file that an option names; "" where it was not given.
+
+    Raises:
+        SlonikError: it cannot be read, or is not UTF-8.
+    """
+    from slonik.core.errors import SlonikError
+
+    try:
+        return "" if path is None else path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SlonikError(f"{option} {path} cannot be read as text ({error})") from None
+
+
 def save_records(path: Path | None, records: Iterable[Record]) -> None:
     """Write the records of `--json`, where it was given."""
     from slonik.core.records import write_records

@@ -19,6 +19,7 @@ from types import FrameType
 import typer
 
 from slonik.cli.common import set_quiet
+from slonik.cli.help import keep_names_whole
 from slonik.core import progress
 from slonik.core.errors import Interrupted, SlonikError, Stopped, missing_extra
 from slonik.core.version import __version__
@@ -42,12 +43,14 @@ COMMAND_MODULES: tuple[str, ...] = (
     "report",
     "export",
     "package",
+    "card",
     "encode",
     "generate",
     "ensemble",
     "tag",
     "cache",
     "launch",
+    "sweep",
 )
 
 _REFUSAL_VARIABLE = "SLONIK_REFUSAL_FILE"
@@ -115,6 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     and 76 where another process of a run was lost: after these two the same command goes on.
     """
     _end_on_signals()
+    if "--help" in (sys.argv if arguments is None else arguments):
+        keep_names_whole()
     try:
         build_app()(args=list(arguments) if arguments is not None else None, standalone_mode=True)
     except SlonikError as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from slonik.cli.common import ConvertWeights, announce, print_tables
+from slonik.cli.common import ConvertWeights, announce, print_tables, text_of
 
 
 def package(
@@ -21,6 +21,7 @@ def package(
         metavar="NAME=LICENCE",
         help="A model that it was made from and its passport does not name: MIT or Apache-2.0.",
     ),
+    about: Path | None = typer.Option(None, help="Markdown file for the card: how it was made, data, licences."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace the folder if it is there."),
     convert_weights: ConvertWeights = False,
 ) -> None:
@@ -28,7 +29,7 @@ def package(
 
     Examples:
 
-        slonik package runs/student --out models/slonik-mini-ru --version 0.1.0
+        slonik package runs/student --out models/slonik-mini-ru --version 0.1.0 --about how.md
 
         pip install models/slonik-mini-ru && slonik encode embedded:slonik-mini-ru < texts.txt
     """
@@ -36,8 +37,9 @@ def package(
     from slonik.exporting.package.run import package as run
 
     report = run(
-        model, out, name=name, version=version, licences=given_licences(licence), overwrite=overwrite, announce=announce
-    )
+        model, out, name=name, version=version, licences=given_licences(licence), about=text_of(about, "--about"),
+        overwrite=overwrite, announce=announce,
+    )  # fmt: skip
     print_tables([report.table()])
     for sentence in report.sentences():
         typer.echo(sentence)

@@ -113,17 +113,18 @@ def clean_message(text: str) -> str:
     return _SPACE.sub(" ", text.replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">")).strip()
 
 
-def read_catalogue(path: Path) -> Iterator[tuple[str, str]]:
+def read_catalogue(path: Path, *, russian: bool = True) -> Iterator[tuple[str, str]]:
     """Iterate over the cleaned (English, Russian) pairs of one catalogue.
 
-    Left out: fuzzy, obsolete and untranslated entries, translations without a Cyrillic letter or equal to the
-    original. Raises SlonikError for a file that is not a catalogue of its kind.
+    Left out: fuzzy, obsolete and untranslated entries, translations equal to the original and, unless the catalogue is
+    of another language (`russian` is False), without a Cyrillic letter. Raises SlonikError for a file that is not a
+    catalogue of its kind.
     """
     entries = _mo_entries(path) if path.suffix == ".mo" else _po_entries(path)
     for entry in entries:
         for source, target in entry.pairs():
             source, target = clean_message(source), clean_message(target)
-            if source and source != target and _CYRILLIC.search(target):
+            if source and target and source != target and (not russian or _CYRILLIC.search(target)):
                 yield source, target
 
 

@@ -85,6 +85,16 @@ def install_line(name: str) -> str:
     return f"pip install {name} (in a checkout of slonik: pip install ./models/{name})"
 
 
+def read_content(folder: Path) -> dict[str, Any]:
+    """What the distribution.json in a model's folder says; empty where there is none.
+
+    Raises:
+        SlonikError: it is damaged.
+    """
+    content: dict[str, Any] = read_json(folder / FILE_NAME, optional=True)
+    return content
+
+
 def check_files(folder: Path, said: Mapping[str, Any], what: str) -> None:
     """Hold the files in `folder` to their lengths and hashes.
 
@@ -109,7 +119,7 @@ def check_files(folder: Path, said: Mapping[str, Any], what: str) -> None:
 
 def _opened(name: str, package: str) -> Distribution:
     folder = _folder_of(package, name)
-    content = read_json(folder / FILE_NAME, optional=True)
+    content = read_content(folder)
     what = f"the installed package {content.get('name', name)} {content.get('version', '')}".rstrip()
     try:
         if content["format"] > FORMAT or content["kind"] not in KINDS or _numbers(content["slonik"]) > _numbers():

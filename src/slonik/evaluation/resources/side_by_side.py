@@ -30,7 +30,7 @@ from slonik.evaluation.resources.measure import BATCHES, Timings, bench_texts, s
 from slonik.evaluation.resources.speed_records import Subject, ratio_records, size_records, start_record
 from slonik.evaluation.resources.worker_process import WorkerFailed, WorkerProcess
 from slonik.evaluation.suite import Evaluation, several
-from slonik.models.kinds import is_checkpoint, resolve
+from slonik.models.kinds import exported_folder, is_checkpoint, resolve
 from slonik.reporting.resources import headlines, resources_tables
 
 
@@ -145,8 +145,8 @@ def bench(
 
 
 def _folder_of(model: str) -> Path | None:
-    """The checkpoint folder of a model; None for what is no checkpoint."""
-    return resolve(model) if is_checkpoint(model) else None
+    """The folder that a model is opened from; None for what is no checkpoint."""
+    return (exported_folder(model) or resolve(model)) if is_checkpoint(model) else None
 
 
 def side_by_side(systems: Sequence[System], plan: BenchPlan) -> BenchResult:
