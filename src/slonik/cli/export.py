@@ -28,7 +28,8 @@ def export(
     docker: bool = typer.Option(False, "--docker", help="Write a Dockerfile that serves the folder."),
     corpus: Path | None = typer.Option(None, help="Calibration texts, one per line (default: our own Russian ones)."),
     data_dir: Path | None = typer.Option(None, help="Hold the files to fp32 on encodechka too (minutes)."),
-    measure: bool = typer.Option(True, help="Time torch and the files side by side."),
+    measure_speed: bool = typer.Option(True, help="Time torch and the files side by side?"),
+    measure: bool | None = typer.Option(None, hidden=True, help="The earlier name of --measure-speed."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace the folder if it is there."),
     pooling: Pooling = None,
     long_texts: LongTexts = None,
@@ -41,7 +42,7 @@ def export(
 
     report = run(
         checkpoint, out, role=role, int8=int8, fp16=fp16, standard=standard, docker=docker, corpus=corpus,  # type: ignore[arg-type]
-        measure_speed=measure, pooling=pooling, long_texts=long_texts,  # type: ignore[arg-type]
+        measure_speed=measure_speed if measure is None else measure, pooling=pooling, long_texts=long_texts,  # type: ignore[arg-type]
         judge=export_judge(data_dir) if data_dir is not None else None, overwrite=overwrite, announce=announce,
     )  # fmt: skip
     print_tables([report.table()])

@@ -30,7 +30,7 @@ def predict(
     ),
     file: Path | None = typer.Argument(None, help="Lines of text or JSON to read (default: stdin)."),
     batch_size: int = typer.Option(32, min=1, help="Rows that are read and answered together."),
-    probabilities: bool = typer.Option(False, help="Add the probability of each label."),
+    probabilities: bool = typer.Option(False, "--probabilities", help="Add the probability of each label."),
     bad_lines: str = typer.Option(
         "report", help="A line that cannot be read: report (an object with `error` in its place), skip, or stop."
     ),
