@@ -72,7 +72,14 @@ def test_the_result_is_a_smaller_checkpoint_with_a_passport(place: Path, made: p
     assert after["parameters"] < before["parameters"]
     assert student.encode(["слон видит дом"]).shape == (1, 32)
     passport = Passport.read(made.checkpoint)
-    assert [step.command for step in passport.lineage] == ["trim", "prune", "compress"]
+    assert [step.command for step in passport.lineage] == ["trim", "prune", "distill", "compress"]
+    for step in passport.lineage:
+        assert step.seed == 0 and (step.seconds or 0) > 0 and {"corpus", "teacher"} <= set(step.inputs), step.command
+    taught = passport.lineage[2]
+    assert {"parent", "sample"} <= set(taught.inputs) and taught.config["distill"]["max_steps"] == 24
+    chosen = taught.summary["chosen"]
+    assert chosen["metric"] == "choice" and 0 <= chosen["step"] <= chosen["steps"] == 24
+    assert chosen["unchanged"] == (chosen["step"] == 0) and chosen["best"] >= chosen["start"]
     assert {record.suite for record in passport.records} >= {"agreement", "resources"}
     assert (made.checkpoint / "report.html").stat().st_size > 2000
 

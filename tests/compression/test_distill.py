@@ -46,6 +46,8 @@ def test_the_student_gets_closer(place: Path, monkeypatch: pytest.MonkeyPatch) -
     lines = [json.loads(line) for line in (place / "better" / "metrics.jsonl").read_text().splitlines()]
     before = next(line["evaluation"] for line in lines if "evaluation" in line)
     assert found.held_out["agreement"] > before["agreement"]
+    chosen = found.summary["chosen"]
+    assert chosen["start"] == before[chosen["metric"]] and chosen["best"] == found.held_out[chosen["metric"]]
     passport = Passport.read(place / "better")
     assert passport.lineage[-1].command == "distill"
     assert {record.suite for record in passport.records} == {"agreement"}

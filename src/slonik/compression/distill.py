@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
+from slonik.compression.chosen import Choice
 from slonik.compression.config import CorpusConfig, DistillConfig
 from slonik.compression.corpus import draw, read_sample, sampling_inputs
 from slonik.compression.headed import HeadedEncoder, name_of, open_headed
@@ -168,10 +169,15 @@ def run_distill(
             )  # fmt: skip
             student.save(folder / "checkpoint")
             shutil.copy(training.metrics, folder / "metrics.jsonl")
-            best = training.best.metrics if training.best else {}
-            return {"steps": training.step, "texts_seen": training.texts, "held_out": best}
+            best, chosen = training.best.metrics if training.best else {}, Choice.of(training.metrics)
+            return {
+                "steps": training.step, "texts_seen": training.texts, "precision": training.precision,
+                "held_out": best, "chosen": chosen.summary() if chosen is not None else None,
+            }  # fmt: skip
 
         made = run.step("distill", inputs, "distilling", work, code=["slonik.compression.teaching"])
+        if (chosen := Choice.of(made.folder / "metrics.jsonl")) is not None:
+            run.announce(chosen.sentence())
         student = open_headed(made.folder / "checkpoint", "distilled")
         student.encoder.name = run.out.name
         count = config.distill.texts_of_input
