@@ -146,9 +146,18 @@ def _problem(line: str) -> str | None:
         return f"no command {rest[0]!r}"
     if name == "slonik bench":
         name = "slonik bench models"
+    inner = ""
+    if name in ("slonik launch", "slonik sweep"):  # they take a command and its options among their own
+        words_of = [word for word in rest if not word.startswith("-")]
+        found = [f"slonik {' '.join(words_of[:count])}" for count in (1, 2)]
+        inner = next((one for one in reversed(found) if one in _known()), "")
+        name = "slonik launch run" if name == "slonik launch" else name
+        if not inner and not words_of[0].endswith(".yaml"):
+            return f"no command {words_of[0]!r} to {name.split()[1]}"
     if "--" in rest:
         rest = rest[: rest.index("--")]
-    options = {text for option in _known()[name].params for text in (*option.opts, *option.secondary_opts)}
+    known = [*_known()[name].params, *(_known()[inner].params if inner else [])]
+    options = {text for option in known for text in (*option.opts, *option.secondary_opts)}
     options |= {"--help", "-h", "--version"}
     unknown = [word for word in rest if word.startswith("--") and word.split("=")[0] not in options]
     return f"{name} has no {unknown[0]}" if unknown else None
@@ -171,6 +180,9 @@ def test_a_wrong_command_would_be_found() -> None:
     assert _problem("slonik fly embedded:x") == "no command 'fly'"
     assert _problem("slonik compress m --wings 2 --out o") == "slonik compress has no --wings"
     assert _problem("slonik encode m < texts.txt > vectors.npy") is None
+    assert _problem("slonik launch pretrain r.yaml --corpus a --on slurm") is None
+    assert _problem("slonik launch pretrain r.yaml --wings 2") == "slonik launch run has no --wings"
+    assert _problem("slonik sweep fly r") == "no command 'fly' to sweep"
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,8 @@ names and kinds of models apart, and to hand each option to those that it is for
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,13 +21,10 @@ from slonik.models.opening import limit_threads, open_model, poolings_for
 if TYPE_CHECKING:
     from slonik.core.run import Result
     from slonik.evaluation.suite import Evaluation
-    from slonik.scaling.launch import Launch
     from slonik.serving import ServedModel
 
 
-def load(
-    model: str | Path | None = None, *, backend: Literal["torch", "onnx"] | None = None, **options: Any
-) -> Any:
+def load(model: str | Path | None = None, *, backend: Literal["torch", "onnx"] | None = None, **options: Any) -> Any:
     """A model from a folder, a hub id, `embedded:NAME`, or a baseline's bare name; with its head, where it has one.
 
     What the folder says decides, and torch or ONNX makes no difference: encoders have `.encode(texts)`; classifiers,
@@ -147,116 +142,6 @@ def finetune(model: Any, data: Any = None, *, task: str = "own", **options: Any)
     from slonik.finetuning.finetune import finetune as train
 
     return train(model, data, task=task, **options)
-
-
-def launch(
-    command: str | Sequence[str],
-    *,
-    on: str,
-    job: str | Path | None = None,
-    nodes: int = 1,
-    gpus: int | str = 1,
-    processes: int | None = None,
-    cpus: int | None = None,
-    memory: str | None = None,
-    time: str | None = None,
-    queue: str | None = None,
-    image: str | None = None,
-    mounts: Sequence[str] = (),
-    array: str | None = None,
-    env: Mapping[str, str] | None = None,
-    setup: Sequence[str] = (),
-    directives: Sequence[str] = (),
-    python: str | None = None,
-    retries: int = 3,
-    submit: bool = False,
-    announce: Callable[[str], None] | None = None,
-) -> Launch:
-    """Write the job of a slonik command for a scheduler, and submit it.
-
-    The command is parsed by the real command line, and where the job sees this machine's files it is checked up to the
-    moment at which it would begin, recipe included: a mistake is found here and not on the cluster.
-
-    Args:
-        command: what would be typed after `slonik`: words, or one string.
-        on: "slurm", "kubernetes", "kubeflow", "skypilot", "apptainer" or "local".
-        job: the launch's name and place (files go into JOB.launch); None = beside the command's --out.
-        nodes: machines. gpus: of each node, 8 or "H100:8". processes: of each node; None = one per GPU. cpus, memory
-            ("64G"): of each node.
-        time: the most that it may take: "48:00:00", "2-12:00:00", "36h".
-        queue: Slurm's partition, Kueue's queue.
-        image: container image, a file or an address. mounts: "SOURCE:TARGET[:ro]".
-        array: "seed=0-4": one job for each value, put where the command has `{seed}`.
-        env: environment variables. setup: shell lines before the command. directives: further lines for sbatch.
-        python: interpreter of the job; None = this one, or the image's.
-        retries: how often a job that died is started again.
-        submit: hand the files to the scheduler.
-        announce: called with a line for the user.
-
-    Raises:
-        SlonikError: a command or option that is wrong, a time that is none, an image that is not there, another launch
-            in the same place, a scheduler that is not installed. Nothing was overwritten.
-    """
-    from slonik.cli.command_line import checked, parse
-    from slonik.core.run import silent
-    from slonik.scaling.arrays import expand, without_braces
-    from slonik.scaling.job import Mount, read_gpus, read_time
-    from slonik.scaling.launch import FROM_HERE, TARGETS
-    from slonik.scaling.launch import launch as write
-
-    lookup(on, TARGETS, "place to launch on")
-    words = shlex.split(command) if isinstance(command, str) else list(command)
-    here, say = on in FROM_HERE, announce or silent
-    lines = [parse(element, here=here) for element in expand(words, array)]
-    _check_launched(lines)
-    outs = [line.out for line in lines]
-    if here:
-        try:
-            outs = [str(run.out) if (run := checked(line)) else line.out for line in lines]
-        except ModuleNotFoundError as error:
-            say(f"the recipe is not checked here, for {error.name} is not installed: the job will check it")
-    given = [out for out in outs if out is not None]
-    if len(set(given)) < len(given):
-        raise SlonikError(f"jobs of --array {array} would write to one --out, {given[0]}: put the value into its name")
-    place = Path(job) if job is not None else _launch_place(words, given, array)
-    count, kind = read_gpus(str(gpus))
-    fields = {
-        "on": on, "name": without_braces(place.name), "commands": [line.words for line in lines], "folder": Path.cwd(),
-        "nodes": nodes, "gpus": count, "gpu_type": kind, "processes": processes, "cpus": cpus, "memory": memory,
-        "seconds": None if time is None else read_time(time), "queue": queue, "image": image,
-        "mounts": [Mount.read(mount) for mount in mounts], "env": dict(env or {}), "setup": tuple(setup),
-        "directives": tuple(directives), "python": python, "retries": retries, "recipe": lines[0].recipe,
-    }  # fmt: skip
-    return write(fields, place, submit=submit)
-
-
-def _check_launched(lines: Sequence[Any]) -> None:
-    """Refuse commands that are no jobs."""
-    name = lines[0].name
-    if name == "serve":
-        raise SlonikError(
-            "a server is no job that ends: deploy/serve/ has a Dockerfile, an Apptainer definition and a manifest for "
-            "Kubernetes (docs/cluster.md)"
-        )
-    if name.split()[0] in ("launch", "sweep"):
-        raise SlonikError(f"slonik {name} starts jobs itself: launch the command that does the work")
-    if len({line.recipe for line in lines}) > 1:
-        raise SlonikError(
-            "jobs of one --array read one recipe: put the value into --set, and not into the recipe's name"
-        )
-
-
-def _launch_place(words: Sequence[str], outs: Sequence[str], array: str | None) -> Path:
-    """Where the launch is named after the result."""
-    from slonik.scaling.arrays import without_braces
-
-    if not outs:
-        raise SlonikError(f"slonik {words[0]} has no --out that the job could be named after: give --job NAME")
-    if array is None:
-        return Path(outs[0])
-    following = [word for before, word in pairwise(words) if before == "--out"]
-    following += [word.removeprefix("--out=") for word in words if word.startswith("--out=")]
-    return Path(without_braces(following[0])) if following else Path(outs[0]).with_name(f"{Path(outs[0]).name}-array")
 
 
 def serve(

@@ -6,6 +6,7 @@ the moment at which it would begin. Does not: run anything.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,10 +66,8 @@ def parse(words: Sequence[str], *, here: bool = True) -> CommandLine:
         SlonikError: no such command or option, a value that is missing or of the wrong kind.
     """
     shown = f"slonik {' '.join(words)}"
-    command = typer.main.get_command(build_app())
-    _only_parsed(command, "", here=here)
     try:
-        command(list(words), standalone_mode=False)
+        _parser(here)(list(words), standalone_mode=False)
     except _Parsed as found:
         return CommandLine(found.name, tuple(words), found.options)
     except SlonikError as error:
@@ -80,6 +79,14 @@ def parse(words: Sequence[str], *, here: bool = True) -> CommandLine:
         sentence = " ".join(str(said()).split()).rstrip(".")
         raise SlonikError(f"{shown}: {sentence}; slonik COMMAND --help lists what there is") from None
     raise SlonikError(f"{shown} names no work: give a whole command, for example pretrain recipe.yaml --corpus ru.txt")
+
+
+@functools.cache
+def _parser(here: bool) -> Any:
+    """The whole command line, whose commands tell their options in the place of their work."""
+    command = typer.main.get_command(build_app())
+    _only_parsed(command, "", here=here)
+    return command
 
 
 def _only_parsed(command: Any, name: str, *, here: bool) -> None:

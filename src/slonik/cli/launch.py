@@ -68,7 +68,7 @@ def run(
     """Write, and with --submit hand over, the job of any slonik command.
 
     The command is checked first, its recipe too: a mistake is found here, not on the cluster. Options of launch may
-    stand before or behind those of the command; what stands behind -- is the command's. Files, record, logs: OUT.launch.
+    stand before or behind those of the command; what follows -- is the command's. Files, record, logs: OUT.launch.
 
     Examples:
 
@@ -78,7 +78,7 @@ def run(
 
         slonik launch status my-bert
     """
-    from slonik.library import launch
+    from slonik.jobs import launch
     from slonik.scaling.job import read_pairs
 
     made = launch(

@@ -29,6 +29,7 @@ COMMAND_MODULES: tuple[str, ...] = (
     "data",
     "evaluate",
     "compress",
+    "demo",
     "distill",
     "finetune",
     "predict",

@@ -19,7 +19,9 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    results: list[Path] = typer.Argument(help="Files written by --json, and checkpoint folders.", metavar="RESULTS..."),
+    results: list[Path] = typer.Argument(
+        help="Files written by --json, folders of checkpoints and of sweeps.", metavar="RESULTS..."
+    ),
     html: Path | None = typer.Option(
         None, help="Write one self-contained page.", metavar="FILE", callback=file_to_write
     ),
@@ -46,7 +48,7 @@ def report(
     from slonik.reporting.table import to_markdown
 
     found = collect(results, suites=suite or ())
-    if not found.records:
+    if not found.records and not found.sweeps:
         raise SlonikError(
             f"nothing has been measured yet in {', '.join(map(str, results))}: run slonik evaluate or bench"
         )

@@ -1,4 +1,4 @@
-"""What `slonik report` reads, result files and run folders, and shows: tables for the terminal, and one HTML page.
+"""What `slonik report` reads, results, run folders and sweeps, and shows: tables for the terminal, one HTML page.
 
 A result file is a list of records (`--json`). A run folder is read through its `passport.json`, and through the
 `records.json` of a compression where there is one. What cannot be compared is refused. No weights, corpora or
@@ -32,6 +32,7 @@ from slonik.reporting.scores import (
     rank_tables,
     score_tables,
 )
+from slonik.reporting.sweeps import SweepRow, is_sweep, read_sweep, sweep_tables
 from slonik.reporting.table import Table
 from slonik.reporting.trade_offs import TradeOff, disc_points, morocco_points, pareto_table, trade_offs
 
@@ -47,10 +48,12 @@ class Results:
     Attributes:
         records: everything measured, a later file's replacing an earlier one's where the key is the same.
         passports: of the run folders, in the order given.
+        sweeps: rows of the sweeps, in the order given.
     """
 
     records: list[Record] = field(default_factory=list)
     passports: list[Passport] = field(default_factory=list)
+    sweeps: list[list[SweepRow]] = field(default_factory=list)
 
 
 def collect(paths: Sequence[str | Path], *, suites: Sequence[str] = ()) -> Results:
@@ -65,7 +68,9 @@ def collect(paths: Sequence[str | Path], *, suites: Sequence[str] = ()) -> Resul
     results = Results()
     sources: list[tuple[str, list[Record]]] = []
     for path in map(Path, paths):
-        if path.is_dir():
+        if is_sweep(path):
+            results.sweeps.append(read_sweep(path))
+        elif path.is_dir():
             passport, records = _read_folder(path)
             if passport is not None:
                 results.passports.append(passport)
@@ -152,6 +157,7 @@ def overview_tables(results: Results) -> list[Table]:
         tables.append(morocco_table(records))
     if found := trade_offs(records):
         tables.append(pareto_table(found))
+    tables += [table for rows in results.sweeps for table in sweep_tables(rows)]
     return [table for table in tables if table.rows]
 
 

@@ -23,7 +23,7 @@ from slonik.core.version import __version__
 from slonik.reporting.table import Table
 from slonik.scaling import kubernetes, scripts, skypilot, slurm
 from slonik.scaling.job import Job
-from slonik.scaling.launch_record import FORMAT, LaunchRecord, changed, launch_folder, launch_name
+from slonik.scaling.launch_record import FORMAT, SUFFIX, LaunchRecord, changed, launch_folder, launch_name
 from slonik.scaling.programs import needed
 from slonik.scaling.shell import quoted
 from slonik.scaling.state import State, reason_of, tail
@@ -118,6 +118,12 @@ def status(name: str | Path) -> list[State]:
             f"{name}, and in the result's passport"
         )
     return [_explained(one) for one in found]
+
+
+def open_launches(folder: Path) -> list[Path]:
+    """Names of the launches in a folder that were submitted, newest last."""
+    found = sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime)
+    return [Path(launch_name(path)) for path in found if LaunchRecord.read(path).is_submitted][-1:]
 
 
 def _ended(record: LaunchRecord) -> bool:
