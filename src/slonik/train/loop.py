@@ -116,6 +116,7 @@ class _Run:
         self.checkpoints = Checkpoints(folder / "checkpoints", config.keep)
         found = self._find()
         self.config = config = self._with_precision(config, found)
+        self.precision = precision_on(self.device, config.precision)
         identity = {"config": config.identity(), "data": loader.fingerprint, **identity}
         self.state = self._begin(identity) if found is None else self._resume(found, identity)
         if self.state.rows and world > 1:
@@ -231,7 +232,7 @@ class _Run:
 
     def _loss(self, batch: Batch) -> tuple[Tensor, Loss]:
         def work() -> tuple[Tensor, Loss]:
-            with autocast(self.device, precision_on(self.device, self.config.precision)):
+            with autocast(self.device, self.precision):
                 loss = self.objective.loss(self.model, batch)
             return loss.total, loss
 
