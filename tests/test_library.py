@@ -17,8 +17,8 @@ from slonik.evaluation.suite import Evaluation
 from slonik.reporting.table import Cell, Table
 
 NAMES = (
-    "load", "show", "compress", "distill", "pretrain", "adapt", "finetune", "tag", "predict", "generate", "evaluate",
-    "export", "serve",
+    "load", "show", "compress", "distill", "prepare", "pretrain", "adapt", "finetune", "tag", "predict", "generate",
+    "evaluate", "export", "serve",
 )  # fmt: skip
 
 
@@ -40,7 +40,9 @@ def test_every_function_of_the_library_is_there_typed_and_documented(name: str) 
     assert all(p.annotation is not inspect.Parameter.empty for p in signature.parameters.values())
 
 
-@pytest.mark.parametrize("name", ["compress", "distill", "pretrain", "adapt", "finetune", "export", "evaluate"])
+@pytest.mark.parametrize(
+    "name", ["compress", "distill", "prepare", "pretrain", "adapt", "finetune", "export", "evaluate"]
+)
 def test_what_makes_or_measures_gives_a_typed_result(name: str) -> None:
     function = getattr(slonik, name)
     home = sys.modules[function.__module__]

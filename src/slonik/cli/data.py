@@ -1,4 +1,4 @@
-"""`slonik data convert`: annotated texts from one format to another; corpora to shards of tokens."""
+"""`slonik data`: annotated texts from one format to another; corpora to shards of tokens."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from slonik.cli.common import file_to_write
+from slonik.cli.data_prepare import prepare
 from slonik.cli.data_probing import probing
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ def register(app: typer.Typer) -> None:
     """Add the `data` group."""
     group = typer.Typer(no_args_is_help=True, help="Prepare texts and annotations.")
     group.command("convert")(convert_data)
+    group.command("prepare")(prepare)
     group.command("probing")(probing)
     app.add_typer(group, name="data")
 
@@ -41,7 +43,9 @@ def convert_data(
     column: str | None = typer.Option(None, help="Shards: field or column with the texts (default: text)."),
     border: str | None = typer.Option(None, help="Shards: a document ends at each line, at blank lines, or N lines."),
     language: str | None = typer.Option(None, help="Shards: language of the corpus; any = not checked (ru)."),
-    drop_other_languages: bool = typer.Option(False, help="Shards: check the language of each document."),
+    drop_other_languages: bool = typer.Option(
+        False, "--drop-other-languages", help="Shards: check the language of each document."
+    ),
     duplicates: str | None = typer.Option(None, help="Shards: keep, exact (default) or near."),
     held_out_share: float | None = typer.Option(None, help="Shards: share of documents set aside (0.02)."),
     json_file: Path | None = typer.Option(

@@ -101,6 +101,9 @@ EXTRA_OF_PACKAGE = {
     "rensa": "corpora",
     "py3langid": "corpora",
     "datasets": "hub",
+    "datatrove": "scale",
+    "fsspec": "scale",
+    "ray": "ray",
 }
 """Imported package -> the least extra that brings it; pyproject.toml agrees, which a test holds."""
 

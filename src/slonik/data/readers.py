@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from slonik.core.errors import MissingExtra, SlonikError
+from slonik.core.identity import code_identity, known_of
 from slonik.core.progress import progress_bar
 from slonik.text.lines import MAX_LINE_BYTES, json_lines, numbered_lines
 
@@ -36,7 +37,7 @@ def corpus_files(paths: Paths) -> list[Path]:
     files: list[Path] = []
     for path in map(Path, given):
         if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.is_file() and _kind(p) in FORMATS)
+            found = sorted(p for p in path.rglob("*") if p.is_file() and _kind(p) in FORMATS and not is_ranges(p.name))
             if not found:
                 raise SlonikError(f"no text file in {path}; files that can be read: {_formats_sentence()}")
             files.extend(found)
@@ -72,16 +73,28 @@ def check_files(paths: Paths) -> None:
     """Read all lines once, so that what would be refused in the middle of hours of work is refused before it.
 
     Looks for what `lines.numbered_lines` refuses: other encodings, NUL bytes, endless lines, damaged gzip files.
-    Whether a line is a record, and what a Parquet file holds, is seen only when it is read.
+    Whether a line is a record, and what a Parquet file holds, is seen only when it is read. A large file that was right
+    is not read again as long as its size, times and inode are the same.
 
     Raises SlonikError for that, and for what `corpus_files` raises.
     """
     files = [path for path in corpus_files(paths) if _kind(path) != ".parquet"]
+    checked = f"lines are right: {code_identity('slonik.text.lines')}"
     with progress_bar("checking texts", len(files)) as bar:
         for path in files:
-            for _ in numbered_lines(path):
-                pass
+            known_of(path, checked, _all_lines)
             bar.advance(1)
+
+
+def _all_lines(path: Path) -> bool:
+    for _ in numbered_lines(path):
+        pass
+    return True
+
+
+def is_ranges(name: str) -> bool:
+    """Whether a file is the table of sources beside a text file (see `documents`), and no text itself."""
+    return name.endswith(".ranges.tsv")
 
 
 def _kind(path: Path) -> str:

@@ -98,7 +98,7 @@ class TokenCorpus:
         return cls([np.asarray(flat, dtype=np.int32)], sentences, counts, key)
 
 
-_MANIFEST = "shards.json"
+MANIFEST = "shards.json"
 FORMAT = 1
 DEFAULT_SHARD_TOKENS = 20_000_000
 
@@ -123,7 +123,7 @@ class ShardWriter:
         self._folder, self._limit = folder, shard_tokens
         self._dtype = np.uint16 if vocabulary <= 1 << 16 else np.int32
         self._facts: dict[str, Any] = {"format": FORMAT, "key": key, "complete": False, "shards": []}
-        if (folder / _MANIFEST).exists():
+        if (folder / MANIFEST).exists():
             self._facts = _read_manifest(folder)
             if self._facts["key"] != key:
                 raise SlonikError(f"{folder} was made from other inputs: remove it or choose another --out")
@@ -168,13 +168,17 @@ class ShardWriter:
         Raises:
             SlonikError: no token was written.
         """
-        if self._documents:
-            self._close()
-        if not self._facts["shards"]:
+        if not self.close():
             raise SlonikError(f"nothing was left of the corpus for {self._folder.name}: every text was filtered out")
         self._facts |= {"complete": True, "summary": summary or {}}
-        files.write_json(self._folder / _MANIFEST, self._facts)
+        files.write_json(self._folder / MANIFEST, self._facts)
         return open_shards(self._folder)
+
+    def close(self) -> list[dict[str, Any]]:
+        """Write what is left; the facts of all shards, for a manifest that names those of several writers."""
+        if self._documents:
+            self._close()
+        return list(self._facts["shards"])
 
     def _close(self) -> None:
         """Write the shard at hand, then name it in the manifest."""
@@ -190,7 +194,7 @@ class ShardWriter:
             hashes = {part: sha256_file(temporary / f"{part}.npy") for part in arrays}
         counts = {part: len(array) for part, array in arrays.items()}
         self._facts["shards"].append({"name": name, **counts, "sha256": hashes, "source_items": self._items})
-        files.write_json(self._folder / _MANIFEST, self._facts)
+        files.write_json(self._folder / MANIFEST, self._facts)
         del arrays  # they look into the buffer
         self._tokens, self._sentences, self._documents, self._count = bytearray(), [], [], 0
 
@@ -227,6 +231,24 @@ def open_shards(folder: Path, *, verify: bool = False) -> TokenCorpus:
     return TokenCorpus(parts, _starts(sentences), _starts(documents), facts["key"])
 
 
+def joined_facts(key: str, parts: Iterable[Sequence[dict[str, Any]]], **facts: Any) -> dict[str, Any]:
+    """The manifest of the shards of several writers, in order; their names are made anew.
+
+    Args:
+        key: hash of everything that decides the tokens.
+        parts: what `ShardWriter.close` gave for each writer.
+        facts: further entries.
+    """
+    shards: list[dict[str, Any]] = []
+    before = 0
+    for part in parts:
+        for shard in part:
+            items = before + int(shard["source_items"])
+            shards.append({**shard, "name": f"shard_{len(shards):05d}", "source_items": items})
+        before = int(shards[-1]["source_items"]) if part else before
+    return {"format": FORMAT, "key": key, "complete": True, "shards": shards, **facts}
+
+
 def shard_facts(folder: Path) -> dict[str, Any]:
     """The manifest: counts, hashes, and the summary that `finish` was given.
 
@@ -248,11 +270,11 @@ def _verify(place: Path, hashes: dict[str, str]) -> None:
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
-        facts: dict[str, Any] = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        facts: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SlonikError(f"{folder} holds no tokenised corpus: make one with slonik data convert") from None
     except (OSError, ValueError) as error:
-        raise SlonikError(f"{folder / _MANIFEST} is damaged ({error}): remove the folder and convert again") from None
+        raise SlonikError(f"{folder / MANIFEST} is damaged ({error}): remove the folder and convert again") from None
     if facts.get("format") != FORMAT:
         raise SlonikError(
             f"{folder} has the format {facts.get('format')}, this version reads {FORMAT}: convert the corpus again"

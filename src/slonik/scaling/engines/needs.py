@@ -1,0 +1,20 @@
+"""What a task asks of a scheduler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Of Slurm's tasks.
+
+    Attributes:
+        queue: partition; None = the cluster's default.
+        time: limit of one task, as HH:MM:SS.
+        memory: GB of one task.
+    """
+
+    queue: str | None = None
+    time: str | None = None
+    memory: int | None = None
