@@ -6,6 +6,8 @@ STAMP := $(VENV)/.installed
 PIP_FLAGS := --quiet --disable-pip-version-check
 
 LOWEST := .venv-lowest
+# Models that ship: those of models/ that have been made (docs/models.md).
+SHIPPED := $(wildcard models/*/pyproject.toml)
 # What `make test-lowest` hands to pytest besides, e.g. TESTS=tests/serving.
 TESTS :=
 
@@ -16,11 +18,12 @@ install: $(STAMP)
 
 # constraints.txt pins every package, torch among them: an open range may pull gigabytes of CUDA libraries.
 # natasha comes without its requirements, which own the same module as pymorphy3's: its files are all we read.
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt $(SHIPPED)
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "slonik needs Python 3.11 or newer"'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[dev]'
 	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt --no-deps natasha
+	$(foreach model,$(dir $(SHIPPED)),$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps -e ./$(model) &&) true
 	touch $(STAMP)
 
 demo: install
@@ -34,11 +37,12 @@ test: lint
 test-lowest: $(LOWEST)/.installed
 	$(LOWEST)/bin/python -m pytest $(TESTS)
 
-$(LOWEST)/.installed: pyproject.toml constraints.txt .ci/lowest.py
+$(LOWEST)/.installed: pyproject.toml constraints.txt .ci/lowest.py $(SHIPPED)
 	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python .ci/lowest.py > $(LOWEST)/constraints.txt
 	$(LOWEST)/bin/python -m pip install $(PIP_FLAGS) -c $(LOWEST)/constraints.txt -e '.[dev]'
 	$(LOWEST)/bin/python -m pip install $(PIP_FLAGS) -c constraints.txt --no-deps natasha
+	$(foreach model,$(dir $(SHIPPED)),$(LOWEST)/bin/python -m pip install $(PIP_FLAGS) --no-deps -e ./$(model) &&) true
 	touch $(LOWEST)/.installed
 
 lint: install

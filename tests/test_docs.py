@@ -28,6 +28,7 @@ from slonik.cli.main import build_app
 from tests.cli.test_options import commands as all_commands
 from tests.docs import desk
 from tests.docs.snippets import RUNNABLE, Block, blocks, commands, indented, problem, run
+from tests.installed import install
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "runs").glob("*.md")])
@@ -75,6 +76,7 @@ def test_blocks_of_the_page_run(page: Path, laid: Path, tmp_path: Path, monkeypa
     shutil.copytree(laid / "desk", tmp_path / "desk", symlinks=True)
     monkeypatch.chdir(tmp_path / "desk")
     monkeypatch.setenv("SLONIK_CACHE", str(laid / "cache"))
+    install(monkeypatch, laid / "ships", desk.SHIPS)
     monkeypatch.setenv("SLONIK_DATA", str(tmp_path / "desk" / "data"))
     monkeypatch.setattr(slonik.serving, "run", _listening)
     names: dict[str, Any] = {}

@@ -15,13 +15,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
 
+from slonik.exporting.package.distribution import model_folder, write_distribution
+from slonik.exporting.package.licences import Origin
 from slonik.models.embedded import CHECKPOINTS
 from slonik.models.fresh import Shape, build
+from slonik.models.names import DEFAULTS
 from slonik.pretraining.tokenizer import Vocabulary
+from slonik.runtime.static import StaticEncoder, quantised
 from slonik.text.tokenizers.training import TrainConfig, train
 from slonik.text.tokenizing import write_tokenizer
 from tests import tiny
@@ -39,19 +44,33 @@ _TEXT_FILES = {
     "pud.txt": 40, "news.txt": 40,
 }  # fmt: skip
 POSITIONS = 514
+SHIPS = DEFAULTS[0]
 ENCODERS = (
     "MODEL", "STUDENT", "TEACHER", "CHECKPOINT", "my-student", "small", "e5-ru", "my-tokenizer", "out/small-ru",
 )  # fmt: skip
 
 
 def lay(folder: Path) -> Path:
-    """Lay out a desk in `folder`: `desk` with the files, `cache` for $SLONIK_CACHE; returns `folder`."""
+    """Lay out a desk in `folder`: `desk` with the files, `cache` for $SLONIK_CACHE, `ships` with the distribution of a
+    tiny model; returns `folder`."""
     desk = folder / "desk"
+    _ships(folder / "ships")
     _models(desk, folder / "cache")
     _corpora(desk)
     _data(desk)
     _recipes(desk)
     return folder
+
+
+def _ships(root: Path) -> None:
+    """A static model under the name of the one that ships."""
+    folder = model_folder(root, SHIPS)
+    folder.mkdir(parents=True)
+    tokenizer = tiny.tokenizer("unigram")
+    rows = np.random.default_rng(0).normal(size=(tokenizer.get_vocab_size(), 16)).astype(np.float32)
+    StaticEncoder(quantised(rows, "int8"), tokenizer).write(folder)
+    origins = [Origin("MODEL", "MIT", "its authors")]
+    write_distribution(root, SHIPS, "0.1.0", kind="static", origins=origins, facts={})
 
 
 def _models(desk: Path, cache: Path) -> None:
