@@ -154,7 +154,7 @@ def _problem(line: str) -> str | None:
         found = [f"slonik {' '.join(words_of[:count])}" for count in (1, 2)]
         inner = next((one for one in reversed(found) if one in _known()), "")
         name = "slonik launch run" if name == "slonik launch" else name
-        if not inner and not words_of[0].endswith(".yaml"):
+        if words_of and not inner and not words_of[0].endswith(".yaml") and not words_of[0].isupper():
             return f"no command {words_of[0]!r} to {name.split()[1]}"
     if "--" in rest:
         rest = rest[: rest.index("--")]

@@ -34,7 +34,9 @@ wait "$step"; code=$?
 while kill -0 "$step" 2>/dev/null; do wait "$step"; code=$?; done
 
 if [ "$code" -eq 0 ]; then rm -f "$deaths"; exit 0; fi
-if [ "$ending" -eq 0 ]; then
+if [ "$ending" -eq 1 ]; then
+    rm -f "$deaths"  # it got as far as its time allowed
+else
     if [ -s "$SLONIK_REFUSAL_FILE" ]; then
         echo "slonik launch: not started again: $(head -n 1 "$SLONIK_REFUSAL_FILE")"
         exit 2

@@ -299,7 +299,8 @@ class Sweep:
             self._announce(f"done: {run.name}" + (f" ({value:.4f})" if value is not None else ""))
             return
         why = said[0] if said else reason_of(f"exit code {code}\n{tail(self._log(run))}")
-        sentence = why or (f"it ended with exit code {code}" if code else "it made no result")
+        last = next((line.strip() for line in reversed(tail(self._log(run)).splitlines()) if line.strip()), "")
+        sentence = why or (f"it ended with exit code {code}: {last}" if code else "it made no result").rstrip(": ")
         self.note(run, seconds=seconds, sentence=f"{sentence} (log: {self._log(run)})")
         self._announce(f"failed: {run.name}: {sentence}")
 
