@@ -86,13 +86,14 @@ def compress(
         "examples": examples, "layers": layers, "heads": heads, "ffn": ffn, "hidden": hidden, "init": init,
         "target-parameters": target_parameters, "target-flops": target_flops, "target-latency": target_latency,
         "uneven": uneven, "trim-vocab": trim_vocab, "max-minutes": max_minutes, "save-every": save_every,
+        "epochs": epochs,
     }  # fmt: skip
     tables = {"teacher": teacher, "dimensions": dimensions}
     _refuse(networks if static else tables, static)
     if static:
         _static(
             model, corpus=corpus, pairs=pairs, out=out, recipe=recipe, teachers=teacher, max_pieces=max_pieces,
-            dimensions=dimensions, pooling=pooling, train_texts=train_texts, epochs=epochs, data_dir=data_dir,
+            dimensions=dimensions, pooling=pooling, train_texts=train_texts, data_dir=data_dir,
             evaluate=evaluate, seed=seed, set=set_, json_file=json_file,
         )  # fmt: skip
         return
@@ -121,15 +122,10 @@ def _refuse(options: Mapping[str, Any], static: bool) -> None:
         raise SlonikError(f"--{given} is for a table of token vectors: add --static, or leave it out")
 
 
-def _static(model: str, *, epochs: float | None, json_file: Path | None, **options: Any) -> None:
+def _static(model: str, *, json_file: Path | None, **options: Any) -> None:
     from slonik.compression.static.run import compress_static
-    from slonik.core.errors import SlonikError
 
-    if epochs is not None and epochs != int(epochs):
-        raise SlonikError(f"--epochs is {epochs}: a table is trained by whole passes")
-    made = compress_static(
-        model, epochs=None if epochs is None else int(epochs), announce=announce, **options
-    )  # fmt: skip
+    made = compress_static(model, announce=announce, **options)
     print_tables(made.tables())
     typer.echo(f"\nreport: {made.report}")
     save_records(json_file, made.records)

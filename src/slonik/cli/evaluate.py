@@ -16,6 +16,7 @@ from slonik.cli.common import (
     save_records,
     show_evaluation,
     split_names,
+    split_numbers,
 )
 from slonik.cli.ner import ner
 from slonik.cli.probing import probing
@@ -52,6 +53,9 @@ def encodechka(
     passport: StampPassport = True,
     trust_remote_code: TrustRemoteCode = False,
     pooling: Pooling = None,
+    dimensions: str | None = typer.Option(
+        None, help="Comma-separated numbers of leading dimensions to score alone too, a row each: 256,128,64."
+    ),
     convert_weights: ConvertWeights = False,
 ) -> None:
     """Ten tasks and speed for sentence encoders, as published (compatible) and mended (fixed), with intervals."""
@@ -62,6 +66,7 @@ def encodechka(
         models, data_dir=data_dir, tasks=split_names(tasks), prefix=prefix, seed=seed, cache=cache, passport=passport,
         variants=[part for names in variant or VARIANTS for part in names.split(",")], dtype=dtype, device=device,
         trust_remote_code=trust_remote_code, pooling=pooling, on_task=announce_task,
+        dimensions=split_numbers(dimensions, "--dimensions", least=1) if dimensions else (),
     )  # fmt: skip
     show_evaluation(found)
     save_records(json_file, found.records)
