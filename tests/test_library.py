@@ -17,8 +17,8 @@ from slonik.evaluation.suite import Evaluation
 from slonik.reporting.table import Cell, Table
 
 NAMES = (
-    "load", "show", "compress", "distill", "prepare", "pretrain", "adapt", "finetune", "tag", "predict", "generate",
-    "evaluate", "export", "serve",
+    "load", "show", "compress", "distill", "prepare", "pretrain", "adapt", "finetune", "tag", "predict",
+    "encode_folder", "tag_folder", "predict_folder", "generate", "evaluate", "export", "serve",
 )  # fmt: skip
 
 

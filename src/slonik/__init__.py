@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from slonik.evaluation.card import card as card
     from slonik.exporting.package.run import package as package
     from slonik.exporting.run import export as export
+    from slonik.finetuning.folders import predict_folder as predict_folder
     from slonik.finetuning.predict import predict as predict
     from slonik.jobs import launch as launch
     from slonik.jobs import sweep as sweep
+    from slonik.library import encode_folder as encode_folder
     from slonik.library import evaluate as evaluate
     from slonik.library import finetune as finetune
     from slonik.library import load as load
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from slonik.pretraining.adaptation.adapt import adapt as adapt
     from slonik.pretraining.preparation.prepare import prepare as prepare
     from slonik.pretraining.pretrain import pretrain as pretrain
+    from slonik.tagging.folders import tag_folder as tag_folder
     from slonik.tagging.tag import tag as tag
 
 _HOMES = {
@@ -52,6 +55,9 @@ _HOMES = {
     "finetune": "slonik.library",
     "tag": "slonik.tagging.tag",
     "predict": "slonik.finetuning.predict",
+    "encode_folder": "slonik.library",
+    "tag_folder": "slonik.tagging.folders",
+    "predict_folder": "slonik.finetuning.folders",
     "generate": "slonik.models.writing",
     "evaluate": "slonik.library",
     "export": "slonik.exporting.run",

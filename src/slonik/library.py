@@ -21,6 +21,7 @@ from slonik.models.opening import limit_threads, open_model, poolings_for
 if TYPE_CHECKING:
     from slonik.core.run import Result
     from slonik.evaluation.suite import Evaluation
+    from slonik.scaling.parts import PartsResult
     from slonik.serving import ServedModel
 
 
@@ -56,6 +57,53 @@ def load(model: str | Path | None = None, *, backend: Literal["torch", "onnx"] |
         return load_tagger(model, **options)
     except ModuleNotFoundError as error:
         raise missing_extra(f"loading {model} (it is not an exported folder)", error) from None
+
+
+def encode_folder(
+    model: str | Path,
+    inputs: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    column: str = "text",
+    prefix: str | None = None,
+    engine: str = "local",
+    workers: int | None = None,
+    progress: bool = False,
+    announce: Callable[[str], None] | None = None,
+    **options: Any,
+) -> PartsResult:
+    """Encode folders of Parquet and JSON Lines: the same parts with a column `embedding`, in the folder `out`.
+
+    Parts that were made of the same rows by the same model are skipped, so a call that was killed goes on.
+
+    Args:
+        model: folder, hub id, `embedded:NAME`, or a baseline's name.
+        inputs: folders, or files.
+        column: of the texts; an empty one has zeros, and `error` says so.
+        prefix: put before every text; None = the model's own, "" = none.
+        engine: "local" (this process) or "ray" (one model per worker). workers: of Ray.
+        progress: show it on standard error. announce: called with a line for the user, instead.
+        options: as `load` takes them for encoders.
+
+    Raises:
+        SlonikError: no such model or parts, `out` made by another model; parts that failed, when all others are done.
+        MissingExtra: pyarrow, ray or torch is not installed.
+    """
+    from functools import partial
+
+    from slonik.core.identity import Identity, checkpoint_identity
+    from slonik.models.kinds import is_checkpoint, resolve
+    from slonik.models.opening import open_encoder
+    from slonik.runtime.folders import encode_parts
+
+    known = checkpoint_identity(resolve(model)) if is_checkpoint(model) else Identity.of({"name": str(model)})
+    deciding = {name: value for name, value in options.items() if name != "threads"}
+    return encode_parts(
+        partial(open_encoder, str(model), **options),
+        [inputs] if isinstance(inputs, str | Path) else list(inputs), out,
+        identity={"model": known, "options": deciding}, column=column, prefix=prefix, engine=engine, workers=workers,
+        progress=progress, announce=announce,
+    )  # fmt: skip
 
 
 def evaluate(models: Any, suite: str, **options: Any) -> Evaluation:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 import typer
 
 from slonik.cli.common import ConvertWeights, LongTexts, warn
+from slonik.cli.folders import Column, Engine, Workers, are_parts, folder_out, shown, tell_parts
 
 if TYPE_CHECKING:
     from slonik.core.protocols import LongTexts as Way
@@ -28,7 +29,10 @@ def predict(
         help="Folder of a fine-tuned or exported model, hub id of one with a head of Transformers, a baseline "
         "(majority, tfidf, ...), or a T5 model or decoder as it is.",
     ),
-    file: Path | None = typer.Argument(None, help="Lines of text or JSON to read (default: stdin)."),
+    file: Path | None = typer.Argument(
+        None, help="Lines of text or JSON to read, or a folder of Parquet and JSON Lines (default: stdin)."
+    ),
+    out: Path | None = typer.Option(None, help="Folders: the folder to fill."),
     batch_size: int = typer.Option(32, min=1, help="Rows that are read and answered together."),
     probabilities: bool = typer.Option(False, "--probabilities", help="Add the probability of each label."),
     bad_lines: str = typer.Option(
@@ -40,6 +44,9 @@ def predict(
     data_dir: Path | None = typer.Option(None, help="Data folder in which a baseline finds its training data."),
     seed: int = typer.Option(0, help="Seed of random baselines."),
     convert_weights: ConvertWeights = False,
+    column: Column = None,
+    engine: Engine = None,
+    workers: Workers = None,
 ) -> None:
     """Answer rows with a model that has a head: lines of text, or JSON Lines with the columns of its task.
 
@@ -50,6 +57,8 @@ def predict(
         slonik predict out/reviews-onnx < texts.txt > answers.jsonl
 
         slonik predict terra out/terra --batch-size 32 < test.jsonl > TERRa.jsonl
+
+        slonik predict out/reviews-onnx reviews/ --column body --out answers/
     """
     from slonik.core.errors import SlonikError
     from slonik.finetuning.predictors import open_predictor
@@ -59,6 +68,19 @@ def predict(
     if kind not in (None, "text", "jsonl"):
         raise SlonikError(f"--from is {kind!r}: use text or jsonl")
     named, opened, source = _arguments(task, model, file)
+    folders_only = {"out": out, "column": column, "engine": engine, "workers": workers}
+    if are_parts([source] if source else [], folders_only):
+        from slonik.finetuning.folders import predict_folder
+
+        lines_only = {"from": kind, "bad-lines": None if bad_lines == "report" else bad_lines}
+        tell_parts(
+            predict_folder(
+                opened, str(source), folder_out(out, lines_only), task=named, column=column, batch_size=batch_size,
+                train_data=train_data, data_dir=data_dir, seed=seed, long_texts=cast("Way | None", long_texts),
+                engine=engine or "local", workers=workers, **shown(),
+            )
+        )  # fmt: skip
+        return
     predictor = open_predictor(
         named, opened, batch_size=batch_size, train_data=train_data, data_dir=data_dir, seed=seed,
         long_texts=cast("Way | None", long_texts),
@@ -81,9 +103,17 @@ def _arguments(first: str, second: str | None, third: Path | None) -> tuple[str 
     if second is None:
         return None, first, None
     is_model = Path(first).is_dir() or "/" in first or first.startswith("embedded:")
-    if (is_model and not Path(second).is_dir()) or Path(second).is_file():
+    if (is_model and not Path(second).is_dir()) or Path(second).is_file() or _holds_rows(second):
         return None, first, Path(second)
     return first, second, None
+
+
+def _holds_rows(name: str) -> bool:
+    """Whether it is a folder of Parquet and JSON Lines, and no model."""
+    from slonik.data.part_files import holds_parts
+
+    path = Path(name)
+    return path.is_dir() and not (path / "config.json").is_file() and holds_parts(path)
 
 
 def _print(

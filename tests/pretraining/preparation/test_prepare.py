@@ -18,9 +18,10 @@ from tests import tiny
 
 TEXTS = [f"{text} Глава {n}." for n in range(12) for text in tiny.TEXTS]
 VERSE = "Мой дядя самых честных правил,\nКогда не в шутку занемог,\n\nОн уважать себя заставил."
-MORE = [TEXTS[3].upper(), "  ", VERSE, TEXTS[20] + " Конец.", *TEXTS[::7]]
+MORE = [TEXTS[3].upper(), "\u200b", VERSE, TEXTS[20] + " Конец.", *TEXTS[::7]]
 SETTINGS: dict[str, Any] = {"duplicates": "near", "held_out_share": 0.1}
 SHARD_TOKENS = 1000
+PART_BYTES = 40_000
 
 
 def _rows(path: Path, texts: list[str]) -> None:
@@ -37,7 +38,7 @@ def _corpus(folder: Path) -> tuple[str, str]:
 
 
 def _prepare(sources: Any, out: Path, **options: Any) -> Prepared:
-    options = {"tokenizer": tiny.tokenizer(), "part_bytes": 60_000, "workers": 1, **SETTINGS} | options
+    options = {"tokenizer": tiny.tokenizer(), "part_bytes": PART_BYTES, "workers": 1, **SETTINGS} | options
     return prepare(sources, out, set={"shard_tokens": SHARD_TOKENS}, **options)
 
 
@@ -147,13 +148,13 @@ def test_sources_and_results_of_other_file_systems(made: tuple[Path, Prepared, P
     sources = ["memory://bucket/*.jsonl", "memory://more"]
     options: dict[str, Any] = {"tokenizer": None, "duplicates": "exact"}
     here = _prepare([str(folder / "rows.jsonl"), str(folder / "more")], folder / "texts", **options)
-    there = prepare(sources, "memory://out", workers=1, held_out_share=0.1, part_bytes=60_000, **options)
+    there = prepare(sources, "memory://out", workers=1, held_out_share=0.1, part_bytes=PART_BYTES, **options)
     assert there.summary == here.summary and there.summary["read"] == found.summary["read"]
     for name in ("held_out.jsonl", "documents/part_00000.parquet", "documents/part_00003.parquet"):
         assert memory.cat(f"/out/{name}") == (folder / "texts" / name).read_bytes(), name
     assert not memory.find("/out.steps")
     said: list[str] = []
-    prepare(sources, "memory://out", workers=1, held_out_share=0.1, part_bytes=60_000, announce=said.append, **options)
+    prepare(sources, "memory://out", workers=1, held_out_share=0.1, part_bytes=PART_BYTES, announce=said.append, **options)
     assert "nothing to do" in said[-1]
 
 

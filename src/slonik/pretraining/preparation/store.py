@@ -70,8 +70,10 @@ class Store:
         """A writer of documents into a new file."""
         with self.folder.open(name, "wb") as stream:
             writer = DocumentWriter(self._arrow, stream, self._schema)
-            yield writer
-            writer.close()
+            try:
+                yield writer
+            finally:  # also of a task that fails: what it wrote does not count
+                writer.close()
 
     def documents(self, name: str) -> Iterator[tuple[str, str]]:
         """(text, source) of every document of a file, in order."""
