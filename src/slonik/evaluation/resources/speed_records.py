@@ -156,7 +156,7 @@ def _doubts(own: Sequence[Record], theirs: Mapping[str, Record]) -> dict[str, st
         return {}
     wall, cpu = ([*chain(*runs[metric])] for metric in ("ms_per_text", "cpu_ms_per_text"))
     busy = distrust(wall, cpu)
-    found = {metric: busy or distrust([], [], _paired(*both)) for metric, both in runs.items()}
+    found: dict[str, str] = {metric: busy or distrust([], [], _paired(*both)) for metric, both in runs.items()}
     return found | {"cpu_ms_per_text": distrust([], [], _paired(*runs["cpu_ms_per_text"]))}
 
 
