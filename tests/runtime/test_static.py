@@ -12,6 +12,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from slonik.core.errors import SlonikError
 from slonik.runtime import static
 from slonik.runtime.static import Precision, StaticEncoder, quantised
+from slonik.text.tokenizers.training import TrainConfig, train
 
 TEXTS = ["слон идёт домой", "Слон", "домой идёт слон и слонёнок", "мимо", "", "слон " * 50]
 WORDS = ["[UNK]", "слон", "идёт", "домой", "и", "слонёнок", "мимо"]
@@ -106,3 +107,36 @@ def test_the_library_knows_what_it_is(tokenizer: Tokenizer, vectors: np.ndarray,
         slonik.load(tmp_path, pooling="cls")
     with pytest.raises(SlonikError, match="static model"):
         slonik.compress(tmp_path, corpus=["слон идёт"] * 200, out=tmp_path.parent / "static-cut")
+
+
+@pytest.fixture(scope="module")
+def learnt() -> Tokenizer:
+    """A Unigram tokenizer as `slonik compress --static` makes it."""
+    texts = ["слон идёт домой", "мышь бежит в лес", "а слон спит, и не идёт!", "Ёж и лес 25"] * 20
+    return train(TrainConfig(kind="unigram", vocab_size=60, lowercase=True, family="gpt2"), texts).tokenizer
+
+
+def test_ids_from_memory_are_those_of_the_tokenizer(learnt: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = ["слон", "Идёт", " ", "  ", "\n", "\t", "\u00a0", ".", "<s>", "</s>", "<unk>", "\u00b4", "\u0308", "\u2028",
+             "😀", "ﬁ", "25", "▁", "ё", "\u0000", "\x1c", "İ", "…"]  # fmt: skip
+    random = np.random.default_rng(0)
+    texts = ["".join(random.choice(parts, size=random.integers(0, 9))) for _ in range(3000)]
+    expected = [encoding.ids for encoding in learnt.encode_batch(texts, add_special_tokens=False)]
+    remembered = static.WordIds(learnt)
+    assert remembered._by_words
+    for _ in range(2):
+        assert [list(ids) for ids in remembered(texts)] == expected
+    monkeypatch.setattr(static, "_MOST_WORDS", 5)
+    forgetful = static.WordIds(learnt)
+    for first in range(0, len(texts), 100):
+        assert [list(ids) for ids in forgetful(texts[first : first + 100])] == expected[first : first + 100]
+
+
+def test_a_tokenizer_that_looks_further_than_a_word_is_asked_itself(tokenizer: Tokenizer, learnt: Tokenizer) -> None:
+    assert not static.WordIds(tokenizer)._by_words
+    for change in ({"pre_tokenizer": None}, {"truncation": {"max_length": 3}}, {"normalizer": {"type": "Replace"}}):
+        content = json.loads(learnt.to_str())
+        assert static._cuts_at_spaces(content)
+        assert not static._cuts_at_spaces(content | change)
+    content["added_tokens"].append({"content": "в лес", "lstrip": False, "rstrip": False})
+    assert not static._cuts_at_spaces(content)

@@ -128,6 +128,7 @@ def _shape(facts: Mapping[str, Any], sentence: SentenceConfig | None, loader: st
         return Table.of("What it is", ("", ""), lines)
     if sentence is None:
         how = "mean of the tokens' vectors" + (", normalised" if facts.get("normalize") else "")
+        how += f", times {facts['scale']:g}" if "scale" in facts else ""
         lines += [("vector of a text", how), ("tokens per text", "any number"), ("loads with", loader)]
         return Table.of("What it is", ("", ""), lines)
     prefixes = ", ".join(f"{name}: {text!r}" for name, text in sentence.prefixes.items()) or "none"

@@ -1,7 +1,8 @@
 """Sentence vectors as means of token vectors: a table instead of a network, without torch.
 
 The folder is that of sentence-transformers and of Model2Vec at once: modules.json with a StaticEmbedding (and Normalize
-after it) and config.json with `normalize`; tokenizer.json, and model.safetensors, whose rows may be whole numbers of
+after it, and a Dense that multiplies by one number where vectors are longer than 1, which Model2Vec does not read) and
+config.json with `normalize`; tokenizer.json, and model.safetensors, whose rows may be whole numbers of
 one byte, each row with a weight: `embeddings` (V, D) and `weights` (V,). Rows of one bit per dimension are ours alone:
 `signs` (V, D/8) beside the weights, which other clients do not read. How tables are made is the business of the room
 `compression`.
@@ -12,7 +13,6 @@ Shapes: N texts, V tokens of the vocabulary, D dimensions.
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,15 +29,21 @@ from slonik.core.protocols import FloatArray
 from slonik.text.lines import read_json
 from slonik.text.matryoshka import check_dimensions, leading
 from slonik.text.pipeline_files import MODULES, STATIC, is_static
+from slonik.text.tensors import read_arrays, read_metadata, read_tensors, stored, write_tensors
 from slonik.text.tokenizing import check_texts, load_tokenizer
 
 Precision = Literal["fp32", "fp16", "int8", "bit"]
 _FILE = "model.safetensors"
+_DENSE, _DENSE_WEIGHT = "Dense", "linear.weight"
+_IDENTITY = "torch.nn.modules.linear.Identity"
 _TYPES: dict[str, str] = {"F32": "<f4", "F16": "<f2", "I8": "i1", "U8": "u1"}
 _NAMES = {np.dtype(kind): name for name, kind in _TYPES.items()}
 _PRECISIONS: dict[str, Precision] = {"F32": "fp32", "F16": "fp16", "I8": "int8", "U8": "bit"}
 _CHUNK = 4096
 _TEXTS_WORTH_A_BAR = 200_000
+_MOST_WORDS = 100_000  # some 20 MB
+_WITHIN_WORDS = ("Nmt", "NFC", "NFKC", "Lowercase")
+"""Normalizers that see no further than to the next space."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,56 @@ def quantised(vectors: FloatArray, precision: Precision) -> TokenTable:
     return TokenTable(codes, (largest / 127.0).astype(np.float32), dimension)
 
 
+class WordIds:
+    """Token ids of texts, without specials, word by word from memory where the tokenizer cuts each word alone.
+
+    Tokenising is nearly all that a table costs, and most words of a text were met before. Ids are exactly those of the
+    tokenizer: where it does not cut at every space, or a text begins with neither letter nor digit, it is asked itself.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._known: dict[str, tuple[int, ...]] = {}
+        self._by_words = _cuts_at_spaces(json.loads(tokenizer.to_str()))
+
+    def __call__(self, texts: list[str]) -> list[Sequence[int]]:
+        """Ids of each text."""
+        if not self._by_words:
+            return self._asked(texts)
+        words = [text.split(" ") if text[:1].isalnum() else None for text in texts]
+        known = self._known
+        new = {word for row in words if row is not None for word in row if word not in known}
+        if new:
+            if len(known) + len(new) > _MOST_WORDS:
+                known = self._known = {}
+                new = {word for row in words if row is not None for word in row}
+            asked = list(new)
+            # Inside a text a space stands before the word, which tells where it begins.
+            known.update(zip(asked, map(tuple, self._asked([f" {word}" for word in asked])), strict=True))
+        odd = iter(self._asked([text for text, row in zip(texts, words, strict=True) if row is None]))
+        return [next(odd) if row is None else [n for word in row for n in known[word]] for row in words]
+
+    def _asked(self, texts: list[str]) -> list[Sequence[int]]:
+        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
+
+def _cuts_at_spaces(content: dict[str, Any]) -> bool:
+    """Whether a tokenizer (its JSON) cuts texts at every space and reads each part alone."""
+    splitter, normalizer = content.get("pre_tokenizer") or {}, content.get("normalizer")
+    steps = [] if normalizer is None else normalizer.get("normalizers", [normalizer])
+    marks = [str(token["content"]) + ("x " if token["lstrip"] or token["rstrip"] else "") for token in
+             content.get("added_tokens", ())]  # fmt: skip
+    return (
+        splitter.get("type") == "Metaspace"
+        and splitter.get("split") is True
+        and splitter.get("prepend_scheme") == "always"
+        and all(step.get("type") in _WITHIN_WORDS for step in steps)
+        and not any(" " in mark for mark in marks)
+        and content.get("truncation") is None
+        and content.get("padding") is None
+    )
+
+
 class StaticEncoder:
     """A table of token vectors as an encoder: the mean over a text's tokens, normalised where the folder says so.
 
@@ -113,6 +169,7 @@ class StaticEncoder:
         table: a vector per token.
         tokenizer: the raw `tokenizers.Tokenizer`; no special tokens are put around a text.
         normalize: divide by the L2 norm.
+        scale: length of normalised vectors.
         name: what the user called it.
         source: its folder; None if made in memory.
         dimensions: how many leading ones are given where a call does not say; None = all.
@@ -126,15 +183,19 @@ class StaticEncoder:
         tokenizer: Tokenizer,
         *,
         normalize: bool = True,
+        scale: float = 1.0,
         name: str = "static",
         source: Path | None = None,
         prefixes: dict[str, str] | None = None,
         default_prefix: str | None = None,
     ) -> None:
         self.table, self.tokenizer, self.normalize = table, tokenizer, normalize
-        self.name, self.source = name, source
+        self.name, self.source, self.scale = name, source, scale
+        if scale != 1.0 and not normalize:
+            raise SlonikError(f"{name} has vectors of any length and a scale of {scale}: put it into the table")
         self.dimensions: int | None = None
         self.prefixes, self.default_prefix = dict(prefixes or {}), default_prefix
+        self._ids = WordIds(tokenizer)
         if tokenizer.get_vocab_size() > len(table.rows):
             raise SlonikError(
                 f"{name} has {len(table.rows)} token vectors and a tokenizer of {tokenizer.get_vocab_size()} tokens: "
@@ -163,7 +224,8 @@ class StaticEncoder:
         check_texts(texts)
         if dimensions is not None:
             check_dimensions(dimensions, self.table.dimension, self.name)
-        return leading(self._whole(texts, prefix), dimensions or self.dimensions, normalize=self.normalize)
+        found = leading(self._whole(texts, prefix), dimensions or self.dimensions, normalize=self.normalize)
+        return found if self.scale == 1.0 else found * np.float32(self.scale)
 
     def _whole(self, texts: Sequence[str], prefix: str | None) -> FloatArray:
         start = self.prefixes.get(self.default_prefix or "", "") if prefix is None else prefix
@@ -178,7 +240,7 @@ class StaticEncoder:
         return np.concatenate(parts)
 
     def _encode(self, texts: list[str]) -> FloatArray:
-        ids = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+        ids = self._ids(texts)
         vectors = self.table.sums(ids)
         lengths = np.fromiter(map(len, ids), dtype=np.float32, count=len(ids))[:, None]
         if self.normalize:  # a sum and a mean have one direction
@@ -191,6 +253,7 @@ class StaticEncoder:
         facts: dict[str, Any] = {"name": self.name, "model_type": "static", "dimension": self.dimension}
         facts |= {"pieces": len(self.table.rows), "parameters": len(self.table.rows) * self.table.dimension}
         facts |= {"bytes": self.table.bytes, "precision": self.table.precision, "normalize": self.normalize}
+        facts |= {} if self.scale == 1.0 else {"scale": self.scale}
         facts |= {"prefixes": self.prefixes, "default_prefix": self.default_prefix}
         return facts | {"weights_hash": self.weights_hash()}
 
@@ -202,7 +265,7 @@ class StaticEncoder:
     def identity(self) -> str:
         """sha256 of everything that decides the vectors."""
         facts: dict[str, Any] = {"normalize": self.normalize, "prefixes": self.prefixes}
-        facts |= {"default_prefix": self.default_prefix, "dimensions": self.dimensions}
+        facts |= {"default_prefix": self.default_prefix, "dimensions": self.dimensions, "scale": self.scale}
         return sha256_json([self.weights_hash(), self.tokenizer.to_str(), facts])
 
     def write(self, folder: str | Path) -> None:
@@ -211,6 +274,12 @@ class StaticEncoder:
 
         root = Path(folder)
         places = {STATIC: ".", **({"Normalize": "1_Normalize"} if self.normalize else {})}
+        if self.scale != 1.0:
+            places[_DENSE] = f"2_{_DENSE}"
+            width = self.table.dimension
+            sizes = {"in_features": width, "out_features": width, "bias": False, "activation_function": _IDENTITY}
+            write_json(root / places[_DENSE] / "config.json", sizes)
+            write_tensors(root / places[_DENSE] / _FILE, {_DENSE_WEIGHT: self.scale * np.eye(width)})
         modules: list[dict[str, Any]] = [
             {"idx": n, "name": str(n), "path": path, "type": f"sentence_transformers.models.{kind}"}
             for n, (kind, path) in enumerate(places.items())
@@ -221,7 +290,9 @@ class StaticEncoder:
         prompts = {"prompts": self.prefixes, "default_prompt_name": self.default_prefix, "similarity_fn_name": "cosine"}
         write_json(root / "config_sentence_transformers.json", prompts)
         write_bytes(root / "tokenizer.json", self.tokenizer.to_str().encode("utf-8"))
-        write_bytes(root / _FILE, _stored(self.table))
+        tensors = {"signs" if self.table.precision == "bit" else "embeddings": self.table.rows}
+        tensors |= {} if self.table.weights is None else {"weights": self.table.weights}
+        write_bytes(root / _FILE, stored(tensors, {"dimension": str(self.table.dimension)})[0])
 
 
 def load(folder: str | Path) -> StaticEncoder:
@@ -235,16 +306,21 @@ def load(folder: str | Path) -> StaticEncoder:
         raise SlonikError(f"{root} is no static model: its modules.json does not begin with a {STATIC}")
     modules = read_json(root / MODULES, list)
     kinds = [str(module.get("type", "")).rsplit(".", 1)[-1] for module in modules]
-    if kinds not in ([STATIC], [STATIC, "Normalize"]):
-        raise SlonikError(f"{root} has the modules {', '.join(kinds)}: a {STATIC} is read alone or before Normalize")
-    place = (root / str(modules[0].get("path", ""))).resolve()
-    if not place.is_relative_to(root.resolve()):
-        raise SlonikError(f"{root / 'modules.json'} names a place outside the folder: {modules[0].get('path')!r}")
+    if kinds not in ([STATIC], [STATIC, "Normalize"], [STATIC, "Normalize", _DENSE]):
+        raise SlonikError(
+            f"{root} has the modules {', '.join(kinds)}: a {STATIC} is read alone, before Normalize, or before these "
+            f"and a {_DENSE} that multiplies by one number"
+        )
+    places = [(root / str(module.get("path", ""))).resolve() for module in modules]
+    for module, place in zip(modules, places, strict=True):
+        if not place.is_relative_to(root.resolve()):
+            raise SlonikError(f"{root / 'modules.json'} names a place outside the folder: {module.get('path')!r}")
     prompts = read_json(root / "config_sentence_transformers.json", optional=True)
     return StaticEncoder(
-        _read_table(place / _FILE),
-        load_tokenizer(place),
-        normalize=len(kinds) == 2,
+        _read_table(places[0] / _FILE),
+        load_tokenizer(places[0]),
+        normalize=len(kinds) > 1,
+        scale=_read_scale(places[2]) if len(kinds) == 3 else 1.0,
         name=str(folder),
         source=root,
         prefixes=prompts.get("prompts") or {},
@@ -252,49 +328,26 @@ def load(folder: str | Path) -> StaticEncoder:
     )
 
 
-def _stored(table: TokenTable) -> bytes:
-    """The bytes of a safetensors file."""
-    tensors: dict[str, NDArray[Any]] = {"signs" if table.precision == "bit" else "embeddings": table.rows}
-    if table.weights is not None:
-        tensors["weights"] = table.weights
-    header: dict[str, Any] = {"__metadata__": {"format": "pt", "dimension": str(table.dimension)}}
-    parts, place = [], 0
-    for name in sorted(tensors):
-        values = np.ascontiguousarray(tensors[name])
-        header[name] = {
-            "dtype": _NAMES[values.dtype], "shape": list(values.shape), "data_offsets": [place, place + values.nbytes],
-        }  # fmt: skip
-        parts.append(values.tobytes())
-        place += values.nbytes
-    text = json.dumps(header, separators=(",", ":")).encode("utf-8")
-    text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text + b"".join(parts)
+def _read_scale(place: Path) -> float:
+    """The one number that a Dense multiplies by."""
+    config, weights = read_json(place / "config.json"), read_tensors(place / _FILE)
+    weight = weights.pop(_DENSE_WEIGHT, None)
+    scale = 0.0 if weight is None else float(weight[0, 0])
+    plain = str(config.get("activation_function")).endswith(".Identity") and not weights and not config.get("residual")
+    if weight is None or not plain or scale <= 0 or not np.array_equal(weight, scale * np.eye(len(weight), dtype="f4")):
+        raise SlonikError(f"{place} is a {_DENSE} that does more than multiply by one number: it is not read here")
+    return scale
 
 
 def _read_table(path: Path) -> TokenTable:
-    try:
-        content = path.read_bytes()
-        (length,) = struct.unpack("<Q", content[:8])
-        header = json.loads(content[8 : 8 + length])
-        stored = {name: _array(content, 8 + length, item) for name, item in header.items() if name != "__metadata__"}
-        told = header.get("__metadata__", {}).get("dimension")
-    except FileNotFoundError:
-        raise SlonikError(f"{path} is missing: copy the folder whole") from None
-    except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
-        raise SlonikError(f"{path} is damaged or of a type that no token table has ({error}): copy it again") from None
-    weights = stored.pop("weights", None)
-    mapping = stored.pop("mapping", None)
-    rows = next((stored.pop(name) for name in ("embedding.weight", "embeddings", "signs") if name in stored), None)
-    if rows is None or rows.ndim != 2 or stored or mapping is not None:
-        others = ", ".join(sorted(stored)) or ("mapping" if mapping is not None else "no table")
+    found, told = read_arrays(path), read_metadata(path).get("dimension")
+    weights = found.pop("weights", None)
+    mapping = found.pop("mapping", None)
+    rows = next((found.pop(name) for name in ("embedding.weight", "embeddings", "signs") if name in found), None)
+    if rows is None or rows.ndim != 2 or found or mapping is not None or rows.dtype not in _NAMES:
+        others = ", ".join(sorted(found)) or ("mapping" if mapping is not None else "no table")
         raise SlonikError(f"{path} holds {others}: a static model is one table `embedding.weight` or `embeddings`")
     if weights is not None and weights.shape != (len(rows),):
         raise SlonikError(f"{path} has {len(rows)} rows and weights of shape {weights.shape}: copy the folder whole")
     dimension = int(told) if told and rows.dtype == np.uint8 else rows.shape[1]
     return TokenTable(rows, None if weights is None else weights.astype(np.float32), dimension)
-
-
-def _array(content: bytes, begin: int, item: dict[str, Any]) -> NDArray[Any]:
-    kind = "<i8" if item["dtype"] == "I64" else _TYPES[item["dtype"]]
-    start, end = (begin + offset for offset in item["data_offsets"])
-    return np.frombuffer(content[start:end], dtype=kind).reshape(item["shape"])

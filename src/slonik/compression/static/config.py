@@ -24,21 +24,14 @@ class VocabularyConfig(Config):
 
 
 class TableConfig(Config):
-    """How a table is trained."""
+    """How a table is fitted."""
 
-    epochs: int = Field(12, ge=0)
-    """Passes over the sentences; 0 leaves the table as it begins."""
-    batch_texts: int = Field(512, ge=8)
-    learning_rate: float = Field(0.01, gt=0)
-    """Of the rows, where they begin with a mean length of 1; falls to 0 along a cosine."""
-    cosine: float = Field(1.0, ge=0)
-    """Weight of the distance to the teacher's vector."""
-    similarity_kl: float = Field(0.1, ge=0)
-    """Weight of the similarities inside a batch; 1 was too strong where rows begin at random."""
-    temperature: float = Field(0.05, gt=0)
-    """Of the similarity rows."""
-    dropout: float = Field(0.0, ge=0, lt=1)
-    """Share of a text's tokens that are left out in training."""
+    iterations: int = Field(8, ge=0)
+    """Of conjugate gradients, at most; 0 leaves the teachers' vectors of single tokens as they are."""
+    ridge: float = Field(0.1, gt=0)
+    """How strongly rows are held where they began: as by so many texts of the token alone."""
+    sif: float = Field(1e-3, gt=0)
+    """Tokens of this probability count half as much as rare ones at the beginning."""
 
 
 class StaticRecipe(Config):
@@ -52,11 +45,18 @@ class StaticRecipe(Config):
     pooling: str | None = None
     """How a sentence vector of a teacher is made, where its folder does not say: cls, mean, pooler, ..."""
     corpus: CorpusConfig = CorpusConfig()
+    further: CorpusConfig | None = None
+    """More texts, which all teachers but the original read, and single tokens with them: for an original that is much
+    slower than the others."""
     vocabulary: VocabularyConfig = VocabularyConfig()
     dimensions: int = Field(256, ge=8, multiple_of=8)
     """Of the vectors: the first principal axes of the teachers."""
     blend: BlendConfig = BlendConfig()
+    """How the teachers stand side by side. `scale` is the length of all vectors: 1, or more where linear classifiers
+    read them, whose penalty sees the length."""
     table: TableConfig = TableConfig()
+    cuts: tuple[int, ...] = (128, 64)
+    """Leading dimensions that are measured alone too, where fewer than all."""
     data_dir: str | None = None
     """Benchmark data; encodechka is measured where it is found."""
     evaluate: bool = True

@@ -16,6 +16,7 @@ from slonik.core.paths import data_dir
 from slonik.core.protocols import Encoder
 from slonik.core.records import Record
 from slonik.core.run import Announce
+from slonik.evaluation.encodechka.run import evaluate
 from slonik.evaluation.encodechka.suite import encodechka
 from slonik.evaluation.resources.measure import bench_texts, measure_in_turns
 from slonik.evaluation.suite import Evaluation
@@ -54,7 +55,10 @@ def measured_static(
         return records, None
     announce("measuring encodechka: the original, baselines, the table before and after training ...")
     found = encodechka([original, *_baselines(announce), begun, *models.values()], data_dir=data, seed=config.seed)
-    return [*records, *found.records], found
+    records += found.records
+    for cut in (size for size in config.cuts if size < result.dimension):
+        records += evaluate(result, data, seed=config.seed, dimensions=cut).records
+    return records, found
 
 
 def _baselines(announce: Announce) -> list[Encoder]:

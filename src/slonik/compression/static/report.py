@@ -10,7 +10,6 @@ from slonik.compression.static.config import StaticRecipe
 from slonik.core.files import write_text
 from slonik.core.passport import Passport
 from slonik.core.records import Record
-from slonik.evaluation.suite import Evaluation
 from slonik.models.describe import describe_folder
 from slonik.reporting import page
 from slonik.reporting.formatting import count, size
@@ -26,27 +25,28 @@ LIMITS = (
 )
 
 
-def static_tables(records: Sequence[Record], evaluation: Evaluation | None) -> list[Table]:
-    """Speed, agreement, and the suite's own tables without those of each model."""
-    agreed = [record for record in records if record.suite == "agreement"]
-    tables = [*resources_tables(records), *score_tables(agreed)]
-    if evaluation is not None:
-        kept = [record for record in evaluation.records if record.task != "speed"]
-        tables += [*score_tables(kept), *difference_tables(kept)]
+def static_tables(records: Sequence[Record]) -> list[Table]:
+    """Speed and size, then scores of every row and their differences."""
+    scores = [record for record in records if record.task != "speed"]
+    tables = [*resources_tables(records), *score_tables(scores), *difference_tables(scores)]
     return [table for table in tables if table.rows]
 
 
 def write_static_report(
     config: StaticRecipe,
     records: Sequence[Record],
-    evaluation: Evaluation | None,
+    evaluated: bool,
     passport: Passport,
     folder: Path,
     command: str,
 ) -> Path:
-    """Write `report.html` and the model card (README.md) into `folder`, which holds the model."""
+    """Write `report.html` and the model card (README.md) into `folder`, which holds the model.
+
+    Args:
+        evaluated: whether a benchmark was measured. command: the line that makes the model again.
+    """
     facts = describe_folder(folder).facts
-    tables = static_tables(records, evaluation)
+    tables = static_tables(records)
     use = usage(config.out)
     tiles = [
         page.Tile("tokens", count(facts["pieces"])),
@@ -64,7 +64,7 @@ def write_static_report(
     made = " and ".join((config.model, *config.teachers))
     html = page.page(
         f"{passport.name}, a table made from {made}", eyebrow="slonik compression report",
-        lead=[note] if evaluation is None else [], blocks=blocks,
+        lead=[] if evaluated else [note], blocks=blocks,
     )  # fmt: skip
     write_text(folder / REPORT_NAME, html)
     model_card(passport, facts, None, loader="slonik.load (no torch), or sentence-transformers", commands=[command],
@@ -90,8 +90,8 @@ def command_line(config: StaticRecipe) -> str:
             words += [option, name]
     words += ["--out", config.out]
     changed = config.model_dump(mode="json", exclude_defaults=True)
-    for section in ("corpus", "vocabulary", "blend", "table"):
-        for name, value in changed.get(section, {}).items():
+    for section in ("corpus", "further", "vocabulary", "blend", "table"):
+        for name, value in (changed.get(section) or {}).items():
             if name not in ("texts", "pairs") or section != "corpus":
                 words += ["--set", f"{section}.{name}={_yaml(value)}"]
     for option, value in (

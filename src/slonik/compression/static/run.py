@@ -8,23 +8,23 @@ too, and in folders of their own in half precision (`fp16`) and in one bit a dim
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from slonik.compression.config import CorpusConfig
 from slonik.compression.corpus import CorpusSample, draw, read_sample, sampling_inputs
 from slonik.compression.headed import name_of
 from slonik.compression.static.config import StaticRecipe
 from slonik.compression.static.measure import measured_static
 from slonik.compression.static.report import command_line, static_tables, write_static_report
-from slonik.compression.static.table import Lesson, start_table, token_counts, train_table
-from slonik.compression.static.teaching import check_teachers, held_texts, static_texts, teach_vectors
-from slonik.compression.static.vocabulary import make_vocabulary, token_ids
+from slonik.compression.static.table import fit_table, start_rows, token_counts
+from slonik.compression.static.teaching import check_teachers, teach
+from slonik.compression.static.vocabulary import make_vocabulary, silent_ids, token_ids
 from slonik.core.config import configure, fields_of
-from slonik.core.files import write_json
 from slonik.core.hashing import sha256_bytes
 from slonik.core.identity import code_of
 from slonik.core.passport import Passport
@@ -37,6 +37,7 @@ from slonik.evaluation.suite import Evaluation
 from slonik.models.opening import open_encoder, poolings_for
 from slonik.reporting.table import Table
 from slonik.runtime.static import Precision, StaticEncoder, quantised
+from slonik.text.matryoshka import note_cuts
 from slonik.text.tokenizing import load_tokenizer
 
 PRECISIONS: tuple[Precision, ...] = ("int8", "fp16", "bit")
@@ -48,7 +49,8 @@ class StaticCompression(Result):
     """What `compress_static` made.
 
     Attributes:
-        agreement: mean cosine to the teachers on held-out texts, of the table as it began and after each epoch.
+        agreement: mean cosine to the teachers on held-out texts: of the table as it began, after the map, and after
+            each iteration.
         evaluation: the suite's tables, the original and baselines beside the result; None where no data was there.
     """
 
@@ -57,7 +59,7 @@ class StaticCompression(Result):
 
     def tables(self) -> list[Table]:
         """The tables of the report."""
-        return static_tables(self.records, self.evaluation)
+        return static_tables(self.records)
 
 
 def compress_static(
@@ -72,7 +74,6 @@ def compress_static(
     dimensions: int | None = None,
     pooling: str | None = None,
     train_texts: int | None = None,
-    epochs: int | None = None,
     data_dir: str | Path | None = None,
     evaluate: bool | None = None,
     seed: int | None = None,
@@ -96,7 +97,7 @@ def compress_static(
         recipe: YAML file, or its content.
         max_pieces: tokens of the vocabulary. dimensions: of a vector, a multiple of 8.
         pooling: how a sentence vector of a teacher is made, where its folder does not say.
-        train_texts: sentences to learn from. epochs: passes over them; 0 leaves the teachers' vectors of single tokens.
+        train_texts: sentences to learn from.
         data_dir: benchmark data; with evaluate (default) encodechka is measured where it is there.
         set: further fields: "key=value", or names of fields -> values.
         progress: show bars and steps on standard error.
@@ -113,7 +114,6 @@ def compress_static(
         at.pooling: pooling, at.seed: seed, at.evaluate: evaluate, at.data_dir: str(data_dir) if data_dir else None,
         at.corpus.texts: given.texts("corpus", corpus) or None, at.corpus.pairs: given.pairs("pairs", pairs) or None,
         at.corpus.train_texts: train_texts, at.vocabulary.tokens: max_pieces, at.dimensions: dimensions,
-        at.table.epochs: epochs,
     }  # fmt: skip
     loaded = {name_of(each): each for each in (model, *others) if not isinstance(each, str | Path)}
     with shown(progress):
@@ -152,7 +152,7 @@ def run_static(
         files = [name for name in names if name not in known]
         poolings = dict(zip(files, poolings_for(files, config.pooling), strict=True))
         teachers = [known[name] if name in known else open_encoder(name, **poolings[name]) for name in names]
-        check_teachers(teachers, config.blend, config.dimensions)
+        check_teachers(teachers, config.blend, config.dimensions, config.further is not None)
         return _Static(config, run, teachers).make()
 
 
@@ -167,14 +167,12 @@ class _Static:
     def make(self) -> StaticCompression:
         """All steps, and the result."""
         config, run = self.config, self.run
-        inputs = sampling_inputs(config.corpus, config.seed, run)
-
-        def sampled(folder: Path) -> Mapping[str, Any]:
-            return draw(config.corpus, config.seed, folder)
-
-        drawn = run.step("corpus", inputs, "sampling the corpus", sampled, code=["slonik.compression.corpus"])
-        sample = read_sample(drawn.folder)
-        inputs = {"sample": drawn.summary["hash"], "vocabulary": config.vocabulary}
+        sample, steps = self._drawn("corpus", config.corpus)
+        further = None
+        if config.further is not None:
+            further, drawn = self._drawn("further", config.further)
+            steps += drawn
+        inputs: dict[str, Any] = {"sample": sample.hash, "vocabulary": config.vocabulary}
         if config.vocabulary.kind == "teacher":
             inputs |= {"teacher": self._identity(self.teachers[0])}
         vocabulary = run.step(
@@ -182,8 +180,17 @@ class _Static:
             code=["slonik.compression.static.vocabulary"],
         )  # fmt: skip
         tokenizer = load_tokenizer(vocabulary.folder)
-        table = self._table(sample, tokenizer, vocabulary.summary["sha256"])
-        return self._finish(sample, tokenizer, table, [drawn, vocabulary, table])
+        table = self._table(sample, further, tokenizer, vocabulary.summary["sha256"])
+        return self._finish(sample, tokenizer, [*steps, vocabulary, table])
+
+    def _drawn(self, name: str, corpus: CorpusConfig) -> tuple[CorpusSample, list[StepResult]]:
+        inputs, seed = sampling_inputs(corpus, self.config.seed, self.run), self.config.seed
+
+        def work(folder: Path) -> Mapping[str, Any]:
+            return draw(corpus, seed, folder)
+
+        drawn = self.run.step(name, inputs, "sampling the corpus", work, code=["slonik.compression.corpus"])
+        return read_sample(drawn.folder), [drawn]
 
     def _vocabulary(self, folder: Path, sample: CorpusSample) -> Mapping[str, Any]:
         tokenizer = make_vocabulary(self.config.vocabulary, sample, self.teachers[0])
@@ -196,61 +203,84 @@ class _Static:
     def _identity(self, teacher: Encoder) -> str:
         return self.run.input(f"teacher {teacher.name}", teacher.identity())
 
-    def _table(self, sample: CorpusSample, tokenizer: Tokenizer, vocabulary: str) -> StepResult:
+    def _table(
+        self, sample: CorpusSample, further: CorpusSample | None, tokenizer: Tokenizer, vocabulary: str
+    ) -> StepResult:
         config = self.config
-        inputs: dict[str, Any] = {"sample": sample.hash, "vocabulary": vocabulary, "seed": config.seed}
-        inputs |= {"dimensions": config.dimensions, "blend": config.blend, "table": config.table}
+        inputs: dict[str, Any] = {"sample": sample.hash, "vocabulary": vocabulary, "table": config.table}
+        inputs |= {"dimensions": config.dimensions, "blend": config.blend.model_dump(exclude={"scale"})}
+        inputs["further"] = None if further is None else further.hash
         inputs["teachers"] = [[self._identity(each), str(code_of(each))] for each in self.teachers]
 
         def work(folder: Path) -> Mapping[str, Any]:
-            taught = teach_vectors(self.teachers, tokenizer, sample, config.blend, config.dimensions)
-            ids = token_ids(tokenizer, static_texts(sample))
-            start = start_table(taught.tokens, token_counts(ids, len(taught.tokens)))
-            found = train_table(
-                start, [Lesson(ids, taught.texts)], Lesson(token_ids(tokenizer, held_texts(sample)), taught.held),
-                config.table, seed=config.seed, folder=self.run.scratch(),
-            )  # fmt: skip
-            np.savez(folder / "table.npz", start=start, vectors=found.vectors)
-            return {"agreement": list(found.agreement), "best_epoch": found.best, "kept": taught.blend.kept}
+            taught = teach(self.teachers, tokenizer, sample, further, config.blend, config.dimensions)
+            ids = [row for lesson in taught.lessons for row in lesson.ids]
+            start = start_rows(taught.tokens, token_counts(ids, len(taught.tokens)), config.table.sif)
+            found = fit_table(start, taught.lessons, taught.held, config.table)
+            vectors = found.vectors.copy()
+            vectors[silent_ids(tokenizer)] = 0.0
+            np.savez(folder / "table.npz", start=start, vectors=vectors)
+            return {"agreement": list(found.agreement), "best": found.best, "kept": taught.blend.kept}
 
-        return self.run.step("table", inputs, "training the table", work, code=[
+        return self.run.step("table", inputs, "fitting the table", work, code=[
             "slonik.compression.static.table", "slonik.compression.static.teaching", "slonik.train.teacher_cache",
         ])  # fmt: skip
 
-    def _finish(
-        self, sample: CorpusSample, tokenizer: Tokenizer, table: StepResult, steps: list[StepResult]
-    ) -> StaticCompression:
+    def _finish(self, sample: CorpusSample, tokenizer: Tokenizer, steps: list[StepResult]) -> StaticCompression:
         """Measure, and write the folders with passport, records and report."""
-        config, run = self.config, self.run
+        run, (vocabulary, table) = self.run, steps[-2:]
         with np.load(table.folder / "table.npz", allow_pickle=False) as arrays:
             start, vectors = arrays["start"], arrays["vectors"]
-        models = {kind: _encoder(vectors, kind, tokenizer, f"{run.out.name} {kind}") for kind in PRECISIONS}
-        models["int8"].name = run.out.name
-        begun = _encoder(start, "fp32", tokenizer, f"{run.out.name} before training")
-        records, evaluation = measured_static(config, self.teachers[0], models, begun, sample, run.announce)
-        own = [record for record in records if record.model.startswith(run.out.name)]
-        summary = {"vocabulary": steps[1].summary, "table": table.summary}
-        passport = Passport(name=run.out.name, origin=config.model)
-        lineage = getattr(self.teachers[0], "passport", passport)
-        passport = Passport(name=run.out.name, origin=config.model, lineage=lineage.lineage)
-        passport = passport.with_step(run.passport_step(summary), name=run.out.name).with_records(own)
-        with run.result() as folder:
-            for kind, encoder in models.items():
-                place = folder if kind == PRECISIONS[0] else folder / kind
-                place.mkdir(exist_ok=True)
-                encoder.write(place)
-            passport.write(folder)
-            write_records(folder / "records.json", records)
-            write_json(folder / "steps.json", {"seconds": {}, "summaries": summary})
-            report = write_static_report(config, records, evaluation, passport, folder, command_line(config))
-        return StaticCompression(
-            checkpoint=run.out, records=tuple(records), report=run.out / report.name, summary=summary,
-            seconds=run.seconds, agreement=tuple(table.summary["agreement"]), evaluation=evaluation,
-        )  # fmt: skip
+        summary = {"vocabulary": vocabulary.summary, "table": table.summary}
+        models, begun = encoders(self.config, vectors, start, tokenizer, run.out.name)
+        records, evaluation = measured_static(self.config, self.teachers[0], models, begun, sample, run.announce)
+        origin: Passport = getattr(self.teachers[0], "passport", Passport(name=self.config.model))
+        made = write_static(self.config, run, models, origin, summary, records, evaluation)
+        return replace(made, agreement=tuple(table.summary["agreement"]))
 
 
-def _encoder(vectors: FloatArray, kind: Precision, tokenizer: Tokenizer, name: str) -> StaticEncoder:
-    return StaticEncoder(quantised(vectors, kind), tokenizer, name=name)
+def encoders(
+    config: StaticRecipe, vectors: FloatArray, start: FloatArray, tokenizer: Tokenizer, name: str
+) -> tuple[dict[Precision, StaticEncoder], StaticEncoder]:
+    """The fitted table (V, D) in each precision, and the table as it began."""
+
+    def encoder(rows: FloatArray, kind: Precision, called: str) -> StaticEncoder:
+        return StaticEncoder(quantised(rows, kind), tokenizer, name=called, scale=config.blend.scale)
+
+    names = {kind: name if kind == PRECISIONS[0] else f"{name} {kind}" for kind in PRECISIONS}
+    models = {kind: encoder(vectors, kind, called) for kind, called in names.items()}
+    return models, encoder(start, "fp32", f"{name} before fitting")
 
 
-__all__ = ["PRECISIONS", "Record", "StaticCompression", "compress_static", "run_static"]
+def write_static(
+    config: StaticRecipe,
+    run: Run,
+    models: Mapping[Precision, StaticEncoder],
+    origin: Passport,
+    summary: Mapping[str, Any],
+    records: Sequence[Record],
+    evaluation: Evaluation | None,
+) -> StaticCompression:
+    """Write the result of `run`: a folder for each precision, passport, records and report.
+
+    Args:
+        origin: the original's passport. summary: what the steps found. records: everything that was measured.
+    """
+    name = run.out.name
+    passport = origin.with_step(run.passport_step(summary), name=name)
+    passport = passport.with_records(record for record in records if record.model.startswith(name))
+    cuts = [record.detail["dimensions"] for record in records if record.detail.get("dimensions")]
+    with run.result() as folder:
+        for kind, model in models.items():
+            place = folder if kind == PRECISIONS[0] else folder / kind
+            place.mkdir(exist_ok=True)
+            model.write(place)
+        if cuts:
+            note_cuts(folder, cuts)
+        passport.write(folder)
+        write_records(folder / "records.json", records)
+        report = write_static_report(config, records, evaluation is not None, passport, folder, command_line(config))
+    return StaticCompression(
+        checkpoint=run.out, records=tuple(records), report=run.out / report.name, summary=dict(summary),
+        seconds=run.seconds, evaluation=evaluation,
+    )  # fmt: skip

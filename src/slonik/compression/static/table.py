@@ -1,37 +1,35 @@
-"""Train a table of token vectors: the mean of a text's rows comes to stand where the teacher's vector stands.
+"""Fit a table of token vectors: the mean of a text's rows comes to stand where the teacher's vector stands.
 
-Rows begin as the teacher's vectors of single tokens, weighted so that frequent ones count less, and are trained on the
-teacher's vectors of sentences: cosine distance and the rows of similarities inside a batch. Only rows that a batch
-holds move. Agreement with the teacher on held-out sentences chooses the epoch; no benchmark is read.
+The rows that make the smallest squared error are the answer of a linear system, so nothing is trained by steps: rows
+begin as the teacher's vectors of single tokens, weighted so that frequent ones count less, are turned by the one linear
+map that fits sentences best, and then each is moved from there as far as sentences ask for, by conjugate gradients. A
+ridge holds rare tokens where they began, for a few sentences say little of them. Agreement with the teacher on held-out
+sentences chooses the iteration; no benchmark is read.
 
 Sources: the weight a / (a + p) of a token of probability p: Arora et al., "A Simple but Tough-to-Beat Baseline for
 Sentence Embeddings" (2017), section 3. Vectors of single tokens as a table: Model2Vec (Tulkens and van Dongen, 2024).
+Conjugate gradients with a diagonal preconditioner: Saad, "Iterative Methods for Sparse Linear Systems", algorithm 9.1.
 
 Shapes: N texts, V tokens, D dimensions of the table, E of a teacher.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
+from scipy import sparse
 
-from slonik.compression.losses import cosine_distance, similarity_kl
 from slonik.compression.static.config import TableConfig
 from slonik.core.errors import SlonikError
 from slonik.core.progress import progress_bar
 from slonik.core.protocols import FloatArray
+from slonik.evaluation.agreement import unit
 
-_SIF = 1e-3  # Arora et al.: between 1e-3 and 1e-4 makes little difference
-_BETAS = (0.9, 0.99)
-_STATE = "table.npz"
+_SMALLEST = 1e-12
+_MAP_RIDGE = 1e-3  # of the mean squared length of a dimension
 
 
 @dataclass(frozen=True)
@@ -51,12 +49,13 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Table:
-    """A trained table.
+    """A fitted table.
 
     Attributes:
         vectors: (V, D) float32.
-        agreement: mean cosine to the teacher on held-out texts, of the table as it began and after each epoch.
-        best: the epoch that was kept; 0 = as it began.
+        agreement: mean cosine to the teacher on held-out texts: of the rows as they begin, of those that the map has
+            turned, and after each iteration.
+        best: place in `agreement` of the one that was kept.
     """
 
     vectors: FloatArray
@@ -64,17 +63,18 @@ class Table:
     best: int
 
 
-def start_table(token_vectors: FloatArray, counts: NDArray[np.integer]) -> FloatArray:
+def start_rows(token_vectors: FloatArray, counts: NDArray[np.integer], sif: float = 1e-3) -> FloatArray:
     """Rows to begin with: the teacher's vectors of single tokens, frequent tokens shorter; mean length 1.
 
     Args:
         token_vectors: (V, D), centred (those of a centred blend are).
         counts: (V,) of the tokens in the corpus.
+        sif: a of the weight a / (a + p).
     """
     chances = counts / max(int(counts.sum()), 1)
-    weights = (_SIF / (_SIF + chances)).astype(np.float32)
+    weights = (sif / (sif + chances)).astype(np.float32)
     rows: FloatArray = token_vectors.astype(np.float32) * weights[:, None]
-    return rows / max(float(np.linalg.norm(rows, axis=1).mean()), 1e-12)
+    return rows / max(float(np.linalg.norm(rows, axis=1).mean()), _SMALLEST)
 
 
 def token_counts(ids: Sequence[NDArray[np.integer]], tokens: int) -> NDArray[np.int64]:
@@ -82,27 +82,13 @@ def token_counts(ids: Sequence[NDArray[np.integer]], tokens: int) -> NDArray[np.
     return np.bincount(np.concatenate([np.zeros(0, dtype=np.int64), *ids]), minlength=tokens)
 
 
-def means(vectors: Tensor, ids: Sequence[NDArray[np.integer]]) -> Tensor:
-    """(N, D) means of the rows of each text's tokens; zeros for a text without tokens."""
-    return functional.embedding_bag(*_flat(ids), vectors, mode="mean")
-
-
-def train_table(
-    start: FloatArray,
-    lessons: Sequence[Lesson],
-    held: Lesson,
-    config: TableConfig = TableConfig(),
-    *,
-    seed: int = 0,
-    folder: Path | None = None,
-) -> Table:
-    """Train a table so that means of its rows point where the teacher's vectors point.
+def fit_table(start: FloatArray, lessons: Sequence[Lesson], held: Lesson, config: TableConfig = TableConfig()) -> Table:
+    """Fit a table so that means of its rows stand where the teacher's vectors stand.
 
     Args:
         start: (V, D) rows to begin with.
-        lessons: what to learn from; a batch is of one lesson, and lessons take turns by their size.
-        held: texts that are not trained on; they choose the epoch.
-        folder: where each epoch is saved; the same call after a crash goes on from there.
+        lessons: what to learn from; the first one, in the table's own space, fits the map.
+        held: texts that nothing is learnt from; they choose the iteration.
 
     Raises:
         SlonikError: no texts, or targets of another dimension than the table's vectors have there.
@@ -115,130 +101,104 @@ def train_table(
         if lesson.targets.shape[1] != width:
             sizes = f"{lesson.targets.shape[1]} dimensions and the table {width}"
             raise SlonikError(f"the teacher has {sizes}: make them equal")
-    state = _State.read(folder) or _State.begin(start, _agreement(torch.from_numpy(start), held))
-    batches = sum(-(-len(lesson.ids) // config.batch_texts) for lesson in lessons)
-    with progress_bar("training the table", config.epochs * batches, completed=state.epoch * batches) as bar:
-        while state.epoch < config.epochs:
-            rng = np.random.default_rng([seed, state.epoch])
-            for number, (lesson, chosen) in enumerate(_batches(lessons, config.batch_texts, rng)):
-                done = (state.epoch * batches + number) / (config.epochs * batches)
-                rate = config.learning_rate * (1 + math.cos(math.pi * done)) / 2
-                _learn(state, lesson, chosen, config, rate, rng)
-                bar.advance(1)
-            state.ended(_agreement(state.rows, held))
-            if folder is not None:
-                state.write(folder)
-    return Table(state.kept, tuple(state.agreement), state.best)
+    terms = [_Term.of(lesson, len(start)) for lesson in lessons]
+    shares, wanted = _shares(held.ids, len(start)), unit(np.asarray(held.targets, dtype=np.float32))
+
+    def agreement(rows: FloatArray) -> float:
+        made: FloatArray = shares @ rows
+        return float((unit(made if held.view is None else made @ held.view) * wanted).sum(1).mean())
+
+    rows = start.astype(np.float32)
+    found, tables = [agreement(rows)], [rows]
+    if config.iterations:
+        rows = _turned(rows, terms[0])
+        found.append(agreement(rows))
+        tables.append(rows)
+    kept = tables[int(np.argmax(found))]
+
+    def tell(moved: FloatArray) -> None:
+        nonlocal kept
+        found.append(agreement(moved))
+        if found[-1] == max(found):
+            kept = moved.copy()
+
+    _moved(rows, terms, config, tell)
+    return Table(kept, tuple(found), int(np.argmax(found)))
 
 
-@dataclass
-class _State:
-    """Rows, Adam's moments, how often each row has moved, and what was found so far."""
+@dataclass(frozen=True)
+class _Term:
+    """One lesson as a part of the linear system.
 
-    rows: Tensor
-    first: Tensor
-    second: Tensor
-    moves: Tensor
-    epoch: int
-    agreement: list[float]
-    best: int
-    kept: FloatArray
+    Attributes:
+        shares: (N, V) each token's share of a text.
+        seen: (N, D) the targets, in the table's space.
+        inner: (D, D) view times its transpose; None where it is the identity.
+    """
 
-    @classmethod
-    def begin(cls, start: FloatArray, agreement: float) -> _State:
-        rows = torch.from_numpy(start.astype(np.float32, copy=True))
-        moves = torch.zeros(len(rows), 1)
-        return cls(rows, torch.zeros_like(rows), torch.zeros_like(rows), moves, 0, [agreement], 0, start.copy())
-
-    def ended(self, agreement: float) -> None:
-        """Note that an epoch has ended."""
-        self.epoch += 1
-        self.agreement.append(agreement)
-        if agreement > self.agreement[self.best]:
-            self.best, self.kept = self.epoch, self.rows.numpy().copy()
-
-    def write(self, folder: Path) -> None:
-        """Save it; the file is whole, or the one before stays."""
-        arrays = {"rows": self.rows, "first": self.first, "second": self.second, "moves": self.moves}
-        unfinished = folder / f"unfinished.{_STATE}"
-        np.savez(
-            unfinished, kept=self.kept, agreement=np.asarray(self.agreement), best=self.best, epoch=self.epoch,
-            **{name: tensor.numpy() for name, tensor in arrays.items()},
-        )  # fmt: skip
-        unfinished.replace(folder / _STATE)
+    shares: sparse.csr_matrix
+    seen: FloatArray
+    inner: FloatArray | None
 
     @classmethod
-    def read(cls, folder: Path | None) -> _State | None:
-        """What `write` has left; None where there is nothing."""
-        if folder is None or not (folder / _STATE).is_file():
-            return None
-        with np.load(folder / _STATE, allow_pickle=False) as found:
-            tensors = (torch.from_numpy(found[name]) for name in ("rows", "first", "second", "moves"))
-            return cls(
-                *tensors, int(found["epoch"]), [float(value) for value in found["agreement"]], int(found["best"]),
-                found["kept"],
-            )  # fmt: skip
+    def of(cls, lesson: Lesson, tokens: int) -> _Term:
+        targets = np.asarray(lesson.targets, dtype=np.float32)
+        if lesson.view is None:
+            return cls(_shares(lesson.ids, tokens), targets, None)
+        return cls(_shares(lesson.ids, tokens), targets @ lesson.view.T, lesson.view @ lesson.view.T)
+
+    def product(self, rows: FloatArray) -> FloatArray:
+        """What the system's matrix makes of rows (V, D)."""
+        made = self.shares @ rows
+        found: FloatArray = self.shares.T @ (made if self.inner is None else made @ self.inner)
+        return found
+
+    def diagonal(self) -> FloatArray:
+        """(V,) of the system's matrix, the mean over dimensions."""
+        weight = 1.0 if self.inner is None else float(np.trace(self.inner)) / len(self.inner)
+        found: FloatArray = np.asarray(self.shares.multiply(self.shares).sum(0), dtype=np.float32).ravel() * weight
+        return found
 
 
-def _batches(
-    lessons: Sequence[Lesson], size: int, rng: np.random.Generator
-) -> Iterator[tuple[Lesson, NDArray[np.int64]]]:
-    """(lesson, numbers of its texts), every text once, in an order of chance."""
-    parts: list[tuple[Lesson, NDArray[np.int64]]] = []
-    for lesson in lessons:
-        order = rng.permutation(len(lesson.ids))
-        parts += [(lesson, order[first : first + size]) for first in range(0, len(order), size)]
-    for place in rng.permutation(len(parts)):
-        yield parts[place]
+def _shares(ids: Sequence[NDArray[np.integer]], tokens: int) -> sparse.csr_matrix:
+    """(N, V) each token's share of its text."""
+    lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
+    places = np.concatenate([[0], np.cumsum(lengths)])
+    values = np.repeat(1.0 / np.maximum(lengths, 1), lengths).astype(np.float32)
+    columns = np.concatenate([np.zeros(0, dtype=np.int32), *ids]).astype(np.int32)
+    return sparse.csr_matrix((values, columns, places), shape=(len(ids), tokens))
 
 
-def _learn(
-    state: _State, lesson: Lesson, chosen: NDArray[np.int64], config: TableConfig, rate: float, rng: np.random.Generator
-) -> None:
-    """One step of Adam on the rows that a batch holds."""
-    texts = [lesson.ids[number] for number in chosen]
-    flat, starts = _flat(_dropped(texts, config.dropout, rng))
-    used, places = torch.unique(flat, return_inverse=True)
-    rows = state.rows[used].requires_grad_()
-    made = functional.embedding_bag(places, rows, starts, mode="mean")
-    if lesson.view is not None:
-        made = made @ torch.from_numpy(lesson.view)
-    wanted = torch.from_numpy(np.asarray(lesson.targets[chosen], dtype=np.float32))
-    loss = made.new_zeros(())
-    if config.cosine:
-        loss = loss + config.cosine * cosine_distance(made, wanted)
-    if config.similarity_kl:
-        loss = loss + config.similarity_kl * similarity_kl(made, wanted, config.temperature)
-    (slope,) = torch.autograd.grad(loss, rows)
-    state.moves[used] += 1
-    moves = state.moves[used]
-    first = _BETAS[0] * state.first[used] + (1 - _BETAS[0]) * slope
-    second = _BETAS[1] * state.second[used] + (1 - _BETAS[1]) * slope.square()
-    state.first[used], state.second[used] = first, second
-    size = (second / (1 - _BETAS[1] ** moves)).sqrt() + 1e-8
-    state.rows[used] -= rate * first / (1 - _BETAS[0] ** moves) / size
+def _turned(rows: FloatArray, term: _Term) -> FloatArray:
+    """Rows after the affine map whose means come nearest to the targets."""
+    made = term.shares @ rows
+    made = np.concatenate([made, np.full((len(made), 1), np.abs(made).mean(), dtype=np.float32)], axis=1)
+    square = made.T @ made
+    square += _MAP_RIDGE * np.trace(square) / len(square) * np.eye(len(square), dtype=np.float32)
+    found = np.linalg.solve(square.astype(np.float64), (made.T @ term.seen).astype(np.float64)).astype(np.float32)
+    turned: FloatArray = rows @ found[:-1] + made[0, -1] * found[-1]
+    return turned
 
 
-def _dropped(
-    texts: Sequence[NDArray[np.integer]], share: float, rng: np.random.Generator
-) -> Sequence[NDArray[np.integer]]:
-    if not share:
-        return texts
-    drawn = [text[rng.random(len(text)) >= share] for text in texts]
-    return [some if len(some) else text for some, text in zip(drawn, texts, strict=True)]
+def _moved(start: FloatArray, terms: Sequence[_Term], config: TableConfig, tell: Callable[[FloatArray], None]) -> None:
+    """Conjugate gradients for all dimensions at once; `tell` sees the rows after each iteration."""
 
+    def product(rows: FloatArray) -> FloatArray:
+        found: FloatArray = config.ridge * rows + sum(term.product(rows) for term in terms)
+        return found
 
-def _flat(ids: Sequence[NDArray[np.integer]]) -> tuple[Tensor, Tensor]:
-    """All ids one after the other, and where each text begins."""
-    starts = np.concatenate([[0], np.cumsum([len(text) for text in ids])[:-1]]).astype(np.int64)
-    return torch.from_numpy(np.concatenate(ids).astype(np.int64)), torch.from_numpy(starts)
-
-
-@torch.no_grad()
-def _agreement(rows: Tensor, held: Lesson) -> float:
-    """Mean cosine between the table's vectors and the teacher's."""
-    made = means(rows, held.ids)
-    if held.view is not None:
-        made = made @ torch.from_numpy(held.view)
-    wanted = torch.from_numpy(np.asarray(held.targets, dtype=np.float32))
-    return float(functional.cosine_similarity(made, wanted).mean())
+    scale = (config.ridge + sum(term.diagonal() for term in terms))[:, None]
+    rows = start.copy()
+    left = config.ridge * start + sum(term.shares.T @ term.seen for term in terms) - product(rows)
+    turned = left / scale
+    direction, size = turned, (left * turned).sum(0)
+    with progress_bar("fitting the table", config.iterations) as bar:
+        for _ in range(config.iterations):
+            image = product(direction)
+            step = size / np.maximum((direction * image).sum(0), _SMALLEST)
+            rows, left = rows + step * direction, left - step * image
+            turned = left / scale
+            size, before = (left * turned).sum(0), size
+            direction = turned + size / np.maximum(before, _SMALLEST) * direction
+            tell(rows)
+            bar.advance(1)

@@ -6,8 +6,7 @@ A table has no context, so a word is best one token: the vocabulary is spent on 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,10 @@ from slonik.core.errors import SlonikError
 from slonik.text.tokenizers.rules import TrimRules
 from slonik.text.tokenizers.training import TrainConfig, train
 from slonik.text.tokenizers.trim import trim
-from slonik.text.tokenizing import load_tokenizer, without_limits
+from slonik.text.tokenizing import without_limits
 
 _FAMILY = "gpt2"  # four special tokens, the fewest there are
+_CHUNK = 20_000
 
 
 def make_vocabulary(config: VocabularyConfig, sample: CorpusSample, teacher: Any) -> Tokenizer:
@@ -51,15 +51,20 @@ def make_vocabulary(config: VocabularyConfig, sample: CorpusSample, teacher: Any
     return trim(own, rules, _texts(sample, config.texts)).tokenizer
 
 
-def read_vocabulary(folder: Path) -> Tokenizer:
-    """The tokenizer that was written into a folder."""
-    return load_tokenizer(folder)
+def token_ids(tokenizer: Tokenizer, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+    """Ids of each text, without special tokens: an unknown one says nothing, and other libraries leave it out."""
+    silent = np.asarray(silent_ids(tokenizer), dtype=np.int32)
+    found: list[NDArray[np.int32]] = []
+    for first in range(0, len(texts), _CHUNK):
+        for encoding in tokenizer.encode_batch_fast(list(texts[first : first + _CHUNK]), add_special_tokens=False):
+            ids = np.asarray(encoding.ids, dtype=np.int32)
+            found.append(ids[~np.isin(ids, silent)])
+    return found
 
 
-def token_ids(tokenizer: Tokenizer, texts: Iterable[str]) -> list[NDArray[np.int32]]:
-    """Ids of each text, without specials; of a text without any, those of the unknown token or of the first."""
-    encodings = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-    return [np.asarray(encoding.ids or [0], dtype=np.int32) for encoding in encodings]
+def silent_ids(tokenizer: Tokenizer) -> list[int]:
+    """Special tokens, the unknown one among them."""
+    return sorted(number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special)
 
 
 def token_texts(tokenizer: Tokenizer) -> list[str]:

@@ -22,6 +22,7 @@ from slonik.core.progress import progress_bar
 from slonik.core.protocols import Encoder, FloatArray, PoolingEncoder
 from slonik.evaluation.agreement import unit
 from slonik.evaluation.encodechka.tasks import MAX_LENGTH
+from slonik.text.matryoshka import leading
 
 DEFAULT = "default"
 OWN = "pipeline"  # an encoder's own vector where more than a pooling makes it
@@ -108,11 +109,19 @@ class KeptVectors:
 
 
 class SentenceVectors(KeptVectors):
-    """Vectors of sentences, cut at MAX_LENGTH tokens where the encoder has such a setting, under every pooling."""
+    """Vectors of sentences, cut at MAX_LENGTH tokens where the encoder has such a setting, under every pooling.
 
-    def __init__(self, encoder: Encoder, prefix: str | None, store: ArrayStore | None = None) -> None:
+    Args:
+        dimensions: how many leading ones of each vector are given; None = all. Kept are whole vectors.
+    """
+
+    def __init__(
+        self, encoder: Encoder, prefix: str | None, store: ArrayStore | None = None, dimensions: int | None = None
+    ) -> None:
         super().__init__(limited(encoder, MAX_LENGTH), prefix, store)
         self._poolings = poolings_of(self._encoder)
+        self._dimensions = dimensions
+        self._normalize = bool(getattr(getattr(encoder, "sentence", None) or encoder, "normalize", False))
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -140,7 +149,8 @@ class SentenceVectors(KeptVectors):
     def get(self, texts: Sequence[str], variant: str) -> FloatArray:
         """Vectors (N, D) of texts given to `prepare` before."""
         kind = variant.removesuffix("_norm")
-        vectors: FloatArray = self._store.take(kind, texts)
+        own = kind in (DEFAULT, OWN) and self._normalize
+        vectors = leading(self._store.take(kind, texts), self._dimensions, normalize=own)
         return unit(vectors) if variant != kind else vectors
 
     def encode_one(self, text: str, *, every_pooling: bool) -> None:

@@ -43,6 +43,7 @@ from slonik.evaluation.encodechka.tasks import AVERAGES, MAX_LENGTH, PROTOCOL, S
 from slonik.evaluation.encodechka.words import WordVectors, longest, score_words
 from slonik.evaluation.prefix import applied_prefix
 from slonik.evaluation.statistics import Array, Interval, interval, replicates
+from slonik.text.matryoshka import check_dimensions
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ def evaluate(
     seed: int = 0,
     on_task: Callable[[str], None] | None = None,
     beside: Encoder | None = None,
+    dimensions: int | None = None,
 ) -> EncoderScores:
     """Score `encoder` on the tasks whose data is in `folder / "encodechka"`.
 
@@ -126,16 +128,21 @@ def evaluate(
         seed: of the bootstrap; the published classifiers keep their own.
         on_task: called with a task's id before it is scored.
         beside: the encoder that it will be compared with: their speeds are measured in turns.
+        dimensions: score so many leading dimensions of its sentence vectors, under a name that says so: the sentence
+            tasks alone, for a cut takes as long as a whole vector, and words are read by token vectors.
 
     Raises:
-        SlonikError: unknown task or variant, damaged data, or no data at all.
+        SlonikError: unknown task or variant, damaged data, no data at all, or more dimensions than there are.
     """
     chosen = [lookup(name, TASKS, "task") for name in tasks or TASKS]
+    if dimensions is not None:
+        check_dimensions(dimensions, encoder.dimension, encoder.name)
+        chosen = [task for task in chosen if task.kind not in ("speed", "words")]
     for variant in variants:
         lookup(variant, dict.fromkeys(VARIANTS), "variant")
-    evaluation = EncoderScores(encoder.name)
+    evaluation = EncoderScores(encoder.name if dimensions is None else f"{encoder.name} ({dimensions} dimensions)")
     parts = _read_parts(chosen, folder, evaluation)
-    run = _Run(encoder, tuple(variants), prefix, seed, use_cache, evaluation, on_task or (lambda _: None))
+    run = _Run(encoder, tuple(variants), prefix, seed, use_cache, evaluation, on_task or (lambda _: None), dimensions)
     run.speed([part for part in parts if part.task.kind == "speed"], beside)
     run.sentences([part for part in parts if part.sentences])
     run.words([part for part in parts if part.task.kind == "words"])
@@ -194,6 +201,7 @@ class _Run:
     use_cache: bool
     evaluation: EncoderScores
     on_task: Callable[[str], None]
+    dimensions: int | None = None
 
     def __post_init__(self) -> None:
         self.weights = str(weights_of(self.encoder))
@@ -212,9 +220,8 @@ class _Run:
     def sentences(self, parts: Sequence[_Part]) -> None:
         if not parts:
             return
-        vectors = SentenceVectors(
-            self.encoder, self.prefix, self._store(limited(self.encoder, MAX_LENGTH), self.prefix)
-        )
+        store = self._store(limited(self.encoder, MAX_LENGTH), self.prefix)
+        vectors = SentenceVectors(self.encoder, self.prefix, store, self.dimensions)
         vectors.prepare(text for part in parts for text in part.sentences)
         sizes = {part.task.id: sum(map(len, set(part.sentences))) for part in parts}
         for part in parts:
@@ -288,8 +295,9 @@ class _Run:
         hashes: dict[str, str], **fields: Any,
     ) -> None:  # fmt: skip
         detail = {"prefix": applied_prefix(self.encoder, self.prefix)} | detail
+        detail |= {} if self.dimensions is None else {"dimensions": self.dimensions}
         record = Record(
-            suite=SUITE, task=task, variant=variant, model=self.encoder.name, metric=metric, seed=self.seed,
+            suite=SUITE, task=task, variant=variant, model=self.evaluation.model, metric=metric, seed=self.seed,
             detail=detail, hashes=hashes | {"weights": self.weights}, **bounds.fields,
             **fields,
         )  # fmt: skip

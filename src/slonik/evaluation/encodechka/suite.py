@@ -23,6 +23,7 @@ from slonik.evaluation.suite import Evaluation, OnTask, add_to_passport, opened,
 from slonik.models.opening import poolings_for
 from slonik.reporting.formatting import cell, difference_cell, times
 from slonik.reporting.table import Content, Table
+from slonik.text.matryoshka import check_dimensions, note_cuts
 
 _COLUMNS = tuple(task for task in (*TASKS, *AVERAGES) if task != "speed")
 
@@ -41,6 +42,7 @@ def encodechka(
     device: str | None = None,
     trust_remote_code: bool = False,
     pooling: str | None = None,
+    dimensions: int | Sequence[int] = (),
     progress: bool = False,
     on_task: OnTask | None = None,
 ) -> Evaluation:
@@ -58,6 +60,8 @@ def encodechka(
         passport: add the records to the passport of a model that is given as a folder.
         dtype, device, trust_remote_code: of loading, for models by name that torch runs.
         pooling: how models by name pool whose files do not say, as `slonik.load` takes it.
+        dimensions: numbers of leading dimensions to score alone too, a row each; with `passport`, the folder's
+            config.json says afterwards that they were measured.
         progress: show bars, and tasks as they begin, on standard error.
         on_task: called with model and task instead.
 
@@ -66,6 +70,7 @@ def encodechka(
     """
     started = time.perf_counter()
     tell, names = teller(on_task, progress), task_names(tasks)
+    cuts = sorted({dimensions} if isinstance(dimensions, int) else set(dimensions), reverse=True)
     loading = {"dtype": dtype, "device": device, "trust_remote_code": trust_remote_code or None}
     found: list[EncoderScores] = []
     warnings: list[str] = []
@@ -76,15 +81,26 @@ def encodechka(
         chosen = dict(zip(map(str, by_name), poolings_for(by_name, pooling), strict=True))
         for model in asked:
             encoder = opened(model, **loading, **chosen.get(str(model), {}))
+            for cut in cuts:
+                check_dimensions(cut, encoder.dimension, encoder.name)
             scores = evaluate(
                 encoder, data_folder(data_dir), tasks=names, variants=variants, prefix=prefix, use_cache=cache,
                 seed=seed, on_task=partial(tell, encoder.name), beside=first,
             )  # fmt: skip
             warnings += [line for variant in scores.beside if (line := _doubt(scores, variant))]
-            found.append(scores)
-            warnings += scores.notes
+            parts = [scores, *(
+                evaluate(
+                    encoder, data_folder(data_dir), tasks=names, variants=variants, prefix=prefix, use_cache=cache,
+                    seed=seed, on_task=partial(tell, f"{encoder.name} ({cut} dimensions)"), dimensions=cut,
+                )
+                for cut in cuts
+            )]  # fmt: skip
+            found += parts
+            warnings += [note for part in parts for note in part.notes]
             if passport and isinstance(model, str | Path):
-                warnings += add_to_passport(model, scores.records)
+                warnings += add_to_passport(model, [record for part in parts for record in part.records])
+                if cuts and Path(model).is_dir():
+                    note_cuts(model, cuts)
             if first is None and any(task == "speed" for _, task in scores.measured) and len(asked) > 1:
                 first = encoder
             del encoder  # before the next one is loaded
