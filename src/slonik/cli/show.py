@@ -109,12 +109,20 @@ def _lineage_table(steps: Iterable[Step]) -> Table:
             None if step.seconds is None else duration(step.seconds),
             "\n".join(f"{name} {digest[:12]}" for name, digest in step.inputs.items()),
             _pairs(step.config),
-            _pairs(step.summary),
+            _pairs(step.summary | ({"launched": _launched(step.launch)} if step.launch else {})),
         )
         for step in steps
     ]
     columns = ("step", "version", "seed", "time", "inputs", "config", "found")
     return Table.of("lineage, oldest first", columns, lines)
+
+
+def _launched(launch: Mapping[str, Any]) -> str:
+    """How `slonik launch` started a run, in one line."""
+    job = f" job {launch['job']}" if "job" in launch else ""
+    restarts = f", put back {launch['restarts']} times" if launch.get("restarts", "0") != "0" else ""
+    size = f"{launch.get('nodes', 1)} x {launch.get('processes', 1)} processes, {launch.get('gpus', 0)} GPUs each"
+    return f"on {launch.get('on')}{job}, {size}{restarts}"
 
 
 def _records_table(records: Sequence[Record]) -> Table:

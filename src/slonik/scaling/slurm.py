@@ -50,6 +50,10 @@ else
     fi
     echo "slonik launch: a process died (exit code $code): started again, $count of $retries times"
 fi
+if [ "${SLURM_RESTART_COUNT:-0}" -ge 500 ]; then
+    echo "slonik launch: put back 500 times: not started again, for it may get nowhere in its time (--time)"
+    exit "$code"
+fi
 scontrol requeue "$SLURM_JOB_ID" || exit "$code"
 sleep 60  # Slurm ends this shell when it has put the job back
 """
