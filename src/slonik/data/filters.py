@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 
 from pydantic import Field
@@ -31,6 +32,8 @@ _MIN_SCRIPT_SHARE = 0.3
 # py3langid takes one short Russian sentence in ten for Bulgarian or Macedonian.
 _MIN_LETTERS_TO_JUDGE = 100
 _MIN_LETTERS_OF_SCRIPT = 10
+# py3langid takes .7 ms for them, and names the same language as for twice as many on all of 320 texts.
+_JUDGED_CHARACTERS = 1000
 
 
 class CleaningConfig(Config):
@@ -117,8 +120,9 @@ def script_share(text: str, language: str) -> float:
     if language not in LANGUAGES:
         known = ", ".join(sorted(LANGUAGES))
         raise SlonikError(f"the script of the language {language!r} is not known; known: {known}")
-    scripts = [script_of_character(letter) for letter in text if letter.isalpha()]
-    return sum(script in LANGUAGES[language] for script in scripts) / len(scripts) if scripts else 1.0
+    letters = {letter: count for letter, count in Counter(text).items() if letter.isalpha()}
+    known = sum(count for letter, count in letters.items() if script_of_character(letter) in LANGUAGES[language])
+    return known / sum(letters.values()) if letters else 1.0
 
 
 def guard_language(documents: Iterator[CorpusDocument], language: str) -> Iterator[CorpusDocument]:
@@ -159,7 +163,7 @@ class LanguageFilter:
 
     def allows(self, text: str) -> bool:
         """Whether `text` is in one of the languages; True where it is too short to say."""
-        start = text[:2000]
+        start = text[:_JUDGED_CHARACTERS]
         letters = sum(map(str.isalpha, start))
         if letters < _MIN_LETTERS_OF_SCRIPT:
             return True
@@ -168,4 +172,4 @@ class LanguageFilter:
             return False
         if letters < _MIN_LETTERS_TO_JUDGE:
             return True
-        return self._classify(text[:2000])[0] in self._languages
+        return self._classify(start)[0] in self._languages

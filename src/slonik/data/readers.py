@@ -21,6 +21,7 @@ from slonik.text.lines import MAX_LINE_BYTES, json_lines, numbered_lines
 FORMATS = (".txt", ".text", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
 
 _DEFAULT_COLUMN = "text"
+_SHARDS = "shards.json"  # of a tokenised corpus, beside which held-out texts lie
 _PARQUET_BATCH_ROWS = 4096
 
 Paths = str | Path | Sequence[str | Path]
@@ -37,6 +38,8 @@ def corpus_files(paths: Paths) -> list[Path]:
     files: list[Path] = []
     for path in map(Path, given):
         if path.is_dir():
+            if (path / _SHARDS).is_file():
+                raise SlonikError(f"{path} holds a corpus that is tokenised already ({_SHARDS}), and texts are needed")
             found = sorted(p for p in path.rglob("*") if p.is_file() and _kind(p) in FORMATS and not is_ranges(p.name))
             if not found:
                 raise SlonikError(f"no text file in {path}; files that can be read: {_formats_sentence()}")

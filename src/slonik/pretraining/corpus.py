@@ -23,14 +23,21 @@ from slonik.core import files
 from slonik.core.config import Config
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_bytes, sha256_json
-from slonik.core.identity import HUB, Identity, code_identity, corpus_identity
+from slonik.core.identity import HUB, Identity, code_identity, corpus_identity, folder_identity
 from slonik.core.progress import progress_bar
 from slonik.data.deduplication import ExactFilter, NearFilter
 from slonik.data.documents import CorpusDocument, read_documents
 from slonik.data.filters import CleaningConfig, DocumentCleaner, guard_language
 from slonik.data.readers import FORMATS, check_files
 from slonik.data.sampling import Sample, is_held_out, sample
-from slonik.pretraining.shards import DEFAULT_SHARD_TOKENS, ShardWriter, TokenCorpus, open_shards, shard_facts
+from slonik.pretraining.shards import (
+    DEFAULT_SHARD_TOKENS,
+    MANIFEST,
+    ShardWriter,
+    TokenCorpus,
+    open_shards,
+    shard_facts,
+)
 from slonik.pretraining.tokens import sentence_ids
 
 _BATCH_DOCUMENTS = 512
@@ -83,6 +90,8 @@ def files_identity(settings: CorpusSettings) -> Identity:
     Raises:
         SlonikError: none are named, or one is not there.
     """
+    if (shards := shards_given(settings)) is not None:
+        return folder_identity(shards, (MANIFEST, _HELD_OUT))
     if not settings.files:
         raise SlonikError("no corpus given: name its files by --corpus FILE, or as corpus.files in the recipe")
     return corpus_identity(settings.files, suffixes=FORMATS)
@@ -92,8 +101,10 @@ def check_corpus(settings: CorpusSettings) -> None:
     """Look at the corpus before any work is done.
 
     Raises:
-        SlonikError: an empty or unreadable file, or another language.
+        SlonikError: an empty or unreadable file, or another language; settings of a corpus that was prepared before.
     """
+    if shards_given(settings) is not None:
+        return
     documents = read_documents(settings.files, column=settings.column, border=settings.border)
     if settings.language != "any":
         next(iter(guard_language(documents, settings.language)))
@@ -101,21 +112,58 @@ def check_corpus(settings: CorpusSettings) -> None:
         check_files(local)
 
 
+def shards_given(settings: CorpusSettings) -> Path | None:
+    """The folder of shards that the corpus is, made before by `slonik data prepare` or `convert`; None where it is not.
+
+    Raises:
+        SlonikError: texts beside it, or settings of what was done to it already.
+    """
+    folders = [Path(name) for name in settings.files if (Path(name) / MANIFEST).is_file()]
+    if not folders:
+        return None
+    if len(settings.files) > 1:
+        raise SlonikError(f"{folders[0]} is tokenised already, and cannot be joined with other files: give it alone")
+    standard = CorpusSettings()
+    fields = [name for name in type(settings).model_fields if name not in ("files", "language", "held_out_documents")]
+    changed = next((name for name in fields if getattr(settings, name) != getattr(standard, name)), None)
+    if changed is not None:
+        raise SlonikError(
+            f"corpus.{changed} is {getattr(settings, changed)!r}, and {folders[0]} was tokenised before: leave it out, "
+            "or give the texts"
+        )
+    return folders[0]
+
+
+def _check_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
+    known = shard_facts(folder).get("tokenizer")
+    if known != tokenizer_hash(tokenizer):
+        what = "with another tokenizer" if known else "by a slonik that did not note with which tokenizer"
+        raise SlonikError(f"{folder} was made {what}: name the one that it was made with, or convert the texts again")
+
+
+def tokenizer_hash(tokenizer: Tokenizer) -> str:
+    """SHA-256 of everything that decides how a tokenizer cuts texts."""
+    return sha256_bytes(tokenizer.to_str().encode("utf-8"))
+
+
 def corpus_key(settings: CorpusSettings, tokenizer: Tokenizer) -> str:
     """Hash of everything that decides the tokens: contents of files, settings, tokenizer, code."""
     asked = settings.model_dump(mode="json", exclude={"files", "shard_tokens"})
-    cut = sha256_bytes(tokenizer.to_str().encode("utf-8"))
+    cut = tokenizer_hash(tokenizer)
     return sha256_json([asked, str(files_identity(settings)), cut, str(code_identity(__name__))])
 
 
 def prepare_corpus(settings: CorpusSettings, tokenizer: Tokenizer, folder: Path) -> PreparedCorpus:
-    """Make the shards of a corpus in `folder`, or open what is there under the same key.
+    """Make the shards of a corpus in `folder`, or open what is there under the same key, or what the corpus itself is.
 
     Raises:
         SlonikError: no or bad files, a corpus in another language, nothing left after filtering, another corpus or
             something else in the folder, another process that fills it, a full disk.
         MissingExtra: a filter's package is not installed.
     """
+    if (shards := shards_given(settings)) is not None:
+        _check_tokenizer(shards, tokenizer)
+        return open_prepared(shards)
     files.check_apart(folder, settings.files)
     files.check_new_folder(folder, overwrite=True)
     begun = folder.is_dir() and all(path.name.startswith(_OWN) for path in folder.iterdir())
@@ -137,6 +185,15 @@ def prepare_corpus(settings: CorpusSettings, tokenizer: Tokenizer, folder: Path)
         with contextlib.suppress(SlonikError):
             lock.take()
             lock.release()
+    return open_prepared(folder)
+
+
+def open_prepared(folder: Path) -> PreparedCorpus:
+    """What `prepare_corpus` made in `folder`, without a look at the files that it was made of.
+
+    Raises:
+        SlonikError: it is not there, not complete or damaged.
+    """
     facts = shard_facts(folder)
     return PreparedCorpus(open_shards(folder), _read_held_out(folder), facts["summary"])
 
@@ -170,7 +227,7 @@ def _fill(writer: ShardWriter, settings: CorpusSettings, tokenizer: Tokenizer, f
     # The texts first: a folder that calls itself complete has them.
     rows = [json.dumps({"text": text, "source": source}, ensure_ascii=False) for text, source in held_out.items()]
     files.write_text(folder / _HELD_OUT, "".join(row + "\n" for row in rows))
-    writer.finish(dict(counts))
+    writer.finish(dict(counts), tokenizer=tokenizer_hash(tokenizer))
 
 
 def document_cleaner(settings: CorpusSettings) -> DocumentCleaner:

@@ -162,15 +162,18 @@ class ShardWriter:
         if self._count >= self._limit:
             self._close()
 
-    def finish(self, summary: dict[str, Any] | None = None) -> TokenCorpus:
+    def finish(self, summary: dict[str, Any] | None = None, **facts: Any) -> TokenCorpus:
         """Write what is left, mark the folder complete, and open it.
+
+        Args:
+            facts: further entries of the manifest.
 
         Raises:
             SlonikError: no token was written.
         """
         if not self.close():
             raise SlonikError(f"nothing was left of the corpus for {self._folder.name}: every text was filtered out")
-        self._facts |= {"complete": True, "summary": summary or {}}
+        self._facts |= {"complete": True, "summary": summary or {}, **facts}
         files.write_json(self._folder / MANIFEST, self._facts)
         return open_shards(self._folder)
 

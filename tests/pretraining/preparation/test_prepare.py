@@ -10,7 +10,8 @@ import pytest
 
 from slonik.core.errors import SlonikError
 from slonik.core.identity import folder_identity
-from slonik.pretraining.corpus import CorpusSettings, PreparedCorpus, prepare_corpus
+from slonik.data.documents import read_documents
+from slonik.pretraining.corpus import CorpusSettings, PreparedCorpus, check_corpus, files_identity, prepare_corpus
 from slonik.pretraining.preparation.blocks import CleanText, WriteResult
 from slonik.pretraining.preparation.prepare import Prepared, prepare
 from slonik.pretraining.shards import TokenCorpus, open_shards
@@ -148,14 +149,33 @@ def test_sources_and_results_of_other_file_systems(made: tuple[Path, Prepared, P
     sources = ["memory://bucket/*.jsonl", "memory://more"]
     options: dict[str, Any] = {"tokenizer": None, "duplicates": "exact"}
     here = _prepare([str(folder / "rows.jsonl"), str(folder / "more")], folder / "texts", **options)
-    there = prepare(sources, "memory://out", workers=1, held_out_share=0.1, part_bytes=PART_BYTES, **options)
+    options |= {"workers": 1, "held_out_share": 0.1, "part_bytes": PART_BYTES}
+    there = prepare(sources, "memory://out", **options)
     assert there.summary == here.summary and there.summary["read"] == found.summary["read"]
     for name in ("held_out.jsonl", "documents/part_00000.parquet", "documents/part_00003.parquet"):
         assert memory.cat(f"/out/{name}") == (folder / "texts" / name).read_bytes(), name
     assert not memory.find("/out.steps")
     said: list[str] = []
-    prepare(sources, "memory://out", workers=1, held_out_share=0.1, part_bytes=PART_BYTES, announce=said.append, **options)
+    prepare(sources, "memory://out", announce=said.append, **options)
     assert "nothing to do" in said[-1]
+
+
+def test_shards_are_a_corpus_for_who_has_their_tokenizer(made: tuple[Path, Prepared, PreparedCorpus]) -> None:
+    folder, _, single = made
+    settings = CorpusSettings(files=(str(folder / "one"),))
+    check_corpus(settings)
+    found = prepare_corpus(settings, tiny.tokenizer(), folder / "unused")
+    assert _all(found.train) == _all(single.train) and found.held_out == single.held_out
+    assert files_identity(settings) != files_identity(CorpusSettings(files=(str(folder / "single"),)))
+    assert not (folder / "unused").exists()
+    with pytest.raises(SlonikError, match="was made with another tokenizer"):
+        prepare_corpus(settings, tiny.tokenizer("bpe"), folder / "unused")
+    with pytest.raises(SlonikError, match=r"corpus.duplicates is 'near', and .*one was tokenised before"):
+        check_corpus(CorpusSettings(files=(str(folder / "one"),), duplicates="near"))
+    with pytest.raises(SlonikError, match="cannot be joined with other files"):
+        check_corpus(CorpusSettings(files=(str(folder / "one"), str(folder / "rows.jsonl"))))
+    with pytest.raises(SlonikError, match=r"tokenised already .shards.json., and texts are needed"):
+        read_documents(folder / "one")
 
 
 @pytest.mark.parametrize(

@@ -21,14 +21,14 @@ from tokenizers import Tokenizer
 
 from slonik.core.config import configure, fields_of
 from slonik.core.errors import SlonikError
-from slonik.core.hashing import sha256_bytes, sha256_json
+from slonik.core.hashing import sha256_json
 from slonik.core.identity import HUB, code_identity
 from slonik.core.progress import shown
 from slonik.core.run import Announce, Result, Run, say, silent
 from slonik.data.documents import read_documents
 from slonik.data.filters import guard_language
 from slonik.data.sampling import Sample
-from slonik.pretraining.corpus import CorpusSettings
+from slonik.pretraining.corpus import CorpusSettings, tokenizer_hash
 from slonik.pretraining.preparation.parts import PART_BYTES, Part, find_parts, is_remote, read_part
 from slonik.pretraining.preparation.plan import Plan, Tally
 from slonik.pretraining.shards import MANIFEST, joined_facts
@@ -205,7 +205,7 @@ class _Job:
 
     @property
     def _tokenizer_hash(self) -> str | None:
-        return None if self.tokenizer_json is None else sha256_bytes(self.tokenizer_json.encode("utf-8"))
+        return None if self.tokenizer is None else tokenizer_hash(self.tokenizer)
 
     def _plan(self, work: str) -> Plan:
         ids = 0 if self.tokenizer is None else 1 + max(self.tokenizer.get_vocab().values(), default=0)

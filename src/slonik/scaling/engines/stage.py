@@ -48,7 +48,7 @@ class Stage:
 
 
 class Engine(Protocol):
-    """Runs stages."""
+    """What hands out the tasks of stages and waits for them."""
 
     def run(self, stage: Stage, folder: str) -> None:
         """Run the tasks of a stage that are not done.
