@@ -84,7 +84,7 @@ def _refers(step: Any, target: Any) -> bool:
 
 
 def test_there_are_two_walks_and_one_of_them_forks() -> None:
-    assert [len(walk) for walk in _walks()] == [4, 3, 8]
+    assert [len(walk) for walk in _walks()] == [5, 3, 8]
     torch, onnx, compress = ([step.name for step in walk] for walk in _walks())
     assert torch[1] == onnx[0] == "slonik.models.opening.open_encoder"
     assert compress[-1] == "slonik.compression.surgery.apply"

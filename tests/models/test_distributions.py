@@ -63,7 +63,7 @@ def test_an_installed_model_is_found_and_named(model: Path) -> None:
     [
         (
             lambda file: file.write_bytes(file.read_bytes()[:-1]),
-            "it was cut.*pip install --force-reinstall tiny-static",
+            "it was cut.*--force-reinstall --no-deps tiny-static",
         ),
         (lambda file: file.write_bytes(file.read_bytes()[:-1] + b"\x01"), "it was altered.*tiny-static"),
         (lambda file: file.unlink(), "lacks its file .*model.safetensors"),

@@ -111,8 +111,9 @@ def check_files(folder: Path, said: Mapping[str, Any], what: str) -> None:
         path = folder / name
         if not path.is_file():
             raise SlonikError(f"{what} lacks its file {name}: {_again(what)}")
-        if (size := path.stat().st_size) != facts["bytes"]:
-            raise SlonikError(f"{path} has {size:,} bytes instead of {facts['bytes']:,}, it was cut: {_again(what)}")
+        if (size := path.stat().st_size) != (length := facts["bytes"]):
+            how = "cut" if size < length else "altered"
+            raise SlonikError(f"{path} has {size:,} bytes instead of {length:,}, it was {how}: {_again(what)}")
         if file_identity(path) != facts["sha256"]:
             raise SlonikError(f"{path} is not the file that {what} was made with, it was altered: {_again(what)}")
 
@@ -148,7 +149,8 @@ def _folder_of(package: str, name: str) -> Path:
 
 
 def _again(what: str) -> str:
-    return f"install it again (pip install --force-reinstall {what.split()[3]})"
+    name = what.split()[3]
+    return f"install it again, pip install --force-reinstall --no-deps {name} (in a checkout of slonik ./models/{name})"
 
 
 def _numbers(version: str = __version__) -> list[int]:

@@ -20,7 +20,8 @@ from slonik.exporting import parity, precision
 from slonik.exporting.package.run import PackageReport, package
 from slonik.models import load
 from slonik.models.checkpoint_files import read_tensors
-from slonik.models.embedded.packed import WEIGHTS_FILE, read_parameters
+from slonik.models.embedded.packed import read_parameters
+from slonik.models.names import WEIGHTS_FILE
 from slonik.runtime.session import open_session
 from slonik.runtime.static import StaticEncoder, quantised
 from slonik.text.tensors import read_arrays

@@ -79,8 +79,11 @@ def _checkpoint_files(source: str) -> tuple[Path, ...]:
 
 def _exported_files(folder: Path, file: str) -> tuple[Path, ...]:
     """One file of an exported folder with its weights apart, tokenizer and configuration."""
+    from slonik.models.names import WEIGHTS_FILE
+
     model = folder / "onnx" / file
-    return (model, *sorted(model.parent.glob(f"{file}[._]data*")), *(folder / name for name in _TOKENIZER_FILES))
+    apart = [*sorted(model.parent.glob(f"{file}[._]data*")), *model.parent.glob(WEIGHTS_FILE)]
+    return (model, *apart, *(folder / name for name in _TOKENIZER_FILES))
 
 
 def _torch(source: str, threads: int, dtype: str | None = None) -> Opened:

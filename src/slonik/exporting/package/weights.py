@@ -32,10 +32,10 @@ from slonik.models.embedded.packed import (
     DIVISORS,
     PARAMETERS,
     SCALES,
-    WEIGHTS_FILE,
     Place,
     parameter_of,
 )
+from slonik.models.names import WEIGHTS_FILE
 from slonik.runtime.onnx_header import METADATA_KEY, WEIGHTS_KEY
 from slonik.text.tensors import stored
 

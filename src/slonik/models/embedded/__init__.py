@@ -22,7 +22,7 @@ from slonik.core.paths import cache_dir
 from slonik.core.progress import progress_bar
 from slonik.models import distributions
 from slonik.models.embedded import all_minilm_l6_v2, multilingual_e5_small, packed
-from slonik.models.names import DEFAULTS, EMBEDDED_PREFIX, UNIVERSAL_SENTENCE_ENCODER
+from slonik.models.names import DEFAULTS, EMBEDDED_PREFIX, UNIVERSAL_SENTENCE_ENCODER, WEIGHTS_FILE
 
 # Each has NAME, PACKAGE, LICENCE, FORMAT and build(folder).
 CHECKPOINTS: dict[str, ModuleType] = {
@@ -100,7 +100,7 @@ def materialise(name: str) -> Path:
     if (found := distributions.find(name)) is not None:
         if found.kind == "static":
             return found.folder
-        weights = found.folder / "onnx" / packed.WEIGHTS_FILE
+        weights = found.folder / "onnx" / WEIGHTS_FILE
         stamp = f"{found.version}-{file_identity(weights)[:12]}-v{packed.FORMAT}"
         return _unpacked(f"{name}-{stamp}", called, partial(packed.build, found.folder, name))
     module = CHECKPOINTS.get(name)

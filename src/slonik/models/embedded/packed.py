@@ -22,11 +22,11 @@ from slonik.core.errors import SlonikError
 from slonik.core.files import write_bytes
 from slonik.core.identity import file_identity
 from slonik.core.passport import Passport, Step
+from slonik.models.names import WEIGHTS_FILE
 from slonik.text.tensors import read_arrays, read_metadata, stored
 
 Array = NDArray[Any]
 FORMAT = 1  # of the folder that `build` writes
-WEIGHTS_FILE = "weights.safetensors"
 PARAMETERS = "parameters"
 _NOT_COPIED = ("distribution.json", "passport.json", "README.md")
 CODES, SCALES, DIVISORS = ":codes", ":scales", ":divisors"
