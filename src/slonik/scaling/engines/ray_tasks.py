@@ -31,9 +31,10 @@ def start_ray() -> tuple[Any, bool]:
         return ray, False
     try:
         ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except Exception as error:  # a bare one where it does not start in time
         named = os.environ.get("RAY_ADDRESS", "on this machine")
-        raise SlonikError(f"Ray {named} does not start or answer ({str(error).splitlines()[0][:200]})") from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise SlonikError(f"Ray {named} does not start or answer ({reason[:200]})") from None
     return ray, True
 
 
