@@ -327,3 +327,12 @@ def test_a_refusal_is_noted_where_a_script_looks_for_it(tmp_path: Path, monkeypa
 def test_every_target_of_the_help_can_be_written_for() -> None:
     assert set(module.TARGETS) == {"slurm", "kubernetes", "kubeflow", "skypilot", "apptainer", "local"}
     assert os.environ.get("SLONIK_LAUNCH") is None
+
+
+def test_a_passport_that_tells_of_its_launch_is_shown() -> None:
+    from slonik.cli.show import _launched
+
+    told = Job(on="slurm", name="a", commands=(("pretrain", "r"),), folder=Path(), nodes=2, gpus=8).told()
+    assert _launched(told | {"job": "7", "restarts": "2"}) == (
+        "on slurm job 7, 2 x 8 processes, 8 GPUs each, put back 2 times"
+    )

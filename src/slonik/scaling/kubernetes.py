@@ -194,7 +194,7 @@ def _job(job: Job, number: int) -> list[Object]:
         # An evicted pod is no failure; a command that refuses its options (2) would refuse them again.
         "podFailurePolicy": {
             "rules": [
-                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
+                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
                 {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [2]}},
             ]
         },
