@@ -68,6 +68,9 @@ def open_session(
     options.log_severity_level = 3
     # Idle threads of a library should not burn the cores of the program around it.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # A processor without VNNI adds two int8 products in 16 bits, which overflow (cosine to fp32 .993 instead of .997
+    # for a four-layer encoder); exact sums cost it a sixth of the time, and nothing changes where there is VNNI.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     try:
         session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=_SLOW_FUSIONS
