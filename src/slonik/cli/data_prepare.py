@@ -42,7 +42,7 @@ def prepare(
     part_megabytes: float = typer.Option(128, help="Text that one task reads."),
     queue: str | None = typer.Option(None, help="Slurm: partition."),
     time: str | None = typer.Option(None, help="Slurm: time limit of a task, HH:MM:SS (24:00:00)."),
-    memory: int | None = typer.Option(None, help="Slurm: GB of a task (4)."),
+    memory: int | None = typer.Option(None, help="Slurm: GB of a task (the cluster's default)."),
     json_file: Path | None = typer.Option(
         None, "--json", help="Write the counts to this file.", callback=file_to_write
     ),

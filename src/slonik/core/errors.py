@@ -102,6 +102,7 @@ EXTRA_OF_PACKAGE = {
     "py3langid": "corpora",
     "datasets": "hub",
     "datatrove": "scale",
+    "loguru": "scale",
     "fsspec": "scale",
     "ray": "ray",
 }

@@ -12,7 +12,7 @@ class Needs:
     Attributes:
         queue: partition; None = the cluster's default.
         time: limit of one task, as HH:MM:SS.
-        memory: GB of one task.
+        memory: GB of one task; None = the cluster's default.
     """
 
     queue: str | None = None

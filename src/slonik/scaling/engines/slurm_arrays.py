@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from datatrove.executor.slurm import SlurmPipelineExecutor
+from loguru import logger
 
 from slonik.core.errors import SlonikError
 from slonik.core.progress import progress_bar
@@ -21,7 +22,6 @@ from slonik.scaling.engines.stage import ONE_THREAD, Failures, Stage, check
 from slonik.scaling.programs import answer, needed
 
 _TIME = "24:00:00"
-_MEMORY_GB = 4
 _POLL_SECONDS = 5.0
 
 
@@ -30,7 +30,7 @@ class SlurmArrays:
 
     Args:
         workers: tasks at once; None = as many as the cluster lets run.
-        needs: of a task; 24 hours and 4 GB where it does not say.
+        needs: of a task; 24 hours, and the cluster's defaults, where it does not say.
 
     Raises:
         SlonikError: Slurm's programs are not here.
@@ -46,11 +46,17 @@ class SlurmArrays:
         executor = _Array(stage, folder, self._workers, self._needs)
         todo = executor.todo()
         if todo:
+            logger.disable("datatrove")  # which tells the console what it submits
             try:
                 executor.launch_job()
             except (subprocess.CalledProcessError, OSError) as error:
-                said = getattr(error, "output", None) or error
-                raise SlonikError(f"sbatch refused the job of {stage.title} ({said}): its words are above") from None
+                words = "its words are above" if isinstance(error, subprocess.CalledProcessError) else error
+                script = executor.logging_dir.resolve_paths("launch_script.slurm")
+                raise SlonikError(
+                    f"sbatch refused the job of {stage.title} ({words}); the script is {script}"
+                ) from None
+            finally:
+                logger.enable("datatrove")
         with progress_bar(stage.title, total=stage.tasks, completed=stage.tasks - len(todo)) as bar:
             done = stage.tasks - len(todo)
             while todo and executor.waits():
@@ -69,15 +75,16 @@ class _Array(Failures, SlurmPipelineExecutor):
         exports = "".join(f"export {name}={value}\n" for name, value in ONE_THREAD.items())
         super().__init__(
             list(stage.pipeline), tasks=stage.tasks, time=needs.time or _TIME, partition=needs.queue or "",
-            mem_per_cpu_gb=needs.memory or _MEMORY_GB, workers=workers or -1, job_name=f"slonik-{stage.name}", qos="",
+            mem_per_cpu_gb=needs.memory or 0, workers=workers or -1, job_name=f"slonik-{stage.name}", qos="",
             env_command=f"{exports}export PATH={Path(sys.executable).parent}:$PATH", logging_dir=folder,
             requeue_signals=None,
         )  # fmt: skip
 
     def get_sbatch_args(self, max_array: int = 1) -> dict[str, Any]:
-        """datatrove's, without a partition where none was named."""
+        """datatrove's, without a partition and memory where none was named: not every cluster counts memory."""
         found: dict[str, Any] = super().get_sbatch_args(max_array)
-        return {name: value for name, value in found.items() if name != "partition" or value}
+        asked = {"partition": self.partition, "mem-per-cpu": self.mem_per_cpu_gb}
+        return {name: value for name, value in found.items() if asked.get(name, True)}
 
     def launch_merge_stats(self) -> None:
         """Not submitted: the driver reads the statistics itself."""
