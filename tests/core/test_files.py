@@ -284,6 +284,33 @@ def test_a_parent_that_is_a_file_is_named(tmp_path: Path) -> None:
         write_json(tmp_path / "notes" / "deep" / "records.json", [1])
 
 
+def test_a_job_that_is_started_again_on_another_machine_takes_its_lock_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("SLONIK_JOB", "SLURM_JOB_ID", "TORCHELASTIC_RUN_ID"):
+        monkeypatch.delenv(variable, raising=False)
+    path = tmp_path / "lock"
+
+    def left_elsewhere() -> None:
+        Lock(path, "the cache").take()
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"machine": "other", "host": "node-7"}))
+
+    left_elsewhere()
+    with pytest.raises(SlonikError, match="on node-7"):  # of no job
+        Lock(path, "the cache").take()
+    path.unlink()
+    monkeypatch.setenv("SLURM_JOB_ID", "71")
+    left_elsewhere()
+    Lock(path, "the cache").take()
+    path.unlink()
+    left_elsewhere()
+    for other in ({"SLURM_JOB_ID": "72"}, {"SLURM_JOB_ID": "", "TORCHELASTIC_RUN_ID": "none"}):
+        for variable, value in other.items():
+            monkeypatch.setenv(variable, value)
+        with pytest.raises(SlonikError, match="on node-7"):
+            Lock(path, "the cache").take()
+
+
 def test_the_dead_leave_no_lock_and_numbers_of_processes_come_again(tmp_path: Path) -> None:
     mine = Lock(tmp_path / "lock", "the cache")
     mine.take()

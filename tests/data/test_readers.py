@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from slonik.core import identity
 from slonik.core.errors import SlonikError
+from slonik.core.hashing import sha256_file
+from slonik.data import readers
 from slonik.data.readers import check_files, corpus_files, read_texts
 from slonik.text.lines import guess_encoding, numbered_lines
 
@@ -134,3 +138,27 @@ def test_every_line_is_looked_at_before_work_begins(tmp_path: Path) -> None:
     check_files([good])
     with pytest.raises(SlonikError, match=r"bad\.jsonl, line 601: holds a NUL byte"):
         check_files(tmp_path)
+
+
+def test_a_large_file_that_was_right_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def lines(path: Path) -> Iterator[tuple[int, str]]:
+        read.append(path.name)
+        return numbered_lines(path)
+
+    monkeypatch.setattr(readers, "numbered_lines", lines)
+    monkeypatch.setattr(identity, "RACY_NS", 0)
+    monkeypatch.setattr(identity, "LARGE_BYTES", 100)
+    for name in ("large", "small"):
+        (tmp_path / f"{name}.txt").write_text("Слон.\n" * (50 if name == "large" else 2), encoding="utf-8")
+    check_files(tmp_path)
+    check_files(tmp_path)
+    assert read == ["large.txt", "small.txt", "small.txt"]
+    with open(tmp_path / "large.txt", "ab") as stream:
+        stream.write(b"\x00\n")
+    for _ in range(2):  # what is wrong is not remembered as right
+        with pytest.raises(SlonikError, match="holds a NUL byte"):
+            check_files(tmp_path)
+    kept = identity.file_identity(tmp_path / "large.txt")
+    assert kept == sha256_file(tmp_path / "large.txt")

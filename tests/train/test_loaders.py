@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import threading
 
 import numpy as np
 import pytest
 import torch
 
-from slonik.core.errors import SlonikError
+from slonik.core.errors import Lost, SlonikError
 from slonik.train.feed import Feed
 from slonik.train.loaders import BatchLoader, PadFields, example_loader, partner_rows, rows, text_loader, token_rows
 from slonik.train.ragged import Ragged
@@ -114,6 +115,15 @@ def test_a_step_goes_on_where_the_last_one_of_other_processes_ended() -> None:
         position = feed.position
     with Feed(loader, *position) as again, Feed(loader) as whole:
         assert str(next(again).place) == [str(turn.place) for turn in itertools.islice(whole, 9)][8]
+
+
+def test_a_batch_that_does_not_come_is_told_with_its_place() -> None:
+    stuck = threading.Event()
+    loader = BatchLoader(lambda *_: [np.arange(2)], lambda *_: stuck.wait() and {}, seed=0, fingerprint="")
+    with Feed(loader, patience=0.01, rank=3, world=4, batches=4) as feed:
+        with pytest.raises(Lost, match=r"process 3 has waited .* \(epoch 0, batch 0\): .*run the same command again"):
+            next(feed)
+        stuck.set()
 
 
 def test_an_empty_corpus_is_refused() -> None:

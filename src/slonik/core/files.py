@@ -303,7 +303,8 @@ def folder_size(folder: Path) -> int:
 class Lock:
     """The right of one process to write somewhere: a file that says which process has it.
 
-    A lock of a process of this machine that is gone is taken over; one of another machine is never.
+    A lock of a process of this machine that is gone is taken over. One of another machine is only where it is of the
+    same job (`job`): the scheduler has started the job again elsewhere, and the process is gone.
 
     Args:
         path: the file; its folder is made.
@@ -326,7 +327,7 @@ class Lock:
                 self._check(stream.read())
                 stream.seek(0)
                 stream.truncate()
-                mine = {"machine": machine(), "host": socket.gethostname(), "key": self._key}
+                mine = {"machine": machine(), "host": socket.gethostname(), "key": self._key, "job": job()}
                 stream.write(json.dumps(mine | {"process": os.getpid(), "started": _started(os.getpid())}))
 
     def release(self) -> None:
@@ -342,6 +343,8 @@ class Lock:
         except (ValueError, KeyError, TypeError):
             return  # its writer died before it was whole
         if here and not (runs(process) and holder.get("started") in (None, _started(process))):
+            return
+        if not here and holder.get("job") is not None and holder.get("job") == job():
             return
         where = "" if here else f" on {host}"
         advice = "wait for it" if here else f"wait for it, or remove {self.path} if it is gone"
@@ -364,6 +367,17 @@ class Lock:
                         yield stream
                         return
             # it was removed between opening and locking: once more
+
+
+def job() -> str | None:
+    """The name of the job that this process is of, which stays when a scheduler or torchrun starts it again.
+
+    `$SLONIK_JOB`, else Slurm's number of the job, else torchrun's `--rdzv-id`; None outside of any.
+    """
+    for variable in ("SLONIK_JOB", "SLURM_JOB_ID", "TORCHELASTIC_RUN_ID"):
+        if (value := os.environ.get(variable)) and value != "none":  # what torchrun calls a run without a name
+            return f"{variable}={value}"
+    return None
 
 
 def _started(process: int) -> str | None:

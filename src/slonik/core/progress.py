@@ -56,6 +56,11 @@ def _interval() -> float:
     return seconds
 
 
+def line_seconds() -> float | None:
+    """Seconds between the lines of long work, for threads, which do not inherit it; None: progress is not shown."""
+    return _seconds.get()
+
+
 class Bar:
     """Running work; `advance` moves it and names values to show beside it. This one shows nothing."""
 

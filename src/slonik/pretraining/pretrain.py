@@ -31,7 +31,15 @@ from slonik.models.loading import quiet_transformers
 from slonik.pretraining.batches import objective_of, pack_length, sequence_loader, sequences_of
 from slonik.pretraining.bits_per_byte import HeldOutBits, TextBits
 from slonik.pretraining.config import PretrainConfig
-from slonik.pretraining.corpus import PreparedCorpus, check_corpus, corpus_key, files_identity, prepare_corpus
+from slonik.pretraining.corpus import (
+    PreparedCorpus,
+    check_corpus,
+    corpus_key,
+    files_identity,
+    open_prepared,
+    prepare_corpus,
+    shards_given,
+)
 from slonik.pretraining.costs import SUITE, run_costs
 from slonik.pretraining.tokenizer import Vocabulary, given_tokenizer, make_tokenizer, wanted_sentinels
 from slonik.runtime.sampling import SamplingConfig
@@ -150,7 +158,8 @@ def run_pretrain(config: PretrainConfig, announce: Announce = silent, *, given: 
         processes.wait()
         identity: dict[str, Any] = {
             "recipe": what_decides(config),
-            "corpus": frame.input("corpus", files_identity(config.corpus)),
+            # Read by the first process alone: the others see its shards, and compare what they read of them.
+            "corpus": frame.input("corpus", processes.from_first(lambda: files_identity(config.corpus))),
             "code": code_identity(__name__),
         }
         if (folder := given_tokenizer(config)) is not None:
@@ -160,7 +169,7 @@ def run_pretrain(config: PretrainConfig, announce: Announce = silent, *, given: 
             passport = Passport.read(frame.out)
             records = passport.records if processes.main else ()
             return Pretrained(checkpoint=frame.out, records=records, summary=passport.lineage[-1].summary)
-        check_corpus(config.corpus)
+        processes.from_first(lambda: check_corpus(config.corpus))
         return _Pretraining(config, identity, frame, processes).finish()
 
 
@@ -236,14 +245,17 @@ class _Pretraining:
 
     def _corpus(self) -> PreparedCorpus:
         settings, tokenizer = self.config.corpus, self.vocabulary.tokenizer
-        folder = self.frame.folder / f"corpus-{corpus_key(settings, tokenizer)[:12]}"
-        return self._first(lambda: prepare_corpus(settings, tokenizer, folder))
+        key = self.processes.from_first(lambda: corpus_key(settings, tokenizer))
+        folder = shards_given(settings) or self.frame.folder / f"corpus-{key[:12]}"
+        made: list[PreparedCorpus] = []
+        self.processes.from_first(lambda: made.append(prepare_corpus(settings, tokenizer, folder)))
+        return made[0] if made else open_prepared(folder)
 
     def _first(self, work: Callable[[], T]) -> T:
         """`work` in the first process, then in the others, which find it done."""
-        found = work() if self.processes.main else None
-        self.processes.wait()
-        return work() if found is None else found
+        made: list[T] = []
+        self.processes.from_first(lambda: made.append(work()))
+        return made[0] if made else work()
 
     def _measure(self, model: nn.Module) -> TextBits:
         return self.held_out.measure(model, self.vocabulary.tokenizer, self.vocabulary.facts)

@@ -18,7 +18,7 @@ from typing import Self
 
 import torch
 
-from slonik.core.errors import SlonikError
+from slonik.core.errors import Lost, SlonikError
 from slonik.train.processes import Processes
 from slonik.train.protocols import Batch, IntArray, Loader
 
@@ -65,6 +65,7 @@ class Feed:
         rank, world: this process and how many there are.
         ahead: batches prepared in advance.
         pin: put batches into page-locked memory, from which an accelerator copies without waiting.
+        patience: seconds that `next` waits for a batch.
 
     Attributes:
         rounds: turns of a process in a step.
@@ -81,9 +82,10 @@ class Feed:
         world: int = 1,
         ahead: int = 2,
         pin: bool = False,
+        patience: float | None = None,
     ) -> None:
         self._loader = loader
-        self._pin = pin
+        self._pin, self._patience, self._stuck = pin, patience, False
         self._next = (epoch, index)
         self._batches, self._rank, self._world = batches, rank, world
         self.rounds = -(-batches // world)
@@ -103,6 +105,11 @@ class Feed:
         return self
 
     def __next__(self) -> Turn:
+        """The next turn.
+
+        Raises:
+            Lost: the batch is not there in time.
+        """
         while len(self._waiting) < self._ahead:
             number = next(self._numbers, None)
             if number is None:
@@ -110,7 +117,18 @@ class Feed:
                 self._numbers = iter(range(self._rank, self.rounds * self._world, self._world))
                 continue
             self._waiting.append((self._start, self._pool.submit(self._read, self._step, number)))
-        return self._waiting.popleft()[1].result()
+        (epoch, index), coming = self._waiting.popleft()
+        try:
+            return coming.result(self._patience)
+        except TimeoutError:
+            if coming.done():  # the loader's own
+                raise
+            self._stuck = True
+            raise Lost(
+                f"process {self._rank} has waited {(self._patience or 0) / 60:.0f} minutes for a batch of the step at "
+                f"(epoch {epoch}, batch {index}): the file system with the corpus does not answer or is too "
+                "slow; look at it and run the same command again (train.timeout_minutes raises the limit)"
+            ) from None
 
     def _advance(self) -> Place:
         """The next place of the stream."""
@@ -131,7 +149,7 @@ class Feed:
         return Turn(place, batch, number % self._batches, counts=number < self._batches)
 
     def close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=not self._stuck, cancel_futures=True)
 
     def __enter__(self) -> Self:
         return self

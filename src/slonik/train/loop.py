@@ -20,20 +20,29 @@ from torch import Tensor, nn
 
 from slonik.core.errors import Interrupted, SlonikError
 from slonik.core.hashing import derive_seed
-from slonik.core.progress import Bar, progress_bar, warn_once
+from slonik.core.progress import Bar, progress_bar
 from slonik.models.precision import autocast, precision_on
-from slonik.train.checkpoints import Checkpoint, Checkpoints, load_weights, read_checkpoint
+from slonik.train.checkpoints import Checkpoints, read_checkpoint
 from slonik.train.feed import Feed, check_disjoint
 from slonik.train.guards import DivergenceGuard, Interruption, check_scale, loss_scaler
 from slonik.train.kernels import compiled_layers, fast_attention
-from slonik.train.optimizers import EmbeddingTables, Optimizers, learning_rate_ratio, trains_rows
+from slonik.train.optimizers import EmbeddingTables, Optimizers, learning_rate_ratio
 from slonik.train.processes import Processes, Wrapped, load_parts
 from slonik.train.protocols import Batch, Loader, Loss, Objective
+from slonik.train.resuming import (
+    check_rows,
+    find,
+    fresh_state,
+    read_rest,
+    read_weights,
+    saved_state,
+    with_precision,
+)
 from slonik.train.run_log import RunLog
-from slonik.train.run_state import Best, RunState, RunSummary, StepRecord, begun, check_identity
+from slonik.train.run_state import Best, RunSummary, StepRecord
 from slonik.train.saving import Saver, own_tensors
-from slonik.train.sharded import read_into, sizes_in
 from slonik.train.train_config import TrainConfig
+from slonik.train.watch import Watch
 
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 OnBest = Callable[[nn.Module, int, Mapping[str, float]], None]
@@ -75,15 +84,18 @@ def run(
         SlonikError: the folder holds another run, damaged checkpoints, a full disk, a diverging loss, processes that
             read the same data.
         Interrupted: a signal ended the run, which is saved.
+        Lost: another process is gone, or a batch did not come in time.
     """
     training = _Run(model, objective, loader, config, folder, identity or {}, flops_per_token)
     training.evaluate, training.on_best, training.sample = evaluate, on_best, sample
-    try:
-        return training.train()
-    finally:
-        training.saver.close()
-        training.log.close()
-        training.tables.release()
+    # Signals are only noted until everything is closed: a launcher sends some as soon as one of its processes is gone.
+    with training.interruption, training.watch:
+        try:
+            return training.train()
+        finally:
+            training.saver.close()
+            training.log.close()
+            training.tables.release()
 
 
 class _Run:
@@ -114,16 +126,16 @@ class _Run:
         if isinstance(objective, nn.Module):
             self.modules["objective"] = objective.to(self.device)
         self.checkpoints = Checkpoints(folder / "checkpoints", config.keep)
-        found = self._find()
-        self.config = config = self._with_precision(config, found)
+        found = find(self.processes, self.checkpoints, folder)
+        self.config = config = with_precision(config, found, self.processes, self.device, folder)
         self.precision = precision_on(self.device, config.precision)
         identity = {"config": config.identity(), "data": loader.fingerprint, **identity}
-        self.state = self._begin(identity) if found is None else self._resume(found, identity)
-        if self.state.rows and world > 1:
-            raise SlonikError(
-                f"the run in {folder} was begun in one process and trains its embeddings by rows (embeddings: lazy), "
-                f"which several cannot: go on with one process, or begin anew with embeddings: dense"
-            )
+        if found is None:
+            self.state = fresh_state(self.modules, config, identity, self.processes, folder)
+        else:
+            self.state = saved_state(found, config, identity, world, folder)
+            read_weights(found, self.modules)
+        check_rows(self.state, world, folder)
         check_disjoint(self.processes, loader, self.state.epoch, self.state.index, self.state.batches)
         self.tables = EmbeddingTables(self.modules, config, self.state.rows)
         sharded = config.sharding == "full"
@@ -132,10 +144,8 @@ class _Run:
         self.optimizers = Optimizers(self.modules, config, self.tables, self.processes.sum if in_parts else None)
         in_shards = in_parts if config.checkpoints == "auto" else config.checkpoints == "sharded"
         self.saver = Saver(self.checkpoints, self.processes, sharded=in_shards)
-        if found is not None and found.shards is not None:
-            self._read_shards(found.shards)
-        elif found is not None:
-            self.optimizers.load_tensors(found.tensors["optimizer"])
+        if found is not None:
+            read_rest(found, self.modules, self.optimizers, self.saver.group)
         self.resumed_from = self.state.step
         self.guard = DivergenceGuard(config.explosion_factor, self.state.guard)
         self.scaler = loss_scaler(self.device, enabled=config.precision == "fp16", saved=self.state.scaling)
@@ -146,24 +156,36 @@ class _Run:
         if self.state.step == 0:
             chooses = {"best_metric": config.best_metric, "higher_is_better": config.higher_is_better}
             self.log.write({"step": 0, "precision": config.precision, "device": str(self.device), **chooses})
+        self.watch = Watch(folder, self.processes.rank, world, config.timeout_minutes)
+        self.interruption = Interruption()
         self.started = time.perf_counter() - self.state.seconds
         self.saved = time.perf_counter()
         self.evaluated = self.state.seconds
 
     def train(self) -> RunSummary:
         """Step until the end, then put the best weights back."""
+        try:
+            return self._train()
+        except RuntimeError as error:
+            if (lost := self.watch.lost(error)) is None:
+                raise
+            raise lost from error
+        finally:
+            self.watch.now("finishing", self.state.step)
+
+    def _train(self) -> RunSummary:
         config, state, processes = self.config, self.state, self.processes
         total = config.max_steps or (config.max_minutes or 0) * 60
         done = state.step if config.max_steps else state.seconds
         pin = self.device.type == "cuda"
         feed = Feed(
             self.loader, state.epoch, state.index, batches=state.batches, rank=processes.rank, world=processes.world,
-            pin=pin,
+            pin=pin, patience=config.timeout_minutes * 60,
         )  # fmt: skip
         attention = fast_attention(self.model, self.device, bf16=config.precision == "bf16")
         layers = compiled_layers(self.model, on=config.compile)
         bar_of_steps = progress_bar("train", total, completed=done)
-        with feed, attention, layers, Interruption() as interruption, bar_of_steps as bar:
+        with feed, attention, layers, bar_of_steps as bar:
             if state.step == 0:
                 self._evaluate()
             self._train_mode(True)
@@ -174,7 +196,7 @@ class _Run:
                 if ended or self._evaluation_is_due():
                     self._evaluate()
                     ended = ended or self._finished()  # patience
-                interrupted = self._agreed(interruption.requested)
+                interrupted = self._agreed(self.interruption.requested)
                 due = time.perf_counter() - self.saved >= config.save_every_minutes * 60
                 if ended or interrupted or self._agreed(due):
                     self._save()
@@ -192,7 +214,9 @@ class _Run:
         record = StepRecord(state.step + 1, self.optimizers.set_ratio(ratio), self._seconds())
         one_batch = state.batches * world == 1
         for last in range(feed.rounds, 0, -1):
+            self.watch.now("reading data", record.step)
             turn = next(feed)
+            self.watch.now("computing", record.step)
             # Dropout of this batch, whatever came before and in whichever process.
             torch.manual_seed(derive_seed(config.seed, "step", state.step, *((turn.number,) if turn.number else ())))
             on_device = {name: tensor.to(self.device, non_blocking=True) for name, tensor in turn.batch.items()}
@@ -204,6 +228,7 @@ class _Run:
             if turn.counts:
                 record.add_data(str(turn.place), *_size(turn.batch))
                 record.add_loss(loss.total.detach(), loss.parts, loss.weight)
+        self.watch.now("exchanging", record.step)
         if world > 1:
             self._merge(record)
         # torch's scaler asks an optimizer for its groups and its step; ours is several as one, left out together.
@@ -268,6 +293,7 @@ class _Run:
         if self.evaluate is None:
             return
         self._settle()
+        self.watch.now("evaluating", self.state.step)
         metrics, samples = self._held_out(self.evaluate)
         metric, step, best = self.config.best_metric, self.state.step, self.state.best
         if metric not in metrics:
@@ -299,6 +325,7 @@ class _Run:
 
     def _save(self) -> None:
         """Begin a checkpoint; the log says how long the training waited for that."""
+        self.watch.now("saving", self.state.step)
         self._settle()
         self.state.seconds, self.state.guard = self._seconds(), self.guard.state
         self.state.scaling = self.scaler.state_dict()
@@ -313,65 +340,6 @@ class _Run:
         """Wait until the last checkpoint is on disk, for all processes."""
         self.saver.settle()
         self.processes.wait()
-
-    def _find(self) -> Checkpoint | None:
-        """The checkpoint to go on from: the first process chooses, all read it."""
-        if self.processes.main:
-            self.checkpoints.sweep()
-        found = self.checkpoints.latest() if self.processes.main else None
-        folder = self.processes.from_main(found.folder if found else None)
-        return found if found is not None or folder is None else read_checkpoint(folder, verify=False)
-
-    def _with_precision(self, config: TrainConfig, found: Checkpoint | None) -> TrainConfig:
-        """`config` with the precision that "auto" means on this device; a run that goes on keeps its own."""
-        precision = precision_on(self.device, config.precision)
-        if config.precision == "auto" and found is not None:
-            here, precision = (
-                precision,
-                RunState.from_json(found.state, found.folder).identity["config"].get("precision", precision),
-            )
-            if here != precision:
-                warn_once(
-                    f"the run in {self.folder} was begun with precision {precision} and goes on with it; a new run on "
-                    f"this machine would take {here}"
-                )
-        return config.model_copy(update={"precision": self.processes.from_main(precision)})
-
-    def _begin(self, identity: Mapping[str, Any]) -> RunState:
-        """The state of a run that has no checkpoint."""
-        world = self.processes.world
-        rows = trains_rows(self.modules, self.config, world)
-        state = RunState(identity=dict(identity), batches=self.config.accumulate * world, rows=rows)
-        return self.processes.from_main(begun(self.folder, state) if self.processes.main else state)
-
-    def _resume(self, checkpoint: Checkpoint, identity: Mapping[str, Any]) -> RunState:
-        """The state of a checkpoint of this very run; its weights go into the modules."""
-        saved = RunState.from_json(checkpoint.state, checkpoint.folder)
-        accumulate = self.config.accumulate
-        if accumulate * self.processes.world == saved.batches:  # as many batches, by other processes
-            accumulate = saved.identity["config"]["accumulate"]
-        config = {**identity["config"], "accumulate": accumulate}
-        check_identity(saved.identity, {**identity, "config": config}, self.folder)
-        for name, module in self.modules.items() if checkpoint.shards is None else ():
-            load_weights(module, checkpoint.tensors.get(name, {}), checkpoint.folder)
-        if "format" not in checkpoint.state:
-            saved.rows = any(name.startswith("lazy/") for name in checkpoint.tensors["optimizer"])
-        return saved
-
-    def _read_shards(self, folder: Path) -> None:
-        """Read every process's part of the weights and of the optimizer's state."""
-        sizes, begin = sizes_in(folder), "optimizer/"
-        state = self.optimizers.room(
-            {name.removeprefix(begin): sizes[name] for name in sizes if name.startswith(begin)}
-        )
-        named = {f"{part}/{name}": one for part, of in self.modules.items() for name, one in own_tensors(of).items()}
-        wrong = {name for name, tensor in named.items() if sizes.get(name, ((),))[0] != tensor.shape}
-        wrong |= {name for name in sizes if name not in named and not name.startswith(begin)}
-        if wrong:
-            raise SlonikError(
-                f"the weights in {folder.parent} belong to another model (first difference: {min(wrong)})"
-            )
-        read_into({**named, **{begin + name: tensor for name, tensor in state.items()}}, folder, self.saver.group)
 
     def _finish(self) -> RunSummary:
         state, config = self.state, self.config

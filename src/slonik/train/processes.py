@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -87,6 +88,25 @@ class Processes:
         broadcast_object_list(values)
         return values[0]
 
+    def from_first(self, work: Callable[[], T]) -> T:
+        """What `work` returns in the first process; the others wait for it.
+
+        Raises:
+            SlonikError: in every process, what `work` raises in the first.
+        """
+        found, error = None, None
+        if self.main:
+            try:
+                found = work()
+            except SlonikError as refused:
+                if self.world == 1:
+                    raise
+                error = SlonikError(str(refused))  # of a class that can be sent
+        found, error = self.from_main((found, error))
+        if error is not None:
+            raise error
+        return found  # type: ignore[return-value]
+
     def gather(self, value: T) -> list[T]:
         """Everybody's `value`, by rank."""
         if self.world == 1:
@@ -151,7 +171,9 @@ class Wrapped:
                 fully_shard(block, mesh=mesh)
             fully_shard(self._inside, mesh=mesh)
         elif processes.world > 1:
-            self._ddp = processes.accelerator.prepare_model(self._inside)
+            with warnings.catch_warnings():  # about a name of an option, which only later versions of torch have
+                warnings.simplefilter("ignore", FutureWarning)
+                self._ddp = processes.accelerator.prepare_model(self._inside)
 
     def training(self, work: Callable[[], T]) -> T:
         """`work()` in the forward pass of training; it must return the loss tensor alone or in a tuple."""

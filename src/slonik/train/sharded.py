@@ -22,7 +22,7 @@ from slonik.core.errors import SlonikError, disk_error
 
 SHARDS = "shards"
 """Folder of a checkpoint."""
-_FILE_BYTES = 1 << 30  # a file is put together in memory
+_FILE_BYTES = 256 << 20  # of a process: a file is put together in memory, and Python stands still meanwhile
 _ALONE = "torch.distributed is disabled"  # said at every call of a single process
 
 Sizes = dict[str, tuple[torch.Size, torch.dtype]]
@@ -40,7 +40,7 @@ def begin_writing(named: Mapping[str, Tensor], folder: Path, group: Any) -> Futu
     Returns:
         Done when every process has written its part; `said` makes a sentence of its error.
     """
-    writer = dcp.HuggingFaceStorageWriter(str(folder), fqn_to_index_mapping=_files(named), save_distributed=True)
+    writer = dcp.HuggingFaceStorageWriter(str(folder), fqn_to_index_mapping=_files(named, group), save_distributed=True)
     planner = dcp.DefaultSavePlanner()
     warnings.filterwarnings("ignore", message=_ALONE)  # not for the call alone: it is said in another thread
     found = dcp.async_save(
@@ -49,11 +49,12 @@ def begin_writing(named: Mapping[str, Tensor], folder: Path, group: Any) -> Futu
     return found.upload_completion if isinstance(found, dcp.state_dict_saver.AsyncSaveResponse) else found
 
 
-def _files(named: Mapping[str, Tensor]) -> dict[str, int]:
-    """Name -> number of the file, from 1, so that none gets much larger than a gigabyte."""
+def _files(named: Mapping[str, Tensor], group: Any) -> dict[str, int]:
+    """Name -> number of the file, from 1; the processes share each."""
+    most = _FILE_BYTES * (torch.distributed.get_world_size(group) if group is not None else 1)
     numbers, number, size = {}, 1, 0
     for name, tensor in named.items():
-        if size > _FILE_BYTES:
+        if size > most:
             number, size = number + 1, 0
         size += tensor.numel() * tensor.element_size()
         numbers[name] = number

@@ -68,6 +68,8 @@ class TrainConfig(Config):
     beside the training, and read by any number of processes."""
     keep: int = Field(2, ge=2)
     """Checkpoints kept; at least two, so that a damaged one has a predecessor."""
+    timeout_minutes: float = Field(30.0, gt=0)
+    """How long a step waits for a batch, or for other processes, before the run ends and says who stands still."""
     log_every_steps: int = Field(10, ge=1)
     trackers: tuple[TrackerName, ...] = ()
     """Besides metrics.jsonl: tensorboard, mlflow, clearml, wandb, trackio."""
@@ -92,7 +94,7 @@ class TrainConfig(Config):
 
 _OPERATIONAL = (
     "save_every_minutes", "keep", "log_every_steps", "explosion_factor", "device", "max_minutes", "trackers",
-    "sharding", "checkpoints",
+    "sharding", "checkpoints", "timeout_minutes",
 )  # fmt: skip
 # Fields younger than the first runs: left out at their defaults, so that a run begun without them can go on.
 _LATER = ("optimizer", "layer_decay", "compile", "patience", "evaluate_every_minutes", "dropout")
