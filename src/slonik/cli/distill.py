@@ -28,6 +28,15 @@ def distill(
         [], help="Of a model with a head: rows of its task (.jsonl, .csv, .tsv; labels are not read) to teach it on."
     ),
     out: Path = typer.Option(..., help="Folder for the trained checkpoint."),
+    weight: list[float] = typer.Option(
+        [], help="Of each --teacher in turn: makes of them one target, their vectors side by side (a blend)."
+    ),
+    output_map: bool | None = typer.Option(
+        None, "--output-map", help="Put a Dense behind the student's pooling that learns the target and stays."
+    ),
+    fold_prefix: bool | None = typer.Option(
+        None, "--fold-prefix", help="The teacher reads its prefix, the student does not and will need none."
+    ),
     pooling: Pooling = None,
     convert_weights: ConvertWeights = False,
     epochs: float | None = typer.Option(None, help="Passes over the texts."),
@@ -43,12 +52,15 @@ def distill(
     Example:
 
         slonik distill small --teacher embedded:multilingual-e5-small --corpus ru.txt --pairs en_ru.tsv --out better
+        slonik distill small --teacher embedded:multilingual-e5-small --teacher embedded:use-multilingual-3 --weight 1
+        --weight 0.7 --output-map --fold-prefix --corpus ru.txt --out blended
     """
     from slonik.compression.distill import distill as run
 
     made = run(
         model, teacher=teacher, corpus=corpus, pairs=pairs, examples=examples, out=out, recipe=recipe,
-        pooling=pooling, epochs=epochs, max_minutes=max_minutes, save_every=save_every, seed=seed, set=set_,
+        weights=weight, output_map=output_map, fold_prefix=fold_prefix, pooling=pooling, epochs=epochs,
+        max_minutes=max_minutes, save_every=save_every, seed=seed, set=set_,
         announce=announce,
     )  # fmt: skip
     for name, value in made.held_out.items():

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field
 
 from slonik.compression.chosen import Choice
-from slonik.compression.config import CorpusConfig, DistillConfig
+from slonik.compression.config import BlendConfig, CorpusConfig, DistillConfig
 from slonik.compression.corpus import draw, read_sample, sampling_inputs
 from slonik.compression.headed import HeadedEncoder, name_of, open_headed
 from slonik.compression.measure import agreement_records
@@ -63,6 +63,9 @@ def distill(
     examples: str | Path | Sequence[str | Path] = (),
     recipe: str | Path | Mapping[str, Any] | None = None,
     pooling: str | None = None,
+    weights: Sequence[float] | None = None,
+    output_map: bool | None = None,
+    fold_prefix: bool | None = None,
     epochs: float | None = None,
     max_minutes: float | None = None,
     save_every: float | None = None,
@@ -73,9 +76,10 @@ def distill(
 ) -> Distilled:
     """Train a student to agree with its teacher; the same call after a crash goes on.
 
-    The student is any encoder whose tokens are the teacher's (a trimmed or cut child of it, or one with the same
-    tokenizer) and whose dimension is the teacher's. A teacher with a head for a task teaches its answers: the student
-    has a head that answers the same, or gets a copy of the teacher's.
+    The student is any encoder. Token states are compared where its tokens are the teacher's (a trimmed or cut child of
+    it, or one with the same tokenizer) and their width is; with `distill.terms.hidden` 0 whole texts alone are. A
+    teacher with a head for a task teaches its answers: the student has a head that answers the same, or gets a copy of
+    the teacher's.
 
     Options that are not given are those of the recipe, else the defaults of `DistillRecipe`.
 
@@ -89,6 +93,9 @@ def distill(
         examples: of a teacher with a head: files of rows of its task; labels are not read.
         recipe: YAML file, or its content.
         pooling: how a sentence vector is made, where the folders do not say.
+        weights: of the teachers, one each: they are blended into one target that the student's own vectors are to meet.
+        output_map: put a Dense behind the student's pooling that learns the target's axes and stays there.
+        fold_prefix: the teacher reads its prefix and the student does not, and needs none afterwards.
         epochs: passes over the texts. max_minutes: the most minutes of training. save_every: minutes between saves.
         set: further fields: "key=value", or names of fields -> values.
         progress: show bars and steps on standard error.
@@ -104,7 +111,9 @@ def distill(
     fields: dict[Any, Any] = {
         at.model: name_of(student), at.out: str(out), at.seed: seed, at.teacher: next(iter(names), None),
         at.pooling: pooling,
-        at.distill.teachers: names[1:] or None, at.distill.epochs: epochs, at.distill.max_minutes: max_minutes,
+        at.distill.teachers: names[1:] or None, fields_of(BlendConfig, at.distill.blend).weights: weights or None,
+        at.distill.output_map: output_map, at.distill.fold_prefix: fold_prefix, at.distill.epochs: epochs,
+        at.distill.max_minutes: max_minutes,
         at.distill.save_every_minutes: save_every, at.corpus.texts: given.texts("corpus", corpus) or None,
         at.corpus.pairs: given.pairs("pairs", pairs) or None,
         at.corpus.examples: ((str(examples),) if isinstance(examples, str | Path) else [*map(str, examples)]) or None,

@@ -37,6 +37,7 @@ TargetOf = Callable[[Sequence[str]], FloatArray]
 
 _MAP_TEXTS = 20_000
 _RIDGE = 1e-3
+_WORD = "слово"
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,8 @@ def make_targets(teaching: Teaching) -> Targets:
         SlonikError: a teacher without usable vectors, a prefix that cannot be folded in.
     """
     config, corpus = teaching.config, teaching.corpus
+    if config.output_map:
+        _check_map(teaching)
     prefix = teaching.teacher.sentence.prefix(None)
     read = corpus.model_copy(update={"without_prefix": 0.0}) if config.fold_prefix else corpus
     chosen = training_texts(teaching.sample, read, prefix, teaching.seed)
@@ -131,6 +134,21 @@ def make_targets(teaching: Teaching) -> Targets:
     columns["teacher_partner"] = partner_rows(parts[0], chosen.partners)
     output_map = _least_squares(first.vectors, parts[0]) if config.output_map else None
     return Targets(first.ids, chosen.groups, columns, dimensions, identity, blend, output_map)
+
+
+def _check_map(teaching: Teaching) -> None:
+    """An output map stands right behind the pooling, and begins from the first teacher's pooled states."""
+    for encoder in (teaching.teacher, teaching.student):
+        if not encoder.sentence.plain:
+            raise SlonikError(
+                f"{encoder.name} makes its vector by more than one pooling ({encoder.sentence.in_words()}), and an "
+                "output map would replace that: leave out output_map"
+            )
+    if teaching.token_ids is None:
+        raise SlonikError(
+            f"an output map begins from the states that {teaching.teacher.name} and {teaching.student.name} share, and "
+            "they have other tokens or widths: leave out output_map"
+        )
 
 
 def target_of(teaching: Teaching, blend: BlendMap | None) -> TargetOf:
@@ -234,9 +252,9 @@ def _least_squares(features: NDArray[np.float16], target: NDArray[np.float16]) -
 
 
 def _length_of(student: TorchEncoder, prefix: str) -> int:
-    """How many tokens a prefix has."""
-    empty, alone = student.tokenize([""], "", 512)[0], student.tokenize([prefix], "", 512)[0]
-    return len(alone) - len(empty)
+    """How many tokens a prefix has in front of a word."""
+    bare, prefixed = student.tokenize([_WORD, prefix + _WORD], "", 512)
+    return len(prefixed) - len(bare)
 
 
 def _without_start(ids: Ragged, extra: int, prefix: str, name: str) -> Ragged:
