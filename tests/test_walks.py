@@ -86,7 +86,7 @@ def _refers(step: Any, target: Any) -> bool:
 def test_there_are_two_walks_and_one_of_them_forks() -> None:
     assert [len(walk) for walk in _walks()] == [5, 3, 8]
     torch, onnx, compress = ([step.name for step in walk] for walk in _walks())
-    assert torch[1] == onnx[0] == "slonik.models.opening.open_encoder"
+    assert torch[2] == onnx[0] == "slonik.models.opening._open"
     assert compress[-1] == "slonik.compression.surgery.apply"
 
 

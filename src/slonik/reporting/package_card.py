@@ -16,7 +16,7 @@ import yaml
 from slonik.core.files import write_text
 from slonik.core.passport import Passport
 from slonik.core.records import Record
-from slonik.reporting.character import character_tables, weaknesses
+from slonik.reporting.character import SUITE, character_tables, weaknesses
 from slonik.reporting.formatting import count, size
 from slonik.reporting.model_card import LONG_TEXTS, lineage_table
 from slonik.reporting.resources import resources_tables
@@ -164,7 +164,8 @@ def _bad_at(name: str, records: Sequence[Record]) -> str:
 
 
 def _measured(name: str, records: Sequence[Record]) -> str:
-    tables = [*score_tables(records), *difference_tables(records), *resources_tables(records)]
+    rest = [record for record in records if record.suite != SUITE]
+    tables = [*score_tables(rest), *difference_tables(rest), *resources_tables(rest)]
     tables = [table for table in tables if table.rows]
     if not tables:
         return _missing("What was measured", name, "encodechka,speed", " --data-dir DATA")

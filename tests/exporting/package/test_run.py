@@ -17,6 +17,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.files import copy_folder
 from slonik.core.passport import Passport, Step
 from slonik.exporting import parity, precision
+from slonik.exporting.package.licences import origins_of
 from slonik.exporting.package.run import PackageReport, package
 from slonik.models import load
 from slonik.models.checkpoint_files import read_tensors
@@ -163,6 +164,15 @@ def test_a_static_model_is_copied_and_opens(static: Path, tmp_path: Path, monkey
     encoder = slonik.load("embedded:tiny-static")
     np.testing.assert_array_equal(encoder.encode(texts), slonik.load(static).encode(texts))
     assert encoder.name == "embedded:tiny-static"
+
+
+def test_a_licence_of_nothing_known_is_asked_about() -> None:
+    step = Step(command="finetune", license="MIT, CC-BY-4.0")
+    passport = Passport(name="mine", origin="embedded:multilingual-e5-small").with_step(step)
+    with pytest.raises(SlonikError, match=r"the step finetune of mine .* under CC-BY-4\.0"):
+        origins_of(passport)
+    named = origins_of(passport.model_copy(update={"lineage": ()}), {"multilingual-e5-small": "MIT", "other": "MIT"})
+    assert [origin.holder for origin in named] == ["Microsoft Corporation", "the authors of other"]
 
 
 def test_what_is_no_sentence_encoder_is_refused(made: PackageReport, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ from typing import Any
 from slonik.core.errors import SlonikError
 from slonik.core.files import write_text
 from slonik.core.passport import Passport
+from slonik.models.names import EMBEDDED_PREFIX
 
 _TEXTS = ("Apache-2.0", "MIT")
-_EMBEDDED = re.compile(r"embedded:[a-z0-9.-]+")
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,31 @@ def origins_of(passport: Passport, given: Mapping[str, str] | None = None) -> li
         SlonikError: a licence whose text is not at hand, or none at all.
     """
     told = json.dumps([step.config for step in passport.lineage], ensure_ascii=False, default=str)
-    names = [passport.origin, *_EMBEDDED.findall(told)]
-    by_origin = {origin.name: origin for origin in ORIGINS.values()}
-    found = {origin.name: origin for name in names if (origin := ORIGINS.get(name) or by_origin.get(name))}
-    found |= {name: Origin(name, licence, f"the authors of {name}") for name, licence in (given or {}).items()}
+    known = {origin.name: origin for origin in ORIGINS.values()} | ORIGINS
+    found: dict[str, Origin] = {}
+    if passport.origin in known:
+        found[known[passport.origin].name] = known[passport.origin]
+    for name, origin in ORIGINS.items():
+        if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", told):
+            found[origin.name] = origin
+    for name, licence in (given or {}).items():
+        origin = (
+            known.get(name) or known.get(f"{EMBEDDED_PREFIX}{name}") or Origin(name, licence, f"the authors of {name}")
+        )
+        found[origin.name] = replace(origin, licence=licence)
     for origin in found.values():
         if origin.licence not in _TEXTS:
             raise SlonikError(
                 f"the licence of {origin.name} is {origin.licence!r}, whose text is not here: {', '.join(_TEXTS)} are"
             )
+    covered = {origin.licence for origin in found.values()}
+    for step in passport.lineage:
+        for licence in re.split(r",\s*|\s+AND\s+", step.license or ""):
+            if licence and licence not in covered:
+                raise SlonikError(
+                    f"the step {step.command} of {passport.name} brought something in under {licence}, of which no "
+                    f"more is known: say what it was, --licence NAME=LICENCE ({', '.join(_TEXTS)})"
+                )
     if not found:
         raise SlonikError(
             f"the lineage of {passport.name} names no model whose licence is known, and weights without one cannot be "
