@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from slonik.scaling.sweep import Sweep, Swept
 
 
+_CHECKED = 20  # elements of an array: they differ in one value, which the options' parser has seen
+
+
 def launch(
     command: str | Sequence[str] | Sequence[Sequence[str]],
     *,
@@ -83,9 +86,14 @@ def launch(
     outs = [line.out for line in lines]
     if here and not several:
         try:
-            outs = [str(run.out) if (run := checked(line)) else line.out for line in lines]
+            runs = [checked(line) for line in lines[:_CHECKED]]
+            outs[: len(runs)] = [
+                str(run.out) if run is not None else line.out for run, line in zip(runs, lines, strict=False)
+            ]
         except ModuleNotFoundError as error:
             say(f"the recipe is not checked here, for {error.name} is not installed: the job will check it")
+    if not here:
+        say(f"options are checked; recipe and paths will be by the job, for {on} does not see this machine's files")
     given = [out for out in outs if out is not None]
     if len(set(given)) < len(given):
         raise SlonikError(f"jobs of --array {array} would write to one --out, {given[0]}: put the value into its name")

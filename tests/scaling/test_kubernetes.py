@@ -52,6 +52,16 @@ def test_a_job_of_two_nodes_meets_at_its_first_pod_and_takes_the_recipe_along(de
     assert json.loads(variables["SLONIK_LAUNCH"])["queue"] == "nlp" and variables["HF_HOME"] == "/work/hf"
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["pretrain ./tiny.yaml --corpus x", "compress m --corpus x --recipe tiny.yaml", "compress m --recipe=./tiny.yaml"],
+)
+def test_the_recipe_is_read_where_the_pod_has_it_however_it_was_written(command: str) -> None:
+    job = _objects("kubernetes", f"{command} --out a", nodes=1, gpus=1)[-1]
+    words = job["spec"]["template"]["spec"]["containers"][0]["command"]
+    assert [word.removeprefix("--recipe=") for word in words if "tiny.yaml" in word] == ["/recipes/tiny.yaml"]
+
+
 def test_an_array_is_a_job_for_each_value_and_one_process_needs_no_service() -> None:
     command = "distill m --teacher t --seed {seed} --out d-{seed}"
     objects = _objects("kubernetes", command, array="seed=3,5", gpus=1, nodes=1, queue=None)

@@ -109,10 +109,12 @@ def _recipe(job: Job) -> Object:
 
 def _words(job: Job, number: int) -> list[str]:
     """The element's words, with the recipe where the ConfigMap puts it."""
-    words = job.commands[number]
-    if job.recipe is None:
-        return list(words)
-    return [f"{_RECIPES}/{job.recipe.name}" if word == str(job.recipe) else word for word in words]
+    words, recipe = list(job.commands[number]), job.recipe
+    if recipe is None:
+        return words
+    place = f"{_RECIPES}/{recipe.name}"
+    options = {f"--recipe={word}": f"--recipe={place}" for word in (str(recipe), f"./{recipe}")}
+    return [place if Path(word) == recipe else options.get(word, word) for word in words]
 
 
 def _environment(job: Job, name: str) -> list[Object]:
