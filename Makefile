@@ -46,7 +46,7 @@ $(LOWEST)/.installed: pyproject.toml constraints.txt .ci/lowest.py $(SHIPPED)
 	touch $(LOWEST)/.installed
 
 lint: install
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks recipes
 	$(BIN)/mypy
 
 # The site, offline; a warning is an error.

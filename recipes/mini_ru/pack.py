@@ -34,7 +34,7 @@ from slonik.models.opening import open_encoder
 from slonik.models.vocabulary import matching_ids
 
 USE_MODULES = ("pure_tokenizer.py", "tokenizer.py")
-FIT_TEXTS = 10_000
+FIT_TEXTS = 6_000
 
 
 def main() -> None:
@@ -74,6 +74,7 @@ def _texts(arguments: argparse.Namespace, out: Path) -> list[str]:
     every = [*sentences, *(text for pair in pairs for text in pair), *natural, *sample.substituted]
     unique = list({text.replace("\n", " ").strip(): None for text in every if text.strip()})
     random.Random(0).shuffle(unique)
+    unique = unique[: arguments.texts]
     (out / "texts.txt.xz").write_bytes(lzma.compress("\n".join(unique).encode("utf-8"), preset=6))
     held = {"texts": sample.held_texts, "pairs": sample.held_pairs, "near": sample.held_near}
     (out / "held.json").write_text(json.dumps(held, ensure_ascii=False), encoding="utf-8")
@@ -153,6 +154,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--layers", type=int, nargs="+", default=[1, 5, 9, 11], help="of the teacher, that CUT keeps")
     parser.add_argument("--sentences", type=int, default=500_000)
+    parser.add_argument("--texts", type=int, default=540_000, help="texts in all, at most (64 MB travel, not more)")
     parser.add_argument("--pair-count", type=int, default=50_000)
     parser.add_argument("--substituted", type=int, default=52_000)
     parser.add_argument("--max-words", type=int, default=28)

@@ -1,12 +1,13 @@
 """Train the packed student on one GPU for a given time, without slonik and without a network.
 
-    python train.py PACK OUT --seconds 480        (tried on a processor: --device cpu --seconds 60 --tokens 512 --texts 3000)
+    python train.py PACK OUT --seconds 560
+    python train.py PACK OUT --device cpu --seconds 100 --tokens 1024 --texts 3000 --first-texts 1500    (a try)
 
 Needs torch, numpy and tokenizers. Both teachers run beside the student, so that texts can be new all the time: worker
 processes read the packed ones, alter them (words dropped, swapped, replaced, negated, joined, cut, in lower case) and
 cut them into tokens; batches hold texts of one length, so that nothing is padded and nothing is masked. The student's
-sentence vector, a Dense behind the mean of its token states, is to be the blend of the teachers; its token states are to
-be the first teacher's. A static table of token vectors learns the same target on the side.
+sentence vector, a Dense behind the mean of its token states, is to be the blend of the teachers; its token states are
+to be the first teacher's. A static table of token vectors learns the same target on the side.
 
 Written to OUT: weights in half precision (`student.N.bin`, `table.N.bin`: parts of at most 15 MB of one stream of the
 tensors in the order of `layout.json`) and `log.json`. They are written at half time too, so that a run that is cut off
@@ -40,6 +41,7 @@ PART = 15_000_000
 TABLE = 256  # dimensions of the static table; unpack.py may cut it
 CUTS = (64, 128, 256)
 CHUNK = 2000
+SHORT = {"out": "ao", "norm1": "aln", "up": "fi", "down": "fo", "norm2": "oln"}  # modules of a layer in the pack
 
 
 # --- texts, in worker processes -------------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
 """Make checkpoints of what `train.py` wrote: the encoder, and the static table.
 
-    python recipes/mini_ru/unpack.py CUT OUT --pack PACK --encoder mini-ru --static static-ru --dimension 192
+    python recipes/mini_ru/unpack.py CUT OUT --pack PACK --encoder mini-ru --table table.npy
 
-CUT is the student as it began (see `pack.py`), whose shape, tokenizer and lineage the encoder keeps. Both are ordinary
-folders: `slonik show`, `evaluate`, `export` and sentence-transformers take them.
+CUT is the student as it began (see `pack.py`), whose shape, tokenizer and lineage the encoder keeps; it is an ordinary
+folder that `slonik show`, `evaluate`, `export` and sentence-transformers take. The table (V, 256) is an array of numpy.
 """
 
 from __future__ import annotations
@@ -101,8 +101,10 @@ def _step(arguments: argparse.Namespace) -> Step:
         inputs=inputs,
         seed=0,
         license=", ".join(TEACHERS.values()),
-        summary={"steps": log[-1]["step"], "tokens_seen": log[-1]["tokens"], "seconds": round(log[-1]["seconds"]),
-                 "held_out": {key: value for key, value in log[-1].items() if key in ("agreement", "near", "translations")}},
+        summary={
+            "steps": log[-1]["step"], "tokens_seen": log[-1]["tokens"], "seconds": round(log[-1]["seconds"]),
+            "held_out": {name: log[-1][name] for name in ("agreement", "near", "translations")},
+        },
     )  # fmt: skip
 
 
