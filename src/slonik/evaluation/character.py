@@ -104,7 +104,7 @@ def _rows(
     pairs = list({russian: (english, russian) for english, russian in pairs}.values())
     pairs = list({english: (english, russian) for english, russian in pairs}.values())
     draw.shuffle(pairs)
-    kinds = {
+    kinds: dict[str, tuple[str, Pairs]] = {
         task: (about, [pair for pair in pairs if _words(pair, least, most)])
         for task, (about, least, most) in _KINDS.items()
     }
