@@ -13,8 +13,9 @@ from slonik.core.identity import Identity, checkpoint_identity, code_identity, f
 from slonik.core.protocols import LongTexts
 from slonik.core.run import Announce
 from slonik.data.part_files import Columns, Kind
+from slonik.evaluation.russian_superglue.baselines import BASELINES
 from slonik.finetuning.predictors import Predictor, open_predictor
-from slonik.models.kinds import is_checkpoint, resolve
+from slonik.models.kinds import resolve
 from slonik.scaling.parts import PartsResult, process_parts, text_of
 
 
@@ -110,7 +111,8 @@ def predict_folder(
         SlonikError: no such model or parts, `out` made by another model; parts that failed, when all others are done.
         MissingExtra: pyarrow, ray or torch is not installed.
     """
-    known = checkpoint_identity(resolve(model)) if is_checkpoint(model) else Identity.of({"name": str(model)})
+    by_name = str(model) in BASELINES and not Path(model).is_dir()
+    known = Identity.of({"name": str(model)}) if by_name else checkpoint_identity(resolve(model))
     options = {"task": task, "column": column, "seed": seed, "long_texts": long_texts}
     trained = {"train_data": file_identity(train_data)} if train_data is not None else {}
     identity = {"model": known, **options, **trained, "code": code_identity(__name__)}

@@ -5,6 +5,7 @@ Every machine must have slonik and the model, and reach the folders of input and
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -50,14 +51,13 @@ def run_on_ray(
     """
     ray, started = start_ray()
     try:
-        import ray.data
-
-        ray.data.DataContext.get_current().enable_progress_bars = False
+        data: Any = importlib.import_module("ray.data")
+        data.DataContext.get_current().enable_progress_bars = False
         count = min(len(todo), workers or max(1, int(ray.cluster_resources().get("CPU", 1))))
-        places = ray.data.from_items([{"place": place} for place in range(len(todo))], override_num_blocks=len(todo))
+        places = data.from_items([{"place": place} for place in range(len(todo))], override_num_blocks=len(todo))
         done = places.map_batches(
             _Actor, batch_size=1, num_cpus=1, fn_constructor_args=(open_work, each, list(todo)),
-            compute=ray.data.ActorPoolStrategy(size=count),
+            compute=data.ActorPoolStrategy(size=count),
         )  # fmt: skip
         for row in done.iter_rows():
             ended(todo[int(row["place"])].name, row["error"] or None)
