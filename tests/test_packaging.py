@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from slonik.core.errors import EXTRA_OF_PACKAGE
+from slonik.models.distributions import check_files, read_content
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -182,3 +183,20 @@ def test_lowest_versions_are_the_declared_ones_and_torch_is_the_pinned_one() -> 
     for requirement in map(Requirement, declared):
         if requirement.name not in ("slonik", "types-PyYAML"):
             assert held[requirement.name.lower()] in requirement.specifier
+
+
+def test_models_that_ship_are_whole_and_make_installs_them() -> None:
+    found = sorted((ROOT / "models").glob("*/pyproject.toml"))
+    if not found:
+        pytest.skip("models/ holds no distribution yet")
+    for path in found:
+        project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
+        ((name, package),) = project["entry-points"]["slonik.models"].items()
+        content = read_content(folder := path.parent / "src" / package / "model")
+        assert name == project["name"] == path.parent.name == content["name"]
+        assert project["version"] == content["version"] and project["license"] == content["licence"]
+        assert "dependencies" not in project  # its weights would fetch whatever has that name elsewhere
+        check_files(folder, content["files"], f"the package {name}")
+        licences = {f"{licence}.txt" for licence in content["licence"].split(" AND ")}
+        assert {file.name for file in (path.parent / "licences").iterdir()} == licences
+        assert sum(file.stat().st_size for file in path.parent.rglob("*") if file.is_file()) < 32_000_000
