@@ -106,8 +106,9 @@ def status(name: str = typer.Argument(help="The launch: the --out or --job that 
     states = ask(name)
     print_table(status_table(name, states))
     for one in states:
-        if one.reason:
-            typer.echo(f"{one.element}: {one.reason} (log: {one.log or f'slonik launch logs {name}'})")
+        if one.ended and not one.well:
+            where = one.log or f"slonik launch logs {name}"
+            typer.echo(f"{one.element}: {one.reason or 'why, its log may say'} (log: {where})")
 
 
 def logs(
