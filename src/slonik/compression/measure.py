@@ -23,7 +23,7 @@ from slonik.compression.task_texts import names_of, task_texts
 from slonik.compression.task_training import HeldOutAnswers
 from slonik.core.hashing import sha256_texts
 from slonik.core.paths import data_dir
-from slonik.core.protocols import FloatArray
+from slonik.core.protocols import Encoder, FloatArray
 from slonik.core.records import Record
 from slonik.evaluation import agreement as agree
 from slonik.evaluation.prefix import applied_prefix
@@ -120,7 +120,7 @@ def agreement_records(
 
 
 def vector_records(
-    teacher: TorchEncoder, student: Any, sample: CorpusSample, seed: int
+    teacher: Encoder, student: Encoder, sample: CorpusSample, seed: int
 ) -> tuple[list[Record], list[Record]]:
     """Agreement on held-out sentences, and translations found among held-out pairs, each with its interval."""
     held = sample.held_texts

@@ -23,7 +23,11 @@ class Encoder(Protocol):
     """Texts to vectors: a torch model, an ONNX file, a static table, a remote server."""
 
     name: str
-    dimension: int
+
+    @property
+    def dimension(self) -> int:
+        """D of the vectors that are given."""
+        ...
 
     def encode(self, texts: Sequence[str], *, prefix: str | None = None) -> FloatArray:
         """Vectors (N, D) in the order of `texts`; `prefix` None = the model's own default, "" = none."""

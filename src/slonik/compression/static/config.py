@@ -47,7 +47,7 @@ class StaticRecipe(Config):
     corpus: CorpusConfig = CorpusConfig()
     further: CorpusConfig | None = None
     """More texts, which all teachers but the original read, and single tokens with them: for an original that is much
-    slower than the others."""
+    slower than the others. Of the files of `corpus` where it names none."""
     vocabulary: VocabularyConfig = VocabularyConfig()
     dimensions: int = Field(256, ge=8, multiple_of=8)
     """Of the vectors: the first principal axes of the teachers."""

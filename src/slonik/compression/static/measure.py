@@ -21,7 +21,7 @@ from slonik.evaluation.encodechka.suite import encodechka
 from slonik.evaluation.resources.measure import bench_texts, measure_in_turns
 from slonik.evaluation.suite import Evaluation
 from slonik.models.opening import open_encoder
-from slonik.runtime.static import StaticEncoder
+from slonik.runtime.static import Precision, StaticEncoder
 
 BASELINES = ("hashing_300", "navec")
 
@@ -29,7 +29,7 @@ BASELINES = ("hashing_300", "navec")
 def measured_static(
     config: StaticRecipe,
     original: Encoder,
-    models: Mapping[str, StaticEncoder],
+    models: Mapping[Precision, StaticEncoder],
     begun: StaticEncoder,
     sample: CorpusSample,
     announce: Announce,

@@ -150,7 +150,7 @@ def run_static(
     ) as run:  # fmt: skip
         given.write(run)
         files = [name for name in names if name not in known]
-        poolings = dict(zip(files, poolings_for(files, config.pooling), strict=True))
+        poolings: dict[str, dict[str, Any]] = dict(zip(files, poolings_for(files, config.pooling), strict=True))
         teachers = [known[name] if name in known else open_encoder(name, **poolings[name]) for name in names]
         check_teachers(teachers, config.blend, config.dimensions, config.further is not None)
         return _Static(config, run, teachers).make()
@@ -170,7 +170,9 @@ class _Static:
         sample, steps = self._drawn("corpus", config.corpus)
         further = None
         if config.further is not None:
-            further, drawn = self._drawn("further", config.further)
+            own = {"texts": config.further.texts or config.corpus.texts}
+            own |= {"pairs": config.further.pairs or config.corpus.pairs}
+            further, drawn = self._drawn("further", config.further.model_copy(update=own))
             steps += drawn
         inputs: dict[str, Any] = {"sample": sample.hash, "vocabulary": config.vocabulary}
         if config.vocabulary.kind == "teacher":
