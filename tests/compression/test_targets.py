@@ -157,3 +157,17 @@ def test_what_would_do_nothing_is_refused(place: Path, monkeypatch: pytest.Monke
             set={"corpus.without_prefix": 0.2},
         )  # fmt: skip
     assert BlendConfig().centre
+
+
+def test_a_narrower_student_meets_a_blend_of_whole_teachers(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLONIK_CACHE", str(place / "cache"))
+    teaching = _teaching(place, blend={"fit_texts": 50}, output_map=True)
+    kept = list(range(0, teaching.teacher.hidden_size, 2))
+    plan = whole(teaching.teacher.model).model_copy(update={"hidden": kept})
+    narrow = apply(teaching.teacher.model, plan)
+    student = TorchEncoder(narrow, teaching.teacher.tokenizer, teaching.student.sentence)
+    targets = make_targets(replace(teaching, student=student, kept=kept))
+    assert targets.blend is not None and targets.output_map is not None
+    assert len(targets.blend.means[0]) == teaching.teacher.dimension
+    assert targets.dimensions["teacher"] == len(kept) and targets.output_map.shape == (len(kept) + 1, len(kept))
+    assert targets.columns["teacher_hidden"](np.array([0])).shape[-1] == len(kept)

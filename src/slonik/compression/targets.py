@@ -93,10 +93,14 @@ class Targets:
 
 @dataclass(frozen=True)
 class _First:
-    """What the first teacher says: the student's ids, vectors (N, E), states of tokens where they are compared."""
+    """What the first teacher says: the student's ids, vectors (N, E), states of tokens where they are compared.
+
+    `own` are the vectors of those dimensions that the student has.
+    """
 
     ids: Ragged
     vectors: NDArray[np.float16]
+    own: NDArray[np.float16]
     states: Column | None
     prompts: NDArray[np.int64] | None
     identity: str
@@ -132,7 +136,7 @@ def make_targets(teaching: Teaching) -> Targets:
         name = "teacher" if number == 1 else f"teacher{number}"
         columns[name], dimensions[name] = rows(vectors), vectors.shape[1]
     columns["teacher_partner"] = partner_rows(parts[0], chosen.partners)
-    output_map = _least_squares(first.vectors, parts[0]) if config.output_map else None
+    output_map = _least_squares(first.own, parts[0]) if config.output_map else None
     return Targets(first.ids, chosen.groups, columns, dimensions, identity, blend, output_map)
 
 
@@ -193,7 +197,9 @@ def _by_tokens(teaching: Teaching, chosen: TrainingTexts) -> _First:
     same = kept is None or student.dimension == teacher.dimension
     dimensions = list(range(teacher.hidden_size)) if same or kept is None else list(kept)
     cut = teacher.sentence if same else teacher.sentence.cut(kept, teacher.hidden_size)
-    vectors = pooled(states, cut, dimensions, prompts)
+    own = vectors = pooled(states, cut, dimensions, prompts)
+    if not same and teaching.config.blend is not None:  # a blend is of everything that its teachers know
+        vectors = pooled(states, teacher.sentence, list(range(teacher.hidden_size)), prompts)
     identity = sha256_json([identity, cut.content()["modules"], None if kept is None else list(kept)])
     folded = teacher.sentence.prefix(None) if teaching.config.fold_prefix else ""
     extra = _length_of(student, folded) if folded else 0
@@ -201,7 +207,7 @@ def _by_tokens(teaching: Teaching, chosen: TrainingTexts) -> _First:
         ids, prompts = _without_start(ids, extra, folded, student.name), None
     every = _rest_of(states, extra) if extra else token_rows(states)
     column = every if kept is None else lambda texts: every(texts)[..., list(kept)]
-    return _First(ids, vectors, column, prompts, identity)
+    return _First(ids, vectors, own, column, prompts, identity)
 
 
 def _by_texts(teaching: Teaching, chosen: TrainingTexts) -> _First:
@@ -213,7 +219,7 @@ def _by_texts(teaching: Teaching, chosen: TrainingTexts) -> _First:
     folder = cache_dir() / "training" / "tokens"
     ids = tokenize_texts(student, texts, teaching.corpus.max_tokens, folder, tokenizer_hash)
     found = teacher_vectors(teacher, chosen.plain, _vectors())
-    return _First(ids, found.vectors, None, None, sha256_json([found.key, tokenizer_hash, prefix]))
+    return _First(ids, found.vectors, found.vectors, None, None, sha256_json([found.key, tokenizer_hash, prefix]))
 
 
 def _width(teaching: Teaching) -> int:
