@@ -10,7 +10,7 @@ import pytest
 
 from slonik.core.errors import SlonikError
 from slonik.data.sampling import is_held_out
-from slonik.pretraining.corpus import CorpusSettings, prepare_corpus
+from slonik.pretraining.corpus import CorpusSettings, open_prepared, prepare_corpus
 from slonik.pretraining.shards import ShardWriter
 from tests import tiny
 
@@ -30,6 +30,8 @@ def test_held_out_documents_are_those_of_every_other_format_and_never_trained_on
     assert held == {text for text in TEXTS if is_held_out(text, 0.2)}
     kept = [text for text in TEXTS if text not in held]
     assert len(found.train) == len(kept) == found.summary["kept"]
+    (tmp_path / "corpus.jsonl").unlink()  # other processes look at the shards alone
+    assert len(open_prepared(tmp_path / "shards").train) == len(kept)
     for number, text in enumerate(kept):
         assert found.train.document(number).tolist() == tokenizer.encode(text, add_special_tokens=False).ids
 

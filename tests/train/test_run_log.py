@@ -105,8 +105,8 @@ class _Two:
 
 def test_processes_that_read_different_corpora_are_stopped() -> None:
     with pytest.raises(SlonikError, match="the processes read different corpora"):
-        check_disjoint(_Two("another"), toy_processes.Texts(), 0, 0)  # type: ignore[arg-type]
-    check_disjoint(_Two("texts"), toy_processes.Texts(), 0, 0)  # type: ignore[arg-type]
+        check_disjoint(_Two("another"), toy_processes.Texts(), 0, 0, 2)  # type: ignore[arg-type]
+    check_disjoint(_Two("texts"), toy_processes.Texts(), 0, 0, 2)  # type: ignore[arg-type]
 
 
 def test_metrics_are_cut_back_to_the_resumed_step(tmp_path: Path) -> None:

@@ -106,7 +106,8 @@ def test_a_process_that_was_killed_is_named_by_those_who_live(
     monkeypatch.setattr(module, "killed_for_memory", lambda: watch._killed + killed)
     _write(tmp_path, replace(HERE, process=gone))
     lost = watch.lost(RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:31"))
-    sentence = rf"word: rank 1 \(process {gone} on node-b\) \(last at step 7, computing\); .*{why}.*same command goes on"
+    who = rf"word: rank 1 \(process {gone} on node-b\) \(last at step 7, computing\)"
+    sentence = rf"{who}; .*{why}.*same command goes on"
     with pytest.raises(module.Lost, match=sentence):
         raise lost or AssertionError
     monkeypatch.setattr(module, "_GRACE_SECONDS", 0.0)

@@ -17,6 +17,7 @@ import torch
 import torch.distributed.checkpoint as dcp
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from slonik.core.errors import SlonikError, disk_error
 
@@ -64,7 +65,8 @@ def _files(named: Mapping[str, Tensor], group: Any) -> dict[str, int]:
 def sizes_in(folder: Path) -> Sizes:
     """What is in the shards of `folder`."""
     stored = dcp.HuggingFaceStorageReader(str(folder)).read_metadata().state_dict_metadata
-    return {name: (facts.size, facts.properties.dtype) for name, facts in stored.items()}
+    tensors = {name: facts for name, facts in stored.items() if isinstance(facts, TensorStorageMetadata)}
+    return {name: (facts.size, facts.properties.dtype) for name, facts in tensors.items()}
 
 
 def read_into(named: Mapping[str, Tensor], folder: Path, group: Any = None) -> None:
