@@ -88,7 +88,7 @@ def test_each_precision_has_a_folder_and_the_run_its_proof(made: StaticCompressi
 
 def test_further_texts_are_read_by_further_teachers_alone(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLONIK_CACHE", str(place / "cache"))
-    more = {"near_pairs": 0}  # of the same files
+    more = {"near_pairs": 0, "held_out_share": 0.2, "held_out_texts": 40}  # of the same files
     settings = {"corpus.train_texts": 100, "corpus.train_pairs": 0, "further": more}
     made = _make(place, "further", teachers="hashing_1000", set=settings)
     assert max(made.agreement) > made.agreement[0]

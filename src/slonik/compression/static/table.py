@@ -174,7 +174,7 @@ def _turned(rows: FloatArray, term: _Term) -> FloatArray:
     made = term.shares @ rows
     made = np.concatenate([made, np.full((len(made), 1), np.abs(made).mean(), dtype=np.float32)], axis=1)
     square = made.T @ made
-    square += _MAP_RIDGE * np.trace(square) / len(square) * np.eye(len(square), dtype=np.float32)
+    square += (_MAP_RIDGE * np.trace(square) / len(square) + _SMALLEST) * np.eye(len(square), dtype=np.float32)
     found = np.linalg.solve(square.astype(np.float64), (made.T @ term.seen).astype(np.float64)).astype(np.float32)
     turned: FloatArray = rows @ found[:-1] + made[0, -1] * found[-1]
     return turned
