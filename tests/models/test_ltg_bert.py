@@ -49,6 +49,12 @@ def test_attention_is_content_and_positions_as_the_paper_writes_them() -> None:
         assert torch.allclose(weights[number], expected, atol=1e-5)
 
 
+def test_every_length_finds_its_places_in_the_table() -> None:
+    for length in range(20, 1037):
+        buckets = log_buckets(torch.tensor([1 - length, 0, length - 1]), 32, length)
+        assert buckets.tolist() == [-31, 0, 31], length
+
+
 def test_buckets_are_exact_nearby_and_symmetric_far_away() -> None:
     distance = torch.arange(-511, 512)
     buckets = log_buckets(distance, 32, 512)

@@ -45,7 +45,7 @@ def log_buckets(distance: Tensor, bucket_size: int, max_position: int) -> Tensor
     size = distance.abs().clamp(max=max_position - 1)
     scale = (middle - 1) / math.log((max_position - 1) / middle)
     far = torch.ceil(torch.log(size.clamp(min=middle) / middle) * scale).long() + middle
-    return torch.where(size <= middle, distance, far * distance.sign())
+    return torch.where(size <= middle, distance, far.clamp(max=bucket_size - 1) * distance.sign())
 
 
 class LtgBertEmbeddings(nn.Module):
