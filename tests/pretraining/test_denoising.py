@@ -135,7 +135,11 @@ def test_loss_is_that_of_the_stock_class_over_target_tokens() -> None:
     rng = np.random.default_rng(0)
     batch = goal.corrupt([rng.integers(20, 300, size=size) for size in (goal.text_length, 12, 1)], rng)
     assert len(batch["labels"]) == 2
+    kept: list[object] = []
+    hook = model.register_forward_hook(lambda *made: kept.append(made[2].past_key_values))
     loss = goal.loss(model, batch)
+    hook.remove()
+    assert kept == [None]  # keys and values are for generation
     logits = model(**{name: batch[name] for name in ("input_ids", "attention_mask", "labels")}).logits
     expected = torch.nn.functional.cross_entropy(logits.transpose(1, 2), batch["labels"])
     assert float(loss.total) == pytest.approx(float(expected), rel=1e-5)

@@ -102,7 +102,10 @@ def test_causal_loss_is_the_stock_one_and_packing_changes_nothing() -> None:
     rows = vocabulary.texts(7, np.random.default_rng(7), low=3, high=20)
     pieces = vocabulary.pieces()
     padded = CausalLanguageModel(pieces).corrupt(rows, np.random.default_rng(0))
+    kept: list[object] = []
+    model.transformer.register_forward_hook(lambda *made: kept.append(made[2].past_key_values))
     loss = CausalLanguageModel(pieces).loss(model, padded)
+    assert kept == [None]  # keys and values are for generation
     labels = torch.where(padded["attention_mask"].bool(), padded["input_ids"], -100)
     stock = model(input_ids=padded["input_ids"], attention_mask=padded["attention_mask"], labels=labels).loss
     assert float(loss.total) == pytest.approx(float(stock), rel=1e-5)

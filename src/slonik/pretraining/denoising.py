@@ -120,7 +120,8 @@ def denoising_batch(examples: Sequence[tuple[NDArray[np.int64], NDArray[np.int64
 
 def denoising_loss(model: nn.Module, batch: Batch) -> Loss:
     """Mean cross-entropy in nats over the target tokens of an encoder-decoder."""
-    output = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=batch["labels"])
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "labels")}
+    output = model(**inputs, use_cache=False)  # as in `packed.model_inputs`
     return Loss(output.loss, {"denoising": output.loss.detach()}, float((batch["labels"] != IGNORED).sum()))
 
 

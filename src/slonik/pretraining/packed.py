@@ -76,6 +76,8 @@ def model_inputs(model: nn.Module, batch: Batch, *, causal: bool = False) -> dic
         SlonikError: the batch is packed and the model takes no blocks.
     """
     inputs: dict[str, Any] = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+    if causal:
+        inputs["use_cache"] = False  # for generation alone: it costs memory, and torch.compile gives such layers up
     if "token_type_ids" in batch:
         inputs["token_type_ids"] = batch["token_type_ids"]
     if "segments" not in batch:
