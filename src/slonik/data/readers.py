@@ -21,7 +21,8 @@ from slonik.text.lines import MAX_LINE_BYTES, json_lines, numbered_lines
 FORMATS = (".txt", ".text", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
 
 _DEFAULT_COLUMN = "text"
-_SHARDS = "shards.json"  # of a tokenised corpus, beside which held-out texts lie
+# What `slonik data prepare` makes: held-out texts lie beside shards, or beside a folder of documents.
+_SHARDS, _DOCUMENTS, _HELD_OUT = "shards.json", "documents", "held_out.jsonl"
 _PARQUET_BATCH_ROWS = 4096
 
 Paths = str | Path | Sequence[str | Path]
@@ -40,6 +41,8 @@ def corpus_files(paths: Paths) -> list[Path]:
         if path.is_dir():
             if (path / _SHARDS).is_file():
                 raise SlonikError(f"{path} holds a corpus that is tokenised already ({_SHARDS}), and texts are needed")
+            if (path / _DOCUMENTS).is_dir() and (path / _HELD_OUT).is_file():
+                raise SlonikError(f"{path} holds texts that were set aside ({_HELD_OUT}) too: give {path / _DOCUMENTS}")
             found = sorted(p for p in path.rglob("*") if p.is_file() and _kind(p) in FORMATS and not is_ranges(p.name))
             if not found:
                 raise SlonikError(f"no text file in {path}; files that can be read: {_formats_sentence()}")

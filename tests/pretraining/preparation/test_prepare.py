@@ -155,6 +155,9 @@ def test_sources_and_results_of_other_file_systems(made: tuple[Path, Prepared, P
     for name in ("held_out.jsonl", "documents/part_00000.parquet", "documents/part_00003.parquet"):
         assert memory.cat(f"/out/{name}") == (folder / "texts" / name).read_bytes(), name
     assert not memory.find("/out.steps")
+    with pytest.raises(SlonikError, match=r"texts that were set aside .* give .*texts/documents"):
+        read_documents(folder / "texts")
+    assert sum(1 for _ in read_documents(folder / "texts" / "documents")) == here.documents
     said: list[str] = []
     prepare(sources, "memory://out", announce=said.append, **options)
     assert "nothing to do" in said[-1]

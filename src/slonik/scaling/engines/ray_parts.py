@@ -6,6 +6,7 @@ Every machine must have slonik and the model, and reach the folders of input and
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -52,6 +53,7 @@ def run_on_ray(
     ray, started = start_ray()
     try:
         data: Any = importlib.import_module("ray.data")
+        logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells the console of its plans
         data.DataContext.get_current().enable_progress_bars = False
         count = min(len(todo), workers or max(1, int(ray.cluster_resources().get("CPU", 1))))
         places = data.from_items([{"place": place} for place in range(len(todo))], override_num_blocks=len(todo))
