@@ -89,7 +89,7 @@ def test_who_is_behind_is_named(tmp_path: Path, beat: Beat, sentence: str) -> No
 def test_who_says_nothing_is_named(tmp_path: Path) -> None:
     watch, _, _ = _watch(tmp_path)
     _write(tmp_path, replace(HERE, machine="other"))  # its process cannot be looked up from here
-    for _ in range(3):
+    for _ in range(9):
         watch.look()
     assert not watch.behind()
     watch.look()

@@ -30,9 +30,9 @@ from slonik.core.progress import line_seconds
 Activity = Literal["starting", "reading data", "computing", "exchanging", "evaluating", "saving", "finishing"]
 
 _FOLDER = "alive"
-_BEAT_SECONDS = 30.0
+_BEAT_SECONDS = 10.0
 _BEHIND_SECONDS = 60.0
-_SILENT_BEATS = 3
+_SILENT_BEATS = 9
 _GRACE_SECONDS = 20.0  # for the collective call itself to find out that a process is gone
 _IN_STEP: tuple[Activity, ...] = ("reading data", "computing", "exchanging")
 _OF_OTHERS = re.compile(
