@@ -30,6 +30,7 @@ from slonik.evaluation.agreement import unit
 
 _SMALLEST = 1e-12
 _MAP_RIDGE = 1e-3  # of the mean squared length of a dimension
+_CONVERGED = 1e-10  # share of the first squared error that is left
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,11 @@ def _turned(rows: FloatArray, term: _Term) -> FloatArray:
 
 
 def _moved(start: FloatArray, terms: Sequence[_Term], config: TableConfig, tell: Callable[[FloatArray], None]) -> None:
-    """Conjugate gradients for all dimensions at once; `tell` sees the rows after each iteration."""
+    """Conjugate gradients; `tell` sees the rows after each iteration.
+
+    Each dimension is a system of its own, with steps of its own, unless a view mixes them: then all are one system.
+    """
+    axis = None if any(term.inner is not None for term in terms) else 0
 
     def product(rows: FloatArray) -> FloatArray:
         found: FloatArray = config.ridge * rows + sum(term.product(rows) for term in terms)
@@ -191,14 +196,19 @@ def _moved(start: FloatArray, terms: Sequence[_Term], config: TableConfig, tell:
     rows = start.copy()
     left = config.ridge * start + sum(term.shares.T @ term.seen for term in terms) - product(rows)
     turned = left / scale
-    direction, size = turned, (left * turned).sum(0)
+    direction, size = turned, (left * turned).sum(axis)
+    end = _CONVERGED * size  # further steps would divide noise by noise
     with progress_bar("fitting the table", config.iterations) as bar:
         for _ in range(config.iterations):
+            moving = size > end
+            if not moving.any():
+                break
             image = product(direction)
-            step = size / np.maximum((direction * image).sum(0), _SMALLEST)
+            step = np.where(moving, size / np.maximum((direction * image).sum(axis), _SMALLEST), 0.0).astype(np.float32)
             rows, left = rows + step * direction, left - step * image
             turned = left / scale
-            size, before = (left * turned).sum(0), size
-            direction = turned + size / np.maximum(before, _SMALLEST) * direction
+            size, before = (left * turned).sum(axis), size
+            kept = np.where(moving, size / np.maximum(before, _SMALLEST), 0.0).astype(np.float32)
+            direction = turned + kept * direction
             tell(rows)
             bar.advance(1)
