@@ -15,6 +15,10 @@ from slonik.data.part_files import PartFile
 from slonik.scaling.engines.ray_tasks import start_ray
 
 
+_BLOCK_BYTES = 1 << 20
+"""What goes between driver and actors are numbers of parts: Ray must not wait for room for its usual 128 MiB."""
+
+
 class _Actor:
     """A model that goes through parts."""
 
@@ -54,7 +58,9 @@ def run_on_ray(
     try:
         data: Any = importlib.import_module("ray.data")
         logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells the console of its plans
-        data.DataContext.get_current().enable_progress_bars = False
+        context = data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.target_max_block_size = _BLOCK_BYTES
         count = min(len(todo), workers or max(1, int(ray.cluster_resources().get("CPU", 1))))
         places = data.from_items([{"place": place} for place in range(len(todo))], override_num_blocks=len(todo))
         done = places.map_batches(
