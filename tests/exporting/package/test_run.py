@@ -1,4 +1,7 @@
-"""Distributions: one file of numbers for onnxruntime and torch, nothing lost; what cannot ship is refused."""
+"""Distributions: one file of numbers for onnxruntime and torch, nothing lost; what cannot ship is refused.
+
+The command of docs/models.md runs here, on a static model.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,10 @@ import numpy as np
 import onnx
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
+from typer.testing import CliRunner
 
 import slonik
+from slonik.cli.main import build_app
 from slonik.core.errors import SlonikError
 from slonik.core.files import copy_folder
 from slonik.core.passport import Passport, Step
@@ -164,6 +169,18 @@ def test_a_static_model_is_copied_and_opens(static: Path, tmp_path: Path, monkey
     encoder = slonik.load("embedded:tiny-static")
     np.testing.assert_array_equal(encoder.encode(texts), slonik.load(static).encode(texts))
     assert encoder.name == "embedded:tiny-static"
+
+
+def test_the_command_of_the_guide_makes_a_package(
+    static: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "how.md").write_text("By hand, from CC0 texts.", encoding="utf-8")
+    words = f"package {static} --out models/my-encoder --version 0.1.0 --licence my-teacher=Apache-2.0 --about how.md"
+    done = CliRunner().invoke(build_app(), words.split())
+    assert done.exit_code == 0, done.output
+    assert "pip install models/my-encoder" in done.output
+    assert "By hand, from CC0 texts." in (tmp_path / "models/my-encoder/README.md").read_text(encoding="utf-8")
 
 
 def test_a_licence_of_nothing_known_is_asked_about() -> None:
