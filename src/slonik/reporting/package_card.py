@@ -90,7 +90,7 @@ def package_card(
         _cosines(name, records),
         _bad_at(name, records),
         _measured(name, records),
-        "## How it was made\n\n" + (about.strip() + "\n\n" if about.strip() else "") + _made(passport),
+        _how(about.strip()) + _made(passport),
         _licences(licence, origins),
     ]
     text = "\n".join(part for part in parts if part)
@@ -174,6 +174,12 @@ def _measured(name: str, records: Sequence[Record]) -> str:
 
 def _missing(title: str, name: str, what: str, more: str = "") -> str:
     return f"## {title}\n\nNot measured yet: `slonik card models/{name} --measure {what}{more}`.\n"
+
+
+def _how(about: str) -> str:
+    """What the maker says, under a heading of ours unless it brings its own."""
+    heading = "" if about.startswith("#") else "## How it was made\n\n"
+    return heading + (f"{about}\n\n" if about else "")
 
 
 def _made(passport: Passport) -> str:
