@@ -70,6 +70,10 @@ class PartsResult(Result):
     rows: int
     counts: dict[str, int] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        """What was made, in a line."""
+        return f"{self.rows:,} rows in {self.parts:,} parts ({self.skipped:,} done before) -> {self.folder}"
+
 
 def process_parts(
     open_work: Open,

@@ -64,6 +64,10 @@ class Prepared(Result):
     examples: dict[str, str] = field(default_factory=dict)
     block_seconds: dict[str, float] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        """What was made, in a line."""
+        return f"{self.documents:,} documents, {self.tokens:,} tokens, {self.held_out:,} held out -> {self.folder}"
+
 
 def prepare(
     sources: str | Path | Sequence[str | Path],
