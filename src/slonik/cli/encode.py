@@ -67,7 +67,8 @@ def encode(
     if bad_lines not in POLICIES:
         raise SlonikError(f"--bad-lines is {bad_lines!r}: use {', '.join(POLICIES)}")
     if model is not None and Path(model).is_file():
-        model, files = None, [Path(model), *(files or [])]
+        files = [Path(model), *(files or [])]
+        model = None
     if model is None:
         model = default_name()
         announce(f"encoding with {model}")

@@ -217,8 +217,8 @@ class WriteResult(Block):
         if store.exists(place):  # of a task that was cut short
             store.folder.rm(place, recursive=True)
         if self.plan.tokenizer is None:
-            with store.documents_to(f"{place}/{DOCUMENTS}") as writer:
-                yield writer.add
+            with store.documents_to(f"{place}/{DOCUMENTS}") as documents:
+                yield documents.add
             return
         with store.folder.open(self.plan.tokenizer_file, "rb") as stream:
             tokenizer = Tokenizer.from_str(stream.read().decode("utf-8"))
