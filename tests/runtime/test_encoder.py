@@ -42,6 +42,24 @@ def test_fp32_gives_the_vectors_of_torch(folder: Path, torch_encoder: models.Tor
         assert np.abs(difference).max() < 1e-5
 
 
+def test_leading_dimensions_are_those_of_torch(folder: Path, torch_encoder: models.TorchEncoder) -> None:
+    texts = ["слон идёт домой", "да"]
+    loaded = slonik.load(folder, file="model.onnx", dimensions=4)
+    whole = slonik.load(folder, file="model.onnx").encode(texts)
+    assert loaded.dimension == 4 and not loaded.sentence.normalize
+    expected = whole[:, :4]  # of any length, as whole vectors are
+    for found in (
+        loaded.encode(texts),
+        torch_encoder.encode(texts, dimensions=4),
+        loaded.encode_ids(loaded.tokenize(texts)),
+    ):
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert loaded.identity() != slonik.load(folder, file="model.onnx").identity()
+    assert {kind: vectors.shape[1] for kind, vectors in loaded.encode_poolings(texts, ["mean"]).items()} == {"mean": 4}
+    with pytest.raises(SlonikError, match="dimensions is 999, and"):
+        torch_encoder.encode(texts, dimensions=999)
+
+
 def test_it_is_all_three_kinds_of_encoder(folder: Path) -> None:
     encoder = slonik.load(folder)
     assert isinstance(encoder, Encoder)
