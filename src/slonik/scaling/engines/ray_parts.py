@@ -14,7 +14,6 @@ from slonik.core.errors import SlonikError
 from slonik.data.part_files import PartFile
 from slonik.scaling.engines.ray_tasks import start_ray
 
-
 _BLOCK_BYTES = 1 << 20
 """What goes between driver and actors are numbers of parts: Ray must not wait for room for its usual 128 MiB."""
 
