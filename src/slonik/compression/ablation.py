@@ -158,7 +158,7 @@ class _Ablation:
         sizes = self._body.heads if kind == "heads" else self._body.ffn
         gates = [torch.ones(size, device=like.device, dtype=like.dtype) for size in sizes]
         gates[layer][gone] = 0
-        return Gates(**{kind: tuple(gates)})
+        return Gates(heads=tuple(gates)) if kind == "heads" else Gates(ffn=tuple(gates))
 
     def _step(self, layer: int, states: Sequence[Tensor]) -> list[Tensor]:
         return [self._replay.run(layer, number, state) for number, state in enumerate(states)]

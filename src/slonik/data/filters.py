@@ -121,8 +121,8 @@ def script_share(text: str, language: str) -> float:
         known = ", ".join(sorted(LANGUAGES))
         raise SlonikError(f"the script of the language {language!r} is not known; known: {known}")
     letters = {letter: count for letter, count in Counter(text).items() if letter.isalpha()}
-    known = sum(count for letter, count in letters.items() if script_of_character(letter) in LANGUAGES[language])
-    return known / sum(letters.values()) if letters else 1.0
+    own = sum(count for letter, count in letters.items() if script_of_character(letter) in LANGUAGES[language])
+    return own / sum(letters.values()) if letters else 1.0
 
 
 def guard_language(documents: Iterator[CorpusDocument], language: str) -> Iterator[CorpusDocument]:

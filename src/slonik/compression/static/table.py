@@ -192,7 +192,8 @@ def _moved(start: FloatArray, terms: Sequence[_Term], config: TableConfig, tell:
         found: FloatArray = config.ridge * rows + sum(term.product(rows) for term in terms)
         return found
 
-    scale = (config.ridge + sum(term.diagonal() for term in terms))[:, None]
+    diagonal: FloatArray = config.ridge + np.sum([term.diagonal() for term in terms], axis=0)
+    scale = diagonal[:, None]
     rows = start.copy()
     left = config.ridge * start + sum(term.shares.T @ term.seen for term in terms) - product(rows)
     turned = left / scale
