@@ -180,12 +180,12 @@ _OF_FURTHER = {
 }  # fmt: skip
 _OF_DISTILL: dict[str, Any] = {
     "distill.teachers": [("hashing_300",), ()], "distill.max_steps": [3], "distill.max_minutes": [1.0],
-    "distill.terms.layers": [{-1: -2}],
+    "distill.terms.layers": [{-1: -2}], "distill.blend": [{}],
 }  # fmt: skip
 
 _TERMS_OF_HEADS = ("distill.terms.outputs", "distill.terms.outputs_temperature")
-_OF_HEADS = ("pooling", "corpus.examples", "distill.texts_of_input", *_TERMS_OF_HEADS)
-"""Fields that this encoder, which has no head and names its pooling, is refused with: see COMPRESS_HEAD."""
+_OF_HEADS = ("pooling", "distill.fold_prefix", "corpus.examples", "distill.texts_of_input", *_TERMS_OF_HEADS)
+"""Fields that this encoder, which has no head, no prefix and names its pooling, is refused with: see COMPRESS_HEAD."""
 
 COMPRESS = Command(
     prepare=_compression,
@@ -200,7 +200,8 @@ COMPRESS = Command(
         "student to start from": weights("student"),
     },
     others=_OF_DISTILL | {
-        "init": [None], "trim.scripts": [("ru",)], "trim.max_pieces": [300], "prune.layers": [2],
+        "init": [None], "corpus.shares": [(2.0,)], "trim.scripts": [("ru",)], "trim.max_pieces": [300],
+        "prune.layers": [2],
         "prune.keep_layers": [(0,)], "prune.target_parameters": [10**7], "prune.target_flops": [0.9],
         "prune.target_latency": [0.9], "prune.loss": ["movement"], "prune.refit": [True],
     },
@@ -348,8 +349,9 @@ PRETRAIN = Command(
         "masking.copies": [2],
     },
     operational=("corpus.shard_tokens", "held_out.prompts", "held_out.new_tokens", "train.max_minutes",
-                 "train.sharding", "train.device", "train.save_every_minutes", "train.keep", "train.log_every_steps",
-                 "train.trackers", "train.explosion_factor"),
+                 "train.sharding", "train.device", "train.save_every_minutes", "train.checkpoints",
+                 "train.timeout_minutes", "train.keep", "train.log_every_steps", "train.trackers",
+                 "train.explosion_factor"),
     inputs=("out", "version", "corpus.files", "tokenizer.given", "model.family", "model.decoder_layers",
             "model.head_size"),
 )  # fmt: skip

@@ -98,14 +98,15 @@ def _english() -> set[object]:
     return {_meaning(block) for block in _to_run(ROOT / "README.md") if block.language in RUNNABLE}
 
 
-def test_the_first_screen_is_install_five_lines_of_python_and_five_commands() -> None:
+def test_the_first_screen_is_the_model_that_ships_four_lines_of_python_and_six_commands() -> None:
     for name in ("README.md", "README.ru.md"):
-        first, second, third = blocks(ROOT / name)[:3]
-        assert "pip install" in first.text
-        lines = [line for line in second.text.splitlines() if line]
-        assert (second.language, len(lines), second.mark) == ("python", 5, "")
-        assert (third.language, len(commands(third.text)), third.mark) == ("console", 5, "")
-        assert third.line + 7 < 50
+        install, shipped, everything, library, typed = blocks(ROOT / name)[:5]
+        assert "pip install" in install.text and "pip install" in everything.text
+        for block, count in ((shipped, 2), (library, 4)):
+            lines = [line for line in block.text.splitlines() if line]
+            assert (block.language, len(lines), block.mark) == ("python", count, "")
+        assert (typed.language, len(commands(typed.text)), typed.mark) == ("console", 6, "")
+        assert typed.line + 8 < 50
 
 
 def test_both_front_pages_have_the_same_blocks() -> None:

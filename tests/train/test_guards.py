@@ -71,8 +71,11 @@ def test_a_loss_that_overflows_however_small_its_factor_ends_the_run() -> None:
 
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
 def test_signals_that_come_twice_let_a_save_end_and_only_a_second_ctrl_c_does_not(
-    first: signal.Signals, monkeypatch: pytest.MonkeyPatch
+    first: signal.Signals, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
+    # A process that a shell started in the background ignores Ctrl-C.
+    restored = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, restored))
     clock = [100.0]
     monkeypatch.setattr(guards.time, "monotonic", lambda: clock[0])
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
