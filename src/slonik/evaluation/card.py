@@ -62,6 +62,8 @@ def card(
         said(f"{name} ...")
         some = part(models, data_dir, pairs, progress)
         found += some.records
+        for warning in some.warnings:
+            said(f"warning: {warning}")
         write_card(made.root, found)  # what was measured is kept if the next part fails
     text = about.read_text(encoding="utf-8") if isinstance(about, Path) else about
     path, all_records = write_card(made.root, found, about=text)

@@ -20,7 +20,13 @@ def folders(tmp_path: Path) -> dict[str, Path | None]:
         path.write_text("{}")
     for name in ("model.onnx", "model_quantized.onnx"):
         (exported / "onnx" / name).write_text("")
-    return {"checkpoint": checkpoint, "exported": exported, "hashing_300": None, "org/model": None}
+    static = tmp_path / "static"
+    static.mkdir()
+    (static / "config.json").write_text("{}")
+    (static / "modules.json").write_text('[{"path": "", "type": "sentence_transformers.models.StaticEmbedding"}]')
+    return {
+        "checkpoint": checkpoint, "exported": exported, "static": static, "hashing_300": None, "org/model": None,
+    }  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +46,7 @@ def test_each_model_runs_on_its_own_engines(folders: dict[str, Path | None]) -> 
         ("checkpoint", "torch"),
         ("exported", "onnx-fp32"),
         ("exported", "onnx-int8"),
+        ("static", "slonik"),
         ("hashing_300", "slonik"),
         ("org/model", "torch"),
     ]

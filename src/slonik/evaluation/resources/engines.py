@@ -20,6 +20,7 @@ import numpy as np
 
 from slonik.core.errors import SlonikError, lookup
 from slonik.core.protocols import FloatArray
+from slonik.text.pipeline_files import is_static
 
 if TYPE_CHECKING:
     from slonik.text.sentence_config import SentenceConfig
@@ -309,6 +310,8 @@ def _own_engines(folder: Path) -> list[str]:
     found = onnx_engines(folder)
     if found:
         return found
+    if is_static(folder):
+        return ["slonik"]
     if not (folder / "config.json").is_file():
         raise SlonikError(f"{folder} has neither onnx/model.onnx nor config.json: it is no model that can be measured")
     return ["torch"]
