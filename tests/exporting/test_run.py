@@ -75,6 +75,12 @@ def test_attention_of_the_int8_file_is_one_node_per_layer_and_matrices_are_int8(
     assert kinds.count("DynamicQuantizeMatMul") == 8
 
 
+def test_a_file_tells_nothing_of_the_machine_that_made_it() -> None:
+    folder, _ = exported("bert")
+    for path in (folder / "onnx").glob("*.onnx"):
+        assert b".py" not in path.read_bytes()  # torch writes the line of source of every node
+
+
 def test_folder_holds_what_clients_look_for() -> None:
     folder, report = exported("bert")
     for name in ("tokenizer.json", "tokenizer_config.json", "config.json", "modules.json", "1_Pooling/config.json"):

@@ -107,8 +107,19 @@ def to_onnx(graph: SentenceGraph, max_length: int, *, fused: bool = True) -> onn
             output_names=list(OUTPUTS),
             dynamic_shapes={name: {0: batch, 1: length} for name in INPUTS},
         )
-        assert program is not None
-        model: onnx.ModelProto = program.model_proto  # reads the weights now, while token types are folded in
+        return graph_of(program)  # reads the weights now, while token types are folded in
+
+
+def graph_of(program: Any) -> onnx.ModelProto:
+    """The graph of what torch exported, without what tells of this machine: the lines of source of its nodes."""
+    model: onnx.ModelProto = program.model_proto
+    for place in (model.graph, *model.functions):
+        for part in (place, *place.node, *place.value_info):
+            part.ClearField("metadata_props")
+            part.ClearField("doc_string")
+    for part in (*model.graph.input, *model.graph.output, *model.graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
     return model
 
 

@@ -29,7 +29,7 @@ from slonik.core.errors import SlonikError
 from slonik.exporting.fusions import keep_layer_norm, merge_projections, unfold_gemm
 from slonik.exporting.graph import Graph
 from slonik.exporting.standard import OPSET
-from slonik.exporting.torch_graph import quiet
+from slonik.exporting.torch_graph import graph_of, quiet
 from slonik.models.kinds import family_of
 from slonik.runtime.generator import DECODER_MASK, KEEP
 
@@ -304,9 +304,7 @@ def _exported(
             module.eval(), arguments, dynamo=True, verbose=False, input_names=inputs, output_names=outputs,
             dynamic_shapes=shapes, opset_version=OPSET,
         )  # fmt: skip
-    assert program is not None
-    model: onnx.ModelProto = program.model_proto
-    return model
+    return graph_of(program)
 
 
 def _read_once(graph: Graph) -> None:

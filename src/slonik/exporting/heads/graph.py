@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from slonik.core.errors import SlonikError
-from slonik.exporting.torch_graph import TRIED, exporting, quiet, token_types_folded
+from slonik.exporting.torch_graph import TRIED, exporting, graph_of, quiet, token_types_folded
 from slonik.models.heads.stock import StockHead
 from slonik.models.kinds import family_of
 from slonik.models.task_model import TaskModel
@@ -134,9 +134,7 @@ def head_to_onnx(graph: HeadGraph, max_length: int, *, fused: bool = True) -> on
             graph.eval(), kwargs=example, dynamo=True, verbose=False, input_names=list(signature.inputs),
             output_names=list(signature.outputs), dynamic_shapes=shapes,
         )  # fmt: skip
-        assert program is not None
-        model: onnx.ModelProto = program.model_proto  # reads the weights now, while token types are folded in
-    return model
+        return graph_of(program)  # reads the weights now, while token types are folded in
 
 
 @contextmanager

@@ -182,7 +182,7 @@ class _Made:
 
 def _static(source: Path, folder: Path) -> _Made:
     copy_folder(source, folder)
-    for name in ("README.md", "distribution.json"):
+    for name in ("README.md", "distribution.json", "report.html", "records.json"):  # of the run that made it
         (folder / name).unlink(missing_ok=True)
     found = describe_folder(source)
     return _Made("static", found.passport, str(found.facts["weights_hash"]), found.facts, {})
