@@ -113,6 +113,9 @@ def test_a_blend_is_learnt_and_stays_in_the_folder(place: Path, monkeypatch: pyt
     lines = [json.loads(line) for line in (place / "blended" / "metrics.jsonl").read_text().splitlines()]
     before = next(line["evaluation"] for line in lines if "evaluation" in line)
     assert found.held_out["agreement"] > before["agreement"]
+    # Its dimensions are the blend's: comparing them with the first teacher's one by one would say nothing.
+    held = {record.metric: record for record in found.records if record.task == "held_out"}
+    assert set(held) == {"neighbours"} and held["neighbours"].detail["teacher"] == str(place / "teacher")
     made = models.load(place / "blended")
     assert made.sentence.prefix(None) == "" and "Dense" in made.sentence.in_words()
     np.testing.assert_allclose(np.linalg.norm(made.encode(["мама мыла раму"]), axis=1), 1.0, atol=1e-5)

@@ -189,8 +189,7 @@ def run_distill(
             run.announce(chosen.sentence())
         student = open_headed(made.folder / "checkpoint", "distilled")
         student.encoder.name = run.out.name
-        count = config.distill.texts_of_input
-        records = agreement_records(teacher, student, sample, config.corpus, config.seed, count)[1]
+        records = agreement_records(teacher, student, sample, config.corpus, config.seed, config.distill)[1]
         with run.result() as folder:
             passport = student.encoder.passport.with_step(run.passport_step(made.summary), name=run.out.name)
             student.save(folder, passport.with_records(records), overwrite=True)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from slonik import runtime
-from slonik.compression.config import CompressConfig, CorpusConfig
+from slonik.compression.config import CompressConfig, CorpusConfig, DistillConfig
 from slonik.compression.corpus import CorpusSample
 from slonik.compression.headed import HeadedEncoder, open_headed
 from slonik.compression.report.tables import Stage
@@ -85,8 +85,12 @@ def _add_encodechka(found: Measured, teacher: TorchEncoder, student: TorchEncode
 def _agreement(
     teacher: HeadedEncoder, student: HeadedEncoder, sample: CorpusSample, config: CompressConfig
 ) -> tuple[list[Record], list[Record]]:
-    texts = config.distill.texts_of_input if config.distill is not None else None
-    return agreement_records(teacher, student, sample, config.corpus, config.seed, texts)
+    return agreement_records(teacher, student, sample, config.corpus, config.seed, config.distill)
+
+
+def _same_axes(distill: DistillConfig | None) -> bool:
+    """Whether a student's dimensions are its first teacher's; those of a blend are axes of their own."""
+    return distill is None or distill.blend is None
 
 
 def agreement_records(
@@ -95,18 +99,20 @@ def agreement_records(
     sample: CorpusSample,
     corpus: CorpusConfig,
     seed: int,
-    texts: int | None = None,
+    distill: DistillConfig | None = None,
 ) -> tuple[list[Record], list[Record]]:
     """How far the student agrees with its teacher on held-out inputs: answers of models with a head, else vectors.
 
     Args:
-        texts: how many one input of a classifier has, where the recipe says so.
+        distill: how the student was taught: how many texts an input of a classifier has, whether its dimensions are
+            its teacher's.
 
     Returns:
         Records of the teacher and of the student.
     """
     if teacher.task is None or student.task is None:
-        return vector_records(teacher.encoder, student.encoder, sample, seed)
+        return vector_records(teacher.encoder, student.encoder, sample, seed, same_axes=_same_axes(distill))
+    texts = distill.texts_of_input if distill is not None else None
     asked = task_texts(teacher.task.config, sample, corpus, seed, texts=texts)
     held = HeldOutAnswers(teacher.task, student.task, asked.held, names_of(teacher.task))
     hashes = {"texts": sha256_texts(str(one.rows) for one in asked.held)}
@@ -120,18 +126,23 @@ def agreement_records(
 
 
 def vector_records(
-    teacher: Encoder, student: Encoder, sample: CorpusSample, seed: int
+    teacher: Encoder, student: Encoder, sample: CorpusSample, seed: int, *, same_axes: bool = True
 ) -> tuple[list[Record], list[Record]]:
-    """Agreement on held-out sentences, and translations found among held-out pairs, each with its interval."""
+    """Agreement on held-out sentences, and translations found among held-out pairs, each with its interval.
+
+    Args:
+        same_axes: False where the student's dimensions mean something else (those of a blend): only what compares
+            across dimensions is measured.
+    """
     held = sample.held_texts
     vectors = {encoder.name: agree.unit(encoder.encode(held)) for encoder in (teacher, student)}
     theirs, ours = vectors[teacher.name], vectors[student.name]
     hashes = {"texts": sha256_texts(held)}
     told = {encoder.name: {"prefix": applied_prefix(encoder)} for encoder in (teacher, student)}
     items = {"neighbours": agree.neighbour_overlap(ours, theirs)}
-    if ours.shape == theirs.shape:
+    if same_axes and ours.shape == theirs.shape:
         items |= {"agreement": agree.centred_cosines(ours, theirs), "cosine": (ours * theirs).sum(1)}
-    detail = told[student.name] | {"prefix_of_teacher": told[teacher.name]["prefix"]}
+    detail = told[student.name] | {"teacher": teacher.name, "prefix_of_teacher": told[teacher.name]["prefix"]}
     after = [
         _record(student.name, "held_out", metric, values, seed, hashes, detail) for metric, values in items.items()
     ]
@@ -227,7 +238,8 @@ def _scores(teacher: HeadedEncoder, encoder: Any, sample: CorpusSample, config: 
         if encoder.task is not None:
             return _agreement(teacher, encoder, sample, config)[1]
         encoder = encoder.encoder
-    records = vector_records(teacher.encoder, encoder, sample, config.seed)[1]
+    same = _same_axes(config.distill)
+    records = vector_records(teacher.encoder, encoder, sample, config.seed, same_axes=same)[1]
     data = data_dir(Path(config.data_dir) if config.data_dir else None)
     if config.evaluate and (data / "encodechka").is_dir():
         from slonik.evaluation.encodechka.run import evaluate
