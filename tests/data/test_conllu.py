@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slonik.core.errors import SlonikError
-from slonik.data.conllu import is_conllu, join_units, read_conllu
+from slonik.data.conllu import Sentence, Word, is_conllu, join_units, read_conllu
 
 TREE = """\
 # sent_id = первое
@@ -55,12 +55,38 @@ def test_a_cycle_is_no_tree(tmp_path: Path) -> None:
     assert sentence.depth is None
 
 
+def _rows(*heads: tuple[int, int]) -> str:
+    return "".join(f"{word}\tслово\t_\tNOUN\t_\t_\t{head}\tdep\t_\t_\n" for word, head in heads)
+
+
+def test_the_cut_end_of_a_file_is_left_out_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = _write(tmp_path, _rows((1, 2), (2, 0)) + "\n" + _rows((1, 3)))
+    assert [len(sentence.words) for sentence in read_conllu(path)] == [2]
+    assert "bank.conllu, line 4: the head of word 1 is 3, and its sentence has 1 word:" in capsys.readouterr().err
+    with pytest.raises(SlonikError, match="holds no"):
+        list(read_conllu(_write(tmp_path, _rows((1, 3)), "short.conllu")))
+
+
+def test_two_words_of_one_number_end() -> None:
+    words = (Word(1, "а", head=0), Word(1, "б", head=1), Word(2, "в", head=1))
+    assert Sentence(words, ()).depth is None
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("1\tслово\tслово\n", "line 1: 3 columns"),
         ("один\tслово\t_\t_\t_\t_\t0\troot\t_\t_\n", "'один' is not the number"),
         ("# только примечание\n\n", "holds no sentence"),
+        ("", "holds no sentence"),
+        (_rows((1, 0), (2, 7)) + "\n" + _rows((1, 0)) + "\n", "line 2: the head of word 2 is 7, .* has 2 words"),
+        (_rows((1, 0), (2, 2)), "line 2: word 2 is its own head"),
+        (_rows((1, 0), (1, 1)), "line 2: word 1 where word 2 should be"),
+        (_rows((1, 0), (3, 1)), "line 2: word 3 where word 2 should be"),
+        (_rows((2, 0)), "line 1: word 2 where word 1 should be"),
+        ("2-3\tа\t_\t_\t_\t_\t_\t_\t_\t_\n" + _rows((1, 0)), "line 1: the multiword token 2-3"),
+        (_rows((1, 0)) + "# text = да\n" + _rows((1, 0)), "line 2: a comment inside a sentence"),
+        ("1.1\tа\t_\t_\t_\t_\t_\t_\t_\t_\n\n", "line 1: a sentence without words"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, says: str) -> None:

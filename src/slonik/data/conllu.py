@@ -1,8 +1,10 @@
 """Read treebanks in CoNLL-U, sentence by sentence, in the memory of one sentence.
 
 Enhanced (empty) nodes such as 8.1 are counted and left out of the tree; a multiword token such as 1-2 gives its
-surface form to the text, its words to the tree; features, lemma, head and relation may each be missing ("_"). What a
-sentence means for a task is not decided here. Format: https://universaldependencies.org/format.html
+surface form to the text, its words to the tree; features, lemma, head and relation may each be missing ("_"). Words are
+numbered 1, 2, 3, ... and their heads are words of their own sentence: anything else is an error that names file and
+line. Only the end of a file that was cut (`head -n`) is left out, with a warning that names it. What a sentence means
+for a task is not decided here. Format: https://universaldependencies.org/format.html
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from slonik.core.errors import SlonikError
+from slonik.core.progress import warn_once
 from slonik.text.lines import numbered_lines
 
 _COLUMNS = 10
@@ -96,6 +99,8 @@ class Sentence:
         level, seen, depth = [root], 1, 0
         while below := [child for word in level for child in self.children.get(word.id, [])]:
             level, seen, depth = below, seen + len(below), depth + 1
+            if seen > len(self.words):  # two words of one number: their dependents would be met for ever
+                return None
         return depth if seen == len(self.words) else None
 
 
@@ -108,8 +113,9 @@ def read_conllu(paths: str | Path | Sequence[str | Path]) -> Iterator[Sentence]:
     """Sentences of one or more files (.gz too), in order.
 
     Raises:
-        SlonikError: a missing file, a line without ten columns, a number that is none (file and line are named), or a
-            file without any sentence.
+        SlonikError: a missing file, a line without ten columns, a number that is none, words that are not numbered
+            1, 2, 3, ..., a head outside its sentence or a word that heads itself (file and line are named), or a file
+            without any whole sentence.
     """
     for path in [paths] if isinstance(paths, str | Path) else paths:
         found = False
@@ -126,6 +132,10 @@ def is_conllu(path: str | Path) -> bool:
     return name.endswith((".conllu", ".conll"))
 
 
+class _CutShort(Exception):
+    """A sentence refers to words that it lacks: damaged, or the end of a file that was cut."""
+
+
 def _sentences(path: Path) -> Iterator[Sentence]:
     comments: dict[str, str] = {}
     rows: list[tuple[int, list[str]]] = []
@@ -134,6 +144,10 @@ def _sentences(path: Path) -> Iterator[Sentence]:
             name, equals, value = line[1:].partition("=")
             if equals:
                 comments[name.strip()] = value.strip()
+        elif line.startswith("#"):
+            raise SlonikError(
+                f"{path}, line {number}: a comment inside a sentence: an empty line must end the sentence before it"
+            )
         elif line.strip():
             columns = line.split("\t")
             if len(columns) != _COLUMNS:
@@ -143,10 +157,18 @@ def _sentences(path: Path) -> Iterator[Sentence]:
             rows.append((number, columns))
         else:
             if rows:
-                yield _sentence(path, rows, comments)
+                try:
+                    yield _sentence(path, rows, comments)
+                except _CutShort as fault:
+                    raise SlonikError(f"{path}, {fault}: the sentence is damaged, mend it or take it out") from None
             comments, rows = {}, []
-    if rows:
-        yield _sentence(path, rows, comments)
+    if rows:  # no empty line behind it: the file may have been cut here
+        try:
+            last = _sentence(path, rows, comments)
+        except _CutShort as fault:
+            warn_once(f"{path}, {fault}: the file is cut there, its last sentence is left out")
+        else:
+            yield last
 
 
 def _sentence(path: Path, rows: list[tuple[int, list[str]]], comments: dict[str, str]) -> Sentence:
@@ -157,19 +179,48 @@ def _sentence(path: Path, rows: list[tuple[int, list[str]]], comments: dict[str,
     for number, columns in rows:
         key, form = columns[0], columns[1]
         space = "SpaceAfter=No" not in columns[9].split("|")
+        if not form:
+            raise SlonikError(f"{path}, line {number}: word {key} has no form")
         if "." in key:
             empty += 1
         elif "-" in key:
             first, last = (_number(part, path, number) for part in key.split("-", 1))
+            if first != len(words) + 1 or last < first or first <= inside:
+                raise SlonikError(
+                    f"{path}, line {number}: the multiword token {key} stands before word {len(words) + 1}; it must begin "
+                    "with that word, end with it or a later one, and lie in no other"
+                )
             units.append(Unit(form, (first, last), space))
             inside = last
         else:
             word = _word(columns, path, number)
+            if word.id != len(words) + 1:
+                raise SlonikError(
+                    f"{path}, line {number}: word {word.id} where word {len(words) + 1} should be; words are numbered "
+                    "1, 2, 3, ..., and an empty line ends a sentence"
+                )
+            if word.head == word.id:
+                raise SlonikError(f"{path}, line {number}: word {word.id} is its own head; a root has head 0")
             words.append(word)
             if word.id > inside:
                 units.append(Unit(form, (word.id, word.id), space))
+    if not words:
+        raise SlonikError(f"{path}, line {rows[0][0]}: a sentence without words")
+    _check_references(rows, words, inside)
     text = comments.get("text") or join_units(units)
     return Sentence(tuple(words), tuple(units), comments.get("sent_id", ""), text, empty)
+
+
+def _check_references(rows: list[tuple[int, list[str]]], words: list[Word], inside: int) -> None:
+    lines = {int(columns[0]): number for number, columns in rows if columns[0].isdecimal()}
+    for word in words:
+        if word.head is not None and word.head > len(words):
+            raise _CutShort(
+                f"line {lines[word.id]}: the head of word {word.id} is {word.head}, and its sentence has "
+                f"{len(words)} word{'s' if len(words) > 1 else ''}"
+            )
+    if inside > len(words):
+        raise _CutShort(f"line {rows[-1][0]}: a multiword token goes to word {inside}, the sentence to {len(words)}")
 
 
 def _word(columns: list[str], path: Path, number: int) -> Word:
