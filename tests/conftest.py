@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from slonik.core.errors import SlonikError
+from tests import browser as chromium
 from tests import folders
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -50,3 +52,9 @@ def shared_data() -> Path:
     if folder is None:
         pytest.skip("no development data folder (set SLONIK_TEST_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[chromium.Browser]:
+    """A headless Chromium (tests/browser.py); its tests are marked `browser`."""
+    yield from chromium.begin(tmp_path_factory.mktemp("chromium"))
