@@ -22,11 +22,11 @@ CHROMIUM = shutil.which("chromium")
 DRIVER = shutil.which("chromedriver")
 MISSING = None if CHROMIUM and DRIVER else "no chromium (apt-get install chromium chromium-driver)"
 
-_QUIET = """
-    --headless --no-sandbox --disable-gpu --disable-quic --disable-dev-shm-usage --no-first-run --disable-extensions
-    --disable-background-networking --disable-component-update --disable-sync --disable-default-apps --mute-audio
-    --disable-search-engine-choice-screen --lang=en
-""".split()
+_QUIET = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage", "--no-first-run",
+    "--disable-extensions", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--disable-default-apps", "--disable-search-engine-choice-screen", "--mute-audio", "--lang=en",
+]  # fmt: skip
 _LOCAL = {"file", "data", "blob", "chrome", "chrome-error", "about"}
 
 
