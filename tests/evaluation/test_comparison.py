@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 
 from slonik.core.errors import SlonikError
 from slonik.core.records import Record
-from slonik.evaluation.comparison import almost_stochastic_order, mcnemar, seed_orders
+from slonik.evaluation.comparison import almost_stochastic_order, holm, mcnemar, seed_orders
 from slonik.reporting.scores import difference_tables, order_tables, score_tables
 
 
@@ -67,8 +67,8 @@ def _record(model: str, seeds: dict[str, float], data: str = "d") -> Record:
     )  # fmt: skip
 
 
-GOOD = _record("good", {"0": 0.70, "1": 0.71, "2": 0.72})
-POOR = _record("poor", {"0": 0.60, "1": 0.61, "2": 0.62})
+GOOD = _record("good", {str(seed): 0.70 + seed / 100 for seed in range(5)})
+POOR = _record("poor", {str(seed): 0.60 + seed / 100 for seed in range(5)})
 
 
 def test_every_ordered_pair_has_a_record_and_the_better_model_dominates() -> None:
@@ -81,6 +81,25 @@ def test_every_ordered_pair_has_a_record_and_the_better_model_dominates() -> Non
 def test_other_data_and_too_few_seeds_are_left_out() -> None:
     assert seed_orders([GOOD, _record("other", {"0": 0.5, "1": 0.5, "2": 0.5}, data="e")]) == []
     assert seed_orders([GOOD, _record("two", {"0": 0.5, "1": 0.6})]) == []
+
+
+def test_three_seeds_are_never_sure_and_tasks_are_corrected_together() -> None:
+    few = [
+        _record(name, {str(seed): base + seed / 100 for seed in range(3)}) for name, base in (("a", 0.7), ("b", 0.6))
+    ]
+    found = {record.model: record.detail for record in seed_orders(few)}
+    assert found["a over b"]["dominant"] and not found["a over b"]["sure"]
+    tasks = [one.model_copy(update={"task": f"task{n}"}) for n in range(20) for one in (GOOD, POOR)]
+    details = [record.detail for record in seed_orders(tasks) if record.model == "good over poor"]
+    # the least p of five against five seeds is 1/252: times twenty it is above .05
+    assert details[0]["p_value"] == pytest.approx(1 / 252) and details[0]["p_holm"] == pytest.approx(20 / 252)
+    assert not any(detail["sure"] for detail in details)
+    assert next(record.detail["sure"] for record in seed_orders([GOOD, POOR]) if record.model == "good over poor")
+
+
+def test_holm_is_that_of_the_paper() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == [] and holm([0.7, 0.9]) == [1.0, 1.0]
 
 
 def test_the_table_marks_the_better_and_other_tables_leave_orders_out() -> None:

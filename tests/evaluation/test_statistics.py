@@ -170,3 +170,19 @@ def test_groups_are_resampled_each_by_itself() -> None:
 
 def test_quartiles_are_numpy_s() -> None:
     assert quartiles([1, 2, 3, 4]) == (1.75, 3.25)
+
+
+def test_all_right_has_the_exact_bound_and_says_so() -> None:
+    from scipy.stats import binomtest
+
+    for n in (3, 20, 300):
+        values = replicates(Mean(np.ones(n)), seed=0, sample="x")
+        found = interval(1.0, values, n=n)
+        assert found.low == pytest.approx(binomtest(n, n).proportion_ci(method="exact").low, abs=1e-9)
+        assert found.high == 1.0 and "Clopper" in found.told["interval"]
+        none = interval(0.0, values * 0, n=n)
+        assert (none.low, none.high) == (0.0, pytest.approx(1 - found.low)) and none.reason
+        assert interval(1.0, values, n=n, least=-1.0).low == pytest.approx(2 * found.low - 1)
+    unknown = interval(1.0, np.ones(10))
+    assert (unknown.low, unknown.high) == (1.0, 1.0) and "every resample" in unknown.reason
+    assert not interval(0.5, np.array([0.4, 0.6]), n=2).told

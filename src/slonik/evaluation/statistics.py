@@ -45,16 +45,26 @@ class Statistic(Protocol):
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with the ends of its interval."""
+    """A value with the ends of its interval.
+
+    Attributes:
+        reason: why it is not that of a bootstrap, or why it has no width; empty for all others.
+    """
 
     value: float
     low: float
     high: float
+    reason: str = ""
 
     @property
     def fields(self) -> dict[str, float]:
         """Those of a result record."""
         return {"value": self.value, "low": self.low, "high": self.high}
+
+    @property
+    def told(self) -> dict[str, str]:
+        """For the detail of a result record: `interval`, the reason where there is one."""
+        return {"interval": self.reason} if self.reason else {}
 
 
 class Mean:
@@ -215,13 +225,38 @@ def drawn_counts(n: int, seed: int) -> Iterator[NDArray[np.int64]]:
         yield np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)
 
 
-def interval(value: float, values: Array) -> Interval:
-    """The 95 % percentile interval of replicates `values` around `value`; undefined replicates are left out."""
+def interval(value: float, values: Array, *, n: int | None = None, least: float = 0.0) -> Interval:
+    """The 95 % percentile interval of replicates `values` around `value`; undefined replicates are left out.
+
+    Where all of `n` items are right, or none is, every resample is so too, and says nothing of how many wrong ones
+    might have been among others: the end is then that of Clopper and Pearson, .025^(1/n) from the other end.
+
+    Args:
+        n: independent items that a share of right ones, or an F1, was taken over; None: of another kind of metric.
+        least: of what the metric can be; -1 for Matthews correlation. The greatest is 1.
+    """
     known = values[np.isfinite(values)]
     if len(known) == 0:
-        return Interval(value, value, value)
-    low, high = np.percentile(known, _ENDS)
-    return Interval(value, float(low), float(high))
+        return Interval(value, value, value, "no resample gives a value")
+    low, high = map(float, np.percentile(known, _ENDS))
+    if np.ptp(known) > 1e-12 or abs(float(known[0]) - value) > 1e-12:
+        return Interval(value, low, high)
+    if n and value >= 1.0 - 1e-12:
+        return Interval(value, least + (1.0 - least) * exact_bound(n), high, f"all {n} are right: {_EXACT}")
+    if n and value <= 1e-12 and least == 0.0:
+        return Interval(value, low, 1.0 - exact_bound(n), f"none of {n} is right: {_EXACT}")
+    return Interval(value, low, high, "every resample gives this value: the interval does not tell how sure it is")
+
+
+_EXACT = "a bootstrap has no width there, so the end is that of Clopper and Pearson"
+
+
+def exact_bound(n: int) -> float:
+    """The least share of right answers at which `n` right ones of `n` come about in 2.5 % of the cases.
+
+    The lower end of the two-sided 95 % interval of Clopper and Pearson 1934; about 1 - 3.7 / n.
+    """
+    return float(0.025 ** (1.0 / n))
 
 
 @dataclass(frozen=True)
@@ -242,7 +277,8 @@ class Difference:
         Args:
             fields: of the record: suite, task, n, ...; what its `detail` has beside the two models and the p-value.
         """
-        detail = {"model": model, "against": against, "of": of, "p_value": self.p_value, "paired": True}
+        detail: dict[str, Any] = {"model": model, "against": against, "of": of, "p_value": self.p_value, "paired": True}
+        detail |= self.interval.told
         detail |= fields.pop("detail", {})
         name = f"{model} - {against}"
         return Record(model=name, metric=metric, detail=detail, **self.interval.fields, **fields)

@@ -207,12 +207,18 @@ def own_records(
 
 
 def over_seeds(
-    single: Mapping[int, float], replicated: Sequence[NDArray[np.float64]], rng: np.random.Generator
+    single: Mapping[int, float],
+    replicated: Sequence[NDArray[np.float64]],
+    rng: np.random.Generator,
+    *,
+    n: int | None = None,
+    least: float = 0.0,
 ) -> tuple[Interval, NDArray[np.float64], dict[str, Any]]:
     """The mean of a metric over seeds, its interval by draws of items and seeds together.
 
     Args:
         single: seed -> value. replicated: (B,) replicates of each seed, drawn over items.
+        n, least: as `slonik.evaluation.statistics.interval` takes them.
 
     Returns:
         Mean and interval, the (B,) draws, and the seeds' values and spread for the record's detail.
@@ -222,7 +228,7 @@ def over_seeds(
     values = list(single.values())
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
     detail = {"seeds": {str(seed): value for seed, value in single.items()}, "spread": spread}
-    return interval(float(np.mean(values)), drawn), drawn, detail
+    return interval(float(np.mean(values)), drawn, n=n, least=least), drawn, detail
 
 
 def _record(

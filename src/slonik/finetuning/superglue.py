@@ -22,7 +22,7 @@ from slonik.evaluation.russian_superglue.baselines import BASELINES, fit
 from slonik.evaluation.russian_superglue.metrics import score, task_value
 from slonik.evaluation.russian_superglue.parts import Part, find_part, fold_numbers, missing_files
 from slonik.evaluation.russian_superglue.predictions import Prediction, predicted, write_predictions
-from slonik.evaluation.russian_superglue.records import Scored, difference_records, scored
+from slonik.evaluation.russian_superglue.records import LEAST, Scored, difference_records, scored
 from slonik.evaluation.russian_superglue.tasks import Example, items_hash
 from slonik.evaluation.statistics import paired_difference
 from slonik.finetuning.config import FinetuneRecipe
@@ -237,10 +237,13 @@ def _over_seeds(part: Part, single: Mapping[int, Scored], model: str, seconds: f
     for record in first.records:
         singles = {seed: _value(found, record.metric) for seed, found in single.items()}
         drawn = [found.values[record.metric] for found in single.values()]
-        bounds, values[record.metric], seeds = over_seeds(singles, drawn, rng)
+        least = LEAST.get(record.metric, 0.0)
+        n = int(record.detail.get("drawn", record.n or 0))
+        bounds, values[record.metric], seeds = over_seeds(singles, drawn, rng, n=n, least=least)
+        detail = {name: value for name, value in record.detail.items() if name != "interval"}  # that of one seed
         of = {"categories_of": f"seed {next(iter(single))}"} if "categories" in record.detail else {}
         changes = {**bounds.fields, "model": model, "seed": None, "seconds": seconds}
-        records.append(record.model_copy(update={**changes, "detail": {**record.detail, **seeds, **of}}))
+        records.append(record.model_copy(update={**changes, "detail": {**detail, **seeds, **of, **bounds.told}}))
     return Scored(tuple(records), values, first.hits, part)
 
 

@@ -27,6 +27,30 @@ def test_texts_that_differ_in_case_and_punctuation_are_one_candidate() -> None:
     assert row.label == "Хафтар" and row.probabilities == pytest.approx({"Германии": 1 / 3, "Хафтар": 2 / 3})
 
 
+def test_spellings_of_one_name_are_one_candidate_that_the_passage_spells() -> None:
+    entities = ["Орел", "Нью-Йорк", "«Заря»", "Омск"]
+    example = Example(0, {"entities": entities}, None, ("Нью-Йорк",), "0", "0")
+    spelled = [
+        ("Орёл", "Орел"),
+        ("Нью Йорк", "Нью-Йорк"),
+        ("нью‑йорк", "Нью-Йорк"),
+        ('"Заря"', "«Заря»"),
+        ("О́мск", "Омск"),
+    ]
+    for given, wanted in spelled:
+        ballots = Ballots.of(TASKS["rucos"], [example], [[Prediction(0, given)]])
+        assert len(ballots.candidates[0]) == len(entities), given
+        assert ballots.picked(ballots.probabilities[0])[0].label == wanted
+    # two spellings in the passage: the one that the runs prefer is written, and together they outvote a third
+    both = Example(0, {"entities": ["Нью Йорк", "Нью-Йорк", "Омск"]}, None, ("Нью-Йорк",), "0", "0")
+    votes = [[Prediction(0, "Нью-Йорк", {"Нью Йорк": 0.28, "Нью-Йорк": 0.32, "Омск": 0.4})]]
+    ballots = Ballots.of(TASKS["rucos"], [both], votes)
+    assert ballots.picked(ballots.probabilities[0])[0].label == "Нью-Йорк" and ballots.right[0].tolist() == [
+        True,
+        False,
+    ]
+
+
 def test_an_answer_that_is_no_entity_is_a_candidate_of_its_own() -> None:
     example = Example(0, {"entities": ["Омск"]}, None, (), "0", "0")
     ballots = Ballots.of(TASKS["rucos"], [example], [[Prediction(0, "Омск")], [Prediction(0, "город Омск")]])

@@ -150,3 +150,15 @@ def test_units_of_paired_tests_are_questions_in_muserc() -> None:
     examples = _answers([[1, 0], [0, 1]])
     rows = [Prediction(e.idx, label) for e, label in zip(examples, [1, 0, 1, 1], strict=True)]
     assert hits_of("muserc", examples, rows) == [True, False]
+
+
+def test_both_directions_of_a_pair_and_items_of_one_text_are_drawn_together() -> None:
+    fields = [("а", "б"), ("б", "А "), ("в", "г")]
+    pairs = [
+        Example(n, {"sentence1": one, "sentence2": two}, "entailment", (), str(n), str(n))
+        for n, (one, two) in enumerate(fields)
+    ]
+    rows = [Prediction(n, "entailment") for n in range(3)]
+    assert statistics_of("lidirus", pairs, rows)["matthews"].n == 2
+    texts = [Example(n, {"text": "т", "premise": "т"}, True, (), str(n), str(n)) for n in range(3)]
+    assert statistics_of("rwsd", texts, [Prediction(n, True) for n in range(3)])["accuracy"].n == 1

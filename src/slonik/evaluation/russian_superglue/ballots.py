@@ -1,18 +1,20 @@
 """Answers of several runs to the same items as one table, for ensembles: candidates, probabilities, what is right.
 
-Answers that are texts (RuCoS) are normalised first, so that "Германии" and "германии." are one candidate. A run
-without probabilities gives its answer all the weight. How answers are combined is the business of the ensembles.
+Answers that are texts (RuCoS) are told apart by `entity_key`: "Орёл", «Орел» and "орел." are one candidate, spelled as
+the passage spells it, and of several such spellings as the runs like best. A run without probabilities gives its answer
+all the weight. How answers are combined is the business of the ensembles.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from slonik.evaluation.russian_superglue.metrics import is_right, item_row, normalise_answer, sum_function
+from slonik.evaluation.russian_superglue.metrics import entity_key, is_right, item_row, sum_function
 from slonik.evaluation.russian_superglue.predictions import Prediction
 from slonik.evaluation.russian_superglue.tasks import Example, Label, Task, label_name
 
@@ -119,14 +121,24 @@ class Scorer:
 
 
 def _candidates(task: Task, example: Example, rows: Sequence[Prediction]) -> dict[str, Label]:
-    """Name -> label; for texts normalised text -> first spelling, entities of the passage first."""
+    """Name -> label; for texts key -> spelling: one of the passage's if it has any, that with the most weight."""
     if task.labels:
         return {label_name(label): label for label in task.labels}
-    texts = [*example.fields["entities"], *(name for row in rows for name in _texts(row))]
-    found: dict[str, Label] = {}
-    for text in texts:
-        found.setdefault(normalise_answer(text), text)
-    return found
+    spellings: dict[str, list[str]] = {}
+    for text in [*example.fields["entities"], *(name for row in rows for name in _texts(row))]:
+        spellings.setdefault(entity_key(text), []).append(text)
+    weights = Counter[str]()
+    for row in rows:
+        weights.update(dict(_given(row)))
+    entities = set(example.fields["entities"])
+    return {
+        key: max([text for text in texts if text in entities] or texts, key=lambda text: weights[text])
+        for key, texts in spellings.items()
+    }
+
+
+def _given(row: Prediction) -> Mapping[str, float]:
+    return row.probabilities or {label_name(row.label): 1.0}
 
 
 def _texts(row: Prediction) -> list[str]:
@@ -134,10 +146,10 @@ def _texts(row: Prediction) -> list[str]:
 
 
 def _weights(task: Task, row: Prediction) -> Mapping[str, float]:
-    given = row.probabilities or {label_name(row.label): 1.0}
+    given = _given(row)
     if task.labels:
         return given
     merged: dict[str, float] = {}
     for text, value in given.items():
-        merged[normalise_answer(text)] = merged.get(normalise_answer(text), 0.0) + value
+        merged[entity_key(text)] = merged.get(entity_key(text), 0.0) + value
     return merged

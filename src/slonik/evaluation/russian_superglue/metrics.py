@@ -7,13 +7,14 @@ questions with every option right (EM0). RuCoS: token F1 and exact match, the be
 
 No interval is made here; `statistics_of` gives what one is made from: whatever a metric needs to know of an item is
 one row of numbers, and point value and bootstrap replicates come from the same function, of the column sums, or of the
-sums weighted by how often each row was drawn. Rows are clusters (a passage of MuSeRC), since its items are not
+sums weighted by how often each row was drawn. Rows are clusters (`drawn_together`), since items about one text are not
 independent.
 """
 
 from __future__ import annotations
 
 import string
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
@@ -64,7 +65,7 @@ def nine_task_score(metrics: Mapping[str, Sequence[float]]) -> float | None:
 
 
 def statistics_of(task_id: str, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, Tallies]:
-    """Like `score`, as statistics that can be resampled (by passage in MuSeRC, by item elsewhere).
+    """Like `score`, as statistics that can be resampled: items about one text together (`drawn_together`).
 
     Raises:
         SlonikError: as `score`.
@@ -107,6 +108,16 @@ def is_right(example: Example, label: Label) -> bool:
 def normalise_answer(text: str) -> str:
     """Lower case, without ASCII punctuation, single spaces: what RuCoS compares."""
     return " ".join(text.lower().translate(_PUNCTUATION).split())
+
+
+def entity_key(text: str) -> str:
+    """What spellings of one name share: letters and digits alone, lower case, ё as е, without stress marks.
+
+    For telling candidates apart, never for a metric: "Нью-Йорк", "Нью Йорк" and «Нью-Йорк» are one candidate, and the
+    official metric takes them for different texts. A text without letters or digits is its own key.
+    """
+    plain = unicodedata.normalize("NFKC", text.replace("\u0301", "")).lower().replace("ё", "е")
+    return "".join(sign for sign in plain if sign.isalnum()) or text
 
 
 def token_f1(text: str, right: str) -> float:
@@ -168,10 +179,30 @@ def sum_function(task: Task, metric: str, examples: Sequence[Example], labels: S
     return lambda sums: macro_f1(sums[:, places])
 
 
+_ONE_TEXT = {"terra": "premise", "rcb": "premise", "danetqa": "passage", "rwsd": "text"}
+
+
+def drawn_together(task: Task, example: Example) -> str:
+    """What a resample draws as one: items about one text, LiDiRus's pairs in both directions, else the item.
+
+    Each pair of LiDiRus is asked twice, with its sentences in either order; premises, passages and texts of other tasks
+    have several items too. Were these drawn apart, intervals would be too narrow.
+    """
+    if task.id == "lidirus" and all(name in example.fields for name in task.texts):
+        return "\n".join(sorted(_plain(example.fields[name]) for name in task.texts))
+    if task.id in _ONE_TEXT:
+        return _plain(example.fields.get(_ONE_TEXT[task.id], example.cluster))
+    return example.cluster
+
+
+def _plain(text: str) -> str:
+    return " ".join(str(text).lower().split())
+
+
 def _by_items(task: Task, metric: str, pairs: _Pairs) -> Tallies:
     rows = [item_row(task, metric, example, label) for example, label in pairs]
     function = sum_function(task, metric, [example for example, _ in pairs], [label for _, label in pairs])
-    return Tallies(rows, [example.cluster for example, _ in pairs], function)
+    return Tallies(rows, [drawn_together(task, example) for example, _ in pairs], function)
 
 
 def _exact_match(pairs: _Pairs) -> Tallies:

@@ -34,6 +34,7 @@ from slonik.evaluation.russian_superglue.tasks import PROTOCOL, SCORE, SUITE, TA
 from slonik.evaluation.statistics import Array, interval, paired_difference, replicates
 
 MEAN = "mean"  # metric of a task's mean of two
+LEAST = {"matthews": -1.0}
 _PUBLISHED = Path(__file__).with_name("published.tsv")
 
 
@@ -86,15 +87,17 @@ def scored(
     values, records = {}, []
     hashes = {**part.hashes(), **({"weights": weights} if weights else {})}
     facts = {"split": part.split, "items": len(part.examples), "fitted_on": part.fitted_on, **(detail or {})}
+    rows, drawn = len({example.cluster for example in part.examples}), next(iter(statistics.values())).n
+    facts |= {"drawn": drawn} if drawn != rows else {}
     if part.task.id == "lidirus" and (categories := by_category(part.examples, predictions, seed=seed)):
         facts["categories"] = categories
     for metric, statistic in wanted.items():
         values[metric] = replicates(statistic, seed=seed, sample=f"{part.task.id} {part.split}")
-        bounds = interval(statistic.value, values[metric])
+        bounds = interval(statistic.value, values[metric], n=statistic.n, least=LEAST.get(metric, 0.0))
         records.append(
             Record(
-                suite=SUITE, task=part.task.id, model=model, metric=metric, n=statistic.n, seed=seed, seconds=seconds,
-                detail=facts, hashes=hashes, **bounds.fields,
+                suite=SUITE, task=part.task.id, model=model, metric=metric, n=rows, seed=seed, seconds=seconds,
+                detail=facts | bounds.told, hashes=hashes, **bounds.fields,
             )
         )  # fmt: skip
     hits = tuple(hits_of(part.task.id, part.examples, predictions))
@@ -174,9 +177,10 @@ def _category(
 ) -> dict[str, Any]:
     chosen, rows = [examples[place] for place in places], [predictions[place] for place in places]
     statistic = statistics_of("lidirus", chosen, rows)["matthews"]
-    bounds = interval(statistic.value, replicates(statistic, seed=seed, sample=f"lidirus {key}"))
+    drawn = replicates(statistic, seed=seed, sample=f"lidirus {key}")
+    bounds = interval(statistic.value, drawn, n=statistic.n, least=-1.0)
     hits = [is_right(example, row.label) for example, row in zip(chosen, rows, strict=True)]
-    return bounds.fields | {"accuracy": sum(hits) / len(hits), "n": len(hits)}
+    return bounds.fields | (bounds.told if bounds.value else {}) | {"accuracy": sum(hits) / len(hits), "n": len(hits)}
 
 
 @cache

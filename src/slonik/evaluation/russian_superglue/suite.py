@@ -103,6 +103,11 @@ def russian_superglue(
     for system, scores in zip(systems, found, strict=True):
         if passport and system.folder is not None and (system.folder / PASSPORT).is_file():
             warnings += add_to_passport(system.folder, scores.records)
+    notes += [
+        f"{record.task}, {record.model}, {record.metric}: {record.detail['interval']}"
+        for record in records
+        if "interval" in record.detail and record.model not in BASELINES
+    ]
     if missing:
         names = "; ".join(f"{task} ({files})" for task, files in missing.items())
         notes.append(
