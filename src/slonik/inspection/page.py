@@ -91,7 +91,7 @@ def _similarity_plot(records: Sequence[Record], measure: str) -> Plot:
     rows = sorted({int(r.task.removeprefix("layer_")) for r in found})
     columns = sorted({r.layer for r in found if r.layer is not None})
     cells = {(int(r.task.removeprefix("layer_")), r.layer): r.value for r in found}
-    best = [max(columns, key=lambda c: cells.get((row, c)) or 0.0) for row in rows]
+    best = [max(columns, key=lambda c: cells.get((row, c), -1.0) or 0.0) for row in rows]
     against = found[0].detail.get("against", "")
     return heatmap(
         [[cells.get((row, column)) for column in columns] for row in rows],
@@ -287,11 +287,17 @@ def _similarity(records: Sequence[Record]) -> Table | None:
     for measure in names(found, "variant"):
         for task in names([r for r in found if r.variant == measure], "task"):
             own = [r for r in found if r.variant == measure and r.task == task]
-            best = max(own, key=lambda r: r.value or 0.0)
-            lines.append((task.replace("_", " "), measure, best.layer, cell(best)))
+            best = max(own, key=lambda r: -1.0 if r.value is None else r.value)
+            ends = best.detail.get("layer_low"), best.detail.get("layer_high")
+            where = Cell(str(best.layer), "" if None in ends else f"[{ends[0]}, {ends[1]}]")
+            floor = best.detail.get("floor")
+            over = None if floor is None else Cell(f"{floor:.3f}", f"at most {best.detail['floor_high']:.3f}")
+            lines.append((task.replace("_", " "), measure, where, cell(best), over))
     against = found[0].detail.get("against")
-    columns = (f"layer of {found[0].model}", "measure", f"most alike layer of {against}", "similarity")
-    return Table.of("Similarity of layers", columns, lines)
+    columns = (f"layer of {found[0].model}", "measure", f"most alike layer of {against}", "similarity", "floor")
+    notes = [f"{found[0].n} different texts; floor: the same with the second model's texts shuffled, mean and greatest "
+             "of ten; interval and likely layers of cka from halves of the texts"]  # fmt: skip
+    return Table.of("Similarity of layers", columns, lines, notes)
 
 
 def _neurons(records: Sequence[Record]) -> Table | None:

@@ -1,10 +1,15 @@
-"""How alike the layers of two models are on the same texts: linear CKA, and the correlation measures of Wu et al.
+"""How alike the layers of two models are on the same texts: unbiased CKA, and the correlation measures of Wu et al.
 
 The paper of RuSentEval compares layers by the contextual correlation analysis of Wu et al. (2020): `maxcorr` (how well
 each neuron correlates with its best partner; for two models their `mincorr`, the least over other models, is the same),
 `linreg` (how well all neurons of the other layer together predict each neuron), `svcca` and `pwcca` (canonical
-correlations). Linear CKA (Kornblith et al. 2019) suits small samples best: canonical measures approach 1 by themselves
-when there are not many more texts than dimensions. All are 1 for equal layers.
+correlations). `cka` is linear CKA (Kornblith et al. 2019) with the unbiased estimator of HSIC (Song et al. 2012, as in
+Nguyen et al. 2021): the plain one of independent noise is near 1 when there are no more texts than dimensions, this one
+is 0 on average whatever their numbers. All are 1 for equal layers.
+
+Every value stands beside its floor: the same measure when the texts of the second model are shuffled, so that nothing
+is shared. Intervals of cka come from halves of the texts drawn without repetition: a bootstrap repeats texts, and a
+text that is there twice is like itself. Texts that are given twice are taken once.
 
 `similarity` encodes texts with two models and compares their layers. Shapes: N texts, D and E dimensions.
 """
@@ -12,8 +17,8 @@ when there are not many more texts than dimensions. All are 1 for equal layers.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -21,63 +26,152 @@ from numpy.typing import NDArray
 
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import derive_seed
-from slonik.core.progress import shown
+from slonik.core.progress import shown, track, warn_once
 from slonik.core.records import Record
-from slonik.inspection import inspection_record
+from slonik.inspection import inspection_record, source_hashes
 from slonik.inspection.inputs import Texts, open_transformer, texts_of
 from slonik.inspection.intervals import Z
 from slonik.models.encoder import TorchEncoder
 
 Matrix = NDArray[np.float64]
+TEXTS = 1000
+"""Texts of a file that are compared on where nothing else is said; there are a hundred sentences of our own."""
+_ENOUGH_TEXTS = 100
+_FEWEST_TEXTS = 4  # that unbiased HSIC is defined for
+_FEWEST_FOR_INTERVAL = 2 * _FEWEST_TEXTS
 _KEPT_VARIANCE = 0.99
 # With no more texts than dimensions any layer predicts any other.
 _NEEDS_TEXTS = ("linreg", "svcca", "pwcca")
 _RIDGE = 1e-10
 _RESAMPLES = 200
+_SHUFFLES = 10
 
 
-def linear_cka(first: Matrix, second: Matrix) -> float:
-    """|X'Y|^2 / (|X'X| |Y'Y|), Frobenius norms of centred vectors (N, D), (N, E)."""
-    x, y = _centred(first), _centred(second)
-    if len(x) < min(x.shape[1], y.shape[1]):  # by texts, where there are fewer of them
-        left, right = x @ x.T, y @ y.T
-        shared = float((left * right).sum())
-        own = float(np.linalg.norm(left) * np.linalg.norm(right))
+class Layer:
+    """Vectors (N, D) of one layer, centred, with what measures need of them, each made once."""
+
+    def __init__(self, vectors: NDArray[np.floating]) -> None:
+        found: Matrix = np.asarray(vectors, dtype=np.float64)
+        self.centred: Matrix = found - found.mean(0)
+
+    def shuffled(self, order: NDArray[np.intp]) -> Layer:
+        """The same vectors for other texts; what was made of them goes along."""
+        other = Layer(self.centred[order])
+        for name in ("unit", "basis", "principal"):
+            if name in self.__dict__:
+                other.__dict__[name] = self.__dict__[name][order]
+        return other
+
+    @cached_property
+    def unit(self) -> Matrix:
+        """Neurons of length 1, 0 for constant ones."""
+        norms = np.linalg.norm(self.centred, axis=0)
+        return np.divide(self.centred, norms, out=np.zeros_like(self.centred), where=norms > 1e-12)
+
+    @cached_property
+    def basis(self) -> Matrix:
+        """Orthonormal columns that span the neurons (N, rank)."""
+        u, values = self._decomposed
+        return u[:, values > 1e-8 * max(float(values.max(initial=0.0)), 1e-300)]
+
+    @cached_property
+    def principal(self) -> Matrix:
+        """Orthonormal principal components that hold 99 % of the variance (N, K)."""
+        u, values = self._decomposed
+        share = np.cumsum(values**2) / max(float((values**2).sum()), 1e-300)
+        return u[:, : int(np.searchsorted(share, _KEPT_VARIANCE)) + 1]
+
+    @cached_property
+    def _decomposed(self) -> tuple[Matrix, Matrix]:
+        u, values, _ = np.linalg.svd(self.centred, full_matrices=False)
+        return u, values
+
+
+def unbiased_hsic(first: Layer, second: Layer) -> float:
+    """HSIC_1 of Song et al. (2012, eq. 5) with linear kernels; 0 on average for independent layers. N > 3.
+
+    With centred vectors a row of the kernel sums to 0, so without its diagonal d it sums to -d: no kernel is made.
+    """
+    x, y = first.centred, second.centred
+    n = len(x)
+    left, right = (x * x).sum(1), (y * y).sum(1)
+    both = float((left * right).sum())
+    if n < min(x.shape[1], y.shape[1]):  # by texts, where there are fewer of them
+        shared = float(((x @ x.T) * (y @ y.T)).sum())
     else:
         shared = float(((x.T @ y) ** 2).sum())
-        own = float(np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y))
-    return shared / own if own else 0.0
+    traces = float(left.sum() * right.sum()) / ((n - 1) * (n - 2))
+    return (shared - both + traces - 2 / (n - 2) * both) / (n * (n - 3))
 
 
-def maxcorr(first: Matrix, second: Matrix) -> float:
-    """Mean over neurons of `first` of the greatest |correlation| with a neuron of `second`."""
-    return float(_correlations(first, second).max(1).mean())
+def _cka(first: Layer, second: Layer) -> float:
+    own = unbiased_hsic(first, first), unbiased_hsic(second, second)
+    return unbiased_hsic(first, second) / (own[0] * own[1]) ** 0.5 if min(own) > 0 else 0.0
 
 
-def linreg(first: Matrix, second: Matrix) -> float:
-    """Mean over neurons of `first` of the multiple correlation with all neurons of `second` (square root of R^2)."""
-    basis = _basis(_centred(second))
-    x = _centred(first)
+def _maxcorr(first: Layer, second: Layer) -> float:
+    return float(np.abs(first.unit.T @ second.unit).max(1).mean())
+
+
+def _linreg(first: Layer, second: Layer) -> float:
+    x = first.centred
     whole = (x * x).sum(0)
-    explained = ((basis.T @ x) ** 2).sum(0)
+    explained = ((second.basis.T @ x) ** 2).sum(0)
     used = whole > _RIDGE * max(float(whole.max(initial=0.0)), 1e-300)
     return float(np.sqrt(np.clip(explained[used] / whole[used], 0.0, 1.0)).mean()) if used.any() else 0.0
 
 
-def svcca(first: Matrix, second: Matrix) -> float:
-    """Mean canonical correlation of the principal components that hold 99 % of the variance (Raghu et al. 2017)."""
-    left, right = (_principal(_centred(part)) for part in (first, second))
-    found = np.linalg.svd(left.T @ right, compute_uv=False)
+def _svcca(first: Layer, second: Layer) -> float:
+    found = np.linalg.svd(first.principal.T @ second.principal, compute_uv=False)
     return float(np.clip(found, 0.0, 1.0).mean()) if len(found) else 0.0
 
 
-def pwcca(first: Matrix, second: Matrix) -> float:
-    """Canonical correlations weighted by how much of `first` each direction accounts for (Morcos et al. 2018)."""
-    x = _centred(first)
-    left, right = _principal(x), _principal(_centred(second))
-    u, correlations, _ = np.linalg.svd(left.T @ right, full_matrices=False)
-    weights = np.abs((left @ u).T @ x).sum(1)
+def _pwcca(first: Layer, second: Layer) -> float:
+    u, correlations, _ = np.linalg.svd(first.basis.T @ second.basis, full_matrices=False)
+    weights = np.abs((first.basis @ u).T @ first.centred).sum(1)
     return float((weights * np.clip(correlations, 0.0, 1.0)).sum() / weights.sum()) if weights.sum() else 0.0
+
+
+_OF_LAYERS: dict[str, Callable[[Layer, Layer], float]] = {
+    "cka": _cka, "maxcorr": _maxcorr, "linreg": _linreg, "svcca": _svcca, "pwcca": _pwcca,
+}  # fmt: skip
+
+
+def linear_cka(first: Matrix, second: Matrix) -> float:
+    """Unbiased linear CKA of vectors (N, D), (N, E): HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y)) by `unbiased_hsic`.
+
+    Below 0 where independent layers happen to be less alike than on average; 0 for a layer without any variance.
+
+    Raises:
+        SlonikError: fewer than four texts.
+    """
+    if len(first) < _FEWEST_TEXTS:
+        raise SlonikError(f"unbiased CKA needs {_FEWEST_TEXTS} texts at least, there are {len(first)}")
+    return _cka(Layer(first), Layer(second))
+
+
+def maxcorr(first: Matrix, second: Matrix) -> float:
+    """Mean over neurons of `first` of the greatest |correlation| with a neuron of `second`."""
+    return _maxcorr(Layer(first), Layer(second))
+
+
+def linreg(first: Matrix, second: Matrix) -> float:
+    """Mean over neurons of `first` of the multiple correlation with all neurons of `second` (square root of R^2)."""
+    return _linreg(Layer(first), Layer(second))
+
+
+def svcca(first: Matrix, second: Matrix) -> float:
+    """Mean canonical correlation of the principal components that hold 99 % of the variance (Raghu et al. 2017)."""
+    return _svcca(Layer(first), Layer(second))
+
+
+def pwcca(first: Matrix, second: Matrix) -> float:
+    """Projection-weighted canonical correlation (Morcos et al. 2018, section 3, eq. 2).
+
+    All canonical directions h of the whole layers, none cut off; the weight of one is the sum over the neurons z of
+    `first` of |<h, z>|: how much of the layer it accounts for.
+    """
+    return _pwcca(Layer(first), Layer(second))
 
 
 MEASURES: dict[str, Callable[[Matrix, Matrix], float]] = {
@@ -86,34 +180,60 @@ MEASURES: dict[str, Callable[[Matrix, Matrix], float]] = {
 
 
 @dataclass(frozen=True)
+class MostAlike:
+    """The layer of the second model that is most like one of the first.
+
+    Attributes:
+        layer: its number. value: the measure. floor, floor_high: mean and greatest value over shuffled texts.
+        low, high: 95 % interval of the value; layer_low, layer_high: the layers that 95 % of the halves prefer; None
+            where there is none: other measures change with the number of texts, and four texts are the fewest for cka.
+    """
+
+    layer: int
+    value: float
+    floor: float
+    floor_high: float
+    low: float | None = None
+    high: float | None = None
+    layer_low: int | None = None
+    layer_high: int | None = None
+
+
+@dataclass(frozen=True)
 class LayerSimilarity:
     """How alike the layers of two models are.
 
     Attributes:
-        model, against: their names. texts: how many texts they were compared on.
+        model, against: their names. texts: how many different texts they were compared on.
         grids: measure -> (layers of the first, layers of the second), embeddings first.
-        cka_bounds: per layer of the first, the 95 % interval of linear CKA with the layer most like it; empty where
-            cka was not asked for.
+        best: measure -> per layer of the first, the layer most like it, with floor and interval.
+        hashes: of the texts and both models' weights.
     """
 
     model: str
     against: str
     texts: int
     grids: dict[str, Matrix]
-    cka_bounds: tuple[tuple[float, float], ...] = ()
+    best: dict[str, tuple[MostAlike, ...]] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)
 
     @property
     def records(self) -> list[Record]:
         """One per pair of layers and measure; `layer` is the other model's, the task says which of the first."""
-        record = partial(inspection_record, self.model, n=self.texts)
+        record = partial(inspection_record, self.model, n=self.texts, hashes=self.hashes)
         records = []
         for measure, grid in self.grids.items():
-            for row, line in enumerate(grid):
+            for row, (line, best) in enumerate(zip(grid, self.best[measure], strict=True)):
                 for column, value in enumerate(line):
-                    most_alike = measure == "cka" and column == int(line.argmax())
-                    low, high = self.cka_bounds[row] if most_alike else (None, None)
-                    where = {"low": low, "high": high, "layer": column, "detail": {"against": self.against}}
-                    records.append(record(f"layer_{row}", measure, "similarity", float(value), **where))
+                    detail: dict[str, object] = {"against": self.against}
+                    ends: dict[str, float | None] = {}
+                    if column == best.layer:
+                        ends = {"low": best.low, "high": best.high}
+                        detail |= {"floor": best.floor, "floor_high": best.floor_high}
+                        detail |= {"layer_low": best.layer_low, "layer_high": best.layer_high}
+                    records.append(
+                        record(f"layer_{row}", measure, "similarity", float(value), layer=column, detail=detail, **ends)
+                    )
         return records
 
 
@@ -130,19 +250,31 @@ def similarity(
 
     Args:
         model, other: folders, hub ids, `embedded:NAME`, or loaded transformers.
-        texts: a file, or texts; None = 64 Russian sentences of our own.
+        texts: a file (its first thousand are taken), or texts; None = a hundred Russian sentences of our own.
         measures: of MEASURES. prefix: before each text, None = each encoder's own. progress: show it on standard error.
 
     Raises:
         SlonikError: no transformer, an unknown measure, or too few texts for it.
     """
-    first, second, sample = open_transformer(model), open_transformer(other), texts_of(texts)
+    for measure in measures:
+        _check_measure(measure)
+    first, second = open_transformer(model), open_transformer(other)
+    given = texts_of(texts, TEXTS)
+    sample = list(dict.fromkeys(given))
+    if len(sample) < len(given):
+        warn_once(f"{len(given) - len(sample)} of {len(given)} texts are there before: each is compared on once")
+    if len(sample) < _ENOUGH_TEXTS:
+        warn_once(f"layers are compared on {len(sample)} texts: with fewer than {_ENOUGH_TEXTS} intervals are wide")
     with shown(progress):
         vectors = [encoder.encode_layers(sample, ["mean"], prefix=prefix)["mean"] for encoder in (first, second)]
-        grids = {measure: layer_similarity(list(vectors[0]), list(vectors[1]), measure) for measure in measures}
-    best = grids["cka"].argmax(1) if "cka" in grids else ()
-    bounds = [cka_interval(layer, vectors[1][column])[1:] for layer, column in zip(vectors[0], best, strict=False)]
-    return LayerSimilarity(first.name, second.name, len(sample), grids, tuple(bounds))
+        _check_texts(vectors[0], vectors[1], measures)
+        layers = [[Layer(layer) for layer in model] for model in vectors]
+        grids, best = {}, {}
+        for measure in measures:
+            grids[measure] = _grid(layers[0], layers[1], measure)
+            best[measure] = _most_alike(layers[0], layers[1], measure, grids[measure])
+    hashes = source_hashes(first, sample) | {"weights_against": second.weights_hash()}
+    return LayerSimilarity(first.name, second.name, len(sample), grids, best, hashes)
 
 
 def layer_similarity(
@@ -156,57 +288,116 @@ def layer_similarity(
     Raises:
         SlonikError: an unknown measure, different texts, or too few for the measure.
     """
-    if measure not in MEASURES:
-        raise SlonikError(f"unknown measure of similarity {measure!r} (known: {', '.join(MEASURES)})")
-    sizes = {len(layer) for layer in (*first, *second)}
-    if len(sizes) != 1 or min(sizes) < 3:
-        raise SlonikError(f"layers must have vectors of the same texts, three at least; they have {sorted(sizes)}")
-    widest = max(layer.shape[1] for layer in (*first, *second))
-    if measure in _NEEDS_TEXTS and min(sizes) <= widest:
-        raise SlonikError(
-            f"{measure} is 1 by itself with {min(sizes)} texts for {widest} dimensions: give more texts, or take cka"
-        )
-    pairs = [[np.asarray(layer, dtype=np.float64) for layer in model] for model in (first, second)]
-    return np.array([[MEASURES[measure](left, right) for right in pairs[1]] for left in pairs[0]])
+    _check_measure(measure)
+    _check_texts(first, second, [measure])
+    return _grid([Layer(layer) for layer in first], [Layer(layer) for layer in second], measure)
 
 
 def cka_interval(first: NDArray[np.floating], second: NDArray[np.floating]) -> tuple[float, float, float]:
-    """Linear CKA of two layers and its 95 % interval over texts.
+    """Unbiased linear CKA of two layers (N, D), (N, E) and its 95 % interval over texts, which must differ.
 
-    From halves of the texts drawn without repetition, which vary as much as the whole sample does (delete-half
-    jackknife); a bootstrap would repeat texts, and repeated texts inflate similarity.
+    From halves of the texts drawn without repetition (delete-half jackknife), which vary about the whole sample's value
+    as this does about the truth; for independent layers more, so that the interval is rather too wide than too narrow.
+
+    Raises:
+        SlonikError: fewer than eight texts.
     """
-    x, y = (np.asarray(part, dtype=np.float64) for part in (first, second))
-    value = linear_cka(x, y)
-    rng = np.random.default_rng(derive_seed(0, "cka", len(x)))
+    if len(first) < _FEWEST_FOR_INTERVAL:
+        raise SlonikError(f"an interval of CKA needs {_FEWEST_FOR_INTERVAL} texts at least, there are {len(first)}")
+    layers = [Layer(part) for part in (first, second)]
+    value = _cka(*layers)
+    low, high = _around(value, _halves([layers[0]], [layers[1]])[:, 0, 0])
+    return value, low, high
+
+
+def _check_measure(measure: str) -> None:
+    if measure not in MEASURES:
+        raise SlonikError(f"unknown measure of similarity {measure!r} (known: {', '.join(MEASURES)})")
+
+
+def _check_texts(
+    first: Sequence[NDArray[np.floating]], second: Sequence[NDArray[np.floating]], measures: Sequence[str]
+) -> None:
+    sizes = {len(layer) for layer in (*first, *second)}
+    if len(sizes) != 1 or min(sizes) < _FEWEST_TEXTS:
+        raise SlonikError(
+            f"layers must have vectors of the same texts, {_FEWEST_TEXTS} at least; they have {sorted(sizes)}"
+        )
+    widest = max(layer.shape[1] for layer in (*first, *second))
+    for measure in measures:
+        if measure in _NEEDS_TEXTS and min(sizes) <= widest:
+            raise SlonikError(
+                f"{measure} is 1 by itself with {min(sizes)} texts for {widest} dimensions: give more texts (--texts, "
+                "--limit), or take cka"
+            )
+
+
+def _grid(first: Sequence[Layer], second: Sequence[Layer], measure: str) -> Matrix:
+    if measure == "cka":  # the kernels' lengths are the same in every pair
+        lengths = [np.array([unbiased_hsic(layer, layer) for layer in model]) for model in (first, second)]
+        shared = np.array([[unbiased_hsic(left, right) for right in second] for left in first])
+        return _cosines(shared, *lengths)
+    pairs = track(first, f"similarity by {measure}", len(first))
+    return np.array([[_OF_LAYERS[measure](left, right) for right in second] for left in pairs])
+
+
+def _cosines(shared: Matrix, rows: Matrix, columns: Matrix) -> Matrix:
+    scale = np.sqrt(np.maximum(np.multiply.outer(rows, columns), 0.0))
+    used = np.logical_and.outer(rows > 0, columns > 0)
+    return np.divide(shared, scale, out=np.zeros_like(scale), where=used & (scale > 0))
+
+
+def _most_alike(first: Sequence[Layer], second: Sequence[Layer], measure: str, grid: Matrix) -> tuple[MostAlike, ...]:
+    """The best column of every row, what it is when texts are shuffled, and for cka how sure both are."""
+    n = len(first[0].centred)
+    halves = _halves(first, second) if measure == "cka" and n >= _FEWEST_FOR_INTERVAL else None
+    rng = np.random.default_rng(derive_seed(0, "shuffled texts", n))
+    orders = [rng.permutation(n) for _ in range(_SHUFFLES)]
     found = []
-    for _ in range(_RESAMPLES):
-        rows = rng.permutation(len(x))[: len(x) // 2]
-        found.append(linear_cka(x[rows], y[rows]))
-    spread = Z * float(np.std(found))
-    return value, max(0.0, value - spread), min(1.0, value + spread)
+    for row, line in enumerate(grid):
+        column = int(line.argmax())
+        compare = _OF_LAYERS[measure]
+        floors = [compare(first[row], second[column].shuffled(order)) for order in orders]
+        best = MostAlike(column, float(line[column]), float(np.mean(floors)), float(max(floors)))
+        if halves is not None:
+            low, high = _around(best.value, halves[:, row, column])
+            ends = np.percentile(halves[:, row].argmax(1), [2.5, 97.5])
+            layers = min(column, int(np.floor(ends[0]))), max(column, int(np.ceil(ends[1])))
+            best = MostAlike(column, best.value, best.floor, best.floor_high, low, high, *layers)
+        found.append(best)
+    return tuple(found)
 
 
-def _centred(values: Matrix) -> Matrix:
-    found: Matrix = np.asarray(values, dtype=np.float64)
-    return found - found.mean(0)
+def _around(value: float, halves: Matrix) -> tuple[float, float]:
+    spread = Z * float(np.std(halves))
+    return max(-1.0, value - spread), min(1.0, value + spread)
 
 
-def _correlations(first: Matrix, second: Matrix) -> Matrix:
-    """|Pearson's correlation| of every two neurons (D, E); 0 for a constant one."""
-    x, y = _centred(first), _centred(second)
-    norms = np.outer(np.linalg.norm(x, axis=0), np.linalg.norm(y, axis=0))
-    return np.abs(np.divide(x.T @ y, norms, out=np.zeros_like(norms), where=norms > 1e-12))
+def _halves(first: Sequence[Layer], second: Sequence[Layer]) -> Matrix:
+    """Unbiased CKA of every two layers on halves of the texts (B, layers, layers).
+
+    HSIC_1 is the inner product of U-centred kernels without their diagonals (Szekely and Rizzo 2014), so all pairs of
+    layers are one matrix product.
+    """
+    n = len(first[0].centred)
+    kernels = [(layer.centred @ layer.centred.T).astype(np.float32) for layer in (*first, *second)]
+    kernels = [kernel / max(float(np.abs(kernel).max()), 1e-30) for kernel in kernels]
+    rng = np.random.default_rng(derive_seed(0, "cka", n))
+    found = np.zeros((_RESAMPLES, len(first), len(second)))
+    for place in range(_RESAMPLES):
+        rows = np.sort(rng.permutation(n)[: n // 2])
+        flat = np.stack([_u_centred(kernel[np.ix_(rows, rows)]).ravel() for kernel in kernels])
+        left, right = flat[: len(first)], flat[len(first) :]
+        lengths = np.einsum("ij,ij->i", flat, flat, dtype=np.float64)
+        shared = (left @ right.T).astype(np.float64)
+        found[place] = _cosines(shared, lengths[: len(first)], lengths[len(first) :])
+    return found
 
 
-def _basis(centred: Matrix) -> Matrix:
-    """Orthonormal columns that span the neurons (N, rank)."""
-    u, values, _ = np.linalg.svd(centred, full_matrices=False)
-    return u[:, values > 1e-8 * max(float(values.max(initial=0.0)), 1e-300)]
-
-
-def _principal(centred: Matrix) -> Matrix:
-    """Orthonormal principal components that hold 99 % of the variance (N, K)."""
-    u, values, _ = np.linalg.svd(centred, full_matrices=False)
-    share = np.cumsum(values**2) / max(float((values**2).sum()), 1e-300)
-    return u[:, : int(np.searchsorted(share, _KEPT_VARIANCE)) + 1]
+def _u_centred(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
+    m = len(kernel)
+    np.fill_diagonal(kernel, 0.0)
+    sums = kernel.sum(1)
+    kernel -= ((sums[:, None] + sums[None, :]) / (m - 2) - sums.sum() / ((m - 1) * (m - 2))).astype(np.float32)
+    np.fill_diagonal(kernel, 0.0)
+    return kernel
