@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForMaskedLM, AutoModelForSeq2SeqLM
+from transformers import AutoModelForMaskedLM, AutoModelForSeq2SeqLM, T5Config, T5ForConditionalGeneration
 
 from slonik.core.errors import SlonikError
 from slonik.models.fresh import FAMILIES, Shape, TokenIds, build
+from slonik.models.language_model import load_language_model, save_language_model
+from tests import tiny
 
 IDS = TokenIds(size=300, pad=0, bos=1, eos=2, cls=3, sep=4, mask=5)
 
@@ -66,6 +69,29 @@ def test_t5_has_a_head_of_its_own_and_keeps_it(tmp_path: Path) -> None:
     with torch.no_grad():
         ours = model.eval()(input_ids=ids, decoder_input_ids=ids).logits
         assert torch.allclose(again(input_ids=ids, decoder_input_ids=ids).logits, ours, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", ["t5", "fred-t5"])
+def test_a_folder_with_a_parted_head_says_so_however_often_it_is_saved(family: str, tmp_path: Path) -> None:
+    model = build(shape_of(family), IDS)
+    model.save_pretrained(tmp_path / "first")
+    tiny.tokenizer("bpe").save(str(tmp_path / "first" / "tokenizer.json"))
+    save_language_model(load_language_model(tmp_path / "first"), tmp_path / "second")
+    for name in ("first", "second"):  # Transformers 4 reads the flag, Transformers 5 the weights
+        assert json.loads((tmp_path / name / "config.json").read_text())["tie_word_embeddings"] is False
+        again = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / name)
+        assert torch.equal(again.lm_head.weight, model.lm_head.weight) and not again.config.scale_decoder_outputs
+        assert not torch.equal(again.lm_head.weight, again.shared.weight)
+
+
+def test_a_tied_head_goes_on_to_call_itself_tied(tmp_path: Path) -> None:
+    config = T5Config(vocab_size=300, d_model=32, d_kv=8, d_ff=48, num_layers=1, num_heads=4)
+    T5ForConditionalGeneration(config).save_pretrained(tmp_path / "first")
+    tiny.tokenizer("bpe").save(str(tmp_path / "first" / "tokenizer.json"))
+    language = load_language_model(tmp_path / "first")
+    save_language_model(language, tmp_path / "second")
+    assert json.loads((tmp_path / "second" / "config.json").read_text()).get("tie_word_embeddings", True)
+    assert language.model.config.scale_decoder_outputs
 
 
 def test_roberta_positions_begin_behind_the_padding_id() -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor
 
 import slonik
+from slonik import models
 from slonik.models.fresh import Shape, TokenIds, build
 from slonik.models.modeling_ltg_bert import LtgBertForMaskedLM, log_buckets
 from tests import tiny
@@ -114,6 +117,20 @@ def test_checkpoint_opens_in_slonik_without_a_flag(tmp_path: Path) -> None:
     assert torch.allclose(torch.from_numpy(vectors[1]), expected, atol=1e-5)
     facts = encoder.describe()
     assert (facts["layers"], facts["heads"], facts["ffn"], facts["model_type"]) == (2, 4, 40, "ltg_bert")
+
+
+@pytest.mark.parametrize("file", ["modeling_ltg_bert.py", "modeling_slonik.py", "modeling_slonik_task.py"])
+def test_files_that_travel_ask_transformers_for_nothing_that_its_version_4_lacks(file: str) -> None:
+    tree = ast.parse((Path(models.__file__).parent / file).read_text(encoding="utf-8"))
+    asked = {
+        (node.module, alias.name)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("transformers")
+        for alias in node.names
+    }
+    classes = {name for module, name in asked if module == "transformers"}
+    assert classes <= {"AutoModel", "PretrainedConfig", "PreTrainedModel"}  # not PreTrainedConfig, of version 5
+    assert {module for module, _ in asked} <= {"transformers", "transformers.modeling_outputs"}
 
 
 def test_checkpoint_opens_in_plain_transformers_with_its_own_code(tmp_path: Path) -> None:

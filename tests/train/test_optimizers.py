@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from slonik.core.errors import SlonikError
+from slonik.models.fresh import FAMILIES, Shape, TokenIds, build
 from slonik.train.adam_variants import Lamb, LazyRowAdamW
 from slonik.train.optimizers import EmbeddingTables, Optimizers, hidden_matrices, layer_scales, learning_rate_ratio
 from slonik.train.train_config import Schedule
@@ -101,6 +102,27 @@ def test_decay_spares_biases_and_lazy_tables() -> None:
     assert torch.allclose(model.head.weight, before["head.weight"] * 0.95)
     assert torch.equal(model.head.bias, before["head.bias"])
     assert torch.equal(model.table.weight, before["table.weight"])
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_decay_spares_embeddings_norms_and_positions_of_every_family(family: str) -> None:
+    shape = Shape(family=family, layers=2, hidden=32, heads=4, ffn=48, max_length=64)  # type: ignore[arg-type]
+    model = build(shape, TokenIds(300, pad=0, bos=1, eos=2, cls=1, sep=2))
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    optimizers = Optimizers({"model": model}, toy.config(weight_decay=0.5, learning_rate=0.1, embeddings="dense"))
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizers.set_ratio(1.0)
+    optimizers.step()
+    decayed = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
+    matrices = {name for name, tensor in before.items() if tensor.dim() == 2 and bool(tensor.any())}
+    left = sorted(matrices - decayed)
+    assert decayed <= matrices and left
+    told = ("embed", "shared", "wte", "wpe", "relative_attention_bias", "rel_ebd")
+    assert all(any(part in name for part in told) for name in left)
+    assert not any(any(part in name for part in told) for name in decayed)
+    if model.config.tie_word_embeddings:  # the head is the table of the words
+        assert not any(name.endswith(("decoder.weight", "lm_head.weight")) for name in decayed)
 
 
 def test_state_goes_through_plain_tensors() -> None:

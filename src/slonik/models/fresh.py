@@ -252,6 +252,7 @@ def t5(shape: Shape, ids: TokenIds) -> PreTrainedModel:
     if not weight.is_meta:  # first logits of size one, for v1.1 does not scale the decoder's output
         nn.init.normal_(weight, std=shape.hidden**-0.5)
     model.lm_head.weight = nn.Parameter(weight)
+    model.config.tie_word_embeddings = False  # the class has put true; Transformers 4 ties what calls itself tied
     return model
 
 

@@ -219,7 +219,23 @@ def from_files(
     unread = sorted(info["unexpected_keys"]) if whole else []
     if unread:
         warn_once(f"{len(unread)} tensors in {folder} are no part of a {type(model).__name__}, for example {unread[0]}")
+    tell_parted_head(model)
     return model, sorted(info["missing_keys"])
+
+
+def tell_parted_head(model: Any) -> None:
+    """Have a config that calls head and embeddings tied say `tie_word_embeddings: false` where they are parted.
+
+    Transformers 5 writes true for every T5 and mT5 and finds out from the weights; Transformers 4 believes the config
+    and ties. A T5 whose output is scaled stays as it is: false would switch the scale off in either.
+    """
+    config = model.config
+    tied = getattr(config, "tie_word_embeddings", False) and not getattr(config, "scale_decoder_outputs", False)
+    if not tied or not hasattr(model, "get_output_embeddings"):
+        return
+    head, words = getattr(model.get_output_embeddings(), "weight", None), model.get_input_embeddings().weight
+    if head is not None and head is not words:
+        config.tie_word_embeddings = False
 
 
 def read_passport(folder: Path, name: str) -> Passport:

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel  # the name of the first that Transformers 4 knows too
 from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput
 
 
-class LtgBertConfig(PreTrainedConfig):
+class LtgBertConfig(PretrainedConfig):
     """Sizes of an LTG-BERT; the defaults are the paper's base model."""
 
     model_type = "ltg_bert"

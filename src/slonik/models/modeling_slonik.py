@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import transformers
 from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel  # the name of the first that Transformers 4 knows too
 
 
 def _resized(linear: nn.Linear, inputs: int | None = None, outputs: int | None = None) -> nn.Linear:
@@ -110,7 +110,7 @@ class _Slim:
             _slim_down(self, config)
 
 
-def _slim(stock: type[PreTrainedModel], config: type[PreTrainedConfig], auto: str) -> type[PreTrainedModel]:
+def _slim(stock: type[PreTrainedModel], config: type[PretrainedConfig], auto: str) -> type[PreTrainedModel]:
     """The uneven-shape subclass of a stock class; saving it copies this file and names it under `auto_map`."""
     members = {"config_class": config, "stock": stock, "__module__": __name__, "__doc__": f"Uneven {stock.__name__}."}
     made: Any = type(f"Slonik{stock.__name__}", (_Slim, stock), members)
@@ -119,7 +119,7 @@ def _slim(stock: type[PreTrainedModel], config: type[PreTrainedConfig], auto: st
     return made  # type: ignore[no-any-return]
 
 
-def _slim_config(family: str) -> type[PreTrainedConfig]:
+def _slim_config(family: str) -> type[PretrainedConfig]:
     """The config of a family with `heads_per_layer`, `ffn_per_layer` (one number per layer) and `head_dim`.
 
     ModernBERT's `first_layer_norm` says that the original first layer is gone, so that the first one left has an

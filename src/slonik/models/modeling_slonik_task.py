@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import (
     MultipleChoiceModelOutput,
     QuestionAnsweringModelOutput,
@@ -32,6 +32,7 @@ AUTO_NAMES = {
     "choice": "AutoModelForMultipleChoice",
     "answer": "AutoModelForQuestionAnswering",
     "tokens": "AutoModelForTokenClassification",
+    "spans": "AutoModelForTokenClassification",
 }
 """Kind of head -> the Auto class that opens it."""
 
@@ -59,7 +60,7 @@ class SlonikTaskModel(PreTrainedModel):
             `pooler` (whether the encoder has one).
     """
 
-    def __init__(self, config: PreTrainedConfig) -> None:
+    def __init__(self, config: PretrainedConfig) -> None:
         super().__init__(config)
         task = config.slonik_task
         self.kind = task["kind"]
@@ -115,4 +116,4 @@ class SlonikTaskModel(PreTrainedModel):
             return QuestionAnsweringModelOutput(start_logits=logits[:, 0], end_logits=logits[:, 1])
         if self.kind == "choice":
             return MultipleChoiceModelOutput(logits=logits)
-        return (TokenClassifierOutput if self.kind == "tokens" else SequenceClassifierOutput)(logits=logits)
+        return (TokenClassifierOutput if self.kind in ("tokens", "spans") else SequenceClassifierOutput)(logits=logits)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,6 +22,8 @@ _ADAFACTOR_EPSILON = (1e-15, 1e-3)  # torch squares the first: 1e-30, as in Shaz
 _LARGE_TABLE_ROWS = 4096
 _LAYER = re.compile(r"(?:^|\.)(?:layer|layers|block|blocks|h)\.(\d+)\.")
 _EMBEDDING = re.compile(r"(?:^|\.)(?:embeddings?|relative_embedding|shared|wte|wpe|embed_tokens)(?:\.|$)")
+_FREE_TABLE = re.compile(r"embed|position|relative")
+"""In the own name of a parameter that no layer of torch holds: LTG-BERT's relative positions, class tokens."""
 
 
 class Optimizers:
@@ -54,7 +56,7 @@ class Optimizers:
             kinds |= dict.fromkeys(hidden_matrices(modules) & kinds.keys(), "muon")
         kinds |= dict.fromkeys(tables.by_rows & kinds.keys(), "lazy")
         self._peak = config.learning_rate
-        groups = parameter_groups(self.named, config.weight_decay, config.layer_decay)
+        groups = parameter_groups(self.named, config.weight_decay, config.layer_decay, apart=undecayed(modules))
         self._optimizers = {
             kind: _optimizer(kind, chosen, config)
             for kind in ("dense", "muon", "lazy")
@@ -205,15 +207,36 @@ def learning_rate_ratio(progress: float, schedule: Schedule, warmup: float, fina
     return 1.0 - (1.0 - final) * fall
 
 
+def undecayed(modules: Mapping[str, nn.Module]) -> set[int]:
+    """Ids of the parameters with two axes or more that are no matrices of layers: embeddings, positions, norms.
+
+    A head that is tied to the words is the table of the words, and is told here by that; so are relative positions that
+    are a table (T5, DeBERTa) or a parameter of their own (LTG-BERT). Vectors are left out of decay by their shape.
+    """
+    found: set[int] = set()
+    for module in modules.values():
+        for part in module.modules():
+            table = isinstance(part, nn.Embedding | nn.EmbeddingBag) or "Norm" in type(part).__name__
+            for name, parameter in part.named_parameters(recurse=False):
+                if table or _FREE_TABLE.search(name):
+                    found.add(id(parameter))
+    return found
+
+
 def parameter_groups(
-    named: Mapping[str, nn.Parameter], weight_decay: float, layer_decay: float = 1.0
+    named: Mapping[str, nn.Parameter],
+    weight_decay: float,
+    layer_decay: float = 1.0,
+    *,
+    apart: Collection[int] = (),
 ) -> list[dict[str, Any]]:
-    """Groups for a torch optimizer: matrices with `weight_decay`, vectors (biases, norms) without.
+    """Groups for a torch optimizer: matrices with `weight_decay`; vectors (biases, norms) and tables without.
 
     Args:
         named: name -> parameter to train; all of them in one go, for the layers are counted here.
         weight_decay: of parameters with two axes or more.
         layer_decay: see `layer_scales`.
+        apart: ids of those of them that are not decayed, as `undecayed` found them.
 
     Returns:
         Groups with `params`, `weight_decay`, and `scale`: the factor of the learning rate in this group.
@@ -221,7 +244,8 @@ def parameter_groups(
     scales = layer_scales(named, layer_decay)
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in named.items():
-        groups.setdefault((scales[name], parameter.dim() >= 2), []).append(parameter)
+        matrix = parameter.dim() >= 2 and id(parameter) not in apart
+        groups.setdefault((scales[name], matrix), []).append(parameter)
     ordered = sorted(groups.items(), key=lambda item: (not item[0][1], -item[0][0]))
     return [
         {"params": parameters, "weight_decay": weight_decay if matrices else 0.0, "scale": scale}

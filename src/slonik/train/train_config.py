@@ -32,7 +32,7 @@ class TrainConfig(Config):
     final_ratio: float = Field(0.0, ge=0, le=1)
     """The learning rate at the end, as a share of the peak."""
     weight_decay: float = Field(0.01, ge=0)
-    """Decoupled; not on biases, norms and embeddings."""
+    """Decoupled; not on biases, norms, embeddings and relative positions."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Of adamw and lamb."""
     epsilon: float = Field(1e-8, gt=0)
