@@ -352,6 +352,96 @@ class ChainScores(TokenScores):
         self.crf = Chain(outputs) if crf else None
 
 
+_RARE_SPAN = -5.0  # most stretches of words are no entity: where their scores begin
+
+
+class SpanScores(nn.Module):
+    """Scores of every type for every stretch of words up to a width: nested and overlapping entities.
+
+    A biaffine product of the first and the last word, weighted by the vector of a type: sum over k of
+    a_tk (s_ik e_jk + w_mk) + b_t s_i + c_t e_j + bias_t, for words i and j = i + m, so that (a, b, c, bias) is all that
+    a type is. It is made of two parts: a projection of the state of the words that describe the type (GLiNER, Binder),
+    and an offset that is learned for the types of the training texts. While training, the second part is left out at
+    random, so that a type that was only described has what a trained one has, less its offset.
+
+    Sources: Yu, Bohnet, Poesio 2020 (biaffine spans); Zhang et al. 2023 (Binder: types as vectors); Zaratiana et al.
+    2024 (GLiNER: types described in words, read by the encoder itself).
+
+    Args:
+        outputs: C types. width: M, the most words of a span. hidden: K.
+        dropout: on the states of words. layers: as TokenScores has it.
+        alone: share of training batches in which the types have their descriptions alone.
+    """
+
+    types: Tensor
+    """(C, D) states of the descriptions, once training is over: no description is read any more."""
+
+    def __init__(
+        self,
+        dimension: int,
+        outputs: int,
+        *,
+        width: int = 16,
+        hidden: int = 192,
+        dropout: float = 0.1,
+        layers: int = 0,
+        alone: float = 0.2,
+    ) -> None:
+        super().__init__()
+        self.width, self.hidden, self.alone = width, hidden, alone
+        self.dropout = nn.Dropout(dropout)
+        self.mixture = nn.Parameter(torch.zeros(layers)) if layers else None
+        self.reads_all_layers = layers > 0
+        self.first = nn.Linear(dimension, hidden)
+        self.last = nn.Linear(dimension, hidden)
+        self.widths = nn.Parameter(torch.zeros(width, hidden))
+        self.described = nn.Linear(dimension, 3 * hidden + 1)
+        self.offsets = nn.Parameter(torch.zeros(outputs, 3 * hidden + 1))
+        nn.init.normal_(self.offsets, std=0.02)
+        nn.init.normal_(self.widths, std=0.02)
+        with torch.no_grad():
+            self.described.bias[-1] = _RARE_SPAN
+        self.register_buffer("types", torch.zeros(outputs, dimension))
+
+    def mixed(self, states: Tensor) -> Tensor:
+        """(K, ..., D) states of all layers, or (..., D) of the last, to (..., D)."""
+        if self.mixture is None:
+            return states
+        normed = functional.layer_norm(states, states.shape[-1:])
+        return torch.einsum("k,k...d->...d", self.mixture.softmax(0).to(normed.dtype), normed)
+
+    def descriptions(self, hidden: Tensor, places: Tensor) -> Tensor:
+        """(C, D) mean states of the tokens that describe each type: `places` (C, 3) row, first token, after the last."""
+        rows = [hidden[..., row, first:after, :] for row, first, after in places.tolist()]
+        return torch.stack([self.mixed(states).mean(0) for states in rows])
+
+    def forward(self, hidden: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """(B, T, D), or (K, B, T, D) -> scores (B, W, M, C), float32, of words i to i + m.
+
+        `batch["positions"]` (B, W) are places of words in T; without them every token is one. `batch["types"]` (C, 3)
+        says where the descriptions stand, in rows after the first B; without it the stored states are taken.
+        """
+        if (told := batch.get("types")) is not None:
+            types = self.descriptions(hidden, told)
+        else:
+            types = self.types
+        chosen = hidden
+        if (places := batch.get("positions")) is not None:
+            rows = torch.arange(len(places), device=places.device)[:, None]
+            chosen = hidden[..., rows, places, :]
+        words = self.dropout(self.mixed(chosen))
+        made = self.described(types.to(words.dtype))
+        if not (self.training and float(torch.rand(())) < self.alone):
+            made = made + self.offsets.to(made.dtype)
+        product, left, right, bias = made.split([self.hidden, self.hidden, self.hidden, 1], -1)
+        first, last = functional.gelu(self.first(words)), functional.gelu(self.last(words))
+        ahead = functional.pad(last, (0, 0, 0, self.width - 1)).unfold(1, self.width, 1).transpose(-1, -2)  # (B,W,M,K)
+        pairs = first.unsqueeze(2) * ahead + self.widths.to(first.dtype)
+        scores = pairs @ product.T + (first @ left.T).unsqueeze(2) + ahead @ right.T + bias[:, 0]
+        return scores.float()
+
+
 TEXT_HEADS: dict[str, type[nn.Module]] = {
     "sequence": SequenceHead, "pair": PairHead, "words": WordsHead, "choice": ChoiceHead, "answer": AnswerHead,
+    "spans": SpanScores,
 }  # fmt: skip

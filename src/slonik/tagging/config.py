@@ -17,6 +17,9 @@ ENCODER_TUNING: dict[str, Any] = {
     "epochs": 3.0, "batch_texts": 32, "batch_tokens": 640, "learning_rate": 2e-4, "layer_decay": 0.9,
     "evaluations": 1, "patience": None, "max_length": 160, "encoder_dropout": 0.0,
 }  # fmt: skip
+SPAN_TUNING: dict[str, Any] = {
+    **ENCODER_TUNING, "epochs": 6.0, "batch_tokens": 1024, "learning_rate": 3e-4, "max_length": 256,
+}  # fmt: skip
 BILSTM_TUNING: dict[str, Any] = {
     "epochs": 12.0, "batch_texts": 128, "batch_tokens": 1024, "learning_rate": 3e-3, "layer_decay": 1.0,
     "evaluations": 1, "patience": None, "precision": "fp32", "schedule": "cosine", "warmup_ratio": 0.05,
@@ -55,6 +58,12 @@ class System(Config):
     """Read what training texts called the names of a text (a plain CRF does so anyway)."""
     all_layers: bool = True
     """Of an encoder: read a trainable average of all its layers instead of the last."""
+    nested: bool = False
+    """Of an encoder: a head over stretches of words, whose entities may lie within one another."""
+    width: int = Field(16, ge=1)
+    """With `nested`: the most words of an entity."""
+    descriptions: dict[str, str] = {}
+    """With `nested`: label -> what it is, in words that the encoder reads; without one its name is read."""
     sizes: BiLstmConfig = BiLstmConfig()
     """Of a BiLSTM; its `crf` and `names` are the fields above."""
     tuning: dict[str, Any] = {}
@@ -71,8 +80,22 @@ class System(Config):
             raise ValueError(f"the system {self.name!r} is an encoder: say which (model)")
         if self.kind == "crf" and self.lesson is not None:
             raise ValueError(f"the system {self.name!r} is a CRF over features, which takes hard labels only")
+        self._check_spans()
         self.full_tuning()
         return self
+
+    def _check_spans(self) -> None:
+        """Refuse settings that a span head, or a tagger without one, does not read."""
+        if not self.nested:
+            idle = [name for name in ("width", "descriptions") if name in self.model_fields_set]
+            if idle:
+                raise ValueError(f"the system {self.name!r} has no span head, which `{idle[0]}` is for: set nested")
+            return
+        if self.kind != "encoder":
+            raise ValueError(f"the system {self.name!r} is a {self.kind}: entities within entities need an encoder")
+        if self.crf or self.lesson is not None or ("names" in self.model_fields_set and self.names):
+            what = "crf" if self.crf else "a teacher" if self.lesson is not None else "names"
+            raise ValueError(f"the system {self.name!r} is nested: a span head has no use for {what}, leave it out")
 
     @property
     def file_name(self) -> str:
@@ -87,6 +110,7 @@ class System(Config):
         if self.kind == "crf":
             return {"kind": self.kind}
         elsewhere = {"name", "model", "folds", "optional", "all_layers" if self.kind == "bilstm" else "sizes"}
+        elsewhere |= {"crf", "names"} if self.nested else {"nested", "width", "descriptions"}
         found = self.model_dump(
             mode="json", exclude={**dict.fromkeys(elsewhere, True), "lesson": {"teacher", "unlabelled"}}
         )
@@ -95,6 +119,7 @@ class System(Config):
     def full_tuning(self) -> Tuning:
         """The training settings: those given over the defaults of the kind."""
         defaults = ENCODER_TUNING if self.kind == "encoder" else BILSTM_TUNING
+        defaults = SPAN_TUNING if self.nested else defaults
         return Tuning(**{**defaults, **self.tuning})
 
 

@@ -7,6 +7,7 @@ training documents. A CRF over features is fitted by its own package; everything
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from slonik import models
 from slonik.core.errors import SlonikError
 from slonik.core.identity import checkpoint_identity, corpus_identity
 from slonik.core.passport import Passport, Step
-from slonik.data.annotations.document import Document
+from slonik.data.annotations.document import Counts, Document
 from slonik.data.readers import FORMATS
 from slonik.finetuning.train import copy_of, prepared, train_config
 from slonik.models.encoder import TorchEncoder
@@ -41,8 +42,10 @@ from slonik.tagging.models import load_tagger
 from slonik.tagging.models.bilstm import new_bilstm, save_bilstm
 from slonik.tagging.models.encoder_tagger import encoder_tagger
 from slonik.tagging.models.neural_tagger import NeuralTagger
+from slonik.tagging.models.span_tagger import SPANS, SpanTagger, overlaps_of, words_of
 from slonik.tagging.models.word_features import WordFeatures, frequent_characters, frequent_words, navec_table
 from slonik.tagging.objective import NO_LABEL, Example, TaggingObjective, labelled_examples, unlabelled_examples
+from slonik.tagging.spans import SpanObjective, span_collate, span_evaluation, span_examples
 from slonik.text.task_config import TaskConfig
 from slonik.train.loaders import PadFields, example_loader
 from slonik.train.loop import run
@@ -150,16 +153,20 @@ def train_one(job: Job, folder: Path, scratch: Path, cache: Path) -> dict[str, A
     unlabelled = draw_unlabelled(lesson, job.seed) if lesson else []
     if lesson and teacher is not None:
         unlabelled = texts_with_most_names(teacher, unlabelled, lesson.max_texts, cache)
-    tagger = new_tagger(
-        job.system, job.labels, fit, unlabelled=unlabelled, overlap=job.overlap, seed=job.seed, model=job.model
-    )
+    tagger: NeuralTagger | SpanTagger
+    if job.system.nested:
+        tagger = new_span_tagger(job.system, job.labels, fit, overlap=job.overlap, seed=job.seed, model=job.model)
+    else:
+        tagger = new_tagger(
+            job.system, job.labels, fit, unlabelled=unlabelled, overlap=job.overlap, seed=job.seed, model=job.model
+        )
     material = Material(fit, development, unlabelled, teacher, cache)
     found = fit_tagger(tagger, job.system, material, scratch, seed=job.seed)
     best = found.best
     summary = {
         "fit": len(fit), "stop": len(development), "unlabelled": len(unlabelled), "steps": found.step,
         "tokens": found.tokens, "seconds": found.seconds, "f1_stop": best.metrics["f1"] if best else None,
-        "best_step": best.step if best else None, "precision": found.precision,
+        "best_step": best.step if best else None, "precision": found.precision, **material.left_out,
     }  # fmt: skip
     sources = [job.system.model, teacher.folder if teacher is not None else None]
     texts = [document.text for document in job.documents]
@@ -185,6 +192,8 @@ class Material:
     unlabelled: list[str]
     teacher: NeuralTagger | None
     cache: Path
+    left_out: Counts = field(default_factory=Counter)
+    """What of the gold spans could not be trained on, as words -> how often."""
 
 
 def new_tagger(
@@ -218,10 +227,7 @@ def new_tagger(
             navec_table(), words, frequent_characters(texts), window=sizes.window, overlap=sizes.overlap, names=names
         )
         return new_bilstm(labels, sizes, features, seed=seed, name=system.name)
-    assert system.model is not None
-    if model is None and kind_of(system.model).stack == "encoder-decoder":
-        raise SlonikError(f"{system.model} is an encoder with a decoder (T5): a tagger needs an encoder alone")
-    encoder = models.load(system.model) if model is None else copy_of(model)
+    encoder = _encoder(system, model)
     tuning = system.full_tuning()
     states = int(encoder.model.config.num_hidden_layers) + 1 if system.all_layers else 0
     head = {"crf": system.crf, "layers": states, **tuning.head, "names": system.names}
@@ -235,7 +241,48 @@ def new_tagger(
     return encoder_tagger(new_task_model(encoder, config, seed=seed), system.name, names=names)
 
 
-def fit_tagger(tagger: NeuralTagger, system: System, material: Material, folder: Path, *, seed: int) -> RunSummary:
+def _encoder(system: System, model: TorchEncoder | None) -> TorchEncoder:
+    assert system.model is not None
+    if model is None and kind_of(system.model).stack == "encoder-decoder":
+        raise SlonikError(f"{system.model} is an encoder with a decoder (T5): a tagger needs an encoder alone")
+    return models.load(system.model) if model is None else copy_of(model)
+
+
+def new_span_tagger(
+    system: System,
+    labels: BioLabels,
+    documents: Sequence[Document],
+    *,
+    overlap: int,
+    seed: int,
+    model: TorchEncoder | None = None,
+) -> SpanTagger:
+    """An untrained tagger with a span head; arguments as `new_tagger`, `documents` say what may overlap.
+
+    Raises:
+        SlonikError: as `new_tagger`; a description of a label that no text has.
+    """
+    strange = sorted(set(system.descriptions) - set(labels.classes))
+    if strange:
+        raise SlonikError(
+            f"there is a description of {strange[0]!r}, and no text has this label: {', '.join(labels.classes)}"
+        )
+    encoder, tuning = _encoder(system, model), system.full_tuning()
+    states = int(encoder.model.config.num_hidden_layers) + 1 if system.all_layers else 0
+    told = {label: system.descriptions.get(label, words_of(label)) for label in labels.classes}
+    config = TaskConfig(
+        kind=SPANS, task="ner", target="tags", labels=labels.classes,
+        head={"width": system.width, "layers": states, **tuning.head},
+        max_length=min(tuning.max_length or 256, encoder.max_length),
+        details={
+            "overlap": overlap, "overlaps": overlaps_of([document.spans for document in documents]),
+            "descriptions": told,
+        },
+    )  # fmt: skip
+    return SpanTagger(system.name, new_task_model(encoder, config, seed=seed))
+
+
+def fit_tagger(tagger: NeuralTagger | SpanTagger, system: System, material: Material, folder: Path, *, seed: int) -> RunSummary:
     """Train `tagger` in place; the same call after a crash goes on from the last checkpoint in `folder`.
 
     Args:
@@ -244,18 +291,23 @@ def fit_tagger(tagger: NeuralTagger, system: System, material: Material, folder:
     Raises:
         SlonikError: as the loop does; the teacher tags other classes.
     """
-    tuning = system.full_tuning()
-    examples = training_examples(tagger, system.lesson, material)
-    if isinstance(tagger.features, WordFeatures):
-        tagger.features.pin()
+    tuning, lesson = system.full_tuning(), system.lesson
+    if isinstance(tagger, SpanTagger):
+        examples: Sequence[Example] = span_examples(material.fit, tagger, material.left_out)
+        collate, objective = span_collate(tagger), SpanObjective()
+        evaluate = span_evaluation(tagger, material.development)
+    else:
+        examples = training_examples(tagger, lesson, material)
+        if isinstance(tagger.features, WordFeatures):
+            tagger.features.pin()
+        collate, evaluate = _collate(tagger), _evaluation(tagger, material.development)
+        objective = TaggingObjective(
+            teacher_weight=lesson.weight if lesson else 0.0,
+            temperature=lesson.temperature if lesson else 1.0,
+            smoothing=tuning.label_smoothing,
+        )
     loader = example_loader(
-        examples, _collate(tagger), max_texts=tuning.batch_texts, max_tokens=tuning.batch_tokens, seed=seed
-    )
-    lesson = system.lesson
-    objective = TaggingObjective(
-        teacher_weight=lesson.weight if lesson else 0.0,
-        temperature=lesson.temperature if lesson else 1.0,
-        smoothing=tuning.label_smoothing,
+        examples, collate, max_texts=tuning.batch_texts, max_tokens=tuning.batch_tokens, seed=seed
     )
     plan = train_config(tuning, len(loader.plan(0)), seed)
     model = tagger.model
@@ -264,11 +316,12 @@ def fit_tagger(tagger: NeuralTagger, system: System, material: Material, folder:
     try:
         with prepared(model, tuning) if isinstance(model, TaskModel) else nullcontext():
             return run(
-                model, objective, loader, plan, folder, evaluate=_evaluation(tagger, material.development),
-                identity={"system": system.settings()},
+                model, objective, loader, plan, folder, evaluate=evaluate, identity={"system": system.settings()},
             )  # fmt: skip
     finally:
         tagger.autocast = None
+        if isinstance(tagger, SpanTagger):
+            tagger.refresh()
 
 
 def training_examples(tagger: NeuralTagger, lesson: Distillation | None, material: Material) -> list[Example]:
@@ -289,7 +342,7 @@ def training_examples(tagger: NeuralTagger, lesson: Distillation | None, materia
 
 
 def save_tagger(
-    tagger: NeuralTagger, folder: Path, step: Step, texts: Sequence[str], sources: Sequence[str | Path] = ()
+    tagger: NeuralTagger | SpanTagger, folder: Path, step: Step, texts: Sequence[str], sources: Sequence[str | Path] = ()
 ) -> None:
     """Write a trained tagger whole, its passport grown by `step`.
 
@@ -306,6 +359,7 @@ def save_tagger(
         beside = {} if names is None else {NAMES_FILE: names.dump()}
         save_task_model(model, folder, model.encoder.passport.with_step(step, name=tagger.name), beside=beside)
     else:
+        assert isinstance(tagger, NeuralTagger)
         save_bilstm(tagger, folder, Passport(name=tagger.name).with_step(step, name=tagger.name))
     write_training_texts(folder, texts, also_of=sources)
 

@@ -41,8 +41,11 @@ def load_tagger(model: str | Path, *, device: str | None = None, trust_remote_co
         )
     from slonik.models.task_model import load_task_model
     from slonik.tagging.models.encoder_tagger import encoder_tagger
+    from slonik.tagging.models.span_tagger import SPANS, SpanTagger
 
     loaded = load_task_model(folder, device=device, trust_remote_code=trust_remote_code)
+    if loaded.config.kind == SPANS:
+        return SpanTagger(folder.resolve().name, loaded, folder)
     return encoder_tagger(loaded, folder.resolve().name, folder)
 
 
