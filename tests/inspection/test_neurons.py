@@ -26,13 +26,35 @@ def _planted(n: int, seed: int) -> tuple[list[np.ndarray], np.ndarray]:
 def test_planted_neurons_are_found() -> None:
     train, train_labels = _planted(400, 0)
     test, test_labels = _planted(400, 1)
-    found = rank_neurons(train, train_labels, test, test_labels, l1=0.02, top=(2, 10))
+    found = rank_neurons(train, train_labels, test, test_labels, l1=0.001, top=(2, 10, 55))
     assert set(found.order[:2].tolist()) == {23, 47}
     assert found.accuracies["top_2"] > 0.95 > 0.7 > found.accuracies["without_top_2"]
     assert found.accuracies["bottom_2"] < 0.7
     assert found.accuracies["without_bottom_10"] == pytest.approx(found.accuracies["all"], abs=0.01)
     assert found.by_layer.sum() == found.counted == 10
-    assert found.nonzero < 60
+    assert 10 <= found.nonzero == len(found.order) < 55
+    assert found.total == 60
+    assert "top_55" not in found.accuracies  # so many have no weight
+    assert found.residual < 1e-5
+    assert min(found.stability[2]) == 1.0
+    assert len(found.stability[10]) == 10
+    assert 0.1 < np.mean(found.stability[10]) < 1.0  # the other eight are noise
+
+
+def test_the_optimum_is_reached_where_neurons_repeat_each_other() -> None:
+    rng = np.random.default_rng(5)
+    hidden = rng.normal(size=(150, 6))
+    x = (hidden @ rng.normal(size=(6, 300)) + 0.1 * rng.normal(size=(150, 300))).astype(np.float32)
+    x = ((x - x.mean(0)) / x.std(0)).astype(np.float32)
+    y = (hidden[:, 0] + hidden[:, 1] ** 2 + rng.normal(size=150) > 1).astype(np.intp)
+    weights, bias = elastic_net(x, y, 2, l1=1e-3, l2=1e-3)
+    scores = x @ weights.T + bias
+    errors = np.exp(scores) / np.exp(scores).sum(1, keepdims=True) - np.eye(2)[y]
+    gradient = errors.T @ x / len(x) + 1e-3 * weights
+    used = weights != 0
+    np.testing.assert_allclose(gradient[used], -1e-3 * np.sign(weights[used]), atol=2e-5)
+    assert np.abs(gradient[~used]).max() <= 1e-3 + 2e-5
+    assert np.abs(errors.mean(0)).max() < 2e-5
 
 
 def test_solver_reaches_the_optimum_of_scikit_learn() -> None:
@@ -53,6 +75,7 @@ def test_order_takes_the_first_of_every_class() -> None:
     weights = np.array([[5.0, 0.1, 0.0, 4.0], [0.0, 0.1, 1.0, 0.2]])
     assert neuron_order(weights)[:2].tolist() == [0, 2]
     assert neuron_order(weights)[2] == 3
+    assert neuron_order(np.array([[0.0, 1.0, 0.0, -2.0], [0.0, 0.0, 0.0, 0.0]])).tolist() == [3, 1]
 
 
 def test_one_class_is_refused() -> None:
@@ -66,8 +89,20 @@ def test_neurons_as_one_call(tmp_path: Path) -> None:
         (("tr", "va", "te")[n % 3], str(n % 2), f"{tiny.TEXTS[n % 40][:25]} {n}{' !' if n % 2 else ' .'}")
         for n in range(90)
     ]
-    found = neurons(tiny.checkpoint(tmp_path, "bert"), task_of_rows("gapping", rows))
-    assert (found.task, found.tested, len(found.ranking.order)) == ("gapping", 30, 3 * 32)
+    model = tiny.checkpoint(tmp_path / "model", "bert")
+    found = neurons(model, task_of_rows("gapping", rows))
+    assert (found.task, found.tested, found.ranking.total) == ("gapping", 30, 3 * 32)
     records = {record.metric: record for record in found.records}
-    assert records["all_neurons"].detail["by_layer"] == found.ranking.by_layer.tolist()
+    facts = records["all_neurons"].detail
+    assert facts["by_layer"] == found.ranking.by_layer.tolist()
+    assert facts["nonzero"] <= 96
+    least, mean, most = facts["stability"]["10"]
+    assert 0 <= least <= mean <= most <= 1
     assert records["top_10_neurons"].low < records["top_10_neurons"].value  # type: ignore[operator]
+    assert set(records["top_10_neurons"].hashes) == {"weights", "texts", "data"}
+    (tmp_path / "gapping.txt").write_text("\n".join("\t".join(row) for row in rows), encoding="utf-8")
+    few = neurons(model, "gapping", data_dir=tmp_path, limit=60, prefix="слон: ")
+    assert few.tested == 20
+    assert few.hashes["texts"] != found.hashes["texts"]
+    plain = neurons(model, "gapping", data_dir=tmp_path, limit=60)
+    assert plain.ranking.residual != few.ranking.residual  # other vectors
