@@ -359,7 +359,7 @@ class SpanScores(nn.Module):
     """Scores of every type for every stretch of words up to a width: nested and overlapping entities.
 
     A biaffine product of the first and the last word, weighted by the vector of a type: sum over k of
-    a_tk (s_ik e_jk + w_mk) + b_t s_i + c_t e_j + bias_t, for words i and j = i + m, so that (a, b, c, bias) is all that
+    a_tk (s_ik e_jk + w_mk) + b_t s_i + c_t e_j, over the root of K, + bias_t, for words i and j = i + m, so that (a, b, c, bias) is all that
     a type is. It is made of two parts: a projection of the state of the words that describe the type (GLiNER, Binder),
     and an offset that is learned for the types of the training texts. While training, the second part is left out at
     random, so that a type that was only described has what a trained one has, less its offset.
@@ -399,7 +399,9 @@ class SpanScores(nn.Module):
         self.offsets = nn.Parameter(torch.zeros(outputs, 3 * hidden + 1))
         nn.init.normal_(self.offsets, std=0.02)
         nn.init.normal_(self.widths, std=0.02)
+        nn.init.normal_(self.described.weight, std=dimension**-0.5)
         with torch.no_grad():
+            self.described.weight[-1] = 0.0
             self.described.bias[-1] = _RARE_SPAN
         self.register_buffer("types", torch.zeros(outputs, dimension))
 
@@ -437,7 +439,8 @@ class SpanScores(nn.Module):
         first, last = functional.gelu(self.first(words)), functional.gelu(self.last(words))
         ahead = functional.pad(last, (0, 0, 0, self.width - 1)).unfold(1, self.width, 1).transpose(-1, -2)  # (B,W,M,K)
         pairs = first.unsqueeze(2) * ahead + self.widths.to(first.dtype)
-        scores = pairs @ product.T + (first @ left.T).unsqueeze(2) + ahead @ right.T + bias[:, 0]
+        found = pairs @ product.T + (first @ left.T).unsqueeze(2) + ahead @ right.T
+        scores: Tensor = found * self.hidden**-0.5 + bias[:, 0]
         return scores.float()
 
 
