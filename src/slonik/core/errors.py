@@ -97,6 +97,7 @@ EXTRA_OF_PACKAGE = {
     "navec": "russian",
     "slovnet": "russian",
     "pycrfsuite": "ner",
+    "msgpack": "ner",
     "pyarrow": "parquet",
     "rensa": "corpora",
     "py3langid": "corpora",
@@ -105,6 +106,8 @@ EXTRA_OF_PACKAGE = {
     "loguru": "scale",
     "fsspec": "scale",
     "ray": "ray",
+    "gensim": "words",
+    "umap": "umap",
 }
 """Imported package -> the least extra that brings it; pyproject.toml agrees, which a test holds."""
 

@@ -23,7 +23,8 @@ from slonik.core.hashing import derive_seed, sha256_bytes, sha256_json
 from slonik.core.identity import Identity, free_name
 from slonik.core.run import Announce
 from slonik.data.annotations.document import Counts, Document, LabelMapping, read_mapping
-from slonik.data.annotations.formats import document_of_row, read_documents
+from slonik.data.annotations.formats import read_documents
+from slonik.data.annotations.rows import document_of_row
 from slonik.data.annotations.tags import flat_spans
 
 Annotated: TypeAlias = str | Path | Iterable[Document | Mapping[str, Any]] | Any
@@ -71,7 +72,7 @@ def read_collection(data: Annotated, kind: str | None, mapping: LabelMapping) ->
         SlonikError: as the readers do; no span is left.
     """
     counts: Counts = Counter()
-    read = read_documents(data, counts, kind=kind) if isinstance(data, str | Path) else _given(data)
+    read = read_documents(data, counts, kind=kind) if isinstance(data, str | Path) else _given(data, counts)
     documents = [
         replace(document, spans=flat_spans(document, mapping.overlaps, counts), annotations=())
         for document in mapping.apply(read, counts)
@@ -110,13 +111,15 @@ def as_mapping(mapping: str | Path | Mapping[str, Any] | LabelMapping | None) ->
     return mapping if isinstance(mapping, LabelMapping) else read_mapping(mapping)
 
 
-def _given(data: Any) -> Iterator[Document]:
+def _given(data: Any, counts: Counts) -> Iterator[Document]:
     rows = data.to_dict("records") if hasattr(data, "to_dict") else data
     for number, row in enumerate(rows, start=1):
         if isinstance(row, Document):
             yield row
         elif isinstance(row, Mapping):
-            yield document_of_row(json.loads(json.dumps(dict(row))), f"row {number}", str(number))
+            document = document_of_row(json.loads(json.dumps(dict(row))), f"row {number}", str(number), counts)
+            if document is not None:
+                yield document
         else:
             raise SlonikError(f"row {number} is {row!r:.60}: give documents, or mappings with text and spans")
 

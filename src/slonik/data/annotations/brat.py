@@ -3,12 +3,13 @@
 Does: read text-bound annotations as spans, in one piece or in fragments (a span then covers all from the first to the
 last of them, counted), overlapping or not; check each against the words it quotes; keep every line of the .ann,
 relations, events, attributes, normalisations and notes too, and write them back byte for byte. Files whose offsets
-count UTF-16 units, or leave out the CR of line ends, are recognised by the quoted words and counted.
+count otherwise than in code points (see `offsets`) are recognised by the quoted words and counted.
 Does not: interpret relations and events.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pathlib import Path
 from slonik.core.errors import SlonikError
 from slonik.core.files import write_bytes
 from slonik.data.annotations.document import Counts, Document, Span
+from slonik.data.annotations.offsets import Stretch, fitting, points, wrong
 from slonik.text.lines import guess_encoding
 
 COVERED = "spans in fragments taken as one span from their first to their last character"
@@ -32,6 +34,10 @@ class _Entry:
     label: str
     fragments: tuple[tuple[int, int], ...]
     words: str | None
+
+    @property
+    def stretch(self) -> Stretch:
+        return Stretch(self.fragments, self.words)
 
 
 def read_brat(folder: str | Path, counts: Counts, *, texts_alone: bool = False) -> Iterator[Document]:
@@ -92,12 +98,16 @@ def _document(name: str, text_path: Path, ann_path: Path, counts: Counts) -> Doc
 def spans_of(lines: Iterable[str], text: str, path: Path | str, counts: Counts) -> tuple[Span, ...]:
     """Spans of the text-bound annotations among .ann `lines`, sorted; raises as `read_brat`."""
     entries = list(_entries(lines, path))
-    table = _counting(entries, text, path, counts)
+    way = fitting(text, [entry.stretch for entry in entries])
+    if way is None:
+        raise SlonikError(_mismatch(next(one for one in entries if wrong(text, one.stretch, points(text))), text, path))
+    if way.name:
+        counts[f"files with offsets that {way.name}: converted"] += 1
     spans = set()
     for entry in entries:
         if len(entry.fragments) > 1:
             counts[COVERED] += 1
-        places = [_place(fragment, table) for fragment in entry.fragments]
+        places = [way.place(fragment) for fragment in entry.fragments]
         spans.add(Span(min(start for start, _ in places), max(end for _, end in places), entry.label))
     if len(spans) < len(entries):
         counts["annotations repeated on the same words with the same label"] += len(entries) - len(spans)
@@ -124,51 +134,6 @@ def _entries(lines: Iterable[str], path: Path | str) -> Iterator[_Entry]:
         yield _Entry(number, name, label, fragments, words if tab else None)
 
 
-def _counting(entries: list[_Entry], text: str, path: Path | str, counts: Counts) -> list[int] | None:
-    """Offset in the file -> code point, by the first way of counting under which all words fit; None = the same."""
-    wrong = _first_wrong(entries, text, None)
-    if wrong is None:
-        return None
-    ways: list[tuple[str, list[int]]] = []
-    if "\r\n" in text:
-        without = [index for index, sign in enumerate(text) if sign != "\r" or text[index + 1 : index + 2] != "\n"]
-        ways.append(("that count CR LF as one character", without))
-    if any(ord(sign) > 0xFFFF for sign in text):
-        units = [index for index, sign in enumerate(text) for _ in range(2 if ord(sign) > 0xFFFF else 1)]
-        ways.append(("that count UTF-16 units", units))
-    for words, table in ways:
-        if _first_wrong(entries, text, table) is None:
-            counts[f"files with offsets {words}: converted"] += 1
-            return table
-    raise SlonikError(_mismatch(wrong, text, path))
-
-
-def _place(fragment: tuple[int, int], table: list[int] | None) -> tuple[int, int]:
-    """(start, end) in code points; one past the end of the text where the file points outside it."""
-    if table is None:
-        return fragment
-    start, last = fragment[0], fragment[1] - 1
-    if last >= len(table):
-        return start, table[-1] + 2 if table else 1
-    return table[start], table[last] + 1
-
-
-def _first_wrong(entries: list[_Entry], text: str, table: list[int] | None) -> _Entry | None:
-    """The first annotation that does not stand on the words it quotes."""
-    for entry in entries:
-        places = [_place(fragment, table) for fragment in entry.fragments]
-        if max(end for _, end in places) > len(text):
-            return entry
-        if entry.words is not None and _flat(" ".join(text[a:b] for a, b in places)) != _flat(entry.words):
-            return entry
-    return None
-
-
-def _flat(words: str) -> str:
-    """BRAT writes a line end within a span as a space; runs of them compare as one."""
-    return " ".join(_LINE_ENDS.sub(" ", words).split(" ")).strip(" ")
-
-
 def _mismatch(entry: _Entry, text: str, path: Path | str) -> str:
     end = max(end for _, end in entry.fragments)
     start = min(start for start, _ in entry.fragments)
@@ -185,10 +150,11 @@ def write_brat(documents: Iterable[Document], folder: str | Path, counts: Counts
     """Write a .txt and an .ann per document into `folder`; how many documents.
 
     Lines that came from BRAT go back as they were when they still say what the spans say. Otherwise, each span
-    becomes a text-bound annotation; a confidence becomes a note on it.
+    becomes a text-bound annotation; a confidence becomes a note on it. Documents of one id keep apart: the files of the
+    second have "-2" after it.
 
     Raises:
-        SlonikError: two documents of one name, a full disk.
+        SlonikError: a full disk.
     """
     root = Path(folder)
     taken: set[str] = set()
@@ -198,8 +164,11 @@ def write_brat(documents: Iterable[Document], folder: str | Path, counts: Counts
             name = f"document-{number}"
             counts["ids that make no file name replaced by a number"] += 1
         if name in taken:
-            raise SlonikError(f"two documents are called {name!r}: give each an id of its own")
+            counts["documents with the id of an earlier one, whose files have a number more"] += 1
+            name = next(new for more in itertools.count(2) if (new := f"{name}-{more}") not in taken)
         taken.add(name)
+        if document.unknown:
+            counts["documents with stretches that nobody has annotated, which BRAT cannot say"] += 1
         write_bytes(root / f"{name}.txt", document.text.encode("utf-8", "replace"))
         write_bytes(root / f"{name}.ann", _ann(document, counts).encode("utf-8", "replace"))
     return len(taken)

@@ -11,7 +11,7 @@ import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -58,6 +58,8 @@ class Document:
         annotations: the lines of its BRAT .ann file (without line ends), which hold more than spans can (fragments,
             relations, events, notes); empty when the document does not come from BRAT.
         tokens: (start, end) of its words, where the source divides it (CoNLL, Hugging Face); empty otherwise.
+        unknown: (start, end) of stretches that nobody has annotated, sorted and disjoint: what is not marked there may
+            be an entity or none. Empty for a text that was annotated whole.
     """
 
     id: str
@@ -65,6 +67,7 @@ class Document:
     spans: tuple[Span, ...] = ()
     annotations: tuple[str, ...] = ()
     tokens: tuple[tuple[int, int], ...] = ()
+    unknown: tuple[tuple[int, int], ...] = ()
 
 
 @runtime_checkable
@@ -147,7 +150,7 @@ class LabelMapping(Config):
                     counts[f"spans of {span.label} counted as {label}"] += 1
                 spans.append(Span(span.start, span.end, label, span.confidence))
             lines = self._map_lines(document.annotations, counts)
-            yield Document(document.id, document.text, tuple(sorted(spans)), lines, document.tokens)
+            yield replace(document, spans=tuple(sorted(spans)), annotations=lines)
 
     def _map_lines(self, lines: tuple[str, ...], counts: Counts) -> tuple[str, ...]:
         """The .ann lines relabelled; a line that refers to a dropped one goes too, and what refers to that."""

@@ -1,7 +1,8 @@
 """Annotated collections by format: one door for reading and writing, and the guess which format it is.
 
-Formats: brat (a folder), conll, jsonl (spans), hf (tokens and ner_tags, JSONL or Parquet); a file or a folder of files.
-Spans as JSONL, our own format, are read and written here.
+Formats: brat (a folder), conll, jsonl (spans; rows of doccano, Prodigy and others too), hf (tokens and ner_tags, JSONL
+or Parquet), label-studio (JSON), spacy (DocBin, read only); a file or a folder of files. JSON of other programs may be
+a list in one file. Spans as JSONL, our own format, are written here; what a row means is in `rows`.
 """
 
 from __future__ import annotations
@@ -15,15 +16,27 @@ from slonik.core.errors import SlonikError, unknown_name
 from slonik.core.files import check_apart, new_folder, write_bytes
 from slonik.data.annotations.brat import read_brat, write_brat
 from slonik.data.annotations.conll import read_conll, write_conll
-from slonik.data.annotations.document import POLICIES, Counts, Document, LabelMapping, Policy, Span
-from slonik.data.annotations.tags import SCHEMES, Scheme, offset_pairs
+from slonik.data.annotations.docbin import read_docbin
+from slonik.data.annotations.document import POLICIES, Counts, Document, LabelMapping, Policy
+from slonik.data.annotations.label_studio import document_of_task, is_task, write_tasks
+from slonik.data.annotations.rows import document_of_row
+from slonik.data.annotations.tags import SCHEMES, Scheme
 from slonik.data.annotations.token_rows import TAG_COLUMNS, read_token_rows, write_token_rows
-from slonik.text.lines import json_line, json_lines, numbered_lines
+from slonik.text.lines import guess_encoding, json_line, json_lines, numbered_lines
 
-FORMATS = ("brat", "conll", "jsonl", "hf")
+FORMATS = ("brat", "conll", "jsonl", "hf", "label-studio", "spacy")
+WRITTEN = ("brat", "conll", "jsonl", "hf", "label-studio")
+_OTHER_NAMES = {
+    "doccano": "jsonl",
+    "prodigy": "jsonl",
+    "runne": "jsonl",
+    "docbin": "spacy",
+    "labelstudio": "label-studio",
+}
 _CONLL_ENDINGS = (".conll", ".bio", ".iob", ".iob2", ".bioes", ".conll2003")
 _ROW_ENDINGS = (".jsonl", ".ndjson", ".parquet")
-_SPAN_FIELDS = ("spans", "entities", "label", "labels")
+_JSON_ENDINGS = (".json",)
+_BESIDE = ("labels.json", "dataset_info.json", "label_config.json", "records.json", "passport.json")
 
 
 def guess_format(path: str | Path) -> str:
@@ -45,33 +58,50 @@ def guess_format(path: str | Path) -> str:
     ending = path.suffix.lower() if path.suffix != ".gz" else Path(path.stem).suffix.lower()
     if ending == ".parquet":
         return "hf"
+    if ending == ".spacy":
+        return "spacy"
+    if ending in _JSON_ENDINGS:
+        return _kind_of_row(next((row for _, row in _json_rows(path)), {}))
     if ending in _ROW_ENDINGS:
         first = next((line for _, line in numbered_lines(path) if line.strip()), "{}")
         try:
             row = json.loads(first)
         except ValueError:
             row = {}
-        tagged = isinstance(row, dict) and "tokens" in row and any(name in row for name in TAG_COLUMNS)
-        return "hf" if tagged and "spans" not in row else "jsonl"
+        return _kind_of_row(row)
+    if ending in (".tsv", ".csv", ".xml", ".xmi", ".docx", ".pdf", ".zip"):
+        raise SlonikError(
+            f"{path} is a {ending} file, which is not read as annotations: give BRAT, CoNLL, JSON or JSONL, Parquet or "
+            "DocBin; a file of tokens and tags may be named with --from conll"
+        )
     return "conll"
 
 
+def _kind_of_row(row: Any) -> str:
+    if is_task(row):
+        return "label-studio"
+    tagged = isinstance(row, dict) and "tokens" in row and any(name in row for name in TAG_COLUMNS)
+    return "hf" if tagged and "spans" not in row else "jsonl"
+
+
 def _files(folder: Path) -> list[Path]:
-    endings = (*_CONLL_ENDINGS, *_ROW_ENDINGS)
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() in endings)
+    endings = (*_CONLL_ENDINGS, *_ROW_ENDINGS, *_JSON_ENDINGS, ".spacy")
+    found = [path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() in endings]
+    return sorted(path for path in found if path.name not in _BESIDE)
 
 
 def read_documents(path: str | Path, counts: Counts, *, kind: str | None = None) -> Iterator[Document]:
     """Documents of a file or folder, in order of names and lines.
 
     Args:
-        kind: one of FORMATS; None = guess.
+        kind: one of FORMATS, or the name of a program whose rows are one of them (doccano, prodigy); None = guess.
 
     Raises:
         SlonikError: as the readers do, and for an unknown format; no document at all.
     """
+    kind = _OTHER_NAMES.get(kind, kind) if kind is not None else None
     if kind is not None and kind not in FORMATS:
-        raise SlonikError(unknown_name(kind, FORMATS, "annotation format"))
+        raise SlonikError(unknown_name(kind, (*FORMATS, *_OTHER_NAMES), "annotation format"))
     kind = kind or guess_format(path)
     path = Path(path)
     if kind == "brat":
@@ -81,16 +111,22 @@ def read_documents(path: str | Path, counts: Counts, *, kind: str | None = None)
     if not files:
         raise SlonikError(f"no file of the format {kind} in {path}")
     found = False
+    before = Counts(counts)
     for file in files:
-        if kind == "conll":
-            documents = read_conll(file, counts)
-        else:
-            documents = read_spans_jsonl(file) if kind == "jsonl" else read_token_rows(file)
-        for document in documents:
+        for document in _read(file, kind, counts):
             found = True
             yield document
     if not found:
-        raise SlonikError(f"{path} holds no document")
+        why = "; ".join(f"{count:,} {words}" for words, count in sorted((counts - before).items()))
+        raise SlonikError(f"{path} holds no document" + (f" that is gold: {why}" if why else ""))
+
+
+def _read(file: Path, kind: str, counts: Counts) -> Iterator[Document]:
+    if kind == "conll":
+        return read_conll(file, counts)
+    if kind == "hf":
+        return read_token_rows(file)
+    return read_docbin(file, counts) if kind == "spacy" else read_spans_jsonl(file, counts)
 
 
 def write_documents(
@@ -99,7 +135,7 @@ def write_documents(
 ) -> int:  # fmt: skip
     """Write documents into `folder` in format `kind`; how many.
 
-    BRAT makes two files per document; the others one file, `data.conll`, `data.jsonl` or `data.parquet`.
+    BRAT makes two files per document; the others one file, `data.conll`, `data.jsonl`, `data.parquet` or `data.json`.
 
     Raises:
         SlonikError: as the writers do, and for an unknown format.
@@ -107,6 +143,12 @@ def write_documents(
     folder = Path(folder)
     if kind == "brat":
         return write_brat(documents, folder, counts)
+    if kind in ("conll", "hf"):
+        documents = _whole(documents, counts)
+    if kind == "label-studio":
+        tasks = write_tasks(_whole(documents, counts), predicted=False)
+        write_bytes(folder / "data.json", json.dumps(tasks, ensure_ascii=False, indent=1).encode("utf-8", "replace"))
+        return len(tasks)
     if kind == "conll":
         return write_conll(documents, folder / "data.conll", counts, scheme=scheme, policy=policy)
     if kind == "jsonl":
@@ -114,7 +156,15 @@ def write_documents(
     if kind == "hf":
         name = "data.parquet" if parquet else "data.jsonl"
         return write_token_rows(documents, folder / name, counts, scheme=scheme, policy=policy)
-    raise SlonikError(unknown_name(kind, FORMATS, "annotation format"))
+    raise SlonikError(unknown_name(kind, WRITTEN, "annotation format"))
+
+
+def _whole(documents: Iterable[Document], counts: Counts) -> Iterator[Document]:
+    """The same documents; those with stretches that nobody annotated are counted, for these formats cannot say so."""
+    for document in documents:
+        if document.unknown:
+            counts["documents whose stretches without annotation are written as if they held no entity"] += 1
+        yield document
 
 
 def convert(
@@ -137,8 +187,8 @@ def convert(
     Raises:
         SlonikError: an unknown format, scheme or policy; what the readers and writers raise.
     """
-    if to not in FORMATS:
-        raise SlonikError(unknown_name(to, FORMATS, "--to format"))
+    if to not in WRITTEN:
+        raise SlonikError(unknown_name(to, WRITTEN, "--to format"))
     if scheme.upper() not in SCHEMES:
         raise SlonikError(f"--scheme is {scheme!r}: use {' or '.join(SCHEMES)}")
     if overlaps is not None and overlaps not in POLICIES:
@@ -153,63 +203,72 @@ def convert(
     return written, counts
 
 
-def read_spans_jsonl(path: str | Path) -> Iterator[Document]:
-    """Documents of a file, in order; a line without spans is a text without entities.
-
-    The spellings of other tools are read too: "entities" or "label" for "spans", [start, end, label] or start_offset
-    and end_offset for a span, tokens as objects (doccano, Prodigy). The field "text" of a span may be missing; when it
-    is there it must fit.
+def read_spans_jsonl(path: str | Path, counts: Counts | None = None) -> Iterator[Document]:
+    """Documents of a file of JSON lines, or of one JSON list, in order; what each value may be is in `rows`.
 
     Raises:
         SlonikError: the file or a line is broken, or a span does not fit its text (file and line are named).
     """
-    for where, row in json_lines(Path(path)):
-        yield document_of_row({"text": row} if isinstance(row, str) else row, where, where.rpartition(" ")[2])
+    path, counts = Path(path), Counts() if counts is None else counts
+    rows = _json_rows(path) if path.suffix.lower() in _JSON_ENDINGS else json_lines(path)
+    names = _label_names(path)
+    for where, row in rows:
+        number = where.rpartition(" ")[2]
+        if is_task(row):
+            document = document_of_task(row, where, number, counts)
+        else:
+            document = document_of_row(row, where, number, counts, names=names)
+        if document is not None:
+            yield document
 
 
-def document_of_row(row: Any, where: str, name: str) -> Document:
-    """The document of one JSON object; `where` begins the sentence of an error, `name` is the id if it has none.
+def _json_rows(path: Path) -> Iterator[tuple[str, Any]]:
+    """The values of a JSON list, of the list in an object, or the object itself; of lines too."""
+    try:
+        content = path.read_bytes()
+        value = json.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        guess = guess_encoding(content)
+        hint = f"; it looks like {guess.replace('_', '-')}" if guess else ""
+        raise SlonikError(f"{path}: not UTF-8{hint}; convert the file to UTF-8 first") from None
+    except OSError as error:
+        raise SlonikError(f"cannot read {path}: {error.strerror or error}") from None
+    except ValueError as error:
+        if content.count(b"\n") < 1 or not content.lstrip().startswith((b"{", b"[")):
+            raise SlonikError(f"{path}: not JSON ({error})") from None
+        yield from json_lines(path)
+        return
+    if (
+        isinstance(value, dict)
+        and not is_task(value)
+        and not any(isinstance(value.get(one), str) for one in ("text", "data"))
+    ):
+        lists = [
+            name
+            for name in ("annotations", "data", "documents", "examples", "rows")
+            if isinstance(value.get(name), list)
+        ]
+        if not lists:
+            raise SlonikError(f"{path} holds an object without a list of texts (fields: {', '.join(value) or 'none'})")
+        value = value[lists[0]]
+    for number, row in enumerate(value if isinstance(value, list) else [value], start=1):
+        if row is not None:  # what some exporters put between
+            yield f"{path}, row {number}", row
 
-    Raises:
-        SlonikError: no text, or spans or tokens that do not fit it.
-    """
-    if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-        raise SlonikError(f'{where}: no text; each line is an object with a field "text", and "spans" if it has any')
-    text: str = row["text"]
-    found: list[Any] = next((row[name] for name in _SPAN_FIELDS if isinstance(row.get(name), list)), [])
-    spans = tuple(sorted(_span(item, text, where) for item in found))
-    tokens = offset_pairs(row.get("tokens") or [], len(text))
-    if tokens is None:
-        raise SlonikError(
-            f"{where}: the tokens must be [start, end] pairs in order inside the text (or objects with start and end)"
-        )
-    brat = row.get("brat") or []
-    if not isinstance(brat, list) or not all(isinstance(line, str) for line in brat):
-        raise SlonikError(f"{where}: brat must be a list of the lines of an .ann file")
-    return Document(str(row.get("id", name)), text, spans, tuple(brat), tuple(tokens))
 
-
-def _span(item: Any, text: str, where: str) -> Span:
-    if isinstance(item, list) and len(item) == 3:
-        item = dict(zip(("start", "end", "label"), item, strict=True))
-    if not isinstance(item, dict):
-        raise SlonikError(f"{where}: {item!r} is not a span: use an object with start, end and label")
-    start, end = (item.get(name, item.get(f"{name}_offset")) for name in ("start", "end"))
-    label = item.get("label", item.get("type"))
-    if type(start) is not int or type(end) is not int or not isinstance(label, str) or not label:
-        raise SlonikError(f"{where}: the span {item!r} lacks a whole start, a whole end or a label")
-    if any(sign in label for sign in "\t\r\n"):
-        raise SlonikError(f"{where}: the label {label!r} holds a tab or a line end, which no format can keep")
-    if not 0 <= start < end <= len(text):
-        raise SlonikError(f"{where}: the span {label} {start} to {end} is outside its text of {len(text)} characters")
-    quoted = item.get("text")
-    if isinstance(quoted, str) and quoted != text[start:end]:
-        raise SlonikError(
-            f"{where}: the span {label} {start} to {end} quotes {quoted[:60]!r}, "
-            f"and the text has {text[start:end][:60]!r}"
-        )
-    confidence = item.get("confidence")
-    return Span(start, end, label, float(confidence) if isinstance(confidence, int | float) else None)
+def _label_names(path: Path) -> list[str] | dict[str, str]:
+    """Names of labels that are numbers, from labels.json beside the file: a list of names, or doccano's objects."""
+    file = path.parent / "labels.json"
+    if not file.is_file():
+        return []
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SlonikError(f"{file} is not JSON ({error})") from None
+    rows = content if isinstance(content, list) else []
+    if rows and all(isinstance(row, dict) and "id" in row and isinstance(row.get("text"), str) for row in rows):
+        return {str(row["id"]): row["text"] for row in rows}
+    return [str(row) for row in rows]
 
 
 def as_row(document: Document, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -231,6 +290,8 @@ def as_row(document: Document, extra: Mapping[str, Any] | None = None) -> dict[s
         row["brat"] = list(document.annotations)
     if document.tokens:
         row["tokens"] = [list(token) for token in document.tokens]
+    if document.unknown:
+        row["unknown"] = [list(stretch) for stretch in document.unknown]
     return row
 
 
