@@ -8,7 +8,7 @@ import pytest
 
 from slonik.core.errors import SlonikError
 from slonik.core.run import Steps, work_folder
-from slonik.data.given import Given
+from slonik.data.given import Given, names_of_files
 from slonik.data.pairs import read_pairs
 from slonik.data.readers import read_texts
 
@@ -55,3 +55,11 @@ def test_files_and_texts_are_not_mixed(tmp_path: Path) -> None:
         Given(tmp_path / "out").texts("corpus", ["Просто текст.", tmp_path / "a.txt"])
     with pytest.raises(SlonikError, match="not both"):
         Given(tmp_path / "out").pairs("pairs", ["a.tsv", ("one", "один")])
+
+
+def test_what_is_typed_is_never_a_text(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    right = [str(tmp_path / "corpus"), "hub:a/b", "s3://bucket/corpus"]
+    assert names_of_files(right) == right
+    with pytest.raises(SlonikError, match="corpus not found: corpsu; name files or folders"):
+        names_of_files([*right, "corpsu"])

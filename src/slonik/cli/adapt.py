@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from slonik.cli.common import JsonFile, Overrides, announce, save_records
+from slonik.cli.common import JsonFile, Overrides, announce, files_that_exist, save_records
 
 
 def register(app: typer.Typer) -> None:
@@ -17,8 +17,12 @@ def register(app: typer.Typer) -> None:
 def adapt(
     model: str = typer.Argument(help="Folder, hub id or embedded:NAME."),
     recipe: Path | None = typer.Argument(None, help="YAML file with fields of the recipe."),
-    corpus: list[str] = typer.Option([], help="Texts of the domain (.txt, .jsonl, .parquet, .gz, hub:OWNER/NAME)."),
-    general: list[str] = typer.Option([], help="Other texts: for a missing head, and to see what is forgotten."),
+    corpus: list[str] = typer.Option(
+        [], callback=files_that_exist, help="Texts of the domain (.txt, .jsonl, .parquet, .gz, hub:OWNER/NAME)."
+    ),
+    general: list[str] = typer.Option(
+        [], callback=files_that_exist, help="Other texts: for a missing head, and to see what is forgotten."
+    ),
     objective: str | None = typer.Option(None, help="mlm, clm or denoising (T5); default: the model's own."),
     out: Path = typer.Option(..., help="Folder for the adapted checkpoint."),
     steps: int | None = typer.Option(None, min=1, help="Optimizer steps (default: --epochs)."),

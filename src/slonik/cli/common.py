@@ -39,6 +39,15 @@ def folder_to_fill(path: Path | None) -> Path | None:
     return path
 
 
+def files_that_exist(names: list[str]) -> list[str]:
+    """Of an option that names corpora: what is typed is never a text itself, so a name that is wrong is refused."""
+    if names:
+        from slonik.data.given import names_of_files
+
+        names_of_files(names)
+    return names
+
+
 JsonFile = Annotated[
     Path | None,
     typer.Option("--json", help="Write result records to this file.", metavar="FILE", callback=file_to_write),

@@ -8,7 +8,16 @@ from typing import Any
 
 import typer
 
-from slonik.cli.common import ConvertWeights, JsonFile, Overrides, Pooling, announce, print_tables, save_records
+from slonik.cli.common import (
+    ConvertWeights,
+    JsonFile,
+    Overrides,
+    Pooling,
+    announce,
+    files_that_exist,
+    print_tables,
+    save_records,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -19,7 +28,10 @@ def register(app: typer.Typer) -> None:
 def compress(
     model: str = typer.Argument(..., help="Folder, hub id or embedded:NAME."),
     corpus: list[str] = typer.Option(
-        [], metavar="FILE", help="Text files to sample from (.txt, .jsonl, .parquet, each also .gz)."
+        [],
+        callback=files_that_exist,
+        metavar="FILE",
+        help="Text files to sample from (.txt, .jsonl, .parquet, each also .gz).",
     ),
     pairs: list[str] = typer.Option(
         [], metavar="FILE", help="English-Russian pairs (.tsv, .po, .mo): ties the two languages."

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from slonik.cli.common import ConvertWeights, Overrides, Pooling, announce
+from slonik.cli.common import ConvertWeights, Overrides, Pooling, announce, files_that_exist
 
 
 def register(app: typer.Typer) -> None:
@@ -22,7 +22,9 @@ def distill(
         help="The teacher: folder, hub id or embedded:NAME. Repeat for further ones, whose sentence vectors are "
         "targets too: any encoder, baselines and embedded:use-multilingual-3 as well.",
     ),
-    corpus: list[str] = typer.Option([], help="Text files to sample from (.txt, .jsonl, .parquet, each also .gz)."),
+    corpus: list[str] = typer.Option(
+        [], callback=files_that_exist, help="Text files to sample from (.txt, .jsonl, .parquet, each also .gz)."
+    ),
     pairs: list[str] = typer.Option([], help="English-Russian pairs (.tsv, .po, .mo)."),
     examples: list[str] = typer.Option(
         [], help="Of a model with a head: rows of its task (.jsonl, .csv, .tsv; labels are not read) to teach it on."

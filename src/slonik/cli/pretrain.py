@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from slonik.cli.common import JsonFile, Overrides, announce, save_records
+from slonik.cli.common import JsonFile, Overrides, announce, files_that_exist, save_records
 
 
 def register(app: typer.Typer) -> None:
@@ -17,7 +17,9 @@ def register(app: typer.Typer) -> None:
 
 def pretrain(
     recipe: Path = typer.Argument(help="YAML recipe, for example recipes/pretrain/bert_tiny.yaml."),
-    corpus: list[str] = typer.Option([], help="Texts (.txt, .jsonl, .parquet, .gz, folders, hub:OWNER/NAME)."),
+    corpus: list[str] = typer.Option(
+        [], callback=files_that_exist, help="Texts (.txt, .jsonl, .parquet, .gz, folders, hub:OWNER/NAME)."
+    ),
     out: Path | None = typer.Option(None, help="Folder for the checkpoint (default: the recipe's)."),
     tokenizer: str | None = typer.Option(None, help="Folder or model whose tokenizer to use, instead of training one."),
     steps: int | None = typer.Option(None, min=1, help="Optimizer steps."),

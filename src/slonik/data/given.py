@@ -25,6 +25,7 @@ Pairs = str | Path | Iterable[str | Path | tuple[str, str]]
 """A file or folder of (English, Russian) pairs, several of them, or pairs."""
 
 _LONGEST_NAME = 1000
+_ADDRESS = "://"
 _FILE_ENDINGS = (*FORMATS, ".gz", ".po", ".mo")
 
 
@@ -114,6 +115,18 @@ class Given:
         if isinstance(value, list):
             return [self.told(one) for one in value]
         return self.said.get(value, value) if isinstance(value, str) else value
+
+
+def names_of_files(names: list[str]) -> list[str]:
+    """The names as they are, where each is a file's, a folder's or a hub's: what is typed is never a text itself.
+
+    Raises:
+        SlonikError: there is no such file.
+    """
+    for name in names:
+        if not name.startswith(HUB) and _ADDRESS not in name and not Path(name).exists():
+            raise SlonikError(f"corpus not found: {name}; name files or folders that exist, or hub:OWNER/NAME")
+    return names
 
 
 def _files(items: list[str | Path], *, alone: bool) -> tuple[str, ...] | None:
