@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from slonik.core.errors import SlonikError
-from slonik.pretraining.sequences import Format, Specials, TokenSequences
+from slonik.pretraining.sequences import Format, Specials, TokenSequences, causal_specials
 from slonik.pretraining.shards import TokenCorpus
+from tests.pretraining import vocabulary
 
 CLS, SEP = 1, 2
 SPECIALS = Specials((CLS,), (SEP,), (SEP,), (SEP,))
@@ -86,6 +88,36 @@ def test_a_sentence_longer_than_a_sequence_is_cut() -> None:
 def test_blocks_are_full() -> None:
     lengths = TokenSequences(_corpus(), "blocks", 24, Specials(separator=(SEP,))).lengths(0)
     assert (lengths[:-1] >= 23).all()  # one token may be left where a separator falls on the end
+
+
+@pytest.mark.parametrize("length", [4, 7, 24])
+@pytest.mark.parametrize("form", ["full_sentences", "doc_sentences", "documents", "blocks"])
+@pytest.mark.parametrize("longest", [2, 12, 60])
+def test_a_decoder_reads_begin_and_end_where_documents_begin_and_end(form: Format, length: int, longest: int) -> None:
+    corpus = _corpus(longest=longest)
+    sequences = TokenSequences(corpus, form, length, causal_specials(vocabulary.pieces(), form))
+    rows = _rows(sequences)
+    assert [len(row) for row in rows] == sequences.lengths(0).tolist() and max(map(len, rows)) <= length
+    starts = corpus.document_starts
+    stream: list[int] = []
+    for first, last in itertools.pairwise(starts.tolist()):
+        stream += [vocabulary.BOS, *range(first + 10, last + 10), vocabulary.EOS]
+    read = [token for row in rows for token in row]
+    assert read == stream[: len(read)]
+    assert len(read) == len(stream) if form != "blocks" else len(stream) - len(read) < length
+    if form == "blocks":
+        assert min(map(len, rows[:-1])) >= length - 2  # begin and end go with a token of their document
+    if form == "documents":  # as few pieces as there can be
+        assert len(rows) == sum(-(-(size + 2) // length) for size in np.diff(starts).tolist())
+
+
+def test_a_decoder_without_a_begin_token_reads_its_end_token_once_between_texts() -> None:
+    facts = replace(vocabulary.pieces(), bos=vocabulary.EOS)
+    joined = _rows(TokenSequences(_corpus(), "blocks", 24, causal_specials(facts, "blocks")))
+    flat = [token for row in joined for token in row]
+    assert all(pair != (vocabulary.EOS,) * 2 for pair in itertools.pairwise(flat)) and vocabulary.EOS in flat
+    alone = _rows(TokenSequences(_corpus(), "documents", 200, causal_specials(facts, "documents")))
+    assert all(row[0] == row[-1] == vocabulary.EOS for row in alone)
 
 
 @pytest.mark.parametrize("form", ["segment_pair", "sentence_pair"])

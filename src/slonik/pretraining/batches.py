@@ -17,7 +17,7 @@ from slonik.pretraining.config import PretrainConfig
 from slonik.pretraining.denoising import DenoiserMixture
 from slonik.pretraining.objectives import CausalLanguageModel, MaskedLanguageModel, NextSentencePrediction
 from slonik.pretraining.packed import can_pack
-from slonik.pretraining.sequences import Specials, TokenSequences
+from slonik.pretraining.sequences import Specials, TokenSequences, causal_specials
 from slonik.pretraining.shards import TokenCorpus
 from slonik.pretraining.tokenizer import Vocabulary
 from slonik.text.batching import pack_best_fit
@@ -66,13 +66,11 @@ def sequences_of(
 
 
 def _specials_around(config: PretrainConfig, vocabulary: Vocabulary) -> Specials:
-    facts, joined = vocabulary.facts, config.format in ("full_sentences", "blocks")
+    facts = vocabulary.facts
     if config.objective == "denoising":
         return Specials()
     if config.objective == "clm":
-        end = facts.need("eos", "a causal language model")
-        start = facts.bos if facts.bos is not None else end
-        return Specials(separator=(end,)) if joined else Specials((start,), (end,))
+        return causal_specials(facts, config.format)
     template, separator = template_of(vocabulary.tokenizer), (facts.need("sep", "separating texts"),)
     # RoBERTa's pairs have two separators between them, BERT's one.
     between = separator * 2 if config.model.family == "roberta" else separator

@@ -10,14 +10,17 @@ Source: Liu et al., "RoBERTa" (2019), section 4.2, as the paper defines them:
 Two more: `documents` = DOC-SENTENCES, cut at token borders (a long document gives full sequences), and `blocks`: all
 tokens one after another, cut into full blocks, as GPT-2 and T5 read their corpora.
 
-Sequences are ranges of tokens; special tokens are put around them here. The pairs of an epoch depend on (seed, epoch).
+Sequences are ranges of tokens; special tokens are put around them here: those that stand around every sequence, and
+those that stand only where a document begins or ends, so that a decoder learns to end a text where texts end. The pairs
+of an epoch depend on (seed, epoch).
 """
 
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_right
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +28,7 @@ from numpy.typing import NDArray
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import derive_seed
 from slonik.pretraining.shards import IntArray, TokenCorpus
+from slonik.text.tokenizers.token_facts import TokenFacts
 
 Format = Literal["segment_pair", "sentence_pair", "full_sentences", "doc_sentences", "documents", "blocks"]
 NO_LABEL = -100
@@ -34,12 +38,32 @@ _FEWEST_NEIGHBOURS, _PAIRS_TO_JUDGE = 0.1, 50
 
 @dataclass(frozen=True)
 class Specials:
-    """Ids put around sequences: `head` A `tail`, or `head` A `between` B `tail`; `separator` between documents."""
+    """Ids put around sequences: `head` A `tail`, or `head` A `between` B `tail`; `separator` between documents.
+
+    `begin` stands before the first token of a document and `end` after its last, and nowhere else (not in pairs).
+    """
 
     head: tuple[int, ...] = ()
     tail: tuple[int, ...] = ()
     between: tuple[int, ...] = ()
     separator: tuple[int, ...] = ()
+    begin: tuple[int, ...] = ()
+    end: tuple[int, ...] = ()
+
+
+def causal_specials(facts: TokenFacts, form: Format) -> Specials:
+    """What stands around the texts of a left-to-right model: its begin token where a document begins, its end token
+    where one ends; a piece of a document that ends in mid-phrase has none.
+
+    A model without a begin token of its own reads its end token before a text (GPT-2's <|endoftext|>), one between two.
+
+    Raises:
+        SlonikError: the vocabulary has no end token.
+    """
+    end = facts.need("eos", "a causal language model")
+    if facts.bos is not None and facts.bos != end:
+        return Specials(begin=(facts.bos,), end=(end,))
+    return Specials(end=(end,)) if form in ("full_sentences", "blocks") else Specials(begin=(end,), end=(end,))
 
 
 class TokenSequences:
@@ -73,7 +97,8 @@ class TokenSequences:
         self._seed, self._short, self._min = seed, short_share, min_tokens
         around = len(specials.head) + len(specials.tail) + (len(specials.between) if self.has_pairs else 0)
         self._room = length - around
-        if self._room < (2 if self.has_pairs else 1):
+        around += 0 if self.has_pairs else len(specials.begin) + len(specials.end)
+        if length - around < (2 if self.has_pairs else 1):
             raise SlonikError(f"sequences of {length} tokens leave no room beside {around} special tokens")
         self._tables: dict[int, IntArray] = {}
         if not len(self.table(0)):
@@ -133,7 +158,7 @@ class TokenSequences:
         sizes = table[:, 1] - table[:, 0] + table[:, 3] - table[:, 2] + len(specials.head) + len(specials.tail)
         if self.has_pairs:
             return sizes + len(specials.between)
-        return sizes + len(specials.separator) * self._borders(table)
+        return sizes + self._extra(table[:, 0], table[:, 1])
 
     def row(self, epoch: int, number: int) -> IntArray:
         """Ids of a sequence, specials included."""
@@ -152,38 +177,47 @@ class TokenSequences:
         return int(self.table(epoch)[number, 4])
 
     def _with_separators(self, first: int, last: int) -> list[NDArray[np.int64] | tuple[int, ...]]:
-        starts = self._starts
-        borders = starts[np.searchsorted(starts, first, "right") : np.searchsorted(starts, last, "left")]
-        cuts = [first, *borders.tolist(), last]
-        parts: list[NDArray[np.int64] | tuple[int, ...]] = []
+        starts, specials = self._starts, self.specials
+        before, after = (int(np.searchsorted(starts, place, "right")) for place in (first, last))
+        begins, ends = first == starts[before - 1], last == starts[after - 1]
+        cuts = [first, *starts[before : int(np.searchsorted(starts, last, "left"))].tolist(), last]
+        parts: list[NDArray[np.int64] | tuple[int, ...]] = [specials.begin] if begins else []
         for index, (start, end) in enumerate(itertools.pairwise(cuts)):
-            parts += [self.specials.separator] * (index > 0)
+            parts += [specials.end, specials.separator, specials.begin] if index else []
             parts.append(self.corpus.tokens(start, end))
-        return parts
+        return [*parts, specials.end] if ends else parts
 
     @property
     def _starts(self) -> IntArray:
         return self.corpus.document_starts
 
-    def _borders(self, table: IntArray) -> IntArray:
-        """(R,) document ends strictly inside each sequence."""
-        starts = self._starts
-        return np.searchsorted(starts, table[:, 1], "left") - np.searchsorted(starts, table[:, 0], "right")
+    def _extra(self, first: Any, last: Any) -> Any:
+        """Tokens that documents' borders add to the ranges first .. last - 1, one number or (R,) of them."""
+        starts, specials = self._starts, self.specials
+        begun = np.searchsorted(starts, last, "left") - np.searchsorted(starts, first, "left")
+        ended = np.searchsorted(starts, last, "right") - np.searchsorted(starts, first, "right")
+        inside = np.searchsorted(starts, last, "left") - np.searchsorted(starts, first, "right")
+        return len(specials.begin) * begun + len(specials.end) * ended + len(specials.separator) * inside
 
     def _full_sentences(self) -> IntArray:
-        """Greedy: as many whole sentences as fit; separators counted with the last sentence of a document."""
-        corpus, extra = self.corpus, len(self.specials.separator)
-        ends = np.zeros(len(corpus.sentences), dtype=np.int64)
-        ends[corpus.documents[1:]] = extra
-        cost = corpus.sentences + np.cumsum(ends)
-        return self._greedy(cost, 0, len(cost) - 1)
+        """Greedy: as many whole sentences as fit."""
+        return self._greedy(self._sentence_costs(len(self.specials.separator)), 0, len(self.corpus.sentences) - 1)
 
     def _doc_sentences(self) -> IntArray:
-        documents = self.corpus.documents
+        costs = self._sentence_costs(0)
         found = [
-            self._greedy(self.corpus.sentences, int(first), int(last)) for first, last in itertools.pairwise(documents)
+            self._greedy(costs, int(first), int(last)) for first, last in itertools.pairwise(self.corpus.documents)
         ]
         return np.concatenate(found) if found else np.zeros((0, 2), np.int64)
+
+    def _sentence_costs(self, separator: int) -> IntArray:
+        """(S + 1,) tokens before each sentence; what a border adds is counted with the sentence that begins or ends
+        there, a separator with the last one before it."""
+        corpus = self.corpus
+        added = np.zeros(len(corpus.sentences), dtype=np.int64)
+        added[corpus.documents[1:]] += len(self.specials.end) + separator
+        added[corpus.documents[:-1] + 1] += len(self.specials.begin)
+        return corpus.sentences + np.cumsum(added)
 
     def _greedy(self, cost: IntArray, first: int, last: int) -> IntArray:
         """(R, 2) token ranges over sentences first .. last - 1; one longer than a sequence is cut."""
@@ -192,8 +226,7 @@ class TokenSequences:
             end = int(np.searchsorted(cost, cost[first] + self._room, "right")) - 1
             end = min(end, last)
             if end <= first:  # one sentence alone is too long
-                start, stop = int(sentences[first]), int(sentences[first + 1])
-                ranges += [(cut, min(cut + self._room, stop)) for cut in range(start, stop, self._room)]
+                ranges += self._pieces(sentences[first : first + 1], sentences[first + 1 : first + 2]).tolist()
                 end = first + 1
             else:
                 ranges.append((int(sentences[first]), int(sentences[end])))
@@ -202,27 +235,36 @@ class TokenSequences:
 
     def _documents(self) -> IntArray:
         """Every document cut into full sequences and a rest."""
-        starts = self._starts
-        sizes = np.diff(starts)
-        counts = -(-sizes // self._room)
-        owner = np.repeat(np.arange(len(sizes)), counts)
+        return self._pieces(self._starts[:-1], self._starts[1:])
+
+    def _pieces(self, starts: IntArray, stops: IntArray) -> IntArray:
+        """(R, 2) the ranges starts .. stops - 1, cut to the room; what ends a document has a token before it."""
+        begins = self._are_borders(starts) * len(self.specials.begin)
+        ends = self._are_borders(stops) * len(self.specials.end)
+        counts = -(-(stops - starts + begins + ends) // self._room)
+        owner = np.repeat(np.arange(len(starts)), counts)
         index = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
-        first = starts[:-1][owner] + index * self._room
-        return np.stack([first, np.minimum(first + self._room, starts[1:][owner])], axis=1)
+        cuts = starts[owner] + index * self._room - begins[owner]
+        first = np.where(index == 0, starts[owner], np.minimum(cuts, stops[owner] - 1))
+        last = np.append(first[1:], stops[-1:])
+        last[index == counts[owner] - 1] = stops
+        return np.stack([first, last], axis=1)
+
+    def _are_borders(self, places: IntArray) -> NDArray[np.bool_]:
+        return self._starts[np.searchsorted(self._starts, places)] == places
 
     def _blocks(self) -> IntArray:
-        """Full blocks across documents; separators take room, and the rest at the end is left out."""
-        extra, starts = len(self.specials.separator), self._starts
+        """Full blocks across documents; what stands at borders takes room, and the rest at the end is left out."""
+        specials = self.specials
+        bare = not (specials.begin or specials.end or specials.separator)
         ranges: list[tuple[int, int]] = []
         first, total = 0, self.corpus.token_count
         while first < total:
             last = min(first + self._room, total)
-            while extra:  # each border inside takes room, which may move the end before another border
-                inside = np.searchsorted(starts, last, "left") - np.searchsorted(starts, first, "right")
-                wanted = min(first + max(1, self._room - extra * int(inside)), total)
-                if wanted >= last:
-                    break
-                last = wanted
+            if not bare and last - first + self._extra(first, last) > self._room:
+                places = range(first + 1, last)
+                last = first + bisect_right(places, self._room, key=lambda end: end - first + self._extra(first, end))
+            last = max(last, first + 1)
             if last == total and (last - first) < self._room // 2 and ranges:
                 break
             ranges.append((first, last))
