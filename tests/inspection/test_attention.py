@@ -1,4 +1,4 @@
-"""Metrics of attention equal what they are by hand; no family gives none; syntactic heads are found where planted."""
+"""Metrics of attention equal what they are by hand; no family gives none."""
 
 from __future__ import annotations
 
@@ -16,18 +16,15 @@ from transformers import PreTrainedModel
 import slonik
 from slonik.compression.surgery import apply
 from slonik.core.errors import SlonikError
-from slonik.data.conllu import Sentence, Unit, Word
-from slonik.inspection import attention as room
+from slonik.inspection import attention_weights as room
 from slonik.inspection.attention import (
     METRICS,
     attention,
-    attention_weights,
-    eager_attention,
     head_metrics,
     per_text,
-    syntax_heads,
     text_attention,
 )
+from slonik.inspection.attention_weights import attention_weights, eager_attention
 from slonik.models.anatomy import dissect
 from slonik.models.loading import load_transformer
 from tests import tiny
@@ -83,47 +80,6 @@ def test_attention_as_one_call(tmp_path: Path) -> None:
     shown = text_attention(encoder, "Слон идёт домой.")
     assert [layer.shape for layer in shown.weights] == [(4, len(shown.tokens), len(shown.tokens))] * 2
     np.testing.assert_allclose(shown.weights[0].sum(-1), 1.0, atol=1e-5)
-
-
-def _sentence() -> Sentence:
-    words = (
-        Word(1, "Слон", "слон", "NOUN", {}, 2, "nsubj"),
-        Word(2, "идёт", "идти", "VERB", {}, 0, "root"),
-        Word(3, "домой", "домой", "ADV", {}, 2, "advmod"),
-    )
-    return Sentence(words, tuple(Unit(word.form, (word.id, word.id)) for word in words))
-
-
-def test_tokens_become_words_and_the_planted_head_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder = slonik.load(tiny.checkpoint(tmp_path, "bert"))
-    sentence = _sentence()
-    found = room._word_attention(encoder, sentence, "")
-    assert found is not None
-    words, shape = found
-    assert words.shape == (8, 3, 3)
-    assert shape == [4, 4]
-    assert (words.sum(-1) <= 1 + 1e-6).all()  # the rest is on special tokens
-
-    def planted(*_: object) -> tuple[np.ndarray, list[int]]:
-        made = np.full((8, 3, 3), 0.1)
-        made[5, [0, 2], 1] = 0.9  # layer 2, head 1: both dependents look at the verb
-        made[5, 1, 1] = 0.95  # itself, which does not count
-        return made, [4, 4]
-
-    monkeypatch.setattr(room, "_word_attention", planted)
-    best = {found.task: found for found in syntax_heads(encoder, [sentence] * 3, fewest=2)}
-    any_head = best["syntax_any_to_head"]
-    assert (any_head.layer, any_head.detail["head"], any_head.value) == (2, 1, 1.0)
-    assert any_head.detail["offset_share"] == 0.5  # the verb is before one of them and after the other
-    assert best["syntax_nsubj_to_head"].detail["offset_share"] == 1.0
-    assert best["syntax_nsubj_to_head"].n == 3
-
-
-def test_a_multiword_token_is_left_out(tmp_path: Path) -> None:
-    encoder = slonik.load(tiny.checkpoint(tmp_path, "bert"))
-    words = (Word(1, "не", head=2, deprel="advmod"), Word(2, "знаю", head=0, deprel="root"))
-    with pytest.raises(SlonikError, match="aligned"):
-        syntax_heads(encoder, [Sentence(words, (Unit("незнаю", (1, 2)),))])
 
 
 SHAPES = ("bert", "roberta", "xlm-roberta", "deberta-v2", "modernbert", "gpt2", "t5", "slim")

@@ -269,14 +269,28 @@ def _patterns(records: Sequence[Record]) -> Table | None:
 
 def _syntax(records: Sequence[Record]) -> Table | None:
     found = _of(records, "syntax_share")
+    if not found:
+        return None
     lines = [
         (f"{r.detail['relation']}, to the {r.detail['direction']}", f"{r.layer} / {r.detail['head']}", cell(r),
-         _number(r.detail["offset_share"]), r.n)
+         *(_number(r.detail.get(name)) for name in ("offset_share", "random_share", "chance_share")), r.n)
         for r in found
     ]  # fmt: skip
-    note = "share of words whose most attended word is the right one; the best head is chosen on the same sentences"
-    columns = ("relation", "layer / head", "share", "best fixed offset", "words")
-    return Table.of("Heads that follow syntax", columns, lines, [note]) if found else None
+    columns = ("relation", "layer / head", "share", "best fixed offset", "random weights", "chance", "words")
+    notes = ["share of words whose most attended word is the right one; the best head is chosen on the same sentences, "
+             "in the twin with random weights too"]  # fmt: skip
+    facts = found[0].detail
+    if skipped := facts.get("skipped"):
+        reasons = ", ".join(f"{reason} {count}" for reason, count in skipped.items())
+        total = facts["sentences"] + sum(skipped.values())
+        notes.append(f"{sum(skipped.values())} of {total} sentences were left out: {reasons}")
+    if unseen := {r.detail["direction"]: r.detail["unseen"] for r in found if r.detail["relation"] == "any"}:
+        shares = ", ".join(f"{100 * share:.0f} % to the {direction}" for direction, share in unseen.items() if share)
+        if shares:
+            notes.append(
+                f"words whose goal stands later, where no head of a decoder can look, are never right: {shares}"
+            )
+    return Table.of("Heads that follow syntax", columns, lines, notes)
 
 
 def _similarity(records: Sequence[Record]) -> Table | None:
