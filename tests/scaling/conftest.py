@@ -16,8 +16,9 @@ RECIPE = {
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a recipe, which is the working folder."""
+    """A folder with a recipe and a corpus, which is the working folder."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "ru.txt").write_text("Слон пьёт воду.\n", encoding="utf-8")
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(RECIPE))
     return tmp_path
 

@@ -66,6 +66,7 @@ def test_an_array_has_a_command_for_each_value() -> None:
 def test_words_with_blanks_and_quotes_reach_slonik_whole(scheduler: Callable[[str, str], Path]) -> None:
     notes = scheduler("python", "")
     awkward = 'it\'s $HOME; {x} "quoted"'
+    Path(awkward).touch()
     command = ["pretrain", "tiny.yaml", "--corpus", awkward, "--out", "out dir/a"]
     made = slonik.launch(command, on="local", python="python", retries=0, job="odd")
     subprocess.run(["bash", made.files[0]], check=True)
