@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 _OF_TAGGERS = ("unlabelled", "mapping", "crf")
 _OF_RERANKERS = ("negatives", "mine", "loss")
 _NOT_OF_TAGGERS = (
-    "valid", "kind", "text_column", "label_column", "name", "seeds", "folds", "crossfit", "multitask", "denoiser",
+    "valid", "kind", "text_column", "label_column", "group_column", "name", "seeds", "folds", "crossfit", "multitask", "denoiser",
     "shots", "training", *_OF_RERANKERS,
 )  # fmt: skip
 _NOT_OF_RERANKERS = (
-    *_OF_TAGGERS, "data_dir", "seeds", "folds", "crossfit", "multitask", "teacher", "denoiser", "shots", "training",
+    *_OF_TAGGERS, "data_dir", "group_column", "seeds", "folds", "crossfit", "multitask", "teacher", "denoiser", "shots", "training",
 )  # fmt: skip
 
 
@@ -51,6 +51,8 @@ def finetune(
     ),
     text_column: list[str] = typer.Option([], help="Column with the text; twice for pairs (default: text)."),
     label_column: str | None = typer.Option(None, help="Column with the label, number or target text (label)."),
+    group_column: str | None = typer.Option(None, help="Rows with one value there stay on one side of every split."),
+    skip_unlabelled: bool = typer.Option(False, help="Leave out rows whose label is null (default: an error)."),
     name: str | None = typer.Option(None, help="Name of your own task (custom)."),
     seeds: int | None = typer.Option(None, help="How many runs with different seeds (3)."),
     seed: int | None = typer.Option(None, help="The first seed (0)."),
@@ -97,7 +99,8 @@ def finetune(
 
     found = train_on(
         model, train, out=out, task=tasks, recipe=recipe, valid=valid, kind=kind,  # type: ignore[arg-type]
-        text_columns=text_column, label_column=label_column, name=name, data_dir=data_dir, seeds=seeds, seed=seed,
+        text_columns=text_column, label_column=label_column, group_column=group_column,
+        unlabelled="leave_out" if skip_unlabelled else None, name=name, data_dir=data_dir, seeds=seeds, seed=seed,
         epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, max_length=max_length, folds=folds,
         crossfit=crossfit,  # type: ignore[arg-type]
         multitask=multitask, teachers=teacher, denoiser=denoiser, shots=shots, train=training, set=set_,

@@ -1,23 +1,31 @@
-"""Labelled rows of the user's own: JSON Lines, CSV or TSV with named columns (.gz too), and questions as in SQuAD.
+"""Labelled rows of the user's own: JSON Lines, CSV or TSV with named columns (.gz too), Parquet; questions as in SQuAD.
 
 Gives rows as they are, checked for the columns asked for; what a label means is the caller's business.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
+import gzip
+import io
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from slonik.core.errors import SlonikError, unknown_name
-from slonik.text.lines import MAX_LINE_BYTES, json_lines, numbered_lines
+from slonik.core.progress import warn_once
+from slonik.data.part_files import PartFile, read_part_rows
+from slonik.text.lines import MAX_LINE_BYTES, guess_encoding, json_lines, open_bytes
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
-ENDINGS = tuple(f"{kind}{packed}" for kind in (".jsonl", *_SEPARATORS) for packed in ("", ".gz"))
+ENDINGS = (".parquet", *(f"{kind}{gz}" for kind in (".jsonl", ".ndjson", *_SEPARATORS) for gz in ("", ".gz")))
 """Of the files that are read here."""
 
 
@@ -36,48 +44,158 @@ class Question:
     answers: tuple[tuple[int, str], ...]
 
 
-def read_rows(path: str | Path, columns: Sequence[str]) -> list[dict[str, Any]]:
-    """Rows of a .jsonl, .csv or .tsv file (.gz too), each with every one of `columns`.
+def read_rows(path: str | Path, columns: Sequence[str], nullable: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Rows of a .jsonl, .csv, .tsv (.gz too) or .parquet file, each with every one of `columns`.
+
+    Args:
+        nullable: columns that must be there, and may be null.
 
     Raises:
-        SlonikError: no such file, another kind of file, not UTF-8, a line that is no object, a missing column.
+        SlonikError: no such file, another kind of file, a line that is no object, a missing column, a null in one.
+        MissingExtra: Parquet, and pyarrow is not installed.
     """
     file = Path(path)
     rows = []
-    for row, where in _rows(file):
+    for row, where in _rows(file, [*columns, *nullable]):
         for column in columns:
-            if row.get(column) is None:
-                raise SlonikError(f"{where}: {unknown_name(column, list(row), 'column')}")
+            need_value(row, column, where)
+        for column in nullable:
+            need_column(row, column, where)
         rows.append(row)
     if not rows:
         raise SlonikError(f"{file} has no rows: give a file with at least one labelled line")
     return rows
 
 
-def _rows(file: Path) -> Iterator[tuple[dict[str, Any], str]]:
+def need_value(row: Mapping[str, Any], column: str, where: str) -> None:
+    """Refuse a row without a column, and one that has null there.
+
+    Raises:
+        SlonikError: with the nearest name that there is, or naming the null as such.
+    """
+    need_column(row, column, where)
+    if row[column] is None:
+        raise SlonikError(f"{where}: {column!r} is null: fill it in, or leave the row out")
+
+
+def need_column(row: Mapping[str, Any], column: str, where: str) -> None:
+    """Refuse a row without a column.
+
+    Raises:
+        SlonikError: with the nearest name that there is.
+    """
+    if column not in row:
+        raise SlonikError(f"{where}: {unknown_name(column, [name for name in row if name], 'column')}")
+
+
+def _rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, Any], str]]:
     name = file.with_suffix("") if file.suffix == ".gz" else file
     kind = name.suffix.lower()
-    if kind not in (".jsonl", *_SEPARATORS):
-        raise SlonikError(f"{file} is neither .jsonl nor .csv nor .tsv: rename or convert it")
-    if kind == ".jsonl":
+    if kind == ".parquet":
+        yield from ((row, f"{file}, row {n}") for n, row in enumerate(_parquet_rows(file), start=1))
+    elif kind in (".jsonl", ".ndjson"):
         for where, row in json_lines(file):
             if not isinstance(row, dict):
                 raise SlonikError(f"{where} is not a JSON object")
             yield row, where
-        return
-    lines = (line + "\n" for _, line in numbered_lines(file))
-    header = next(lines, "")
-    # office programs with a Russian locale divide the columns of a .csv by semicolons
-    separator = ";" if kind == ".csv" and ";" in header and "," not in header else _SEPARATORS[kind]
+    elif kind in _SEPARATORS:
+        table = read_table(file, columns)
+        for row, line in zip(table.rows, table.lines, strict=True):
+            yield row, f"{file}, line {line}"
+    else:
+        raise SlonikError(f"{file} is neither .jsonl nor .csv nor .tsv nor .parquet: rename or convert it")
+
+
+def _parquet_rows(file: Path) -> Iterator[dict[str, Any]]:
+    for _, rows in read_part_rows(PartFile(file, file.name)):
+        yield from rows
+
+
+@dataclass(frozen=True)
+class CsvTable:
+    """A .csv or .tsv file with a header.
+
+    Attributes:
+        header: names of the columns.
+        rows: name -> cell; None where a row has fewer cells than the header.
+        lines: the line on which each row ends.
+        separator: between cells. encoding: of the file.
+    """
+
+    header: list[str]
+    rows: list[dict[str, Any]]
+    lines: list[int]
+    separator: str
+    encoding: str
+
+
+def read_table(path: str | Path, columns: Sequence[str] = ()) -> CsvTable:
+    """A table of text with a header line.
+
+    Office programs with a Russian locale divide the columns of a .csv by semicolons and write Windows-1251: of comma,
+    semicolon and tab the one is taken with which the header has `columns`, else the most cells; a file that is not
+    UTF-8 is read in the Cyrillic encoding that it looks to be in, which is said.
+
+    Raises:
+        SlonikError: no such file, no encoding that fits, two columns of one name, a row with too many cells.
+    """
+    file = Path(path)
+    text, encoding = _text_of(file)
+    kind = (file.with_suffix("") if file.suffix == ".gz" else file).suffix.lower()
+    separator = _separator(text, kind, columns)
     csv.field_size_limit(MAX_LINE_BYTES)
-    reader = csv.DictReader(itertools.chain([header], lines), delimiter=separator, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    rows, lines = [], []
     try:
-        for row in reader:
-            if None in row:
-                raise SlonikError(f"{file}, line {reader.line_num}: more cells than the header has columns")
-            yield {str(name): value for name, value in row.items()}, f"{file}, line {reader.line_num}"
+        header = [name.strip() for name in next(reader, [])]
+        twice = next((name for name, count in Counter(header).items() if count > 1 and name), None)
+        if twice is not None:
+            raise SlonikError(f"{file} has two columns {twice!r}: rename one")
+        for cells in reader:
+            if not cells:
+                continue
+            if len(cells) > len(header):
+                raise SlonikError(
+                    f"{file}, line {reader.line_num}: more cells than the header has columns (divided by {separator!r})"
+                )
+            rows.append(dict(itertools.zip_longest(header, cells)))
+            lines.append(reader.line_num)
     except csv.Error as error:
-        raise SlonikError(f"{file} is no sound table: {error}") from None
+        raise SlonikError(f"{file} is no sound table, line {reader.line_num}: {error}") from None
+    return CsvTable(header, rows, lines, separator, encoding)
+
+
+def _text_of(file: Path) -> tuple[str, str]:
+    """The text of a table and its encoding: UTF-8, UTF-16 with its mark, or a Cyrillic one."""
+    try:
+        with open_bytes(file) as stream:
+            raw = stream.read()
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise SlonikError(f"{file} is not a whole gzip file ({error}); fetch or write it again") from None
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return raw.decode("utf-16", errors="replace"), "utf-16"
+    if b"\x00" in raw:
+        raise SlonikError(f"{file} holds a NUL byte: it is no table of text; save it as CSV in UTF-8")
+    try:
+        return raw.decode("utf-8-sig"), "utf-8-sig" if raw.startswith(codecs.BOM_UTF8) else "utf-8"
+    except UnicodeDecodeError as error:
+        guess = guess_encoding(raw)
+        if guess is None:
+            line = raw[: error.start].count(b"\n") + 1
+            raise SlonikError(f"{file}, line {line}: neither UTF-8 nor a Cyrillic encoding: save it as UTF-8") from None
+    warn_once(f"{file} is not UTF-8: it is read as {guess}")
+    return raw.decode(guess, errors="replace"), guess
+
+
+def _separator(text: str, kind: str, columns: Sequence[str]) -> str:
+    first = text.lstrip("\r\n").split("\n", 1)[0].rstrip("\r")
+    own = _SEPARATORS[kind]
+    headers = {}
+    for mark in dict.fromkeys((own, ",", ";", "\t")):
+        with suppress(csv.Error):
+            headers[mark] = [name.strip() for name in next(csv.reader([first], delimiter=mark), [])]
+    fitting = [mark for mark, names in headers.items() if columns and set(columns) <= set(names)]
+    return next(iter(fitting), max(headers, key=lambda mark: len(headers[mark]), default=own))
 
 
 def read_questions(path: str | Path) -> list[Question]:

@@ -71,6 +71,10 @@ class OwnData(Config):
     kind: OwnKind = "classification"
     text_columns: tuple[str, ...] = ("text",)
     label_column: str = "label"
+    group_column: str | None = None
+    """Rows with one value there (an author, a document) stay on one side of every split; rows of one text always do."""
+    unlabelled: Literal["refuse", "leave_out"] = "refuse"
+    """Rows whose label is null or empty: an error that counts them, or left out, with a warning that counts them."""
     name: str = "custom"
 
 

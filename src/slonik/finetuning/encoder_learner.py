@@ -32,7 +32,7 @@ from slonik.models.task_model import TaskModel, load_task_model, new_task_model,
 from slonik.models.task_outputs import outputs_of
 from slonik.text.answers import number_of, probabilities
 from slonik.text.label_map import label_map
-from slonik.text.pairs import Fields
+from slonik.text.pairs import Fields, PairTokenizer
 from slonik.text.task_config import TaskConfig
 from slonik.train.loaders import example_loader
 from slonik.train.loop import run
@@ -96,6 +96,18 @@ class EncoderLearner:
         """The task's settings under the user's; a learning rate by the width of the encoder."""
         fixed = {**wanted, **explicit}
         return {"learning_rate": usual_rate(self.base.dimension, fixed.get("freeze")), **fixed}
+
+    def too_long(self, config: TaskConfig) -> Callable[[tuple[str, ...]], bool]:
+        """See `Learner.too_long`."""
+        pairs = PairTokenizer(self.tokenizer, min(config.max_length, self.max_length))
+
+        def cut(texts: tuple[str, ...]) -> bool:
+            before = pairs.cut_rows
+            for row in [texts] if config.pairs == "joint" else [(text,) for text in texts]:
+                pairs.row(row)
+            return pairs.cut_rows > before
+
+        return cut
 
     def configured(self, config: TaskConfig, tuning: Tuning) -> TaskConfig:
         """The task model's configuration with the settings that belong to it.

@@ -1,7 +1,8 @@
 """`slonik finetune`: any checkpoint, one task or nine or own data, several seeds; models and predictions come out.
 
 One task gives a task model in `out` itself; several give one in `out/TASK` each. Beside them lie `predictions/`,
-`results.json`, and nothing else; steps are kept in `out.steps`, so that the same call after an interruption goes on.
+`results.json`, of own data `data.json` (what was dirty in it), and nothing else; steps are kept in `out.steps`, so that
+the same call after an interruption goes on.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from typing import Any, Literal
 from slonik import models
 from slonik.core.config import configure, fields_of, read_recipe
 from slonik.core.errors import SlonikError, lookup
-from slonik.core.files import write_text
+from slonik.core.files import write_json, write_text
 from slonik.core.passport import Step
 from slonik.core.paths import data_dir as data_folder
-from slonik.core.progress import shown
+from slonik.core.progress import shown, warn_once
 from slonik.core.records import Record, write_records
 from slonik.core.run import Announce, Result, Run, say, silent
 from slonik.evaluation.russian_superglue.tasks import TASKS
@@ -49,6 +50,7 @@ from slonik.reporting.formatting import cell, difference_cell
 from slonik.reporting.scores import is_difference
 
 RESULTS = "results.json"
+DATA = "data.json"
 PREDICTIONS = "predictions"
 SUITE = "finetune"
 OWN = "own"
@@ -86,6 +88,8 @@ def finetune(
     kind: OwnKind | None = None,
     text_columns: str | Sequence[str] | None = None,
     label_column: str | None = None,
+    group_column: str | None = None,
+    unlabelled: Literal["refuse", "leave_out"] | None = None,
     name: str | None = None,
     data_dir: str | Path | None = None,
     seeds: int | None = None,
@@ -119,11 +123,14 @@ def finetune(
         recipe: YAML file, or its content.
         valid: rows to measure on; None = a held-out share of `data`.
         kind: of your own task. text_columns, label_column: where its texts and labels are.
+        group_column: rows with one value there stay on one side of every split.
+        unlabelled: what happens to rows whose label is null: "refuse" (all of them are counted), or "leave_out".
         name: of your own task, for `predict`.
         data_dir: the folder that holds russian_superglue/; None = $SLONIK_DATA, or the user's cache folder.
         seeds: how many runs. seed: the first, and that of the splits.
         epochs: passes over the fitting items. batch_size: items of a batch. max_length: tokens of an input.
-        folds, crossfit: of tasks without a training file.
+        folds: own data: every row is measured once, by a model that did not learn from it; official tasks: of those
+            without a training file. crossfit: of these.
         multitask: train on all tasks together first, then on each from there.
         teachers: task models to distil from.
         denoiser: T5: prefix of the denoiser to go on from.
@@ -147,7 +154,8 @@ def finetune(
         at.tuning.epochs: epochs, at.tuning.learning_rate: learning_rate, at.tuning.batch_texts: batch_size,
         at.tuning.max_length: max_length,
         own.train: source_name(data), own.valid: source_name(valid), own.kind: kind,
-        own.text_columns: columns or None, own.label_column: label_column, own.name: name,
+        own.text_columns: columns or None, own.label_column: label_column,
+        own.group_column: group_column, own.unlabelled: unlabelled, own.name: name,
     }  # fmt: skip
     content = recipe if recipe is None or isinstance(recipe, Mapping) else read_recipe(recipe)
     names = [name for name in ([task] if isinstance(task, str) else task) if name != OWN]
@@ -224,6 +232,7 @@ def _own(
     rows = own.train if rows is None else rows
     valid = own.valid if valid is None else valid
     task = read_own(recipe, own, learner, rows, valid)
+    tell_data(task, own.train, run.announce)
     result = train_task(task.data(), learner, recipe, run)
     by_run = {name: answers[task.split] for name, answers in result.by_run().items()}
     trained_on = rows_hash(rows)
@@ -240,7 +249,19 @@ def _own(
         for name, answers in by_run.items():
             write_predictions(folder / PREDICTIONS / name / f"{own.name}.{task.split}.jsonl", task, answers)
         write_records(folder / RESULTS, records)
+        write_json(folder / DATA, {"warnings": task.warnings, "findings": [one.line() for one in task.findings]})
     return records, {own.name: run.out} if kept else {}
+
+
+def tell_data(task: OwnTask, name: str, announce: Announce) -> None:
+    """Say what is dirty in the user's rows, and what the split does with rare labels, before any work.
+
+    What bears on labels and figures is a warning, said in any case; the rest is said as progress is.
+    """
+    for finding in task.findings:
+        (warn_once if finding.serious else announce)(f"data: {finding}")
+    for sentence in task.warnings:
+        warn_once(f"{name}: {sentence}")
 
 
 def write_predictions(path: Path, task: OwnTask, answers: dict[int | str, Any]) -> None:

@@ -6,7 +6,7 @@ Which texts make an item is the task's business.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -50,6 +50,7 @@ class Item:
             where it is not known.
         group: items of one group stay together.
         asked: the same in words, where the learner answers in words.
+        names: labels of an item with several, for spreading them.
     """
 
     key: int | str
@@ -57,20 +58,25 @@ class Item:
     label: Any
     group: str
     asked: Asked | None = None
+    names: tuple[str, ...] = ()
 
     @property
-    def stratum(self) -> str:
-        """What is spread evenly over the sides of a split."""
-        return str(self.label) if isinstance(self.label, int) else ""
+    def strata(self) -> tuple[str, ...]:
+        """What is spread evenly over the sides of a split: its label, or its labels."""
+        return self.names or ((str(self.label),) if isinstance(self.label, int) else ("",))
 
 
-def split_items(items: Sequence[Item], shares: Sequence[float], seed: int) -> list[IntArray]:
+def split_items(
+    items: Sequence[Item], shares: Sequence[float], seed: int, *, learned: int | None = None
+) -> list[IntArray]:
     """Split items into parts of about the given shares, groups whole, labels even.
 
     Groups come in random order, large ones first; each goes to the part that lacks most of its labels.
 
     Args:
         shares: sum to 1.
+        learned: the part that is learned from. It gets all of a label with one item or two, and two of every other, so
+            that no label is measured that was never learned.
 
     Returns:
         Item numbers of each part, ascending.
@@ -78,25 +84,57 @@ def split_items(items: Sequence[Item], shares: Sequence[float], seed: int) -> li
     members: dict[str, list[int]] = defaultdict(list)
     for number, item in enumerate(items):
         members[item.group].append(number)
-    strata = {name: index for index, name in enumerate(sorted({item.stratum for item in items}))}
-    counts = {group: _counts([items[n].stratum for n in numbers], strata) for group, numbers in members.items()}
-    wanted = np.outer(shares, sum(counts.values(), np.zeros(len(strata))))
+    strata = {name: index for index, name in enumerate(sorted({name for item in items for name in item.strata}))}
+    counts = {group: _counts([items[n] for n in numbers], strata) for group, numbers in members.items()}
+    total = sum(counts.values(), np.zeros(len(strata)))
+    wanted, left = np.outer(shares, total), total.copy()
     rng = np.random.default_rng(derive_seed(seed, "divide", len(items), len(shares)))
     names = sorted(members)
     order = sorted((names[place] for place in rng.permutation(len(names))), key=lambda name: -len(members[name]))
+    if learned is not None:
+        rare = {name for name in order if (total[counts[name] > 0] <= RARE).any()}
+        order = [name for name in order if name in rare] + [name for name in order if name not in rare]
     parts: list[list[int]] = [[] for _ in shares]
     for name in order:
-        lack = (wanted * (counts[name] > 0)).sum(1) / np.maximum(np.asarray(shares), 1e-9)
+        own = counts[name] > 0
+        lack = (wanted * own).sum(1) / np.maximum(np.asarray(shares), 1e-9)
         best = int(np.argmax(lack))
+        if learned is not None and (left[own] - counts[name][own] < np.minimum(total[own], RARE)).any():
+            best = learned
+        if best != learned:
+            left -= counts[name]
         wanted[best] -= counts[name]
         parts[best] += members[name]
     return [np.array(sorted(part), dtype=np.int64) for part in parts]
 
 
-def _counts(labels: Sequence[str], strata: dict[str, int]) -> NDArray[np.float64]:
+RARE = 2
+"""Items of a label at most, all of which are learned from."""
+
+
+def fold_items(items: Sequence[Item], folds: int, seed: int) -> tuple[IntArray, list[IntArray]]:
+    """(items that every fold learns from, items that each fold measures), groups whole and labels even.
+
+    Never measured are groups with a label of one item or two, or of one group alone: where they are measured the label
+    would not have been learned.
+    """
+    counts = Counter(name for item in items for name in item.strata)
+    groups: dict[str, set[str]] = defaultdict(set)
+    for item in items:
+        for name in item.strata:
+            groups[name].add(item.group)
+    fixed = {item.group for item in items if any(counts[name] <= RARE or len(groups[name]) < 2 for name in item.strata)}
+    free = [n for n, item in enumerate(items) if item.group not in fixed]
+    parts = split_items([items[n] for n in free], [1 / folds] * folds, seed) if free else []
+    kept = np.array([n for n, item in enumerate(items) if item.group in fixed], dtype=np.int64)
+    return kept, [np.array(free, dtype=np.int64)[part] for part in parts]
+
+
+def _counts(items: Sequence[Item], strata: dict[str, int]) -> NDArray[np.float64]:
     found = np.zeros(len(strata))
-    for label in labels:
-        found[strata[label]] += 1
+    for item in items:
+        for name in item.strata:
+            found[strata[name]] += 1
     return found
 
 

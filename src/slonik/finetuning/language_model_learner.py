@@ -106,6 +106,9 @@ class LanguageModelLearner:
         """The family's settings under the user's; what a task wants of an encoder means nothing here."""
         return {**USUAL["encoder-decoder" if self._base.model.config.is_encoder_decoder else "decoder"], **explicit}
 
+    def too_long(self, config: TaskConfig) -> None:
+        """Prompts that do not fit are dealt with where they are made: `with_shots`, and the writer's refusal."""
+
     def configured(self, config: TaskConfig, tuning: Tuning) -> TaskConfig:
         """The task in words: how it is asked stands in its details."""
         recipe = self._recipe

@@ -96,6 +96,10 @@ class Learner(Protocol):
         """Fields of `Tuning`: the learner's own, those that the task wants, under what the user said."""
         ...
 
+    def too_long(self, config: TaskConfig) -> Callable[[tuple[str, ...]], bool] | None:
+        """(texts of a row) -> whether the model cuts them; None where it refuses instead."""
+        ...
+
     def configured(self, config: TaskConfig, tuning: Tuning) -> TaskConfig:
         """The task as this learner's model will have it in its `task.json`."""
         ...

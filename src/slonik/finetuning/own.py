@@ -6,8 +6,8 @@ learns. Measured is the validation file, or a held-out share of the training fil
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,9 @@ from slonik.core.errors import SlonikError
 from slonik.data.labelled import Question, parse_question
 from slonik.evaluation.statistics import Mean, Statistic, value_of
 from slonik.finetuning.config import FinetuneRecipe, OwnData
-from slonik.finetuning.items import Asked, Item, split_items
+from slonik.finetuning.data_check import CheckedRows, Finding, canonical_labels, check_rows, rare_labels, text_key
+from slonik.finetuning.data_check import named as _named
+from slonik.finetuning.items import RARE, Asked, Item, fold_items, split_items
 from slonik.finetuning.learner import Learner, TaskAnswerer
 from slonik.finetuning.metrics import baseline_answers, metrics_of
 from slonik.finetuning.rows import Rows, read_asked, read_labelled, row_place
@@ -32,7 +34,7 @@ from slonik.text.tokenizing import content_ids
 LENGTHS = {"classification": 128, "multilabel": 128, "pair": 192, "regression": 192, "qa": 384, "text2text": 512}
 IN_WORDS = ("text2text", "classification", "pair")
 TARGETS = {"multilabel": "multi", "regression": "number", "qa": "answer", "text2text": "text"}
-FEWEST = 10
+FEWEST = 8
 FEWEST_ANSWER_TOKENS = 64
 
 
@@ -43,15 +45,22 @@ class OwnTask:
     Attributes:
         config: the task model to make.
         fit, measured: items. split: name of the measured ones.
+        findings: what is dirty in the rows.
+        warnings: what the user must know of the split.
+        folds: of cross-validation, each with what it measures of `measured`; empty: one training.
     """
 
     config: TaskConfig
     fit: list[Item]
     measured: list[Item]
     split: str
+    findings: tuple[Finding, ...] = field(default=(), kw_only=True)
+    warnings: tuple[str, ...] = field(default=(), kw_only=True)
+    folds: tuple[Fold, ...] = field(default=(), kw_only=True)
 
     def data(self) -> TaskData:
-        return TaskData(self.config.task, self.config, [Fold(self.fit, {self.split: self.measured})], self.score)
+        folds = self.folds or (Fold(self.fit, {self.split: self.measured}),)
+        return TaskData(self.config.task, self.config, folds, self.score)
 
     def score(self, items: Sequence[Item], found: Sequence[Any]) -> float:
         """The first metric of fitting items."""
@@ -63,8 +72,12 @@ class OwnTask:
 
     def baselines(self) -> dict[str, dict[str, Statistic]]:
         """Name of a baseline -> its metrics of the measured items."""
-        found = baseline_answers(self.fit, self.measured, self.config)
-        return {name: metrics_of(self.measured, answers, self.config) for name, answers in found.items()}
+        answers: dict[str, Answers] = {}
+        for fold in self.folds or (Fold(self.fit, {self.split: self.measured}),):
+            measured = fold.measured[self.split]
+            for name, found in baseline_answers(fold.fit, measured, self.config).items():
+                answers.setdefault(name, {}).update(zip([item.key for item in measured], found, strict=True))
+        return {name: self.metrics(found) for name, found in answers.items() if len(found) == len(self.measured)}
 
     def lines(self, answers: Answers) -> list[dict[str, Any]]:
         return [{"idx": item.key, **answer_line(self.config, answers[item.key])} for item in self.measured]
@@ -127,25 +140,87 @@ def read_own(recipe: FinetuneRecipe, own: OwnData, learner: Learner, train: Rows
         return _span_task(recipe, own, learner, train, valid)
     if not 1 <= len(own.text_columns) <= 2 or (own.kind == "pair" and len(own.text_columns) != 2):
         raise SlonikError(f"{own.kind} takes {'two text columns' if own.kind == 'pair' else 'one or two text columns'}")
-    columns = (*own.text_columns, own.label_column)
-    rows = read_labelled(train, columns)
-    measured_rows = [] if valid is None else read_labelled(valid, columns)
-    labels, scale = _labels(own, rows), None
+    rows, warnings = _labelled_rows(own, train, own.train)
+    measured_rows, more = ({}, []) if valid is None else _labelled_rows(own, valid, str(own.valid))
+    spelled = canonical_labels(
+        [name for row in (*rows.values(), *measured_rows.values()) for name in _names(own, row[own.label_column])]
+    )
+    labels, scale = _labels(own, rows.values(), spelled), None
     if own.kind == "regression":
-        numbers = [_number(row[own.label_column], row_place(own.train, n)) for n, row in enumerate(rows)]
+        numbers = [_number(row[own.label_column], row_place(own.train, n)) for n, row in rows.items()]
         scale = (float(np.mean(numbers)), float(np.std(numbers)) or 1.0)
     config = _config(recipe, own, labels, scale)
-    items = [own_item(row, n, config, row_place(own.train, n)) for n, row in enumerate(rows)]
-    given = [own_item(row, n, config, row_place(str(own.valid), n)) for n, row in enumerate(measured_rows)]
-    fit, measured, split = _split(recipe, items, given)
+    items = [own_item(row, n, config, row_place(own.train, n), group=own.group_column) for n, row in rows.items()]
+    given = [own_item(row, n, config, row_place(str(own.valid), n)) for n, row in measured_rows.items()]
+    findings = check_rows(
+        _checked(own, rows, own.train), _checked(own, measured_rows, str(own.valid)) if measured_rows else None,
+        spelled=spelled, too_long=learner.too_long(config),
+    )  # fmt: skip
+    folds: tuple[Fold, ...] = ()
+    if "folds" in recipe.model_fields_set:
+        fit, measured, split, rare, folds = _cross_validation(recipe, items, given)
+    else:
+        fit, measured, split, rare = _split(recipe, items, given)
     if own.kind == "text2text":
         tokens = recipe.answer_tokens or _longest([str(item.label) for item in fit], learner)
         config = config.model_copy(update={"details": {"answer_tokens": tokens}})
-    return OwnTask(config, fit, measured, split)
+    told = (*warnings, *more, *rare)
+    return OwnTask(config, fit, measured, split, findings=tuple(findings), warnings=told, folds=folds)
 
 
-def own_item(row: Mapping[str, Any], number: int, config: TaskConfig, where: str, *, labelled: bool = True) -> Item:
+def _labelled_rows(own: OwnData, source: Rows, name: str) -> tuple[dict[int, dict[str, Any]], list[str]]:
+    """Rows by their number from 0, those with a label alone, and a warning about the others.
+
+    Raises:
+        SlonikError: rows without a label, unless they are to be left out.
+    """
+    columns = (*own.text_columns, *([] if own.group_column is None else [own.group_column]))
+    rows = dict(enumerate(read_labelled(source, columns, own.label_column)))
+    several = own.kind == "multilabel"  # an empty list is no label at all, and says so
+    missing = [n for n, row in rows.items() if _is_null(row[own.label_column], empty=not several)]
+    if not missing:
+        return rows, []
+    first, column = rows[missing[0]], own.label_column
+    value = "null" if _is_null(first[column], empty=False) else f"null ({first[column]!r} is empty)"
+    told = f"{row_place(name, missing[0])}: {column!r} is {value}, as in {len(missing)} of {len(rows)} rows"
+    told = f"{told} (text {str(first[own.text_columns[0]])[:60]!r})"
+    if own.unlabelled == "refuse":
+        raise SlonikError(f"{told}: fill it in, remove the rows, or let them be left out (--skip-unlabelled)")
+    if len(missing) == len(rows):
+        raise SlonikError(f"{told}: no labelled row is left")
+    return {n: row for n, row in rows.items() if n not in set(missing)}, [f"{told}: these rows are left out"]
+
+
+def _is_null(value: Any, *, empty: bool) -> bool:
+    return value is None or value != value or (empty and isinstance(value, str) and not value.strip())
+
+
+def _names(own: OwnData, value: Any) -> list[str]:
+    """The labels of a row as they are spelled; none where they are numbers or free texts."""
+    if own.kind in ("regression", "text2text", "qa"):
+        return []
+    return label_list(value) if own.kind == "multilabel" else [label_text(value)]
+
+
+def _checked(own: OwnData, rows: Mapping[int, Mapping[str, Any]], name: str) -> CheckedRows:
+    texts = [tuple(str(row[column]) for column in own.text_columns) for row in rows.values()]
+    names = [tuple(_names(own, row[own.label_column])) for row in rows.values()]
+    return CheckedRows(name, texts, names if any(names) else [], [n + 1 for n in rows])
+
+
+def own_item(
+    row: Mapping[str, Any],
+    number: int,
+    config: TaskConfig,
+    where: str,
+    *,
+    labelled: bool = True,
+    group: str | None = None,
+) -> Item:
     """A row as an item, for encoders and in words; `where` begins the sentence of an error.
+
+    Args:
+        group: column whose equal values keep rows together; None: rows of one first text, whatever its case and spaces.
 
     Raises:
         SlonikError: a label that the task does not have, a column that is missing or no text.
@@ -158,7 +233,13 @@ def own_item(row: Mapping[str, Any], number: int, config: TaskConfig, where: str
         asked = Asked("\n".join(texts), () if label is None else (label,), None if label is None else 0, free=True)
     elif config.target == "single":
         asked = Asked("\n".join(texts), config.labels, label)
-    return Item(number, given, label, texts[0], asked)
+    kept = text_key(texts[:1]) if group is None else str(row[group])
+    names = (
+        tuple(name for name, has in zip(config.labels, label or [], strict=False) if has)
+        if config.target == "multi"
+        else ()
+    )
+    return Item(number, given, label, kept, asked, names)
 
 
 def read_row(row: Mapping[str, Any], config: TaskConfig, where: str) -> Any:
@@ -194,19 +275,77 @@ def label_list(value: Any) -> list[str]:
     """Labels of a multi-label row: a JSON list, or a text with ";" between them."""
     if isinstance(value, list):
         return [label_text(one) for one in value]
+    if value is None:
+        return []
     return [part.strip() for part in str(value).split(";") if part.strip()]
 
 
-def _split(recipe: FinetuneRecipe, items: list[Item], valid: list[Item]) -> tuple[list[Item], list[Item], str]:
-    """Fitting items, measured ones, and the name of these."""
+def _split(
+    recipe: FinetuneRecipe, items: list[Item], valid: list[Item]
+) -> tuple[list[Item], list[Item], str, list[str]]:
+    """Fitting items, measured ones, the name of these, and a warning that names rare labels.
+
+    Raises:
+        SlonikError: too few rows, or none that can be held out.
+    """
     if recipe.train and len(items) < FEWEST:
         raise SlonikError(f"{len(items)} training rows are too few: give at least {FEWEST}")
+    rare = rare_labels([_labels_of(item) for item in items], RARE)
     if valid:
-        return items, valid, "valid"
-    out, kept = split_items(items, [recipe.held_out, 1 - recipe.held_out], recipe.seed)
+        told = f"{len(rare)} labels have {RARE} rows or fewer, too few to learn them well: {_named(rare)}"
+        return items, valid, "valid", [told] if rare else []
+    out, kept = split_items(items, [recipe.held_out, 1 - recipe.held_out], recipe.seed, learned=1)
     if not len(out) or not len(kept):
-        raise SlonikError("the training rows are all of one text: they cannot be split; give --valid")
-    return [items[n] for n in kept], [items[n] for n in out], "held_out"
+        if len({item.group for item in items}) == 1:
+            raise SlonikError("the training rows are all of one text or group: they cannot be split; give --valid")
+        raise SlonikError(
+            f"nothing can be held out to measure on: every label has {RARE} rows or fewer, or rows of one text or "
+            f"group alone, and a label must be learned before it is measured ({_named(rare)}): give --valid FILE, or "
+            "more rows"
+        )
+    told = (
+        f"{len(rare)} labels have {RARE} rows or fewer: all these rows are learned from and none is measured, so that "
+        f"the figures say nothing of them: {_named(rare)}"
+    )
+    return [items[n] for n in kept], [items[n] for n in out], "held_out", [told] if rare else []
+
+
+def _cross_validation(
+    recipe: FinetuneRecipe, items: list[Item], valid: list[Item]
+) -> tuple[list[Item], list[Item], str, list[str], tuple[Fold, ...]]:
+    """As `_split` gives them, with the folds: every row is measured once, by a model that has not seen it.
+
+    Raises:
+        SlonikError: rows to measure on are given too, or there are too few.
+    """
+    if valid:
+        raise SlonikError("--folds measures every training row once, and --valid measures others: give one of them")
+    if not recipe.train:
+        raise SlonikError("--folds is for training: a model that is asked as it is learns nothing")
+    kept, parts = fold_items(items, recipe.folds, recipe.seed)
+    if not parts or min(map(len, parts)) == 0 or len(items) - max(map(len, parts)) < FEWEST:
+        raise SlonikError(f"{len(items)} rows do not make {recipe.folds} folds: give more rows, or a smaller --folds")
+    split = f"folds{recipe.folds}"
+    always = [items[n] for n in kept]
+    folds = []
+    for part in parts:
+        inside = set(part.tolist())
+        fit = [item for n, item in enumerate(items) if n not in inside]
+        folds.append(Fold(fit, {split: [items[n] for n in part]}))
+    measured = [items[n] for n in sorted(n for part in parts for n in part.tolist())]
+    rare = rare_labels([_labels_of(item) for item in items], RARE)
+    told = (
+        f"{len(always)} rows are learned from in every fold and never measured: labels of {RARE} rows or fewer, or of "
+        f"one text or group alone: {_named(rare)}"
+    )
+    return items, measured, split, [told] if always else [], tuple(folds)
+
+
+def _labels_of(item: Item) -> tuple[str, ...]:
+    """Names of an item's labels."""
+    if item.names or item.asked is None or item.asked.free or not isinstance(item.label, int):
+        return item.names
+    return (item.asked.answers[item.label],)
 
 
 def _config(
@@ -225,14 +364,13 @@ def _config(
     )
 
 
-def _labels(own: OwnData, rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+def _labels(own: OwnData, rows: Iterable[Mapping[str, Any]], spelled: Mapping[str, str]) -> tuple[str, ...]:
     if own.kind in ("regression", "text2text"):
         return ()
-    values = [row[own.label_column] for row in rows]
-    several = own.kind == "multilabel"
-    names = {name for value in values for name in (label_list(value) if several else [label_text(value)])}
-    if len(names) < (1 if several else 2):
-        raise SlonikError(f"the column {own.label_column!r} has {len(names)} labels: at least 2 are needed")
+    names = {spelled[name] for row in rows for name in _names(own, row[own.label_column])}
+    if len(names) < (1 if own.kind == "multilabel" else 2):
+        only = f" ({next(iter(names))!r})" if names else ""
+        raise SlonikError(f"the column {own.label_column!r} has {len(names)} labels{only}: at least 2 are needed")
     return tuple(sorted(names))
 
 
@@ -249,13 +387,22 @@ def _label_of(value: Any, where: str, config: TaskConfig) -> Any:
     if config.target == "number":
         mean, deviation = config.scale or (0.0, 1.0)
         return (_number(value, where) - mean) / deviation
-    names = label_list(value) if config.target == "multi" else [label_text(value)]
+    given = label_list(value) if config.target == "multi" else [label_text(value)]
+    names = [known_label(name, config.labels) for name in given]
     unknown = [name for name in names if name not in config.labels]
     if unknown:
         raise SlonikError(f"{where}: the label {unknown[0]!r} is not in the training file ({', '.join(config.labels)})")
     if config.target == "multi":
         return [float(name in names) for name in config.labels]
     return config.labels.index(names[0])
+
+
+def known_label(name: str, labels: Sequence[str]) -> str:
+    """A label as a task spells it: itself, without spaces around it, or the same number; else as it is."""
+    if name in labels:
+        return name
+    plain = canonical_labels([*labels, name])
+    return next((label for label in labels if plain[label] == plain[name]), name)
 
 
 def _number(value: Any, where: str) -> float:
@@ -275,6 +422,8 @@ def _longest(answers: Sequence[str], learner: Learner) -> int:
 
 
 def _span_task(recipe: FinetuneRecipe, own: OwnData, learner: Learner, train: Rows, valid: Rows | None) -> SpanTask:
+    if "folds" in recipe.model_fields_set:
+        raise SlonikError("--folds is not for questions (qa): give --valid, or let a share be held out")
     asked = read_asked(train)
     config = _config(recipe, own, (), None)
     details = {"unanswerable": any(not one.answers for one in asked)}
@@ -283,7 +432,7 @@ def _span_task(recipe: FinetuneRecipe, own: OwnData, learner: Learner, train: Ro
     )
     others = [] if valid is None else read_asked(valid)
     by_text, given = _by_text(asked), _by_text(others)
-    fitting, measuring, split = _split(recipe, by_text, given)
+    fitting, measuring, split, _ = _split(recipe, by_text, given)
     fit = [asked[int(item.key)] for item in fitting]
     keys = [int(item.key) for item in measuring]
     measured = [(others or asked)[key] for key in keys]

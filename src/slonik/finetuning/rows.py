@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from slonik.core.errors import SlonikError, unknown_name
+from slonik.core.errors import SlonikError
 from slonik.core.identity import file_identity, rows_identity
-from slonik.data.labelled import Question, parse_question, read_questions, read_rows
+from slonik.data.labelled import Question, need_column, need_value, parse_question, read_questions, read_rows
 
 Rows = str | Path | Sequence[Mapping[str, Any]] | Any
 """Labelled rows: a file, mappings, or a table of pandas, polars, Arrow or datasets."""
@@ -36,21 +36,23 @@ def row_place(source: Rows, number: int) -> str:
     return f"{source_name(source)}, row {number + 1}"
 
 
-def read_labelled(source: Rows, columns: Sequence[str]) -> list[dict[str, Any]]:
-    """Rows that have every one of `columns`.
+def read_labelled(source: Rows, columns: Sequence[str], label: str | None = None) -> list[dict[str, Any]]:
+    """Rows that have every one of `columns`, and the column `label`, which may be null.
 
     Raises:
         SlonikError: no rows, a missing column, or what `read_rows` raises of a file.
     """
+    optional = [] if label is None else [label]
     if isinstance(source, str | Path):
-        return read_rows(source, columns)
+        return read_rows(source, columns, optional)
     rows = rows_in_memory(source)
     if not rows:
         raise SlonikError("the data has no rows: give at least one labelled row")
     for number, row in enumerate(rows):
         for column in columns:
-            if row.get(column) is None:
-                raise SlonikError(f"{row_place(source, number)}: {unknown_name(column, list(row), 'column')}")
+            need_value(row, column, row_place(source, number))
+        for column in optional:
+            need_column(row, column, row_place(source, number))
     return rows
 
 

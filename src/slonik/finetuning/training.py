@@ -21,9 +21,10 @@ from slonik.core.config import build_config
 from slonik.core.errors import SlonikError
 from slonik.core.files import write_json
 from slonik.core.identity import checkpoint_identity
+from slonik.core.progress import warn_once
 from slonik.core.run import StepResult, Steps
 from slonik.finetuning.config import FinetuneRecipe, Tuning
-from slonik.finetuning.items import Item, drawn, items_hash, split_items
+from slonik.finetuning.items import RARE, Item, drawn, items_hash, split_items
 from slonik.finetuning.learner import Learner, TaskAnswerer, TrainingSplit
 from slonik.finetuning.prompts import with_shots
 from slonik.models.kinds import resolve
@@ -218,7 +219,13 @@ def training_split(data: TaskData, fold: Fold, recipe: FinetuneRecipe, seed: int
     if count < FEWEST:
         raise SlonikError(f"{data.task} has {count} labelled items to learn from: at least {FEWEST} are needed")
     share = min(0.4, max(recipe.stopping, FEWEST_STOPPING / count))
-    stop, fit = split_items(fold.fit, [share, 1 - share], seed)
+    stop, fit = split_items(fold.fit, [share, 1 - share], seed, learned=1)
+    if not len(stop) and len({item.group for item in fold.fit}) > 1:
+        warn_once(
+            f"{data.task}: no item can be spared to stop by, for every label has {RARE} items or fewer: training is "
+            "watched on the items that it fits, and goes on to its end"
+        )
+        stop = fit
     if not len(stop) or not len(fit):
         raise SlonikError(f"the items of {data.task} are all of one group (the same text): they cannot be split")
     fitting = [fold.fit[place] for place in drawn(fit, recipe.max_items, seed)]
