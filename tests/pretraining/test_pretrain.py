@@ -65,8 +65,15 @@ def test_every_family_trains_from_a_text_file_to_a_checkpoint(family: str, texts
     bits = [line["evaluation"]["bits_per_byte"] for line in lines if "evaluation" in line]
     assert len(bits) == 3 and bits[-1] < bits[0]
     record = found.records[0]
-    # The checkpoint holds the weights of the best evaluation, and is measured from what was written.
-    assert record.metric == "bits_per_byte" and record.value == pytest.approx(min(bits), rel=1e-3)
+    # The checkpoint holds the weights of the best evaluation, and is measured on other documents than chose it.
+    assert record.metric == "bits_per_byte" and record.value == pytest.approx(min(bits), rel=0.1)
+    assert record.value != min(bits)
+    assert record.detail["bytes"] > 500 and record.detail["spelled"] >= 0
+    assert all(
+        line["evaluation"]["bits_per_byte_low"] <= line["evaluation"]["bits_per_byte"]
+        for line in lines
+        if "evaluation" in line
+    )
     assert record.low is not None and record.high is not None and record.low < record.value < record.high
     passport = Passport.read(found.checkpoint)
     assert passport.lineage[-1].command == "pretrain" and passport.records == found.records

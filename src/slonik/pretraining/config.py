@@ -68,7 +68,10 @@ class HeldOutSettings(Config):
     """What is measured on texts that are never trained on."""
 
     documents: int = Field(400, ge=2)
-    """The most of them."""
+    """The most that are measured whole, and the most that choose the checkpoint: every other one does one or the
+    other."""
+    kilobytes: float = Field(1_000, gt=0)
+    """Of UTF-8, for either: no further document is taken once so many are reached."""
     prompts: tuple[str, ...] = ()
     """Decoders write on from each at every evaluation; the texts go into the log."""
     new_tokens: int = Field(40, ge=1)

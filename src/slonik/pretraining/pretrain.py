@@ -23,13 +23,19 @@ from slonik.core.progress import shown
 from slonik.core.records import Record
 from slonik.core.run import Announce, Result, Run, say, silent
 from slonik.data.given import Given, Texts
-from slonik.evaluation.statistics import Ratio, interval, replicates, value_of
 from slonik.models.checkpoint_files import read_tensors
 from slonik.models.fresh import build
 from slonik.models.generation import TextGenerator
 from slonik.models.loading import quiet_transformers
 from slonik.pretraining.batches import objective_of, pack_length, sequence_loader, sequences_of
-from slonik.pretraining.bits_per_byte import HeldOutBits, TextBits
+from slonik.pretraining.bits_per_byte import (
+    HeldOutBits,
+    TextBits,
+    bits_interval,
+    bits_with_interval,
+    said_of,
+    whole_documents,
+)
 from slonik.pretraining.config import PretrainConfig
 from slonik.pretraining.corpus import (
     PreparedCorpus,
@@ -183,15 +189,7 @@ class _Pretraining:
         self.pack_to = pack_length(config, self.model)
         self.objective = objective_of(config, self.vocabulary.facts, self.pack_to)
         corpus = self._corpus()
-        texts = [document.text for document in corpus.held_out][: config.held_out.documents]
-        if len(texts) < 2:
-            raise SlonikError(
-                f"the corpus leaves {len(texts)} held-out documents, at least 2 are needed to measure on: give more "
-                "documents, or raise corpus.held_out_share"
-            )
-        objective = "mlm" if config.objective == "nsp" else config.objective
-        denoisers = config.mixture if objective == "denoising" else ()
-        self.held_out = HeldOutBits(texts, objective, max_length=config.length, denoisers=denoisers)
+        self.held_out, self.choosing = self._measures([document.text for document in corpus.held_out])
         sequences = sequences_of(config, corpus.train, self.vocabulary, self.objective)
         self.loader = sequence_loader(
             sequences, self.objective, batch_tokens=config.batch_tokens, pack_to=self.pack_to, seed=config.seed
@@ -257,11 +255,31 @@ class _Pretraining:
         self.processes.from_first(lambda: made.append(work()))
         return made[0] if made else work()
 
-    def _measure(self, model: nn.Module) -> TextBits:
-        return self.held_out.measure(model, self.vocabulary.tokenizer, self.vocabulary.facts)
+    def _measures(self, texts: Sequence[str]) -> tuple[HeldOutBits, HeldOutBits]:
+        """What the result is measured on, and what chooses the checkpoint: other documents."""
+        config = self.config
+        measured, choosing = (
+            whole_documents(some, config.held_out.documents, config.held_out.kilobytes)
+            for some in (texts[::2], texts[1::2])
+        )
+        if not choosing:
+            raise SlonikError(
+                f"the corpus leaves {len(texts)} held-out documents, at least 2 are needed to measure on: give more "
+                "documents, or raise corpus.held_out_share"
+            )
+        objective = "mlm" if config.objective == "nsp" else config.objective
+        denoisers = config.mixture if objective == "denoising" else ()
+        self.frame.announce(f"{said_of(choosing)} choose the checkpoint, {said_of(measured)} are measured")
+        return (
+            HeldOutBits(measured, objective, max_length=config.length, denoisers=denoisers),
+            HeldOutBits.choosing(choosing, objective, max_length=config.length, denoisers=denoisers),
+        )
+
+    def _measure(self, model: nn.Module, measure: HeldOutBits) -> TextBits:
+        return measure.measure(model, self.vocabulary.tokenizer, self.vocabulary.facts)
 
     def _evaluate(self, model: nn.Module) -> dict[str, float]:
-        return {"bits_per_byte": self._measure(model).per_byte}
+        return bits_with_interval(self._measure(model, self.choosing))
 
     def _sampler(self) -> Sample | None:
         settings = self.config.held_out
@@ -282,7 +300,7 @@ class _Pretraining:
         model = build(config.model, self.vocabulary.ids, seed=config.seed)
         load_weights(model, read_checkpoint(best).tensors["model"], best)
         model.to(self.processes.device)  # type: ignore[arg-type]
-        records = _records(self._measure(model), frame.out.name, config.seed)
+        records = _records(self._measure(model, self.held_out), frame.out.name, config.seed)
         metrics = {
             "steps": summary.step, "tokens": summary.tokens, "loss": round(summary.loss, 4),
             "best_step": summary.best.step if summary.best else summary.step, "processes": self.processes.world,
@@ -298,12 +316,11 @@ class _Pretraining:
 
 
 def _records(bits: TextBits, name: str, seed: int) -> list[Record]:
-    statistic = Ratio(bits.bits, bits.bytes)
-    found = interval(value_of(statistic), replicates(statistic, seed=seed, sample=f"{SUITE} held_out"))
+    found = bits_interval(bits, seed=seed, sample=f"{SUITE} held_out")
     return [
         Record(
-            suite=SUITE, task="held_out", model=name, metric="bits_per_byte", value=found.value, low=found.low,
-            high=found.high, n=len(bits.bits), seed=seed,
+            suite=SUITE, task="held_out", model=name, metric="bits_per_byte", **found.fields, n=len(bits.bits),
+            seed=seed, detail=bits.told | found.told,
         )
     ]  # fmt: skip
 
@@ -313,7 +330,10 @@ def what_decides(config: PretrainConfig) -> dict[str, Any]:
     content = config.model_dump(mode="json", exclude={"out", "version", "held_out", "train"})
     content["corpus"].pop("files")
     content["corpus"].pop("shard_tokens")
-    return content | {"train": config.train.identity(), "documents": config.held_out.documents}
+    return content | {
+        "train": config.train.identity(),
+        "held_out": [config.held_out.documents, config.held_out.kilobytes],
+    }
 
 
 def write_checkpoint(

@@ -22,9 +22,7 @@ from slonik.models import load
 from slonik.models.language_model import LanguageModel, load_language_model, save_language_model
 from slonik.pretraining.adaptation.adapt import Adaptation, adapt, run_adapt
 from slonik.pretraining.adaptation.config import AdaptConfig
-from slonik.pretraining.bits_per_byte import HeldOutBits, TextBits, masked_words
 from slonik.text.tokenizers.families import family
-from slonik.text.tokenizers.token_facts import token_facts
 from slonik.text.tokenizing import write_tokenizer
 from tests import tiny
 
@@ -224,33 +222,6 @@ def test_out_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "out" / "mine").write_text("x")
     with pytest.raises(SlonikError, match="is there already"):
         _adapt(tmp_path, tiny.checkpoint(tmp_path / "model", "bert"))
-
-
-def _bits(measure: HeldOutBits, language: LanguageModel) -> TextBits:
-    return measure.measure(language.model, language.tokenizer, token_facts(language.tokenizer, language.names))
-
-
-def test_masked_words_are_fixed_and_their_bytes_are_those_of_the_words(tmp_path: Path) -> None:
-    text = "Программа не может открыть файл config.json, потому что его нет."
-    chosen = masked_words(text, 0.5)
-    assert chosen == masked_words(text, 0.5) and 2 <= len(chosen) <= 10
-    measure = HeldOutBits([text, "Да.", "!!!"], "mlm")
-    sizes = []
-    for family_name in ("bert", "xlm-roberta", "roberta"):
-        language = load_language_model(tiny.checkpoint(tmp_path / family_name, family_name), "mlm")
-        sizes.append(_bits(measure, language).bytes.tolist())
-    expected = sum(len(text[start:end].encode()) for start, end in masked_words(text))
-    assert sizes == [[expected, 4, 0]] * 3
-
-
-def test_uniform_guesses_cost_log_of_the_vocabulary(tmp_path: Path) -> None:
-    language = load_language_model(tiny.checkpoint(tmp_path / "model", "gpt2"), "clm")
-    language.model.get_output_embeddings().weight.data.zero_()
-    text = tiny.TEXTS[3]
-    found = _bits(HeldOutBits([text], "clm"), language)
-    tokens = len(language.tokenizer.encode(text, add_special_tokens=False).ids)
-    assert found.bytes[0] == len(text.encode())
-    assert found.bits[0] == pytest.approx(tokens * np.log2(language.model.config.vocab_size), rel=1e-5)
 
 
 def test_command_writes_records_and_shows_the_table(tmp_path: Path) -> None:
