@@ -13,10 +13,12 @@ from typer.testing import CliRunner
 import slonik
 from slonik.cli.main import build_app
 from slonik.core.errors import SlonikError
+from slonik.core.passport import FILE_NAME
 from slonik.core.version import __version__
 from slonik.exporting.package.distribution import model_folder, write_distribution
 from slonik.exporting.package.licences import Origin
 from slonik.models import distributions, embedded
+from slonik.models.embedded import packed
 from slonik.models.kinds import exported_folder, kind_of
 from slonik.runtime.static import StaticEncoder, quantised
 from tests.installed import install
@@ -129,3 +131,12 @@ def test_without_a_model_the_first_that_ships_is_taken(
     assert shown.exit_code == 0 and "embedded:tiny-mini" in shown.output
     names = [one["name"] for one in json.loads((tmp_path / "shown.json").read_text(encoding="utf-8"))]
     assert {"embedded:tiny-static", "embedded:multilingual-e5-small", "embedded:use-multilingual-3"} <= set(names)
+
+
+def test_torchs_copy_is_named_by_all_that_it_is_made_of(model: Path) -> None:
+    before = packed.stamp(model)
+    assert packed.stamp(model) == before
+    for name in (distributions.FILE_NAME, FILE_NAME):
+        (model / name).write_text((model / name).read_text() + "\n" if (model / name).is_file() else "{}")
+        assert packed.stamp(model) != before
+        before = packed.stamp(model)

@@ -17,12 +17,11 @@ from types import ModuleType
 
 from slonik.core.errors import MissingExtra, SlonikError, unknown_name
 from slonik.core.files import new_folder
-from slonik.core.identity import file_identity
 from slonik.core.paths import cache_dir
 from slonik.core.progress import progress_bar
 from slonik.models import distributions
 from slonik.models.embedded import all_minilm_l6_v2, multilingual_e5_small, packed
-from slonik.models.names import DEFAULTS, EMBEDDED_PREFIX, UNIVERSAL_SENTENCE_ENCODER, WEIGHTS_FILE
+from slonik.models.names import DEFAULTS, EMBEDDED_PREFIX, UNIVERSAL_SENTENCE_ENCODER
 
 # Each has NAME, PACKAGE, LICENCE, FORMAT and build(folder).
 CHECKPOINTS: dict[str, ModuleType] = {
@@ -100,8 +99,7 @@ def materialise(name: str) -> Path:
     if (found := distributions.find(name)) is not None:
         if found.kind == "static":
             return found.folder
-        weights = found.folder / "onnx" / WEIGHTS_FILE
-        stamp = f"{found.version}-{file_identity(weights)[:12]}-v{packed.FORMAT}"
+        stamp = f"{found.version}-{packed.stamp(found.folder)[:12]}-v{packed.FORMAT}"
         return _unpacked(f"{name}-{stamp}", called, partial(packed.build, found.folder, name))
     module = CHECKPOINTS.get(name)
     if module is None:

@@ -20,15 +20,18 @@ from numpy.typing import NDArray
 
 from slonik.core.errors import SlonikError
 from slonik.core.files import write_bytes
+from slonik.core.hashing import sha256_texts
 from slonik.core.identity import file_identity
+from slonik.core.passport import FILE_NAME as PASSPORT
 from slonik.core.passport import Passport, Step
+from slonik.models.distributions import FILE_NAME
 from slonik.models.names import WEIGHTS_FILE
 from slonik.text.tensors import read_arrays, read_metadata, stored
 
 Array = NDArray[Any]
 FORMAT = 1  # of the folder that `build` writes
 PARAMETERS = "parameters"
-_NOT_COPIED = ("distribution.json", "passport.json", "README.md")
+_NOT_COPIED = (FILE_NAME, PASSPORT, "README.md")
 CODES, SCALES, DIVISORS = ":codes", ":scales", ":divisors"
 
 
@@ -51,6 +54,15 @@ class Place:
         """As JSON."""
         whole = self.start is None and not self.turned
         return [self.tensor] if whole else [self.tensor, self.start, self.stop, self.turned]
+
+
+def stamp(source: Path) -> str:
+    """A hash of all that `build` makes a checkpoint of: the files that the distribution vouches for, and the passport.
+
+    Raises:
+        OSError: they cannot be read.
+    """
+    return sha256_texts(file_identity(source / name) for name in (FILE_NAME, PASSPORT) if (source / name).is_file())
 
 
 def build(source: Path, name: str, folder: Path) -> None:
