@@ -78,6 +78,7 @@ EXTRA_OF_PACKAGE = {
     "safetensors": "train",
     "tensorboard": "train",
     "razdel": "train",
+    "sentencepiece": "train",
     "sklearn": "evaluate",
     "scipy": "evaluate",
     "matplotlib": "evaluate",

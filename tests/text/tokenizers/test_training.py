@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
 import pytest
+import transformers
+from tokenizers import Tokenizer
 
 from slonik.core.errors import SlonikError
 from slonik.text.tokenizers.families import FAMILIES, FRED_T5_PREFIXES
 from slonik.text.tokenizers.fit import measure_fit
-from slonik.text.tokenizers.training import TrainConfig, Trained, default_min_frequency, train
+from slonik.text.tokenizers.training import ALPHABET, TrainConfig, Trained, default_min_frequency, train
+from slonik.text.tokenizers.vocabulary import read_vocabulary
 from slonik.text.tokenizers.wordpiece import count_words
 from slonik.text.tokenizing import load_tokenizer, write_tokenizer
 from tests.tiny.texts import PAIRS, TEXTS
@@ -38,9 +43,60 @@ def test_the_vocabulary_has_the_asked_size_and_decodes_its_corpus(kind: str) -> 
             assert decoded == text
 
 
-@pytest.mark.parametrize("kind", ["wordpiece", "bpe"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_training_gives_the_same_tokenizer_again(kind: str) -> None:
-    assert _train(kind).tokenizer.to_str() == _train(kind).tokenizer.to_str()
+    assert _train(kind, 700).tokenizer.to_str() == _train(kind, 700).tokenizer.to_str()
+
+
+@pytest.mark.parametrize("lowercase", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_letters_that_the_corpus_lacks_are_known(kind: str, lowercase: bool) -> None:
+    corpus = ["слон и мышь"] * 20
+    tokenizer = train(TrainConfig(kind=kind, vocab_size=800, lowercase=lowercase), corpus).tokenizer  # type: ignore[arg-type]
+    facts = read_vocabulary(tokenizer)
+    for letter in ALPHABET:
+        for text in (letter, f"я{letter}", f"{letter}я", f"слон {letter}"):
+            encoding = tokenizer.encode(text, add_special_tokens=False)
+            assert facts.unknown not in encoding.ids, text
+            if kind != "bpe" and letter != "…":  # NFKC writes three dots; the letters of byte-level BPE are bytes
+                assert not any(facts.is_byte(number) for number in encoding.ids), (text, encoding.tokens)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_decomposed_letters_are_those_that_one_character_writes(kind: str) -> None:
+    tokenizer = _train(kind, 700).tokenizer
+    for text in ("ёлка", "Йод и Ёж", "мой район"):
+        apart = unicodedata.normalize("NFD", text)
+        assert apart != text and tokenizer.encode(apart).ids == tokenizer.encode(text).ids
+        assert tokenizer.decode(tokenizer.encode(apart).ids) == text
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_what_has_no_token_is_written_as_bytes_and_read_again(kind: str) -> None:
+    tokenizer = _train(kind, 700).tokenizer
+    unknown = read_vocabulary(tokenizer).unknown
+    for text in ("снег ☃ и 🐘!", "郭 и ҩ", "<0x41> не A"):
+        ids = tokenizer.encode(text, add_special_tokens=False).ids
+        assert unknown not in ids and tokenizer.decode(ids) == text
+    content = json.loads(tokenizer.to_str())
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(content)))
+    assert fast.decode(fast("снег ☃", add_special_tokens=False)["input_ids"]) == "снег ☃"
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "unigram"])
+def test_a_vocabulary_without_room_for_every_letter_says_so(kind: str) -> None:
+    said: list[str] = []
+    size = 140 if kind == "wordpiece" else 400
+    tokenizer = train(TrainConfig(kind=kind, vocab_size=size), ["слон и мышь"] * 9, log=said.append).tokenizer  # type: ignore[arg-type]
+    assert any("no room for every Russian letter" in line for line in said)
+    assert tokenizer.get_vocab_size() <= size and "слон" in tokenizer.decode(tokenizer.encode("слон").ids)
+
+
+def test_the_pieces_of_unigram_keep_letters_apart_from_punctuation() -> None:
+    corpus = ["кот, кот, кот-кот; кот!"] * 30 + CORPUS
+    tokenizer = train(TrainConfig(kind="unigram", vocab_size=700), corpus).tokenizer
+    pieces = [token.removeprefix("▁") for token in tokenizer.get_vocab() if not token.startswith("<")]
+    assert not [piece for piece in pieces if any(map(str.isalpha, piece)) and not piece.isalnum()]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -53,7 +109,6 @@ def test_case_is_forgotten_and_accents_are_not(kind: str) -> None:
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_family_finds_its_special_tokens(kind: str, name: str, tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers")
     trained = _train(kind, 600, family=name, extra_specials=("[X1]",))
     specials = trained.specials
     write_tokenizer(trained.tokenizer, tmp_path, names=specials.roles, types=specials.type_ids, max_length=77)

@@ -1,15 +1,19 @@
 """Train a tokenizer from texts: WordPiece by its real score, byte-level BPE, Unigram.
 
-Does: build the whole pipeline (normalizer, word splitter, special tokens of a model family) and its vocabulary.
-WordPiece is trained by `wordpiece`, to be exact and equal in every run; byte-level BPE and Unigram by the trainers of
-the `tokenizers` library (its Unigram trainer adds up in no fixed order: probabilities differ in the last digits).
+Does: build the whole pipeline (normalizer, word splitter, special tokens of a model family) and its vocabulary, the
+same in every run. WordPiece is trained by `wordpiece`, byte-level BPE by the trainer of the `tokenizers` library,
+Unigram by sentencepiece over counted words (the library's Unigram trainer adds up in no fixed order). WordPiece and
+Unigram have every Russian letter, digit and usual punctuation mark; what BPE and Unigram have no token for they write
+as bytes.
 Does not: clean texts, or write a checkpoint's files (`tokenizing` does).
 """
 
 from __future__ import annotations
 
+import io
+import string
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,9 +21,8 @@ from pydantic import Field
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from slonik.core.config import Config
-from slonik.core.errors import SlonikError
+from slonik.core.errors import SlonikError, missing_extra
 from slonik.core.progress import progress_bar
-from slonik.text.scripts import script_of_character
 from slonik.text.tokenizers.families import DEFAULT_FAMILY, Family, family
 from slonik.text.tokenizers.vocabulary import byte_alphabet
 from slonik.text.tokenizers.wordpiece import CONTINUATION, MergeTable, count_words
@@ -28,6 +31,14 @@ Kind = Literal["wordpiece", "bpe", "unigram"]
 Log = Callable[[str], None]
 #: A default minimum pair frequency is lowered by this factor when no frequent pair is left.
 _LOWERING = 0.95
+_RUSSIAN = "абвгдеёжзийклмнопрстуфхцчшщъыьэюя"
+#: Characters that every vocabulary has, whether the corpus has them or not, as far as it has room.
+ALPHABET = _RUSSIAN + _RUSSIAN.upper() + string.digits + string.punctuation + "«»„“”‘’—–…№"
+_WORD_START = "▁"
+_BYTES = [f"<0x{number:02X}>" for number in range(256)]
+#: Less than any path of letters: a byte stands for a character that there is no other token for, and "<0x41>" in a text
+#: is what is written there.
+_BYTE_SCORE = -1000.0
 
 
 class TrainConfig(Config):
@@ -43,7 +54,8 @@ class TrainConfig(Config):
         family: model family whose special tokens to use; None: bert, roberta or t5 by kind.
         sentinels: sentinels of T5 families; None: 100.
         extra_specials: further special tokens.
-        alphabet: wordpiece: at most this many different characters; rarer ones become unknown. Unigram keeps all.
+        alphabet: wordpiece and unigram: at most this many different characters of the corpus, beside those that every
+            vocabulary has; rarer ones become unknown, or bytes with unigram.
     """
 
     kind: Kind
@@ -68,7 +80,7 @@ class Trained:
     Attributes:
         tokenizer: ready for use.
         specials: its special tokens.
-        words: words in the corpus (None where the library counted them).
+        words: words in the corpus (None for bpe, whose library counts them).
         min_frequency: the minimum pair frequency that was used (None for unigram).
     """
 
@@ -100,8 +112,10 @@ def train(
     pipeline = _pipeline(config, specials)
     if config.kind == "wordpiece":
         trained = _train_wordpiece(config, pipeline, specials, texts, total, log)
+    elif config.kind == "unigram":
+        trained = _train_unigram(config, pipeline, specials, texts, total, log)
     else:
-        trained = _train_with_library(config, pipeline, specials, texts, total)
+        trained = _train_bpe(config, pipeline, specials, texts, total)
     _finish(trained.tokenizer, specials)
     size = trained.tokenizer.get_vocab_size()
     if size < config.vocab_size:
@@ -117,7 +131,8 @@ def _pipeline(config: TrainConfig, specials: Family) -> Tokenizer:
             raise SlonikError(f"WordPiece needs an unknown token, which {config.family} does not have")
         pipeline = Tokenizer(models.WordPiece({unknown: 0}, unk_token=unknown))
         # Stripping accents, the library's default without case, would turn й into и and ё into е.
-        pipeline.normalizer = normalizers.BertNormalizer(lowercase=config.lowercase, strip_accents=False)
+        cleaner = normalizers.BertNormalizer(lowercase=config.lowercase, strip_accents=False)
+        pipeline.normalizer = normalizers.Sequence([normalizers.NFC(), cleaner])  # й of two characters is й
         pipeline.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         pipeline.decoder = decoders.WordPiece(prefix=CONTINUATION)
         return pipeline
@@ -131,21 +146,27 @@ def _pipeline(config: TrainConfig, specials: Family) -> Tokenizer:
     pipeline = Tokenizer(models.Unigram())
     pipeline.normalizer = normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC(), *steps])
     pipeline.pre_tokenizer = pre_tokenizers.Metaspace()
-    pipeline.decoder = decoders.Metaspace()
+    pipeline.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()])
     return pipeline
+
+
+def _guaranteed(pipeline: Tokenizer) -> set[str]:
+    """`ALPHABET` as the tokenizer's own normalizer writes it: in lower case, or with three dots for one character."""
+    return set(pipeline.normalizer.normalize_str(ALPHABET)) - {" "}
 
 
 def _train_wordpiece(
     config: TrainConfig, pipeline: Tokenizer, specials: Family, texts: Iterable[str], total: int | None, log: Log
 ) -> Trained:
-    words = count_words(pipeline, texts, total=total)
-    count = sum(words.values())
-    if not count:
-        raise SlonikError("the corpus is empty: there are no words to train on")
-    log(f"{count:,} words, {len(words):,} different")
-    letters = _alphabet(words, config.alphabet)
-    tokens = dict.fromkeys([*specials.first, *_letter_tokens(letters)])
+    words, count = _counted(pipeline, texts, total, log)
     room = config.vocab_size - len(specials.last)
+    letters = _alphabet(words, config.alphabet)
+    whole = letters | _guaranteed(pipeline)
+    if len(specials.first) + len(_letter_tokens(whole, pipeline)) <= room:
+        letters = whole
+    else:
+        log(f"{config.vocab_size:,} tokens have no room for every Russian letter: those of the corpus alone are there")
+    tokens = dict.fromkeys([*specials.first, *_letter_tokens(letters, pipeline)])
     if len(tokens) > room:
         raise SlonikError(
             f"the vocabulary size is {config.vocab_size:,}, but special tokens and single characters alone are "
@@ -159,6 +180,16 @@ def _train_wordpiece(
     unknown = specials.roles["unk_token"]
     pipeline.model = models.WordPiece(vocabulary, unk_token=unknown, continuing_subword_prefix=CONTINUATION)
     return Trained(pipeline, specials, count, frequency)
+
+
+def _counted(pipeline: Tokenizer, texts: Iterable[str], total: int | None, log: Log) -> tuple[Counter[str], int]:
+    """The words of the corpus, and how many there are in all."""
+    words = count_words(pipeline, texts, total=total)
+    count = sum(words.values())
+    if not count:
+        raise SlonikError("the corpus is empty: there are no words to train on")
+    log(f"{count:,} words, {len(words):,} different")
+    return words, count
 
 
 def _fill(config: TrainConfig, words: dict[str, int], tokens: dict[str, None], room: int, log: Log) -> int:
@@ -191,44 +222,91 @@ def _alphabet(words: Counter[str], size: int) -> set[str]:
     return {letter for letter, _ in ordered[:size]}
 
 
-def _letter_tokens(letters: set[str]) -> list[str]:
-    """Tokens of one character; letters and digits also as the inside of a word, even where the corpus has none."""
-    inside = [letter for letter in letters if letter.isalnum() or script_of_character(letter) != "common"]
+def _letter_tokens(letters: set[str], pipeline: Tokenizer) -> list[str]:
+    """Tokens of one character; also as the inside of a word, even where the corpus has none, unless it cuts words.
+
+    Letters, digits and signs such as № may stand inside; punctuation may not.
+    """
+    splitter = pipeline.pre_tokenizer
+    inside = [letter for letter in letters if len(splitter.pre_tokenize_str(f"а{letter}")) == 1]
     return sorted(letters) + sorted(CONTINUATION + letter for letter in inside)
 
 
-def _train_with_library(
+def _train_unigram(
+    config: TrainConfig, pipeline: Tokenizer, specials: Family, texts: Iterable[str], total: int | None, log: Log
+) -> Trained:
+    """Source: Kudo, "Subword Regularization" (2018), section 3.2, as the author's sentencepiece does it."""
+    words, count = _counted(pipeline, texts, total, log)
+    fixed = len(specials.first) + len(_BYTES) + len(specials.last)
+    room = config.vocab_size - fixed - 1  # the start of a word, alone
+    if room < 1:
+        raise SlonikError(
+            f"the vocabulary size is {config.vocab_size:,}, but special tokens and bytes alone are {fixed + 1:,}: "
+            "allow more tokens"
+        )
+    bare: Counter[str] = Counter()
+    for word, times in words.items():
+        bare[word.removeprefix(_WORD_START)] += times
+    del bare[""]
+    letters = _alphabet(bare, min(config.alphabet, room))
+    if len(whole := letters | _guaranteed(pipeline)) <= room:
+        letters = whole
+    else:
+        log(f"{config.vocab_size:,} tokens have no room for every Russian letter: those that are left out become bytes")
+    kept = {word: times for word, times in bare.items() if letters.issuperset(word)}
+    pieces = _unigram_pieces(kept, letters, room + 1)
+    known = [(token, 0.0) for token in specials.first] + [(token, _BYTE_SCORE) for token in _BYTES] + pieces
+    unknown = specials.first.index(specials.roles["unk_token"])
+    pipeline.model = models.Unigram(known, unk_id=unknown, byte_fallback=True)
+    return Trained(pipeline, specials, count, None)
+
+
+def _unigram_pieces(words: dict[str, int], letters: Collection[str], size: int) -> list[tuple[str, float]]:
+    """At most `size` pieces with their log-probabilities, single characters among them.
+
+    Raises:
+        MissingExtra: sentencepiece is not installed.
+    """
+    try:
+        import sentencepiece
+    except ModuleNotFoundError as error:
+        raise missing_extra("training a Unigram tokenizer", error) from None
+    rows = (f"{word}\t{times}" for word, times in sorted(words.items()))
+    made = io.BytesIO()
+    with progress_bar("training unigram", None):
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=rows, model_writer=made, model_type="unigram", input_format="tsv",
+                vocab_size=size + 1, hard_vocab_limit=False, bos_id=-1, eos_id=-1, pad_id=-1, unk_id=0,
+                normalization_rule_name="identity", character_coverage=1.0, required_chars="".join(sorted(letters)),
+                num_threads=1, minloglevel=2,
+            )  # fmt: skip
+        except RuntimeError as error:
+            raise SlonikError(
+                f"no Unigram vocabulary of {size:,} pieces can be made of this corpus ({error})"
+            ) from None
+    model = sentencepiece.SentencePieceProcessor(model_proto=made.getvalue())
+    return [(model.id_to_piece(number), model.get_score(number)) for number in range(1, model.get_piece_size())]
+
+
+def _train_bpe(
     config: TrainConfig, pipeline: Tokenizer, specials: Family, texts: Iterable[str], total: int | None
 ) -> Trained:
-    special = [*specials.first, *specials.last]
-    if config.vocab_size < len(special) + (256 if config.kind == "bpe" else 1):
+    fixed = len(specials.first) + len(specials.last) + len(_BYTES)
+    if config.vocab_size < fixed:
         raise SlonikError(
-            f"the vocabulary size is {config.vocab_size:,}, but "
-            + (
-                f"special tokens and bytes alone are {len(special) + 256:,}"
-                if config.kind == "bpe"
-                else f"there are {len(special):,} special tokens"
-            )
-            + ": allow more tokens"
+            f"the vocabulary size is {config.vocab_size:,}, but special tokens and bytes alone are {fixed:,}: "
+            "allow more tokens"
         )
-    trainer: trainers.BpeTrainer | trainers.UnigramTrainer
-    frequency = None
-    size = config.vocab_size - len(specials.last)
-    if config.kind == "bpe":
-        frequency = 2 if config.min_frequency is None else config.min_frequency
-        trainer = trainers.BpeTrainer(
-            vocab_size=size,
-            min_frequency=frequency,
-            special_tokens=specials.first,
-            initial_alphabet=sorted(byte_alphabet()),
-            show_progress=False,
-        )
-    else:
-        unknown = specials.roles.get("unk_token")
-        trainer = trainers.UnigramTrainer(
-            vocab_size=size, special_tokens=specials.first, unk_token=unknown, show_progress=False
-        )
-    with progress_bar(f"training {config.kind}", total) as bar:
+    frequency = 2 if config.min_frequency is None else config.min_frequency
+    trainer = trainers.BpeTrainer(
+        vocab_size=config.vocab_size - len(specials.last),
+        min_frequency=frequency,
+        special_tokens=specials.first,
+        initial_alphabet=sorted(byte_alphabet()),
+        show_progress=False,
+    )
+    with progress_bar("training bpe", total) as bar:
         seen = False
 
         def watched() -> Iterable[str]:
@@ -238,15 +316,7 @@ def _train_with_library(
                 yield text
                 bar.advance(1)
 
-        try:
-            pipeline.train_from_iterator(watched(), trainer)
-        except SlonikError:
-            raise
-        except Exception as error:  # the Rust library raises plain Exception
-            raise SlonikError(
-                f"{config.vocab_size:,} tokens are too few for this corpus ({error}): allow more, or leave out texts "
-                "with rare characters"
-            ) from None
+        pipeline.train_from_iterator(watched(), trainer)
     if not seen:
         raise SlonikError("the corpus is empty: there is nothing to train on")
     return Trained(pipeline, specials, None, frequency)
