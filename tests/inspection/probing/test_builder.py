@@ -15,7 +15,7 @@ from slonik.data.natasha_package import has_natasha
 from slonik.inspection.intervals import wilson
 from slonik.inspection.probing.annotator import label_errors
 from slonik.inspection.probing.builder import build, build_probing, open_sources, write
-from slonik.inspection.probing.selection import FEWEST, Item, Pool, select, split_of
+from slonik.inspection.probing.selection import FEWEST, Item, Pool, select, shared_out
 from slonik.inspection.probing.tasks import read_tasks
 from tests.inspection.probing.test_labels import FIN, sentence
 
@@ -52,6 +52,51 @@ def test_labels_are_balanced_and_keys_stay_in_one_split() -> None:
         assert not keys["tr"] & keys["va"] | keys["tr"] & keys["te"] | keys["va"] & keys["te"]
         most = Counter(item.key for items in rows.values() for item in items).most_common(1)[0][1]
         assert most <= 2 * 6  # 2 % of the size for every label
+
+
+def test_few_sentences_of_a_label_are_enough_for_a_task() -> None:
+    """A hundred plural objects of many lemmas, a few of them common: every split has its share, no lemma is in two."""
+    for seed in range(10):
+        rng = random.Random(seed)
+        items = {
+            "Plur": [Item(rng.randrange(10**9), f"p{n}", f"сущ{min(rng.randrange(60), 40)}", 9) for n in range(45)],
+            "Sing": [Item(rng.randrange(10**9), f"s{n}", f"сущ{rng.randrange(150)}", 9) for n in range(500)],
+        }
+        found = shared_out(items)
+        for label, own in items.items():
+            sizes = [len(found[split, label]) for split in ("tr", "va", "te")]
+            assert sum(sizes) == len(own)
+            assert sizes == pytest.approx([0.6 * len(own), 0.2 * len(own), 0.2 * len(own)], abs=0.08 * len(own) + 1)
+        keys = [
+            {i.key for (own, _), part in found.items() if own == split for i in part} for split in ("tr", "va", "te")
+        ]
+        assert not keys[0] & keys[1] | keys[0] & keys[2] | keys[1] & keys[2]
+        pool = Pool(1000)
+        for label, own in items.items():
+            for item in own:
+                pool.offer(label, "", item)
+        assert select(pool, 2000).rows
+
+
+def test_the_word_that_a_task_asks_about_is_written_beside_it(tmp_path: Path) -> None:
+    built = build(_corpus(900), size=200, tasks=["subj_number", "sent_len", "word_content"])
+    write(built, tmp_path, size=200, seed=0, facts={"annotation": "slovnet", "label_errors": {"subj_number": {
+        "label_error": 0.02, "low": 0.01, "high": 0.04}}})  # fmt: skip
+    assert sorted(path.name for path in tmp_path.glob("*.words")) == ["subj_number.words", "word_content.words"]
+    number, length, content = read_tasks(tmp_path, ["subj_number", "sent_len", "word_content"])[0]
+    for data in (number, content):
+        for part in (data.train, data.validation, data.test):
+            assert all(word in text for word, text in zip(part.words, part.texts, strict=True))
+    assert content.train.words == tuple(content.train.labels)
+    assert length.train.words == ()
+    assert number.annotation == {"by": "slovnet", "automatic": True, "label_error": 0.02, "low": 0.01, "high": 0.04}
+    assert length.annotation == {"by": "slovnet", "automatic": False}
+    assert content.annotation["label_error"] is None
+    (few,), _ = read_tasks(tmp_path, ["subj_number"], limit=50)
+    assert all(word in text for word, text in zip(few.test.words, few.test.texts, strict=True))
+    (tmp_path / "subj_number.words").write_text("слон\n", encoding="utf-8")
+    with pytest.raises(SlonikError, match="has 1 lines"):
+        read_tasks(tmp_path, ["subj_number"])
 
 
 def test_order_of_the_source_does_not_matter_and_duplicates_do_not_count(tmp_path: Path) -> None:
@@ -97,7 +142,7 @@ def test_lengths_are_matched_where_there_are_sentences() -> None:
         label = "a" if number % 2 else "b"
         length = rng.randrange(5, 20) if label == "a" else rng.randrange(12, 28)
         text = f"{label} {number}"
-        pool.offer(label, split_of(0, text), Item(rng.randrange(10**9), text, text, length))
+        pool.offer(label, "", Item(rng.randrange(10**9), text, text, length))
     means = []
     for match in (False, True):
         rows = select(pool, 300, match_length=match).rows

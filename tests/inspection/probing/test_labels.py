@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from slonik.data.conllu import Sentence, Unit, Word
@@ -115,6 +117,58 @@ def test_impersonal_and_gapping() -> None:
     label = LABELLERS["gapping"](gap)
     assert label is not None
     assert label.label == "1"
+
+
+PAST = {**FIN, "Number": "Sing", "Tense": "Past", "Gender": "Neut"}
+PRES = {**FIN, "Number": "Sing", "Person": "3", "Tense": "Pres"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "label"),
+    [
+        ([("Второй", "ADJ", 2, "amod", {}), ("раз", "NOUN", 3, "obl", {"Case": "Acc"}),
+          ("ошибётся", "VERB", 0, "root", PRES)], None),  # he, who was named before
+        ([("глядит", "VERB", 0, "root", PRES), ("на", "ADP", 3, "case", {}), ("нас", "PRON", 1, "obl", {})], None),
+        ([("боится", "VERB", 0, "root", PRES), ("сказать", "VERB", 1, "xcomp", {"VerbForm": "Inf"})], None),
+        ([("приняло", "VERB", 0, "root", PAST), ("закон", "NOUN", 1, "obj", {"Case": "Acc"})], None),
+        ([("везёт", "VERB", 0, "root", PRES), ("груз", "NOUN", 1, "obj", {"Case": "Acc"})], None),
+        ([("светает", "VERB", 0, "root", PRES)], None),  # the lemma is not given: светать
+        ([("Крым", "PROPN", 2, "obj", {"Case": "Acc"}), ("засыпало", "VERB", 0, "root", PAST),
+          ("снегом", "NOUN", 2, "obl", {"Case": "Ins"})], "1"),
+        ([("стало", "VERB", 0, "root", PAST), ("известно", "ADJ", 1, "xcomp", {"Variant": "Short", "Gender": "Neut"})],
+         None),  # the lemma again
+        ([("Ему", "PRON", 2, "iobj", {"Case": "Dat"}), ("работалось", "VERB", 0, "root", PAST)], "1"),
+        ([("Утро", "NOUN", 2, "nsubj", {}), ("настало", "VERB", 0, "root", PAST)], "0"),
+    ],
+)  # fmt: skip
+def test_a_sentence_whose_subject_is_left_out_is_not_impersonal(
+    rows: list[tuple[str, str, int, str, dict[str, str]]], label: str | None
+) -> None:
+    found = LABELLERS["impersonal_sent"](sentence(*rows))
+    assert (found.label if found else None) == label
+
+
+@pytest.mark.parametrize(
+    ("lemma", "rest", "label"),
+    [
+        ("светать", [], "1"),
+        ("хотеться", [], "1"),
+        ("следовать", [("признать", "VERB", 1, "xcomp", {"VerbForm": "Inf"})], "1"),
+        ("следовать", [("за", "ADP", 3, "case", {}), ("ним", "PRON", 1, "obl", {"Case": "Ins"})], None),
+        ("повезти", [("мне", "PRON", 1, "iobj", {"Case": "Dat"})], "1"),
+        ("хватать", [("денег", "NOUN", 1, "obj", {"Case": "Gen"})], "1"),
+        ("хватать", [("руку", "NOUN", 1, "obj", {"Case": "Acc"})], None),
+        ("стать", [("известно", "ADJ", 1, "xcomp", {"Variant": "Short", "Gender": "Neut"})], "1"),
+        ("стать", [("врачом", "NOUN", 1, "xcomp", {"Case": "Ins"})], None),
+    ],
+)
+def test_verbs_without_a_subject(
+    lemma: str, rest: list[tuple[str, str, int, str, dict[str, str]]], label: str | None
+) -> None:
+    made = sentence(("глагол", "VERB", 0, "root", PRES), *rest)
+    verb = replace(made.words[0], lemma=lemma)
+    found = LABELLERS["impersonal_sent"](replace(made, words=(verb, *made.words[1:])))
+    assert (found.label if found else None) == label
 
 
 def test_a_shift_swaps_two_neighbours_and_nothing_else() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slonik.core.errors import SlonikError
-from slonik.inspection.probing.tasks import TASKS, find_file, published_records, read_task, task_of_rows
+from slonik.inspection.probing.tasks import TASKS, find_file, published_records, read_task, read_tasks, task_of_rows
 
 TASK = TASKS["gapping"]
 GOOD = "tr\t0\tПервое предложение .\ntr\t1\tВторое предложение .\n\nva\t0\tТретье .\nte\t1\tЧетвёртое .\n"
@@ -86,8 +86,29 @@ def test_rows_in_python_are_judged_as_files_are(tmp_path: Path) -> None:
     assert task_of_rows("gapping", rows[::-1]).sha256 != given.sha256  # type: ignore[arg-type]
     with pytest.raises(SlonikError, match=r"gapping, row 2: subset 'train'"):
         task_of_rows("gapping", [*rows[:1], ("train", "0", "текст")])  # type: ignore[list-item]
-    with pytest.raises(SlonikError, match="did you mean 'gapping'"):
-        task_of_rows("gaping", rows)  # type: ignore[arg-type]
+    own = task_of_rows("Past_Present", rows, words=["а", "б", "в", "г"])  # type: ignore[arg-type]
+    assert (own.task.id, own.task.group) == ("past_present", "other")
+    assert (own.train.words, own.test.words) == (("а", "б"), ("г",))
+    with pytest.raises(SlonikError, match="4 rows and 1 words"):
+        task_of_rows("own", rows, words=["а"])  # type: ignore[arg-type]
+
+
+def test_any_file_of_the_form_is_a_task_under_its_name(tmp_path: Path) -> None:
+    (tmp_path / "rusenteval").mkdir()
+    (tmp_path / "rusenteval" / "past_present.txt").write_text(GOOD, encoding="utf-8")
+    (tmp_path / "rusenteval" / "README.txt").write_text("Not rows.\n", encoding="utf-8")
+    (tmp_path / "Odd_Man_Out.txt").write_text(GOOD, encoding="utf-8")
+    found, missing = read_tasks(tmp_path)
+    assert sorted(data.task.id for data in found) == ["odd_man_out", "past_present"]
+    assert set(missing) == set(TASKS)
+    for name in ("past_present", "Odd_Man_Out", "odd_man_out", str(tmp_path / "Odd_Man_Out.txt")):
+        (data,), missing = read_tasks(tmp_path, [name])
+        assert missing == []
+        assert data.task.id == Path(name).stem.lower()
+    with pytest.raises(SlonikError, match=r"'past_presnt'; did you mean 'past_present'.*past_presnt.txt in"):
+        read_tasks(tmp_path, ["past_presnt"])
+    with pytest.raises(SlonikError, match="there is no probing file nowhere"):
+        read_tasks(tmp_path, ["nowhere.txt"])
 
 
 @pytest.mark.shared_data

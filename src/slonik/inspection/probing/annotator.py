@@ -16,11 +16,10 @@ from slonik.data.conllu import Sentence, Unit, Word
 from slonik.data.natasha_package import MORPHOLOGY, NAVEC, SYNTAX, natasha_file
 from slonik.inspection.intervals import wilson
 from slonik.inspection.probing.labels import LABELLERS, refused
+from slonik.inspection.probing.tasks import UNTOUCHED
 
 NAME = "slovnet news v1"
 _CHUNK = 256
-# Their labels come from the words and the order alone.
-_UNTOUCHED = ("sent_len", "ngram_shift")
 _LONGEST_WORDS = 60  # longer sentences make no task, and cost the most
 # pymorphy3's tags of parts of speech that differ from the universal ones slovnet gives
 _POS = {"VERB": {"VERB", "INFN", "GRND", "PRTF", "PRTS"}, "AUX": {"VERB", "INFN"}, "ADJ": {"ADJF", "ADJS"},
@@ -121,9 +120,7 @@ def label_errors(
         otherwise, with Wilson's 95 % interval in `low` and `high`; `not_taken_by_gold`: share of those that gold would
         not take at all; `found`: share of gold's that are taken.
     """
-    counts = {
-        name: dict.fromkeys(("taken", "both", "wrong", "gold"), 0) for name in LABELLERS if name not in _UNTOUCHED
-    }
+    counts = {name: dict.fromkeys(("taken", "both", "wrong", "gold"), 0) for name in LABELLERS if name not in UNTOUCHED}
     stream = iter(gold)
     while chunk := list(itertools.islice(stream, _CHUNK)):
         kept = [sentence for sentence in chunk if not refused(sentence)]

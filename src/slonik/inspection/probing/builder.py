@@ -35,9 +35,8 @@ from slonik.inspection.probing.selection import (
     capacity,
     priority,
     select,
-    split_of,
 )
-from slonik.inspection.probing.tasks import FOLDER, MANIFEST, SPLITS
+from slonik.inspection.probing.tasks import FOLDER, MANIFEST, SPLITS, TREEBANK, WORDS
 from slonik.reporting.table import Table
 
 _FEWEST = 50  # sentences that measure anything
@@ -138,7 +137,7 @@ def open_sources(
     if all(treebanks):
         if gold:
             raise SlonikError("--gold estimates the errors of automatic annotation: it goes with plain texts")
-        return read_conllu(files), facts | {"annotation": "the treebank's own"}
+        return read_conllu(files), facts | {"annotation": TREEBANK}
     annotator = Annotator()
     facts |= {"annotation": annotator.name, "share": share}
     if gold:
@@ -180,7 +179,7 @@ def build(
     names = _task_names(tasks, size, limit)
     built = Built()
     pools = {name: Pool(capacity(size, _CLASSES.get(name, 2))) for name in names if name != WORD_CONTENT}
-    words = WordContent(size, seed) if WORD_CONTENT in names else None
+    words = WordContent(size) if WORD_CONTENT in names else None
     for sentence in itertools.islice(sentences, limit):
         built.read += 1
         if reason := refused(sentence):
@@ -190,7 +189,7 @@ def build(
         for name, pool in pools.items():
             if found := LABELLERS[name](sentence):
                 key = found.key or sentence.text
-                pool.offer(found.label, split_of(seed, key), Item(rank, found.text, key, length))
+                pool.offer(found.label, "", Item(rank, found.text, key, length))
         if words is not None:
             words.offer(sentence, rank, length)
     if not built.read:
@@ -215,6 +214,8 @@ def _task_names(tasks: Sequence[str] | None, size: int, limit: int | None) -> li
 def write(built: Built, folder: Path, *, size: int, seed: int, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Write `<task>.txt` into `folder` for every task that could be built, and `manifest.json` beside them.
 
+    `<task>.words` holds the word that a task asks about, a line for each of its rows, for control tasks.
+
     Args:
         facts: what else the manifest says (sources with hashes, annotator, its errors).
 
@@ -233,15 +234,19 @@ def write(built: Built, folder: Path, *, size: int, seed: int, facts: Mapping[st
     content["tasks"] = {name: _facts(selection) for name, selection in built.tasks.items()}
     for name, selection in built.tasks.items():
         if selection.rows:
-            text = "".join(
-                f"{split}\t{label}\t{item.text}\n"
+            rows = [
+                (split, label, item)
                 for wanted in SPLITS
                 for (split, label), items in sorted(selection.rows.items())
                 for item in items
                 if split == wanted
-            )
+            ]
+            text = "".join(f"{split}\t{label}\t{item.text}\n" for split, label, item in rows)
             write_text(folder / f"{name}.txt", text)
             content["tasks"][name]["sha256"] = sha256_bytes(text.encode("utf-8"))
+            words = [label if name == WORD_CONTENT else item.key for _, label, item in rows]
+            if words != [item.text for _, _, item in rows]:  # else the task asks about no single word
+                write_text(folder / f"{name}{WORDS}", "".join(f"{word}\n" for word in words))
     write_json(folder / MANIFEST, content)
     return content
 

@@ -35,6 +35,26 @@ class Labelled:
     key: str = ""
 
 
+def _lemmas(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+# Verbs that have no subject by themselves, those that have none over an infinitive, and those that link a predicative.
+_IMPERSONAL = _lemmas(
+    "вериться вечереть вздуматься дрематься думаться житься захотеться знобить лихорадить моросить мутить надлежать "
+    "недоставать недостать нездоровиться несдобровать подобать подташнивать посчастливиться предстоять прийтись "
+    "приходиться рассвести рассветать расхотеться светать сидеться смеркаться смеркнуться спаться стемнеть тошнить "
+    "удаваться удаться холодать похолодать потеплеть хотеться чудиться почудиться"
+)
+_WITH_INFINITIVE = _lemmas(
+    "следовать стоить полагаться случаться случиться доводиться довестись оставаться остаться требоваться "
+    "потребоваться понадобиться надоедать надоесть везти повезти"
+)
+_LINKING = _lemmas("быть бывать стать становиться остаться оставаться оказаться казаться показаться")
+_SHORTAGE = _lemmas("хватать хватить доставать достать")
+_LUCK = _lemmas("везти повезти")
+
+
 Labeller = Callable[[Sentence], Labelled | None]
 
 
@@ -154,7 +174,11 @@ def _conj_type(sentence: Sentence) -> Labelled | None:
 
 
 def _impersonal_sent(sentence: Sentence) -> Labelled | None:
-    """Third person singular (or neuter past) with a subject, or without any: "светает", "мне не спится"."""
+    """Third person singular (or neuter past) with a subject, or impersonal: "светает", "мне не спится".
+
+    That a subject is missing is not enough, as it may be left out ("Второй раз не ошибётся"): where nothing shows that
+    the verb has none, the sentence is not taken.
+    """
     root = sentence.root
     if root is None or root.upos != "VERB" or not _finite(root) or root.feats.get("Number") != "Sing":
         return None
@@ -166,7 +190,38 @@ def _impersonal_sent(sentence: Sentence) -> Labelled | None:
     relations = {child.relation for child in sentence.children.get(root.id, [])}
     if "nsubj" in relations:
         return Labelled("0", sentence.text, _key(root))
-    return None if relations & {"csubj", "expl", "ccomp", "parataxis"} else Labelled("1", sentence.text, _key(root))
+    if relations & {"csubj", "expl", "ccomp", "parataxis"} or not _without_subject(root, sentence):
+        return None
+    return Labelled("1", sentence.text, _key(root))
+
+
+def _without_subject(root: Word, sentence: Sentence) -> bool:
+    """Whether something shows that the verb has no subject: its lemma, or what depends on it."""
+    below = sentence.children.get(root.id, [])
+    lemma = _key(root)
+    if lemma in _IMPERSONAL:
+        return True
+    infinitive = any(w.relation in ("xcomp", "csubj", "obj") and w.feats.get("VerbForm") == "Inf" for w in below)
+    if lemma in _WITH_INFINITIVE and infinitive:
+        return True
+    experiencers = [w for w in below if w.relation == "iobj" or w.feats.get("Case") == "Dat"]
+    if lemma in _LUCK and experiencers and not any(w.relation == "obj" for w in below):
+        return True
+    if lemma in _SHORTAGE and any(w.relation in ("obj", "obl", "nmod") and w.feats.get("Case") == "Gen" for w in below):
+        return True
+    if lemma in _LINKING:  # "стало известно": a predicative that agrees with nothing
+        return any(w.relation == "xcomp" and _predicative(w) for w in below)
+    if root.form.lower().endswith(("ся", "сь")):  # "мне не спится"
+        return any(w.id < root.id and w.feats.get("Case") in (None, "Dat") for w in experiencers)
+    force = any(w.feats.get("Case") == "Ins" and w.relation in ("iobj", "obl") for w in below)
+    return root.feats.get("Gender") == "Neut" and force and any(w.relation == "obj" for w in below)  # "замело снегом"
+
+
+def _predicative(word: Word) -> bool:
+    short = word.feats.get("Variant") == "Short" and word.feats.get("Gender") == "Neut"
+    return word.upos == "ADV" or (
+        word.upos == "ADJ" and (short or (not word.feats and word.form.lower().endswith("о")))
+    )
 
 
 def _gapping(sentence: Sentence) -> Labelled | None:

@@ -2,8 +2,9 @@
 
 Every sentence has a priority from the hash of its text and the seed, and the smallest priorities win: the result does
 not depend on the order of the source, and tasks share sentences where they can, which makes encoding them cheap. The
-split follows from the hash of the key (the deciding lemma), so no key is in two splits. In `WordContent` alone the word
-is the label and is in every split.
+key (the deciding lemma) goes to one split with all its sentences, and keys are shared out so that every split has its
+share of every label: fifty sentences of a rare label are enough. In `WordContent` alone the word is the label and is in
+every split.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Selection:
 
 
 class Pool:
-    """Candidates of one task, at most `capacity` for every label and split: those of the smallest priority."""
+    """Candidates of one task, at most `capacity` for every label (and split, where it has one): the smallest."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
@@ -82,6 +83,10 @@ class Pool:
         """What is kept, smallest priority first."""
         return sorted(entry[2] for entry in self._heaps.get((label, split), []))
 
+    def of_label(self, label: str) -> list[Item]:
+        """What is kept of a label in all splits, smallest priority first."""
+        return sorted(entry[2] for (own, _), heap in self._heaps.items() if own == label for entry in heap)
+
     @property
     def labels(self) -> list[str]:
         """All labels met, sorted."""
@@ -93,27 +98,59 @@ def priority(seed: int, text: str) -> int:
     return derive_seed(seed, "probing", text)
 
 
-def split_of(seed: int, key: str) -> str:
-    """The split of everything with this key."""
-    share = derive_seed(seed, "split", key) / 2**63
-    return "tr" if share < SHARES["tr"] else "va" if share < SHARES["tr"] + SHARES["va"] else "te"
-
-
 def capacity(size: int, labels: int) -> int:
-    """Candidates to keep for every label and split of a task of `size` sentences."""
-    return max(20, math.ceil(_SPARE * size * SHARES["tr"] / max(2, labels)))
+    """Candidates to keep for every label of a task of `size` sentences."""
+    return max(60, math.ceil(_SPARE * size / max(2, labels)))
+
+
+def shared_out(items: Mapping[str, Sequence[Item]]) -> dict[tuple[str, str], list[Item]]:
+    """(split, label) -> items: keys whole, each split with its share of every label as nearly as keys allow.
+
+    Keys go one after another, those with most sentences first, to the split that lacks most of what the key has.
+
+    Args:
+        items: label -> its items.
+    """
+    groups: dict[str, dict[str, list[Item]]] = {}
+    for label, own in items.items():
+        for item in own:
+            groups.setdefault(item.key, {}).setdefault(label, []).append(item)
+    labels = list(items)
+    lacking = {split: {label: share * len(items[label]) for label in labels} for split, share in SHARES.items()}
+    found: dict[tuple[str, str], list[Item]] = {(split, label): [] for label in labels for split in SPLITS}
+
+    def first_of(key: str) -> tuple[int, int]:
+        own = [item for part in groups[key].values() for item in part]
+        return -len(own), min(item.priority for item in own)
+
+    for key in sorted(groups, key=first_of):
+        counts = {label: len(own) for label, own in groups[key].items()}
+
+        def need(split: str, counts: dict[str, int] = counts) -> float:
+            """How much of the split's share is still to come, by the labels that the key has."""
+            return sum(
+                count * lacking[split][label] / (SHARES[split] * len(items[label])) for label, count in counts.items()
+            )
+
+        split = max(SPLITS, key=need)  # the first of equals
+        for label, own in groups[key].items():
+            found[split, label] += own
+            lacking[split][label] -= len(own)
+    return {place: sorted(own) for place, own in found.items()}
 
 
 def select(pool: Pool, size: int, *, match_length: bool = False) -> Selection:
     """Balanced rows: as many of each label in a split, at most `size` in all."""
-    found = {(split, label): pool.items(label, split) for label in pool.labels for split in SPLITS}
-    items = _capped(found, size)
+    found = {label: pool.of_label(label) for label in pool.labels}
+    items = shared_out(_capped(found, size))
     dropped = _too_few(items, pool.labels)
     labels = [label for label in pool.labels if label not in dropped]
-    if len(labels) >= 2:  # a task that stays small lets a key have less
-        items = _capped(found, sum(_quota(items, labels, split, size) * len(labels) for split in SPLITS))
-        dropped = _too_few(items, pool.labels)
-        labels = [label for label in pool.labels if label not in dropped]
+    if len(labels) >= 2:  # a task that stays small lets a key have less; labels left out decide nothing
+        smaller = sum(_quota(items, labels, split, size) * len(labels) for split in SPLITS)
+        again = shared_out(_capped({label: found[label] for label in labels}, smaller))
+        short = _too_few(again, labels)
+        if not short:
+            items = again
     if len(labels) < 2:
         named = [f"{label}: {reason}" for label, reason in list(dropped.items())[:_NAMED]]
         reasons = "; ".join([*named, *(["..."] if len(dropped) > _NAMED else [])]) or "no sentence has the features"
@@ -144,17 +181,17 @@ def _too_few(items: Mapping[tuple[str, str], list[Item]], labels: Sequence[str])
     return dropped
 
 
-def _capped(found: Mapping[tuple[str, str], list[Item]], size: int) -> dict[tuple[str, str], list[Item]]:
-    """Per split and label at most 2 % of a task of `size` sentences from one key, two at least."""
+def _capped(found: Mapping[str, list[Item]], size: int) -> dict[str, list[Item]]:
+    """Per label at most 2 % of a task of `size` sentences from one key, two at least."""
     most = max(2, math.ceil(_LARGEST_KEY_SHARE * size))
-    kept: dict[tuple[str, str], list[Item]] = {}
-    for place, items in found.items():
+    kept: dict[str, list[Item]] = {}
+    for label, items in found.items():
         seen: Counter[str] = Counter()
-        kept[place] = []
+        kept[label] = []
         for item in items:
             seen[item.key] += 1
             if seen[item.key] <= most:
-                kept[place].append(item)
+                kept[label].append(item)
     return kept
 
 
@@ -190,13 +227,11 @@ class WordContent:
     exactly one of them.
 
     Args:
-        size: sentences wanted. seed: of the splits.
+        size: sentences wanted.
     """
 
-    def __init__(self, size: int, seed: int) -> None:
+    def __init__(self, size: int) -> None:
         self._size = size
-        self._seed = seed
-        self._lemmas: dict[str, tuple[str, ...]] = {}
         self._sample = Pool(_SAMPLE * size)
 
     def offer(self, sentence: Sentence, priority: int, length: int) -> None:
@@ -217,6 +252,5 @@ class WordContent:
         for item, lemmas in sample:
             held = words.intersection(lemmas)
             if len(held) == 1:
-                split = split_of(self._seed, item.text)
-                pool.offer(held.pop(), split, Item(item.priority, item.text, item.text, item.length))
+                pool.offer(held.pop(), "", Item(item.priority, item.text, item.text, item.length))
         return select(pool, self._size)

@@ -1,9 +1,12 @@
-"""The fourteen tasks of RuSentEval (Mikhailov et al. 2021, BSNLP): what they ask, what the paper printed, their files.
+"""Probing tasks: the fourteen of RuSentEval (Mikhailov et al. 2021, BSNLP), and any file of their form.
 
-A file has lines `subset <tab> label <tab> sentence`, subset one of tr, va, te. Policy on what the format leaves open: a
-blank line is skipped; a class that training lacks stays in the test and counts as an error there; without va rows,
-every sixth row of tr (by hash) becomes validation; without te rows there is nothing to report and the file is refused.
-Every such decision is a note.
+A file has lines `subset <tab> label <tab> sentence`, subset one of tr, va, te, as those of SentEval (Conneau et al.
+2018) have; its name is the task's. Policy on what the format leaves open: a blank line is skipped; a class that
+training lacks stays in the test and counts as an error there; without va rows, every sixth row of tr (by hash) becomes
+validation; without te rows there is nothing to report and the file is refused. Every such decision is a note.
+
+Beside a file that `slonik data probing` built lie `TASK.words` (a line per row: the word that the task asks about) and
+a manifest, which says who made the labels and how often they are wrong.
 
 Published values are accuracies of logistic regression on the authors' data, best layer beside; they compare with
 nothing measured on other files of the same name.
@@ -11,32 +14,39 @@ nothing measured on other files of the same name.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from slonik.core.errors import SlonikError, lookup
+from slonik.core.errors import SlonikError, unknown_name
 from slonik.core.hashing import derive_seed, sha256_file, sha256_texts
 from slonik.core.records import Record
 from slonik.data.fetch import fetch_command
-from slonik.text.lines import numbered_lines
+from slonik.text.lines import numbered_lines, read_json
 
 SUITE = "probing"
 FOLDER = "rusenteval"
+FOLDERS = (FOLDER, "senteval", ".")
+"""Where files are looked for in the data folder."""
 MANIFEST = "manifest.json"
-PROTOCOL = "probing-1"
+WORDS = ".words"
+PROTOCOL = "probing-2"
 SOURCE = "Mikhailov et al. 2021, table 1"
 SPLITS = ("tr", "va", "te")
+TREEBANK = "the treebank's own"
+UNTOUCHED = ("sent_len", "ngram_shift")
+"""Tasks whose labels come from the words and the order alone, whoever annotated the sentences."""
 _VALIDATION_SHARE = 6
 
 Rows = Iterable[tuple[str, str, str]]
 """(subset, label, sentence) of every row, or a data frame with these columns."""
-_BySplit = dict[str, list[tuple[str, str]]]
+_BySplit = dict[str, list[tuple[str, str, str]]]  # (label, sentence, word that is asked about)
 
 
 @dataclass(frozen=True)
@@ -45,12 +55,13 @@ class Task:
 
     Attributes:
         id: its name in lower case, also the file's name without ".txt".
-        group: what kind of knowledge it asks for. asks: the question, in a few words.
+        group: what kind of knowledge it asks for; "other" for files that are none of RuSentEval's.
+        asks: the question, in a few words.
         published: model -> (accuracy, best layer or None), Russian, from the paper.
     """
 
     id: str
-    group: Literal["surface", "syntax", "semantics"]
+    group: Literal["surface", "syntax", "semantics", "other"]
     asks: str
     published: Mapping[str, tuple[float, int | None]] = field(default_factory=dict)
 
@@ -92,10 +103,11 @@ TASKS: dict[str, Task] = {
 
 @dataclass(frozen=True)
 class Split:
-    """Sentences of one subset and their labels."""
+    """Sentences of one subset, their labels, and the word of each that the task asks about; no words: not known."""
 
     texts: tuple[str, ...]
     labels: NDArray[np.str_]
+    words: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -110,6 +122,8 @@ class TaskData:
         notes: what was decided about the file, in sentences.
         built: made by `slonik data probing` (its manifest is beside the file), or given in Python: not the authors'
             file.
+        annotation: who made the labels, and where that is a program how often they are wrong: `by`, `automatic`,
+            `label_error`, `low`, `high` (None: not estimated). Empty where nothing is known of it.
     """
 
     task: Task
@@ -119,6 +133,7 @@ class TaskData:
     sha256: str
     notes: tuple[str, ...] = ()
     built: bool = False
+    annotation: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def classes(self) -> list[str]:
@@ -134,28 +149,69 @@ class TaskData:
 def read_tasks(
     folder: Path, names: Sequence[str] | None = None, *, limit: int | None = None
 ) -> tuple[list[TaskData], list[str]]:
-    """The tasks whose files are in `folder/rusenteval` (or in `folder`), and the names of those that are not there.
+    """Tasks whose files are in FOLDERS of `folder`, and the names of RuSentEval's that are asked for and missing.
+
+    Args:
+        names: of tasks, or paths of files; None = RuSentEval's tasks and every other file of their form.
 
     Raises:
         SlonikError: an unknown name, a damaged file, no file at all, or a limit below 1.
     """
     _check_limit(limit)
-    wanted = [lookup(name, TASKS, "probing task") for name in names or TASKS]
-    paths = {task.id: find_file(task, folder) for task in wanted}
-    missing = [task for task, path in paths.items() if path is None]
+    others = _other_files(folder)
+    wanted = list(dict.fromkeys(names or (*TASKS, *others)))
+    paths = {name: _file_of(name, folder, others) for name in wanted}
+    missing = [name for name, path in paths.items() if path is None]
     if len(missing) == len(wanted):
         raise SlonikError(
-            f"there is no probing file such as {wanted[0].file} in {folder / FOLDER}: "
+            f"there is no probing file such as {wanted[0]}.txt in {folder / FOLDER}: "
             f"`{fetch_command('rusenteval', folder)}` gets the original ones, "
             "`slonik data probing TREEBANK --out DIR` builds them"
         )
-    found = [read_task(path, TASKS[name], limit=limit) for name, path in paths.items() if path is not None]
+    found = [read_task(path, task_of(path.stem), limit=limit) for path in paths.values() if path is not None]
     return found, missing
 
 
+def task_of(name: str) -> Task:
+    """RuSentEval's task of this name, or one of a file of one's own."""
+    return TASKS.get(name.lower()) or Task(name.lower(), "other", "")
+
+
 def find_file(task: Task, folder: Path) -> Path | None:
-    """The task's file in `folder/rusenteval` or in `folder` itself, None where there is none."""
-    return next((path for path in (folder / FOLDER / task.file, folder / task.file) if path.is_file()), None)
+    """The task's file in one of FOLDERS, None where there is none."""
+    return next((path for path in (folder / place / task.file for place in FOLDERS) if path.is_file()), None)
+
+
+def _other_files(folder: Path) -> dict[str, Path]:
+    """Task -> file, of files of the form that are none of RuSentEval's tasks."""
+    paths = [path for place in FOLDERS for path in sorted((folder / place).glob("*.txt"))]
+    return {p.stem.lower(): p for p in reversed(paths) if p.stem.lower() not in TASKS and p.is_file() and _of_form(p)}
+
+
+def _of_form(path: Path) -> bool:
+    """Whether the first line that is not blank reads as a row."""
+    try:
+        first = next((line for _, line in numbered_lines(path) if line.strip()), "")
+    except SlonikError:
+        return False
+    return re.match(rf"({'|'.join(SPLITS)})\t[^\t]+\t", first) is not None
+
+
+def _file_of(name: str, folder: Path, others: Mapping[str, Path]) -> Path | None:
+    """The file of a task by its name or path; None for a task of RuSentEval whose file is not there."""
+    if name.endswith(".txt"):
+        if not Path(name).is_file():
+            raise SlonikError(f"there is no probing file {name}")
+        return Path(name)
+    if name in TASKS:
+        return find_file(TASKS[name], folder)
+    if name.lower() in others:
+        return others[name.lower()]
+    there = find_file(Task(name, "other", ""), folder)
+    if there is None:
+        what = unknown_name(name, [*TASKS, *others], "probing task")
+        raise SlonikError(f"{what}; a task of your own is a file {name}.txt in {folder / FOLDER}")
+    return there
 
 
 def read_task(path: Path, task: Task, *, limit: int | None = None) -> TaskData:
@@ -165,30 +221,63 @@ def read_task(path: Path, task: Task, *, limit: int | None = None) -> TaskData:
         limit: at most this many sentences, taken from the subsets in proportion and by hash.
 
     Raises:
-        SlonikError: a line without three columns, an unknown subset, no test rows, or fewer than two classes.
+        SlonikError: a line without three columns, an unknown subset, no test rows, fewer than two classes, or words
+            beside it that are not its rows'.
     """
-    lines = ((f"{path}, line {number}", line.split("\t")) for number, line in numbered_lines(path) if line.strip())
+    lines = [(f"{path}, line {number}", line.split("\t")) for number, line in numbered_lines(path) if line.strip()]
     built = (path.parent / MANIFEST).is_file()
-    return _task_data(task, lines, source=str(path), name=path.name, sha256=sha256_file(path), built=built, limit=limit)
+    data = _task_data(
+        task, lines, source=str(path), name=path.name, sha256=sha256_file(path), built=built, limit=limit,
+        words=_words_beside(path, len(lines)),
+    )  # fmt: skip
+    return replace(data, annotation=_annotation(path)) if built else data
 
 
-def task_of_rows(name: str, rows: Rows, *, limit: int | None = None) -> TaskData:
+def _words_beside(path: Path, rows: int) -> list[str] | None:
+    """The word that each row asks about, where a file beside says it."""
+    beside = path.with_suffix(WORDS)
+    if not beside.is_file():
+        return None
+    words = [line.strip().lower() for _, line in numbered_lines(beside)]
+    if len(words) != rows:
+        raise SlonikError(
+            f"{beside} has {len(words)} lines, {path.name} {rows} rows: build both again, or take it away"
+        )
+    return words
+
+
+def _annotation(path: Path) -> dict[str, Any]:
+    """What the builder's manifest says of the labels of one file."""
+    manifest = read_json(path.parent / MANIFEST)
+    by = manifest.get("annotation") if isinstance(manifest, dict) else None
+    if not isinstance(by, str):
+        return {}
+    own = manifest.get("label_errors", {}).get(path.stem) or {}
+    automatic = by != TREEBANK and path.stem not in UNTOUCHED
+    found: dict[str, Any] = {"by": by, "automatic": automatic}
+    return found | ({name: own.get(name) for name in ("label_error", "low", "high")} if automatic else {})
+
+
+def task_of_rows(name: str, rows: Rows, *, words: Sequence[str] | None = None, limit: int | None = None) -> TaskData:
     """A task whose rows are given in Python; what `read_task` says of files holds.
 
     Args:
-        name: one of TASKS. rows: (subset, label, sentence), subset one of tr, va, te.
+        name: one of TASKS, or any other. rows: (subset, label, sentence), subset one of tr, va, te.
+        words: the word that each row asks about, for control tasks; None = not known.
 
     Raises:
-        SlonikError: an unknown name, and as `read_task`.
+        SlonikError: as `read_task`.
     """
     _check_limit(limit)
-    task = lookup(name, TASKS, "probing task")
+    task = task_of(name)
     frame: Any = rows
     given = frame.itertuples(index=False) if hasattr(frame, "itertuples") else rows
     columns = [[str(value) for value in row] for row in given]
-    lines = ((f"{name}, row {number}", row) for number, row in enumerate(columns, 1))
+    if words is not None and len(words) != len(columns):
+        raise SlonikError(f"{name} has {len(columns)} rows and {len(words)} words: give one word for each row")
+    lines = [(f"{name}, row {number}", row) for number, row in enumerate(columns, 1)]
     digest = sha256_texts("\t".join(row) for row in columns)
-    return _task_data(task, lines, source=name, name=name, sha256=digest, built=True, limit=limit)
+    return _task_data(task, lines, source=name, name=name, sha256=digest, built=True, limit=limit, words=words)
 
 
 def _check_limit(limit: int | None) -> None:
@@ -197,12 +286,12 @@ def _check_limit(limit: int | None) -> None:
 
 
 def _task_data(
-    task: Task, lines: Iterable[tuple[str, list[str]]], *, source: str, name: str, sha256: str, built: bool,
-    limit: int | None,
+    task: Task, lines: Sequence[tuple[str, list[str]]], *, source: str, name: str, sha256: str, built: bool,
+    limit: int | None, words: Sequence[str] | None,
 ) -> TaskData:  # fmt: skip
     """Judge rows, each with words for its place."""
     rows: _BySplit = {split: [] for split in SPLITS}
-    for place, columns in lines:
+    for (place, columns), word in zip(lines, words or [""] * len(lines), strict=True):
         if len(columns) != 3:
             raise SlonikError(f"{place}: {len(columns)} columns; a probing file has three: subset, label, sentence")
         subset, label, text = (column.strip() for column in columns)
@@ -210,7 +299,7 @@ def _task_data(
             raise SlonikError(f"{place}: subset {subset!r}; allowed are {', '.join(SPLITS)}")
         if not label or not text:
             raise SlonikError(f"{place}: an empty {'label' if not label else 'sentence'}")
-        rows[subset].append((label, text))
+        rows[subset].append((label, text, word))
     notes = _complete(source, name, rows)
     if limit is not None:
         rows = _limited(rows, limit)
@@ -226,7 +315,7 @@ def _complete(source: str, name: str, rows: _BySplit) -> list[str]:
             raise SlonikError(f"{source} has no {subset} rows: a probe needs training (tr) and test (te) sentences")
     if rows["va"]:
         return []
-    chosen = [derive_seed(0, "validation", text) % _VALIDATION_SHARE == 0 for _, text in rows["tr"]]
+    chosen = [derive_seed(0, "validation", row[1]) % _VALIDATION_SHARE == 0 for row in rows["tr"]]
     rows["va"] = [row for row, out in zip(rows["tr"], chosen, strict=True) if out]
     rows["tr"] = [row for row, out in zip(rows["tr"], chosen, strict=True) if not out]
     if not rows["va"] or not rows["tr"]:
@@ -246,7 +335,7 @@ def _limited(rows: _BySplit, limit: int) -> _BySplit:
 
 
 def _judge(source: str, name: str, rows: _BySplit) -> list[str]:
-    counts = {subset: Counter(label for label, _ in found) for subset, found in rows.items()}
+    counts = {subset: Counter(row[0] for row in found) for subset, found in rows.items()}
     if len(counts["tr"]) < 2:
         only = next(iter(counts["tr"]))
         raise SlonikError(f"every tr row of {source} has the label {only!r}: a probe needs two classes")
@@ -265,8 +354,9 @@ def _judge(source: str, name: str, rows: _BySplit) -> list[str]:
     return notes
 
 
-def _split(rows: list[tuple[str, str]]) -> Split:
-    return Split(tuple(text for _, text in rows), np.array([label for label, _ in rows], dtype=np.str_))
+def _split(rows: list[tuple[str, str, str]]) -> Split:
+    labels, texts, words = zip(*rows, strict=True)
+    return Split(texts, np.array(labels, dtype=np.str_), words if any(words) else ())
 
 
 def published_records(tasks: Sequence[TaskData]) -> list[Record]:
