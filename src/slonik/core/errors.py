@@ -79,6 +79,7 @@ EXTRA_OF_PACKAGE = {
     "tensorboard": "train",
     "razdel": "train",
     "sentencepiece": "train",
+    "peft": "lora",
     "sklearn": "evaluate",
     "scipy": "evaluate",
     "matplotlib": "evaluate",
