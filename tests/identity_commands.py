@@ -474,7 +474,7 @@ NER = Command(
         "system.folds": [(0,)],
     },
     operational=("format", "system.name", "system.folds", "system.optional"),
-    inputs=("data", "out", "system.sizes", "system.model", "system.lesson.teacher", "system.lesson.unlabelled"),
+    inputs=("data", "out", "system.sizes", "system.hand", "system.model", "system.lesson.teacher", "system.lesson.unlabelled"),
     code=("slonik.train.loop", "slonik.models.heads.tokens", "slonik.tagging.distillation", "slonik.models.pooling"),
 )  # fmt: skip
 

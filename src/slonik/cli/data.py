@@ -26,15 +26,21 @@ def register(app: typer.Typer) -> None:
 
 def convert_data(
     source: list[str] = typer.Argument(
-        metavar="IN...", help="Annotations: a file or folder (BRAT, CoNLL, JSONL, Parquet). Corpora: files, hub:NAME."
+        metavar="IN...",
+        help="Annotations: a file or folder (BRAT, CoNLL, JSON, Parquet, DocBin). Corpora: files, hub:NAME.",
     ),
     to: str | None = typer.Option(
-        None, help="brat, conll, jsonl (spans), hf (tokens and ner_tags); shards (the default with --tokenizer)."
+        None,
+        help="brat, conll, jsonl (spans), hf (tokens and ner_tags), label-studio; shards (default with --tokenizer).",
     ),
     out: Path = typer.Option(..., help="Folder to make."),
-    kind: str | None = typer.Option(None, "--from", help="Format of IN: brat, conll, jsonl, hf (default: guess)."),
+    kind: str | None = typer.Option(
+        None,
+        "--from",
+        help="Format of IN: brat, conll, jsonl, hf, label-studio, doccano, prodigy, spacy (default: guess).",
+    ),
     mapping: Path | None = typer.Option(None, help="Recipe whose `mapping` merges and drops labels."),
-    scheme: str = typer.Option("BIO", help="Tags of conll and hf: BIO or BIOES."),
+    scheme: str | None = typer.Option(None, help="Tags of conll and hf: BIO (default) or BIOES."),
     overlaps: str | None = typer.Option(
         None, help="Who stays where spans overlap and tags cannot: longest (default), shortest, first."
     ),
@@ -62,14 +68,19 @@ def convert_data(
 
         slonik data convert ru.txt.gz --tokenizer my-tokenizer --duplicates near --out shards
     """
+    from slonik.core.errors import SlonikError
+
+    options = {
+        "column": column, "border": border, "language": language, "drop_other_languages": drop_other_languages,
+        "duplicates": duplicates, "held_out_share": held_out_share,
+    }  # fmt: skip
     if to == "shards" or (to is None and tokenizer is not None):
-        options = {
-            "column": column, "border": border, "language": language, "drop_other_languages": drop_other_languages,
-            "duplicates": duplicates, "held_out_share": held_out_share,
-        }  # fmt: skip
+        _refuse(
+            {"from": kind, "mapping": mapping, "scheme": scheme, "overlaps": overlaps, "parquet": parquet}, "shards"
+        )
         _convert_corpus(source, out, tokenizer, options, json_file)
         return
-    from slonik.core.errors import SlonikError
+    _refuse({"tokenizer": tokenizer, **options}, "annotations")
     from slonik.core.files import write_json
     from slonik.data.annotations.document import read_mapping
     from slonik.data.annotations.formats import convert
@@ -85,6 +96,15 @@ def convert_data(
     tell_counts(counts)
     if json_file is not None:
         write_json(json_file, {"documents": written, "counts": dict(counts)})
+
+
+def _refuse(options: dict[str, Any], what: str) -> None:
+    """Say which options that were given do nothing here."""
+    from slonik.core.errors import SlonikError
+
+    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value not in (None, False)]
+    if given:
+        raise SlonikError(f"{', '.join(given)} cannot be used for {what}: leave out what is not meant")
 
 
 def _convert_corpus(

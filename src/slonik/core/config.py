@@ -64,7 +64,8 @@ def _sentence(error: ValidationError, cls: type[BaseModel]) -> str:
         return f"the field {field!r} is missing"
     if not field:
         return first["msg"].removeprefix("Value error, ")
-    return f"the field {field!r} is {first['input']!r}: {first['msg'].removeprefix('Value error, ')}"
+    said = f" is {first['input']!r}" if not isinstance(first["input"], dict) else ""  # a whole section says nothing
+    return f"the field {field!r}{said}: {first['msg'].removeprefix('Value error, ')}"
 
 
 def _fields_at(cls: type[BaseModel], location: Sequence[int | str]) -> list[str]:

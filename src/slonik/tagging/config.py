@@ -10,8 +10,9 @@ from slonik.core.config import Config
 from slonik.data.annotations.document import LabelMapping
 from slonik.finetuning.config import Tuning
 from slonik.tagging.models.bilstm import BiLstmConfig
+from slonik.tagging.models.feature_crf import CrfConfig
 
-Kind = Literal["crf", "bilstm", "encoder"]
+Kind = Literal["crf", "bilstm", "encoder", "ensemble"]
 
 ENCODER_TUNING: dict[str, Any] = {
     "epochs": 3.0, "batch_texts": 32, "batch_tokens": 640, "learning_rate": 2e-4, "layer_decay": 0.9,
@@ -45,6 +46,31 @@ class Distillation(Config):
     """Characters of a text worth tagging."""
 
 
+class Substitution(Config):
+    """Copies of the lines that hold names, with other names in their places (`slonik.tagging.substitution`)."""
+
+    labels: tuple[str, ...] | None = None
+    """Whose names are replaced; None = those that a gazetteer or `unlabelled` has names of."""
+    copies: int = Field(1, ge=1)
+    share: float = Field(1.0, gt=0, le=1)
+    """Of the names of these labels that are replaced in a copy."""
+    from_texts: bool = True
+    """Draw from the names of other training texts too."""
+    unlabelled: tuple[str, ...] = ()
+    """Texts whose names, where a word introduces them as one does in the training texts, are drawn too."""
+
+
+class First(Config):
+    """Annotated texts of another kind, on which a network is trained before."""
+
+    data: str
+    """A BRAT folder, CoNLL, JSONL spans (silver labels: what `slonik tag` writes), Hugging Face rows."""
+    format: str | None = None
+    mapping: LabelMapping = LabelMapping()
+    """Their labels to those of the texts that follow; what maps to none of them is left out, counted."""
+    epochs: float = Field(2.0, gt=0)
+
+
 class System(Config):
     """One tagger of a ladder."""
 
@@ -58,14 +84,29 @@ class System(Config):
     """Read what training texts called the names of a text (a plain CRF does so anyway)."""
     all_layers: bool = True
     """Of an encoder: read a trainable average of all its layers instead of the last."""
+    gazetteers: dict[str, tuple[str, ...]] = {}
+    """Label -> text files with a name a line, from outside the training texts."""
+    substitution: Substitution | None = None
+    """Train on copies of lines with other names in the places of theirs too."""
+    first: First | None = None
+    """Of a network: annotated texts of another kind to train on before."""
+    context: int = Field(0, ge=0)
+    """Of a network: tokens (of a BiLSTM words) of the text on either side of what a window labels, in training as in
+    tagging; 0 = none in training, and half of `overlap` in tagging."""
+    balanced: bool = True
+    """Names have both of their quotation marks and brackets, or neither."""
+    members: tuple[str, ...] = ()
+    """Of an ensemble: folders of taggers, or names of systems before it."""
     nested: bool = False
     """Of an encoder: a head over stretches of words, whose entities may lie within one another."""
     width: int = Field(16, ge=1)
     """With `nested`: the most words of an entity."""
     descriptions: dict[str, str] = {}
     """With `nested`: label -> what it is, in words that the encoder reads; without one its name is read."""
+    hand: CrfConfig = CrfConfig()
+    """Of a CRF over hand features: penalties (l1, l2), iterations, clusters of words."""
     sizes: BiLstmConfig = BiLstmConfig()
-    """Of a BiLSTM; its `crf` and `names` are the fields above."""
+    """Of a BiLSTM; its `crf`, `names` and `balanced` are the fields above."""
     tuning: dict[str, Any] = {}
     """Fields of `Tuning` over the defaults of the kind."""
     lesson: Distillation | None = None
@@ -80,22 +121,61 @@ class System(Config):
             raise ValueError(f"the system {self.name!r} is an encoder: say which (model)")
         if self.kind == "crf" and self.lesson is not None:
             raise ValueError(f"the system {self.name!r} is a CRF over features, which takes hard labels only")
+        self._check_idle()
         self._check_spans()
+        self._check_names()
         self.full_tuning()
         return self
+
+    def _check_idle(self) -> None:
+        """Refuse settings that taggers of this kind do not read."""
+        for name in _IDLE[self.kind]:
+            if self._differs(name):
+                raise ValueError(f"the system {self.name!r} is a {_CALLED[self.kind]}: it has no use for {_hint(name)}")
+        idle = sorted(_IDLE_TUNING[self.kind] & {name for name, value in self.tuning.items() if value is not None})
+        if idle:
+            raise ValueError(
+                f"the system {self.name!r} is a {_CALLED[self.kind]}: it has no use for tuning.{idle[0]}"
+                + ("; its passes are hand.iterations" if self.kind == "crf" else "")
+            )
+
+    def _differs(self, name: str) -> bool:
+        """Whether a field says otherwise than its default: one that says the same asks for nothing."""
+        return bool(getattr(self, name) != type(self).model_fields[name].get_default(call_default_factory=True))
 
     def _check_spans(self) -> None:
         """Refuse settings that a span head, or a tagger without one, does not read."""
         if not self.nested:
-            idle = [name for name in ("width", "descriptions") if name in self.model_fields_set]
+            idle = [name for name in ("width", "descriptions") if self._differs(name)]
             if idle:
                 raise ValueError(f"the system {self.name!r} has no span head, which `{idle[0]}` is for: set nested")
             return
         if self.kind != "encoder":
             raise ValueError(f"the system {self.name!r} is a {self.kind}: entities within entities need an encoder")
-        if self.crf or self.lesson is not None or ("names" in self.model_fields_set and self.names):
-            what = "crf" if self.crf else "a teacher" if self.lesson is not None else "names"
+        idle = [name for name in _IDLE_NESTED if self._differs(name)]
+        if idle:
+            what = "a teacher" if idle[0] == "lesson" else idle[0]
             raise ValueError(f"the system {self.name!r} is nested: a span head has no use for {what}, leave it out")
+
+    def _check_names(self) -> None:
+        """Refuse an ensemble of nothing, and a substitution without names to put in."""
+        if self.kind == "ensemble" and len(self.members) < 2:
+            raise ValueError(f"the system {self.name!r} is an ensemble: name two taggers or more (members)")
+        made = self.substitution
+        if self.gazetteers and not self.names and made is None and self.kind != "crf":
+            raise ValueError(f"the system {self.name!r} has gazetteers, and reads no lists (names): leave one out")
+        if made is None:
+            return
+        if not (made.from_texts or made.unlabelled or self.gazetteers):
+            raise ValueError(
+                f"the system {self.name!r} puts other names in the places of its own, and has none: give gazetteers, "
+                "substitution.unlabelled, or substitution.from_texts"
+            )
+        if made.labels is None and not (made.unlabelled or self.gazetteers):
+            raise ValueError(
+                f"the system {self.name!r} puts other names in the places of its own: say whose (substitution.labels), "
+                "or give gazetteers"
+            )
 
     @property
     def file_name(self) -> str:
@@ -107,13 +187,19 @@ class System(Config):
 
         Model, teacher and unlabelled texts are no names here: what they hold decides (`fit.Job.inputs`).
         """
-        if self.kind == "crf":
-            return {"kind": self.kind}
-        elsewhere = {"name", "model", "folds", "optional", "all_layers" if self.kind == "bilstm" else "sizes"}
-        elsewhere |= {"crf", "names"} if self.nested else {"nested", "width", "descriptions"}
-        found = self.model_dump(
-            mode="json", exclude={**dict.fromkeys(elsewhere, True), "lesson": {"teacher", "unlabelled"}}
-        )
+        elsewhere = {"name", "model", "folds", "optional", "members", *_IDLE[self.kind]}
+        elsewhere |= {"hand"} if self.kind != "crf" else {"tuning", "lesson"}
+        elsewhere |= {*_IDLE_NESTED} if self.nested else {"nested", "width", "descriptions"}
+        paths = {
+            "lesson": {"teacher", "unlabelled"}, "substitution": {"unlabelled"}, "first": {"data"},
+            "hand": {"advisers"},
+        }  # fmt: skip
+        inside = {name: fields for name, fields in paths.items() if name not in elsewhere}
+        found = self.model_dump(mode="json", exclude={**dict.fromkeys(elsewhere, True), **inside})
+        if "gazetteers" in found:
+            found["gazetteers"] = {label: len(files) for label, files in self.gazetteers.items()}
+        if self.kind in ("crf", "ensemble"):
+            return found
         return found | {"tuning": self.full_tuning().model_dump(mode="json", exclude={"save_every_minutes"})}
 
     def full_tuning(self) -> Tuning:
@@ -121,6 +207,29 @@ class System(Config):
         defaults = ENCODER_TUNING if self.kind == "encoder" else BILSTM_TUNING
         defaults = SPAN_TUNING if self.nested else defaults
         return Tuning(**{**defaults, **self.tuning})
+
+
+_CALLED = {"crf": "CRF over hand features", "bilstm": "BiLSTM", "encoder": "encoder", "ensemble": "ensemble"}
+_IDLE: dict[str, tuple[str, ...]] = {
+    "crf": ("model", "crf", "names", "all_layers", "sizes", "first", "context", "members"),
+    "bilstm": ("model", "all_layers", "hand", "members"),
+    "encoder": ("sizes", "hand", "members"),
+    "ensemble": (
+        "model", "crf", "names", "all_layers", "sizes", "hand", "lesson", "gazetteers", "substitution", "first",
+        "context", "nested",
+    ),
+}  # fmt: skip
+_IDLE_NESTED = ("crf", "names", "lesson", "gazetteers", "substitution", "context", "balanced")
+_OF_INPUTS = {"max_length", "layer_decay", "encoder_dropout", "masked_pieces", "freeze", "head", "shape", "pairs"}
+_IDLE_TUNING: dict[str, frozenset[str]] = {
+    "crf": frozenset(Tuning.model_fields), "bilstm": frozenset(_OF_INPUTS),
+    "encoder": frozenset({"shape", "pairs"}), "ensemble": frozenset(Tuning.model_fields),
+}  # fmt: skip
+
+
+def _hint(name: str) -> str:
+    """A field, and where what it says can be said for a CRF over hand features."""
+    return f"{name} (say hand.names)" if name == "names" else name
 
 
 class TaggerRecipe(Config):
@@ -133,10 +242,25 @@ class TaggerRecipe(Config):
     system: System
     mapping: LabelMapping = LabelMapping()
     stopping: float = Field(0.1, gt=0, lt=1)
-    """Share of the documents that is the development set, which chooses the checkpoint."""
+    """Share of the documents that is the development set, which chooses the checkpoint and calibrates confidences."""
     overlap: int = Field(32, ge=0)
-    """Tokens that neighbouring windows of a long text share."""
+    """Tokens that neighbouring windows of a long text share; of encoders (a BiLSTM has sizes.overlap)."""
+    partial: bool = False
+    """The texts are annotated in part: what is not marked is unknown, not "no entity"."""
     seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _reads_all(self) -> Self:
+        if self.overlap != type(self).model_fields["overlap"].default and self.system.kind != "encoder":
+            more = ": a BiLSTM's is system.sizes.overlap" if self.system.kind == "bilstm" else ""
+            raise ValueError(f"overlap is of encoders{more}; leave it out")
+        if self.partial and self.system.kind == "crf":
+            raise ValueError(
+                "a CRF over hand features takes whole annotations only: partial needs bilstm or an encoder"
+            )
+        if self.partial and self.system.nested:
+            raise ValueError("a span head takes whole annotations only: leave partial or nested out")
+        return self
 
 
 class LadderRecipe(Config):

@@ -7,6 +7,7 @@ tokens or networks.
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ from slonik.core.run import Announce
 from slonik.data.annotations.document import Counts, Document, LabelMapping, read_mapping
 from slonik.data.annotations.formats import read_documents
 from slonik.data.annotations.rows import document_of_row
-from slonik.data.annotations.tags import flat_spans
+from slonik.data.annotations.tags import flat_spans, trimmed_spans
 
 Annotated: TypeAlias = str | Path | Iterable[Document | Mapping[str, Any]] | Any
 """A file or folder of BRAT, CoNLL, JSONL or Hugging Face rows; or documents, or rows with `text` and `spans`: mappings,
@@ -59,29 +60,51 @@ class Collection:
         spans = sum(len(document.spans) for document in self.documents)
         announce(f"{len(self.documents):,} documents, {spans:,} spans of {', '.join(self.labels)}")
         for sentence, count in sorted(self.counts.items()):
-            announce(f"  {count:,} {sentence}")
+            announce(f"  {count or 'no'} {sentence}" if count < 1000 else f"  {count:,} {sentence}")
 
 
-def read_collection(data: Annotated, kind: str | None, mapping: LabelMapping) -> Collection:
+def read_collection(
+    data: Annotated, kind: str | None, mapping: LabelMapping, *, nested: bool = False, partial: bool = False
+) -> Collection:
     """Annotated texts with the labels of `mapping` and without overlaps.
 
     Args:
-        kind: format of files: brat, conll, jsonl, hf; None = guess.
+        kind: format of files: brat, conll, jsonl, ...; None = guess.
+        nested: keep spans that overlap.
+        partial: what the texts do not mark is unknown, not "no entity".
 
     Raises:
         SlonikError: as the readers do; no span is left.
     """
     counts: Counts = Counter()
     read = read_documents(data, counts, kind=kind) if isinstance(data, str | Path) else _given(data, counts)
-    documents = [
-        replace(document, spans=flat_spans(document, mapping.overlaps, counts), annotations=())
-        for document in mapping.apply(read, counts)
-    ]
+    met: set[str] = set()
+    documents = []
+    for document in mapping.apply(_noting(read, met), counts):
+        spans = (
+            trimmed_spans(document.spans, document.text, counts)
+            if nested
+            else flat_spans(document, mapping.overlaps, counts)
+        )
+        unknown = ((0, len(document.text)),) if partial and document.text else document.unknown
+        documents.append(replace(document, spans=spans, annotations=(), unknown=unknown))
+    if partial:
+        counts["documents annotated in part, whose unmarked words count as unknown"] += len(documents)
+    for label in mapping.unmet(met):
+        guess = difflib.get_close_matches(label, sorted(met), 1)
+        counts[f"spans of {label}, which the mapping names" + (f" (did you mean {guess[0]}?)" if guess else "")] = 0
     if not any(document.spans for document in documents):
         raise SlonikError(
             f"{name_of(data)} has no annotated span: there is nothing to learn from it, and nothing to measure with"
         )
     return Collection(documents, counts)
+
+
+def _noting(documents: Iterable[Document], labels: set[str]) -> Iterator[Document]:
+    """The same documents; `labels` grows by theirs."""
+    for document in documents:
+        labels.update(span.label for span in document.spans)
+        yield document
 
 
 def name_of(data: Annotated) -> str:
@@ -129,7 +152,8 @@ def documents_identity(documents: Iterable[Document]) -> Identity:
     parts: dict[str, str] = {}
     for number, document in enumerate(documents):
         spans = [[span.start, span.end, span.label] for span in document.spans]
-        found = sha256_json([document.id, sha256_bytes(_bytes(document.text)), spans])
+        unknown = [document.unknown] if document.unknown else []
+        found = sha256_json([document.id, sha256_bytes(_bytes(document.text)), spans, *unknown])
         parts[free_name(document.id, parts, number)] = found
     return Identity.of(parts)
 

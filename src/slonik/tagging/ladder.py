@@ -120,6 +120,10 @@ def chosen_systems(config: LadderRecipe, names: Sequence[str], unlabelled: Seque
         if lesson is not None and unlabelled:
             lesson = lesson.model_copy(update={"unlabelled": tuple(unlabelled)})
         kept.append(system.model_copy(update={"lesson": lesson}))
+    if unlabelled and not any(system.lesson is not None for system in kept):
+        raise SlonikError(
+            "--unlabelled texts are for systems with a teacher, and none that is run has one: leave it out"
+        )
     return config.model_copy(update={"systems": tuple(kept)})
 
 

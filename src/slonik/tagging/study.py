@@ -73,7 +73,7 @@ def study_taggers(
         data_format: brat, conll, jsonl, hf; None = guess.
         unlabelled: text files that teachers label, instead of the recipe's.
         systems: names of those to run, with those they learn from; none = all.
-        run_folds: test folds to run.
+        run_folds: test folds to run, whatever the systems of the recipe say.
         html: write a page with tables and every mistake in context.
         set: further fields: "key=value", or names of fields -> values.
         progress: show bars and steps on standard error.
@@ -83,6 +83,8 @@ def study_taggers(
         SlonikError: a wrong field, bad annotations, a teacher that has seen the test texts, an `out` of other data.
     """
     at = fields_of(LadderRecipe)
+    if data is not None and data_dir is not None:
+        raise SlonikError("--data and --data-dir name two collections: give one of them")
     if data is None and data_dir is not None:
         data = task_folder(SECCOLL, data_dir)
     fields: dict[Any, Any] = {
@@ -90,6 +92,10 @@ def study_taggers(
         at.out: str(out) if out is not None else None, at.run_folds: list(run_folds) if run_folds else None,
     }  # fmt: skip
     config = chosen_systems(configure(LadderRecipe, recipe, fields, set), systems, [str(path) for path in unlabelled])
+    if run_folds:  # what is asked for now goes before what the systems of the recipe say
+        config = config.model_copy(
+            update={"systems": tuple(system.model_copy(update={"folds": None}) for system in config.systems)}
+        )
     announce = announce or (say if progress else silent)
     with shown(progress):
         return run_study(config, announce, data=config.data if data is None else data, html=html)

@@ -102,6 +102,10 @@ def train_tagger(
     kind, chain = ("encoder", None)
     if not isinstance(model, TorchEncoder) and not Path(model).is_dir():
         kind, chain = _BARE.get(str(model), (kind, chain))
+    idle = {"--epochs": epochs, "--learning-rate": learning_rate, "--batch-size": batch_size}
+    _check_idle(str(model), kind, chain, crf, {**idle, "--max-length": max_length, "--teacher": teacher})
+    if data is not None and data_dir is not None:
+        raise SlonikError("--data and --data-dir name two collections: give one of them")
     if data is None and data_dir is not None:
         data, mapping = task_folder(SECCOLL, data_dir), SECCOLL.mapping if mapping is None else mapping
     if data is None and not _content(recipe).get("data"):
@@ -125,6 +129,24 @@ def train_tagger(
             model=model if isinstance(model, TorchEncoder) else None,
             teacher=teacher if isinstance(teacher, NeuralTagger) else None,
         )  # fmt: skip
+
+
+def _check_idle(model: str, kind: str, chain: bool | None, crf: bool | None, given: Mapping[str, Any]) -> None:
+    """Refuse options that do nothing for this kind of tagger."""
+    useless = {"crf": set(given), "bilstm": {"--max-length"}}.get(kind, set())
+    found = [name for name, value in given.items() if name in useless and value is not None]
+    if kind == "crf" and crf is not None:
+        found.append("--crf" if crf else "--no-crf")
+    if kind == "bilstm" and chain and crf is False:
+        found.append("--no-crf")
+    if found:
+        instead = {
+            "crf": "it is fitted by L-BFGS: --set system.hand.iterations=N, system.hand.l1, system.hand.l2",
+            "bilstm": "its inputs are words: --set system.sizes.window=N"
+            if found == ["--max-length"]
+            else "take bilstm",
+        }[kind]
+        raise SlonikError(f"{', '.join(found)} {'does' if len(found) == 1 else 'do'} nothing for {model}; {instead}")
 
 
 def _called(model: str | Path | TorchEncoder | NeuralTagger) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
@@ -131,7 +131,19 @@ class LabelMapping(Config):
         both = sorted(set(self.merge) & set(self.drop))
         if both:
             raise ValueError(f"{', '.join(both)}: merged and dropped at the same time; leave one out")
+        for label, target in self.merge.items():
+            if not target.strip() or any(sign in "\t\r\n" for sign in target):
+                raise ValueError(f"{label} becomes {target!r}, which is no label")
+            if target != label and (target in self.drop or self.merge.get(target, target) != target):
+                further = "is dropped" if target in self.drop else f"becomes {self.merge[target]}"
+                raise ValueError(
+                    f"{label} becomes {target}, which {further} itself: say what becomes of {label} in the end"
+                )
         return self
+
+    def unmet(self, labels: Collection[str]) -> list[str]:
+        """Labels that it merges or drops and that are not among `labels`, sorted."""
+        return sorted({*self.merge, *self.drop} - set(labels))
 
     def label(self, label: str) -> str | None:
         """What `label` becomes; None when its spans are dropped."""

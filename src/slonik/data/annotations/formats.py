@@ -169,7 +169,7 @@ def _whole(documents: Iterable[Document], counts: Counts) -> Iterator[Document]:
 
 def convert(
     source: str | Path, out: str | Path, to: str, *,
-    kind: str | None = None, mapping: LabelMapping = LabelMapping(), scheme: str = "BIO",
+    kind: str | None = None, mapping: LabelMapping = LabelMapping(), scheme: str | None = None,
     overlaps: str | None = None, parquet: bool = False,
 ) -> tuple[int, Counts]:  # fmt: skip
     """One annotated file or folder to another format, without moving a character.
@@ -178,7 +178,8 @@ def convert(
         out: folder to make, whole or not at all.
         to, kind: formats of the result and of the source; kind None = guess.
         mapping: merges and drops labels on the way.
-        scheme: tags of conll and hf. overlaps: who stays where tags cannot say both; None = as the mapping says.
+        scheme: tags of conll and hf; None = BIO.
+        overlaps: who stays where tags cannot say both; None = as the mapping says.
         parquet: hf as Parquet instead of JSONL.
 
     Returns:
@@ -189,13 +190,17 @@ def convert(
     """
     if to not in WRITTEN:
         raise SlonikError(unknown_name(to, WRITTEN, "--to format"))
-    if scheme.upper() not in SCHEMES:
+    idle = {"--scheme": scheme is not None, "--overlaps": overlaps is not None} if to not in ("conll", "hf") else {}
+    idle["--parquet"] = parquet and to != "hf"
+    if found := [name for name, given in idle.items() if given]:
+        raise SlonikError(f"{', '.join(found)} does nothing with --to {to}: leave it out")
+    if scheme is not None and scheme.upper() not in SCHEMES:
         raise SlonikError(f"--scheme is {scheme!r}: use {' or '.join(SCHEMES)}")
     if overlaps is not None and overlaps not in POLICIES:
         raise SlonikError(f"--overlaps is {overlaps!r}: use {', '.join(POLICIES)}")
     counts = Counts()
     documents = mapping.apply(read_documents(source, counts, kind=kind), counts)
-    tags: Scheme = "BIO" if scheme.upper() == "BIO" else "BIOES"
+    tags: Scheme = "BIOES" if (scheme or "").upper() == "BIOES" else "BIO"
     policy = next((each for each in POLICIES if each == overlaps), mapping.overlaps)
     check_apart(out, [source])
     with new_folder(out) as folder:

@@ -212,9 +212,14 @@ def flat_spans(document: Document, policy: Policy, counts: Counts) -> tuple[Span
     flat = flatten(document.spans, policy)
     if len(flat) < len(document.spans):
         counts[f"nested or overlapping spans left out (the {policy} stays)"] += len(document.spans) - len(flat)
+    return trimmed_spans(flat, document.text, counts)
+
+
+def trimmed_spans(given: Sequence[Span], text: str, counts: Counts) -> tuple[Span, ...]:
+    """The spans without white space at their ends, in order; what went or moved is counted."""
     spans = []
-    for span in flat:
-        words = document.text[span.start : span.end]
+    for span in given:
+        words = text[span.start : span.end]
         start = span.start + len(words) - len(words.lstrip(_TRIMMED))
         end = span.end - (len(words) - len(words.rstrip(_TRIMMED)))
         if start >= end:
