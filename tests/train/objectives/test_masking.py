@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from slonik.core.errors import SlonikError
 from slonik.pretraining.objectives import MaskedLanguageModel, MaskingConfig
-from slonik.text.tokenizers.token_facts import TokenFacts
-from slonik.train.objectives.masking import IGNORED, Unit, mask_tokens
+from slonik.text.tokenizers.token_facts import TokenFacts, token_facts
+from slonik.text.tokenizers.training import TrainConfig, train
+from slonik.train.objectives.masking import IGNORED, Unit, _word_numbers, mask_tokens
+from tests import tiny
 from tests.pretraining import vocabulary
 
 UNITS: tuple[Unit, ...] = ("token", "word", "span")
@@ -74,6 +78,26 @@ def test_words_are_masked_whole() -> None:
     begins[1:] |= pieces.special[ids][:-1]
     inside = np.flatnonzero(~begins)
     assert len(inside) and (chosen[inside] == chosen[inside - 1]).all()
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "bpe", "unigram"])
+def test_whole_words_are_those_of_the_text_without_punctuation(kind: str) -> None:
+    texts = ["Слон-слонёнок (серый) идёт, а мышь: «Стой!»", "Дом\nСлонихи,слон;мышь", "за́мок №5 A4 x_y §слон"]
+    if kind == "unigram":
+        texts[2] = texts[2].replace("№", "#")  # NFKC writes No
+    corpus = [re.sub(r"\W+", " ", text) for text in texts] * 3 + tiny.TEXTS
+    config = TrainConfig(kind=kind, vocab_size=640, min_frequency=None, family="roberta")  # type: ignore[arg-type]
+    tokenizer = train(config, corpus).tokenizer
+    facts = token_facts(tokenizer)
+    for text in texts:
+        encoding = tokenizer.encode(text, add_special_tokens=False)
+        numbers = _word_numbers(np.asarray(encoding.ids), np.array([0]), facts)
+        spans: dict[int, tuple[int, int]] = {}
+        for number, (start, end) in zip(numbers.tolist(), encoding.offsets, strict=True):
+            spans[number] = (min(start, spans.get(number, (start, end))[0]), max(end, spans.get(number, (0, 0))[1]))
+        found = [text[start:end].strip() for start, end in spans.values()]
+        wanted = re.findall(r"(?:[^\W_]|\u0301)+", text)
+        assert [word for word in found if any(map(str.isalnum, word))] == wanted, found
 
 
 def test_one_draw_decides_a_whole_span() -> None:

@@ -6,7 +6,8 @@ Plain arrays, read off a tokenizer once: objectives never see a tokenizer. V is 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,6 +34,10 @@ class TokenFacts:
         mask, bos, eos, cls, sep: ids, None where the vocabulary has no such token.
         sentinels: ids of `<extra_id_0>`, `<extra_id_1>`, ... in this order.
         named: every special token by its text: prefixes of denoisers are found here.
+        apart: (V,) True for tokens that end in what is no part of a word (punctuation, a line break): the token behind
+            them begins a word whatever it looks like. None = no such token.
+        parts: id -> bytes of tokens that do not end with a whole character, or begin inside one: what such tokens are
+            is seen from several in a row.
     """
 
     special: NDArray[np.bool_]
@@ -46,6 +51,8 @@ class TokenFacts:
     sep: int | None = None
     sentinels: tuple[int, ...] = ()
     named: Mapping[str, int] = field(default_factory=dict)
+    apart: NDArray[np.bool_] | None = None
+    parts: Mapping[int, bytes] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -103,10 +110,16 @@ def token_facts(tokenizer: Tokenizer, names: Mapping[str, str] | None = None, *,
     special[words] = False
     sentinels = _sentinels(vocabulary)
     special[sentinels] = True
-    begins, sizes = np.ones(size, dtype=np.bool_), np.zeros(size, dtype=np.int64)
+    begins, apart = np.ones(size, dtype=np.bool_), np.zeros(size, dtype=np.bool_)
+    sizes = np.zeros(size, dtype=np.int64)
     for number, token in vocabulary.tokens.items():
         if not special[number]:
-            begins[number], sizes[number] = _begins_and_bytes(token, number, vocabulary)
+            begins[number], apart[number], sizes[number] = _word_facts(token, number, vocabulary)
+    parts = {
+        number: content
+        for number in np.flatnonzero(~special).tolist()
+        if (content := _bytes(vocabulary, number)) is not None and not _is_text(content)
+    }
     named = {vocabulary.tokens[number]: number for number in vocabulary.specials}
     return TokenFacts(
         special=special,
@@ -115,6 +128,8 @@ def token_facts(tokenizer: Tokenizer, names: Mapping[str, str] | None = None, *,
         pad=pad_id(tokenizer, names=names),
         sentinels=tuple(sentinels),
         named=named,
+        apart=apart,
+        parts=parts,
         **{role: special_id(tokenizer, role, names) for role in _ROLES},
     )
 
@@ -130,24 +145,67 @@ def _sentinels(vocabulary: Vocabulary) -> list[int]:
     return [found[order] for order in sorted(found)]
 
 
-def _begins_and_bytes(token: str, number: int, vocabulary: Vocabulary) -> tuple[bool, int]:
-    """Whether a token begins a word (or is none), and its UTF-8 bytes with the leading space."""
+def _word_facts(token: str, number: int, vocabulary: Vocabulary) -> tuple[bool, bool, int]:
+    """Whether a token begins a word (or is none), whether a word ends before its end, and its UTF-8 bytes with the
+    leading space."""
     if number in vocabulary.outside:
-        return True, len(token.encode()) + 1
-    if vocabulary.byte_level:
-        letters = byte_alphabet()
-        content = bytes(letters[letter] for letter in token if letter in letters)
+        return True, _ends_outside(token), len(token.encode()) + 1
+    if (content := _bytes(vocabulary, number)) is not None:
         text = content.decode("utf-8", "ignore")
-        return content.startswith(b" ") or bool(text and not _has_letter(text)), len(content)
-    if vocabulary.is_byte(number):
-        return False, 1
+        return text.startswith(" ") or bool(text and not _has_letter(text)), _ends_outside(text), len(content)
     if vocabulary.prefix:
         inside = token.startswith(vocabulary.prefix)
         text = token.removeprefix(vocabulary.prefix)
-        return not inside, len(text.encode()) + (not inside and _has_letter(text))
+        return not inside, _ends_outside(text), len(text.encode()) + (not inside and _has_letter(text))
     text = token.replace("▁", " ")
-    return text.startswith(" ") or not _has_letter(text), len(text.encode())
+    return text.startswith(" ") or not _has_letter(text), _ends_outside(text), len(text.encode())
+
+
+def _bytes(vocabulary: Vocabulary, number: int) -> bytes | None:
+    """What a token of bytes stands for; None for other tokens."""
+    if number in vocabulary.outside:
+        return None
+    token = vocabulary.tokens[number]
+    if vocabulary.byte_level:
+        letters = byte_alphabet()
+        return bytes(letters[letter] for letter in token if letter in letters)
+    return bytes([int(token[3:5], 16)]) if vocabulary.is_byte(number) else None
+
+
+def _is_text(content: bytes) -> bool:
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def outside_words(facts: TokenFacts, ids: Sequence[int]) -> list[tuple[int, int]]:
+    """Ranges first .. last - 1 of `ids`, tokens of a part of a character, that together write no letter or digit."""
+    found: list[tuple[int, int]] = []
+    first, content = 0, b""
+    for place, number in enumerate(ids):
+        if number not in facts.parts:
+            content = b""
+            continue
+        first = first if content else place
+        content += facts.parts[number]
+        if _is_text(content):
+            if not _has_letter(content.decode()):
+                found.append((first, place + 1))
+            content = b""
+    return found
 
 
 def _has_letter(text: str) -> bool:
-    return any(letter.isalnum() for letter in text)
+    return any(map(_of_a_word, text))
+
+
+def _ends_outside(text: str) -> bool:
+    """Whether the last character is of no word; a space is of the word behind it."""
+    return bool(text) and text[-1] != " " and not _of_a_word(text[-1])
+
+
+def _of_a_word(character: str) -> bool:
+    """Letters, digits, and marks over them (stress)."""
+    return character.isalnum() or unicodedata.category(character).startswith("M")

@@ -1,10 +1,10 @@
 """Which tokens are masked, and what is put in their place.
 
-Three ways to choose: single tokens (Devlin et al., "BERT", 2019, section 3.1), whole words (the authors' later
-whole-word models) and spans (Samuel et al., "Trained on 100 million words and still in shape" (LTG-BERT), 2023,
-section 3.2, and its code). A chosen token becomes the mask token (80 %), a random word (10 %) or stays (10 %); words
-and tokens draw for each token, spans once per span. Special tokens are never chosen. N tokens of R texts one after
-another.
+Three ways to choose: single tokens (Devlin et al., "BERT", 2019, section 3.1), whole words without punctuation (the
+authors' later whole-word models) and spans (Samuel et al., "Trained on 100 million words and still in shape"
+(LTG-BERT), 2023, section 3.2, and its code). A chosen token becomes the mask token (80 %), a random word (10 %) or
+stays (10 %); words and tokens draw for each token, spans once per span. Special tokens are never chosen. N tokens of R
+texts one after another.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from slonik.text.tokenizers.token_facts import TokenFacts
+from slonik.text.tokenizers.token_facts import TokenFacts, outside_words
 
 Unit = Literal["token", "word", "span"]
 IGNORED = -100
@@ -72,10 +72,15 @@ def mask_tokens(
 
 
 def _word_numbers(ids: NDArray[np.int64], starts: NDArray[np.int64], vocabulary: TokenFacts) -> NDArray[np.int64]:
-    """(N,) number of the word that each token belongs to; specials are words of their own."""
+    """(N,) number of the word that each token belongs to; specials and punctuation are words of their own."""
     special = vocabulary.special[ids]
     begins = vocabulary.starts_word[ids] | special
     begins[1:] |= special[:-1]
+    if vocabulary.apart is not None:
+        begins[1:] |= vocabulary.apart[ids[:-1]]
+    if vocabulary.parts and (parted := np.isin(ids, list(vocabulary.parts))).any():
+        for first, last in outside_words(vocabulary, np.where(parted, ids, -1).tolist()):
+            begins[first : last + 1] = [True, *[False] * (last - first - 1), True][: len(begins) - first]
     begins[starts[starts < len(ids)]] = True
     return np.cumsum(begins) - 1
 
