@@ -14,6 +14,7 @@ from slonik.core.errors import MissingExtra, SlonikError
 INSTALL = "pip install --no-deps 'natasha==1.6.0'"
 NAVEC = "emb/navec_news_v1_1B_250K_300d_100q.tar"
 MORPHOLOGY = "model/slovnet_morph_news_v1.tar"
+NER = "model/slovnet_ner_news_v1.tar"
 SYNTAX = "model/slovnet_syntax_news_v1.tar"
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,21 @@ from slonik.core.identity import code_identity
 from slonik.data.annotations.tags import Offsets
 from slonik.data.readers import read_texts
 from slonik.runtime.tagging.labels import TagLabels
-from slonik.runtime.tagging.windows import Features
 from slonik.tagging.config import Distillation
+from slonik.tagging.models.ensemble_tagger import EnsembleTagger, carry_over
 from slonik.tagging.models.neural_tagger import NeuralTagger
 from slonik.train.ragged import Ragged
 from slonik.train.teacher_cache import cached_token_states
+
+
+class Splitter(Protocol):
+    """What says what the words of a text are."""
+
+    def split(self, text: str) -> list[Offsets]: ...
+
+
+Teacher: TypeAlias = NeuralTagger | EnsembleTagger
+"""A tagger that says how probable each label of each word is."""
 
 
 def draw_unlabelled(lesson: Distillation, seed: int) -> list[str]:
@@ -46,9 +56,7 @@ def draw_unlabelled(lesson: Distillation, seed: int) -> list[str]:
     return [texts[index] for index in sorted(rng.choice(len(texts), count, replace=False))]
 
 
-def soft_labels(
-    teacher: NeuralTagger, texts: Sequence[str], features: Features, labels: TagLabels, folder: Path
-) -> Ragged:
+def soft_labels(teacher: Teacher, texts: Sequence[str], features: Splitter, labels: TagLabels, folder: Path) -> Ragged:
     """Per text (W, L) float16 probabilities of the student's words, from the cache or computed into it.
 
     Args:
@@ -69,7 +77,8 @@ def soft_labels(
     def states(some: Sequence[str]) -> list[NDArray[Any]]:
         return word_probabilities(teacher, some, [features.split(text) for text in some])
 
-    code = {type(part).__module__ for part in (teacher.model, teacher.features, features)}
+    parts = [teacher.model] if isinstance(teacher, NeuralTagger) else [*teacher.members]
+    code = {type(part).__module__ for part in (teacher, *parts, teacher.features, features)}
     identity = {"teacher": teacher.identity(), "labels": list(labels.names), "code": code_identity(*sorted(code))}
     return cached_token_states(
         states, texts, lengths, folder, dimension=len(labels), identity=identity, name=teacher.name
@@ -77,7 +86,7 @@ def soft_labels(
 
 
 def word_probabilities(
-    teacher: NeuralTagger, texts: Sequence[str], words: Sequence[Sequence[Offsets]]
+    teacher: Teacher, texts: Sequence[str], words: Sequence[Sequence[Offsets]]
 ) -> list[NDArray[np.float32]]:
     """(W, L) per text: the teacher's probabilities at the given words."""
     stretches: list[list[tuple[list[Offsets], NDArray[np.float32]]]] = [[] for _ in texts]
@@ -93,37 +102,7 @@ def word_probabilities(
     return found
 
 
-def carry_over(
-    source: Sequence[Offsets], probabilities: NDArray[np.float32], target: Sequence[Offsets]
-) -> NDArray[np.float32]:
-    """Probabilities of BIO labels at other words of the same text.
-
-    A word takes the row of the source word that covers its first character; where it begins inside that word, B-X
-    becomes I-X. A word that no source word covers is outside.
-
-    Args:
-        source: W words, ascending and disjoint. probabilities: (W, L). target: V words.
-
-    Returns:
-        (V, L).
-    """
-    if list(source) == list(target):
-        return probabilities
-    found = np.zeros((len(target), probabilities.shape[1]), dtype=np.float32)
-    starts = np.array([start for start, _ in source], dtype=np.int64)
-    for row, (start, _) in enumerate(target):
-        place = int(np.searchsorted(starts, start, side="right")) - 1
-        if place < 0 or source[place][1] <= start:
-            found[row, 0] = 1.0
-            continue
-        found[row] = probabilities[place]
-        if source[place][0] < start:
-            found[row, 2::2] += found[row, 1::2]
-            found[row, 1::2] = 0.0
-    return found
-
-
-def texts_with_most_names(teacher: NeuralTagger, texts: Sequence[str], count: int, cache: Path) -> list[str]:
+def texts_with_most_names(teacher: Teacher, texts: Sequence[str], count: int, cache: Path) -> list[str]:
     """The `count` texts with most names by the teacher's belief, rare labels counting more, in their order.
 
     A text scores the sum over labels of its expected number of names divided by the root of that label's expected

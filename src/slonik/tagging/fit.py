@@ -32,19 +32,29 @@ from slonik.models.heads.stock import has_stock_class
 from slonik.models.kinds import kind_of, resolve
 from slonik.models.precision import fast_bf16, precision_on
 from slonik.models.task_model import TaskModel, new_task_model, save_task_model
-from slonik.runtime.tagging.labels import BioLabels
-from slonik.runtime.tagging.names import NAMES_FILE, NameList
+from slonik.runtime.tagging.labels import BioLabels, TagLabels
+from slonik.runtime.tagging.names import NAMES_FILE, Key, NameList
+from slonik.runtime.tagging.windows import Features
 from slonik.tagging.config import Distillation, System
 from slonik.tagging.data import documents_identity, hold_out, write_training_texts
-from slonik.tagging.distillation import draw_unlabelled, soft_labels, texts_with_most_names
+from slonik.tagging.distillation import Teacher, draw_unlabelled, soft_labels, texts_with_most_names
 from slonik.tagging.matching import exact_f1
 from slonik.tagging.models import load_tagger
 from slonik.tagging.models.bilstm import new_bilstm, save_bilstm
 from slonik.tagging.models.encoder_tagger import encoder_tagger
+from slonik.tagging.models.ensemble_tagger import EnsembleTagger, check_members, save_ensemble
 from slonik.tagging.models.neural_tagger import NeuralTagger
 from slonik.tagging.models.span_tagger import SPANS, SpanTagger, overlaps_of, words_of
 from slonik.tagging.models.word_features import WordFeatures, frequent_characters, frequent_words, navec_table
-from slonik.tagging.objective import NO_LABEL, Example, TaggingObjective, labelled_examples, unlabelled_examples
+from slonik.tagging.objective import (
+    NO_LABEL,
+    Example,
+    TaggingObjective,
+    labelled_examples,
+    unlabelled_examples,
+    unlisted_examples,
+)
+from slonik.tagging.outside import outside_identities, read_outside
 from slonik.tagging.spans import SpanObjective, span_collate, span_evaluation, span_examples
 from slonik.text.task_config import TaskConfig
 from slonik.train.loaders import PadFields, example_loader
@@ -68,6 +78,7 @@ class Job:
         seed: of the split, the weights, the order.
         model: an encoder that is loaded, instead of the one that `system` names; it is not changed.
         teacher: folder of the teacher or the loaded one, where there is one.
+        members: folders of the taggers of an ensemble.
         asked: what the passport says was asked for; decides nothing.
     """
 
@@ -79,6 +90,7 @@ class Job:
     seed: int
     model: TorchEncoder | None = None
     teacher: Path | NeuralTagger | None = None
+    members: Sequence[Path] = ()
     asked: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -94,14 +106,18 @@ class Job:
     @cached_property
     def identities(self) -> dict[str, str]:
         """What is read -> its identity: `documents`, `start`, and with a teacher `teacher` and `unlabelled`."""
-        found: dict[str, str] = {"documents": documents_identity(self.documents), "start": self._start()}
+        found: dict[str, str] = {"documents": documents_identity(self.documents)}
+        if self.system.kind != "ensemble":
+            found["start"] = self._start()
         if isinstance(self.teacher, NeuralTagger):
             found["teacher"] = self.teacher.identity()
         elif self.teacher is not None:
             found["teacher"] = checkpoint_identity(resolve(self.teacher))
         if self.system.lesson is not None and self.system.lesson.unlabelled:
             found["unlabelled"] = corpus_identity(self.system.lesson.unlabelled, suffixes=FORMATS)
-        return found
+        for number, member in enumerate(self.members, start=1):
+            found[f"member {number}"] = checkpoint_identity(resolve(member))
+        return found | outside_identities(self.system)
 
     def passport_step(self, seconds: float, summary: dict[str, Any]) -> Step:
         """The entry of this training for the tagger's passport."""
@@ -140,14 +156,21 @@ def train_one(job: Job, folder: Path, scratch: Path, cache: Path) -> dict[str, A
     Raises:
         SlonikError: as reading, training and saving do.
     """
+    if job.system.kind == "ensemble":
+        return _join(job, folder)
     if job.system.kind == "crf":  # fitted to all documents: it has no checkpoint to choose
         from slonik.tagging.models.feature_crf import train_crf
 
         inputs = {name: str(identity) for name, identity in job.identities.items()}
-        made = train_crf(job.documents, folder, seed=job.seed, inputs=inputs, name=job.system.name)
+        outside = read_outside(job.system, job.labels.classes, job.documents, job.seed)
+        made = train_crf(
+            job.documents, folder, job.system.hand, seed=job.seed, inputs=inputs, name=job.system.name,
+            lists=outside.lists, substituted=outside.copies, balanced=job.system.balanced,
+        )  # fmt: skip
         step = made.passport.lineage[-1]
-        return {"fit": len(job.documents), "stop": 0, "seconds": step.seconds, **step.summary}
+        return {"fit": len(job.documents), "stop": 0, "seconds": step.seconds, **step.summary, **outside.counts}
     fit, development = hold_out(job.documents, job.stopping, job.seed)
+    outside = read_outside(job.system, job.labels.classes, fit, job.seed)
     lesson = job.system.lesson
     teacher = open_teacher(job.teacher) if job.teacher is not None else None
     unlabelled = draw_unlabelled(lesson, job.seed) if lesson else []
@@ -158,22 +181,50 @@ def train_one(job: Job, folder: Path, scratch: Path, cache: Path) -> dict[str, A
         tagger = new_span_tagger(job.system, job.labels, fit, overlap=job.overlap, seed=job.seed, model=job.model)
     else:
         tagger = new_tagger(
-            job.system, job.labels, fit, unlabelled=unlabelled, overlap=job.overlap, seed=job.seed, model=job.model
-        )
-    material = Material(fit, development, unlabelled, teacher, cache)
+            job.system, job.labels, fit, unlabelled=unlabelled, overlap=job.overlap, seed=job.seed, model=job.model,
+            lists=outside.lists,
+        )  # fmt: skip
+    if outside.first:
+        _train_first(tagger, job, outside.first, scratch / "first", cache)
+        scratch = scratch / "then"
+    material = Material(fit, development, unlabelled, teacher, cache, copies=outside.copies)
     found = fit_tagger(tagger, job.system, material, scratch, seed=job.seed)
     best = found.best
     summary = {
         "fit": len(fit), "stop": len(development), "unlabelled": len(unlabelled), "steps": found.step,
         "tokens": found.tokens, "seconds": found.seconds, "f1_stop": best.metrics["f1"] if best else None,
         "best_step": best.step if best else None, "precision": found.precision, **material.left_out,
+        **outside.counts,
     }  # fmt: skip
     sources = [job.system.model, teacher.folder if teacher is not None else None]
-    texts = [document.text for document in job.documents]
+    texts = [document.text for document in (*job.documents, *outside.first)]
     save_tagger(tagger, folder, job.passport_step(found.seconds, summary), texts, [one for one in sources if one])
     if found.metrics.is_file():
         shutil.copy(found.metrics, folder / METRICS)
     return summary
+
+
+def _train_first(
+    tagger: NeuralTagger | SpanTagger, job: Job, documents: Sequence[Document], scratch: Path, cache: Path
+) -> None:
+    """Train on texts of another kind before; a share of them chooses the checkpoint that training goes on from."""
+    assert job.system.first is not None
+    fit, development = hold_out(documents, job.stopping, job.seed)
+    tuning = {**job.system.tuning, "epochs": job.system.first.epochs}
+    before = job.system.model_copy(update={"tuning": tuning, "lesson": None, "substitution": None})
+    fit_tagger(tagger, before, Material(fit, development, [], None, cache), scratch, seed=job.seed)
+
+
+def _join(job: Job, folder: Path) -> dict[str, Any]:
+    """Write the ensemble of a job's members."""
+    members = [load_tagger(member) for member in job.members]
+    labels = check_members(members)[0].labels
+    step = job.passport_step(0.0, {"members": len(members)})
+    save_ensemble(
+        [resolve(member) for member in job.members], labels, folder, Passport(name=job.system.name).with_step(step)
+    )
+    write_training_texts(folder, [document.text for document in job.documents], also_of=list(job.members))
+    return {"fit": 0, "stop": 0, "seconds": 0.0, "members": len(members)}
 
 
 @dataclass(frozen=True)
@@ -185,15 +236,17 @@ class Material:
         unlabelled: texts for the teacher.
         teacher: an open tagger, where the system is distilled from one.
         cache: folder of soft labels.
+        copies: lines of the texts to fit, with other names in the places of theirs.
+        left_out: what of the gold spans could not be trained on, as words -> how often.
     """
 
     fit: list[Document]
     development: list[Document]
     unlabelled: list[str]
-    teacher: NeuralTagger | None
+    teacher: Teacher | None
     cache: Path
+    copies: Sequence[Document] = ()
     left_out: Counts = field(default_factory=Counter)
-    """What of the gold spans could not be trained on, as words -> how often."""
 
 
 def new_tagger(
@@ -205,6 +258,7 @@ def new_tagger(
     overlap: int,
     seed: int,
     model: TorchEncoder | None = None,
+    lists: Sequence[Mapping[Key, str]] = (),
 ) -> NeuralTagger:
     """An untrained tagger of the system's kind.
 
@@ -213,16 +267,19 @@ def new_tagger(
         unlabelled: further texts to train on; frequent words of all texts get vectors of their own.
         overlap: tokens that neighbouring windows share when tagging.
         model: a copy of it is the encoder, instead of the one that the system names.
+        lists: names from outside: each list counts as one more document that marks them.
 
     Raises:
-        SlonikError: the encoder cannot be loaded, or is no encoder.
+        SlonikError: the encoder cannot be loaded, or is no encoder; lists of names for a tagger that reads none.
         MissingExtra: the package with the word vectors is missing.
     """
-    names = NameList.of(labels, documents) if system.names else None
+    names = NameList.of(labels, documents, lists) if system.names else None
     if system.kind == "bilstm":
         texts = [document.text for document in documents] + list(unlabelled)
         words = frequent_words(texts, _SEEN_TWICE)
-        sizes = system.sizes.model_copy(update={"crf": system.crf, "names": system.names})
+        own = {"crf": system.crf, "names": system.names, "balanced": system.balanced}
+        own |= {"overlap": 2 * system.context} if system.context else {}
+        sizes = system.sizes.model_copy(update=own)
         features = WordFeatures(
             navec_table(), words, frequent_characters(texts), window=sizes.window, overlap=sizes.overlap, names=names
         )
@@ -236,7 +293,8 @@ def new_tagger(
     config = TaskConfig(
         kind="tokens", task="ner", target="tags", labels=labels.names, shape="stock" if stock else "own",
         head={**tuning.head} if stock else head,
-        max_length=min(tuning.max_length or 256, encoder.max_length), details={"overlap": overlap},
+        max_length=min(tuning.max_length or 256, encoder.max_length),
+        details={"overlap": 2 * system.context or overlap, "balanced": system.balanced},
     )  # fmt: skip
     return encoder_tagger(new_task_model(encoder, config, seed=seed), system.name, names=names)
 
@@ -282,7 +340,9 @@ def new_span_tagger(
     return SpanTagger(system.name, new_task_model(encoder, config, seed=seed))
 
 
-def fit_tagger(tagger: NeuralTagger | SpanTagger, system: System, material: Material, folder: Path, *, seed: int) -> RunSummary:
+def fit_tagger(
+    tagger: NeuralTagger | SpanTagger, system: System, material: Material, folder: Path, *, seed: int
+) -> RunSummary:
     """Train `tagger` in place; the same call after a crash goes on from the last checkpoint in `folder`.
 
     Args:
@@ -297,7 +357,7 @@ def fit_tagger(tagger: NeuralTagger | SpanTagger, system: System, material: Mate
         collate, objective = span_collate(tagger), SpanObjective()
         evaluate = span_evaluation(tagger, material.development)
     else:
-        examples = training_examples(tagger, lesson, material)
+        examples = training_examples(tagger, lesson, material, around=system.context > 0)
         if isinstance(tagger.features, WordFeatures):
             tagger.features.pin()
         collate, evaluate = _collate(tagger), _evaluation(tagger, material.development)
@@ -306,9 +366,7 @@ def fit_tagger(tagger: NeuralTagger | SpanTagger, system: System, material: Mate
             temperature=lesson.temperature if lesson else 1.0,
             smoothing=tuning.label_smoothing,
         )
-    loader = example_loader(
-        examples, collate, max_texts=tuning.batch_texts, max_tokens=tuning.batch_tokens, seed=seed
-    )
+    loader = example_loader(examples, collate, max_texts=tuning.batch_texts, max_tokens=tuning.batch_tokens, seed=seed)
     plan = train_config(tuning, len(loader.plan(0)), seed)
     model = tagger.model
     precision = precision_on(tagger.device, tuning.precision)
@@ -324,25 +382,44 @@ def fit_tagger(tagger: NeuralTagger | SpanTagger, system: System, material: Mate
             tagger.refresh()
 
 
-def training_examples(tagger: NeuralTagger, lesson: Distillation | None, material: Material) -> list[Example]:
-    """Windows of the labelled texts and, with a teacher, of the unlabelled ones."""
+def training_examples(
+    tagger: NeuralTagger, lesson: Distillation | None, material: Material, *, around: bool = False
+) -> list[Example]:
+    """Windows of the labelled texts and, with a teacher, of the unlabelled ones.
+
+    Args:
+        around: windows see the text on either side of what they label, as when tagging.
+    """
     labels, features, fit = tagger.bio, tagger.features, material.fit
+    overlap = None if around else 0
     if lesson is None or material.teacher is None:
-        return labelled_examples(fit, features, labels)
+        examples = labelled_examples(fit, features, labels, overlap=overlap)
+        return examples + unlisted_examples(material.copies, features, labels, overlap=overlap)
     texts = [document.text for document in fit]
     if lesson.weight > 0:
         soft: Sequence[NDArray[Any]] = soft_labels(material.teacher, texts, features, labels, material.cache)
     else:  # gold alone counts there: the teacher is not asked, and the field is filled
         soft = [np.eye(1, len(labels), dtype=np.float16).repeat(len(features.split(text)), 0) for text in texts]
-    examples = labelled_examples(fit, features, labels, soft)
+    examples = labelled_examples(fit, features, labels, soft, overlap=overlap)
+    if material.copies:  # the teacher has not read them: what is in them is known
+        known = [np.eye(len(labels), dtype=np.float16)[_tags(one, features, labels)] for one in material.copies]
+        examples += unlisted_examples(material.copies, features, labels, known, overlap=overlap)
     if material.unlabelled:
         more = soft_labels(material.teacher, material.unlabelled, features, labels, material.cache)
-        examples += unlabelled_examples(material.unlabelled, features, more)
+        examples += unlabelled_examples(material.unlabelled, features, more, overlap=overlap)
     return examples
 
 
+def _tags(document: Document, features: Features, labels: TagLabels) -> NDArray[np.int64]:
+    return labels.encode(document.spans, features.split(document.text))
+
+
 def save_tagger(
-    tagger: NeuralTagger | SpanTagger, folder: Path, step: Step, texts: Sequence[str], sources: Sequence[str | Path] = ()
+    tagger: NeuralTagger | SpanTagger,
+    folder: Path,
+    step: Step,
+    texts: Sequence[str],
+    sources: Sequence[str | Path] = (),
 ) -> None:
     """Write a trained tagger whole, its passport grown by `step`.
 
@@ -364,17 +441,23 @@ def save_tagger(
     write_training_texts(folder, texts, also_of=sources)
 
 
-def open_teacher(teacher: Path | NeuralTagger) -> NeuralTagger:
-    """A tagger that can teach: one with a network. Encoders that are opened compute in bfloat16 where that is faster.
+def open_teacher(teacher: Path | Teacher) -> Teacher:
+    """A tagger that can teach: one with a network, or an ensemble.
+
+    Encoders that are opened compute in bfloat16 where that is faster.
 
     Raises:
         SlonikError: it is no tagger, or a CRF over features, which gives hard labels only.
     """
-    if isinstance(teacher, NeuralTagger):
+    if isinstance(teacher, NeuralTagger | EnsembleTagger):
         return teacher
     found = load_tagger(teacher)
+    if isinstance(found, EnsembleTagger):
+        return found
     if not isinstance(found, NeuralTagger):
-        raise SlonikError(f"{teacher} cannot teach: give a BiLSTM or an encoder tagger, which have probabilities")
+        raise SlonikError(
+            f"{teacher} cannot teach: give a BiLSTM, an encoder tagger or an ensemble, which have probabilities"
+        )
     fast = isinstance(found.model, TaskModel) and fast_bf16(found.device)
     found.autocast = torch.bfloat16 if fast else None
     return found

@@ -32,24 +32,49 @@ Example = Mapping[str, NDArray[Any]]
 
 
 def labelled_examples(
-    documents: Sequence[Document], features: Features, labels: TagLabels, teacher: Sequence[NDArray[Any]] | None = None
+    documents: Sequence[Document],
+    features: Features,
+    labels: TagLabels,
+    teacher: Sequence[NDArray[Any]] | None = None,
+    *,
+    overlap: int | None = 0,
 ) -> list[Example]:
-    """Windows of annotated documents with `tags`, and `teacher` (W, L) where it is given per document."""
+    """Windows of annotated documents with `tags`, and `teacher` (W, L) where it is given per document.
+
+    Args:
+        overlap: tokens that neighbouring windows share: context, of which each word has a label once. None = as many as
+            when tagging.
+    """
     examples: list[Example] = []
     for number, document in enumerate(documents):
         words = features.split(document.text)
         tags = labels.encode(document.spans, words)
         soft = teacher[number] if teacher is not None else None
-        examples += _windows(document.text, words, features, tags, soft, document.spans)
+        examples += _windows(document.text, words, features, tags, soft, document.spans, overlap=overlap)
     return examples
 
 
-def unlabelled_examples(texts: Sequence[str], features: Features, teacher: Sequence[NDArray[Any]]) -> list[Example]:
+def unlisted_examples(
+    documents: Sequence[Document],
+    features: Features,
+    labels: TagLabels,
+    teacher: Sequence[NDArray[Any]] | None = None,
+    *,
+    overlap: int | None = 0,
+) -> list[Example]:
+    """As `labelled_examples`, for documents about which no list of names is asked."""
+    examples = labelled_examples(documents, features, labels, teacher, overlap=overlap)
+    return [{**one, "names": np.zeros_like(one["names"])} if "names" in one else one for one in examples]
+
+
+def unlabelled_examples(
+    texts: Sequence[str], features: Features, teacher: Sequence[NDArray[Any]], *, overlap: int | None = 0
+) -> list[Example]:
     """Windows of texts with `teacher` (W, L) and no labels."""
     examples: list[Example] = []
     for text, soft in zip(texts, teacher, strict=True):
         words = features.split(text)
-        examples += _windows(text, words, features, np.full(len(words), NO_LABEL), soft)
+        examples += _windows(text, words, features, np.full(len(words), NO_LABEL), soft, overlap=overlap)
     return examples
 
 
@@ -60,9 +85,11 @@ def _windows(
     tags: NDArray[np.int64],
     teacher: NDArray[Any] | None,
     own: Sequence[Span] | None = None,
+    *,
+    overlap: int | None,
 ) -> list[Example]:
     found: list[Example] = []
-    for window in features.windows(text, words, overlap=0, own=own):
+    for window in features.windows(text, words, overlap=overlap, own=own):
         owned = slice(window.first, window.stop)
         own_tags = tags[owned].astype(np.int16)
         if own_tags[0] > 0 and own_tags[0] % 2 == 0:

@@ -140,5 +140,7 @@ def inner_and_outer(documents: Sequence[Document]) -> tuple[list[Document], list
             for span in document.spans
         ]
         inner.append(replace(document, spans=tuple(s for s, yes in zip(document.spans, within, strict=True) if yes)))
-        outer.append(replace(document, spans=tuple(s for s, yes in zip(document.spans, within, strict=True) if not yes)))
+        outer.append(
+            replace(document, spans=tuple(s for s, yes in zip(document.spans, within, strict=True) if not yes))
+        )
     return inner, outer

@@ -97,13 +97,13 @@ class Gazetteer:
         return gzip.compress(json.dumps(rows, ensure_ascii=False).encode("utf-8"), mtime=0)
 
     @classmethod
-    def open(cls, folder: Path) -> Gazetteer:
-        """The list in the folder of a tagger.
+    def open(cls, folder: Path, name: str = NAMES_FILE) -> Gazetteer:
+        """The list in the folder of a tagger, in the file `name`.
 
         Raises:
             SlonikError: the file is missing or damaged.
         """
-        path = folder / NAMES_FILE
+        path = folder / name
         try:
             rows = json.loads(gzip.decompress(path.read_bytes()))
             return cls({tuple(words.split(" ")): labels for words, labels in rows})
@@ -140,10 +140,14 @@ class NameList:
         self._class = {name: number for number, name in enumerate(labels.classes)}
 
     @classmethod
-    def of(cls, labels: BioLabels, documents: Iterable[Document]) -> NameList:
-        """The names that documents mark, and how often the same words stand unmarked."""
+    def of(cls, labels: BioLabels, documents: Iterable[Document], lists: Iterable[Mapping[Key, str]] = ()) -> NameList:
+        """The names that documents mark, and how often the same words stand unmarked.
+
+        Args:
+            lists: names from outside: each list counts as one more document that marks them.
+        """
         read = [_read(document) for document in documents]
-        found = cls(labels, Gazetteer.of(names for _, names in read))
+        found = cls(labels, Gazetteer.of([*(names for _, names in read), *lists]))
         unmarked = [found._unmarked(words, names) for words, names in read]
         for keys in unmarked:
             for key in keys:

@@ -50,6 +50,7 @@ class OnnxTagger(WordTagger):
         )
         super().__init__(name, labels, features, source)
         self.config, self.tokenizer, self.max_length = config, tokenizer, max_length
+        self.balanced = bool(config.details.get("balanced", False))
         self._session, self._pad = session, pad_id
         crf = bool(config.head.get("crf"))
         self._chain = Chain.read(source / CHAIN_FILE, len(labels)) if crf else Chain.of(len(labels))

@@ -20,6 +20,8 @@ from slonik.core.progress import progress_bar
 from slonik.core.protocols import FloatArray
 from slonik.data.annotations.document import Span
 from slonik.data.annotations.tags import Offsets, tokens_of
+from slonik.runtime.tagging.borders import balanced
+from slonik.runtime.tagging.calibration import Calibration, calibrated
 from slonik.runtime.tagging.chain import Chain
 from slonik.runtime.tagging.labels import PlainTags, TagLabels, one_label
 from slonik.runtime.tagging.windows import Features, Window, segments
@@ -53,7 +55,13 @@ class WordTagger(ABC):
         labels: numbering of the network's outputs.
         features: makes its inputs.
         folder: where it was loaded from.
+
+    Attributes:
+        calibration: of its confidences; None = they are as the network gives them.
+        balanced: its spans have both of their quotation marks and brackets, or neither (`borders.balanced`).
     """
+
+    balanced = False
 
     def __init__(self, name: str, labels: TagLabels, features: Features, folder: Path | None) -> None:
         self.name = name
@@ -61,6 +69,7 @@ class WordTagger(ABC):
         self.labels = labels.classes
         self.features = features
         self.folder = folder
+        self.calibration = Calibration.open(folder)
 
     @abstractmethod
     def reading(self) -> Chain:
@@ -93,8 +102,9 @@ class WordTagger(ABC):
                     continue
                 votes = self._votes(spans, scores.words, chain.marginals(scores.values))
                 moved = [Span(span.start + scores.shift, span.end + scores.shift, span.label) for span in spans]
-                found[scores.text] += one_label(texts[scores.text], moved, votes)
-        return found
+                named = one_label(texts[scores.text], moved, votes)
+                found[scores.text] += balanced(texts[scores.text], named) if self.balanced else named
+        return calibrated(self.calibration, found)
 
     def predict(self, texts: Sequence[str]) -> list[list[Span]]:
         """What `tag` gives: every model with a head has this name for its answers."""

@@ -1,4 +1,4 @@
-"""Taggers of words: a CRF over features, BiLSTMs, encoders with a token head; `load_tagger` opens any of them.
+"""Taggers: a CRF over features, BiLSTMs, encoders with a token or a span head, ensembles; `load_tagger` opens them all.
 
 Each kind is made, saved and opened in its own module, so that one does not need the packages of another.
 """
@@ -12,6 +12,7 @@ from slonik.core.errors import SlonikError, lookup
 from slonik.data.annotations.document import Tagger
 from slonik.models.kinds import is_exported, resolve
 from slonik.runtime import open_model
+from slonik.tagging.models.slovnet_tagger import SLOVNET, SlovnetTagger
 from slonik.text import TAGGER_FILE, TASK_FILE
 from slonik.text.lines import read_json
 from slonik.text.task_config import stock_kind
@@ -28,6 +29,8 @@ def load_tagger(model: str | Path, *, device: str | None = None, trust_remote_co
         SlonikError: there is no such folder, it holds no tagger, or it is damaged.
         MissingExtra: the packages of that kind are not installed.
     """
+    if str(model) == SLOVNET and not Path(model).is_dir():
+        return _slovnet(device)
     folder = resolve(model)
     if is_exported(folder):
         return _exported(folder, device)
@@ -62,6 +65,12 @@ def _exported(folder: Path, device: str | None) -> Tagger:
     return found
 
 
+def _slovnet(device: str | None) -> Tagger:
+    if device is not None:
+        raise SlonikError(f"{SLOVNET} runs on the processor: leave --device out")
+    return SlovnetTagger()
+
+
 def _bilstm(folder: Path) -> Tagger:
     from slonik.tagging.models.bilstm import load_bilstm
 
@@ -74,4 +83,10 @@ def _crf(folder: Path) -> Tagger:
     return FeatureCrf(folder)
 
 
-_KINDS: dict[str, Callable[[Path], Tagger]] = {"bilstm": _bilstm, "crf": _crf}
+def _ensemble(folder: Path) -> Tagger:
+    from slonik.tagging.models.ensemble_tagger import load_ensemble
+
+    return load_ensemble(folder, load_tagger)
+
+
+_KINDS: dict[str, Callable[[Path], Tagger]] = {"bilstm": _bilstm, "crf": _crf, "ensemble": _ensemble}

@@ -129,6 +129,8 @@ class BiLstmConfig(Config):
     """Words that neighbouring inputs share when tagging."""
     names: bool = False
     """Read what training texts called the names of a text."""
+    balanced: bool = False
+    """Names have both of their quotation marks and brackets, or neither."""
 
 
 class BiLstm(nn.Module):
@@ -203,7 +205,7 @@ def new_bilstm(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _network(sizes, labels, features)
-    return NeuralTagger(name, labels, model, features, {"kind": _kind(sizes)})
+    return _tagger(NeuralTagger(name, labels, model, features, {"kind": _kind(sizes)}), sizes)
 
 
 def save_bilstm(tagger: NeuralTagger, folder: str | Path, passport: Passport) -> Path:
@@ -253,7 +255,12 @@ def load_bilstm(folder: Path) -> NeuralTagger:
     facts: dict[str, Any] = {"kind": _kind(sizes)}
     parts = [hash_weights(tensors), table.content_hash(), *([names.content_hash()] if names is not None else [])]
     facts["weights_hash"] = sha256_json(parts)
-    return NeuralTagger(folder.name, labels, model, features, facts, folder)
+    return _tagger(NeuralTagger(folder.name, labels, model, features, facts, folder), sizes)
+
+
+def _tagger(tagger: NeuralTagger, sizes: BiLstmConfig) -> NeuralTagger:
+    tagger.balanced = sizes.balanced
+    return tagger
 
 
 def _network(sizes: BiLstmConfig, labels: BioLabels, features: WordFeatures) -> BiLstm:

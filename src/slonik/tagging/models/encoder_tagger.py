@@ -41,4 +41,6 @@ def encoder_tagger(
     if names is not None:
         weights = sha256_json([weights, names.content_hash()])
     facts = {"kind": "encoder-crf" if config.head.get("crf") else "encoder", "weights_hash": weights}
-    return NeuralTagger(name, labels, model, features, facts, folder)
+    tagger = NeuralTagger(name, labels, model, features, facts, folder)
+    tagger.balanced = bool(config.details.get("balanced", False))
+    return tagger

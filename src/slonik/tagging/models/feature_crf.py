@@ -8,11 +8,13 @@ crfsuite itself trusts whatever it is given.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import Field
 
 from slonik.core.config import Config, build_config
@@ -22,13 +24,17 @@ from slonik.core.hashing import sha256_file, sha256_texts
 from slonik.core.identity import Identity, file_identity, package_identity
 from slonik.core.passport import Passport, Step
 from slonik.core.progress import progress_bar
-from slonik.data.annotations.document import Document, Span, flatten
+from slonik.data.annotations.document import Document, Span, Tagger, flatten
 from slonik.data.annotations.tags import OUTSIDE, Offsets, Scheme, decode, encode, tokenize
 from slonik.models.baselines import navec_path
-from slonik.runtime.tagging.labels import one_label
-from slonik.runtime.tagging.names import NAMES_FILE, Gazetteer, names_of
+from slonik.models.kinds import resolve
+from slonik.runtime.tagging import borders
+from slonik.runtime.tagging.labels import BioLabels, one_label
+from slonik.runtime.tagging.names import NAMES_FILE, Gazetteer, Key, names_of
+from slonik.runtime.tagging.word_tagger import WordScores
 from slonik.tagging.data import write_training_texts
 from slonik.tagging.models.hand_features import Context, HandFeatures, Words
+from slonik.tagging.models.slovnet_tagger import SLOVNET, SlovnetTagger
 from slonik.tagging.models.word_clusters import WordClusters, cluster_words
 from slonik.text import TAGGER_FILE
 from slonik.text.lines import read_json
@@ -37,6 +43,7 @@ KIND = "crf"
 LONGEST = 200
 _MODEL_FILE = "model.crfsuite"
 _CLUSTERS_FILE = "clusters.txt.gz"
+LISTS_FILE = "lists.json.gz"
 _STOPS = frozenset(".!?…")
 _CLOSING = frozenset("»”\"')]}")
 _ABBREVIATIONS = frozenset(
@@ -54,6 +61,7 @@ class CrfConfig(Config):
         least_count: features met less often are not used.
         names: use a list of the names in the training texts.
         clusters: fine clusters of word vectors used as features; 0 = none.
+        advisers: other taggers whose spans are features: "slovnet", or folders, which are copied into the CRF's own.
     """
 
     scheme: Scheme = "BIO"
@@ -63,6 +71,7 @@ class CrfConfig(Config):
     least_count: int = Field(2, ge=1)
     names: bool = True
     clusters: int = Field(512, ge=0)
+    advisers: tuple[str, ...] = ()
 
 
 class CrfFile(Config):
@@ -72,6 +81,10 @@ class CrfFile(Config):
     kind: str = KIND
     labels: tuple[str, ...]
     config: CrfConfig
+    lists: bool = False
+    """Names from outside the training texts are features, apart from those of the texts."""
+    balanced: bool = False
+    """Names have both of their quotation marks and brackets, or neither."""
     sha256: str
     parameters: int
 
@@ -99,6 +112,7 @@ class FeatureCrf:
         self._file = build_config(CrfFile, read_json(where), source=str(where))
         self.labels = self._file.labels
         self._gazetteer = Gazetteer.open(folder)
+        self._sources = Sources.open(folder, self._file)
         clusters = self._file.config.clusters
         self._features = HandFeatures(WordClusters.open(folder / _CLUSTERS_FILE) if clusters else None)
         self._tagger = _open(folder / _MODEL_FILE, self._file.sha256)
@@ -111,7 +125,7 @@ class FeatureCrf:
 
     def describe(self) -> dict[str, Any]:
         """Facts: weights that are not zero, bytes on disk."""
-        size = sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file())
+        size = sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
         return {
             "kind": KIND,
             "parameters": self._file.parameters,
@@ -122,7 +136,7 @@ class FeatureCrf:
 
     def _spans(self, text: str) -> list[Span]:
         words = self._features.words(text)
-        context = Context.of(words, self._gazetteer)
+        context = Context.of(words, self._gazetteer, said=self._sources.say(words))
         spans: list[Span] = []
         probabilities: list[dict[str, float]] = []
         for first, after in sentences(text, words.offsets):
@@ -133,7 +147,26 @@ class FeatureCrf:
                 for span in decode(tags, offsets):
                     spans.append(span)
                     probabilities.append(self._probabilities(span, tags, offsets))
-        return one_label(text, spans, probabilities)
+        named = one_label(text, spans, probabilities)
+        return borders.balanced(text, named) if self._file.balanced else named
+
+    def marginals(self, texts: Sequence[str]) -> Iterator[WordScores]:
+        """Probability of each BIO label of each word; a stretch a text, in order."""
+        for number, text in enumerate(texts):
+            words = self._features.words(text)
+            context = Context.of(words, self._gazetteer, said=self._sources.say(words))
+            values = np.zeros((len(words.offsets), len(self.bio)), np.float32)
+            for first, after in sentences(text, words.offsets):
+                self._tagger.set(self._features.sequence(words, first, after, context))
+                for column, tag in enumerate(self.bio.names):
+                    if tag in self._tags:
+                        values[first:after, column] = [self._tagger.marginal(tag, at) for at in range(after - first)]
+            yield WordScores(number, 0, words.offsets, values)
+
+    @property
+    def bio(self) -> BioLabels:
+        """Numbering of the labels of `marginals`."""
+        return BioLabels(self.labels)
 
     def _probabilities(self, span: Span, tags: Sequence[str], offsets: Sequence[Offsets]) -> dict[str, float]:
         """Label -> the least marginal of the span's words, had it that label; for the sequence set last."""
@@ -154,6 +187,9 @@ def train_crf(
     seed: int = 0,
     inputs: Mapping[str, str] | None = None,
     name: str | None = None,
+    lists: Sequence[Mapping[Key, str]] = (),
+    substituted: Sequence[Document] = (),
+    balanced: bool = False,
 ) -> FeatureCrf:
     """Train on documents and write the tagger to `folder`; the same documents give the same weights.
 
@@ -161,9 +197,12 @@ def train_crf(
         documents: with spans; of overlapping ones the longest is taken.
         seed: of the first centres of the word clusters; nothing else is drawn by chance.
         inputs: further hashes for the passport. name: in it; None = the folder's.
+        lists: names from outside, as `gazetteer_keys` gives them.
+        substituted: further documents, with other names in the places of theirs: no list is asked about them.
+        balanced: names have both of their quotation marks and brackets, or neither (`slonik.runtime.tagging.borders`).
 
     Raises:
-        SlonikError: no span to learn from, or the folder is not empty.
+        SlonikError: no span to learn from, or the folder is not empty; an adviser that cannot be opened.
     """
     config = config or CrfConfig()
     started = time.perf_counter()
@@ -174,13 +213,18 @@ def train_crf(
         clusters = _clusters(documents, config.clusters, seed)
         if clusters is not None:
             clusters.save(unfinished / _CLUSTERS_FILE)
-        gazetteer, trainer = _prepare(documents, config, clusters)
+        config = copy_advisers(config, unfinished)
+        sources = Sources.of(lists, config, unfinished)
+        gazetteer, trainer = _prepare(documents, config, clusters, sources, substituted)
         log = _fit(trainer, unfinished / _MODEL_FILE, config.iterations)
         write_bytes(unfinished / NAMES_FILE, gazetteer.dump())
         write_training_texts(unfinished, (document.text for document in documents))
         digest = sha256_file(unfinished / _MODEL_FILE)
         parameters = int(log.get("active_features") or 0)
-        content = CrfFile(labels=tuple(labels), config=config, sha256=digest, parameters=parameters)
+        content = CrfFile(
+            labels=tuple(labels), config=config, sha256=digest, parameters=parameters, lists=bool(lists),
+            balanced=balanced,
+        )  # fmt: skip
         write_json(unfinished / TAGGER_FILE, content.model_dump(mode="json"))
         step = Step(
             command="train",
@@ -192,6 +236,77 @@ def train_crf(
         )
         Passport(name=name or Path(folder).name).with_step(step).write(unfinished)
     return FeatureCrf(folder)
+
+
+class Sources:
+    """What says something of words from outside: lists of names, other taggers.
+
+    Args:
+        lists: names from outside; None where the CRF has none. advisers: other taggers.
+    """
+
+    def __init__(self, lists: Gazetteer | None, advisers: Sequence[Tagger]) -> None:
+        self.lists = lists
+        self.advisers = advisers
+
+    @classmethod
+    def of(cls, lists: Sequence[Mapping[Key, str]], config: CrfConfig, folder: Path) -> Sources:
+        """Those of a CRF that is being made in `folder`, into which the lists are written."""
+        gazetteer = Gazetteer.of(lists) if lists else None
+        if gazetteer is not None:
+            write_bytes(folder / LISTS_FILE, gazetteer.dump())
+        return cls(gazetteer, _advisers(config, folder))
+
+    @classmethod
+    def open(cls, folder: Path, content: CrfFile) -> Sources:
+        """Those of a CRF that was saved.
+
+        Raises:
+            SlonikError: a list is damaged, or an adviser is missing.
+        """
+        return cls(Gazetteer.open(folder, LISTS_FILE) if content.lists else None, _advisers(content.config, folder))
+
+    def say(self, words: Words, *, lists: bool = True) -> list[list[str]]:
+        """Per source a tag for each word, "" for nothing.
+
+        Args:
+            lists: ask the lists too; False leaves their place empty.
+        """
+        said = []
+        if self.lists is not None:
+            said.append(self.lists.features(words.lower) if lists else [""] * len(words.lower))
+        for adviser in self.advisers:
+            tags = encode(adviser.tag([words.text])[0], words.offsets).tags
+            said.append(["" if tag == OUTSIDE else tag for tag in tags])
+        return said
+
+
+def copy_advisers(config: CrfConfig, folder: Path) -> CrfConfig:
+    """The config with advisers that are folders copied into `folder`, and named as they lie there."""
+    named = []
+    for number, adviser in enumerate(config.advisers):
+        if adviser == SLOVNET:
+            named.append(adviser)
+            continue
+        source = resolve(adviser)
+        if not (source / TAGGER_FILE).is_file():
+            raise SlonikError(f"the adviser {adviser} is no folder of a CRF or a BiLSTM: give one, or {SLOVNET}")
+        shutil.copytree(source, folder / f"adviser-{number}")
+        named.append(f"adviser-{number}")
+    return config.model_copy(update={"advisers": tuple(named)})
+
+
+def _advisers(config: CrfConfig, folder: Path) -> list[Tagger]:
+    return [SlovnetTagger() if name == SLOVNET else _adviser(folder / name) for name in config.advisers]
+
+
+def _adviser(folder: Path) -> Tagger:
+    """A tagger beside the CRF: another CRF, or a BiLSTM, which needs torch."""
+    if str(read_json(folder / TAGGER_FILE).get("kind")) == KIND:
+        return FeatureCrf(folder)
+    from slonik.tagging.models.bilstm import load_bilstm
+
+    return load_bilstm(folder)
 
 
 def resources_identity() -> Identity:
@@ -215,7 +330,13 @@ def _clusters(documents: Sequence[Document], count: int, seed: int) -> WordClust
     return cluster_words(words, count, seed=seed)
 
 
-def _prepare(documents: Sequence[Document], config: CrfConfig, clusters: WordClusters | None) -> tuple[Gazetteer, Any]:
+def _prepare(
+    documents: Sequence[Document],
+    config: CrfConfig,
+    clusters: WordClusters | None,
+    sources: Sources,
+    substituted: Sequence[Document],
+) -> tuple[Gazetteer, Any]:
     """The list of names, and a trainer that has all sequences."""
     trainer = _crfsuite().Trainer(algorithm="lbfgs", verbose=False)
     trainer.set_params(
@@ -233,8 +354,11 @@ def _prepare(documents: Sequence[Document], config: CrfConfig, clusters: WordClu
     ]
     names = [names_of(spans, words.offsets, words.lower) if config.names else {} for words, spans in read]
     gazetteer = Gazetteer.of(names)
-    for (words, spans), own in zip(read, names, strict=True):
-        context = Context.of(words, gazetteer, own)
+    nothing = Gazetteer({})
+    more = [(features.words(document.text), flatten(document.spans)) for document in substituted]
+    asked = [(*one, gazetteer, own) for one, own in zip(read, names, strict=True)]
+    for words, spans, known, own in [*asked, *((*one, nothing, {}) for one in more)]:
+        context = Context.of(words, known, own, sources.say(words, lists=known is not nothing))
         tags = encode(spans, words.offsets, config.scheme).tags
         for first, after in sentences(words.text, words.offsets):
             trainer.append(features.sequence(words, first, after, context), tags[first:after])

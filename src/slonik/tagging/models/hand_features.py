@@ -190,17 +190,25 @@ class Context:
         quoted: per word whether it stands between quotation marks.
         runs: per word the run of name-like words that it stands in: (first word, after the last).
         before: word -> lemmas that stand before it in this text, the commonest first.
+        said: of each outside source (lists, other taggers) what it says of each word, as a tag; "" for nothing.
     """
 
     listed: Sequence[str]
     quoted: Sequence[bool]
     runs: Sequence[tuple[int, int] | None]
     before: Mapping[str, Sequence[str]]
+    said: Sequence[Sequence[str]] = ()
 
     @classmethod
-    def of(cls, words: Words, gazetteer: Gazetteer, own: Mapping[Key, str] | None = None) -> Context:
+    def of(
+        cls,
+        words: Words,
+        gazetteer: Gazetteer,
+        own: Mapping[Key, str] | None = None,
+        said: Sequence[Sequence[str]] = (),
+    ) -> Context:
         """The context of a text; `own` are the names that it gave to the list itself."""
-        return cls(gazetteer.features(words.lower, own), _quoted(words), _runs(words), _before(words))
+        return cls(gazetteer.features(words.lower, own), _quoted(words), _runs(words), _before(words), said)
 
     def features(self, words: Words, index: int) -> list[str]:
         run = self.runs[index]
@@ -213,6 +221,13 @@ class Context:
                 found.append(f"{distance}g={self.listed[place]}")
         if self.listed[index]:
             found.append(f"gs={self.listed[index]}|{words.forms[index].shape}")
+        for number, tags in enumerate(self.said):
+            for distance in (-1, 0, 1):
+                place = index + distance
+                if 0 <= place < len(tags) and tags[place]:
+                    found.append(f"{distance}e{number}={tags[place]}")
+            if tags[index]:
+                found.append(f"es{number}={tags[index]}|{words.forms[index].shape}")
         found += [f"b={lemma}" for lemma in self.before.get(words.lower[index], ())]
         return found
 

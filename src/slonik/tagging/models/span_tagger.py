@@ -27,6 +27,7 @@ from slonik.data.annotations.document import Span
 from slonik.data.annotations.tags import Offsets
 from slonik.models.modeling_slonik_heads import SpanScores
 from slonik.models.task_model import TaskModel
+from slonik.runtime.tagging.calibration import Calibration, calibrated
 from slonik.runtime.tagging.token_features import TokenFeatures
 from slonik.runtime.tagging.windows import Window, segments, shares
 from slonik.runtime.tagging.word_tagger import SEGMENT_CHARACTERS
@@ -168,7 +169,7 @@ class SpanTagger:
             model.encoder.tokenizer, width=self.head.width, window=model.max_length,
             overlap=int(model.config.details.get("overlap", 64)),
         )  # fmt: skip
-        self.calibration: Any = None
+        self.calibration = Calibration.open(folder)
 
     @property
     def head(self) -> SpanScores:
@@ -204,7 +205,7 @@ class SpanTagger:
                         Span(one.start + start, one.end + start, one.label, one.confidence) for one in spans
                     ]
                 bar.advance(len(text))
-        return found
+        return calibrated(self.calibration, found)
 
     def predict(self, texts: Sequence[str]) -> list[list[Span]]:
         """What `tag` gives: every model with a head has this name for its answers."""
