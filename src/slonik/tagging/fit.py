@@ -35,6 +35,7 @@ from slonik.models.task_model import TaskModel, new_task_model, save_task_model
 from slonik.runtime.tagging.labels import BioLabels, TagLabels
 from slonik.runtime.tagging.names import NAMES_FILE, Key, NameList
 from slonik.runtime.tagging.windows import Features
+from slonik.tagging.calibrate import calibrate, fitted_on
 from slonik.tagging.config import Distillation, System
 from slonik.tagging.data import documents_identity, hold_out, write_training_texts
 from slonik.tagging.distillation import Teacher, draw_unlabelled, soft_labels, texts_with_most_names
@@ -43,6 +44,7 @@ from slonik.tagging.models import load_tagger
 from slonik.tagging.models.bilstm import new_bilstm, save_bilstm
 from slonik.tagging.models.encoder_tagger import encoder_tagger
 from slonik.tagging.models.ensemble_tagger import EnsembleTagger, check_members, save_ensemble
+from slonik.tagging.models.feature_crf import FeatureCrf, train_crf
 from slonik.tagging.models.neural_tagger import NeuralTagger
 from slonik.tagging.models.span_tagger import SPANS, SpanTagger, overlaps_of, words_of
 from slonik.tagging.models.word_features import WordFeatures, frequent_characters, frequent_words, navec_table
@@ -56,6 +58,8 @@ from slonik.tagging.objective import (
 )
 from slonik.tagging.outside import outside_identities, read_outside
 from slonik.tagging.spans import SpanObjective, span_collate, span_evaluation, span_examples
+from slonik.text import TAGGER_FILE
+from slonik.text.lines import read_json
 from slonik.text.task_config import TaskConfig
 from slonik.train.loaders import PadFields, example_loader
 from slonik.train.loop import run
@@ -157,18 +161,12 @@ def train_one(job: Job, folder: Path, scratch: Path, cache: Path) -> dict[str, A
         SlonikError: as reading, training and saving do.
     """
     if job.system.kind == "ensemble":
-        return _join(job, folder)
+        return _join(job, folder) | _calibrated(job, folder, scratch)
     if job.system.kind == "crf":  # fitted to all documents: it has no checkpoint to choose
-        from slonik.tagging.models.feature_crf import train_crf
-
-        inputs = {name: str(identity) for name, identity in job.identities.items()}
-        outside = read_outside(job.system, job.labels.classes, job.documents, job.seed)
-        made = train_crf(
-            job.documents, folder, job.system.hand, seed=job.seed, inputs=inputs, name=job.system.name,
-            lists=outside.lists, substituted=outside.copies, balanced=job.system.balanced,
-        )  # fmt: skip
+        made, counts = _fit_crf(job, job.documents, folder)
         step = made.passport.lineage[-1]
-        return {"fit": len(job.documents), "stop": 0, "seconds": step.seconds, **step.summary, **outside.counts}
+        found = {"fit": len(job.documents), "stop": 0, "seconds": step.seconds, **step.summary, **counts}
+        return found | _calibrated(job, folder, scratch)
     fit, development = hold_out(job.documents, job.stopping, job.seed)
     outside = read_outside(job.system, job.labels.classes, fit, job.seed)
     lesson = job.system.lesson
@@ -201,7 +199,47 @@ def train_one(job: Job, folder: Path, scratch: Path, cache: Path) -> dict[str, A
     save_tagger(tagger, folder, job.passport_step(found.seconds, summary), texts, [one for one in sources if one])
     if found.metrics.is_file():
         shutil.copy(found.metrics, folder / METRICS)
-    return summary
+    return summary | calibrate(folder, tagger, development)
+
+
+def _fit_crf(job: Job, documents: Sequence[Document], folder: Path) -> tuple[FeatureCrf, dict[str, int]]:
+    """Fit a CRF over hand features to documents and write it; and what came from outside of them."""
+    outside = read_outside(job.system, job.labels.classes, documents, job.seed)
+    inputs = {name: str(identity) for name, identity in job.identities.items()}
+    made = train_crf(
+        documents, folder, job.system.hand, seed=job.seed, inputs=inputs, name=job.system.name,
+        lists=outside.lists, substituted=outside.copies, balanced=job.system.balanced,
+    )  # fmt: skip
+    return made, dict(outside.counts)
+
+
+def _calibrated(job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
+    """Calibrate a tagger that has seen the development documents by one like it that has not; facts of it.
+
+    An ensemble without a CRF over hand features has not seen them. One with it has, and stays as it is.
+    """
+    if len(job.documents) < 2:
+        return {}
+    fit, development = hold_out(job.documents, job.stopping, job.seed)
+    if job.system.kind == "ensemble":
+        plain = any((member / TAGGER_FILE).is_file() and _is_crf(member) for member in map(resolve, job.members))
+        return {} if plain else calibrate(folder, load_tagger(folder), development)
+    if not job.system.hand.calibrate or not any(document.spans for document in fit):
+        return {}
+    other = scratch / "without-development"
+    shutil.rmtree(other, ignore_errors=True)
+    made, _ = _fit_crf(job, fit, other)
+    said = made.tag([document.text for document in development])
+    shutil.rmtree(other)
+    found = fitted_on(development, said)
+    if found is not None:
+        found.write(folder)
+    facts = {"calibration_error": found.after, "calibration_error_before": found.before} if found else {}
+    return {"f1_stop": exact_f1(development, said), **facts}
+
+
+def _is_crf(folder: Path) -> bool:
+    return bool(read_json(folder / TAGGER_FILE).get("kind") == "crf")
 
 
 def _train_first(

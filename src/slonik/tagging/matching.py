@@ -214,11 +214,23 @@ class PooledF1:
         return np.divide(above, below, out=nothing, where=below > 0)
 
 
+def known_spans(document: Document, spans: Iterable[Span]) -> list[Span]:
+    """Predicted spans that the annotation can judge: not those in stretches that nobody annotated, on no gold span."""
+    if not document.unknown:
+        return list(spans)
+    return [
+        span
+        for span in spans
+        if not any(span.start < end and start < span.end for start, end in document.unknown)
+        or any(span.overlaps(gold) for gold in document.spans)
+    ]
+
+
 def exact_f1(gold: Sequence[Document], predicted: Sequence[Sequence[Span]]) -> float:
     """Micro F1 of exactly equal (start, end, label); 0 where there is nothing right."""
     right = wanted = given = 0
     for document, spans in zip(gold, predicted, strict=True):
         truth = {(span.start, span.end, span.label) for span in document.spans}
-        said = {(span.start, span.end, span.label) for span in spans}
+        said = {(span.start, span.end, span.label) for span in known_spans(document, spans)}
         right, wanted, given = right + len(truth & said), wanted + len(truth), given + len(said)
     return 2 * right / (wanted + given) if wanted + given else 0.0

@@ -29,6 +29,7 @@ from slonik.data.annotations.tags import OUTSIDE, Offsets, Scheme, decode, encod
 from slonik.models.baselines import navec_path
 from slonik.models.kinds import resolve
 from slonik.runtime.tagging import borders
+from slonik.runtime.tagging.calibration import Calibration, calibrated
 from slonik.runtime.tagging.labels import BioLabels, one_label
 from slonik.runtime.tagging.names import NAMES_FILE, Gazetteer, Key, names_of
 from slonik.runtime.tagging.word_tagger import WordScores
@@ -72,6 +73,8 @@ class CrfConfig(Config):
     names: bool = True
     clusters: int = Field(512, ge=0)
     advisers: tuple[str, ...] = ()
+    calibrate: bool = True
+    """Train once more, without the development documents, and calibrate confidences on what that one says of them."""
 
 
 class CrfFile(Config):
@@ -118,10 +121,11 @@ class FeatureCrf:
         self._tagger = _open(folder / _MODEL_FILE, self._file.sha256)
         self._tags = frozenset(self._tagger.labels())
         self.passport = Passport.read(folder)
+        self.calibration = Calibration.open(folder)
 
     def tag(self, texts: Sequence[str]) -> list[list[Span]]:
         """Spans of each text, sorted and disjoint; confidence is made of marginals, see `one_label`."""
-        return [self._spans(text) for text in texts]
+        return calibrated(self.calibration, [self._spans(text) for text in texts])
 
     def describe(self) -> dict[str, Any]:
         """Facts: weights that are not zero, bytes on disk."""

@@ -1,0 +1,42 @@
+"""Calibrate a trained tagger on the documents that chose it: how often spans of a confidence are right there.
+
+What the map is, is in `slonik.runtime.tagging.calibration`. A tagger that was fitted to all documents (a CRF over hand
+features) is calibrated by one that was not: the caller trains it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from slonik.data.annotations.document import Document, Span, Tagger
+from slonik.runtime.tagging.calibration import Calibration
+from slonik.tagging.matching import known_spans
+
+
+def calibration_of(tagger: Tagger, documents: Sequence[Document]) -> Calibration | None:
+    """The map for a tagger without one, on documents that it was not fitted to; None where they hold too few spans."""
+    return fitted_on(documents, tagger.tag([document.text for document in documents]))
+
+
+def fitted_on(documents: Sequence[Document], predicted: Sequence[Sequence[Span]]) -> Calibration | None:
+    """The map from predictions with confidences; of stretches that nobody annotated only spans on gold ones count."""
+    sure: list[float] = []
+    right: list[bool] = []
+    for document, spans in zip(documents, predicted, strict=True):
+        gold = {(span.start, span.end, span.label) for span in document.spans}
+        for span in known_spans(document, spans):
+            if span.confidence is not None:
+                sure.append(span.confidence)
+                right.append((span.start, span.end, span.label) in gold)
+    return Calibration.fitted(sure, right)
+
+
+def calibrate(folder: Path, tagger: Tagger, documents: Sequence[Document]) -> dict[str, Any]:
+    """Calibrate the tagger in `folder` by what `tagger` (itself, or its like) says of the documents; facts of it."""
+    found = calibration_of(tagger, documents)
+    if found is None:
+        return {"calibration_error": None}
+    found.write(folder)
+    return {"calibration_error": found.after, "calibration_error_before": found.before}
