@@ -14,20 +14,23 @@ if TYPE_CHECKING:
     from slonik.core.records import Record
     from slonik.reporting.table import Table
 
-_OF_TAGGERS = ("unlabelled", "mapping", "crf")
+_OF_TAGGERS = ("unlabelled", "mapping", "crf", "nested", "gazetteer", "first", "member")
 _OF_RERANKERS = ("negatives", "mine", "loss")
 _NOT_OF_TAGGERS = (
-    "valid", "kind", "text_column", "label_column", "group_column", "name", "seeds", "folds", "crossfit", "multitask", "denoiser",
-    "shots", "training", *_OF_RERANKERS,
+    "valid", "kind", "text_column", "label_column", "group_column", "skip_unlabelled", "name", "seeds", "folds",
+    "crossfit", "multitask", "denoiser", "prompt", "shots", "training", *_OF_RERANKERS,
 )  # fmt: skip
 _NOT_OF_RERANKERS = (
-    *_OF_TAGGERS, "data_dir", "group_column", "seeds", "folds", "crossfit", "multitask", "teacher", "denoiser", "shots", "training",
+    *_OF_TAGGERS, "data_dir", "group_column", "skip_unlabelled", "seeds", "folds", "crossfit", "multitask", "teacher",
+    "denoiser", "prompt", "shots", "training",
 )  # fmt: skip
 
 
 def finetune(
     ctx: typer.Context,
-    model: str = typer.Argument(help="Folder, hub id, embedded:NAME (any family); ner: also crf, bilstm, bilstm-crf."),
+    model: str = typer.Argument(
+        help="Folder, hub id, embedded:NAME (any family); ner: also crf, bilstm, bilstm-crf, ensemble."
+    ),
     recipe: Path | None = typer.Argument(None, help="YAML file with fields of the recipe."),
     out: Path = typer.Option(..., help="Folder for the task model (one task), or one folder per task in it."),
     task: list[str] = typer.Option(
@@ -52,7 +55,7 @@ def finetune(
     text_column: list[str] = typer.Option([], help="Column with the text; twice for pairs (default: text)."),
     label_column: str | None = typer.Option(None, help="Column with the label, number or target text (label)."),
     group_column: str | None = typer.Option(None, help="Rows with one value there stay on one side of every split."),
-    skip_unlabelled: bool = typer.Option(False, help="Leave out rows whose label is null (default: an error)."),
+    skip_unlabelled: bool | None = typer.Option(None, "--skip-unlabelled", help="Leave out rows whose label is null (default: an error)."),
     name: str | None = typer.Option(None, help="Name of your own task (custom)."),
     seeds: int | None = typer.Option(None, help="How many runs with different seeds (3)."),
     seed: int | None = typer.Option(None, help="The first seed (0)."),
@@ -67,10 +70,20 @@ def finetune(
     unlabelled: list[str] = typer.Option([], help="ner: text files on which the teacher teaches."),
     mapping: Path | None = typer.Option(None, help="ner: recipe whose `mapping` merges and drops labels."),
     crf: bool | None = typer.Option(None, "--crf/--no-crf", help="ner: learn which label follows which."),
+    nested: bool | None = typer.Option(
+        None, "--nested/--no-nested", help="ner, an encoder: entities may lie within one another."
+    ),
+    gazetteer: list[str] = typer.Option([], help="ner: LABEL=FILE, a name a line; may be repeated."),
+    first: Path | None = typer.Option(None, help="ner, a network: annotated texts of another kind to train on before."),
+    member: list[Path] = typer.Option([], help="ner, ensemble: folder of a tagger; twice or more."),
     negatives: int | None = typer.Option(None, min=1, help="rerank: documents beside the relevant one (4, or 1)."),
     mine: str | None = typer.Option(None, help="rerank: auto, bm25, bm25_words, encoder or random: more negatives."),
     loss: str | None = typer.Option(None, help="rerank: softmax (default) or bce, of a cross-encoder."),
     denoiser: str | None = typer.Option(None, help="T5: prefix of the denoiser to go on from, e.g. `'<LM>'`."),
+    prompt: list[str] = typer.Option(
+        [],
+        help="T5, decoders: how a row is asked, e.g. `'{text} Это отзыв:'`; several with --no-training: their spread.",
+    ),
     shots: int | None = typer.Option(None, help="With --no-training: answered examples in the prompt (0)."),
     training: bool | None = typer.Option(None, help="--no-training: T5 and decoders answer as they are."),
     json_file: JsonFile = None,
@@ -85,6 +98,8 @@ def finetune(
         slonik finetune my-encoder --task rerank --train pairs.jsonl --kind cross-encoder --out my-reranker
 
         slonik finetune bilstm-crf --task ner --data brat/ --teacher my-tagger --unlabelled texts.txt --out small
+
+        slonik finetune my-encoder --task ner --nested --data nerel/train --out my-nested
     """
     tasks = [name for given in task for name in given.split(",") if name]
     if "ner" in tasks:
@@ -103,13 +118,26 @@ def finetune(
         unlabelled="leave_out" if skip_unlabelled else None, name=name, data_dir=data_dir, seeds=seeds, seed=seed,
         epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, max_length=max_length, folds=folds,
         crossfit=crossfit,  # type: ignore[arg-type]
-        multitask=multitask, teachers=teacher, denoiser=denoiser, shots=shots, train=training, set=set_,
+        multitask=multitask, teachers=teacher, denoiser=denoiser, prompts=prompt, shots=shots, train=training, set=set_,
         announce=announce,
     )  # fmt: skip
     print_tables(_tables(found.records))
     for task_id, folder in found.models.items():
         typer.echo(f"{task_id}: {folder}")
     save_records(json_file, found.records)
+
+
+def _by_label(gazetteers: Sequence[str]) -> dict[str, list[str]]:
+    """LABEL=FILE, several times, as label -> files."""
+    from slonik.core.errors import SlonikError
+
+    found: dict[str, list[str]] = {}
+    for one in gazetteers:
+        label, equals, path = one.partition("=")
+        if not (label and equals and path):
+            raise SlonikError(f"--gazetteer {one}: give LABEL=FILE, for example VIRUS=viruses.txt")
+        found.setdefault(label, []).append(path)
+    return found
 
 
 def _tagger(ctx: typer.Context, tasks: Sequence[str]) -> None:
@@ -125,11 +153,11 @@ def _tagger(ctx: typer.Context, tasks: Sequence[str]) -> None:
     if len(given["teacher"]) > 1:
         raise SlonikError("a tagger learns from one teacher: give --teacher once")
     names = (
-        "recipe", "out", "data_dir", "mapping", "crf", "seed", "unlabelled", "epochs", "learning_rate", "max_length",
-        "batch_size",
+        "recipe", "out", "data_dir", "mapping", "crf", "nested", "first", "seed", "unlabelled", "epochs",
+        "learning_rate", "max_length", "batch_size",
     )  # fmt: skip
     found = train_tagger(
-        given["model"], given["train"], teacher=next(iter(given["teacher"]), None), set=given["set_"],
+        given["model"], given["train"], gazetteers=_by_label(given["gazetteer"]), members=given["member"], teacher=next(iter(given["teacher"]), None), set=given["set_"],
         announce=announce, **{name: given[name] for name in names},
     )  # fmt: skip
     for name, value in found.summary.items():

@@ -75,6 +75,8 @@ class OwnData(Config):
     """Rows with one value there (an author, a document) stay on one side of every split; rows of one text always do."""
     unlabelled: Literal["refuse", "leave_out"] = "refuse"
     """Rows whose label is null or empty: an error that counts them, or left out, with a warning that counts them."""
+    prompts: tuple[str, ...] = ()
+    """Decoders and T5: how a row is asked, with {column} where its texts go; several need `prompts: several`."""
     name: str = "custom"
 
 
@@ -112,8 +114,9 @@ class FinetuneRecipe(Config):
     multitask: bool = False
     """Train one encoder on all tasks first, then go on with each task from there."""
     teaching: Distillation = Distillation()
-    prompts: Literal["plain", "none"] = "plain"
-    """Decoders and T5: the versioned Russian prompts, or the bare texts."""
+    prompts: Literal["plain", "none", "several"] = "plain"
+    """Decoders and T5: the versioned Russian prompts, the bare texts, or every prompt in turn (those of the task, or
+    `own.prompts`), without training: their mean and spread."""
     denoiser: str = ""
     """Text-to-text: prefix of the denoiser to go on from, e.g. "<LM>" of FRED-T5."""
     answer_tokens: int | None = Field(None, ge=1)
@@ -129,4 +132,8 @@ class FinetuneRecipe(Config):
             raise ValueError("give either tasks of Russian SuperGLUE or your own training file")
         if self.tasks and self.data_dir is None:
             raise ValueError("tasks of Russian SuperGLUE need data_dir, the folder that holds russian_superglue/")
+        if self.prompts == "several" and self.train:
+            raise ValueError("prompts: several is for models that are asked as they are (train: false)")
+        if self.own is not None and len(self.own.prompts) > 1 and self.prompts != "several":
+            raise ValueError(f"own.prompts has {len(self.own.prompts)} prompts: set prompts: several, or give one")
         return self

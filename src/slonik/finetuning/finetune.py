@@ -103,6 +103,7 @@ def finetune(
     multitask: bool | None = None,
     teachers: Sequence[str | Path] = (),
     denoiser: str | None = None,
+    prompts: Sequence[str] = (),
     shots: int | None = None,
     train: bool | None = None,
     set: Mapping[Any, Any] | Sequence[str] = (),
@@ -134,6 +135,8 @@ def finetune(
         multitask: train on all tasks together first, then on each from there.
         teachers: task models to distil from.
         denoiser: T5: prefix of the denoiser to go on from.
+        prompts: T5 and decoders: how a row of your own is asked, with {column} where its texts go; several, with
+            train=False, are asked in turn and have their spread.
         shots: answered examples in the prompt, with train=False: T5 and decoders answer as they are.
         set: further fields: "key=value", or names of fields -> values.
         progress: show bars and steps on standard error.
@@ -153,6 +156,7 @@ def finetune(
         at.teaching.teachers: [str(teacher) for teacher in teachers] or None,
         at.tuning.epochs: epochs, at.tuning.learning_rate: learning_rate, at.tuning.batch_texts: batch_size,
         at.tuning.max_length: max_length,
+        own.prompts: list(prompts) or None, at.prompts: "several" if len(prompts) > 1 else None,
         own.train: source_name(data), own.valid: source_name(valid), own.kind: kind,
         own.text_columns: columns or None, own.label_column: label_column,
         own.group_column: group_column, own.unlabelled: unlabelled, own.name: name,
@@ -217,6 +221,8 @@ def open_learner(recipe: FinetuneRecipe, loaded: TorchEncoder | LanguageModel | 
     if isinstance(loaded, LanguageModel) or (loaded is None and kind_of(recipe.model).in_words):
         if recipe.teaching.teachers or recipe.multitask:
             raise SlonikError("models that answer in words take no --teacher or multitask here: leave them out")
+        if recipe.shots and recipe.train:
+            raise SlonikError("--shots is for models asked as they are: give --no-training too, or leave it out")
         return LanguageModelLearner(recipe, loaded if isinstance(loaded, LanguageModel) else None)
     if not recipe.train or recipe.shots or recipe.denoiser:
         raise SlonikError(
@@ -243,6 +249,7 @@ def _own(
         {seed: task.metrics(answers[task.split]) for seed, answers in result.answers.items()},
         task.metrics(by_run["mean"]) if "mean" in by_run else None,
         task.baselines(),
+        unit=result.unit,
     )
     with run.result() as folder:
         kept = save_models(result, learner, folder, recipe, records, name=run.out.name, data=trained_on)

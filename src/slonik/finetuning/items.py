@@ -19,6 +19,7 @@ from slonik.text.pairs import Fields, PairTokenizer, TaskInput
 
 IntArray = NDArray[np.int64]
 Floats = NDArray[np.float32]
+_BETWEEN = "\n\n"  # examples of a prompt
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,28 @@ class Asked:
         answers: what it may say, in the order of the labels (or candidates); of free words the right ones alone.
         right: place of the right answer; None where it is not known or not among them.
         free: the model says what it likes.
+        others: further prompts for the same.
+        shots: answered examples, with which the prompt begins.
     """
 
     prompt: str
     answers: tuple[str, ...]
     right: int | None
     free: bool = False
+    others: tuple[str, ...] = ()
+    shots: tuple[str, ...] = ()
+
+    def shown(self, shots: Sequence[str]) -> Asked:
+        """The same with answered examples before the prompt."""
+        return replace(self, prompt=_BETWEEN.join([*shots, self.prompt]), shots=tuple(shots))
+
+    def without_first_shot(self) -> Asked:
+        """The same with one example less."""
+        return replace(self, prompt=self.prompt[len(self.shots[0]) + len(_BETWEEN) :], shots=self.shots[1:])
+
+    def prompted(self, number: int) -> Asked:
+        """The same by its prompt `number`, of which 0 is the first."""
+        return replace(self, prompt=(self.prompt, *self.others)[number], others=())
 
 
 @dataclass(frozen=True)

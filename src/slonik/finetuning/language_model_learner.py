@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from slonik.core.passport import Passport
+from slonik.core.progress import warn_once
 from slonik.finetuning.config import Distillation, FinetuneRecipe, Tuning
 from slonik.finetuning.items import Asked, Item
 from slonik.finetuning.learner import TaskAnswerer, TrainingSplit, stopping_metrics
@@ -28,6 +29,7 @@ from slonik.models.generation import NOT_SCORED, TextGenerator, load_generator
 from slonik.models.language_model import LanguageModel, load_language_model, save_language_model
 from slonik.models.loading import chosen_device
 from slonik.text.task_config import TaskConfig
+from slonik.text.tokenizing import encode
 from slonik.train.loaders import PadFields, example_loader
 from slonik.train.loop import run
 from slonik.train.run_state import RunSummary
@@ -36,14 +38,19 @@ KIND = "text2text"
 MODEL = "model"
 LONGEST_LABEL = 256  # tokens of an allowed answer that are learned and scored
 ANSWER_TOKENS = 64
+_NO_LIMIT = 10**9
 USUAL: dict[str, dict[str, Any]] = {
     "encoder-decoder": {
         "optimizer": "adafactor", "learning_rate": 1e-3, "schedule": "constant", "layer_decay": 1.0,
-        "warmup_ratio": 0.0, "weight_decay": 0.0, "freeze": "nothing", "max_length": 512,
+        "warmup_ratio": 0.0, "weight_decay": 0.0, "freeze": "nothing",
     },
-    "decoder": {"learning_rate": 5e-5, "layer_decay": 1.0, "freeze": "nothing", "max_length": 512},
+    "decoder": {"learning_rate": 5e-5, "layer_decay": 1.0, "freeze": "nothing"},
 }  # fmt: skip
-"""Settings of the two families, under what the user says."""
+"""Settings of the two families, under what the user says. The length is that of the context."""
+MOST_TRAINED = 2048
+"""Tokens of a training example where the user names no length, whatever the context."""
+FEWEST_CONTEXT = 512
+"""Tokens that a model of relative positions reads at least, whatever its config says of its training."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +69,75 @@ class LanguageModelAnswerer:
         return self.model.max_length
 
     def answer(self, items: Sequence[Item], *, batch_texts: int = 32) -> list[Any]:
-        """Probabilities over each item's answers from their likelihoods, or free words."""
-        asked = [_asked(item) for item in items]
+        """Probabilities over each item's answers from their likelihoods, or free words; cut prompts are counted."""
+        asked = self.whole([_asked(item) for item in items])
         if asked and asked[0].free:
-            tokens = int(self.config.details.get("answer_tokens") or ANSWER_TOKENS)
-            return self.model.answers([one.prompt for one in asked], max_tokens=tokens, batch_texts=batch_texts)
+            return self.model.answers([one.prompt for one in asked], max_tokens=self.tokens, batch_texts=batch_texts)
         return self.chances(asked, batch_texts)
+
+    @property
+    def tokens(self) -> int:
+        """The most of an answer in free words."""
+        return int(self.config.details.get("answer_tokens") or ANSWER_TOKENS)
+
+    def room(self, asked: Asked) -> int:
+        """Tokens that there are for its prompt: a decoder needs some for the answer, half of them where it is free."""
+        whole = self.model.max_length
+        if self.model.two_stacks:
+            return whole
+        if asked.free:
+            return max(whole // 2, whole - self.tokens)
+        return max(1, whole - max((len(self.model.answer_ids(one)) for one in asked.answers), default=0))
+
+    def fits(self, asked: Asked) -> bool:
+        """Whether the prompt is read whole."""
+        return len(self.model.prompt_ids(asked.prompt, _NO_LIMIT)) <= self.room(asked)
+
+    def whole(self, asked: Sequence[Asked]) -> list[Asked]:
+        """The same with prompts that fit; warnings count examples that are left out, and prompts that are cut.
+
+        Examples before a question are left out from the first on, until the rest fits.
+        An encoder-decoder that answers in free words (summaries) keeps the beginning of a text; all others keep the
+        end, where the question is.
+        """
+        made = [self._with_fewer_shots(one) for one in asked]
+        left_out = sum(len(one.shots) - len(other.shots) for one, other in zip(asked, made, strict=True))
+        if left_out:
+            fewer = sum(len(one.shots) > len(other.shots) for one, other in zip(asked, made, strict=True))
+            warn_once(
+                f"{self.config.task}: {fewer:,} of {len(asked):,} prompts have no room for all of their examples in "
+                f"{self.model.max_length} tokens: {left_out:,} examples were left out (--max-length; {self.model.name} "
+                f"takes {self.model.max_tokens})"
+            )
+        long = [place for place, one in enumerate(made) if not self.fits(one)]
+        first = bool(asked) and asked[0].free and self.model.two_stacks
+        for place in long if first else []:
+            made[place] = replace(made[place], prompt=self._beginning(made[place]))
+        if long:
+            kept = "beginnings are" if first else "ends are"
+            warn_once(
+                f"{self.config.task}: {len(long):,} of {len(asked):,} prompts are longer than {self.model.max_length} "
+                f"tokens with their answers: their {kept} kept, the rest is cut (--max-length; {self.model.name} takes "
+                f"{self.model.max_tokens})"
+            )
+        return made
+
+    def _with_fewer_shots(self, asked: Asked) -> Asked:
+        while asked.shots and not self.fits(asked):
+            asked = asked.without_first_shot()
+        return asked
+
+    def _beginning(self, asked: Asked) -> str:
+        """As much of a prompt's beginning as there is room for."""
+        offsets = encode(self.tokenizer, asked.prompt).offsets
+        ends = [end for _, end in offsets]
+        room = self.room(asked)
+        low, high = 0, len(ends)
+        while low < high:  # tokens of a cut text may be others: what fits is looked for
+            middle = (low + high + 1) // 2
+            fits = len(self.model.prompt_ids(asked.prompt[: ends[middle - 1]], _NO_LIMIT)) <= room
+            low, high = (middle, high) if fits else (low, middle - 1)
+        return asked.prompt[: ends[low - 1]] if low else ""
 
     def chances(self, asked: Sequence[Asked], batch_texts: int) -> list[Any]:
         """Likelihoods of each one's answers, normalised. Without training they are compared per token."""
@@ -99,15 +169,21 @@ class LanguageModelLearner:
         self._place = chosen_device(None) if base is None else base.model.device
         self._base = base or load_language_model(recipe.model)
         self.name, self.passport, self.tokenizer = recipe.model, self._base.passport, self._base.tokenizer
-        self.identity, self.max_length = self._base.identity(), TextGenerator.of(self._base).max_length
+        self.identity, self.max_length = self._base.identity(), TextGenerator.of(self._base).max_tokens
         self.inputs: Mapping[str, str] = {"parent": self._base.weights_hash(), "prompts": prompts_hash()}
 
     def settings(self, wanted: Mapping[str, Any], explicit: Mapping[str, Any]) -> dict[str, Any]:
         """The family's settings under the user's; what a task wants of an encoder means nothing here."""
-        return {**USUAL["encoder-decoder" if self._base.model.config.is_encoder_decoder else "decoder"], **explicit}
+        length = max(self.max_length, FEWEST_CONTEXT) if self._two_stacks else self.max_length
+        length = min(length, MOST_TRAINED) if self._recipe.train else length
+        return {**USUAL["encoder-decoder" if self._two_stacks else "decoder"], "max_length": length, **explicit}
+
+    @property
+    def _two_stacks(self) -> bool:
+        return bool(self._base.model.config.is_encoder_decoder)
 
     def too_long(self, config: TaskConfig) -> None:
-        """Prompts that do not fit are dealt with where they are made: `with_shots`, and the writer's refusal."""
+        """Prompts that do not fit are counted where they are read: `LanguageModelAnswerer.whole`."""
 
     def configured(self, config: TaskConfig, tuning: Tuning) -> TaskConfig:
         """The task in words: how it is asked stands in its details."""
@@ -129,7 +205,7 @@ class LanguageModelLearner:
         answerer = LanguageModelAnswerer(self._writer(self._copy(), config), config)
         model = answerer.model
         longest = max(LONGEST_LABEL, int(config.details.get("answer_tokens") or 0))
-        known = [one for one in map(_asked, split.fit) if one.right is not None]
+        known = answerer.whole([one for one in map(_asked, split.fit) if one.right is not None])
         fields = [model.fields(one.prompt, one.answers[one.right or 0], longest_answer=longest) for one in known]
         pad = PadFields({"input_ids": model.pad_id, "labels": NOT_SCORED})
         loader = example_loader(fields, pad, max_texts=tuning.batch_texts, max_tokens=tuning.batch_tokens, seed=seed)
@@ -163,7 +239,7 @@ def _stopping_evaluation(
     answerer: LanguageModelAnswerer, split: TrainingSplit
 ) -> Callable[[nn.Module], dict[str, float]]:
     """The loop's evaluation: `stopping_metrics` of the stopping items; of free words the loss per token alone."""
-    asked = [_asked(item) for item in split.stop]
+    asked = answerer.whole([_asked(item) for item in split.stop])
     free = any(one.free for one in asked)
 
     def evaluate(_: nn.Module) -> dict[str, float]:

@@ -30,6 +30,8 @@ from slonik.text.answers import thresholds
 from slonik.text.task_config import TaskConfig
 
 Metrics = Mapping[str, Statistic]
+SHARES = frozenset({"accuracy", "macro_f1", "micro_f1", "exact", "f1", "em"})
+"""Metrics that are 1 where all items are right."""
 
 
 class MicroF1:
@@ -173,6 +175,8 @@ def own_records(
     seeds: Mapping[int, Metrics],
     mean: Metrics | None,
     others: Mapping[str, Metrics],
+    *,
+    unit: str = "seed",
 ) -> list[Record]:
     """Records of one task: the mean over seeds, the mean of the seeds' answers, baselines, and differences to them.
 
@@ -181,6 +185,7 @@ def own_records(
     Args:
         common: fields of every record: suite, task, variant, hashes.
         seeds: seed -> metrics. mean: those of the answers' mean, of several seeds. others: baseline -> metrics.
+        unit: what the runs differ in, "seed" or "prompt".
     """
     sample, rng = common["task"], np.random.default_rng(0)
     records, values, drawn = [], {}, {}
@@ -188,16 +193,18 @@ def own_records(
     for metric, statistic in first.items():
         single = {seed: value_of(found[metric]) for seed, found in seeds.items()}
         table = [replicates(found[metric], seed=0, sample=sample) for found in seeds.values()]
-        bounds, drawn[metric], detail = over_seeds(single, table, rng)
+        n = statistic.n if metric in SHARES else None
+        bounds, drawn[metric], detail = over_seeds(single, table, rng, n=n, unit=unit)
         values[metric] = bounds.value
         records.append(_record(common, model, metric, bounds, statistic.n, detail | {"items": statistic.n}))
     for metric, statistic in (mean or {}).items():
-        bounds = interval(value_of(statistic), replicates(statistic, seed=0, sample=sample))
-        records.append(_record(common, f"{model} mean of {len(seeds)} seeds", metric, bounds, statistic.n, {}))
+        n = statistic.n if metric in SHARES else None
+        bounds = interval(value_of(statistic), replicates(statistic, seed=0, sample=sample), n=n)
+        records.append(_record(common, f"{model} mean of {len(seeds)} {unit}s", metric, bounds, statistic.n, {}))
     for name, metrics in others.items():
         for metric, statistic in metrics.items():
             other = replicates(statistic, seed=0, sample=sample)
-            bounds = interval(value_of(statistic), other)
+            bounds = interval(value_of(statistic), other, n=statistic.n if metric in SHARES else None)
             records.append(_record(common, name, metric, bounds, statistic.n, {"baseline": True}))
             if not np.isfinite(values[metric]) or not np.isfinite(bounds.value):
                 continue
@@ -213,6 +220,7 @@ def over_seeds(
     *,
     n: int | None = None,
     least: float = 0.0,
+    unit: str = "seed",
 ) -> tuple[Interval, NDArray[np.float64], dict[str, Any]]:
     """The mean of a metric over seeds, its interval by draws of items and seeds together.
 
@@ -227,7 +235,9 @@ def over_seeds(
     drawn = np.take_along_axis(table, rng.integers(0, len(table), size=table.shape), axis=0).mean(0)
     values = list(single.values())
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    detail = {"seeds": {str(seed): value for seed, value in single.items()}, "spread": spread}
+    detail: dict[str, Any] = {f"{unit}s": {str(seed): value for seed, value in single.items()}, "spread": spread}
+    if unit == "prompt":
+        detail |= {"lowest": min(values), "highest": max(values)}
     return interval(float(np.mean(values)), drawn, n=n, least=least), drawn, detail
 
 
@@ -237,5 +247,7 @@ def _record(
     known = np.isfinite(bounds.value)  # the correlation of a constant answer is none
     if not known:
         detail = {**detail, "reason": "the metric is not defined for these answers"}
+    else:
+        detail = detail | bounds.told
     values = bounds.fields if known else dict.fromkeys(bounds.fields)
     return Record(**common, model=model, metric=metric, n=n, detail=detail, **values)

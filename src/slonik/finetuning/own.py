@@ -35,6 +35,8 @@ LENGTHS = {"classification": 128, "multilabel": 128, "pair": 192, "regression": 
 IN_WORDS = ("text2text", "classification", "pair")
 TARGETS = {"multilabel": "multi", "regression": "number", "qa": "answer", "text2text": "text"}
 FEWEST = 8
+PROMPTS = "own_prompts"
+"""Detail of a task: the user's prompts, with {column} where texts go."""
 FEWEST_ANSWER_TOKENS = 64
 
 
@@ -134,6 +136,8 @@ def read_own(recipe: FinetuneRecipe, own: OwnData, learner: Learner, train: Rows
     """
     if learner.in_words and own.kind not in IN_WORDS:
         raise SlonikError(f"models that answer in words take text2text, classification or pair, not {own.kind}")
+    if own.prompts and not learner.in_words:
+        raise SlonikError(f"{recipe.model} is an encoder, which is not asked by prompts: leave out --prompt")
     if own.kind == "text2text" and not learner.in_words:
         raise SlonikError(f"{recipe.model} is an encoder: text2text needs T5 or a decoder")
     if own.kind == "qa":
@@ -163,7 +167,7 @@ def read_own(recipe: FinetuneRecipe, own: OwnData, learner: Learner, train: Rows
         fit, measured, split, rare = _split(recipe, items, given)
     if own.kind == "text2text":
         tokens = recipe.answer_tokens or _longest([str(item.label) for item in fit], learner)
-        config = config.model_copy(update={"details": {"answer_tokens": tokens}})
+        config = config.model_copy(update={"details": {**config.details, "answer_tokens": tokens}})
     told = (*warnings, *more, *rare)
     return OwnTask(config, fit, measured, split, findings=tuple(findings), warnings=told, folds=folds)
 
@@ -229,10 +233,12 @@ def own_item(
     given = pair_input(texts[0], texts[1], config.pairs) if len(texts) == 2 else TaskInput(((texts[0],),))
     label = _label_of(row.get(config.columns["label"]), where, config) if labelled else None
     asked = None
+    first, *others = _prompts_of(row, config, where) or ["\n".join(texts)]
     if config.target == "text":
-        asked = Asked("\n".join(texts), () if label is None else (label,), None if label is None else 0, free=True)
+        right = None if label is None else 0
+        asked = Asked(first, () if label is None else (label,), right, free=True, others=tuple(others))
     elif config.target == "single":
-        asked = Asked("\n".join(texts), config.labels, label)
+        asked = Asked(first, config.labels, label, others=tuple(others))
     kept = text_key(texts[:1]) if group is None else str(row[group])
     names = (
         tuple(name for name, has in zip(config.labels, label or [], strict=False) if has)
@@ -240,6 +246,22 @@ def own_item(
         else ()
     )
     return Item(number, given, label, kept, asked, names)
+
+
+def _prompts_of(row: Mapping[str, Any], config: TaskConfig, where: str) -> list[str]:
+    """The user's own prompts, filled in with a row.
+
+    Raises:
+        SlonikError: a prompt names a column that the row does not have.
+    """
+    made = []
+    for prompt in config.details.get(PROMPTS, ()):
+        try:
+            made.append(str(prompt).format_map(row))
+        except (KeyError, IndexError, ValueError, AttributeError) as error:
+            known = ", ".join(f"{{{name}}}" for name in row)
+            raise SlonikError(f"{where}: the prompt {prompt!r} cannot be filled in ({error}): use {known}") from None
+    return made
 
 
 def read_row(row: Mapping[str, Any], config: TaskConfig, where: str) -> Any:
@@ -352,7 +374,10 @@ def _config(
     recipe: FinetuneRecipe, own: OwnData, labels: tuple[str, ...], scale: tuple[float, float] | None
 ) -> TaskConfig:
     two = len(own.text_columns) == 2
+    if own.prompts and own.kind not in IN_WORDS:
+        raise SlonikError(f"own.prompts are for models that answer in words, and {own.kind} is not asked so")
     return TaskConfig(
+        details={PROMPTS: list(own.prompts)} if own.prompts else {},
         kind="answer" if own.kind == "qa" else "pair" if two else "sequence",
         task=own.name,
         target=TARGETS.get(own.kind, "single"),  # type: ignore[arg-type]

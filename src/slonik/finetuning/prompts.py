@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 
 from slonik.core.errors import lookup
 from slonik.core.hashing import derive_seed, sha256_file
+from slonik.core.progress import warn_once
 from slonik.evaluation.russian_superglue.metrics import is_right
 from slonik.evaluation.russian_superglue.tasks import TASKS, Example, label_names
 from slonik.finetuning.items import Asked, Item
@@ -48,28 +49,52 @@ def ask(task_id: str, example: Example, *, plain: bool = True) -> Asked:
     skipped = spec.get("choices", ()) if not plain or "choices" in spec else ()
     bare = "\n".join(str(fields[name]) for name in names if name not in (*skipped, "question" if skipped else ""))
     prompt = spec["prompt"].format(**fields) if plain else bare
+    others = tuple(_others(spec, fields)) if plain else ()
     if spec.get("entities"):
         answers = tuple(fields["entities"]) or ("",)
         right = next((n for n, text in enumerate(answers) if example.answers and is_right(example, text)), None)
-        return Asked(prompt, answers, right)
+        return Asked(prompt, answers, right, others=others)
     if "choices" in spec:
         answers = tuple(str(fields[name]) for name in spec["choices"])
     else:
         answers = tuple(spec["answers"][name] for name in label_names(TASKS[task_id]))
     right = None if example.label is None else TASKS[task_id].labels.index(example.label)
-    return Asked(prompt, answers, right)
+    return Asked(prompt, answers, right, others=others)
 
 
-def with_shots(items: Sequence[Item], shown: Sequence[Item], shots: int, seed: int) -> list[Item]:
-    """The same items with `shots` answered ones of `shown` before each question, drawn anew for each by seed."""
+def _others(spec: dict[str, Any], fields: dict[str, Any]) -> Iterator[str]:
+    """The further prompts of a task, filled in."""
+    for links in spec.get("other_links", ()):
+        link = links["effect" if fields["question"].strip().lower() == "effect" else "cause"]
+        yield spec["prompt"].format(**{**fields, "link": link})
+    for prompt in spec.get("others", ()):
+        yield prompt.format(**fields)
+
+
+def prompted(items: Sequence[Item], number: int) -> list[Item]:
+    """The same items, asked by their prompt `number`."""
+    return [item if item.asked is None else replace(item, asked=item.asked.prompted(number)) for item in items]
+
+
+def with_shots(
+    items: Sequence[Item], shown: Sequence[Item], shots: int, seed: int, task: str = "the task"
+) -> list[Item]:
+    """The same items with `shots` answered ones of `shown` before each question, drawn anew for each by seed.
+
+    What does not fit the model is left out where it reads them. `task`: its name, for sentences.
+    """
     known = [one.asked for one in shown if one.asked is not None and one.asked.right is not None]
     if not shots or not known:
         return list(items)
+    if len(known) < shots:
+        warn_once(
+            f"{task}: {shots} examples are asked for in a prompt, and there are {len(known)}: all of them are shown"
+        )
     made = []
     for number, item in enumerate(items):
         assert item.asked is not None
         rng = np.random.default_rng(derive_seed(seed, "shots", number))
         drawn = [known[place] for place in rng.permutation(len(known))[:shots]]
-        before = "\n\n".join(f"{shot.prompt} {shot.answers[shot.right or 0]}" for shot in drawn)
-        made.append(replace(item, asked=replace(item.asked, prompt=f"{before}\n\n{item.asked.prompt}")))
+        before = [f"{shot.prompt} {shot.answers[shot.right or 0]}" for shot in drawn]
+        made.append(replace(item, asked=item.asked.shown(before)))
     return made

@@ -181,7 +181,7 @@ def write_all(folder: Path, measured: Measured, result: TrainingResult, model: s
         inputs: hashes of what the models started from.
     """
     for run, found in result.by_run().items():
-        seed = None if run == "mean" else int(run.removeprefix("seed"))
+        seed = None if run == "mean" else int(run.removeprefix(result.unit))
         weights = sha256_json([dict(inputs), [one.step.summary for one in result.runs if one.seed == seed]])
         for task_id, part in measured.parts.items():
             wanted: list[tuple[str, Sequence[Example]]] = [(part.split, part.examples)]
@@ -201,21 +201,27 @@ def superglue_records(result: TrainingResult, measured: Measured, model: str) ->
             seed: predictions_of(task, part.examples, answers[split]) for seed, answers in result.answers.items()
         }
         mean = predictions_of(task, part.examples, result.mean_answers(split))
-        found += task_records(part, by_seed, mean, model, result.seconds)
+        found += task_records(part, by_seed, mean, model, result.seconds, unit=result.unit)
     return found
 
 
 def task_records(
-    part: Part, by_seed: Mapping[int, Sequence[Prediction]], mean: Sequence[Prediction], model: str, seconds: float
+    part: Part,
+    by_seed: Mapping[int, Sequence[Prediction]],
+    mean: Sequence[Prediction],
+    model: str,
+    seconds: float,
+    *,
+    unit: str = "seed",
 ) -> list[Record]:
     """Records of one task: the mean over seeds, the mean of the seeds' probabilities, baselines, differences.
 
     The model's own record is the mean of the seeds' metrics; its interval draws items and seeds together. Never the
     best seed.
     """
-    single = {seed: scored(part, rows, f"{model} seed {seed}") for seed, rows in by_seed.items()}
-    own = _over_seeds(part, single, model, seconds)
-    ensemble = scored(part, mean, f"{model} mean of {len(single)} seeds", seconds=seconds)
+    single = {seed: scored(part, rows, f"{model} {unit} {seed}") for seed, rows in by_seed.items()}
+    own = _over_seeds(part, single, model, seconds, unit)
+    ensemble = scored(part, mean, f"{model} mean of {len(single)} {unit}s", seconds=seconds)
     records = [*own.records, *(ensemble.records if len(single) > 1 else ())]
     for name in BASELINES:
         other = _baseline(part, name)
@@ -230,7 +236,7 @@ def task_records(
     return records
 
 
-def _over_seeds(part: Part, single: Mapping[int, Scored], model: str, seconds: float) -> Scored:
+def _over_seeds(part: Part, single: Mapping[int, Scored], model: str, seconds: float, unit: str) -> Scored:
     first = next(iter(single.values()))
     rng = np.random.default_rng(0)
     values, records = {}, []
@@ -239,9 +245,9 @@ def _over_seeds(part: Part, single: Mapping[int, Scored], model: str, seconds: f
         drawn = [found.values[record.metric] for found in single.values()]
         least = LEAST.get(record.metric, 0.0)
         n = int(record.detail.get("drawn", record.n or 0))
-        bounds, values[record.metric], seeds = over_seeds(singles, drawn, rng, n=n, least=least)
+        bounds, values[record.metric], seeds = over_seeds(singles, drawn, rng, n=n, least=least, unit=unit)
         detail = {name: value for name, value in record.detail.items() if name != "interval"}  # that of one seed
-        of = {"categories_of": f"seed {next(iter(single))}"} if "categories" in record.detail else {}
+        of = {"categories_of": f"{unit} {next(iter(single))}"} if "categories" in record.detail else {}
         changes = {**bounds.fields, "model": model, "seed": None, "seconds": seconds}
         records.append(record.model_copy(update={**changes, "detail": {**detail, **seeds, **of, **bounds.told}}))
     return Scored(tuple(records), values, first.hits, part)

@@ -26,7 +26,7 @@ from slonik.core.run import StepResult, Steps
 from slonik.finetuning.config import FinetuneRecipe, Tuning
 from slonik.finetuning.items import RARE, Item, drawn, items_hash, split_items
 from slonik.finetuning.learner import Learner, TaskAnswerer, TrainingSplit
-from slonik.finetuning.prompts import with_shots
+from slonik.finetuning.prompts import prompted, with_shots
 from slonik.models.kinds import resolve
 from slonik.text.task_config import TaskConfig
 
@@ -82,11 +82,16 @@ class TrainedRun:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """All runs of a task, and what they answered: seed -> split -> item key -> answer."""
+    """All runs of a task, and what they answered: seed -> split -> item key -> answer.
+
+    Attributes:
+        unit: what the runs differ in, "seed" or "prompt".
+    """
 
     data: TaskData
     runs: list[TrainedRun]
     answers: dict[int, dict[str, Answers]]
+    unit: str = "seed"
 
     @property
     def seconds(self) -> float:
@@ -94,8 +99,8 @@ class TrainingResult:
         return sum(run.step.seconds for run in self.runs)
 
     def by_run(self) -> dict[str, dict[str, Answers]]:
-        """ "seed0", ... and, of several seeds whose answers have a mean, "mean" -> split -> answers."""
-        found = {f"seed{seed}": answers for seed, answers in self.answers.items()}
+        """ "seed0" (or "prompt0"), ... and, of several whose answers have a mean, "mean" -> split -> answers."""
+        found = {f"{self.unit}{seed}": answers for seed, answers in self.answers.items()}
         if len(found) > 1 and self.data.config.target != "text":
             found["mean"] = {split: self.mean_answers(split) for split in next(iter(found.values()))}
         return found
@@ -129,13 +134,23 @@ def train_task(data: TaskData, learner: Learner, recipe: FinetuneRecipe, steps: 
             tried = [_run(data, number, fold, learner, recipe, one, recipe.seed, steps) for one in variants]
             chosen = max(tried, key=lambda run: run.choice).tuning
             steps.announce(f"{data.task}: the stopping set chose {_differences(chosen, variants)}")
-        for seed in range(recipe.seed, recipe.seed + (recipe.seeds if recipe.train else 1)):
+        for seed in range(recipe.seed, recipe.seed + (recipe.seeds if recipe.train else _prompts(data, recipe))):
             made = _run(data, number, fold, learner, recipe, chosen, seed, steps)
             runs.append(made)
             for split, found in read_answers(made.step.folder).items():
                 answers.setdefault(seed, {}).setdefault(split, []).append(found)
     whole = {seed: {split: merged(parts) for split, parts in found.items()} for seed, found in answers.items()}
-    return TrainingResult(data, runs, whole)
+    return TrainingResult(data, runs, whole, "prompt" if recipe.prompts == "several" else "seed")
+
+
+def _prompts(data: TaskData, recipe: FinetuneRecipe) -> int:
+    """How many prompts a model is asked by, each like a seed."""
+    if recipe.prompts != "several":
+        return 1
+    asked = next((item.asked for fold in data.folds for items in fold.measured.values() for item in items), None)
+    if asked is None or not asked.others:
+        raise SlonikError(f"{data.task} has one prompt: leave out prompts: several, or give own.prompts")
+    return 1 + len(asked.others)
 
 
 def tunings(data: TaskData, learner: Learner, recipe: FinetuneRecipe) -> list[Tuning]:
@@ -171,7 +186,13 @@ def _run(
     steps: Steps,
 ) -> TrainedRun:
     config = learner.configured(data.config, tuning)
-    measured = {split: with_shots(items, fold.fit, recipe.shots, recipe.seed) for split, items in fold.measured.items()}
+    shown, asked = fold.fit, dict(fold.measured)
+    if recipe.prompts == "several":
+        shown, asked = (
+            prompted(shown, seed - recipe.seed),
+            {split: prompted(items, seed - recipe.seed) for split, items in asked.items()},
+        )
+    measured = {split: with_shots(items, shown, recipe.shots, recipe.seed, data.task) for split, items in asked.items()}
     inputs = {
         "model": learner.identity,
         "tuning": tuning.model_dump(mode="json", exclude={"save_every_minutes"}),
@@ -185,8 +206,9 @@ def _run(
         "train": recipe.train,
     }
     several = len(data.folds) > 1
-    name = f"{data.task}-seed{seed}" + (f"-fold{number}" if several else "")
-    title = f"{data.task}: seed {seed}" + (f", fold {number + 1} of {len(data.folds)}" if several else "")
+    unit = "prompt" if recipe.prompts == "several" else "seed"
+    name = f"{data.task}-{unit}{seed}" + (f"-fold{number}" if several else "")
+    title = f"{data.task}: {unit} {seed}" + (f", fold {number + 1} of {len(data.folds)}" if several else "")
 
     def work(folder: Path) -> Mapping[str, Any]:
         if not recipe.train:

@@ -16,6 +16,7 @@ from slonik.core.errors import SlonikError
 from slonik.text.tokenizing import encode, pad_id, template_of
 
 GENERATION_FILE = "generation_config.json"
+_BEFORE = "."  # what an answer is read behind
 _CONTEXT = 2048  # tokens, where a config names no limit (ALiBi, relative positions)
 
 
@@ -131,10 +132,23 @@ class Prompts:
         return ids
 
     def answer(self, text: str, *, ends: bool = True) -> list[int]:
-        """Ids of an answer; `ends`: with the end of the text."""
-        said = text if self.facts.two_stacks else f" {text.strip()}"
+        """Ids of an answer; `ends`: with the end of the text.
+
+        A decoder's are those that it has behind a prompt and a space. They are taken from within a text, for tokenizers
+        with Metaspace (Llama-2's) put a space before every text, and an answer alone would begin with two.
+        """
         end = [self.facts.end] if ends and self.facts.end is not None else []
-        return [*encode(self.tokenizer, said).ids, *end]
+        if not self.facts.two_stacks:
+            return [*self._after(text.strip()), *end]
+        return [*encode(self.tokenizer, text).ids, *end]
+
+    def _after(self, text: str) -> list[int]:
+        """Ids of " text" where other text stands before it."""
+        if not text:
+            return []
+        whole = encode(self.tokenizer, f"{_BEFORE} {text}")
+        pairs = zip(whole.ids, whole.offsets, strict=True)
+        return [token for token, (_, end) in pairs if end > len(_BEFORE)]
 
     def room(self, ids: Sequence[int]) -> int:
         """The most tokens that the context leaves for what is written after a prompt."""
