@@ -23,8 +23,19 @@ def tag(
     out: Path | None = typer.Option(
         None, help="Output file (JSONL), or folder (--to brat, and of folders); default: stdout."
     ),
-    to: str = typer.Option("jsonl", help="jsonl (spans) or brat (.txt and .ann, needs --out)."),
+    to: str = typer.Option(
+        "jsonl", help="jsonl (spans) or brat (.txt and .ann, needs --out); of --suggest also label-studio."
+    ),
     kind: str | None = typer.Option(None, "--from", help="text, jsonl or brat (default: by name, or first line)."),
+    min_confidence: float | None = typer.Option(
+        None, help="Leave out spans that the tagger is less sure of, 0 to 1 (what is sure: docs/ner.md, calibration)."
+    ),
+    normal_forms: bool = typer.Option(False, "--normal-forms", help="Spans have the name in the nominative: `normal`."),
+    suggest: int | None = typer.Option(
+        None,
+        min=1,
+        help="Write the N texts that the tagger is least sure of, to annotate next (--to label-studio too).",
+    ),
     device: Device = None,
     trust_remote_code: TrustRemoteCode = False,
     convert_weights: ConvertWeights = False,
@@ -42,25 +53,55 @@ def tag(
         slonik tag my-tagger news.txt --out spans.jsonl
 
         slonik tag my-tagger news/ --column body --out spans/
+
+        slonik tag my-tagger news.txt --suggest 100 --to label-studio --out next.json
     """
     if kind is None and are_parts(files or [], {"column": column, "engine": engine, "workers": workers}):
         from slonik.tagging.folders import tag_folder
 
         tell_parts(
             tag_folder(
-                model, files or [], folder_out(out, {"to": None if to == "jsonl" else to}), column=column or "text",
+                model, files or [],
+                folder_out(out, {"to": None if to == "jsonl" else to, "suggest": suggest}), column=column or "text",
+                min_confidence=min_confidence, normal_forms=normal_forms,
                 device=device, trust_remote_code=trust_remote_code, engine=engine or "local", workers=workers,
                 **shown(),
             )
+        )  # fmt: skip
+        return
+    if suggest is not None:
+        _suggest(
+            model, files or [], out, to=to, count=suggest, kind=kind, device=device, trust=trust_remote_code,
+            idle={"--min-confidence": min_confidence is not None, "--normal-forms": normal_forms},
         )  # fmt: skip
         return
     from slonik.tagging.tag import tag_files
 
     report = first_few(lambda sentence: f"{sentence}: kept as an empty text")
     summary = tag_files(
-        model, files or [], out, to=to, kind=kind, device=device, trust_remote_code=trust_remote_code, on_bad=report
-    )
+        model, files or [], out, to=to, kind=kind, device=device, trust_remote_code=trust_remote_code, on_bad=report,
+        min_confidence=min_confidence, normal_forms=normal_forms,
+    )  # fmt: skip
     _tell(summary, out)
+
+
+def _suggest(
+    model: str, files: list[Path], out: Path | None, *, to: str, count: int, kind: str | None, device: str | None,
+    trust: bool, idle: dict[str, bool],
+) -> None:  # fmt: skip
+    """The call with --suggest."""
+    from slonik.core.errors import SlonikError
+    from slonik.tagging.suggest import suggest
+
+    if found := [name for name, given in idle.items() if given]:
+        raise SlonikError(f"{', '.join(found)} cannot be used with --suggest: what is unsure is what it looks for")
+    report = first_few(lambda sentence: f"{sentence}: left out")
+    told = suggest(
+        model, files, out, count=count, to=to, kind=kind, device=device, trust_remote_code=trust, on_bad=report
+    )
+    for words, number in told.left_out.items():
+        sys.stderr.write(f"  {number:,} {words}\n")
+    sys.stderr.write(f"{len(told.texts):,} of {told.read:,} texts suggested" + (f" -> {out}\n" if out else "\n"))
 
 
 def _tell(summary: TagSummary, out: Path | None) -> None:
@@ -69,6 +110,7 @@ def _tell(summary: TagSummary, out: Path | None) -> None:
         sys.stderr.write(f"  {count:,} {words}\n")
     kinds = ", ".join(f"{label} {count:,}" for label, count in summary.labels.most_common())
     text = f"{summary.texts:,} texts, {summary.labels.total():,} spans" + (f" ({kinds})" if kinds else "")
+    text += f"; {summary.unsure:,} less sure spans left out" if summary.unsure else ""
     text += f"; {summary.empty:,} empty" if summary.empty else ""
     text += f"; {summary.bad:,} bad lines kept as empty texts" if summary.bad else ""
     sys.stderr.write(text + (f" -> {out}\n" if out else "\n"))

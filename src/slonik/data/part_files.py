@@ -20,7 +20,8 @@ from slonik.core.errors import MissingExtra, SlonikError
 from slonik.text.lines import json_line, json_lines
 
 Kind = str | int
-"""Of a new column: "text", "json" (in Parquet a text of JSON), "spans", or the dimension of vectors."""
+"""Of a new column: "text", "json" (in Parquet a text of JSON), "spans", "spans with normal forms", or the dimension of
+vectors."""
 Columns = Mapping[str, Sequence[Any] | np.ndarray]
 """Name -> the values of N rows; vectors as an array (N, D) of float32."""
 
@@ -183,9 +184,10 @@ class _ParquetPart:
         arrow = self._arrow
         if isinstance(kind, int):
             return arrow.list_(arrow.float32(), kind)
-        if kind == "spans":
+        if kind in ("spans", "spans with normal forms"):
             fields = [("start", arrow.int64()), ("end", arrow.int64()), ("label", arrow.string()),
                       ("text", arrow.string()), ("confidence", arrow.float64())]  # fmt: skip
+            fields += [("normal", arrow.string())] if kind != "spans" else []
             return arrow.list_(arrow.struct(fields))
         return arrow.string()
 

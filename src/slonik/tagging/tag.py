@@ -41,6 +41,7 @@ def tag(
     *,
     device: str | None = None,
     trust_remote_code: bool = False,
+    min_confidence: float | None = None,
     progress: bool = False,
 ) -> list[Document]:
     """Find entities in texts.
@@ -50,6 +51,7 @@ def tag(
         texts: texts (strings), documents, and files as paths: text files (a text a line), JSONL, BRAT folders; one or
             several.
         device: of an encoder that is loaded here. trust_remote_code: run Python code that comes with it.
+        min_confidence: leave out spans that the tagger is less sure of, 0 to 1.
         progress: show it on standard error.
 
     Returns:
@@ -59,11 +61,13 @@ def tag(
         SlonikError: no such model, one that is no tagger, a file that cannot be read or has a bad line.
         MissingExtra: the packages of that kind of tagger are not installed.
     """
+    least = checked_confidence(min_confidence)
     tagger = _open(model, device, trust_remote_code)
     given = [texts] if isinstance(texts, str | Path | Document) else texts
     items = list(_items(given))
     with shown(progress), progress_bar("tagging", total=len(items)) as bar:
-        return [item.document for item in tag_items(tagger, items, on_batch=lambda batch: bar.advance(len(batch)))]
+        found = tag_items(tagger, items, on_batch=lambda batch: bar.advance(len(batch)))
+        return [sure(item.document, least)[0] for item in found]
 
 
 def _items(given: Iterable[str | Path | Document]) -> Iterator[Item]:
@@ -93,6 +97,7 @@ class TagSummary:
 
     Attributes:
         texts: how many. labels: spans of each label. empty: texts without a word. bad: lines that could not be read.
+        unsure: spans left out because the tagger was less sure of them than was asked for.
         moved: what the format that was written could not keep, in words -> how often.
     """
 
@@ -100,6 +105,7 @@ class TagSummary:
     labels: Counter[str] = field(default_factory=Counter)
     empty: int = 0
     bad: int = 0
+    unsure: int = 0
     moved: Counts = field(default_factory=Counter)
 
 
@@ -112,6 +118,8 @@ def tag_files(
     kind: str | None = None,
     device: str | None = None,
     trust_remote_code: bool = False,
+    min_confidence: float | None = None,
+    normal_forms: bool = False,
     on_bad: Callable[[str], None] = lambda sentence: None,
     progress: bool = False,
 ) -> TagSummary:
@@ -123,6 +131,8 @@ def tag_files(
         out: a file for JSONL (`id`, `text`, `spans`), a folder for BRAT; None = standard output.
         to: "jsonl" or "brat".
         kind: "text", "jsonl" or "brat"; None = by name, or first line.
+        min_confidence: leave out spans that the tagger is less sure of, 0 to 1; counted.
+        normal_forms: spans of JSONL have the name in the nominative as `normal` (`tagging.normal_forms`).
         on_bad: called with a sentence per line that cannot be read.
         progress: show it on standard error.
 
@@ -134,6 +144,9 @@ def tag_files(
         raise SlonikError(f"--to is {to!r}: use jsonl or brat")
     if to == "brat" and out is None:
         raise SlonikError("--to brat makes a folder: say which with --out DIR")
+    if to == "brat" and normal_forms:
+        raise SlonikError("--normal-forms are a field of JSONL, which BRAT has no place for: leave one of the two out")
+    least = checked_confidence(min_confidence)
     paths = [Path(file) for file in files]
     missing = [path for path in paths if str(path) != "-" and not path.exists()]
     if missing:
@@ -142,6 +155,12 @@ def tag_files(
         check_apart(out, paths)
         check_new_folder(out) if to == "brat" else check_new_file(out)
     tagger, summary = _open(model, device, trust_remote_code), TagSummary()
+    normal = None
+    if normal_forms:
+        from slonik.tagging.normal_forms import normal_form
+
+        normal = normal_form
+        normal("а")  # a package that is missing is said before any text is tagged
     sizes = [path.stat().st_size for path in paths if path.is_file() and path.suffix != ".gz"]
     total = sum(sizes) if paths and len(sizes) == len(paths) else None
     with shown(progress), progress_bar("tagging", total=total) as bar:
@@ -150,7 +169,7 @@ def tag_files(
             read_items(paths, sys.stdin.buffer, kind),
             on_batch=lambda batch: bar.advance(sum(item.size for item in batch)),
         )
-        counted = _counted(found, summary, on_bad)
+        counted = _counted(found, summary, on_bad, least)
         if to == "brat":
             with new_folder(str(out)) as folder:
                 write_brat((item.document for item in counted), folder, summary.moved)
@@ -158,12 +177,35 @@ def tag_files(
             with _target(out) as stream:
                 for item in counted:
                     extra = item.extra | ({"error": item.error} if item.error else {})
-                    stream.write(json_line(as_row(item.document, extra)) + "\n")
+                    stream.write(json_line(as_row(item.document, extra, normal=normal)) + "\n")
     return summary
 
 
-def _counted(items: Iterable[Item], summary: TagSummary, on_bad: Callable[[str], None]) -> Iterator[Item]:
+def checked_confidence(least: float | None) -> float:
+    """What was asked for, 0 for nothing.
+
+    Raises:
+        SlonikError: it is no probability.
+    """
+    if least is not None and not 0 <= least <= 1:
+        raise SlonikError(f"--min-confidence is {least}: give a probability, 0 to 1")
+    return least or 0.0
+
+
+def sure(document: Document, least: float) -> tuple[Document, int]:
+    """The document without spans of less confidence; and how many went."""
+    kept = tuple(span for span in document.spans if span.confidence is None or span.confidence >= least)
+    return replace(document, spans=kept), len(document.spans) - len(kept)
+
+
+def _counted(
+    items: Iterable[Item], summary: TagSummary, on_bad: Callable[[str], None], least: float = 0.0
+) -> Iterator[Item]:
     for item in items:
+        if least:
+            document, gone = sure(item.document, least)
+            item = replace(item, document=document)
+            summary.unsure += gone
         summary.texts += 1
         summary.labels.update(span.label for span in item.document.spans)
         if item.error is not None:
@@ -216,7 +258,13 @@ def read_items(paths: Sequence[Path], stdin: BinaryIO, kind: str | None = None) 
         raise SlonikError(f"--from is {kind!r}: use {', '.join(KINDS)}")
     number = 0
     for path in paths or [Path("-")]:
+        if kind == "brat" and not path.is_dir():
+            raise SlonikError(f"--from brat reads folders, and {path} is none: leave it out, or say text or jsonl")
         if path.is_dir():
+            if kind not in (None, "brat"):
+                raise SlonikError(
+                    f"{path} is a folder, which --from {kind} does not read: name its files, or --from brat"
+                )
             for document in read_brat(path, Counts(), texts_alone=True):
                 yield Item(Document(document.id, document.text), size=len(document.text))
             continue

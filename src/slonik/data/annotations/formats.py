@@ -8,7 +8,7 @@ a list in one file. Spans as JSONL, our own format, are written here; what a row
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -276,10 +276,19 @@ def _label_names(path: Path) -> list[str] | dict[str, str]:
     return [str(row) for row in rows]
 
 
-def as_row(document: Document, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def as_row(
+    document: Document,
+    extra: Mapping[str, Any] | None = None,
+    *,
+    normal: Callable[[str, str], str] | None = None,
+) -> dict[str, Any]:
     """The JSON object of a document, as `slonik tag` writes it: confidences have four digits.
 
         {"id": "12", "text": "...", "spans": [{"start": 0, "end": 5, "label": "ORG", "text": "...", "confidence": .97}]}
+
+    Args:
+        extra: further fields.
+        normal: gives the normal form of a name of a label: spans have it as `normal`.
 
     The BRAT lines and the tokens that came with a document stand beside, so that nothing is lost on the way back.
     """
@@ -289,6 +298,8 @@ def as_row(document: Document, extra: Mapping[str, Any] | None = None) -> dict[s
         item["text"] = document.text[span.start : span.end]
         if span.confidence is not None:
             item["confidence"] = round(span.confidence, 4)
+        if normal is not None:
+            item["normal"] = normal(item["text"], span.label)
         spans.append(item)
     row: dict[str, Any] = {"id": document.id, "text": document.text, "spans": spans, **(extra or {})}
     if document.annotations:

@@ -44,6 +44,7 @@ from slonik.models.task_model import TaskModel, load_task_model
 from slonik.reporting.model_card import model_card
 from slonik.runtime.head_session import HEAD_KEY, HeadSession, head_facts
 from slonik.runtime.tagging.chain import Chain
+from slonik.runtime.tagging.calibration import CALIBRATION_FILE
 from slonik.runtime.tagging.names import NAMES_FILE
 from slonik.runtime.tagging.onnx_tagger import CHAIN_FILE
 from slonik.text import TAGGER_FILE
@@ -177,6 +178,8 @@ def write_companions(model: TaskModel, folder: Path) -> None:
         chain.write(folder / CHAIN_FILE)
     if config.head.get("names"):
         shutil.copyfile(source / NAMES_FILE, folder / NAMES_FILE)
+    if (source / CALIBRATION_FILE).is_file():
+        shutil.copyfile(source / CALIBRATION_FILE, folder / CALIBRATION_FILE)
 
 
 def chain_of(model: TaskModel) -> Chain | None:
