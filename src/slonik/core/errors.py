@@ -109,6 +109,8 @@ EXTRA_OF_PACKAGE = {
     "fsspec": "scale",
     "ray": "ray",
     "gensim": "words",
+    "sacrebleu": "text-metrics",
+    "rouge_score": "text-metrics",
     "umap": "umap",
 }
 """Imported package -> the least extra that brings it; pyproject.toml agrees, which a test holds."""

@@ -136,12 +136,31 @@ def cell(record: Record | None) -> Cell:
     return replace(found, mark="warning") if record.detail.get("warnings") else found
 
 
+LOWER_IS_BETTER = frozenset(
+    {"mae", "rmse", "mse", "max_error", "ece", "brier", "loss", "perplexity", "bits_per_byte", "error", "wer", "cer"}
+)
+"""Metrics that are errors."""
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether a metric is an error, a difference of it (`mae_difference`) too."""
+    return metric.removesuffix("_difference") in LOWER_IS_BETTER
+
+
 def difference_cell(record: Record | None, zero: float = 0.0) -> Cell:
-    """A paired difference, marked better or worse where its interval leaves out `zero` (1 for a ratio)."""
+    """A paired difference, marked better or worse where its interval leaves out `zero` (1 for a ratio).
+
+    Of an error, which is the better the lower it is, what lies below is marked better.
+    """
     if record is None or record.value is None:
         return ABSENT
     metric = record.metric if record.metric in WRITTEN else "difference"
     found = number_cell(metric, record.value, record.low, record.high)
     if record.low is None or record.high is None:
         return found
-    return replace(found, mark="better" if record.low > zero else "worse" if record.high < zero else "")
+    above, below = ("worse", "better") if _of_error(record) else ("better", "worse")
+    return replace(found, mark=above if record.low > zero else below if record.high < zero else "")
+
+
+def _of_error(record: Record) -> bool:
+    return lower_is_better(record.metric) or lower_is_better(str(record.detail.get("of", "")))
