@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from slonik.pretraining.pretrain import pretrain as pretrain
     from slonik.tagging.folders import tag_folder as tag_folder
     from slonik.tagging.tag import tag as tag
+    from slonik.words.ask import ask_words as ask_words
+    from slonik.words.train import train_words as train_words
 
 _HOMES = {
     "load": "slonik.library",
@@ -55,6 +57,8 @@ _HOMES = {
     "finetune": "slonik.library",
     "tag": "slonik.tagging.tag",
     "predict": "slonik.finetuning.predict",
+    "ask_words": "slonik.words.ask",
+    "train_words": "slonik.words.train",
     "encode_folder": "slonik.library",
     "tag_folder": "slonik.tagging.folders",
     "predict_folder": "slonik.finetuning.folders",

@@ -39,9 +39,11 @@ COMMAND_MODULES: tuple[str, ...] = (
     "serve",
     "show",
     "inspect",
+    "words",
     "tokenizer",
     "pretrain",
     "report",
+    "board",
     "export",
     "package",
     "card",
@@ -58,8 +60,8 @@ _REFUSAL_VARIABLE = "SLONIK_REFUSAL_FILE"
 """Names the file to which the sentence of a user's mistake is added: the script of a job, which sees torchrun's exit
 code alone, does not start it again then."""
 _DIED = 1  # not the user's mistake alone: another machine, or less beside it, may do
-_TRAIN_IN_ONE = ("adapt", "compress", "distill", "finetune", "study")
-"""Commands that train in one process; `pretrain` shares its work out, and others do no harm twice."""
+_TRAIN_IN_ONE = ("compress", "distill", "finetune", "study")
+"""Commands that train in one process; `pretrain` and `adapt` share their work out, and others do no harm twice."""
 
 _HELP = "Train, adapt, shrink, measure and serve Russian transformer models."
 
@@ -108,7 +110,7 @@ def _options(
     if announced.isdigit() and int(announced) > 1 and context.invoked_subcommand in _TRAIN_IN_ONE:
         raise SlonikError(
             f"{announced} processes were started (WORLD_SIZE) and slonik {context.invoked_subcommand} works in one, so "
-            "they would overwrite one another: start it without torchrun; slonik pretrain shares its work out"
+            "they would overwrite one another: start it without torchrun; slonik pretrain and adapt share their work out"
         )
 
 
