@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,13 @@ def test_records_cache_and_comparison(tmp_path: Path, folder: Path) -> None:
     assert whole.low is not None
     assert whole.high is not None
     assert whole.low <= whole.value <= whole.high  # type: ignore[operator]
-    assert {"weights", "data", "protocol"} <= set(whole.hashes)
+    assert set(whole.hashes) == {"weights", "texts", "data", "protocol"}
+    assert whole.detail["gap"]["value"] == pytest.approx(whole.value - whole.detail["validation_accuracy"], abs=1e-3)
+    by_metric = {r.metric: r for r in first.records if r.layer is None}
+    assert set(by_metric) == {"accuracy", "selectivity", "compression", "control_compression"}
+    lengths = {r.layer: r.detail["bits"] for r in first.records if r.metric == "compression" and r.layer is not None}
+    assert by_metric["compression"].detail["layer"] == min(lengths, key=lambda layer: sum(lengths[layer]))
+    assert by_metric["compression"].low < by_metric["compression"].value < by_metric["compression"].high  # type: ignore[operator]
     again = probe(encoder, tasks, options)
     assert (again.encoded, again.reused) == (0, 120)
     assert [r.value for r in again.records] == [r.value for r in first.records]
@@ -132,7 +139,10 @@ def test_command(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str
     assert "not probed" in shown
     records = read_records(out)
     names = {record.model for record in records}
-    assert {"majority", "length", "tfidf_words", "tfidf_chars", "tfidf_bpe", str(model)} <= names
+    twin = f"{model} (random weights)"
+    assert {"majority", "length", "tfidf_words", "tfidf_chars", "tfidf_bpe", str(model), twin} <= names
+    assert all(r.detail["baseline"] for r in records if r.model == twin)
+    assert twin not in {r.model for r in records if r.metric in ("selectivity", "difference")}
     assert {record.suite for record in records} == {"probing"}
     text = page.read_text(encoding="utf-8")
     assert "<svg" in text
@@ -185,3 +195,62 @@ def test_no_data_is_one_sentence(tmp_path: Path) -> None:
         probe(slonik.load("hashing_300"), [], Options(probes=()))
     with pytest.raises(SlonikError, match="--seeds names none"):
         probe(slonik.load("hashing_300"), [], Options(seeds=()))
+
+
+def test_every_probe_has_its_control(tmp_path: Path, folder: Path) -> None:
+    tasks, _ = read_tasks(folder)
+    encoder = slonik.load(tiny.checkpoint(tmp_path / "model", "bert"))
+    found = probe(encoder, tasks, Options(probes=("mlp",), seeds=(0,)))
+    assert [r.layer for r in found.records if r.metric == "selectivity"].count(None) == 1
+    selectivity = next(r for r in found.records if r.metric == "selectivity" and r.layer is None)
+    accuracy = next(r for r in found.records if r.metric == "accuracy" and r.layer is None)
+    assert selectivity.variant == "mlp"
+    control = selectivity.detail["control_accuracy"]
+    assert selectivity.value == pytest.approx((accuracy.value or 0) - control, abs=1e-3)
+
+
+def test_sentences_that_are_cut_are_counted_and_shown(tmp_path: Path, folder: Path) -> None:
+    path = folder / "rusenteval" / "gapping.txt"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = [line + " слон" * 600 if at % 10 == 0 else line for at, line in enumerate(lines)]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    model = tiny.checkpoint(tmp_path / "model", "bert")
+    found = probing(model, data_dir=folder, control=False, baselines=False)
+    whole = next(r for r in found.records if r.layer is None)
+    assert whole.detail["cut"] == {"tr": 12, "va": 0, "te": 0}
+    assert any("12 of 120 sentences of gapping (10 %) are longer than its" in warning for warning in found.warnings)
+    assert any("gapping 12 (tr 12, va 0, te 0)" in note for note in found.tables[0].notes)
+
+
+def test_errors_of_automatic_labels_are_in_every_table(tmp_path: Path, folder: Path) -> None:
+    manifest = {"annotation": "slovnet", "label_errors": {"gapping": {"label_error": 0.05, "low": 0.03, "high": 0.08}}}
+    (folder / "rusenteval" / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    options: dict[str, Any] = {"data_dir": folder, "probes": ("logistic", "mdl"), "seeds": 1}
+    found = probing(["hashing_300", "hashing_300_char"], **options)
+    titles = [table.title for table in found.tables]
+    assert [title.removeprefix("Probing, ") for title in titles] == [
+        "logistic", "logistic: selectivity", "logistic: differences", "mdl: compression"
+    ]  # fmt: skip
+    for table in found.tables:
+        assert table.rows[0].cells[0].text == "gapping"
+        assert table.rows[0].cells[0].spread == "wrong labels: 5.0 % [3.0, 8.0]"
+    assert "control" in found.tables[-1].rows[0].cells[1].spread
+    (folder / "rusenteval" / "manifest.json").write_text(json.dumps({"annotation": "slovnet"}), encoding="utf-8")
+    found = probing("hashing_300", data_dir=folder, baselines=False)
+    assert "errors not known" in found.tables[0].rows[0].cells[0].spread
+    assert any("--gold" in note for note in found.notes)
+
+
+def test_validation_that_promises_more_than_the_test_keeps_is_shown(folder: Path) -> None:
+    path = folder / "rusenteval" / "gapping.txt"
+    text = path.read_text(encoding="utf-8")
+    rows = [line.split("\t") for line in text.splitlines()]
+    for row in rows:
+        if row[0] == "te":
+            row[1] = str(1 - int(row[1]))
+    path.write_text("\n".join("\t".join(row) for row in rows), encoding="utf-8")
+    found = probing("hashing_300_char", data_dir=folder, baselines=False, control=False)
+    whole = next(r for r in found.records if r.layer is None)
+    assert whole.detail["gap"]["high"] < 0
+    assert any("the subsets differ" in warning for warning in found.warnings)
+    assert "validation 75.0, which is 41.7 higher" in found.tables[0].rows[0].cells[1].spread

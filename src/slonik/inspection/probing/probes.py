@@ -1,7 +1,8 @@
-"""The three probes of one layer: logistic regression, a network with one hidden layer, and description length.
+"""Two probes of one layer: logistic regression, and a network with one hidden layer.
 
-Logistic regression at its exact optimum, with the penalty that validation prefers, is compared with itself on control
-labels. The network is the original's second probe. The description length counts the effort of the probe too.
+Logistic regression at its exact optimum, with the penalty that validation prefers; the network is the original's second
+probe. Both are fitted to control labels as they are to a task's (`control`). What the effort of a probe costs is
+counted in `codelength`.
 
 Vectors are divided by one number, their root mean square deviation, so that one grid of penalties suits every layer.
 Training, choosing and testing see different sentences. Shapes: N sentences, D dimensions.
@@ -9,7 +10,6 @@ Training, choosing and testing see different sentences. Shapes: N sentences, D d
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slonik.core.hashing import derive_seed
-from slonik.evaluation.logistic import LogisticModel, PreparedLogistic, fit_logistic
+from slonik.evaluation.logistic import LogisticModel, PreparedLogistic
 from slonik.inspection.probing.tasks import TaskData
 
 if TYPE_CHECKING:
@@ -32,11 +32,6 @@ _HIDDEN = 250
 _DROPOUT = 0.2
 _BATCH = 256
 _EPOCHS = 200
-
-# Where portions of the online code end, as shares of the training sentences.
-PORTIONS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0625, 0.125, 0.25, 0.5, 1.0)
-_FEWEST = 16  # sentences before the first probe
-_UNIFORM = 0.01  # share of the uniform code mixed in: a probability of zero would cost infinitely many bits
 
 Matrix = NDArray[np.float32]
 Correct = NDArray[np.bool_]
@@ -94,35 +89,6 @@ class LogisticProbe:
         trained = float((model.predict(self._features.train) == data.train.labels).mean())
         return ProbeResult(predictions == data.test.labels, right, predictions, trained, c)
 
-    def control(self, data: TaskData, setting: float, seeds: Sequence[int]) -> NDArray[np.float64]:
-        """(N test,) how often each test sentence is right on control labels, averaged over `seeds`."""
-        hits = []
-        for seed in seeds:
-            train, test = control_labels(data, seed)
-            if len(set(train.tolist())) < 2:
-                continue
-            model = self._prepared.fit(train, c=setting)
-            hits.append(model.predict(self._features.test) == test)
-        return np.mean(hits, axis=0) if hits else np.ones(len(data.test))
-
-
-def control_labels(data: TaskData, seed: int) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
-    """Labels of training and test sentences for a control task (Hewitt and Liang 2019).
-
-    Every word type gets a random label with the task's own frequencies, and a sentence has the label of its first
-    word. It can be learned only by knowing words by heart: a probe that does well on it says little on the task.
-    """
-    labels, counts = np.unique(data.train.labels, return_counts=True)
-    edges = np.cumsum(counts) / counts.sum()
-
-    def label(text: str) -> str:
-        word = text.split()[0].lower() if text.split() else ""
-        draw = derive_seed(seed, "control", data.task.id, word) / 2**63
-        return str(labels[min(int(np.searchsorted(edges, draw, side="right")), len(labels) - 1)])
-
-    made = [np.array([label(text) for text in split.texts], dtype=np.str_) for split in (data.train, data.test)]
-    return made[0], made[1]
-
 
 def _loss(model: LogisticModel, probabilities: NDArray[np.float64], labels: NDArray[np.str_]) -> float:
     known = np.isin(labels, model.classes)
@@ -132,7 +98,7 @@ def _loss(model: LogisticModel, probabilities: NDArray[np.float64], labels: NDAr
     return float(-np.log(np.maximum(probabilities[known, places], 1e-12)).mean())
 
 
-def fit_mlp(features: Features, data: TaskData, seed: int) -> ProbeResult:
+def fit_mlp(features: Features, data: TaskData, seed: int, decays: Sequence[float] = DECAYS) -> ProbeResult:
     """One hidden layer of 250 sigmoid units with dropout 0.2 (Conneau et al. 2018): the decay that validation prefers.
 
     As in RuSentEval: Adam at 1e-3, batches of 256, at most 200 epochs, stop at the first rise of validation loss.
@@ -145,7 +111,7 @@ def fit_mlp(features: Features, data: TaskData, seed: int) -> ProbeResult:
     targets = _places(classes, data.train.labels), _places(classes, data.validation.labels)
     runs: list[tuple[tuple[float, float], nn.Module, float]] = []
     with torch.random.fork_rng(devices=[]):
-        for decay in DECAYS:
+        for decay in decays:
             torch.manual_seed(derive_seed(seed, "mlp", data.task.id, decay) % 2**31)
             network, loss = _train(inputs[0], targets[0], inputs[1], targets[1], len(classes), decay)
             accuracy = float((_guess(network, inputs[1]) == targets[1]).float().mean())
@@ -205,61 +171,3 @@ def _guess(network: nn.Module, inputs: Tensor) -> Tensor:
     with torch.no_grad():
         guesses: Tensor = network(inputs).argmax(1)
     return guesses
-
-
-@dataclass(frozen=True)
-class Codelength:
-    """Bits to send the training labels: `bits` by the online code per order, `uniform` by the uniform code."""
-
-    bits: tuple[float, ...]
-    uniform: float
-
-    @property
-    def compressions(self) -> NDArray[np.float64]:
-        """Uniform over online code, per order."""
-        found: NDArray[np.float64] = self.uniform / np.array(self.bits)
-        return found
-
-
-def online_codelength(vectors: NDArray[np.float32], data: TaskData, c: float, seeds: Sequence[int]) -> Codelength:
-    """Description length of the training labels given a layer's vectors: the online code of Voita and Titov (2020).
-
-    Labels are sent in portions; each portion is coded with a logistic probe fitted to all portions before it, the first
-    one uniformly. Fewer bits mean that the property is easier to get at, and, unlike accuracy, the effort of the probe
-    is counted.
-
-    Args:
-        vectors: (N train, D). c: inverse strength of the probe's penalty. seeds: one order of the sentences each.
-    """
-    labels = data.train.labels
-    classes = np.array(data.classes)
-    uniform = float(np.log2(len(classes)))
-    ends = sorted({max(min(_FEWEST, len(labels)), int(share * len(labels))) for share in PORTIONS})
-    lengths = []
-    for seed in seeds:
-        order = np.random.default_rng(derive_seed(seed, "mdl", data.task.id)).permutation(len(labels))
-        bits = ends[0] * uniform
-        for start, end in itertools.pairwise(ends):
-            seen, coming = order[:start], order[start:end]
-            bits += _portion(vectors, labels, seen, coming, classes, c)
-        lengths.append(bits)
-    return Codelength(tuple(lengths), len(labels) * uniform)
-
-
-def _portion(
-    vectors: NDArray[np.float32],
-    labels: NDArray[np.str_],
-    seen: NDArray[np.intp],
-    coming: NDArray[np.intp],
-    classes: NDArray[np.str_],
-    c: float,
-) -> float:
-    probabilities = np.zeros((len(coming), len(classes)))
-    known = np.unique(labels[seen])
-    if len(known) < 2:
-        probabilities[:, np.searchsorted(classes, known)] = 1.0
-    else:
-        model = fit_logistic(vectors[seen], labels[seen], c=c)
-        probabilities[:, np.searchsorted(classes, model.classes)] = model.probabilities(vectors[coming])
-    mixed = (1 - _UNIFORM) * probabilities + _UNIFORM / len(classes)
-    return float(-np.log2(mixed[np.arange(len(coming)), np.searchsorted(classes, labels[coming])]).sum())

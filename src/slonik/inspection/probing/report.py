@@ -1,12 +1,14 @@
 """Probing results in the paper's form ("84.8 [8]"), with what the paper leaves out: intervals, baselines, selectivity.
 
 Reads records alone. A row per task, a column per model and baseline. Accuracies are percentages here, as the paper
-prints them; records hold fractions. What was built by `builder` is told from its manifest.
+prints them; records hold fractions. Where a program made a task's labels, its error rate is under the task's name in
+every table. What was built by `builder` is told from its manifest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from slonik.core.records import Record
@@ -87,13 +89,47 @@ def _accuracy(variant: str, records: Sequence[Record]) -> Table:
             best[record.task] = max(best.get(record.task, 0.0), record.value or 0.0)
     notes = [
         "accuracy in per cent [layer that validation prefers], then the 95 % interval by bootstrap over test "
-        "and validation sentences, and the layers that 95 % of the resamples prefer; layer 0 = embeddings",
+        "and validation sentences, the layers that 95 % of the resamples prefer, and that layer's accuracy on "
+        "validation; layer 0 = embeddings",
+        *_cut_notes(whole),
         *sorted({str(note) for r in whole for note in r.detail.get("notes", [])}),
     ]
-    return Table.grid(
-        f"Probing, {variant}", "task", names(whole, "task"), models | others,
-        lambda task, model: _accuracy_cell(cells.get((task, model)), best.get(task, 0.0)), notes=notes,
+    return _by_task(
+        f"Probing, {variant}", records, names(whole, "task"), models | others,
+        lambda task, model: _accuracy_cell(cells.get((task, model)), best.get(task, 0.0)), notes,
     )  # fmt: skip
+
+
+def _by_task(
+    title: str, records: Sequence[Record], tasks: Mapping[str, str], columns: Mapping[str, str],
+    cell: Callable[[str, str], Content], notes: Sequence[str],
+) -> Table:  # fmt: skip
+    """A table with a row per task, the error rate of its labels under its name."""
+    errors = {r.task: _label_errors(r.detail["labels"]) for r in records if "labels" in r.detail}
+    found = Table.grid(title, "task", tasks, columns, cell, notes=notes)
+    rows = [
+        replace(row, cells=(replace(row.cells[0], spread=errors.get(row.cells[0].text, "")), *row.cells[1:]))
+        for row in found.rows
+    ]
+    return replace(found, rows=tuple(rows))
+
+
+def _label_errors(labels: Mapping[str, Any]) -> str:
+    error, low, high = (labels.get(name) for name in ("label_error", "low", "high"))
+    if error is None:
+        return f"labels of {labels['by']}: errors not known"
+    return f"wrong labels: {100 * error:.1f} % [{100 * (low or 0):.1f}, {100 * (high or 0):.1f}]"
+
+
+def _cut_notes(records: Iterable[Record]) -> list[str]:
+    """Which share of a task's sentences a model did not read whole."""
+    found: dict[str, list[str]] = {}
+    for record in records:
+        counts = record.detail.get("cut") or {}
+        if cut := sum(counts.values()):
+            told = ", ".join(f"{split} {count}" for split, count in counts.items())
+            found.setdefault(record.model, []).append(f"{record.task} {cut} ({told})")
+    return [f"sentences longer than {model}, cut at its length: {'; '.join(tasks)}" for model, tasks in found.items()]
 
 
 def _accuracy_cell(record: Record | None, best: float) -> Cell | None:
@@ -105,33 +141,47 @@ def _accuracy_cell(record: Record | None, best: float) -> Cell | None:
     if layer is not None:
         low, high = record.detail.get("layer_low", layer), record.detail.get("layer_high", layer)
         spread += f", layer {low}–{high}" if low != high else f", layer {layer}"
+    held = record.detail.get("validation_accuracy")
+    gap = record.detail.get("gap")
+    if held is not None and layer is not None:
+        spread += f", validation {100 * held:.1f}"
+        if gap and (gap["low"] > 0 or gap["high"] < 0):
+            spread += f", which is {abs(100 * gap['value']):.1f} {'lower' if gap['value'] > 0 else 'higher'}"
     is_best = record.value >= best and not record.detail.get("published")
     return Cell(f"{100 * record.value:.1f}{place}", spread.removeprefix(", "), "best" if is_best else "")
 
 
 def _best_layers(variant: str, metric: str, records: Sequence[Record]) -> Table:
-    """Values at the layer that validation prefers; where there is none, the greatest over layers."""
-    found = [r for r in records if r.metric == metric and r.value is not None]
+    """Values at the best layer, with what control labels give there."""
+    found = [r for r in records if r.metric == metric and r.value is not None and r.layer is None]
     scale, digits = (100, 1) if metric == "selectivity" else (1, 2)
+    cells = {(r.task, r.model): r for r in found}
+
+    def written(number: float | None) -> str:
+        return f"{scale * (number or 0):.{digits}f}".replace("-", "−")
 
     def cell(task: str, model: str) -> Cell | None:
-        own = [r for r in found if r.model == model and r.task == task]
-        chosen = next((r for r in own if r.layer is None), max(own, key=lambda r: r.value or 0.0, default=None))
-        if chosen is None:
+        record = cells.get((task, model))
+        if record is None:
             return None
-        value, low, high = (
-            f"{scale * (number or 0):.{digits}f}".replace("-", "−")
-            for number in (chosen.value, chosen.low, chosen.high)
-        )
-        return Cell(f"{value} [{chosen.detail.get('layer', chosen.layer)}]", f"[{low}, {high}]")
+        detail = record.detail
+        spread = f"[{written(record.low)}, {written(record.high)}]"
+        if "layer_low" in detail:
+            spread += f", layer {detail['layer_low']}–{detail['layer_high']}"
+        control = detail.get("control_accuracy", detail.get("control_compression"))
+        spread += "" if control is None else f", control {written(control)}"
+        return Cell(f"{written(record.value)} [{detail.get('layer')}]", spread)
 
     says = {
-        "selectivity": "accuracy minus accuracy on random labels by first word, percentage points, at the best layer",
-        "compression": "uniform over online codelength of the training labels, greatest over layers, "
-        "two standard errors over orders",
+        "selectivity": "accuracy minus accuracy on control labels, percentage points, at the best layer; a control "
+        "label is random by word, and every test sentence shares its word with a training one",
+        "compression": "uniform over online codelength of the training labels at the layer with the shortest code, "
+        "95 % interval over sentences and orders, likely layers, and the same for control labels",
     }
-    tasks, models = names(found, "task"), names(found, "model")
-    return Table.grid(f"Probing, {variant}: {metric}", "task", tasks, models, cell, notes=[says[metric]])
+    ways = sorted({str(r.detail["control"]) for r in found if "control" in r.detail})
+    notes = [says[metric], *([f"control labels go by {' or '.join(ways)}"] if ways else [])]
+    title = f"Probing, {variant}: {metric}"
+    return _by_task(title, records, names(found, "task"), names(found, "model"), cell, notes)
 
 
 def _differences(variant: str, records: Sequence[Record]) -> Table:
@@ -149,8 +199,7 @@ def _differences(variant: str, records: Sequence[Record]) -> Table:
 
     pairs = {model: f"{model} − {found[0].detail.get('against')}" for model in names(found, "model")}
     note = "percentage points at each model's own best layer; paired bootstrap; coloured where it leaves out 0"
-    tasks = names(found, "task")
-    return Table.grid(f"Probing, {variant}: differences", "task", tasks, pairs, cell, notes=[note])
+    return _by_task(f"Probing, {variant}: differences", records, names(found, "task"), pairs, cell, [note])
 
 
 def built_table(manifest: Mapping[str, Any]) -> Table:
