@@ -24,8 +24,9 @@ from slonik.models.padding import pad
 from slonik.pretraining.packed import model_inputs, pack_rows
 from slonik.text.batching import pad_arrays
 from slonik.text.tokenizers.token_facts import TokenFacts
+from slonik.train.objectives.asked import asked, vocabulary_loss, with_places
 from slonik.train.objectives.masking import IGNORED, Unit, mask_tokens
-from slonik.train.objectives.vocabulary_head import encoder_of, vocabulary_head
+from slonik.train.objectives.vocabulary_head import encoder_of, vocabulary_head, vocabulary_of
 from slonik.train.protocols import Batch, Loss
 
 
@@ -74,8 +75,8 @@ class MaskedLanguageModel:
         """Mask texts (specials included) and put them into rows.
 
         Returns:
-            input_ids, labels (-100 where nothing is asked), attention_mask (B, T); packed rows also have segments and
-            position_ids.
+            input_ids, labels (-100 where nothing is asked), attention_mask (B, T), places of the labels (M,); packed rows
+            also have segments and position_ids.
         """
         if self.masking.copies is None:
             inputs, labels = self.mask(ids, rng)
@@ -83,8 +84,8 @@ class MaskedLanguageModel:
             inputs, labels = self._static(ids, rng, self.masking.copies)
         if self.pack_to is not None:
             fill = {"input_ids": self.facts.pad, "labels": IGNORED}
-            return pack_rows({"input_ids": inputs, "labels": labels}, fill, self.pack_to)
-        return pad(inputs, self.facts.pad) | {"labels": pad(labels, IGNORED)["input_ids"]}
+            return with_places(pack_rows({"input_ids": inputs, "labels": labels}, fill, self.pack_to))
+        return with_places(pad(inputs, self.facts.pad) | {"labels": pad(labels, IGNORED)["input_ids"]})
 
     def mask(
         self, ids: Sequence[NDArray[np.integer]], rng: np.random.Generator
@@ -115,21 +116,18 @@ class MaskedLanguageModel:
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """Mean cross-entropy in nats over the M masked tokens; `parts` has the accuracy too."""
         hidden = encoder_of(model)(**model_inputs(model, batch))[0]
-        return masked_loss(model, hidden, batch["labels"])
+        return masked_loss(model, hidden, batch)
 
 
-def masked_loss(model: nn.Module, hidden: Tensor, labels: Tensor) -> Loss:
-    """The loss of `MaskedLanguageModel` from hidden states (B, T, D) and labels (B, T)."""
-    where = labels != IGNORED
-    wanted = labels[where]  # (M,)
+def masked_loss(model: nn.Module, hidden: Tensor, batch: Batch) -> Loss:
+    """The loss of `MaskedLanguageModel` from hidden states (B, T, D) and the batch's labels (B, T)."""
+    states, wanted = asked(hidden, batch)
     if not len(wanted):
         nothing = hidden.sum() * 0.0
         return Loss(nothing, {"mlm": nothing.detach()}, 0.0)
-    logits = vocabulary_head(model)(hidden[where])  # (M, V)
-    entropy = F.cross_entropy(logits.float(), wanted)
-    with torch.no_grad():
-        accuracy = (logits.argmax(-1) == wanted).float().mean()
-    return Loss(entropy, {"mlm": entropy.detach(), "accuracy": accuracy}, float(len(wanted)))
+    entropy, accuracy = vocabulary_loss(vocabulary_head(model), states, wanted, vocabulary_of(model), accuracy=True)
+    parts = {"mlm": entropy.detach()} | ({} if accuracy is None else {"accuracy": accuracy})
+    return Loss(entropy, parts, float(len(wanted)))
 
 
 class CausalLanguageModel:
@@ -151,17 +149,20 @@ class CausalLanguageModel:
         following = [np.append(text[1:], IGNORED).astype(np.int64) for text in ids]
         if self.pack_to is not None:
             fill = {"input_ids": self.facts.pad, "labels": IGNORED}
-            return pack_rows({"input_ids": ids, "labels": following}, fill, self.pack_to)
-        return pad(ids, self.facts.pad) | {"labels": pad(following, IGNORED)["input_ids"]}
+            return with_places(pack_rows({"input_ids": ids, "labels": following}, fill, self.pack_to))
+        return with_places(pad(ids, self.facts.pad) | {"labels": pad(following, IGNORED)["input_ids"]})
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """Mean cross-entropy in nats over all tokens but the first of each text."""
         body: Any = getattr(model, "base_model", model)
         hidden = body(**model_inputs(model, batch, causal=True))[0]
-        where = batch["labels"] != IGNORED
-        logits = model.get_output_embeddings()(hidden[where])  # type: ignore[operator]
-        entropy = F.cross_entropy(logits.float(), batch["labels"][where])
-        return Loss(entropy, {"clm": entropy.detach()}, float(where.sum()))
+        states, wanted = asked(hidden, batch)
+        if not len(wanted):  # texts of one token
+            nothing = hidden.sum() * 0.0
+            return Loss(nothing, {"clm": nothing.detach()}, 0.0)
+        head: Any = model.get_output_embeddings()  # type: ignore[operator]
+        entropy, _ = vocabulary_loss(head, states, wanted, vocabulary_of(model))
+        return Loss(entropy, {"clm": entropy.detach()}, float(len(wanted)))
 
 
 class NextSentencePrediction:
@@ -207,7 +208,7 @@ class NextSentencePrediction:
         if head is None:
             raise SlonikError(f"{type(model).__name__} has no next-sentence head: use BertForPreTraining")
         output = encoder_of(model)(**model_inputs(model, batch))
-        words = masked_loss(model, output[0], batch["labels"])
+        words = masked_loss(model, output[0], batch)
         scores = head(output[1]).float()  # (B, 2)
         label = batch["next_sentence_label"]
         pairs = F.cross_entropy(scores, label, ignore_index=IGNORED)

@@ -32,7 +32,7 @@ from slonik.core.config import Config
 from slonik.core.errors import SlonikError
 from slonik.pretraining.objectives import MaskedLanguageModel
 from slonik.pretraining.packed import model_inputs
-from slonik.train.objectives.masking import IGNORED
+from slonik.train.objectives.asked import asked
 from slonik.train.objectives.vocabulary_head import encoder_of, vocabulary_head
 from slonik.train.protocols import Batch, Loss, weighted_sum
 
@@ -92,21 +92,21 @@ class DistilBert:
 
     def loss(self, model: nn.Module, batch: Batch) -> Loss:
         """The triple loss; `parts` has its terms unweighted."""
-        where = batch["labels"] != IGNORED
         hidden = encoder_of(model)(**model_inputs(model, batch))[0]
-        logits = vocabulary_head(model)(hidden[where])
+        states, wanted = asked(hidden, batch)
+        logits = vocabulary_head(model)(states)
         with torch.no_grad():
-            teacher_hidden, teacher_logits = self._teach(batch, where)
-        parts = {"mlm": (self.terms.alpha, F.cross_entropy(logits.float(), batch["labels"][where]))}
+            teacher_hidden, teacher_logits = self._teach(batch)
+        parts = {"mlm": (self.terms.alpha, F.cross_entropy(logits.float(), wanted))}
         soft = soft_cross_entropy(logits, teacher_logits, self.terms.temperature)
         parts["teacher"] = (self.terms.beta, soft)
         if self.terms.gamma:
             real = batch["attention_mask"].bool()
             cosine = F.cosine_similarity(hidden[real].float(), teacher_hidden[real].float(), dim=-1)
             parts["cosine"] = (self.terms.gamma, (1.0 - cosine).mean())
-        return weighted_sum(parts, weight=float(where.sum()))
+        return weighted_sum(parts, weight=float(len(wanted)))
 
-    def _teach(self, batch: Batch, where: Tensor) -> tuple[Tensor, Tensor]:
+    def _teach(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The teacher's last states (B, T, D) and its logits (M, V) for the student's tokens."""
         device = batch["input_ids"].device
         if next(self._teacher.parameters()).device != device:
@@ -117,7 +117,7 @@ class DistilBert:
             self._ids = self._ids.to(device)
             own = batch | {"input_ids": self._ids[batch["input_ids"]]}
         hidden = encoder_of(self._teacher)(**model_inputs(self._teacher, own))[0]
-        logits = vocabulary_head(self._teacher)(hidden[where])
+        logits = vocabulary_head(self._teacher)(asked(hidden, batch)[0])
         return hidden, logits if self._ids is None else logits[:, self._ids]
 
 

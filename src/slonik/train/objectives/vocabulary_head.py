@@ -46,6 +46,11 @@ def vocabulary_head(model: Any) -> Head:
     )
 
 
+def vocabulary_of(model: Any) -> int:
+    """How many words the head tells apart."""
+    return int(model.config.vocab_size)
+
+
 def encoder_of(model: nn.Module) -> nn.Module:
     """The encoder below the head."""
     base = getattr(model, "base_model", None)
