@@ -21,7 +21,7 @@ from slonik.core.records import Record, merge_records
 from slonik.core.version import __version__
 
 FILE_NAME = "passport.json"
-
+FORMAT = 1
 
 LAUNCH_VARIABLE = "SLONIK_LAUNCH"
 """Environment variable with what `slonik launch` tells of a job, as JSON."""
@@ -75,7 +75,7 @@ class Passport(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = 1
+    format: int = FORMAT
     name: str
     origin: str = ""
     lineage: tuple[Step, ...] = ()
@@ -114,3 +114,17 @@ class Passport(BaseModel):
         except (UnicodeDecodeError, ValidationError) as error:
             first = str(error).splitlines()[0]
             raise SlonikError(f"{path} is not a passport ({first}): remove it to start a new one") from None
+
+
+def _check_format(text: str, path: Path) -> None:
+    """Raise SlonikError where a later version of slonik wrote the passport, whatever else is wrong with it."""
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return
+    number = content.get("format", FORMAT) if isinstance(content, dict) else FORMAT
+    if isinstance(number, int) and number > FORMAT:
+        raise SlonikError(
+            f"{path} is a passport of format {number}, written by a later version; slonik {__version__} reads up to "
+            f"format {FORMAT}: update slonik"
+        )

@@ -100,5 +100,10 @@ def read_records(path: str | Path) -> list[Record]:
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the object"
+            if first["type"] == "extra_forbidden":
+                raise SlonikError(
+                    f"record {number} of {path} has the field {where!r}, which this version of slonik does not know: "
+                    f"it was written by a later one, or by hand (known: {', '.join(Record.model_fields)})"
+                ) from None
             raise SlonikError(f"record {number} of {path} is not a result record: {where}: {first['msg']}") from None
     return records

@@ -28,6 +28,15 @@ COSTS: dict[tuple[str, str], tuple[str, bool]] = {
     ("size", "bytes"): ("bytes on disk", True),
     ("size", "parameters"): ("parameters", True),
 }
+# Names of one model in two places: MOROCCO's folders of logs, and the leaderboard of Russian SuperGLUE.
+SAME_MODEL = {
+    "rubert": "RuBERT plain",
+    "rubert-conversational": "RuBERT conversational",
+    "bert-multilingual": "Multilingual Bert",
+    "rugpt3-small": "RuGPT3Small",
+    "rugpt3-medium": "RuGPT3Medium",
+    "rugpt3-large": "RuGPT3Large",
+}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,190 @@
+"""The board of everything measured: reads runs, adds published rows and answers to items, writes the site; checks
+what third parties hand in.
+
+Pages and tables are made by `slonik.reporting.board`; here is what needs to know benchmarks: published rows, and the
+items and texts of Russian SuperGLUE behind files of predictions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from slonik.core.errors import SlonikError
+from slonik.core.files import check_new_file
+from slonik.core.paths import data_dir as data_folder
+from slonik.core.records import Record, write_records
+from slonik.evaluation.comparison import mcnemar
+from slonik.evaluation.published import all_published
+from slonik.evaluation.russian_superglue.metrics import hits_of
+from slonik.evaluation.russian_superglue.parts import Part, part_of
+from slonik.evaluation.russian_superglue.predictions import Predictions, has_header, read_predictions
+from slonik.evaluation.russian_superglue.records import scored
+from slonik.evaluation.russian_superglue.tasks import PROTOCOL, SUITE, TASKS, label_name
+from slonik.reporting.board.reading import Answers, Found, add_records, read_sources
+from slonik.reporting.board.site import Board, write_site
+from slonik.reporting.board.submissions import Checked, check_records, read_submission
+
+_TEXTS_MAY_BE_SHOWN = frozenset({"MIT", "Apache-2.0", "CC0", "CC BY 4.0", "CC BY-SA 4.0"})
+_LONGEST = 600  # characters of an item's text
+_ONE_HIT_PER_ITEM = frozenset({"terra", "rcb", "parus", "russe", "rwsd", "danetqa", "lidirus"})
+
+
+def board(
+    paths: str | Path | Sequence[str | Path],
+    *,
+    out: str | Path,
+    title: str = "Models side by side",
+    about: str = "",
+    published: bool = True,
+    rumteb: str | Path | None = None,
+    aliases: Mapping[str, str] | None = None,
+    data_dir: str | Path | None = None,
+    overwrite: bool = False,
+) -> Board:
+    """One static site of many models: tables with intervals and ranges of ranks, a page per model, two item by item.
+
+    Args:
+        paths: result files (--json, .csv), checkpoints, runs; folders are read with everything below them.
+        out: folder of the site; `index.html` opens without a server.
+        published: add what others published, in rows of their own.
+        rumteb: a newer reading of MTEB(rus)'s published results.
+        aliases: name -> the name of the model that it is of.
+        data_dir: the data folder, for right answers and texts behind files of predictions.
+        overwrite: replace a folder that is there.
+
+    Raises:
+        SlonikError: nothing was measured there, a broken result file, or `out` cannot be made.
+    """
+    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    found = read_sources(given)
+    if published:
+        add_records(found, all_published(rumteb), "published")
+    _add_answers(found, data_folder(data_dir))
+    names = dict(aliases) if aliases else None
+    return write_site(found, out, title=title, about=about, aliases=names, overwrite=overwrite)
+
+
+def check_submission(
+    path: str | Path,
+    *,
+    by: str | None = None,
+    against: Sequence[str | Path] = (),
+    data_dir: str | Path | None = None,
+    out: str | Path | None = None,
+    seed: int = 0,
+) -> Checked:
+    """Check what a third party hands in, and mark it as reported by them.
+
+    Args:
+        path: records (.json, .csv), or predictions for Russian SuperGLUE (.jsonl with their header beside them).
+        by: who measured.
+        against: result files and folders of ours, whose items and protocols theirs are held against.
+        data_dir: the data folder with the items that predictions answer.
+        out: write the accepted records here, for `board` to read; None = only check.
+        seed: of the bootstrap of predictions.
+
+    Raises:
+        SlonikError: anything that cannot stand on a board; the sentence says what and why.
+    """
+    file = Path(path)
+    if out is not None:
+        check_new_file(out)
+    if not file.exists():
+        raise SlonikError(f"there is no {path}")
+    ours = read_sources(list(against)).figures if against else []
+    if file.suffix == ".jsonl":
+        records: Sequence[Record] = _scored_predictions(file, data_folder(data_dir), seed)
+    else:
+        records = read_submission(file)
+    checked = check_records(records, file.name, ours, by=by)
+    if out is not None:
+        write_records(out, checked.records)
+    return checked
+
+
+def _scored_predictions(path: Path, folder: Path, seed: int) -> tuple[Record, ...]:
+    if not has_header(path):
+        raise SlonikError(f"{path} has no header beside it, so what it answers is unknown: slonik predict writes both")
+    predictions = read_predictions(path)
+    part = part_of(predictions, folder, str(path))
+    if not part.is_labelled:
+        raise SlonikError(f"{path} answers {part.path}, which has no right answers to score it by: hand in its records")
+    header = predictions.header
+    found = scored(part, predictions.rows, header.model, seed=seed, weights=header.weights)
+    return found.records
+
+
+def _add_answers(found: Found, folder: Path) -> None:
+    """Answers to the same items, by their hash; right answers and texts where the data is at hand."""
+    groups: dict[tuple[str, str, str], list[tuple[str, Predictions]]] = {}
+    for path in found.predictions:
+        predictions = read_predictions(path)
+        header = predictions.header
+        name = header.model if header.seed is None else f"{header.model} seed {header.seed}"
+        groups.setdefault((header.task, header.split, header.items), []).append((name, predictions))
+    lacking = set()
+    for (task, split, items), answered in groups.items():
+        part = _part(answered[0][1], folder)
+        if part is None:
+            lacking.add(f"{TASKS[task].name} {split}")
+        found.answers.append(_answers(task, split, items, answered, part))
+        if part is not None and part.is_labelled and task in _ONE_HIT_PER_ITEM:
+            add_records(found, _differences(part, answered), "predictions")
+    if lacking:
+        found.notices.append(
+            f"predictions for {', '.join(sorted(lacking))} have no right answers and texts here: their items are not "
+            f"in {folder} (--data-dir)"
+        )
+
+
+def _part(predictions: Predictions, folder: Path) -> Part | None:
+    try:
+        return part_of(predictions, folder, "predictions")
+    except SlonikError:
+        return None
+
+
+def _answers(
+    task: str, split: str, items: str, answered: Sequence[tuple[str, Predictions]], part: Part | None
+) -> Answers:
+    order = [row.idx for row in answered[0][1].rows]
+    by_model = {}
+    for name, predictions in answered:
+        labels = {row.idx: label_name(row.label) for row in predictions.rows}
+        by_model[name] = tuple(labels.get(idx, "–") for idx in order)
+    gold = texts = None
+    licence = TASKS[task].licence
+    if part is not None:
+        examples = {example.idx: example for example in part.examples}
+        if part.is_labelled:
+            gold = tuple(
+                label_name(e.label) if (e := examples[idx]).label is not None else " | ".join(e.answers)
+                for idx in order
+            )
+        if licence in _TEXTS_MAY_BE_SHOWN:
+            fields = TASKS[task].texts
+            told = (" — ".join(str(examples[idx].fields.get(name, "")) for name in fields) for idx in order)
+            texts = tuple(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…" for text in told)
+    return Answers(SUITE, task, split, items, tuple(map(str, order)), by_model, gold, texts, f"{licence}; {PROTOCOL}")
+
+
+def _differences(part: Part, answered: Sequence[tuple[str, Predictions]]) -> list[Record]:
+    """Accuracy's paired differences of all pairs, told apart by McNemar's exact test on the items."""
+    if "accuracy" not in part.task.metrics:
+        return []
+    hits = {name: hits_of(part.task.id, part.examples, found.rows) for name, found in answered}
+    records, names = [], list(hits)
+    for number, first in enumerate(names):
+        for second in names[number + 1 :]:
+            test = mcnemar(hits[first], hits[second])
+            n = len(hits[first])
+            records.append(
+                Record(
+                    suite=SUITE, task=part.task.id, model=f"{first} - {second}", metric="difference", n=n,
+                    value=(test.only_first - test.only_second) / n, hashes=part.hashes(),
+                    detail={"model": first, "against": second, "of": "accuracy", "p_value": test.p_value,
+                            "test": "McNemar", "split": part.split},
+                )
+            )  # fmt: skip
+    return records
