@@ -34,7 +34,9 @@ def inspect(
     like: str | None = typer.Option(None, help="Similarity of the layers to those of this model, on --texts."),
     neurons: str | None = typer.Option(None, help="Rank neurons for this probing task (its file in --data-dir)."),
     texts: Path | None = typer.Option(None, help="Texts to look at (default: a hundred Russian sentences of our own)."),
-    limit: int = typer.Option(64, help="Take at most this many of the texts."),
+    limit: int | None = typer.Option(
+        None, help="At most this many texts (default: 64; 1000 with --like) and sentences of --neurons (default: all)."
+    ),
     treebank: Path | None = typer.Option(None, help="With --attention: which heads follow the syntax of this CoNLL-U."),
     orders: str = typer.Option("gate,fisher,taylor,magnitude,left_out,random", help="With --heads: which criteria."),
     measures: str = typer.Option("cka", help="With --like: cka, maxcorr, linreg, svcca, pwcca; comma-separated."),
@@ -55,19 +57,20 @@ def inspect(
     from slonik.inspection.attention import attention as attention_of
     from slonik.inspection.attention import text_attention
     from slonik.inspection.heads import head_importance
-    from slonik.inspection.inputs import open_transformer, texts_of
+    from slonik.inspection.inputs import TEXTS, open_transformer, texts_of
     from slonik.inspection.neurons import neurons as neurons_of
     from slonik.inspection.page import inspection_page, inspection_plots, inspection_tables
+    from slonik.inspection.similarity import TEXTS as MANY_TEXTS
     from slonik.inspection.similarity import similarity
 
     if not (heads or attention is not None or like or neurons):
         raise SlonikError("say what to look at: --heads, --attention TEXT, --like MODEL or --neurons TASK")
-    if limit < 2:
+    if limit is not None and limit < 2:
         raise SlonikError(f"--limit is {limit}: give 2 or more")
     if attention is not None and not attention.strip():
         raise SlonikError("--attention has no text to look at")
     encoder = open_transformer(model, device=device, trust_remote_code=trust_remote_code)
-    sample = texts_of(texts, limit)
+    sample = texts_of(texts, limit or TEXTS)
     records: list[Record] = []
     if heads:
         records += head_importance(encoder, sample, orders=_split(orders, "--orders"), prefix=prefix).records
@@ -76,11 +79,10 @@ def inspect(
         records += attention_of(encoder, own, treebank=treebank, prefix=prefix).records
     if like:
         other = open_transformer(like, device=device, trust_remote_code=trust_remote_code)
-        records += similarity(
-            encoder, other, sample, measures=_split(measures, "--measures"), prefix=prefix
-        ).records  # fmt: skip
+        many = texts_of(texts, limit or MANY_TEXTS)
+        records += similarity(encoder, other, many, measures=_split(measures, "--measures"), prefix=prefix).records
     if neurons:
-        records += neurons_of(encoder, neurons.strip().lower(), data_dir=data_dir).records
+        records += neurons_of(encoder, neurons.strip(), data_dir=data_dir, prefix=prefix, limit=limit).records
     print_tables(inspection_tables(records))
     save_records(json_file, records)
     if png is not None:

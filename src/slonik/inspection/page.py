@@ -317,8 +317,14 @@ def _similarity(records: Sequence[Record]) -> Table | None:
 def _neurons(records: Sequence[Record]) -> Table | None:
     found = [r for r in records if r.suite == SUITE and r.variant == "neurons"]
     lines = [(r.task, r.metric.replace("_", " "), cell(r)) for r in found]
-    spread = [str(r.detail["by_layer"]) for r in found if "by_layer" in r.detail]
-    notes = [f"top neurons by layer, embeddings first: {line}" for line in spread]
+    notes = []
+    for facts in (r.detail for r in found if "by_layer" in r.detail):
+        notes.append(f"{facts['nonzero']} of {facts['neurons']} neurons have any weight; only these are ranked")
+        notes.append(f"the first {facts['counted']} by layer, embeddings first: {facts['by_layer']}")
+        kept = [f"{100 * mean:.0f} % ({100 * least:.0f} to {100 * most:.0f}) of the first {k}"
+                for k, (least, mean, most) in facts["stability"].items()]  # fmt: skip
+        if kept:
+            notes.append(f"named again by {facts['resamples']} resamples of the training sentences: {', '.join(kept)}")
     return Table.of("Single neurons", ("task", "accuracy of", "value"), lines, notes) if found else None
 
 
