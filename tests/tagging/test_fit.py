@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from slonik.core.errors import SlonikError
 from slonik.tagging import fit as tagging_fit
 from slonik.tagging.config import Distillation, System
 from slonik.tagging.distillation import word_probabilities
-from slonik.tagging.fit import Material, fit_tagger, new_tagger, training_examples
+from slonik.tagging.fit import Job, Material, fit_tagger, new_tagger, training_examples
 from slonik.tagging.matching import exact_f1
 from slonik.tagging.models.bilstm import BiLstmConfig
+from slonik.tagging.models.word_features import WordFeatures
+from slonik.words.train import train_words
 from tests.tagging.models.toys import LABELS, bilstm, documents, table
 from tests.tiny.models import checkpoint
 
@@ -63,3 +66,26 @@ def test_an_encoder_can_be_the_student(tmp_path: Path) -> None:
     assert not (tmp_path / "never").exists() and plain[0]["teacher"][:, 0].all() and (plain[0]["tags"] >= 0).all()
     summary = fit_tagger(student, system, material, tmp_path / "run", seed=0)
     assert summary.step > 0 and summary.best is not None
+
+
+def test_a_tagger_takes_vectors_of_ones_own_instead_of_navec(tmp_path: Path) -> None:
+    texts = [one.text for one in documents()]
+    train_words(texts * 3, out=tmp_path / "words", dimensions=12, epochs=1, min_count=1, set=["tokens=tagger"])
+    system = System(
+        name="mine", kind="bilstm", vectors=str(tmp_path / "words"), sizes=BiLstmConfig(**SIZES), tuning=QUICK
+    )
+    tagger = new_tagger(system, LABELS, documents(), overlap=8, seed=0)
+    assert isinstance(tagger.features, WordFeatures) and tagger.features.table.dimension == 12
+    known = [word for word in tagger.features.words if word.isalnum()]
+    assert known and all(tagger.features.table.number(word) < tagger.features.table.unknown for word in known)
+    assert len(tagger.tag(texts)) == len(texts)
+    navec = system.model_copy(update={"vectors": None})
+    assert system.settings() == navec.settings()  # what they hold decides, not where they lie
+    starts = [Job(one, LABELS, documents(), 0.1, 8, 0).identities["start"] for one in (system, navec)]
+    assert starts[0] != starts[1]
+    other = tmp_path / "english.vec"
+    other.write_text("1 2\nelephant 1 0\n", encoding="utf-8")
+    with pytest.raises(SlonikError, match="these vectors are of other words"):
+        new_tagger(system.model_copy(update={"vectors": str(other)}), LABELS, documents(), overlap=8, seed=0)
+    with pytest.raises(ValueError, match="no use for vectors"):
+        System(name="crf", kind="crf", vectors="x.vec")

@@ -13,7 +13,7 @@ from sklearn.metrics import f1_score
 from slonik.core.errors import SlonikError
 from slonik.data.annotations.document import Document, Span
 from slonik.tagging.matching import compare_spans, error_rows
-from slonik.tagging.metrics import TaggerScores, compare, score
+from slonik.tagging.metrics import TaggerScores, compare, names_in, score
 
 LABELS = ("LOC", "ORG", "PER")
 
@@ -171,3 +171,86 @@ def test_no_prediction_at_all_is_zero_not_an_error() -> None:
     documents, _, _ = collection(5)
     found = scored(documents, [[] for _ in documents])
     assert found.record("f1_micro").value == 0 and found.record("precision_micro").value == 0
+
+
+def test_mean_over_documents_and_intervals_of_it() -> None:
+    documents, good, _ = collection(40)
+    record = scored(documents, good).record("f1_documents")
+    values = []
+    for document, found in zip(documents, good, strict=True):
+        gold = set(document.spans)
+        if gold or found:
+            values.append(2 * len(gold & set(found)) / (len(gold) + len(set(found))))
+    assert record.value == pytest.approx(np.mean(values)) and record.low is not None
+    assert record.low < record.value < (record.high or 0)
+
+
+def test_seeds_are_averaged_and_their_spread_widens_the_interval() -> None:
+    documents, good, bad = collection(60)
+    rng = random.Random(5)
+    runs = [[[span for span in one if rng.random() < share] for one in good] for share in (1.0, 0.5, 0.1)]
+    alone = [scored(documents, run).record("f1_micro") for run in runs]
+    together = scored(documents, runs[0], further=runs[1:])
+    record = together.record("f1_micro")
+    assert record.value == pytest.approx(np.mean([one.value for one in alone]))
+    assert record.detail["seeds"] == 3 and record.detail["f1_of_seeds"][0] == pytest.approx(alone[0].value, abs=1e-4)
+    assert record.high - record.low > 2 * (alone[0].high - alone[0].low)  # type: ignore[operator]
+    [micro, _] = compare([scored(documents, bad, "bad"), together])
+    assert micro.value == pytest.approx(record.value - scored(documents, bad).record("f1_micro").value)  # type: ignore[operator]
+    assert micro.detail["seeds"] == [1, 3]
+    assert scored(documents, runs[0], further=runs[1:]).records == together.records  # drawn alike again
+
+
+def test_differences_by_fold_are_those_of_each_fold() -> None:
+    documents, good, bad = collection(60)
+    folds = [number % 3 for number in range(60)]
+    first, second = scored(documents, bad, "bad", folds=folds), scored(documents, good, "good", folds=folds)
+    found = compare([first, second])[0].detail["folds"]
+    for fold in range(3):
+        part = [index for index in range(60) if folds[index] == fold]
+        values = [
+            scored([documents[i] for i in part], [said[i] for i in part]).record("f1_micro").value
+            for said in (good, bad)
+        ]
+        assert found["values"][str(fold)] == pytest.approx(values[0] - values[1], abs=1e-4)  # type: ignore[operator]
+    assert found["low"] < found["mean"] < found["high"]
+
+
+def test_a_document_that_holds_much_of_a_label_is_named_and_left_out_beside() -> None:
+    names = [Document(f"d{n}", "ж" * 60, spans((0, 3, "ORG"), (5, 9, "PER"))) for n in range(8)]
+    names.append(Document("list", "ж" * 60, spans(*((place, place + 1, "ORG") for place in range(0, 40, 2)))))
+    predicted = [list(document.spans) for document in names]
+    predicted[-1] = []
+    heavy = scored(names, predicted).record("f1_micro").detail["heavy"]
+    assert heavy["documents"] == [{"label": "ORG", "document": "list", "spans": 20, "of": 28}]
+    assert heavy["f1_micro"]["value"] == 1 and heavy["per_label"] == {"ORG": 1}
+    assert "heavy" not in scored(names[:8], predicted[:8]).record("f1_micro").detail
+
+
+def test_names_seen_in_training_and_not() -> None:
+    text = "Банк Заря и банк Луна ждут"
+    gold = spans((0, 9, "ORG"), (12, 21, "ORG"))
+    document = Document("a", text, gold)
+    assert names_in([Document("b", "банк  заря", spans((0, 10, "ORG")))]) == {"банк заря"}
+    found = scored([document], [[gold[0], Span(22, 26, "PER")]], seen_names=[{"банк заря"}])
+    names = found.record("f1_micro").detail["names"]
+    assert (names["seen"]["gold"], names["seen"]["right"], names["seen"]["recall"]["value"]) == (1, 1, 1)
+    assert (names["unseen"]["gold"], names["unseen"]["predicted"], names["unseen"]["recall"]["value"]) == (1, 1, 0)
+    assert found.by_document() == [{"document": "a", "gold": 2, "predicted": 2, "right": 1, "f1": 0.5}]
+
+
+def test_confidence_is_held_against_what_is_right() -> None:
+    documents, good, _ = collection(40)
+    sure = [[Span(s.start, s.end, s.label, 0.95) for s in one] for one in good]
+    record = scored(documents, sure).record("calibration_error")
+    assert record.value == pytest.approx(0.05) and record.detail["bins"][0]["right"] == 1
+    assert record.detail["bins"][0]["spans"] == sum(map(len, good))
+    assert all(one.metric != "calibration_error" for one in scored(documents, good).records)
+
+
+def test_what_nobody_annotated_is_not_judged() -> None:
+    gold = spans((0, 4, "ORG"))
+    document = Document("a", "ж" * 40, gold, unknown=((10, 40),))
+    predicted = [[gold[0], Span(20, 25, "PER"), Span(5, 8, "PER")]]
+    found = scored([document], predicted)
+    assert found.record("precision_micro").value == pytest.approx(1 / 2)

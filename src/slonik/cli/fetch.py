@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def fetch(
-    suite: str = typer.Argument(help="encodechka, russian_superglue, rusenteval, ud, seccoll or morocco."),
+    suite: str = typer.Argument(help="encodechka, russian_superglue, rusenteval, ud, seccoll, nerel or morocco."),
     data_dir: DataDir = None,
 ) -> None:
     """Download a benchmark's data, checked against pinned hashes; what is there already stays."""

@@ -22,7 +22,12 @@ from slonik.cli.common import (
 def ner(
     models: list[str] = typer.Argument(metavar="MODEL...", help="Folders of trained taggers, or hub ids."),
     data_dir: Path | None = typer.Option(
-        None, help="Data folder with seccoll/ in it (default: $SLONIK_DATA, or the user's cache folder)."
+        None, help="Data folder with seccoll/ or nerel/ in it (default: $SLONIK_DATA, or the user's cache folder)."
+    ),
+    tasks: str | None = typer.Option(None, "--task", "--tasks", help="seccoll (default) or nerel, in the data folder."),
+    split: str | None = typer.Option(None, help="nerel: test (default), dev or train."),
+    nested: bool | None = typer.Option(
+        None, "--nested/--no-nested", help="Score entities within others too (default: where there are such)."
     ),
     data: Path | None = typer.Option(None, help="Your own annotations: BRAT, CoNLL, JSONL, Parquet (instead)."),
     kind: str | None = typer.Option(None, "--from", help="Format of --data: brat, conll, jsonl, hf (default: guess)."),
@@ -39,12 +44,17 @@ def ner(
 ) -> None:
     """Score trained taggers on annotated texts, whole documents, exact spans.
 
-    Example: slonik evaluate ner my-crf my-bilstm --data annotations/ --json ner.json --html errors.html
+    Examples:
+
+        slonik evaluate ner my-crf my-bilstm --data annotations/ --json ner.json --html errors.html
+
+        slonik evaluate ner my-nested --task nerel --split dev --data-dir data
     """
     from slonik.tagging.evaluate import ner as evaluate_ner
 
     found = evaluate_ner(
-        models, data, data_dir=data_dir, data_format=kind, mapping=mapping, seen=seen, html=html, device=device,
+        models, data, data_dir=data_dir, tasks=tasks, split=split, nested=nested, data_format=kind,
+        mapping=mapping, seen=seen, html=html, device=device,
         seed=seed, passport=passport, trust_remote_code=trust_remote_code, announce=announce,
     )  # fmt: skip
     warn(found.warnings)

@@ -43,6 +43,7 @@ _IGNORED = ("__MACOSX", ".DS_Store")
 # What of an archive goes where: (path inside it, without its top folder) -> path in the suite's folder.
 _LAYOUTS: dict[str, dict[str, str]] = {
     "seccoll": {"seccoll/": "", "folds/": "folds/"},
+    "nerel": {"NEREL-v1.1/": ""},
     "morocco": {"bench/data/": ""},
     "russian_superglue": {"": ""},
 }

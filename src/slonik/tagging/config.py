@@ -105,6 +105,8 @@ class System(Config):
     """With `nested`: label -> what it is, in words that the encoder reads; without one its name is read."""
     hand: CrfConfig = CrfConfig()
     """Of a CRF over hand features: penalties (l1, l2), iterations, clusters of words."""
+    vectors: str | None = None
+    """Of a BiLSTM: word vectors in the place of navec's: a file of word2vec or fastText, a folder of `slonik words train`."""
     sizes: BiLstmConfig = BiLstmConfig()
     """Of a BiLSTM; its `crf`, `names` and `balanced` are the fields above."""
     tuning: dict[str, Any] = {}
@@ -131,11 +133,11 @@ class System(Config):
         """Refuse settings that taggers of this kind do not read."""
         for name in _IDLE[self.kind]:
             if self._differs(name):
-                raise ValueError(f"the system {self.name!r} is a {_CALLED[self.kind]}: it has no use for {_hint(name)}")
+                raise ValueError(f"the system {self.name!r} is {_CALLED[self.kind]}: it has no use for {_hint(name)}")
         idle = sorted(_IDLE_TUNING[self.kind] & {name for name, value in self.tuning.items() if value is not None})
         if idle:
             raise ValueError(
-                f"the system {self.name!r} is a {_CALLED[self.kind]}: it has no use for tuning.{idle[0]}"
+                f"the system {self.name!r} is {_CALLED[self.kind]}: it has no use for tuning.{idle[0]}"
                 + ("; its passes are hand.iterations" if self.kind == "crf" else "")
             )
 
@@ -151,7 +153,8 @@ class System(Config):
                 raise ValueError(f"the system {self.name!r} has no span head, which `{idle[0]}` is for: set nested")
             return
         if self.kind != "encoder":
-            raise ValueError(f"the system {self.name!r} is a {self.kind}: entities within entities need an encoder")
+            called = _CALLED[self.kind]
+            raise ValueError(f"the system {self.name!r} is {called}: entities within entities need an encoder")
         idle = [name for name in _IDLE_NESTED if self._differs(name)]
         if idle:
             what = "a teacher" if idle[0] == "lesson" else idle[0]
@@ -187,7 +190,7 @@ class System(Config):
 
         Model, teacher and unlabelled texts are no names here: what they hold decides (`fit.Job.inputs`).
         """
-        elsewhere = {"name", "model", "folds", "optional", "members", *_IDLE[self.kind]}
+        elsewhere = {"name", "model", "folds", "optional", "members", "vectors", *_IDLE[self.kind]}
         elsewhere |= {"hand"} if self.kind != "crf" else {"tuning", "lesson"}
         elsewhere |= {*_IDLE_NESTED} if self.nested else {"nested", "width", "descriptions"}
         paths = {
@@ -209,21 +212,26 @@ class System(Config):
         return Tuning(**{**defaults, **self.tuning})
 
 
-_CALLED = {"crf": "CRF over hand features", "bilstm": "BiLSTM", "encoder": "encoder", "ensemble": "ensemble"}
+_CALLED = {
+    "crf": "a CRF over hand features", "bilstm": "a BiLSTM", "encoder": "an encoder", "ensemble": "an ensemble",
+}  # fmt: skip
 _IDLE: dict[str, tuple[str, ...]] = {
-    "crf": ("model", "crf", "names", "all_layers", "sizes", "first", "context", "members"),
+    "crf": ("model", "crf", "names", "all_layers", "sizes", "first", "context", "members", "vectors"),
     "bilstm": ("model", "all_layers", "hand", "members"),
-    "encoder": ("sizes", "hand", "members"),
+    "encoder": ("sizes", "hand", "members", "vectors"),
     "ensemble": (
         "model", "crf", "names", "all_layers", "sizes", "hand", "lesson", "gazetteers", "substitution", "first",
-        "context", "nested",
+        "context", "nested", "vectors",
     ),
 }  # fmt: skip
 _IDLE_NESTED = ("crf", "names", "lesson", "gazetteers", "substitution", "context", "balanced")
-_OF_INPUTS = {"max_length", "layer_decay", "encoder_dropout", "masked_pieces", "freeze", "head", "shape", "pairs"}
+_OF_INPUTS = {
+    "max_length", "layer_decay", "encoder_dropout", "masked_pieces", "freeze", "head", "shape", "pairs", "lora",
+    "lora_alpha", "class_weights",
+}  # fmt: skip
 _IDLE_TUNING: dict[str, frozenset[str]] = {
     "crf": frozenset(Tuning.model_fields), "bilstm": frozenset(_OF_INPUTS),
-    "encoder": frozenset({"shape", "pairs"}), "ensemble": frozenset(Tuning.model_fields),
+    "encoder": frozenset({"shape", "pairs", "class_weights"}), "ensemble": frozenset(Tuning.model_fields),
 }  # fmt: skip
 
 

@@ -47,7 +47,14 @@ from slonik.tagging.models.ensemble_tagger import EnsembleTagger, check_members,
 from slonik.tagging.models.feature_crf import FeatureCrf, train_crf
 from slonik.tagging.models.neural_tagger import NeuralTagger
 from slonik.tagging.models.span_tagger import SPANS, SpanTagger, overlaps_of, words_of
-from slonik.tagging.models.word_features import WordFeatures, frequent_characters, frequent_words, navec_table
+from slonik.tagging.models.word_features import (
+    WordFeatures,
+    WordTable,
+    frequent_characters,
+    frequent_words,
+    navec_table,
+    word_table,
+)
 from slonik.tagging.objective import (
     NO_LABEL,
     Example,
@@ -140,7 +147,7 @@ class Job:
 
             return resources_identity()
         if self.system.kind == "bilstm":
-            return navec_table().content_hash()
+            return _word_table(self.system).content_hash()
         if self.model is not None:
             return self.model.identity()
         assert self.system.model is not None
@@ -319,8 +326,9 @@ def new_tagger(
         own |= {"overlap": 2 * system.context} if system.context else {}
         sizes = system.sizes.model_copy(update=own)
         features = WordFeatures(
-            navec_table(), words, frequent_characters(texts), window=sizes.window, overlap=sizes.overlap, names=names
-        )
+            _word_table(system, words), words, frequent_characters(texts), window=sizes.window, overlap=sizes.overlap,
+            names=names,
+        )  # fmt: skip
         return new_bilstm(labels, sizes, features, seed=seed, name=system.name)
     encoder = _encoder(system, model)
     tuning = system.full_tuning()
@@ -335,6 +343,23 @@ def new_tagger(
         details={"overlap": 2 * system.context or overlap, "balanced": system.balanced},
     )  # fmt: skip
     return encoder_tagger(new_task_model(encoder, config, seed=seed), system.name, names=names)
+
+
+def _word_table(system: System, words: Sequence[str] = ()) -> WordTable:
+    """The fixed word vectors of a BiLSTM.
+
+    Raises:
+        SlonikError: they know none of the frequent words of the texts.
+    """
+    if system.vectors is None:
+        return navec_table()
+    table = word_table(system.vectors)
+    if words and all(table.number(word) == table.unknown for word in words):
+        raise SlonikError(
+            f"{system.vectors} has a vector of none of the {len(words)} frequent words of the texts ({words[0]!r}, ...; it "
+            f"has {table.words[0]!r}): these vectors are of other words"
+        )
+    return table
 
 
 def _encoder(system: System, model: TorchEncoder | None) -> TorchEncoder:

@@ -110,8 +110,7 @@ def chosen_systems(config: LadderRecipe, names: Sequence[str], unlabelled: Seque
     while waiting:
         system = lookup(waiting.pop(), known, "system of the recipe")
         wanted.add(system.name)
-        if system.lesson is not None and system.lesson.teacher in known and system.lesson.teacher not in wanted:
-            waiting.append(system.lesson.teacher)
+        waiting += [name for name in _learns_from(system) if name in known and name not in wanted]
     kept = []
     for system in config.systems:
         if system.name not in wanted:
@@ -145,7 +144,7 @@ class _Work:
         job = Job(
             system=system, labels=self.labels, documents=others, stopping=self.config.stopping,
             overlap=self.config.overlap, seed=self.config.seed,
-            teacher=self._teacher(system, fold),
+            teacher=self._teacher(system, fold), members=[self._made(name, fold) for name in system.members],
         )  # fmt: skip
         name, title = f"{system.file_name}-fold{fold}", f"{system.name}, fold {fold}"
         inputs = {**job.inputs, "test": documents_identity(test)}
@@ -157,10 +156,12 @@ class _Work:
         return Rung(system.name, fold, test, predicted, result.summary, result.folder / MODEL, name)
 
     def _teacher(self, system: System, fold: int) -> Path | None:
-        if system.lesson is None:
-            return None
-        made = self.done.get((system.lesson.teacher, fold))
-        return made.folder / MODEL if made else Path(system.lesson.teacher)
+        return None if system.lesson is None else self._made(system.lesson.teacher, fold)
+
+    def _made(self, name: str, fold: int) -> Path:
+        """The tagger that another system of the ladder became on this fold; a folder from elsewhere."""
+        made = self.done.get((name, fold))
+        return made.folder / MODEL if made else Path(name)
 
 
 def _train_and_tag(job: Job, test: list[Document], steps: Steps) -> Callable[[Path], Mapping[str, Any]]:
@@ -197,35 +198,43 @@ def _present(config: LadderRecipe, notes: list[str]) -> list[System]:
     for system in config.systems:
         model = system.model or ""
         absent = system.optional and bool(model) and not model.startswith("embedded:") and not Path(model).is_dir()
-        without_teacher = system.optional and system.lesson is not None and system.lesson.teacher in left_out
-        if absent or without_teacher:
+        missing = next((name for name in _learns_from(system) if name in left_out), None) if system.optional else None
+        if absent or missing is not None:
             left_out.add(system.name)
-            notes.append(f"{system.name} is left out: there is no {model if absent else system.lesson.teacher}")  # type: ignore[union-attr]
+            notes.append(f"{system.name} is left out: there is no {model if absent else missing}")
         else:
             kept.append(system)
     return kept
 
 
+def _learns_from(system: System) -> list[str]:
+    """The names of the taggers that a system needs: its teacher, the members of an ensemble."""
+    return [*([system.lesson.teacher] if system.lesson is not None else []), *system.members]
+
+
 def _check_teachers(systems: Sequence[System]) -> None:
-    before: set[str] = set()
+    before: dict[str, System] = {}
     names = {system.name for system in systems}
     for system in systems:
-        if system.lesson is not None:
-            teacher = system.lesson.teacher
-            if teacher in names and teacher not in before:
-                raise SlonikError(f"{system.name!r} learns from {teacher!r}, which must come before it in the recipe")
-            if teacher not in names and not Path(teacher).is_dir():
+        for name in _learns_from(system):
+            what = "is made of" if name in system.members else "learns from"
+            if name in names and name not in before:
+                raise SlonikError(f"{system.name!r} {what} {name!r}, which must come before it in the recipe")
+            if name not in names and not Path(name).is_dir():
+                part = "member" if name in system.members else "teacher"
                 raise SlonikError(
-                    f"the teacher {teacher!r} of {system.name!r} is neither a system of the recipe nor a folder"
+                    f"the {part} {name!r} of {system.name!r} is neither a system of the recipe nor a folder"
                 )
-        before.add(system.name)
+            if name in before and before[name].nested:
+                raise SlonikError(f"{system.name!r} {what} {name!r}, whose entities lie within one another: it cannot")
+        before[system.name] = system
 
 
 def _check_unseen(config: LadderRecipe, systems: Sequence[System], documents: Sequence[Document], folds: Folds) -> None:
     """Refuse taggers from elsewhere, as a start or as a teacher, that were trained on the test documents."""
     for system in systems:
-        teacher = system.lesson.teacher if system.lesson is not None else None
-        for source in (name for name in (system.model, teacher) if name is not None):
+        outside = [*_learns_from(system), *system.hand.advisers]
+        for source in (name for name in (system.model, *outside) if name is not None):
             known = read_training_texts(source)
             for fold in _folds_of(system, config):
                 met = sum(text_key(documents[index].text) in known for index in folds[fold])

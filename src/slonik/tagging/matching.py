@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from slonik.data.annotations.document import Document, Span
 from slonik.evaluation.statistics import Array
+from slonik.runtime.tagging.calibration import BINS
 
 Kind: TypeAlias = Literal["missed", "invented", "border", "type", "border and type"]
 KINDS: tuple[Kind, ...] = ("missed", "invented", "border", "type", "border and type")
@@ -187,6 +188,61 @@ def tally(comparisons: Sequence[Comparison], labels: Sequence[str]) -> Tallies:
                     exact[row, place[side.label], count] += 1
                     overlap[row, place[side.label], count] += mistake.kind != "border"
     return Tallies(tuple(labels), exact, overlap)
+
+
+class DocumentF1:
+    """Mean over documents of their own F1, those without a gold and a predicted span left out: a `Statistic`.
+
+    Args:
+        counts: (D, 3) right, wrong, missed.
+    """
+
+    def __init__(self, counts: NDArray[np.int64]) -> None:
+        right, wrong, missed = counts.astype(np.float64).T
+        below = 2 * right + wrong + missed
+        self.values = np.divide(2 * right, below, out=np.full(len(counts), np.nan), where=below > 0)
+        self.n = len(counts)
+
+    def resampled(self, counts: Array) -> Array:
+        """Values (B,); NaN where no document drawn has a span."""
+        told = np.isfinite(self.values)
+        drawn = counts[:, told].sum(axis=1)
+        above = counts[:, told] @ self.values[told]
+        return np.divide(above, drawn, out=np.full(len(counts), np.nan), where=drawn > 0)
+
+
+class CalibrationError:
+    """Expected calibration error of predicted spans (`calibration.calibration_error`), resampled by document.
+
+    Args:
+        confidences, right: of the spans of each document.
+    """
+
+    def __init__(self, confidences: Sequence[Sequence[float]], right: Sequence[Sequence[bool]]) -> None:
+        self.n = len(confidences)
+        self.sums = np.zeros((self.n, 3, BINS))  # spans, sum of confidences, right ones
+        for row, (sure, hits) in enumerate(zip(confidences, right, strict=True)):
+            places = np.minimum((np.asarray(sure, dtype=np.float64) * BINS).astype(np.int64), BINS - 1)
+            for part, weights in enumerate((None, sure, np.asarray(hits, dtype=np.float64))):
+                self.sums[row, part] = np.bincount(places, weights, BINS)
+
+    def resampled(self, counts: Array) -> Array:
+        """Values (B,); NaN where no span is predicted."""
+        spans, sure, right = np.moveaxis(np.tensordot(counts, self.sums, axes=1), 1, 0)
+        total = spans.sum(axis=1)
+        return np.divide(np.abs(sure - right).sum(axis=1), total, out=np.full(len(counts), np.nan), where=total > 0)
+
+    def bins(self) -> list[dict[str, float | int]]:
+        """Of each bin that holds spans: its lower end, how many, mean confidence, share of right ones."""
+        spans, sure, right = self.sums.sum(axis=0)
+        return [
+            {
+                "from": place / BINS, "spans": int(spans[place]), "confidence": round(sure[place] / spans[place], 4),
+                "right": round(right[place] / spans[place], 4),
+            }
+            for place in range(BINS)
+            if spans[place]
+        ]  # fmt: skip
 
 
 class PooledF1:

@@ -42,6 +42,9 @@ class NerTask:
         source: where it comes from. licence: as stated there.
         mapping: labels merged and dropped, as in the papers.
         published: rows for tables. caution: what must be said beside them.
+        nested: its entities lie within one another.
+        splits: folders of its official split, of which the first is scored where none is named; none = one folder.
+        called: what it is, for sentences.
     """
 
     id: str
@@ -50,6 +53,9 @@ class NerTask:
     mapping: LabelMapping
     published: tuple[PublishedRow, ...] = ()
     caution: str = ""
+    nested: bool = False
+    splits: tuple[str, ...] = ()
+    called: str = "the collection"
 
 
 _LABELS = ("DEVICE", "EVENT", "HACKER", "LOC", "ORG", "PER", "PROGRAM", "TECH", "VIRUS")
@@ -76,28 +82,59 @@ SECCOLL = NerTask(
         _row("BiLSTM-CRF", 68.07, 61.24),
         _row("BiLSTM-CRF, distilled", 70.18, 64.00),
     ),
+    called="the security collection",
     caution="published rows used all 855 texts and folds that were never published: they compare in size only",
 )
 
-TASKS: dict[str, NerTask] = {SECCOLL.id: SECCOLL}
+NEREL = NerTask(
+    id="nerel",
+    source="https://github.com/nerel-ds/NEREL",
+    licence="texts CC BY 2.5; none stated for the annotations",
+    mapping=LabelMapping(),
+    published=(
+        PublishedRow("Biaffine, fastText", 0.7962, None, MappingProxyType({})),
+        PublishedRow("Pyramid, RuBERT", 0.7973, None, MappingProxyType({})),
+        PublishedRow("SpERT, RuBERT", 0.8252, None, MappingProxyType({})),
+        PublishedRow("MRC, RuBERT", 0.8499, None, MappingProxyType({})),
+    ),
+    caution="published rows are of the test part",
+    nested=True,
+    splits=("test", "dev", "train"),
+    called="NEREL",
+)
+
+TASKS: dict[str, NerTask] = {SECCOLL.id: SECCOLL, NEREL.id: NEREL}
 
 
-def task_folder(task: NerTask, data_dir: str | Path | None) -> Path:
-    """Where a collection lies.
+def task_folder(task: NerTask, data_dir: str | Path | None, split: str | None = None) -> Path:
+    """Where a collection, or a part of its official split, lies.
 
     Args:
         data_dir: the data folder; None = $SLONIK_DATA, or the user's cache folder.
+        split: a part; None = the first of `task.splits`.
 
     Raises:
-        SlonikError: it is not there.
+        SlonikError: it is not there, or it has no such part.
     """
+    if split is not None and split not in task.splits:
+        has = f"has {', '.join(task.splits)}" if task.splits else "is one folder"
+        raise SlonikError(f"{task.called} has no part {split!r}: it {has}")
     folder = data_folder(Path(data_dir) if data_dir is not None else None) / task.id
     if not folder.is_dir():
         raise SlonikError(
-            f"there is no {folder}: `{fetch_command(task.id, folder.parent)}` gets the security collection, "
+            f"there is no {folder}: `{fetch_command(task.id, folder.parent)}` gets {task.called}, "
             "or name your own annotations with --data"
         )
-    return folder
+    if not task.splits:
+        return folder
+    part = folder / (split or task.splits[0])
+    if not part.is_dir():
+        there = [name for name in task.splits if (folder / name).is_dir()]
+        raise SlonikError(
+            f"there is no {part}: {folder} holds {', '.join(there) or 'no part of the official split'}"
+            + (f"; name one with --split {there[0]}" if there else "")
+        )
+    return part
 
 
 def published_records(task: NerTask) -> list[Record]:

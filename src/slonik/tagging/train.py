@@ -23,7 +23,7 @@ from slonik.data.given import Given, Texts
 from slonik.finetuning.config import Tuning
 from slonik.models.encoder import TorchEncoder
 from slonik.runtime.tagging.labels import BioLabels
-from slonik.tagging.config import Distillation, TaggerRecipe
+from slonik.tagging.config import Distillation, First, TaggerRecipe
 from slonik.tagging.data import Annotated, as_mapping, hold_out, name_of, read_collection
 from slonik.tagging.fit import Job, train_one
 from slonik.tagging.metrics import score
@@ -33,7 +33,10 @@ from slonik.tagging.tasks import SECCOLL, task_folder
 
 DEVELOPMENT = "development set"
 _MODEL = "model"
-_BARE = {"crf": ("crf", None), "bilstm": ("bilstm", None), "bilstm-crf": ("bilstm", True)}
+_NO_TEXTS = "none"
+_BARE = {
+    "crf": ("crf", None), "bilstm": ("bilstm", None), "bilstm-crf": ("bilstm", True), "ensemble": ("ensemble", None),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,10 @@ def train_tagger(
     teacher: str | Path | NeuralTagger | None = None,
     unlabelled: Texts = (),
     crf: bool | None = None,
+    nested: bool | None = None,
+    gazetteers: Mapping[str, str | Path | Sequence[str | Path]] | None = None,
+    first: str | Path | None = None,
+    members: Sequence[str | Path] = (),
     recipe: str | Path | Mapping[str, Any] | None = None,
     epochs: float | None = None,
     learning_rate: float | None = None,
@@ -76,13 +83,18 @@ def train_tagger(
 
     Args:
         model: of an encoder: folder, hub id, embedded:NAME, or one that is loaded, which is not changed; else "crf",
-            "bilstm" or "bilstm-crf".
+            "bilstm", "bilstm-crf", or "ensemble".
         data: annotated texts; None: those of the recipe, or seccoll/ in `data_dir`.
         out: folder for the tagger.
         data_format: brat, conll, jsonl, hf; None = guess.
         mapping: labels to merge and drop, or the recipe that says so in `mapping`.
         teacher: a tagger to distil from, with a network. unlabelled: further texts on which it teaches.
         crf: learn scores of label transitions.
+        nested: of an encoder: entities may lie within one another.
+        gazetteers: label -> files with a name a line.
+        first: of a network: annotated texts of another kind to train on before; which of their labels become these is
+            said by `system.first.mapping`.
+        members: of an ensemble: folders of taggers.
         recipe: YAML file, or its content.
         epochs: passes over the texts. batch_size: windows of a batch. max_length: tokens of a window.
         seed: of the split, the weights and the order.
@@ -106,19 +118,30 @@ def train_tagger(
     _check_idle(str(model), kind, chain, crf, {**idle, "--max-length": max_length, "--teacher": teacher})
     if data is not None and data_dir is not None:
         raise SlonikError("--data and --data-dir name two collections: give one of them")
-    if data is None and data_dir is not None:
+    if kind == "ensemble" and data_dir is not None:
+        data = data_dir
+    elif data is None and data_dir is not None:
         data, mapping = task_folder(SECCOLL, data_dir), SECCOLL.mapping if mapping is None else mapping
-    if data is None and not _content(recipe).get("data"):
+    if kind == "ensemble" and (data is not None or _content(recipe).get("data")):
+        raise SlonikError(
+            "an ensemble is made of trained taggers and reads no texts: leave --data and --data-dir out, and measure "
+            "it with `slonik evaluate ner`"
+        )
+    if kind != "ensemble" and data is None and not _content(recipe).get("data"):
         raise SlonikError("name your annotated texts with --data, or a folder that holds seccoll/ with --data-dir")
     tuned = {
         tuning.epochs: epochs, tuning.learning_rate: learning_rate, tuning.batch_texts: batch_size,
         tuning.max_length: max_length,
     }  # fmt: skip
     fields: dict[Any, Any] = {
-        at.data: name_of(data) if data is not None else None, at.format: data_format, at.out: str(out), at.seed: seed,
+        at.data: _NO_TEXTS if kind == "ensemble" else name_of(data) if data is not None else None,
+        at.format: data_format, at.out: str(out), at.seed: seed,
         at.mapping: as_mapping(mapping).model_dump() if mapping is not None else None,
         at.system.name: Path(out).name, at.system.kind: kind, at.system.crf: crf if chain is None else chain,
         at.system.model: _called(model) if kind == "encoder" else None,
+        at.system.nested: nested, at.system.members: [str(member) for member in members] or None,
+        at.system.gazetteers: _lists(gazetteers) if gazetteers else None,
+        fields_of(First, at.system.first).data: str(first) if first is not None else None,
         lesson.teacher: _called(teacher) if teacher is not None else None, lesson.unlabelled: list(texts) or None,
         **{f"{at.system.tuning}.{field}": value for field, value in tuned.items()},
     }  # fmt: skip
@@ -133,20 +156,29 @@ def train_tagger(
 
 def _check_idle(model: str, kind: str, chain: bool | None, crf: bool | None, given: Mapping[str, Any]) -> None:
     """Refuse options that do nothing for this kind of tagger."""
-    useless = {"crf": set(given), "bilstm": {"--max-length"}}.get(kind, set())
+    useless = {"crf": set(given), "bilstm": {"--max-length"}, "ensemble": set(given)}.get(kind, set())
     found = [name for name, value in given.items() if name in useless and value is not None]
-    if kind == "crf" and crf is not None:
+    if kind in ("crf", "ensemble") and crf is not None:
         found.append("--crf" if crf else "--no-crf")
     if kind == "bilstm" and chain and crf is False:
         found.append("--no-crf")
     if found:
         instead = {
+            "ensemble": "it is the mean of taggers that are trained already",
             "crf": "it is fitted by L-BFGS: --set system.hand.iterations=N, system.hand.l1, system.hand.l2",
             "bilstm": "its inputs are words: --set system.sizes.window=N"
             if found == ["--max-length"]
             else "take bilstm",
         }[kind]
         raise SlonikError(f"{', '.join(found)} {'does' if len(found) == 1 else 'do'} nothing for {model}; {instead}")
+
+
+def _lists(gazetteers: Mapping[str, str | Path | Sequence[str | Path]]) -> dict[str, list[str]]:
+    """Label -> files, as a recipe says it."""
+    return {
+        label: [str(files)] if isinstance(files, str | Path) else [str(file) for file in files]
+        for label, files in gazetteers.items()
+    }
 
 
 def _called(model: str | Path | TorchEncoder | NeuralTagger) -> str:
@@ -182,14 +214,22 @@ def run_tagging(
     if system.lesson is not None:
         reads += [None if teacher is not None else system.lesson.teacher]
         reads += [name for name in system.lesson.unlabelled if name not in given.said]
+    reads += [*system.members, *(path for paths in system.gazetteers.values() for path in paths)]
     with Run(config.out, command="finetune", announce=announce, reads=reads) as run:
         given.write(run)
-        collection = read_collection(data, config.format, config.mapping)
-        collection.tell(announce)
+        if system.kind == "ensemble":
+            labels, documents = load_tagger(system.members[0]).labels, []
+        else:
+            collection = read_collection(
+                data, config.format, config.mapping, nested=system.nested, partial=config.partial
+            )
+            collection.tell(announce)
+            labels, documents = tuple(collection.labels), collection.documents
         job = Job(
-            system=system, labels=BioLabels.of(collection.labels), documents=collection.documents,
+            system=system, labels=BioLabels.of(labels), documents=documents,
             stopping=config.stopping, overlap=config.overlap, seed=config.seed, asked=asked, model=model,
             teacher=teacher if teacher is not None or system.lesson is None else Path(system.lesson.teacher),
+            members=[Path(member) for member in system.members],
         )  # fmt: skip
         for name, identity in job.identities.items():
             run.input(name, identity)
@@ -198,7 +238,7 @@ def run_tagging(
             return train_one(job, folder / _MODEL, run.scratch(), run.folder / "teacher")
 
         made = run.step("train", job.inputs, f"training {system.name}", work, code=["slonik.tagging.fit"])
-        records = _development_records(job, made.folder / _MODEL) if system.kind != "crf" else ()
+        records = _development_records(job, made.folder / _MODEL) if system.kind not in ("crf", "ensemble") else ()
         with run.result() as folder:
             shutil.copytree(made.folder / _MODEL, folder, dirs_exist_ok=True)
             Passport.read(folder).with_records(records).write(folder)

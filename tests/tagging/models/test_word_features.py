@@ -10,7 +10,7 @@ import torch
 
 from slonik.core.errors import SlonikError
 from slonik.data.natasha_package import has_natasha
-from slonik.tagging.models.word_features import WORDS_FILE, WordTable, navec_table
+from slonik.tagging.models.word_features import WORDS_FILE, WordTable, navec_table, word_table
 from tests.tagging.models.toys import table
 
 
@@ -52,3 +52,19 @@ def test_navec_is_unpacked_as_its_own_library_does() -> None:
     assert (len(ours.words), ours.dimension) == (250_000, 300)
     for word in ("хакер", "windows", "Уязвимость"):
         assert np.array_equal(ours.vectors(torch.tensor([ours.number(word)]))[0].numpy(), theirs[word.lower()])
+
+
+def test_vectors_of_a_file_stand_in_the_place_of_navec(tmp_path: Path) -> None:
+    path = tmp_path / "w.vec"
+    path.write_text("4 3\nслон 1 2 3\nМосква 0 1 0\nмосква 9 9 9\nеж 4 5 6\n", encoding="utf-8")
+    table = word_table(path)
+    assert table.words == ("слон", "москва", "еж")
+    numbers = torch.tensor([table.number(word) for word in ("Слон", "ёж", "кит", "МОСКВА")])
+    expected = [[1, 2, 3], [4, 5, 6], [0, 0, 0], [0, 1, 0]]
+    np.testing.assert_array_equal(table.vectors(numbers).numpy(), np.array(expected, np.float32))
+    table.save(tmp_path)
+    again = WordTable.open(tmp_path)
+    assert again.content_hash() == table.content_hash()
+    np.testing.assert_array_equal(again.vectors(numbers).numpy(), expected)
+    path.write_text("1 2\nлев 1 2\n", encoding="utf-8")
+    assert word_table(path).words == ("лев",)  # another file under the same name is read anew

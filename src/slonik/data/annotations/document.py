@@ -113,6 +113,19 @@ def flatten(spans: Iterable[Span], policy: Policy = "longest") -> tuple[Span, ..
     return tuple(kept)
 
 
+def lying_within(spans: Sequence[Span]) -> list[bool]:
+    """Of each span whether another one covers it and more; of equal borders neither does."""
+    ordered = sorted(range(len(spans)), key=lambda place: (spans[place].start, -spans[place].end))
+    found = [False] * len(spans)
+    furthest, widest = -1, (-1, -1)
+    for place in ordered:
+        own = (spans[place].start, spans[place].end)
+        found[place] = own[1] <= furthest and own != widest
+        if own[1] > furthest:
+            furthest, widest = own[1], own
+    return found
+
+
 class LabelMapping(Config):
     """How labels and overlaps of a collection are made fit for taggers.
 

@@ -43,8 +43,8 @@ from slonik.models.kinds import kind_of
 from slonik.models.task_model import TaskModel, load_task_model
 from slonik.reporting.model_card import model_card
 from slonik.runtime.head_session import HEAD_KEY, HeadSession, head_facts
-from slonik.runtime.tagging.chain import Chain
 from slonik.runtime.tagging.calibration import CALIBRATION_FILE
+from slonik.runtime.tagging.chain import Chain
 from slonik.runtime.tagging.names import NAMES_FILE
 from slonik.runtime.tagging.onnx_tagger import CHAIN_FILE
 from slonik.text import TAGGER_FILE
@@ -70,7 +70,7 @@ def head_of(model: Any) -> TaskModel | None:
     """
     found = model if isinstance(model, TaskModel) else getattr(model, "model", None)
     if isinstance(found, TaskModel):
-        return found
+        return _with_graph(found)
     if not isinstance(model, str | Path):
         return None
     kind = kind_of(model)
@@ -85,7 +85,17 @@ def head_of(model: Any) -> TaskModel | None:
         return None
     loaded = load_task_model(kind.folder or model, device="cpu")
     loaded.name = str(model)
-    return loaded
+    return _with_graph(loaded)
+
+
+def _with_graph(model: TaskModel) -> TaskModel:
+    """The model, if its head has a graph."""
+    if model.config.kind == "spans":
+        raise SlonikError(
+            f"{model.name} scores stretches of words, for which there is no ONNX graph: run it with slonik tag or "
+            "slonik serve, or export its encoder alone (--as encoder)"
+        )
+    return model
 
 
 def export_head(

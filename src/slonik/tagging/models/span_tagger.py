@@ -23,7 +23,7 @@ from slonik.core.errors import NotNumbers, SlonikError
 from slonik.core.hashing import sha256_json
 from slonik.core.progress import progress_bar
 from slonik.core.protocols import FloatArray, LongTexts
-from slonik.data.annotations.document import Span
+from slonik.data.annotations.document import Document, Span
 from slonik.data.annotations.tags import Offsets
 from slonik.models.modeling_slonik_heads import SpanScores
 from slonik.models.task_model import TaskModel
@@ -39,6 +39,7 @@ SPANS = "spans"
 Overlaps: TypeAlias = Literal["none", "nested", "crossing"]
 """What spans of one text may do: share no character, lie one within the other, or cross too."""
 _THRESHOLD = 0.5
+_ANY = 0.01
 _BATCH_TOKENS = 2048
 _WORTH_A_BAR = 1_000_000  # characters
 _ROW = 120  # tokens of descriptions in one row
@@ -207,6 +208,17 @@ class SpanTagger:
                 bar.advance(len(text))
         return calibrated(self.calibration, found)
 
+    def likeliest(self, documents: Sequence[Document]) -> list[list[Span]]:
+        """Of each document's text as many likeliest spans as the document has: how far an early training is."""
+        found = []
+        for document in documents:
+            words = self.features.split(document.text)
+            windows = self.features.windows(document.text, words)
+            pairs = zip(windows, self.probabilities(windows), strict=True)
+            spans = [span for window, values in pairs for span in self._spans(window, values, words, _ANY)]
+            found.append(sorted(spans, key=lambda span: -(span.confidence or 0.0))[: len(document.spans)])
+        return found
+
     def predict(self, texts: Sequence[str]) -> list[list[Span]]:
         """What `tag` gives: every model with a head has this name for its answers."""
         return self.tag(texts)
@@ -295,10 +307,12 @@ class SpanTagger:
             spans += self._spans(window, values, words)
         return spans
 
-    def _spans(self, window: Window, values: FloatArray, words: Sequence[Offsets]) -> Iterator[Span]:
-        """Spans above one half that begin in a window's own words."""
+    def _spans(
+        self, window: Window, values: FloatArray, words: Sequence[Offsets], above: float = _THRESHOLD
+    ) -> Iterator[Span]:
+        """Spans of a greater probability that begin in a window's own words."""
         owned, seen = window.stop - window.first, len(window.fields["positions"])
-        for first, more, kind in zip(*np.nonzero(values[:owned] > _THRESHOLD), strict=True):
+        for first, more, kind in zip(*np.nonzero(values[:owned] > above), strict=True):
             if first + more < seen:
                 start, end = words[window.first + first][0], words[window.first + first + more][1]
                 yield Span(start, end, self.types[kind], float(values[first, more, kind]))

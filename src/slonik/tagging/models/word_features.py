@@ -23,9 +23,11 @@ from torch import Tensor
 from slonik.core import files
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_bytes, sha256_json
+from slonik.core.progress import warn_once
 from slonik.data.annotations.document import Span
 from slonik.data.annotations.tags import Offsets, tokenize
 from slonik.models.baselines import navec_path
+from slonik.models.word_vectors import NAVEC_NAME, read_word_vectors
 from slonik.runtime.tagging.names import NameList
 from slonik.runtime.tagging.windows import Window, shares
 from slonik.text.batching import pad_arrays
@@ -41,15 +43,16 @@ _LARGEST_LEXICON = 300_000
 class WordTable:
     """V words with vectors of Q parts, each part one of K codes of S numbers; D = Q S.
 
-    Product-quantised (Jegou, Douze, Schmid 2011): 250,000 navec words in 25 MB, unpacked row by row as needed.
+    Product-quantised (Jegou, Douze, Schmid 2011): 250,000 navec words in 25 MB, unpacked row by row as needed. Vectors
+    as they are have one part, and a code for every word.
 
     Args:
         words: V words in lower case.
         codes: (Q, K, S) float32.
-        indexes: (V, Q) uint8 code of each part.
+        indexes: (V, Q) whole numbers, the code of each part.
     """
 
-    def __init__(self, words: Sequence[str], codes: NDArray[np.float32], indexes: NDArray[np.uint8]) -> None:
+    def __init__(self, words: Sequence[str], codes: NDArray[np.float32], indexes: NDArray[np.integer]) -> None:
         self.words = tuple(words)
         self.numbers = {word: number for number, word in enumerate(self.words)}
         self.dimension = codes.shape[0] * codes.shape[2]
@@ -118,6 +121,35 @@ def navec_table() -> WordTable:
     loaded = Navec.load(path)
     known = len(loaded.vocab.words) - 2  # without <unk> and <pad>, which stand last
     return WordTable(loaded.vocab.words[:known], loaded.pq.codes, loaded.pq.indexes[:known])
+
+
+def word_table(vectors: str | Path) -> WordTable:
+    """Word vectors of a file or a folder of `slonik words train`, as they are; the last ones read are kept.
+
+    Words are those in lower case; of several spellings the first, which is the most frequent, counts. Vectors of
+    n-grams (fastText) stay behind: an unknown word has the zero vector, as with navec.
+
+    Raises:
+        SlonikError, MissingExtra: as `slonik.models.word_vectors.read_word_vectors`.
+    """
+    if str(vectors) == NAVEC_NAME:
+        return navec_table()
+    path = Path(vectors)
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    seen = tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file())
+    return _read_table(str(vectors), seen)
+
+
+@functools.lru_cache(maxsize=1)
+def _read_table(vectors: str, _seen: tuple[tuple[str, int, int], ...]) -> WordTable:
+    read = read_word_vectors(vectors)
+    for note in read.notes:
+        warn_once(note)
+    first: dict[str, int] = {}
+    for number, word in enumerate(read.words):
+        first.setdefault(word.lower(), number)
+    rows = read.rows[np.fromiter(first.values(), np.int64, len(first))]
+    return WordTable(tuple(first), rows[None], np.arange(len(first), dtype=np.int32)[:, None])
 
 
 class WordFeatures:
