@@ -26,12 +26,12 @@ def test_torchrun_is_refused_by_commands_that_work_in_one_process(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    said = _refused(["adapt", "model", "--corpus", "x.txt", "--out", "y"], capsys)
-    assert "slonik adapt works in one" in said and "Traceback" not in said
+    said = _refused(["compress", "model", "--corpus", "x.txt", "--out", "y"], capsys)
+    assert "slonik compress works in one" in said and "Traceback" not in said
     assert "missing.yaml" in _refused(["pretrain", "missing.yaml"], capsys)  # its own mistake, not the processes
     assert "no-such-folder" in _refused(["show", "no-such-folder"], capsys)  # only reads
     monkeypatch.setenv("WORLD_SIZE", "1")
-    assert "WORLD_SIZE" not in _refused(["adapt", "no-such-model", "--corpus", "x.txt", "--out", "y"], capsys)
+    assert "WORLD_SIZE" not in _refused(["compress", "no-such-model", "--corpus", "x.txt", "--out", "y"], capsys)
 
 
 @pytest.fixture

@@ -32,6 +32,9 @@ def adapt(
     every: int | None = typer.Option(
         None, min=2, help="Keep the first of every so many layers (2: DistilBERT's student)."
     ),
+    lora: int | None = typer.Option(
+        None, min=1, metavar="RANK", help="Train low-rank matrices beside the weights (peft), merged in the end."
+    ),
     teacher: str | None = typer.Option(None, help="Masked-language model whose guesses are learned too (DistilBERT)."),
     apart: list[str] = typer.Option([], help="A source of the corpus (.ranges.tsv) to report apart; may be repeated."),
     language: str | None = typer.Option(None, help="Language of the corpus; any = not checked (ru)."),
@@ -48,7 +51,8 @@ def adapt(
     Bits per byte on held-out texts of the domain, and of --general, before and after: what was learned, and what was
     forgotten. A checkpoint without a language-model head gets one, trained first with the body frozen. Pooling and
     prefixes of a sentence encoder survive. A classifier or tagger is refused unless --task-head says what becomes of
-    its head, which is not taught. The same command after a crash goes on.
+    its head, which is not taught. "before" is the original in its own vocabulary, over the same bytes. The same command
+    after a crash goes on. Several processes: start it with torchrun (torchrun --nproc-per-node 8 -m slonik adapt ...).
 
     Examples:
 
@@ -56,15 +60,21 @@ def adapt(
 
         slonik adapt embedded:multilingual-e5-small --corpus domain.jsonl --new-words 500 --steps 300 --out adapted
 
+        slonik adapt my-gpt2 --corpus news_ru.txt.gz --general ru.txt.gz --lora 16 --out news-gpt2
+
         slonik adapt my-bert --every 2 --teacher my-bert --corpus ru.txt.gz --out my-distilbert
     """
     from slonik.pretraining.adaptation.adapt import adapt as run
+    from slonik.train.processes import leave
 
     made = run(
         model, corpus=corpus, general=general, out=out, recipe=recipe, objective=objective, steps=steps, epochs=epochs,
-        new_words=new_words, tokenizer=tokenizer, every=every, teacher=teacher, apart=apart, language=language,
-        column=column, task_head=task_head, seed=seed, set=set_, announce=announce,
+        new_words=new_words, tokenizer=tokenizer, every=every, lora=lora, teacher=teacher, apart=apart,
+        language=language, column=column, task_head=task_head, seed=seed, set=set_, announce=announce,
     )  # fmt: skip
+    leave()
+    if not made.records:  # only the first of several processes measures
+        return
     typer.echo(made.table)
     save_records(json_file, made.records)
     typer.echo(f"checkpoint: {made.checkpoint}")

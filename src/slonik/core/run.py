@@ -157,8 +157,7 @@ class Steps:
         plain, meaning = _readable(inputs), code_identity(*code, work=work)
         key = sha256_json([name, _digests(inputs), str(meaning)])
         folder = self.folder / f"{name}-{key[:12]}"
-        record = _read(folder / STEP_RECORD)
-        if record is not None and record.get("key") == key:
+        if (record := _record(folder, key)) is not None:
             self.announce(f"{title}: done before")
             shutil.rmtree(_unfinished(folder), ignore_errors=True)
             return self._ended(StepResult(folder, record["summary"], record["seconds"], fresh=False))
@@ -176,6 +175,13 @@ class Steps:
             self._open.pop()
         shutil.rmtree(_unfinished(folder), ignore_errors=True)
         return self._ended(StepResult(folder, summary, seconds, fresh=True))
+
+    def is_done(
+        self, name: str, inputs: Inputs, work: Callable[[Path], Mapping[str, Any]], *, code: Sequence[str] = ()
+    ) -> bool:
+        """Whether `step` with these finds its work done: several processes that work on a step together must know."""
+        key = sha256_json([name, _digests(inputs), str(code_identity(*code, work=work))])
+        return _record(self.folder / f"{name}-{key[:12]}", key) is not None
 
     def scratch(self, name: str | None = None, inputs: Inputs | None = None, *, code: Sequence[str] = ()) -> Path:
         """A folder that outlives interruptions, for work that saves its own progress (training).
@@ -454,6 +460,12 @@ def _read(path: Path) -> dict[str, Any] | None:
 def _size(folder: Path) -> str:
     megabytes = folder_size(folder) / 1e6
     return f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes:.1f} MB"
+
+
+def _record(folder: Path, key: str) -> dict[str, Any] | None:
+    """What a step with this key left; None where it has not ended."""
+    record = _read(folder / STEP_RECORD)
+    return record if record is not None and record.get("key") == key else None
 
 
 def _readable(value: Any) -> Any:

@@ -19,7 +19,7 @@ from slonik.core.config import Config
 from slonik.core.errors import SlonikError
 
 Target = Literal["slurm", "kubernetes", "kubeflow", "skypilot", "apptainer", "local"]
-SHARING = ("pretrain",)
+SHARING = ("pretrain", "adapt")
 """Commands whose work several processes share; the others run in one process on one GPU."""
 SAVING_SECONDS = 120
 """Time before the end at which a job is told to save."""
@@ -133,7 +133,7 @@ class Job(Config):
             count = f"{self.nodes} nodes with {self.per_node} processes each"
             raise ValueError(
                 f"slonik {first} works in one process, and {count} were asked for: use --nodes 1 --gpus 1 (or 0), and "
-                f"--array for several runs; {', '.join(f'slonik {name}' for name in SHARING)} shares its work out"
+                f"--array for several runs; {' and '.join(f'slonik {name}' for name in SHARING)} share their work out"
             )
         return self
 

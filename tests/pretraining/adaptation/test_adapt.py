@@ -42,7 +42,7 @@ def _adapt(folder: Path, model: Path, out: str = "out", announce: Announce = sil
     if not domain.exists():
         _corpora(folder)
     values: dict[str, Any] = {
-        "model": str(model), "out": str(folder / out), "max_length": 40,
+        "model": str(model), "out": str(folder / out), "max_length": 40, "measured_documents": 24,
         "corpus": {"files": [str(domain)], "held_out_share": 0.3},
         "general": {"files": [str(general)], "held_out_share": 0.3},
         "train": {"max_steps": 8, "batch_tokens": 400, "learning_rate": 3e-3, "evaluations": 1, "precision": "fp32"},

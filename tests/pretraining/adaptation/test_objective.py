@@ -35,7 +35,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _adapt(folder: Path, model: str, out: str, **fields: Any) -> Adaptation:
     training = {"max_steps": 20, "batch_tokens": 400, "learning_rate": 3e-3, "evaluations": 1, "precision": "fp32"}
     values: dict[str, Any] = {
-        "model": str(folder / model), "out": str(folder / out), "max_length": 40,
+        "model": str(folder / model), "out": str(folder / out), "max_length": 40, "measured_documents": 20,
         "corpus": {"files": [str(folder / "texts.txt")], "held_out_share": 0.3},
         "train": training | fields.pop("train", {}),
     }  # fmt: skip
@@ -51,8 +51,9 @@ def test_the_student_has_half_the_layers_and_comes_near_its_teacher(place: Path)
     student, teacher = (load_language_model(place / name, "mlm") for name in ("student", "teacher"))
     assert student.model.config.num_hidden_layers == 2 and teacher.model.config.num_hidden_layers == 4
     bits = _bits(found)
-    assert set(bits) == {"before", "after", "teacher"}
-    assert bits["after"] < bits["before"]
+    assert set(bits) == {"before", "start", "after", "teacher"}
+    assert bits["before"] == bits["teacher"]  # the original, whose half the student is
+    assert bits["after"] < bits["start"]
     assert "| domain | teacher |" in found.table
 
 

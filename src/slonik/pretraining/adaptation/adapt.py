@@ -1,11 +1,12 @@
 """Train a checkpoint on with the texts of a domain: encoders as RuCyBERT was, decoders as newsGPT was, and T5s.
 
 Source: the practice of RuCyBERT (RuBERT trained on with masked words of 500,000 security news) and newsGPT. Stages,
-each done once and kept: another vocabulary where one is asked for; a language-model head where the checkpoint has
-none (tied to the embeddings, trained first on general texts with the body frozen: that model is the baseline
-"before"); the body on the domain. Bits per byte on held-out texts of the domain and of general language, before and
-after, show what was learned and what was forgotten. Pooling, prefixes and length of a sentence encoder survive. With a
-teacher the body learns its guesses too, and may be a part of it, as in DistilBERT (see `distilbert`).
+each done once and kept: a language-model head where the checkpoint has none (tied to the embeddings, trained first on
+general texts with the body frozen); the body on the domain. Bits per byte on held-out texts of the domain and of
+general language, before and after, show what was learned and what was forgotten; "before" is the original with its own
+vocabulary, whatever it is changed to. Pooling, prefixes and length of a sentence encoder survive. With a teacher the
+body learns its guesses too, and may be a part of it, as in DistilBERT (see `distilbert`). Under torchrun the first
+process prepares, all train, the first measures and writes.
 """
 
 from __future__ import annotations
@@ -24,19 +25,18 @@ from slonik.core.run import Announce, Result, Run, say, silent
 from slonik.data.given import Given, Texts
 from slonik.models.encoder import TorchEncoder
 from slonik.models.kinds import resolve
-from slonik.models.language_model import (
-    load_language_model,
-    natural_objective,
-)
+from slonik.models.language_model import LanguageModel, load_language_model, natural_objective
 from slonik.models.task_model import TaskModel
-from slonik.pretraining.adaptation.config import AdaptConfig
-from slonik.pretraining.adaptation.data import adapt_texts, changed_vocabulary
+from slonik.pretraining.adaptation.config import AdaptConfig, LoraSettings
+from slonik.pretraining.adaptation.data import adapt_texts, head_texts, new_vocabulary
 from slonik.pretraining.adaptation.kept_head import kept_head
+from slonik.pretraining.adaptation.low_rank import check_low_rank
 from slonik.pretraining.adaptation.objective import denoising_of, teacher_of
 from slonik.pretraining.adaptation.report import markdown_table
-from slonik.pretraining.adaptation.stages import Stages, objective_name
-from slonik.pretraining.corpus import CorpusSettings, files_identity
+from slonik.pretraining.adaptation.stages import Plan, Stages, objective_name
+from slonik.pretraining.corpus import CorpusSettings, check_corpus, files_identity
 from slonik.text.tokenizers.token_facts import token_facts
+from slonik.train.processes import Processes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +64,7 @@ def adapt(
     new_words: int | None = None,
     tokenizer: str | Path | None = None,
     every: int | None = None,
+    lora: int | None = None,
     teacher: str | Path | None = None,
     apart: Sequence[str] = (),
     language: str | None = None,
@@ -88,6 +89,7 @@ def adapt(
         steps: of the optimizer. epochs: passes over the domain corpus, where no steps are given.
         new_words: so many whole words of the domain become tokens. tokenizer: folder with a whole new tokenizer.
         every: keep the first of every so many layers.
+        lora: rank of low-rank matrices that are trained beside the weights, and added to them in the end.
         teacher: masked-language model whose guesses are learned too.
         apart: sources of the corpus to report apart.
         language: of the corpora; "any" = not checked. column: field or column with the texts.
@@ -109,7 +111,7 @@ def adapt(
         at.train.epochs: epochs, at.vocabulary.new_words: new_words,
         at.vocabulary.tokenizer: str(tokenizer) if tokenizer else None, at.every: every,
         at.teacher: str(teacher) if teacher else None, at.apart: list(apart) or None,
-        at.task_head: task_head,
+        at.task_head: task_head, fields_of(LoraSettings, at.lora).rank: lora,
     }  # fmt: skip
     config = configure(AdaptConfig, recipe, fields, set)
     with shown(progress):
@@ -131,36 +133,63 @@ def run_adapt(config: AdaptConfig, announce: Announce = silent, *, given: Given 
         SlonikError: no such model, an empty or too short corpus or one in another language, a tokenizer without the
             tokens that the objective needs, a length beyond the model's, `out` is taken.
     """
-    given = given or Given(config.out)
+    processes, given = Processes(config.train.device), given or Given(config.out)
     reads = [config.model, config.teacher, config.vocabulary.tokenizer, *config.corpus.files]
     reads += config.general.files if config.general is not None else ()
     with Run(
         config.out, command="adapt", config=given.told(config.model_dump(mode="json")), seed=config.seed,
-        announce=announce, reads=[name for name in reads if name not in given.said],
+        announce=announce, reads=[name for name in reads if name not in given.said], main=processes.main,
     ) as frame:  # fmt: skip
-        given.write(frame)
+        if processes.main:
+            given.write(frame)
+        processes.wait()
         keep = kept_head(config, frame.announce)
         config = with_objective(config)
         frame.config = given.told(config.model_dump(mode="json"))
         language = load_language_model(config.model, objective_name(config), seed=config.seed)
-        if config.max_length > language.max_length:
-            raise SlonikError(
-                f"sequences of {config.max_length} tokens are longer than the {language.max_length} positions of "
-                f"{config.model}: lower max_length"
-            )
-        facts = token_facts(language.tokenizer, language.names)
-        facts.need("mask" if config.objective == "mlm" else "eos", f"the objective {config.objective}")
-        if config.objective == "denoising":
-            denoising_of(config, facts)
-        inputs = _inputs(config, frame)
-        language = changed_vocabulary(config, language)
+        _check(config, language)
+        processes.from_first(lambda: _check_corpora(config))
+        inputs = processes.from_first(lambda: _inputs(config, frame))
+        vocabulary = new_vocabulary(config, language, processes)
         teacher = teacher_of(config, language)
-        texts = adapt_texts(config, language.tokenizer, frame.folder)
-        records, summary = Stages(config, language, teacher, texts, frame, inputs, keep).finish()
+        tokenizer = language.tokenizer if vocabulary is None else vocabulary.changed.tokenizer
+        texts = adapt_texts(config, tokenizer, frame.folder, processes)
+        for_head = texts.general
+        if vocabulary is not None and not language.has_head and config.head.first:
+            for_head = head_texts(config, language.tokenizer, frame.folder, processes)
+        plan = Plan(language, vocabulary, teacher, texts, for_head, inputs, keep)
+        records, summary = Stages(config, plan, frame, processes).finish()
+        processes.wait()
     return Adaptation(
         checkpoint=frame.out, records=tuple(records), summary=summary, seconds=frame.seconds,
         table=markdown_table(records),
     )  # fmt: skip
+
+
+def _check(config: AdaptConfig, language: LanguageModel) -> None:
+    """Refuse before any work what the model cannot do."""
+    if config.max_length > language.max_length:
+        raise SlonikError(
+            f"sequences of {config.max_length} tokens are longer than the {language.max_length} positions of "
+            f"{config.model}: lower max_length"
+        )
+    facts = token_facts(language.tokenizer, language.names)
+    facts.need("mask" if config.objective == "mlm" else "eos", f"the objective {config.objective}")
+    if config.objective == "denoising":
+        denoising_of(config, facts)
+    if config.lora is not None:
+        check_low_rank(language, config.lora)
+        if config.lora.keep and not language.has_head:
+            raise SlonikError(
+                f"{config.model} has no language-model head, and one that is made for it stands in no adapter: "
+                "lora.keep needs a model with its head"
+            )
+
+
+def _check_corpora(config: AdaptConfig) -> None:
+    check_corpus(config.corpus)
+    if config.general is not None:
+        check_corpus(config.general)
 
 
 def _inputs(config: AdaptConfig, frame: Run) -> dict[str, Any]:
@@ -185,4 +214,6 @@ def with_objective(config: AdaptConfig) -> AdaptConfig:
     if config.objective is not None:
         return config
     found = natural_objective(config.model)
-    return build_config(AdaptConfig, config.model_dump() | {"objective": found}, source=f"adapting {config.model}")
+    return build_config(
+        AdaptConfig, config.model_dump(exclude_unset=True) | {"objective": found}, source=f"adapting {config.model}"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,21 @@ from slonik.models.loading import checkpoint_tokenizer
 from slonik.models.vocabulary import change_vocabulary
 from slonik.pretraining.adaptation.config import AdaptConfig
 from slonik.pretraining.adaptation.objective import denoising_of
-from slonik.pretraining.corpus import CorpusSettings, corpus_key, prepare_corpus
-from slonik.pretraining.sequences import Specials, TokenSequences
+from slonik.pretraining.bits_per_byte import whole_documents
+from slonik.pretraining.corpus import (
+    CorpusSettings,
+    PreparedCorpus,
+    corpus_key,
+    open_prepared,
+    prepare_corpus,
+    shards_given,
+)
+from slonik.pretraining.sequences import Specials, TokenSequences, causal_specials
 from slonik.pretraining.shards import TokenCorpus
 from slonik.text.tokenizers.extension import ChangedVocabulary, add_words, frequent_words, replace_tokenizer
 from slonik.text.tokenizers.token_facts import TokenFacts, token_facts
 from slonik.text.tokenizing import special_names, template_of
+from slonik.train.processes import Processes
 
 _ROLES = ("pad", "bos", "eos", "cls", "sep", "mask")
 
@@ -47,34 +57,73 @@ class AdaptTexts:
     key: str
 
 
-def adapt_texts(config: AdaptConfig, tokenizer: Tokenizer, folder: Path) -> AdaptTexts:
+def adapt_texts(
+    config: AdaptConfig, tokenizer: Tokenizer, folder: Path, processes: Processes | None = None
+) -> AdaptTexts:
     """Tokenise both corpora (or open what was tokenised before) and draw the held-out texts.
+
+    Args:
+        processes: of which the first tokenises, and the others open what it made.
 
     Raises:
         SlonikError: what `prepare_corpus` raises, too few held-out documents, or none of a source to report apart.
     """
-    domain = prepare_corpus(config.corpus, tokenizer, _place(folder, "domain", config.corpus, tokenizer))
-    held = _drawn(domain.held_out, config.measured_documents)
+    domain = _prepared(config.corpus, tokenizer, folder, "domain", processes)
+    held = [document for document in _drawn(domain.held_out, config.measured_documents) if document.text]
     if len(held) < 4:
         raise SlonikError(
             f"the corpus leaves {len(held)} held-out documents, at least 4 are needed to measure on: give more "
             "documents, or raise corpus.held_out_share"
         )
-    choosing, measured = [document.text for document in held[::2]], held[1::2]
+    choosing = whole_documents([document.text for document in held[::2]], len(held), config.measured_kilobytes)
+    measured = _up_to(held[1::2], config.measured_kilobytes)
     sources = {document.source for document in measured}
     for name in config.apart:
         if name not in sources:
             raise SlonikError(unknown_name(name, sources, "source of held-out documents (--apart)"))
     if config.general is None:
         return AdaptTexts(domain.train, domain.train, choosing, measured, [], domain.train.key)
-    limited = config.general
-    if limited.max_documents is None:
-        limited = limited.model_copy(update={"max_documents": config.general_documents})
-    general = prepare_corpus(limited, tokenizer, _place(folder, "general", limited, tokenizer))
+    general = _prepared(general_settings(config), tokenizer, folder, "general", processes)
     return AdaptTexts(
-        domain.train, general.train, choosing, measured, _drawn(general.held_out, len(measured)),
+        domain.train, general.train, choosing, measured,
+        _up_to(_drawn(general.held_out, len(held[1::2])), config.measured_kilobytes),
         domain.train.key + general.train.key,
     )  # fmt: skip
+
+
+def general_settings(config: AdaptConfig) -> CorpusSettings:
+    """Those of the general corpus, of which a sample is drawn where it is not tokenised already."""
+    limited = config.general
+    assert limited is not None
+    if limited.max_documents is None and shards_given(limited) is None:
+        limited = limited.model_copy(update={"max_documents": config.general_documents})
+    return limited
+
+
+def head_texts(
+    config: AdaptConfig, tokenizer: Tokenizer, folder: Path, processes: Processes | None = None
+) -> TokenCorpus:
+    """What a missing head is trained on, in the vocabulary of the original: general texts, or the domain's.
+
+    Raises:
+        SlonikError: what `prepare_corpus` raises.
+    """
+    if config.general is None:
+        return _prepared(config.corpus, tokenizer, folder, "domain", processes).train
+    return _prepared(general_settings(config), tokenizer, folder, "general", processes).train
+
+
+def _prepared(
+    settings: CorpusSettings, tokenizer: Tokenizer, folder: Path, name: str, processes: Processes | None
+) -> PreparedCorpus:
+    """The corpus as tokens: made by the first process, opened by the others."""
+    if processes is None:
+        return prepare_corpus(settings, tokenizer, folder / f"{name}-{corpus_key(settings, tokenizer)[:12]}")
+    key = processes.from_first(lambda: corpus_key(settings, tokenizer))
+    place = shards_given(settings) or folder / f"{name}-{key[:12]}"
+    made: list[PreparedCorpus] = []
+    processes.from_first(lambda: made.append(prepare_corpus(settings, tokenizer, place)))
+    return made[0] if made else open_prepared(place)
 
 
 def training_sequences(
@@ -91,13 +140,8 @@ def training_sequences(
         template = template_of(tokenizer)
         specials = Specials(template.head, template.tail)
     else:
-        end = facts.need("eos", "a causal language model")
-        specials = Specials((facts.bos if facts.bos is not None else end,), (end,))
+        specials = causal_specials(facts, "documents")
     return TokenSequences(corpus, "documents", config.max_length, specials, seed=config.seed)
-
-
-def _place(folder: Path, name: str, settings: CorpusSettings, tokenizer: Tokenizer) -> Path:
-    return folder / f"{name}-{corpus_key(settings, tokenizer)[:12]}"
 
 
 def _drawn(documents: Sequence[CorpusDocument], size: int) -> list[CorpusDocument]:
@@ -106,34 +150,68 @@ def _drawn(documents: Sequence[CorpusDocument], size: int) -> list[CorpusDocumen
     return ordered[:size]
 
 
-def changed_vocabulary(config: AdaptConfig, language: LanguageModel) -> LanguageModel:
-    """`language` with the vocabulary that `config.vocabulary` asks for; itself where it asks for none.
+def _up_to(documents: Sequence[CorpusDocument], kilobytes: float) -> list[CorpusDocument]:
+    """The first of them, none after so many kilobytes."""
+    return list(documents[: len(whole_documents([each.text for each in documents], len(documents), kilobytes))])
+
+
+@dataclass(frozen=True)
+class NewVocabulary:
+    """A vocabulary that takes the place of a model's own.
+
+    Attributes:
+        changed: its tokenizer, and which old tokens each new one starts as the mean of.
+        names: its special tokens by role.
+    """
+
+    changed: ChangedVocabulary
+    names: dict[str, str]
+
+    def given_to(self, language: LanguageModel) -> LanguageModel:
+        """A copy of `language` with this vocabulary; the body is the same.
+
+        Raises:
+            SlonikError: a RoBERTa-like model whose padding id would move.
+        """
+        made = copy.copy(language)
+        made.model = copy.deepcopy(language.model)
+        facts = token_facts(self.changed.tokenizer, self.names)
+        special = {f"{role}_token_id": getattr(facts, role) for role in ("pad", "bos", "eos", "cls", "sep")}
+        there = {name: value for name, value in special.items() if getattr(made.model.config, name, None) is not None}
+        change_vocabulary(made.model, self.changed.sources, there)
+        made.tokenizer, made.names = self.changed.tokenizer, self.names
+        return made
+
+
+def new_vocabulary(
+    config: AdaptConfig, language: LanguageModel, processes: Processes | None = None
+) -> NewVocabulary | None:
+    """What `config.vocabulary` asks for; None where it asks for nothing.
 
     Raises:
         SlonikError: no word of the domain is worth a token, or the new tokenizer lacks what the objective needs.
     """
     wanted = config.vocabulary
-    names = language.names
     if wanted.new_words:
-        changed = _with_words(config, language)
-    elif wanted.tokenizer is not None:
-        folder = Path(wanted.tokenizer)
-        names = special_names(folder)
-        new = checkpoint_tokenizer(folder)
-        token_facts(new, names).need("mask", "masked-language modelling")
-        roles = {f"{role}_token": (language.names.get(f"{role}_token"), names.get(f"{role}_token")) for role in _ROLES}
-        changed = replace_tokenizer(language.tokenizer, new, roles)
-    else:
-        return language
-    facts = token_facts(changed.tokenizer, names)
-    special = {f"{role}_token_id": getattr(facts, role) for role in ("pad", "bos", "eos", "cls", "sep")}
-    present = {name: value for name, value in special.items() if getattr(language.model.config, name, None) is not None}
-    change_vocabulary(language.model, changed.sources, present)
-    language.tokenizer, language.names = changed.tokenizer, names
-    return language
+        words = (
+            _new_words(config, language)
+            if processes is None
+            else processes.from_first(lambda: _new_words(config, language))
+        )
+        return NewVocabulary(add_words(language.tokenizer, words), language.names)
+    if wanted.tokenizer is None:
+        return None
+    folder = Path(wanted.tokenizer)
+    names = special_names(folder)
+    new = checkpoint_tokenizer(folder)
+    token_facts(new, names).need("mask", "masked-language modelling")
+    roles = {f"{role}_token": (language.names.get(f"{role}_token"), names.get(f"{role}_token")) for role in _ROLES}
+    return NewVocabulary(replace_tokenizer(language.tokenizer, new, roles), names)
 
 
-def _with_words(config: AdaptConfig, language: LanguageModel) -> ChangedVocabulary:
+def _new_words(config: AdaptConfig, language: LanguageModel) -> list[str]:
+    if (shards := shards_given(config.corpus)) is not None:
+        raise SlonikError(f"{shards} is tokenised already, so its words cannot be counted: give the texts themselves")
     documents = read_documents(config.corpus.files, column=config.corpus.column, border=config.corpus.border)
     share = config.corpus.held_out_share
     texts = (text for document in documents if not is_held_out(text := normalise_text(document.text), share))
@@ -144,4 +222,4 @@ def _with_words(config: AdaptConfig, language: LanguageModel) -> ChangedVocabula
             f"no word that occurs {least} times or more is cut into several tokens: lower vocabulary.min_frequency or "
             "leave the vocabulary as it is"
         )
-    return add_words(language.tokenizer, words)
+    return list(words)

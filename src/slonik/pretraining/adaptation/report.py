@@ -56,14 +56,18 @@ def adapt_records(
                     Record(
                         suite=SUITE, task=task, variant=stage, model=model, metric=metric, value=found.value,
                         low=found.low, high=found.high, n=len(now.bits), seed=seed, hashes=dict(hashes or {}),
+                        detail=now.told if metric == "bits_per_byte" else {},
                     )
                 )  # fmt: skip
     return records
 
 
 def markdown_table(records: Sequence[Record]) -> str:
-    """A table of the records: one row per group of texts and stage."""
-    lines = ["| texts | stage | bits per byte | change | documents |", "|---|---|---|---|---|"]
+    """A table of the records: one row per group of texts and stage.
+
+    "lost" is the part of the bits that is charged for what tokens cannot give back.
+    """
+    lines = ["| texts | stage | bits per byte | of it lost | change | documents | kB |", "|" + "---|" * 7]
     change = {(record.task, record.variant): record for record in records if record.metric == "change"}
     for record in records:
         if record.metric != "bits_per_byte":
@@ -71,5 +75,6 @@ def markdown_table(records: Sequence[Record]) -> str:
         found = change.get((record.task, record.variant))
         moved = "" if found is None else f"{found.value:+.1%} [{found.low:+.1%}, {found.high:+.1%}]"
         bits = f"{record.value:.3f} [{record.low:.3f}, {record.high:.3f}]"
-        lines.append(f"| {record.task} | {record.variant} | {bits} | {moved} | {record.n} |")
+        lost, size = record.detail["spelled"], record.detail["bytes"] / 1000
+        lines.append(f"| {record.task} | {record.variant} | {bits} | {lost:.3f} | {moved} | {record.n} | {size:,.0f} |")
     return "\n".join(lines) + "\n"
