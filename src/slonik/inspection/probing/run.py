@@ -18,7 +18,7 @@ import numpy as np
 from slonik.core.errors import SlonikError
 from slonik.core.paths import data_dir as data_folder
 from slonik.core.progress import shown
-from slonik.core.protocols import Encoder
+from slonik.core.protocols import Encoder, LayerEncoder
 from slonik.core.records import Record
 from slonik.data.fetch import fetch_command
 from slonik.evaluation.statistics import Array, interval
@@ -40,6 +40,8 @@ from slonik.inspection.probing.scores import (
 from slonik.inspection.probing.tasks import Rows, TaskData, published_records, read_tasks, task_of_rows
 from slonik.inspection.twin import random_twin
 from slonik.models.encoder import TorchEncoder
+from slonik.models.kinds import is_exported
+from slonik.models.opening import open_encoder
 
 
 def probing(
@@ -102,7 +104,9 @@ def probing(
         for model in several(models):
             if baselines and model in NAMES:
                 continue
-            encoder = opened(model, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+            encoder = _with_layers(model, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+            if isinstance(model, str | Path) and is_exported(model) and not isinstance(encoder, LayerEncoder):
+                warnings.append(f"{encoder.name} shows no layers: its sentence vector is probed, as layer 0")
             own = probe(encoder, found, options, partial(tell, encoder.name))
             scores.append(own)
             warnings += own.warnings
@@ -130,6 +134,19 @@ def probing(
         records=tuple(records), tables=tuple(probing_tables(records)), warnings=tuple(warnings), notes=tuple(notes),
         seconds=time.perf_counter() - began,
     )  # fmt: skip
+
+
+def _with_layers(model: str | Path | Encoder, **options: Any) -> Encoder:
+    """The model in torch, which shows layers, also where an exported model is installed with its weights."""
+    chosen = {name: value for name, value in options.items() if value is not None}
+    if isinstance(model, str | Path) and is_exported(model):
+        try:
+            encoder = open_encoder(model, backend="torch", **chosen)
+        except SlonikError:  # its ONNX files alone are there
+            return opened(model, **options)
+        encoder.name = str(model)
+        return encoder
+    return opened(model, **options)
 
 
 def _twin_records(twin: TorchEncoder, tasks: Sequence[TaskData], options: Options, tell: OnTask) -> list[Record]:
