@@ -146,6 +146,17 @@ def test_loss_is_that_of_the_stock_class_over_target_tokens() -> None:
     assert loss.weight == int((batch["labels"] != -100).sum())
 
 
+def test_a_batch_of_texts_of_one_token_teaches_nothing_and_does_not_fail() -> None:
+    goal = DenoiserMixture(vocabulary.pieces(), PRESETS["t5"], input_length=40)
+    rng = np.random.default_rng(0)
+    for texts in ([np.array([77]), np.array([78])], []):
+        batch = goal.corrupt(texts, rng)
+        assert {len(column) for column in batch.values()} == {0}
+        loss = goal.loss(vocabulary.sequence_model(), batch)
+        loss.total.backward()
+        assert float(loss.total.detach()) == loss.weight == 0.0
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [

@@ -15,8 +15,9 @@ from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_json
 from slonik.pretraining.config import PretrainConfig
 from slonik.pretraining.denoising import DenoiserMixture
+from slonik.pretraining.denoising_batches import DenoisingPieces, denoising_loader
 from slonik.pretraining.objectives import CausalLanguageModel, MaskedLanguageModel, NextSentencePrediction
-from slonik.pretraining.packed import can_pack
+from slonik.pretraining.packed import can_pack, can_pack_pairs
 from slonik.pretraining.sequences import Specials, TokenSequences, causal_specials
 from slonik.pretraining.shards import TokenCorpus
 from slonik.pretraining.tokenizer import Vocabulary
@@ -31,9 +32,12 @@ _POOL_BATCHES = 50
 
 
 def pack_length(config: PretrainConfig, model: PreTrainedModel) -> int | None:
-    """Tokens of a packed row; None where rows are padded."""
-    packs = config.pack and config.objective in ("mlm", "clm") and can_pack(model)
-    return config.length if packs else None
+    """Tokens of a packed row (of the encoder, where there are two stacks); None where rows are padded."""
+    if config.objective == "denoising":
+        packs = can_pack_pairs(model)
+    else:
+        packs = config.objective in ("mlm", "clm") and can_pack(model)
+    return config.length if config.pack and packs else None
 
 
 def objective_of(config: PretrainConfig, facts: TokenFacts, pack_to: int | None) -> TextObjective:
@@ -52,23 +56,29 @@ def objective_of(config: PretrainConfig, facts: TokenFacts, pack_to: int | None)
     return DenoiserMixture(facts, config.mixture, input_length=config.length)
 
 
-def sequences_of(
-    config: PretrainConfig, corpus: TokenCorpus, vocabulary: Vocabulary, objective: TextObjective
-) -> TokenSequences:
-    """The corpus as sequences of the recipe's format, with the special tokens of the family around them.
+def loader_of(
+    config: PretrainConfig, corpus: TokenCorpus, vocabulary: Vocabulary, objective: TextObjective, pack_to: int | None
+) -> tuple[BatchLoader, int]:
+    """The batches of the corpus in the recipe's format, and of how many sequences an epoch is made.
 
     Raises:
         SlonikError: the corpus is too short for a single one.
     """
-    length: int = getattr(objective, "text_length", config.length)
+    if isinstance(objective, DenoiserMixture):
+        pieces = DenoisingPieces(corpus, config.format, objective, seed=config.seed)
+        loader = denoising_loader(
+            pieces, batch_tokens=config.batch_tokens, input_length=config.length, pack=pack_to is not None,
+            seed=config.seed,
+        )  # fmt: skip
+        return loader, len(pieces.pieces(0))
     specials = _specials_around(config, vocabulary)
-    return TokenSequences(corpus, config.format, length, specials, seed=config.seed)
+    sequences = TokenSequences(corpus, config.format, config.length, specials, seed=config.seed)
+    loader = sequence_loader(sequences, objective, batch_tokens=config.batch_tokens, pack_to=pack_to, seed=config.seed)
+    return loader, len(sequences.table(0))
 
 
 def _specials_around(config: PretrainConfig, vocabulary: Vocabulary) -> Specials:
     facts = vocabulary.facts
-    if config.objective == "denoising":
-        return Specials()
     if config.objective == "clm":
         return causal_specials(facts, config.format)
     template, separator = template_of(vocabulary.tokenizer), (facts.need("sep", "separating texts"),)

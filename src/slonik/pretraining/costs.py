@@ -3,14 +3,15 @@
 FLOPs of the forward pass are counted from the shapes of the matrices (`slonik.models.describe`; norms and activations
 left out; a decoder's attention as if it saw all its tokens), the vocabulary head apart, at the positions where it runs;
 the backward pass takes twice as much. Memory of weights, gradients and optimizer state is exact for fp32 weights.
-Activations are an estimate after Korthikanti et al., "Reducing Activation Recomputation in Large Transformer Models"
-(2022), section 4.1. Models are made on `meta`, so any size will do.
+Activations are what a step keeps for its backward pass: bytes per token and layer as they were counted in real steps of
+every family (tests/pretraining/test_costs.py counts them again), after the pattern of Korthikanti et al., "Reducing
+Activation Recomputation in Large Transformer Models" (2022), section 4.1. Models are made on `meta`: any size will do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -26,8 +27,30 @@ from slonik.pretraining.config import PretrainConfig
 from slonik.pretraining.tokenizer import Vocabulary, given_tokenizer, wanted_sentinels
 
 _STATE_BYTES = {"adamw": 8.0, "lamb": 8.0, "muon": 4.0, "adafactor": 0.0}  # per parameter; Muon's tables have 8
-_OWN_ATTENTION = ("deberta-v2", "ltg-bert")  # no fused kernel: scores of every pair of tokens are kept
-_GATED = ("modernbert", "t5", "fred-t5", "ltg-bert")
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Bytes that a layer keeps of each token: per hidden dimension, per neuron, per head and token looked at."""
+
+    hidden: float
+    neuron: float
+    score: float = 0.0
+
+
+# With dropout, a fused kernel for attention and masks of dropout of one byte, as on a GPU; (fp32, bf16 by autocast).
+# DeBERTa and LTG-BERT have no fused kernel and keep their scores; T5 keeps its position bias.
+_KEPT = {
+    "bert": (_Kept(34, 8), _Kept(26, 4)),
+    "roberta": (_Kept(34, 8), _Kept(26, 4)),
+    "deberta-v2": (_Kept(49.4, 8.6, 17.7), _Kept(45.8, 3.7, 8.5)),
+    "modernbert": (_Kept(41, 17), _Kept(25, 9)),
+    "ltg-bert": (_Kept(63.4, 20, 9.9), _Kept(49.4, 9.2, 6.2)),
+    "gpt2": (_Kept(34, 20), _Kept(22, 10)),
+    "t5": (_Kept(46, 29, 4), _Kept(38, 15, 2)),
+    "fred-t5": (_Kept(46, 29, 4), _Kept(38, 15, 2)),
+}
+_KEPT_BY_DECODER = (_Kept(75, 29, 4), _Kept(61, 15, 2))
 
 
 @dataclass(frozen=True)
@@ -59,7 +82,7 @@ class Costs:
     Attributes:
         parameters: of the model, shared ones once. in_embeddings: of its word table.
         flops_per_text: of forward and backward pass.
-        weights, gradients, state, activations: bytes.
+        weights, gradients, state, activations: bytes; activations with the copies of weights that autocast keeps.
     """
 
     parameters: int
@@ -83,6 +106,8 @@ def costs(
     parameters = model.num_parameters()
     table = model.get_input_embeddings().weight
     assert isinstance(table, Tensor)
+    half = precision != "fp32"
+    copies = 2.0 * (parameters - table.numel()) if half else 0.0
     return Costs(
         parameters=parameters,
         in_embeddings=table.numel(),
@@ -90,7 +115,7 @@ def costs(
         weights=4.0 * parameters,
         gradients=4.0 * parameters,
         state=_STATE_BYTES[optimizer] * parameters,
-        activations=texts * _activation_bytes(shape, text, table.shape[0], 4 if precision == "fp32" else 2),
+        activations=texts * activation_bytes(shape, text, table.shape[0], half=half) + copies,
     )
 
 
@@ -128,20 +153,21 @@ def _head_values(model: PreTrainedModel) -> int:
     )
 
 
-def _activation_bytes(shape: Shape, text: TextSize, vocabulary: int, width: int) -> float:
-    """Of one text: per token and layer 17 hidden + 2 (gated: 4) ffn numbers and the scores where they are kept, at
-    `width` bytes (dropout masks counted in), and 10 bytes per logit."""
-    neurons = (4 if shape.family in _GATED else 2) * shape.neurons
-    per_token = (17 * shape.hidden + neurons * 2) * width / 2
+def activation_bytes(shape: Shape, text: TextSize, vocabulary: int, *, half: bool) -> float:
+    """What a step keeps of one text: by `_KEPT`, and 10 bytes per logit.
 
-    def scores(queries: float, keys: float) -> float:
-        return 5.0 * shape.heads * queries * keys * width / 2 if shape.family in _OWN_ATTENTION else 0.0
+    Args:
+        half: in bf16 or fp16 by autocast.
+    """
 
-    layers = shape.layers * (text.inputs * per_token + scores(text.inputs, text.inputs))
-    if text.targets:
-        # A decoder layer attends twice: to its own tokens and to the encoder's.
-        layers += (shape.decoder_layers or shape.layers) * text.targets * (per_token + 11 * shape.hidden * width / 2)
-    return layers + 10.0 * vocabulary * text.predicted
+    def layer(kept: _Kept, tokens: float, seen: float) -> float:
+        return tokens * (kept.hidden * shape.hidden + kept.neuron * shape.neurons + kept.score * shape.heads * seen)
+
+    kept = shape.layers * layer(_KEPT[shape.family][half], text.inputs, text.inputs)
+    if text.targets:  # a decoder's layer looks at its own tokens and at the encoder's
+        seen = text.targets + text.inputs
+        kept += (shape.decoder_layers or shape.layers) * layer(_KEPT_BY_DECODER[half], text.targets, seen)
+    return kept + 10.0 * vocabulary * text.predicted
 
 
 SUITE = "pretrain"
@@ -235,11 +261,15 @@ def run_costs(config: PretrainConfig, *, processes: int = 1) -> RunCosts:
     model = build(config.model, ids, device="meta")
     text = text_size(config)
     train = config.train  # a precision "auto" counts as bf16: what a run on a GPU takes
+
+    def of(size: TextSize) -> Costs:
+        texts = config.batch_tokens / size.read
+        return costs(model, config.model, size, texts=texts, optimizer=train.optimizer, precision=train.precision)
+
+    # A batch holds one kind of denoiser, and the one with the longest targets needs the most.
+    most = max(of(size).activations for size in (text, *denoised_sizes(config)))
     return RunCosts(
-        model=costs(
-            model, config.model, text, texts=config.batch_tokens / text.read, optimizer=train.optimizer,
-            precision=train.precision,
-        ),
+        model=replace(of(text), activations=most),
         text=text,
         tokens_per_step=config.batch_tokens * train.accumulate * processes,
         steps=train.max_steps,
@@ -253,14 +283,23 @@ def text_size(config: PretrainConfig) -> TextSize:
         return TextSize(config.length, config.length - 1)
     if config.objective != "denoising":
         return TextSize(config.length, config.masking.rate * config.length)
-    mixture = config.mixture
-    total = sum(each.weight for each in mixture)
-    targets = read = 0.0
-    for each in mixture:
-        raw = each.noise.raw_length(config.length - (each.prefix is not None))
-        targets += each.weight / total * each.noise.sizes(raw)[1]
-        read += each.weight / total * raw
+    weights = [each.weight / sum(each.weight for each in config.mixture) for each in config.mixture]
+    sizes = denoised_sizes(config)
+    targets = sum(weight * size.predicted for weight, size in zip(weights, sizes, strict=True))
+    read = sum(weight * size.raw for weight, size in zip(weights, sizes, strict=True))
     return TextSize(config.length, targets, round(targets), read)
+
+
+def denoised_sizes(config: PretrainConfig) -> list[TextSize]:
+    """Tokens of a full text under each denoiser of the recipe; none for other objectives."""
+    if config.objective != "denoising":
+        return []
+    sizes = []
+    for each in config.mixture:
+        raw = each.noise.raw_length(config.length - (each.prefix is not None))
+        targets = each.noise.sizes(raw)[1]
+        sizes.append(TextSize(config.length, targets, targets, raw))
+    return sizes
 
 
 def _ids(config: PretrainConfig) -> TokenIds:

@@ -18,14 +18,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
 from slonik.core.errors import SlonikError
 from slonik.models.padding import pad
+from slonik.pretraining.packed import encoded_pairs
 from slonik.text.tokenizers.token_facts import TokenFacts
 from slonik.train.objectives.masking import IGNORED
 from slonik.train.protocols import Batch, Loss
@@ -119,10 +122,26 @@ def denoising_batch(examples: Sequence[tuple[NDArray[np.int64], NDArray[np.int64
 
 
 def denoising_loss(model: nn.Module, batch: Batch) -> Loss:
-    """Mean cross-entropy in nats over the target tokens of an encoder-decoder."""
+    """Mean cross-entropy in nats over the target tokens of an encoder-decoder; 0 of no weight where there are none."""
+    if not len(batch["labels"]):
+        nothing = next(model.parameters()).sum() * 0.0
+        return Loss(nothing, {"denoising": nothing.detach()}, 0.0)
+    if "decoder_segments" in batch:
+        return packed_loss(model, batch)
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "labels")}
     output = model(**inputs, use_cache=False)  # as in `packed.model_inputs`
     return Loss(output.loss, {"denoising": output.loss.detach()}, float((batch["labels"] != IGNORED).sum()))
+
+
+def packed_loss(model: Any, batch: Batch) -> Loss:
+    """The same of packed rows (`slonik.pretraining.packed.pack_pairs`); the head runs at target tokens only."""
+    hidden = encoded_pairs(model, batch)
+    where = batch["labels"] != IGNORED
+    states = hidden[where]  # (M, D)
+    if getattr(model.config, "scale_decoder_outputs", False):
+        states = states * model.model_dim**-0.5
+    entropy = F.cross_entropy(model.lm_head(states).float(), batch["labels"][where])
+    return Loss(entropy, {"denoising": entropy.detach()}, float(where.sum()))
 
 
 @dataclass(frozen=True)
@@ -188,8 +207,10 @@ class DenoiserMixture:
         input_length: tokens of a full input, prefix, sentinels and end token included.
 
     Attributes:
-        text_length: the most tokens of text that any denoiser takes. A longer text, or one longer than its own
-            denoiser takes, is cut, and the rest gets a denoiser of its own.
+        shares: (K,) how often each of K denoisers is drawn.
+        lengths: (K,) the most tokens of text that each takes.
+        text_length: the most of them. A longer text, or one longer than its own denoiser takes, is cut, and the rest
+            gets a denoiser of its own.
 
     Raises:
         SlonikError: an empty mixture, a weight below 0, a prefix or sentinels that the vocabulary lacks.
@@ -201,30 +222,34 @@ class DenoiserMixture:
         self.facts, self.denoisers = facts, tuple(denoisers)
         self._end = facts.need("eos", "denoising")
         self._prefixes = [None if each.prefix is None else facts.need_named(each.prefix) for each in denoisers]
-        self._shares = np.array([each.weight for each in denoisers]) / sum(each.weight for each in denoisers)
-        self._lengths = [each.noise.raw_length(input_length - (each.prefix is not None)) for each in denoisers]
-        self.text_length = max(self._lengths)
+        self.shares = np.array([each.weight for each in denoisers]) / sum(each.weight for each in denoisers)
+        self.lengths = [each.noise.raw_length(input_length - (each.prefix is not None)) for each in denoisers]
+        self.text_length = max(self.lengths)
         spans = sentinels_needed(denoisers, input_length)
         if spans > len(facts.sentinels):
             raise SlonikError(too_few_sentinels(spans, len(facts.sentinels)))
 
     def corrupt(self, ids: Sequence[NDArray[np.integer]], rng: np.random.Generator) -> Batch:
-        """Texts without specials to inputs and targets, and `denoiser` (B,): which one each row got."""
+        """Texts without specials to inputs and targets, and `denoiser` (B,): which one each row got.
+
+        A text of one token gives no row: nothing of it could be kept.
+        """
         examples, drawn = [], []
         for text in ids:
             start = 0
             while len(text) - start >= 2:
-                kind = int(rng.choice(len(self.denoisers), p=self._shares))
-                part = text[start : start + self._lengths[kind]]
+                kind = int(rng.choice(len(self.denoisers), p=self.shares))
+                part = text[start : start + self.lengths[kind]]
                 start += len(part)
-                examples.append(self._example(part, kind, rng))
+                examples.append(self.example(part, kind, rng))
                 drawn.append(kind)
         batch = denoising_batch(examples, self.facts.pad)
         return batch | {"denoiser": torch.tensor(drawn, dtype=torch.int64)}
 
-    def _example(
+    def example(
         self, text: NDArray[np.integer], kind: int, rng: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(input, target) of a text of two tokens or more under the denoiser of number `kind`."""
         mask = self.denoisers[kind].noise.mask(len(text), rng)
         inputs, target = corrupt_text(text, mask, self.facts.sentinels, self._end)
         prefix = self._prefixes[kind]

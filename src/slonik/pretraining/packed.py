@@ -3,7 +3,8 @@
 Source: Krell et al., "Efficient Sequence Packing without Cross-contamination" (2021). Positions start anew in each
 document and attention is block-diagonal, so the loss of a packed batch is that of the padded one. Works for BERT,
 RoBERTa, XLM-RoBERTa, DistilBERT, ModernBERT and GPT-2; DeBERTa's stock class multiplies embeddings by its mask and
-takes no blocks. Shapes: B rows, T tokens.
+takes no blocks. T5's rows hold several pairs of input and target, each of which sees its own input alone. Shapes: B
+rows, T tokens of an encoder or of the only stack, S tokens of a decoder.
 """
 
 from __future__ import annotations
@@ -17,15 +18,22 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from slonik.core.errors import SlonikError
-from slonik.text.batching import pack_in_order
+from slonik.text.batching import pack_in_order, pad_arrays
 from slonik.train.protocols import Batch
 
 _CAN_PACK = ("bert", "roberta", "xlm-roberta", "distilbert", "modernbert", "gpt2")
+_CAN_PACK_PAIRS = ("t5", "mt5")  # relative positions alone, in the first layer's bias
+_FAR = -1e9
 
 
 def can_pack(model: nn.Module) -> bool:
     """Whether rows of several documents may be given to `model`."""
     return _family(model) in _CAN_PACK or bool(getattr(model, "takes_blocks", False))
+
+
+def can_pack_pairs(model: nn.Module) -> bool:
+    """Whether rows of several (input, target) pairs may be given to an encoder-decoder."""
+    return _family(model) in _CAN_PACK_PAIRS
 
 
 def pack_rows(
@@ -64,6 +72,65 @@ def pack_rows(
             place += lengths[text]
     made["attention_mask"] = (made["segments"] > 0).astype(np.int64)
     return {name: torch.from_numpy(array) for name, array in made.items()}
+
+
+def pack_pairs(
+    pairs: Sequence[tuple[NDArray[np.integer], NDArray[np.integer]]], length: int, pad_id: int, ignored: int
+) -> dict[str, Tensor]:
+    """Put (input, target) pairs into rows whose inputs have at most `length` tokens together, in their order.
+
+    Returns:
+        input_ids, attention_mask, segments (B, T) and labels, decoder_segments (B, S). Segments are the number of the
+        pair within its row from 1, 0 for padding; `ignored` stands where a row has no target.
+    """
+    if not pairs:
+        return {name: torch.zeros((0, 0), dtype=torch.int64) for name in (*_PAIR_COLUMNS, "labels")}
+    rows = pack_in_order([len(inputs) for inputs, _ in pairs], length)
+    columns: dict[str, list[NDArray[np.int64]]] = {name: [] for name in ("input_ids", "segments", "labels", "targets")}
+    for row in rows:
+        for side, ids, segments in ((0, "input_ids", "segments"), (1, "labels", "targets")):
+            parts = [pairs[number][side] for number in row]
+            columns[ids].append(np.concatenate(parts).astype(np.int64))
+            sizes = [len(part) for part in parts]
+            columns[segments].append(np.repeat(np.arange(1, len(row) + 1), sizes))
+    fill = {"input_ids": pad_id, "labels": ignored}
+    made = {name: torch.from_numpy(pad_arrays(found, fill.get(name, 0))) for name, found in columns.items()}
+    made["decoder_segments"] = made.pop("targets")
+    return made | {"attention_mask": (made["segments"] > 0).long()}
+
+
+_PAIR_COLUMNS = ("input_ids", "attention_mask", "segments", "decoder_segments")
+
+
+def encoded_pairs(model: Any, batch: Batch) -> Tensor:
+    """The decoder's states (B, S, D) of a batch that `pack_pairs` made; `labels` decide what the decoder reads.
+
+    Raises:
+        SlonikError: the model takes no packed pairs.
+    """
+    if not can_pack_pairs(model):
+        raise SlonikError(f"{_family(model)} takes no packed rows: switch packing off")
+    source, target, labels = batch["segments"], batch["decoder_segments"], batch["labels"]
+    first = target != torch.roll(target, 1, dims=1)
+    first[:, 0] = True
+    read = torch.where(first, int(model.config.decoder_start_token_id), torch.roll(labels, 1, dims=1))
+    read = torch.where(target == 0, int(model.config.pad_token_id), read)
+    own = target[:, None, :, None] == target[:, None, None, :]
+    causal = own & torch.ones(own.shape[-2:], dtype=torch.bool, device=own.device).tril()
+    crossing = (target[:, None, :, None] == source[:, None, None, :]) | (target == 0)[:, None, :, None]
+    encoded = model.encoder(
+        input_ids=batch["input_ids"], attention_mask=_far(source[:, None, :, None] == source[:, None, None, :])
+    )
+    hidden: Tensor = model.decoder(
+        input_ids=read, attention_mask=_far(causal), encoder_hidden_states=encoded[0],
+        encoder_attention_mask=_far(crossing), use_cache=False,
+    )[0]  # fmt: skip
+    return hidden
+
+
+def _far(may: Tensor) -> Tensor:
+    """0 where a token may look: T5 adds its position bias to this, whatever its attention runs on."""
+    return torch.zeros(may.shape, device=may.device).masked_fill(~may, _FAR)
 
 
 def model_inputs(model: nn.Module, batch: Batch, *, causal: bool = False) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from slonik.models.checkpoint_files import read_tensors
 from slonik.models.fresh import build
 from slonik.models.generation import TextGenerator
 from slonik.models.loading import quiet_transformers
-from slonik.pretraining.batches import objective_of, pack_length, sequence_loader, sequences_of
+from slonik.pretraining.batches import loader_of, objective_of, pack_length
 from slonik.pretraining.bits_per_byte import (
     HeldOutBits,
     TextBits,
@@ -190,11 +190,8 @@ class _Pretraining:
         self.objective = objective_of(config, self.vocabulary.facts, self.pack_to)
         corpus = self._corpus()
         self.held_out, self.choosing = self._measures([document.text for document in corpus.held_out])
-        sequences = sequences_of(config, corpus.train, self.vocabulary, self.objective)
-        self.loader = sequence_loader(
-            sequences, self.objective, batch_tokens=config.batch_tokens, pack_to=self.pack_to, seed=config.seed
-        )
-        frame.announce(f"{corpus.train.token_count:,} tokens in {len(sequences.table(0)):,} sequences")
+        self.loader, count = loader_of(config, corpus.train, self.vocabulary, self.objective, self.pack_to)
+        frame.announce(f"{corpus.train.token_count:,} tokens in {count:,} sequences")
 
     def finish(self) -> Pretrained:
         """Train, and write the checkpoint."""
