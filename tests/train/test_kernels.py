@@ -11,7 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from slonik.compression.surgery import apply
-from slonik.train.kernels import compiled_layers, fast_attention, repeated_blocks
+from slonik.models.fresh import Shape, TokenIds, build
+from slonik.train.kernels import (
+    compiled_layers,
+    fast_attention,
+    fast_products,
+    recomputed_layers,
+    repeated_blocks,
+)
 from slonik.train.run_log import read_metrics
 from tests.compression.families import some_plan, tiny
 from tests.train import toy, toy_processes
@@ -33,6 +40,16 @@ def _model(family: str) -> Any:
     if family == "slim":
         whole = tiny("xlm-roberta")
         return apply(whole, some_plan(whole))
+    return tiny(family)
+
+
+def _trained(family: str) -> Any:
+    """A body of two layers whose config drops out."""
+    if family == "ltg":
+        return build(
+            Shape(family="ltg-bert", layers=2, hidden=32, heads=2, ffn=64, max_length=64, dropout=0.1),
+            TokenIds(300, pad=0, bos=1, eos=2),
+        )
     return tiny(family)
 
 
@@ -104,3 +121,42 @@ def test_a_run_with_compiled_layers_is_that_without(tmp_path: Path) -> None:
         for name in ("compiled", "plain")
     ]
     assert losses[0] == losses[1] and len(losses[0]) == toy_processes.STEPS
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "t5", "ltg"])
+def test_recomputed_layers_have_the_same_gradients_dropout_included_and_keep_less(family: str) -> None:
+    model = _trained(family).train()
+    ids = torch.arange(96).reshape(4, 24) % 50 + 5
+
+    def step() -> tuple[list[Tensor], int]:
+        kept = 0
+
+        def keep(tensor: Tensor) -> Tensor:
+            nonlocal kept
+            kept += tensor.numel()
+            return tensor
+
+        torch.manual_seed(3)
+        inputs = {"input_ids": ids} | (
+            {"decoder_input_ids": ids, "use_cache": False} if family == "t5" else {"attention_mask": ids > 0}
+        )
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            total = model(**inputs)[0].square().mean()
+        used = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        grads = torch.autograd.grad(total, used, allow_unused=True)
+        return [grad for grad in grads if grad is not None], kept
+
+    expected, plain = step()
+    with recomputed_layers(model, on=True):
+        found, less = step()
+    assert less < 0.7 * plain and "forward" not in vars(repeated_blocks(model)[0])
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_single_precision_is_multiplied_faster_on_a_gpu_where_it_stands_beside_half() -> None:
+    assert torch.get_float32_matmul_precision() == "highest"
+    for device, exact, expected in (("cuda", False, "high"), ("cuda", True, "highest"), ("cpu", False, "highest")):
+        with fast_products(torch.device(device), exact=exact):
+            assert torch.get_float32_matmul_precision() == expected
+    assert torch.get_float32_matmul_precision() == "highest"

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from slonik.core.errors import Lost, SlonikError
-from slonik.train.feed import Feed
+from slonik.train.feed import Feed, batch_hash
 from slonik.train.loaders import BatchLoader, PadFields, example_loader, partner_rows, rows, text_loader, token_rows
+from slonik.train.protocols import Batch
 from slonik.train.ragged import Ragged
 from tests.train import toy
 
@@ -124,6 +125,24 @@ def test_a_batch_that_does_not_come_is_told_with_its_place() -> None:
         with pytest.raises(Lost, match=r"process 3 has waited .* \(epoch 0, batch 0\): .*run the same command again"):
             next(feed)
         stuck.set()
+
+
+def test_processes_prepare_the_same_batches_in_the_same_order() -> None:
+    loader = _loader()
+    with Feed(loader, batches=3) as one, Feed(loader, batches=3, processes=2) as other:
+        for _ in range(8):
+            expected, found = next(one), next(other)
+            assert (str(found.place), found.number) == (str(expected.place), expected.number)
+            assert batch_hash(found.batch) == batch_hash(expected.batch) and other.position == one.position
+
+
+def test_what_a_process_refuses_is_said_as_it_is() -> None:
+    def refused(*_: object) -> Batch:
+        raise SlonikError("shard 3 is damaged")
+
+    loader = BatchLoader(lambda *_: [np.arange(2)], refused, seed=0, fingerprint="")
+    with Feed(loader, processes=1) as feed, pytest.raises(SlonikError, match=r"^shard 3 is damaged$"):
+        next(feed)
 
 
 def test_an_empty_corpus_is_refused() -> None:

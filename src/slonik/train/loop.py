@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from slonik.models.precision import autocast, precision_on
 from slonik.train.checkpoints import Checkpoints, read_checkpoint
 from slonik.train.feed import Feed, check_disjoint
 from slonik.train.guards import DivergenceGuard, Interruption, check_scale, loss_scaler
-from slonik.train.kernels import compiled_layers, fast_attention
+from slonik.train.kernels import compiled_layers, fast_attention, fast_products, recomputed_layers
 from slonik.train.optimizers import EmbeddingTables, Optimizers, learning_rate_ratio
 from slonik.train.processes import Processes, Wrapped, load_parts
 from slonik.train.protocols import Batch, Loader, Loss, Objective
@@ -180,12 +181,10 @@ class _Run:
         pin = self.device.type == "cuda"
         feed = Feed(
             self.loader, state.epoch, state.index, batches=state.batches, rank=processes.rank, world=processes.world,
-            pin=pin, patience=config.timeout_minutes * 60,
+            pin=pin, patience=config.timeout_minutes * 60, processes=config.loader_processes,
         )  # fmt: skip
-        attention = fast_attention(self.model, self.device, bf16=config.precision == "bf16")
-        layers = compiled_layers(self.model, on=config.compile)
         bar_of_steps = progress_bar("train", total, completed=done)
-        with feed, attention, layers, bar_of_steps as bar:
+        with feed, self._kernels(), bar_of_steps as bar:
             if state.step == 0:
                 self._evaluate()
             self._train_mode(True)
@@ -206,6 +205,18 @@ class _Run:
                         f"interrupted at step {state.step}; it is saved: run the same command again to go on"
                     )
         return self._finish()
+
+    @contextmanager
+    def _kernels(self) -> Iterator[None]:
+        """What layers run on as long as the run goes."""
+        config, model = self.config, self.model
+        with (
+            fast_attention(model, self.device, bf16=config.precision == "bf16"),
+            fast_products(self.device, exact=config.precision == "fp32"),
+            recomputed_layers(model, on=config.gradient_checkpointing),
+            compiled_layers(model, on=config.compile),
+        ):
+            yield
 
     def _step(self, feed: Feed) -> StepRecord:
         """One optimizer step over the batches of a step, this process's share of them here."""

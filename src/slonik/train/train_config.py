@@ -47,6 +47,12 @@ class TrainConfig(Config):
     """Drop out as the model's own config says; False trains it in evaluation mode."""
     compile: bool = False
     """torch.compile for the forward and backward pass; worth its minute of compiling on a GPU."""
+    gradient_checkpointing: bool = False
+    """Keep the inputs of layers alone and compute the layers once more for the gradient: a third more work, and far
+    less memory."""
+    loader_processes: int = Field(0, ge=0)
+    """Processes that prepare batches beside each process that trains; 0 = a thread of it, enough for all but the
+    fastest accelerators."""
     embeddings: Literal["lazy", "dense", "frozen"] = "lazy"
     """Large embedding tables: update only the rows of the batch (with adamw or muon in one process), every row, or
     none."""
@@ -94,7 +100,7 @@ class TrainConfig(Config):
 
 _OPERATIONAL = (
     "save_every_minutes", "keep", "log_every_steps", "explosion_factor", "device", "max_minutes", "trackers",
-    "sharding", "checkpoints", "timeout_minutes",
+    "sharding", "checkpoints", "timeout_minutes", "gradient_checkpointing", "loader_processes",
 )  # fmt: skip
 # Fields younger than the first runs: left out at their defaults, so that a run begun without them can go on.
 _LATER = ("optimizer", "layer_decay", "compile", "patience", "evaluate_every_minutes", "dropout")
