@@ -81,7 +81,8 @@ def test_a_tagger_takes_vectors_of_ones_own_instead_of_navec(tmp_path: Path) -> 
     assert len(tagger.tag(texts)) == len(texts)
     navec = system.model_copy(update={"vectors": None})
     assert system.settings() == navec.settings()  # what they hold decides, not where they lie
-    starts = [Job(one, LABELS, documents(), 0.1, 8, 0).identities["start"] for one in (system, navec)]
+    starts = [Job(system=one, labels=LABELS, documents=documents(), stopping=0.1, overlap=8, seed=0).identities["start"]
+              for one in (system, navec)]  # fmt: skip
     assert starts[0] != starts[1]
     other = tmp_path / "english.vec"
     other.write_text("1 2\nelephant 1 0\n", encoding="utf-8")

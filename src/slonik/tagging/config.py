@@ -106,7 +106,7 @@ class System(Config):
     hand: CrfConfig = CrfConfig()
     """Of a CRF over hand features: penalties (l1, l2), iterations, clusters of words."""
     vectors: str | None = None
-    """Of a BiLSTM: word vectors in the place of navec's: a file of word2vec or fastText, a folder of `slonik words train`."""
+    """Of a BiLSTM: word vectors instead of navec's: a file (word2vec, fastText) or a folder of `slonik words train`."""
     sizes: BiLstmConfig = BiLstmConfig()
     """Of a BiLSTM; its `crf`, `names` and `balanced` are the fields above."""
     tuning: dict[str, Any] = {}

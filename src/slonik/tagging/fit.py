@@ -356,8 +356,8 @@ def _word_table(system: System, words: Sequence[str] = ()) -> WordTable:
     table = word_table(system.vectors)
     if words and all(table.number(word) == table.unknown for word in words):
         raise SlonikError(
-            f"{system.vectors} has a vector of none of the {len(words)} frequent words of the texts ({words[0]!r}, ...; it "
-            f"has {table.words[0]!r}): these vectors are of other words"
+            f"{system.vectors} has a vector of none of the {len(words)} frequent words of the texts ({words[0]!r}, ..; "
+            f"it has {table.words[0]!r}): these vectors are of other words"
         )
     return table
 

@@ -1,8 +1,9 @@
 """`slonik words train`: one's own word vectors from a corpus, by gensim's word2vec and fastText.
 
-Texts are cut into words as the taggers' and navec's are (razdel), in lower case, marks and numbers left out; sentences
-are lines. The folder holds the vectors in a format that everybody reads (word2vec's binary, fastText's), the counts of
-the words, `words.json` and the passport. One thread gives the same vectors each time; more are faster and do not.
+Texts are cut into words in lower case: words of the language by razdel (кто-то is one), marks and numbers left out; or
+tokens as the taggers of names have them, for vectors that these will read. Sentences are lines. The folder holds the
+vectors in a format that everybody reads (word2vec's binary, fastText's), the counts of the words, `words.json` and the
+passport. One thread gives the same vectors each time; more are faster and do not.
 
 Sources: Mikolov et al. 2013 (skip-gram, CBOW, negative sampling); Bojanowski et al. 2017 (n-grams of letters).
 """
@@ -24,6 +25,7 @@ from slonik.core.identity import corpus_identity
 from slonik.core.passport import Passport
 from slonik.core.progress import progress_bar, shown
 from slonik.core.run import Announce, Result, Run, say, silent
+from slonik.data.annotations.tags import tokenize as tokenize_as_taggers
 from slonik.data.given import Given, Texts
 from slonik.data.readers import corpus_files, read_texts
 from slonik.models.word_vectors import WORDS_FILE
@@ -42,6 +44,7 @@ class WordsRecipe(Config):
     Attributes:
         corpus: files or folders of texts. column: field or column that holds them, for files with several.
         out: the folder to make.
+        tokens: "words" of letters, a hyphen may be inside, or those of the "tagger": runs of letters and digits.
         kind: whole words, or words of n-grams of letters, which gives every word a vector.
         dimensions: numbers of a vector. window: words to either side. epochs: passes.
         min_count: least times that a word is there.
@@ -56,6 +59,7 @@ class WordsRecipe(Config):
     corpus: tuple[str, ...] = Field(min_length=1)
     column: str | None = None
     out: str
+    tokens: Literal["words", "tagger"] = "words"
     kind: Kind = "word2vec"
     dimensions: int = Field(300, ge=1, le=4096)
     window: int = Field(5, ge=1)
@@ -151,7 +155,7 @@ def _run(recipe: WordsRecipe, given: Given, overwrite: bool, announce: Announce)
         files = corpus_files(recipe.corpus)
         identity = run.input("corpus", corpus_identity([str(path) for path in files]))
         tokens = run.step(
-            "tokens", {"corpus": identity, "column": recipe.column}, "words of the corpus",
+            "tokens", {"corpus": identity, "column": recipe.column, "cut": recipe.tokens}, "words of the corpus",
             lambda folder: _tokens(recipe, folder),
         )  # fmt: skip
         counts = (int(line.rpartition("\t")[2]) for _, line in numbered_lines(tokens.folder / _COUNTS))
@@ -176,14 +180,13 @@ def _run(recipe: WordsRecipe, given: Given, overwrite: bool, announce: Announce)
 
 def _tokens(recipe: WordsRecipe, folder: Path) -> dict[str, Any]:
     """Write the words of each text, a line each, with spaces between; counts of all words in a file beside."""
-    from razdel import tokenize
-
+    cut = _words if recipe.tokens == "words" else _tagged
     counts: Counter[str] = Counter()
     lines = 0
     texts = read_texts(corpus_files(recipe.corpus), column=recipe.column)
     with (folder / _TOKENS).open("w", encoding="utf-8") as stream, progress_bar("words of the corpus") as bar:
         for text in texts:
-            words = [word for token in tokenize(text.lower()) if is_word(word := token.text)]
+            words = cut(text)
             bar.advance(1)
             if words:
                 counts.update(words)
@@ -193,6 +196,17 @@ def _tokens(recipe: WordsRecipe, folder: Path) -> dict[str, Any]:
         raise SlonikError(f"the corpus {', '.join(recipe.corpus[:3])} holds no word of letters")
     write_text(folder / _COUNTS, "".join(f"{word}\t{count}\n" for word, count in counts.most_common()))
     return {"tokens": counts.total(), "lines": lines, "words": len(counts)}
+
+
+def _words(text: str) -> list[str]:
+    from razdel import tokenize
+
+    return [word for token in tokenize(text.lower()) if is_word(word := token.text)]
+
+
+def _tagged(text: str) -> list[str]:
+    tokens = (text[start:end].lower() for start, end in tokenize_as_taggers(text))
+    return [token for token in tokens if any(sign.isalnum() for sign in token)]
 
 
 def is_word(token: str) -> bool:
