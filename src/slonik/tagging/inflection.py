@@ -38,17 +38,27 @@ class Inflector:
         self._parses = functools.lru_cache(_MOST_WORDS)(self._analyzer.parse)
 
     def case_of(self, name: str) -> str:
-        """The case that a name stands in: that of its first noun, or adjective; "nomn" where nothing says one."""
-        first = ""
+        """The case that a name stands in: the likeliest one that its head and the words that agree with it share.
+
+        These are the adjectives before the first noun, that noun, and of a person's name what follows. "nomn" where
+        nothing says a case.
+        """
+        likely: dict[str, float] = dict.fromkeys(CASES, 0.0)
+        person: bool | None = None
         for word in _WORD.findall(name):
-            if word.isupper() and len(word) > 1:
+            readings = [one for one in self._parses(word.lower()) if one.tag.case]
+            if (word.isupper() and len(word) > 1) or not readings:
                 continue
-            tag = self._parses(word.lower())[0].tag
-            if tag.POS == "NOUN" and tag.case:
-                return _usual(str(tag.case))
-            if tag.POS in _AGREEING and tag.case and not first:
-                first = _usual(str(tag.case))
-        return first or "nomn"
+            known = any(_person(one) for one in readings)
+            if person is None or (person and known):
+                for one in readings:
+                    likely[_usual(str(one.tag.case))] += one.score
+            if person is None and any(one.tag.POS == "NOUN" for one in readings):
+                person = known
+            elif person is not None and not (person and known):
+                break
+        best = max(CASES, key=lambda case: likely[case])
+        return best if likely[best] else "nomn"
 
     def inflected(self, name: str, case: str) -> str:
         """A name that stands in the nominative, in another case; itself where no word of it changes."""

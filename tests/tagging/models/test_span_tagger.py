@@ -34,7 +34,7 @@ def nested() -> list[Document]:
 
 
 def system(model: Path, **tuning: object) -> System:
-    given = {"epochs": 30, "batch_tokens": 160, "max_length": 32, "learning_rate": 1e-2, "evaluations": 1, **tuning}
+    given = {"epochs": 40, "batch_tokens": 120, "max_length": 32, "learning_rate": 1e-2, "evaluations": 1, **tuning}
     return System(name="spans", model=str(model), nested=True, width=4, tuning=given)
 
 
@@ -43,7 +43,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> SpanTagger:
     folder = tmp_path_factory.mktemp("spans")
     wanted = system(checkpoint(folder / "tiny", "bert"))
     tagger = new_span_tagger(wanted, LABELS, nested(), overlap=8, seed=0)
-    fit_tagger(tagger, wanted, Material(nested(), nested()[1:2], [], None, folder), folder / "run", seed=0)
+    fit_tagger(tagger, wanted, Material(nested(), nested(), [], None, folder), folder / "run", seed=0)
     return tagger
 
 
