@@ -104,13 +104,15 @@ class Passport(BaseModel):
         """The passport in `folder`; an empty one with the folder's name if there is none.
 
         Raises:
-            SlonikError: the file is there but is not a passport.
+            SlonikError: the file is there but is not a passport, or a later version's.
         """
         path = Path(folder) / FILE_NAME
         if not path.exists():
             return cls(name=Path(folder).name)
         try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            _check_format(text, path)
+            return cls.model_validate_json(text)
         except (UnicodeDecodeError, ValidationError) as error:
             first = str(error).splitlines()[0]
             raise SlonikError(f"{path} is not a passport ({first}): remove it to start a new one") from None

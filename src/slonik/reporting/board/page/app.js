@@ -45,6 +45,9 @@ class App {
     for (const name of ["min", "max"]) if (wanted.get(name) && Number.isFinite(Number(wanted.get(name)))) this.state[name] = Number(wanted.get(name));
     for (const name of LISTS) if (wanted.has(name)) this.state[name] = wanted.getAll(name);
     const table = board.byId.get(this.state.table), keys = new Set(table.columns.map((column) => column.key));
+    const keyOf = (name) => keys.has(name) ? name : (table.columns.find((column) => column.label === name) || { key: name }).key; // a heading does as well
+    if (this.state.sort) this.state.sort = keyOf(this.state.sort);
+    if (this.state.cols) this.state.cols = this.state.cols.map(keyOf);
     if (this.state.sort && !keys.has(this.state.sort)) { unknown.push(`the column ${this.state.sort}`); delete this.state.sort; }
     if (this.state.cols) { unknown.push(...this.state.cols.filter((key) => !keys.has(key) && key).map((key) => `the column ${key}`)); this.state.cols = this.state.cols.filter((key) => keys.has(key)); }
     if (this.state.sort === undefined) Object.assign(this.state, defaultSort(table));
