@@ -12,7 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from slonik.models.fresh import FAMILIES, Shape, TokenIds, build
 from slonik.pretraining.config import PretrainConfig
-from slonik.pretraining.costs import TextSize, activation_bytes, costs, forward_flops, run_costs
+from slonik.pretraining.costs import TextSize, activation_bytes, costs, forward_flops, logit_bytes, run_costs
+from slonik.train.kernels import recomputed_layers
+from slonik.train.objectives.asked import MOST_LOGITS
 from tests.models.test_fresh import IDS, PUBLISHED, shape_of
 
 
@@ -115,8 +117,26 @@ def test_activations_are_what_a_real_step_keeps(family: str, half: bool, monkeyp
         model = build(shape, IDS)
         predicted = 12
         found = _kept_bytes(model, shape, half, read, written, predicted) / 2
-        told = activation_bytes(shape, TextSize(read, predicted, written), IDS.size, half=half)
+        told = activation_bytes(shape, TextSize(read, predicted, written), half=half) + logit_bytes(predicted, IDS.size)
         assert told == pytest.approx(found, rel=0.2), (read, found / told)
+
+
+@pytest.mark.parametrize("family", ["bert", "ltg-bert"])
+def test_layers_that_are_computed_twice_keep_their_inputs_alone(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nn.Dropout, "forward", lambda self, values: values)
+    text = TextSize(96, 12, 0)
+    four, three = (shape_of(family, layers=layers, hidden=128, heads=2, ffn=384, max_length=96) for layers in (4, 3))
+    model = build(four, IDS)
+    with recomputed_layers(model, on=True):
+        found = _kept_bytes(model, four, False, text.inputs, 0, text.predicted) / 2  # the layers' inputs among it
+    one_layer = activation_bytes(four, text, half=False) - activation_bytes(three, text, half=False)
+    told = activation_bytes(four, text, half=False, recomputed=True) + logit_bytes(text.predicted, IDS.size)
+    assert told == pytest.approx(found + one_layer, rel=0.2), (found + one_layer) / told
+
+
+def test_no_more_logits_are_kept_than_of_one_part() -> None:
+    assert logit_bytes(65_536, 50_257) == 10 * MOST_LOGITS < 10 * 65_536 * 50_257
+    assert logit_bytes(10, 100) == 10_000
 
 
 def test_the_dry_run_has_room_for_the_denoiser_with_the_longest_targets() -> None:

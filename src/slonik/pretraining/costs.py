@@ -25,6 +25,7 @@ from slonik.models.fresh import Shape, TokenIds, build
 from slonik.pretraining.batches import objective_of
 from slonik.pretraining.config import PretrainConfig
 from slonik.pretraining.tokenizer import Vocabulary, given_tokenizer, wanted_sentinels
+from slonik.train.objectives.asked import MOST_LOGITS
 
 _STATE_BYTES = {"adamw": 8.0, "lamb": 8.0, "muon": 4.0, "adafactor": 0.0}  # per parameter; Muon's tables have 8
 
@@ -100,9 +101,21 @@ class Costs:
 
 
 def costs(
-    model: PreTrainedModel, shape: Shape, text: TextSize, *, texts: float, optimizer: str, precision: str
+    model: PreTrainedModel,
+    shape: Shape,
+    text: TextSize,
+    *,
+    texts: float,
+    optimizer: str,
+    precision: str,
+    recomputed: bool = False,
 ) -> Costs:
-    """Costs of training `model` (on any device; `meta` is free) on batches of `texts` texts of the given size."""
+    """Costs of training `model` (on any device; `meta` is free) on batches of `texts` texts of the given size.
+
+    Args:
+        recomputed: layers keep their inputs alone (`train.gradient_checkpointing`); the second pass is no FLOP of the
+            model, so utilisation falls by what it costs.
+    """
     parameters = model.num_parameters()
     table = model.get_input_embeddings().weight
     assert isinstance(table, Tensor)
@@ -115,7 +128,9 @@ def costs(
         weights=4.0 * parameters,
         gradients=4.0 * parameters,
         state=_STATE_BYTES[optimizer] * parameters,
-        activations=texts * activation_bytes(shape, text, table.shape[0], half=half) + copies,
+        activations=texts * activation_bytes(shape, text, half=half, recomputed=recomputed)
+        + logit_bytes(texts * text.predicted, table.shape[0])
+        + copies,
     )
 
 
@@ -153,21 +168,30 @@ def _head_values(model: PreTrainedModel) -> int:
     )
 
 
-def activation_bytes(shape: Shape, text: TextSize, vocabulary: int, *, half: bool) -> float:
-    """What a step keeps of one text: by `_KEPT`, and 10 bytes per logit.
+def logit_bytes(predicted: float, vocabulary: int) -> float:
+    """10 bytes for each logit of a step, or of one part of them (`slonik.train.objectives.asked`)."""
+    return 10.0 * min(predicted * vocabulary, max(vocabulary, MOST_LOGITS))
+
+
+def activation_bytes(shape: Shape, text: TextSize, *, half: bool, recomputed: bool = False) -> float:
+    """What a step keeps of one text below the vocabulary's logits, by `_KEPT`.
 
     Args:
         half: in bf16 or fp16 by autocast.
+        recomputed: only the input of each layer is kept, and all of one layer at a time.
     """
 
     def layer(kept: _Kept, tokens: float, seen: float) -> float:
         return tokens * (kept.hidden * shape.hidden + kept.neuron * shape.neurons + kept.score * shape.heads * seen)
 
-    kept = shape.layers * layer(_KEPT[shape.family][half], text.inputs, text.inputs)
+    def stack(layers: int, one: float, tokens: float) -> float:
+        return one + (layers - 1) * 4.0 * shape.hidden * tokens if recomputed else layers * one
+
+    kept = stack(shape.layers, layer(_KEPT[shape.family][half], text.inputs, text.inputs), text.inputs)
     if text.targets:  # a decoder's layer looks at its own tokens and at the encoder's
-        seen = text.targets + text.inputs
-        kept += (shape.decoder_layers or shape.layers) * layer(_KEPT_BY_DECODER[half], text.targets, seen)
-    return kept + 10.0 * vocabulary * text.predicted
+        one = layer(_KEPT_BY_DECODER[half], text.targets, text.targets + text.inputs)
+        kept += stack(shape.decoder_layers or shape.layers, one, text.targets)
+    return kept
 
 
 SUITE = "pretrain"
@@ -264,7 +288,10 @@ def run_costs(config: PretrainConfig, *, processes: int = 1) -> RunCosts:
 
     def of(size: TextSize) -> Costs:
         texts = config.batch_tokens / size.read
-        return costs(model, config.model, size, texts=texts, optimizer=train.optimizer, precision=train.precision)
+        return costs(
+            model, config.model, size, texts=texts, optimizer=train.optimizer, precision=train.precision,
+            recomputed=train.gradient_checkpointing,
+        )  # fmt: skip
 
     # A batch holds one kind of denoiser, and the one with the longest targets needs the most.
     most = max(of(size).activations for size in (text, *denoised_sizes(config)))

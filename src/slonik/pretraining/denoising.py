@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
@@ -30,7 +29,9 @@ from slonik.core.errors import SlonikError
 from slonik.models.padding import pad
 from slonik.pretraining.packed import encoded_pairs
 from slonik.text.tokenizers.token_facts import TokenFacts
+from slonik.train.objectives.asked import asked, vocabulary_loss
 from slonik.train.objectives.masking import IGNORED
+from slonik.train.objectives.vocabulary_head import vocabulary_of
 from slonik.train.protocols import Batch, Loss
 
 
@@ -135,13 +136,11 @@ def denoising_loss(model: nn.Module, batch: Batch) -> Loss:
 
 def packed_loss(model: Any, batch: Batch) -> Loss:
     """The same of packed rows (`slonik.pretraining.packed.pack_pairs`); the head runs at target tokens only."""
-    hidden = encoded_pairs(model, batch)
-    where = batch["labels"] != IGNORED
-    states = hidden[where]  # (M, D)
+    states, wanted = asked(encoded_pairs(model, batch), batch)
     if getattr(model.config, "scale_decoder_outputs", False):
         states = states * model.model_dim**-0.5
-    entropy = F.cross_entropy(model.lm_head(states).float(), batch["labels"][where])
-    return Loss(entropy, {"denoising": entropy.detach()}, float(where.sum()))
+    entropy, _ = vocabulary_loss(model.lm_head, states, wanted, vocabulary_of(model))
+    return Loss(entropy, {"denoising": entropy.detach()}, float(len(wanted)))
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from slonik.pretraining.sequences import Format, TokenSequences
 from slonik.pretraining.shards import IntArray, TokenCorpus
 from slonik.text.batching import pack_best_fit
 from slonik.train.loaders import BatchLoader, pools
+from slonik.train.objectives.asked import with_places
 from slonik.train.objectives.masking import IGNORED
 from slonik.train.protocols import Batch
 
@@ -159,7 +160,7 @@ def denoising_loader(
             for first, last, kind in zip(found.first[numbers], found.last[numbers], found.kind[numbers], strict=True)
         ]
         if pack:
-            return pack_pairs(pairs, input_length, mixture.facts.pad, IGNORED)
+            return with_places(pack_pairs(pairs, input_length, mixture.facts.pad, IGNORED))
         return denoising_batch(pairs, mixture.facts.pad) | {"denoiser": torch.from_numpy(found.kind[numbers])}
 
     first = pieces.pieces(0)

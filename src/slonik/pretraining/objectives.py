@@ -75,8 +75,8 @@ class MaskedLanguageModel:
         """Mask texts (specials included) and put them into rows.
 
         Returns:
-            input_ids, labels (-100 where nothing is asked), attention_mask (B, T), places of the labels (M,); packed rows
-            also have segments and position_ids.
+            input_ids, labels (-100 where nothing is asked), attention_mask (B, T), places of the labels (M,); packed
+            rows also have segments and position_ids.
         """
         if self.masking.copies is None:
             inputs, labels = self.mask(ids, rng)
