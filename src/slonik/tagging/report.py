@@ -24,12 +24,12 @@ from slonik.tagging.tasks import SUITE
 _METRICS = {
     "f1_micro": "micro F1",
     "f1_macro": "macro F1",
-    "f1_documents": "F1, mean of documents",
     "precision_micro": "precision",
     "recall_micro": "recall",
     "f1_overlap": "F1, any overlap",
     "f1_outer": "F1, outer",
     "f1_inner": "F1, inner",
+    "f1_documents": "F1, mean of documents",
 }
 _COSTS = {"ms_per_text": "ms per text", "bytes": "size", "n": "texts"}
 _INTERVALS = "95 % intervals by bootstrap over documents"
