@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from slonik.core.errors import MissingExtra, SlonikError
+from slonik.data import documents
 from slonik.data.documents import CorpusDocument, parse_hub_name, read_documents
 
 
@@ -62,6 +63,18 @@ def test_bad_files_are_refused_at_the_call(tmp_path: Path, content: bytes, sente
     path.write_bytes(content)
     with pytest.raises(SlonikError, match=sentence):
         read_documents(path)
+
+
+def test_a_document_that_does_not_fit_into_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(documents, "MAX_CHARACTERS", 100)
+    fits, long = "слон " * 19, "мышь " * 30
+    (tmp_path / "long.jsonl").write_text(json.dumps({"text": fits}) + "\n" + json.dumps({"text": long}) + "\n")
+    (tmp_path / "line.txt").write_text(f"{fits}\n{long}\n", encoding="utf-8")
+    (tmp_path / "lines.txt").write_text("слон\n" * 40, encoding="utf-8")
+    for name, border in (("long.jsonl", "line"), ("line.txt", "line"), ("lines.txt", "blank")):
+        with pytest.raises(SlonikError, match=rf"a document of {name} .* has more than 100 characters.*border"):
+            list(read_documents(tmp_path / name, border=border))
+    assert len(list(read_documents(tmp_path / "lines.txt", border=20))) == 2
 
 
 def test_unknown_border_and_missing_file(tmp_path: Path) -> None:

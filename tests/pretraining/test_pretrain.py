@@ -25,6 +25,8 @@ from slonik.pretraining.config import PretrainConfig
 from slonik.pretraining.costs import run_costs
 from slonik.pretraining.pretrain import pretrain, run_pretrain
 from slonik.pretraining.tokenizer import wanted_sentinels
+from slonik.text.tokenizers.training import TrainConfig, Trained, train
+from slonik.text.tokenizing import write_tokenizer
 from slonik.train.run_log import read_metrics
 from tests.compression import toy_corpus
 
@@ -219,6 +221,46 @@ def test_bad_corpora_and_tokenizers_end_in_a_sentence_before_training(texts: Pat
         assert not (worked and any(part in sentence for part in before_work))
     with pytest.raises(SlonikError, match="no corpus given"):
         run_pretrain(_recipe("bert_tiny", texts, tmp_path / "out", **{"corpus.files": []}))
+
+
+def test_what_is_too_short_or_of_another_script_is_refused_before_any_work(texts: Path, tmp_path: Path) -> None:
+    russian = [f"Слон номер {number} идёт по лесу и поёт." for number in range(400)]
+    few, lines, mine = tmp_path / "few.txt", tmp_path / "lines.txt", tmp_path / "mine.txt"
+    few.write_text("\n".join(russian[:3]), encoding="utf-8")
+    lines.write_text("\n".join(russian), encoding="utf-8")
+    mine.write_text("\n".join([russian[0]] * 400), encoding="utf-8")  # one document, and its copies
+    english = train(TrainConfig(kind="wordpiece", vocab_size=120, family="bert", alphabet=30), ["an elephant"] * 9)
+    for folder, tokenizer in (("latin", english), ("bytes", _latin_bytes())):
+        write_tokenizer(tokenizer.tokenizer, _made(tmp_path / folder), names=tokenizer.specials.roles)
+    cases: list[tuple[str, Path, dict[str, Any], str]] = [
+        ("roberta_tiny", few, {}, "leaves . held-out documents|too few for a single sequence"),
+        ("roberta_tiny", mine, {}, "too few for a single sequence of 48 tokens|leaves . held-out documents"),
+        ("roberta_tiny", lines, {"corpus.held_out_share": 0.0}, "leaves 0 held-out documents"),
+        ("roberta_tiny", few, {"corpus.held_out_share": 0.5, "length": 128}, "characters in . documents to train on"),
+        ("bert_tiny", lines, {"corpus.border": "line"}, "none of the corpus's .* documents has a second line"),
+        (
+            "ltg_bert_tiny",
+            texts,
+            {"tokenizer.given": str(tmp_path / "latin")},
+            "latin does not know .*lacks the script",
+        ),
+        ("roberta_tiny", texts, {"tokenizer.given": str(tmp_path / "bytes")}, "byte by byte: its vocabulary lacks"),
+    ]
+    for name, path, fields, sentence in cases:
+        said: list[str] = []
+        with pytest.raises(SlonikError, match=sentence):
+            run_pretrain(_recipe(name, path, tmp_path / "out", **fields), said.append)
+        assert said == [] and not (tmp_path / "out").exists()
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def _latin_bytes() -> Trained:
+    """A byte-level vocabulary that has never seen a Russian letter."""
+    return train(TrainConfig(kind="bpe", vocab_size=300, family="roberta"), ["an elephant walks"] * 9)
 
 
 def test_a_tokenizer_of_another_family_is_named(texts: Path, tmp_path: Path) -> None:

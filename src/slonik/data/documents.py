@@ -25,6 +25,8 @@ from slonik.text.lines import numbered_lines
 Border = int | str
 """`line`, `blank`, or the number of lines of a document."""
 _PLAIN = (".txt", ".text", "")
+MAX_CHARACTERS = 16 * 1024 * 1024
+"""Of a document, which is held in memory whole; the longest novels have five million."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,24 @@ def read_documents(
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     if not given:
         raise SlonikError("no corpus given")
-    found = itertools.chain.from_iterable([_read(path, column, border) for path in given])
+    found = map(_bounded, itertools.chain.from_iterable([_read(path, column, border) for path in given]))
     first = next(found, None)
     if first is None:
         raise SlonikError(f"the corpus is empty: no text in {', '.join(str(path) for path in given[:3])}")
     return itertools.chain([first], found)
+
+
+def _bounded(document: CorpusDocument) -> CorpusDocument:
+    if len(document.text) > MAX_CHARACTERS:
+        raise SlonikError(_too_long(document.source, document.text))
+    return document
+
+
+def _too_long(source: str, text: str) -> str:
+    return (
+        f"a document of {source} (it begins {text[:40]!r}) has more than {MAX_CHARACTERS:,} characters, and documents "
+        "are held in memory whole: split it, or give a border that ends documents sooner"
+    )
 
 
 def _read(path: str | Path, column: str | int | None, border: Border) -> Iterator[CorpusDocument]:
@@ -76,6 +91,7 @@ def _read_file(path: Path, column: str | int | None, border: Border) -> Iterator
         return
     ranges = _ranges(path)
     lines: list[str] = []
+    size = 0
     source = path.name
     for number, raw in numbered_lines(path):
         line = raw.strip()
@@ -83,12 +99,15 @@ def _read_file(path: Path, column: str | int | None, border: Border) -> Iterator
         ended = now != source or (border == "blank" and not line) or (isinstance(border, int) and len(lines) >= border)
         if ended and lines:
             yield CorpusDocument("\n".join(lines), source)
-            lines = []
+            lines, size = [], 0
         source = now
         if line and border == "line":
             yield CorpusDocument(line, source)
         elif line:
             lines.append(line)
+            size += len(line) + 1
+            if size > MAX_CHARACTERS:
+                raise SlonikError(_too_long(source, lines[0]))
     if lines:
         yield CorpusDocument("\n".join(lines), source)
 

@@ -27,7 +27,7 @@ _OBJECTIVES: dict[FamilyName, tuple[ObjectiveName, ...]] = {
     "t5": ("denoising",),
     "fred-t5": ("denoising",),
 }
-_PAIRS = ("segment_pair", "sentence_pair")
+PAIRS = ("segment_pair", "sentence_pair")
 
 
 class TokenizerSettings(Config):
@@ -138,9 +138,9 @@ class PretrainConfig(Config):
             raise ValueError("objective nsp needs a model with model.next_sentence: true")
         if not isinstance(self.denoisers, str) and not sum(each.weight for each in self.denoisers):
             raise ValueError("denoisers need at least one with a weight above 0")
-        if (self.objective == "nsp") != (self.format in _PAIRS):
+        if (self.objective == "nsp") != (self.format in PAIRS):
             raise ValueError(
-                f"objective {self.objective} does not go with format {self.format}: nsp reads {' or '.join(_PAIRS)}, "
+                f"objective {self.objective} does not go with format {self.format}: nsp reads {' or '.join(PAIRS)}, "
                 "and only nsp does"
             )
         if self.length > self.model.max_length:

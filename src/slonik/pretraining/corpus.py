@@ -8,6 +8,7 @@ alone, so every corpus, format and tokenizer agrees about it.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -39,8 +40,16 @@ from slonik.pretraining.shards import (
     shard_facts,
 )
 from slonik.pretraining.tokens import sentence_ids
+from slonik.text.tokenizers.token_facts import token_facts
+from slonik.text.tokenizers.vocabulary import read_vocabulary
+from slonik.text.tokenizing import encode
 
+LEAST_HELD_OUT = 2
 _BATCH_DOCUMENTS = 512
+_BATCH_CHARACTERS = 4_000_000
+_CHECKED_DOCUMENTS = 1_000_000
+_JUDGED_DOCUMENTS, _JUDGED_CHARACTERS = 300, 1_000
+_MOST_UNKNOWN, _MOST_BYTES = 1 / 3, 0.9
 _HELD_OUT = "held_out.jsonl"
 _OWN = ("shard", _HELD_OUT, "lock", ".slonik-tmp-")
 """How the names of files begin that a conversion writes."""
@@ -110,6 +119,86 @@ def check_corpus(settings: CorpusSettings) -> None:
         next(iter(guard_language(documents, settings.language)))
     if local := [name for name in settings.files if not name.startswith(HUB)]:
         check_files(local)
+
+
+def check_size(settings: CorpusSettings, *, length: int, pairs: bool) -> None:
+    """Whether a corpus has enough to train and to measure on, before a tokenizer is made of it.
+
+    Reads, cleans and filters documents until there is enough, at most a million of them; where a sample of them is
+    drawn, its own size is seen later.
+
+    Args:
+        length: tokens of a sequence; fewer characters than that are too few.
+        pairs: documents of several lines are wanted, whose neighbours make pairs.
+
+    Raises:
+        SlonikError: it has not.
+    """
+    if shards_given(settings) is not None:
+        return
+    held = characters = documents = 0
+    parted = not pairs
+    for _, document in itertools.islice(_filtered(settings, Counter()), _CHECKED_DOCUMENTS):
+        if is_held_out(document.text, settings.held_out_share):
+            held += 1
+        else:
+            documents += 1
+            characters += len(document.text)
+            parted = parted or "\n" in document.text
+        if held >= LEAST_HELD_OUT and characters >= length and parted:
+            return
+    if characters < length:
+        raise SlonikError(
+            f"the corpus has {characters:,} characters in {documents:,} documents to train on, too few for a single "
+            f"sequence of {length:,} tokens: give more text"
+        )
+    if not parted:
+        raise SlonikError(
+            f"none of the corpus's {documents:,} documents has a second line, and next-sentence prediction wants pairs "
+            "of neighbours: take several lines for a document (corpus.border: 32, or blank for blank lines), or break "
+            "lines in records"
+        )
+    raise SlonikError(too_few_held_out(held))
+
+
+def too_few_held_out(count: int) -> str:
+    """The sentence for a corpus that leaves too little to measure on."""
+    return (
+        f"the corpus leaves {count} held-out documents, at least {LEAST_HELD_OUT} are needed to measure on: give more "
+        "documents, or raise corpus.held_out_share"
+    )
+
+
+def check_vocabulary(settings: CorpusSettings, tokenizer: Tokenizer, name: str = "the tokenizer") -> None:
+    """Whether a tokenizer has the letters that the corpus is written in, by the beginnings of its first documents.
+
+    Raises:
+        SlonikError: a third of the letters are unknown to it, or nearly all are written as bytes.
+    """
+    if shards_given(settings) is not None:
+        return
+    facts, unknown = token_facts(tokenizer), read_vocabulary(tokenizer).unknown
+    counts = Counter[str]()
+    documents = read_documents(settings.files, column=settings.column, border=settings.border)
+    for document in itertools.islice(documents, _JUDGED_DOCUMENTS):
+        text = document.text[:_JUDGED_CHARACTERS]
+        encoding = encode(tokenizer, text)
+        counts["letters"] += sum(map(str.isalpha, text))
+        for number, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
+            if number == unknown or number in facts.parts:
+                counts["unknown" if number == unknown else "parts"] += sum(map(str.isalpha, text[start:end]))
+    letters = max(counts["letters"], 1)
+    if (share := counts["unknown"] / letters) > _MOST_UNKNOWN:
+        raise SlonikError(
+            f"{name} does not know {share:.0%} of the letters of the corpus: its vocabulary lacks the script; give "
+            "another tokenizer, or train one on the corpus"
+        )
+    # Each byte of a letter counts it once more: two for a letter of Russian.
+    if (share := min(1.0, counts["parts"] / (2 * letters))) > _MOST_BYTES:
+        raise SlonikError(
+            f"{name} has no tokens for {share:.0%} of the letters of the corpus and writes them byte by byte: its "
+            "vocabulary lacks the script; give another tokenizer, or train one on the corpus"
+        )
 
 
 def shards_given(settings: CorpusSettings) -> Path | None:
@@ -204,11 +293,14 @@ def _fill(writer: ShardWriter, settings: CorpusSettings, tokenizer: Tokenizer, f
     counts: Counter[str] = Counter()
     held_out = Sample[tuple[str, str]](settings.held_out_documents, key=lambda item: item[0])
     batch: list[tuple[int, str]] = []
+    waiting = 0
 
     def flush() -> None:
+        nonlocal waiting
         for (number, _), sentences in zip(batch, sentence_ids(tokenizer, [text for _, text in batch]), strict=True):
             writer.add(sentences, source_items=number)
         batch.clear()
+        waiting = 0
 
     with progress_bar("tokenising") as bar:
         for number, document in _filtered(settings, counts):
@@ -220,7 +312,8 @@ def _fill(writer: ShardWriter, settings: CorpusSettings, tokenizer: Tokenizer, f
             counts["kept"] += 1
             if number > writer.done:
                 batch.append((number, document.text))
-                if len(batch) >= _BATCH_DOCUMENTS:
+                waiting += len(document.text)
+                if len(batch) >= _BATCH_DOCUMENTS or waiting >= _BATCH_CHARACTERS:
                     flush()
         flush()
     counts["tokens"] = writer.tokens

@@ -36,15 +36,18 @@ from slonik.pretraining.bits_per_byte import (
     said_of,
     whole_documents,
 )
-from slonik.pretraining.config import PretrainConfig
+from slonik.pretraining.config import PAIRS, PretrainConfig
 from slonik.pretraining.corpus import (
     PreparedCorpus,
     check_corpus,
+    check_size,
+    check_vocabulary,
     corpus_key,
     files_identity,
     open_prepared,
     prepare_corpus,
     shards_given,
+    too_few_held_out,
 )
 from slonik.pretraining.costs import SUITE, run_costs
 from slonik.pretraining.tokenizer import Vocabulary, given_tokenizer, make_tokenizer, wanted_sentinels
@@ -168,15 +171,26 @@ def run_pretrain(config: PretrainConfig, announce: Announce = silent, *, given: 
             "corpus": frame.input("corpus", processes.from_first(lambda: files_identity(config.corpus))),
             "code": code_identity(__name__),
         }
+        given_vocabulary = None
         if (folder := given_tokenizer(config)) is not None:
-            identity["tokenizer"] = frame.input("tokenizer", Vocabulary.open(folder).identity)
+            given_vocabulary = Vocabulary.open(folder)
+            identity["tokenizer"] = frame.input("tokenizer", given_vocabulary.identity)
         if frame.done_before(identity):
             frame.announce(f"{frame.out} is there already, made by this recipe of this corpus: nothing to do")
             passport = Passport.read(frame.out)
             records = passport.records if processes.main else ()
             return Pretrained(checkpoint=frame.out, records=records, summary=passport.lineage[-1].summary)
-        processes.from_first(lambda: check_corpus(config.corpus))
+        processes.from_first(lambda: _check(config, given_vocabulary))
         return _Pretraining(config, identity, frame, processes).finish()
+
+
+def _check(config: PretrainConfig, given: Vocabulary | None) -> None:
+    """Look at the corpus, and at a tokenizer that was given, before any work is done."""
+    settings = config.corpus
+    check_corpus(settings)
+    check_size(settings, length=config.length, pairs=config.format in PAIRS)
+    if given is not None:
+        check_vocabulary(settings, given.tokenizer, f"the tokenizer {config.tokenizer.given}")
 
 
 class _Pretraining:
@@ -260,10 +274,7 @@ class _Pretraining:
             for some in (texts[::2], texts[1::2])
         )
         if not choosing:
-            raise SlonikError(
-                f"the corpus leaves {len(texts)} held-out documents, at least 2 are needed to measure on: give more "
-                "documents, or raise corpus.held_out_share"
-            )
+            raise SlonikError(too_few_held_out(len(texts)))
         objective = "mlm" if config.objective == "nsp" else config.objective
         denoisers = config.mixture if objective == "denoising" else ()
         self.frame.announce(f"{said_of(choosing)} choose the checkpoint, {said_of(measured)} are measured")
