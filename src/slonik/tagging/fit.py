@@ -323,6 +323,7 @@ def new_tagger(
         texts = [document.text for document in documents] + list(unlabelled)
         words = frequent_words(texts, _SEEN_TWICE)
         own = {"crf": system.crf, "names": system.names, "balanced": system.balanced}
+        _check_context(system.context, system.sizes.window, "words (system.sizes.window)")
         own |= {"overlap": 2 * system.context} if system.context else {}
         sizes = system.sizes.model_copy(update=own)
         features = WordFeatures(
@@ -332,6 +333,7 @@ def new_tagger(
         return new_bilstm(labels, sizes, features, seed=seed, name=system.name)
     encoder = _encoder(system, model)
     tuning = system.full_tuning()
+    _check_context(system.context, min(tuning.max_length or 256, encoder.max_length) - 2, "tokens (--max-length)")
     states = int(encoder.model.config.num_hidden_layers) + 1 if system.all_layers else 0
     head = {"crf": system.crf, "layers": states, **tuning.head, "names": system.names}
     plain = not system.crf and not states and not system.names and not set(tuning.head) - {"dropout"}
@@ -360,6 +362,13 @@ def _word_table(system: System, words: Sequence[str] = ()) -> WordTable:
             f"it has {table.words[0]!r}): these vectors are of other words"
         )
     return table
+
+
+def _check_context(context: int, window: int, what: str) -> None:
+    if 4 * context > window:
+        raise SlonikError(
+            f"context is {context} on either side, more than half of a window of {window} {what}: at most {window // 4}"
+        )
 
 
 def _encoder(system: System, model: TorchEncoder | None) -> TorchEncoder:

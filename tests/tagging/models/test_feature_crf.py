@@ -6,6 +6,7 @@ import itertools
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from slonik.core.errors import SlonikError
@@ -150,3 +151,46 @@ def test_features_say_what_they_promise() -> None:
     assert {"gf=5", "gc=9", "gh=9|Xx"} <= set(grouped.own) and grouped.group == "9"
     stressed = features.words("атакова\u0301ла").forms[0]
     assert stressed.lemma == "атаковать"
+
+
+def test_names_from_outside_are_features_of_their_own(tmp_path: Path) -> None:
+    lists = [{("зелёный", "крот"): "VIRUS"}]
+    settings = CrfConfig(iterations=5, clusters=0)
+    with_lists = train_crf(documents(20), tmp_path / "lists", settings, lists=lists)
+    assert (tmp_path / "lists" / "lists.json.gz").is_file()
+    again = load_tagger(tmp_path / "lists")
+    texts = [document.text for document in documents(4, seed=3)]
+    assert isinstance(again, FeatureCrf) and again.tag(texts) == with_lists.tag(texts)
+    words = HandFeatures().words("Зелёный крот опасен")
+    assert again._sources.say(words) == [["B-VIRUS", "I-VIRUS", ""]]
+    assert again._sources.say(words, lists=False) == [["", "", ""]]
+    (tmp_path / "lists" / "lists.json.gz").unlink()
+    with pytest.raises(SlonikError, match="missing or damaged"):
+        load_tagger(tmp_path / "lists")
+
+
+def test_another_tagger_is_an_adviser_and_travels_along(trained: FeatureCrf, tmp_path: Path) -> None:
+    settings = CrfConfig(iterations=5, clusters=0, advisers=(str(trained.folder),))
+    made = train_crf(documents(20, seed=7), tmp_path / "advised", settings)
+    assert (tmp_path / "advised" / "adviser-0" / "model.crfsuite").is_file()
+    text = documents(1, seed=3)[0].text
+    said = made._sources.say(HandFeatures().words(text))[0]
+    assert [tag for tag in said if tag] and made.tag([text])
+    bad = CrfConfig(iterations=5, clusters=0, advisers=(str(tmp_path),))
+    with pytest.raises(SlonikError, match="no folder of a CRF or a BiLSTM"):
+        train_crf(documents(5), tmp_path / "bad", bad)
+
+
+def test_copies_with_other_names_are_trained_on_without_lists(tmp_path: Path) -> None:
+    settings = CrfConfig(iterations=5, clusters=0)
+    plain = train_crf(documents(10), tmp_path / "plain", settings)
+    more = train_crf(documents(10), tmp_path / "more", settings, substituted=documents(10, seed=4))
+    assert plain.describe()["weights_hash"] != more.describe()["weights_hash"]
+    assert (tmp_path / "plain" / "names.json.gz").read_bytes() == (tmp_path / "more" / "names.json.gz").read_bytes()
+
+
+def test_probabilities_of_words_are_a_distribution_and_agree_with_the_spans(trained: FeatureCrf) -> None:
+    texts = [document.text for document in documents(3, seed=3)]
+    for scores, text in zip(trained.marginals(texts), texts, strict=True):
+        assert scores.words == tokenize(text)
+        assert np.allclose(scores.values.sum(-1), 1.0, atol=1e-3)
