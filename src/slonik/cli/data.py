@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from slonik.cli.common import file_to_write
+from slonik.cli.common import JsonFile, file_to_write, print_tables, save_records
 from slonik.cli.data_prepare import prepare
 from slonik.cli.data_probing import probing
 
@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
     group.command("convert")(convert_data)
     group.command("prepare")(prepare)
     group.command("probing")(probing)
+    group.command("agreement")(agreement)
     app.add_typer(group, name="data")
 
 
@@ -96,6 +97,26 @@ def convert_data(
     tell_counts(counts)
     if json_file is not None:
         write_json(json_file, {"documents": written, "counts": dict(counts)})
+
+
+def agreement(
+    first: Path = typer.Argument(help="Annotations of one annotator: a file or folder, as `data convert` reads them."),
+    second: Path = typer.Argument(help="Annotations of the same texts by another (or what a tagger says of them)."),
+    kind: str | None = typer.Option(None, "--from", help="Format of both (default: guess each)."),
+    mapping: Path | None = typer.Option(None, help="Recipe whose `mapping` merges and drops labels on both sides."),
+    seed: int = typer.Option(0, help="Seed of the bootstrap."),
+    json_file: JsonFile = None,
+) -> None:
+    """How far two annotations of the same texts agree: F1 of spans and kappa of words, per label, with intervals.
+
+    Example: slonik data agreement anna/ boris/ --mapping recipes/ner_seccoll.yaml
+    """
+    from slonik.tagging.agreement import agreement as agree
+
+    found = agree(first, second, data_format=kind, mapping=mapping, seed=seed)
+    tell_counts(found.left_out)
+    print_tables(found.tables)
+    save_records(json_file, list(found.records))
 
 
 def _refuse(options: dict[str, Any], what: str) -> None:
