@@ -141,6 +141,8 @@ def test_uniform_guesses_ask_for_every_token_once(tmp_path: Path) -> None:
         found = _measured(language, TEXTS, objective, max_length=20)
         tokens = [len(encode(language.tokenizer, text).ids) for text in TEXTS]
         assert (found.bits - found.spelled) / cost == pytest.approx(tokens, abs=1e-4)
+        assert found.tokens.tolist() == tokens
+        assert found.perplexity == pytest.approx(language.model.config.vocab_size, rel=1e-3)
 
 
 def test_some_rounds_ask_for_some_words_and_all_rounds_for_all(encoders: dict[str, LanguageModel]) -> None:
@@ -182,7 +184,7 @@ def test_uniform_guesses_of_an_encoder_decoder_ask_for_every_token_once(sentinel
         found = measure.measure(model, trained.tokenizer, facts)
         tokens = [len(encode(trained.tokenizer, text).ids) for text in TEXTS]
         assert found.bits / np.log2(facts.size) == pytest.approx(tokens, abs=1e-4)
-        assert found.bytes.tolist() == BYTES and not found.spelled.any()
+        assert found.bytes.tolist() == BYTES and found.tokens.tolist() == tokens and not found.spelled.any()
 
 
 def test_windows_without_room_are_refused(encoders: dict[str, LanguageModel]) -> None:
@@ -198,7 +200,7 @@ def test_how_many_texts_and_rounds_are_enough() -> None:
 
 
 def test_bits_survive_as_lists() -> None:
-    bits = TextBits(np.array([3.5, 1.25]), np.array([2.0, 1.0]), np.array([0.5, 0.0]))
+    bits = TextBits(np.array([3.5, 1.25]), np.array([2.0, 1.0]), np.array([0.5, 0.0]), np.array([2.0, 1.0]))
     again = TextBits.from_lists(bits.as_lists())
     assert again.per_byte == bits.per_byte and again.spelled_per_byte == pytest.approx(0.5 / 3)
     assert bits.at(np.array([True, False])).per_byte == 1.75

@@ -55,6 +55,8 @@ _HEAD_ROWS = 1024  # logits of a large vocabulary for no more places at once
 _UNIT = re.compile(r"\s*\w{1,32}|\s*[^\w\s]{1,32}|\s+")
 _NOISE = SpanNoise(0.15, 3.0)
 
+_COLUMNS = ("bits", "bytes", "spelled", "tokens")
+
 IntArray = NDArray[np.int64]
 
 
@@ -66,11 +68,13 @@ class TextBits:
         bits: (N,) bits, `spelled` among them.
         bytes: (N,) UTF-8 bytes that they are the cost of.
         spelled: (N,) bits for what tokens cannot give back.
+        tokens: (N,) guesses that the other bits are the cost of.
     """
 
     bits: NDArray[np.float64]
     bytes: NDArray[np.float64]
     spelled: NDArray[np.float64]
+    tokens: NDArray[np.float64]
 
     @property
     def per_byte(self) -> float:
@@ -83,23 +87,29 @@ class TextBits:
         return float(self.spelled.sum() / max(self.bytes.sum(), 1.0))
 
     @property
+    def perplexity(self) -> float:
+        """Of a token, what is spelled left out: it compares models with one vocabulary alone."""
+        return float(2 ** ((self.bits.sum() - self.spelled.sum()) / max(self.tokens.sum(), 1.0)))
+
+    @property
     def told(self) -> dict[str, Any]:
         """For the detail of a result record."""
-        return {"measure": MEASURE, "bytes": int(self.bytes.sum()), "spelled": round(self.spelled_per_byte, 6)}
+        sizes = {"bytes": int(self.bytes.sum()), "tokens": int(self.tokens.sum())}
+        costs = {"spelled": round(self.spelled_per_byte, 6), "perplexity": round(self.perplexity, 4)}
+        return {"measure": MEASURE, **sizes, **costs}
 
     def at(self, where: NDArray[np.bool_]) -> TextBits:
         """Those of some texts."""
-        return TextBits(self.bits[where], self.bytes[where], self.spelled[where])
+        return TextBits(*(getattr(self, name)[where] for name in _COLUMNS))
 
     def as_lists(self) -> dict[str, list[float]]:
         """JSON values."""
-        rounded = {name: [round(float(v), 4) for v in getattr(self, name)] for name in ("bits", "spelled")}
-        return rounded | {"bytes": [float(value) for value in self.bytes]}
+        return {name: [round(float(value), 4) for value in getattr(self, name)] for name in _COLUMNS}
 
     @classmethod
     def from_lists(cls, lists: Mapping[str, Sequence[float]]) -> TextBits:
         """What `as_lists` gave."""
-        return cls(*(np.asarray(lists[name], dtype=np.float64) for name in ("bits", "bytes", "spelled")))
+        return cls(*(np.asarray(lists[name], dtype=np.float64) for name in _COLUMNS))
 
 
 def whole_documents(texts: Iterable[str], most: int, kilobytes: float) -> list[str]:
@@ -188,6 +198,11 @@ class _Row:
     labels: IntArray
     counts: NDArray[np.bool_] | None = None
 
+    @property
+    def asked(self) -> int:
+        """How many tokens are to be guessed."""
+        return int(((self.labels != IGNORED) if self.counts is None else self.counts).sum())
+
 
 class HeldOutBits:
     """Measures models on one set of whole texts by the objective that they are trained for.
@@ -243,16 +258,18 @@ class HeldOutBits:
         reader = _Reader(self, tokenizer, facts)
         training = model.training
         model.eval()
-        bits = np.zeros(len(self._texts))
+        bits, tokens = np.zeros(len(self._texts)), np.zeros(len(self._texts))
         try:
             for rows in _chunks(reader.rows(self._texts), _ROWS):
                 for part in token_budget_batches([len(row.inputs) for row in rows], _BATCH_TOKENS):
                     some = [rows[index] for index in part]
-                    np.add.at(bits, [row.text for row in some], self._cost(model, some, facts.pad))
+                    owners = [row.text for row in some]
+                    np.add.at(bits, owners, self._cost(model, some, facts.pad))
+                    np.add.at(tokens, owners, [row.asked for row in some])
         finally:
             model.train(training)
         spelled, sizes = np.asarray(reader.spelled), np.asarray(reader.sizes, dtype=np.float64)
-        return TextBits(bits + spelled, sizes, spelled)
+        return TextBits(bits + spelled, sizes, spelled, tokens)
 
     def _cost(self, model: Any, rows: Sequence[_Row], padding: int) -> NDArray[np.float64]:
         if self._objective == "denoising":

@@ -65,9 +65,11 @@ def adapt_records(
 def markdown_table(records: Sequence[Record]) -> str:
     """A table of the records: one row per group of texts and stage.
 
-    "lost" is the part of the bits that is charged for what tokens cannot give back.
+    "lost" is the part of the bits that is charged for what tokens cannot give back; perplexity is per token, and
+    compares rows of one vocabulary.
     """
-    lines = ["| texts | stage | bits per byte | of it lost | change | documents | kB |", "|" + "---|" * 7]
+    head = "| texts | stage | bits per byte | of it lost | change | perplexity | documents | kB |"
+    lines = [head, "|" + "---|" * 8]
     change = {(record.task, record.variant): record for record in records if record.metric == "change"}
     for record in records:
         if record.metric != "bits_per_byte":
@@ -75,6 +77,7 @@ def markdown_table(records: Sequence[Record]) -> str:
         found = change.get((record.task, record.variant))
         moved = "" if found is None else f"{found.value:+.1%} [{found.low:+.1%}, {found.high:+.1%}]"
         bits = f"{record.value:.3f} [{record.low:.3f}, {record.high:.3f}]"
-        lost, size = record.detail["spelled"], record.detail["bytes"] / 1000
-        lines.append(f"| {record.task} | {record.variant} | {bits} | {lost:.3f} | {moved} | {record.n} | {size:,.0f} |")
+        told = record.detail
+        cells = [record.task, record.variant, bits, f"{told['spelled']:.3f}", moved, f"{told['perplexity']:,.1f}"]
+        lines.append("| " + " | ".join([*cells, str(record.n), f"{told['bytes'] / 1000:,.0f}"]) + " |")
     return "\n".join(lines) + "\n"
