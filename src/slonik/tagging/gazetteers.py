@@ -1,6 +1,7 @@
 """Lists of names from outside the training texts: the user's own files, and names that unlabelled texts introduce.
 
-A file has a name a line; a line that begins with # is a comment. Russian names are given in the nominative, and looked
+A file has a name a line; a line that begins with # is a comment. Rules of spaCy (.jsonl with `label` and `pattern`) are
+read where a pattern is a name, or words by their text. Russian names are given in the nominative, and looked
 up in every case. A list helps every tagger alike: each of its names counts as one more document that marks it, beside
 those of the training texts (`slonik.runtime.tagging.names`).
 
@@ -14,13 +15,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from slonik.core.errors import SlonikError
 from slonik.data.annotations.document import Document
 from slonik.data.annotations.tags import Offsets, tokenize, tokens_of
 from slonik.runtime.tagging.names import Key
 from slonik.tagging.inflection import Inflector
-from slonik.text.lines import numbered_lines
+from slonik.text.lines import json_lines, numbered_lines
 
 Names = Mapping[str, Sequence[str]]
 """Label -> names, in the nominative where they are Russian."""
@@ -48,19 +50,53 @@ def read_gazetteers(files: Mapping[str, Sequence[str]], labels: Sequence[str]) -
             )
         names: dict[str, None] = {}
         for path in paths:
-            names |= dict.fromkeys(_names_in(Path(path)))
+            names |= dict.fromkeys(_names_in(Path(path), label))
         found[label] = list(names)
     return found
 
 
-def _names_in(path: Path) -> list[str]:
+def _names_in(path: Path, label: str) -> list[str]:
     if not path.is_file():
         raise SlonikError(f"there is no gazetteer {path}: give a text file with a name a line")
+    if path.suffix == ".jsonl":
+        return _names_of_rules(path, label)
     lines = (line.strip() for _, line in numbered_lines(path))
     names = [line for line in lines if line and not line.startswith("#")]
     if not names:
         raise SlonikError(f"the gazetteer {path} holds no name: give a text file with a name a line")
     return names
+
+
+def _names_of_rules(path: Path, label: str) -> list[str]:
+    """The names that the rules of a label give.
+
+    Raises:
+        SlonikError: a line that is no rule, a pattern that is no name, no rule of this label.
+    """
+    names = []
+    for where, row in json_lines(path):
+        if not isinstance(row, dict) or "pattern" not in row or "label" not in row:
+            raise SlonikError(f"{where}: no rule: each line is an object with label and pattern")
+        if row["label"] != label:
+            continue
+        pattern = row["pattern"]
+        if isinstance(pattern, str):
+            names.append(pattern)
+        else:
+            names.append(" ".join(_word_of(token, where) for token in pattern))
+    if not names:
+        raise SlonikError(f"no rule in {path} has the label {label}")
+    return names
+
+
+def _word_of(token: Any, where: str) -> str:
+    if isinstance(token, dict) and len(token) == 1:
+        word = next((value for key, value in token.items() if str(key).upper() in ("LOWER", "TEXT", "ORTH")), None)
+        if isinstance(word, str):
+            return word
+    raise SlonikError(
+        f"{where}: {token!r} is more than a word: a gazetteer holds names, so give LOWER, TEXT or ORTH alone"
+    )
 
 
 def gazetteer_keys(names: Names, inflector: Inflector | None = None) -> list[dict[Key, str]]:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from slonik.core.errors import SlonikError
 from slonik.core.identity import Identity, checkpoint_identity, corpus_identity, file_identity
@@ -108,6 +109,19 @@ def _first(first: First, labels: Sequence[str], counts: Counts) -> list[Document
             f"{first.data} has no span of {', '.join(labels)}: say in first.mapping which of its labels become these"
         )
     return documents
+
+
+def beside_recipe(system: System, recipe: str | Path | Mapping[str, Any] | None) -> System:
+    """The system with gazetteers that lie beside the recipe file that names them, where they are not in this folder."""
+    if not system.gazetteers or not isinstance(recipe, str | Path):
+        return system
+    folder = Path(recipe).parent
+
+    def place(path: str) -> str:
+        return path if Path(path).exists() or not (folder / path).exists() else str(folder / path)
+
+    found = {label: tuple(place(path) for path in paths) for label, paths in system.gazetteers.items()}
+    return system.model_copy(update={"gazetteers": found})
 
 
 def outside_identities(system: System) -> dict[str, str]:

@@ -29,6 +29,7 @@ from slonik.tagging.fit import Job, train_one
 from slonik.tagging.metrics import score
 from slonik.tagging.models import load_tagger
 from slonik.tagging.models.neural_tagger import NeuralTagger
+from slonik.tagging.outside import beside_recipe
 from slonik.tagging.tasks import SECCOLL, task_folder
 
 DEVELOPMENT = "development set"
@@ -146,6 +147,7 @@ def train_tagger(
         **{f"{at.system.tuning}.{field}": value for field, value in tuned.items()},
     }  # fmt: skip
     config = configure(TaggerRecipe, recipe, fields, set)
+    config = config.model_copy(update={"system": beside_recipe(config.system, recipe)})
     with shown(progress):
         return run_tagging(
             config, announce or (say if progress else silent), data=data, given=given,

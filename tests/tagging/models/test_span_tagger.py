@@ -106,7 +106,9 @@ def test_descriptions_in_the_batch_and_stored_ones_give_equal_scores(trained: Sp
     trained.refresh()
     with torch.no_grad():
         told = trained.model(batch)
-        plain = trained.model({name: batch[name][: len(examples)] for name in ("input_ids", "attention_mask", "positions")})
+        plain = trained.model(
+            {name: batch[name][: len(examples)] for name in ("input_ids", "attention_mask", "positions")}
+        )
     assert torch.allclose(told, plain, atol=1e-4)
 
 
