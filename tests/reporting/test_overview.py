@@ -231,3 +231,41 @@ def test_missing_files_and_empty_folders_end_in_a_sentence(tmp_path: Path) -> No
         collect([tmp_path / "nowhere.json"])
     with pytest.raises(SlonikError, match=r"neither passport\.json nor records\.json"):
         collect([tmp_path])
+
+
+def own_text(model: str, texts: str) -> Record:
+    return record("held_out", 0.9, suite="agreement", variant="", model=model, hashes={"texts": texts})
+
+
+def test_figures_on_runs_own_texts_stand_in_tables_of_their_own(tmp_path: Path) -> None:
+    files = [
+        file_of(tmp_path, f"{model}.json", [own_text(model, texts)])
+        for model, texts in (("a", "x" * 8), ("b", "y" * 8), ("c", "x" * 8))
+    ]  # fmt: skip
+    found = collect(files)
+    assert [table.title for table in overview_tables(found)] == [
+        "Agreement with the original, texts xxxxxxxx", "Agreement with the original, texts yyyyyyyy",
+    ]  # fmt: skip
+    assert "texts of each run's own" in found.notices[0]
+
+
+def test_tables_are_sorted_by_what_was_asked(tmp_path: Path) -> None:
+    slow = [*resources("slow", 3.0), *resources("quick", 0.1), *resources("middle", 1.0)]
+    file = file_of(tmp_path, "r.json", [record("sts", v, model=m) for m, v in (("a", 0.1), ("b", 0.9))] + slow)
+    by_score, by_speed = (overview_tables(collect([file]), column) for column in ("STS", "ms per text"))
+    assert [row.cells[0].text for row in by_score[0].rows] == ["b", "a"]
+    assert [row.cells[0].text for row in by_speed[1].rows] == ["quick [torch]", "middle [torch]", "slow [torch]"]
+    with pytest.raises(SlonikError, match="unknown column to sort by 'stss'; did you mean 'sts'"):
+        overview_tables(collect([file]), "stss")
+
+
+def test_values_that_a_later_file_replaces_are_told(tmp_path: Path) -> None:
+    files = [file_of(tmp_path, f"{value}.json", [record("sts", value)]) for value in (0.5, 0.6)]
+    assert collect(files).notices == [f"{files[1]}: 1 values of m replace others that were read before"]
+
+
+def test_a_model_that_lacks_tasks_is_not_ranked() -> None:
+    whole = [record(task, 0.5 + place / 10, model=m) for place, m in enumerate("abc") for task in ("sts", "pi", "ti")]
+    (table, *_) = overview_tables(Results([*whole, record("sts", 0.99, model="one task")]))
+    ranks = {row.cells[0].text: [cell.text for cell in row.cells[-2:]] for row in table.rows}
+    assert ranks["one task"] == ["–", "–"] and ranks["c"] == ["1", "2"]

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
 from slonik.cli.common import JsonFile, file_to_write, folder_to_fill, print_tables, save_records, warn
-
-if TYPE_CHECKING:
-    from slonik.core.records import Record
 
 
 def register(app: typer.Typer) -> None:
@@ -33,16 +29,21 @@ def report(
     ),
     json_file: JsonFile = None,
     suite: list[str] | None = typer.Option(None, help="Only this suite, e.g. encodechka; may be repeated."),
+    sort: str | None = typer.Option(
+        None, help="Sort by this column, best first: mean_s5, sts, ms per text.", metavar="COLUMN"
+    ),
     title: str = typer.Option("Results", help="The page's title."),
     published: bool = typer.Option(True, help="Add published rows, marked as not measured here."),
 ) -> None:
     """Put everything that was measured into tables with intervals, the Pareto front and plots.
 
-    Reads result files and passports only. Scores of the same task on different data are refused.
+    Reads result files and passports only. Scores of the same task on different data are refused; what runs measured on
+    texts of their own stands in tables of its own. Example: slonik report runs/*/records.json --sort mean_s5
     """
     from slonik.core.errors import SlonikError
     from slonik.core.files import write_text
     from slonik.evaluation.comparison import seed_orders
+    from slonik.evaluation.published import published_beside
     from slonik.reporting.overview import collect, overview, overview_tables, write_plots
     from slonik.reporting.resources import headlines, warnings_of
     from slonik.reporting.table import to_markdown
@@ -55,14 +56,14 @@ def report(
     found.records += seed_orders(found.records)
     own = list(found.records)
     if published:
-        found.records += _published(found.records)
+        found.records += published_beside(found.records)
     for line in headlines(found.records):
         typer.echo(line)
-    tables = overview_tables(found)
+    tables = overview_tables(found, sort)
     print_tables(tables)
-    warn(warnings_of(own))
+    warn([*found.notices, *warnings_of(own)])
     if html is not None:
-        overview(found, title=title, path=html)
+        overview(found, title=title, path=html, sort=sort)
         typer.echo(f"page: {html}")
     if markdown is not None:
         write_text(markdown, f"# {title}\n\n" + "\n".join(to_markdown(table) for table in tables))
@@ -71,26 +72,3 @@ def report(
         for path in write_plots(found, plots):
             typer.echo(f"plot: {path}")
     save_records(json_file, own)
-
-
-def _published(records: list[Record]) -> list[Record]:
-    """Published rows of the suites that are in `records`, for the tasks that were measured."""
-    from slonik.core.records import Record
-    from slonik.evaluation.encodechka.tasks import PUBLISHED
-    from slonik.evaluation.russian_superglue.records import published_records
-
-    boards = published_records() if any(record.suite == "russian_superglue" for record in records) else []
-    variant = "compatible"
-    own = [record for record in records if record.suite == "encodechka" and record.variant == variant]
-    tasks = {record.task for record in own}
-    measured = {record.model for record in own}
-    return boards + [
-        Record(
-            suite="encodechka", task=task, variant=variant, model=row.model, metric="published", value=value,
-            detail={"published": True, "source": row.source},
-        )
-        for row in PUBLISHED
-        if row.model not in measured
-        for task, value in row.scores.items()
-        if task in tasks
-    ]  # fmt: skip

@@ -107,6 +107,11 @@ WRITTEN: dict[str, Callable[[float], str]] = {
 }
 
 
+LESS_IS_BETTER = frozenset(WRITTEN) - {"texts_per_second", "rps", "ratio", "cpu_ratio", "difference"} | {
+    "perplexity", "loss", "bits_per_byte", "rmse", "mae", "mse", "ece", "brier", "nll", "calibration_error",
+}  # fmt: skip
+
+
 def write(metric: str, value: float) -> str:
     """`value` in the way that `metric` is written."""
     return WRITTEN.get(metric, score)(value)
@@ -123,7 +128,9 @@ def interval(metric: str, low: float | None, high: float | None) -> str:
 
 def number_cell(metric: str, value: float | None, low: float | None = None, high: float | None = None) -> Cell:
     """The cell of a value that is no record: value and interval as `metric` is written; a dash for None."""
-    return ABSENT if value is None else Cell(write(metric, value), interval(metric, low, high))
+    if value is None:
+        return ABSENT
+    return Cell(write(metric, value), interval(metric, low, high), good=-value if metric in LESS_IS_BETTER else value)
 
 
 def cell(record: Record | None) -> Cell:
@@ -131,13 +138,27 @@ def cell(record: Record | None) -> Cell:
     if record is None or record.value is None:
         return ABSENT
     if record.detail.get("published"):
-        return Cell(f"{record.value:.3f}")
+        return Cell(f"{record.value:.3f}", good=record.value)
     found = number_cell(record.metric, record.value, record.low, record.high)
     return replace(found, mark="warning") if record.detail.get("warnings") else found
 
 
 LOWER_IS_BETTER = frozenset(
-    {"mae", "rmse", "mse", "max_error", "ece", "brier", "loss", "perplexity", "bits_per_byte", "error", "wer", "cer"}
+    {
+        "mae",
+        "rmse",
+        "mse",
+        "max_error",
+        "ece",
+        "ece_before",
+        "brier",
+        "loss",
+        "perplexity",
+        "bits_per_byte",
+        "error",
+        "wer",
+        "cer",
+    }
 )
 """Metrics that are errors."""
 
@@ -158,8 +179,9 @@ def difference_cell(record: Record | None, zero: float = 0.0) -> Cell:
     found = number_cell(metric, record.value, record.low, record.high)
     if record.low is None or record.high is None:
         return found
-    above, below = ("worse", "better") if _of_error(record) else ("better", "worse")
-    return replace(found, mark=above if record.low > zero else below if record.high < zero else "")
+    if record.low <= zero <= record.high:
+        return found
+    return replace(found, mark="better" if (record.low > zero) != _of_error(record) else "worse")
 
 
 def _of_error(record: Record) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from slonik.core.errors import SlonikError
+from slonik.core.errors import SlonikError, unknown_name
 from slonik.core.files import write_bytes, write_text
 from slonik.core.passport import FILE_NAME as PASSPORT_FILE
 from slonik.core.passport import Passport
@@ -49,11 +49,13 @@ class Results:
         records: everything measured, a later file's replacing an earlier one's where the key is the same.
         passports: of the run folders, in the order given.
         sweeps: rows of the sweeps, in the order given.
+        notices: what was put apart, and what a later file replaced.
     """
 
     records: list[Record] = field(default_factory=list)
     passports: list[Passport] = field(default_factory=list)
     sweeps: list[list[SweepRow]] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
 
 
 def collect(paths: Sequence[str | Path], *, suites: Sequence[str] = ()) -> Results:
@@ -80,10 +82,55 @@ def collect(paths: Sequence[str | Path], *, suites: Sequence[str] = ()) -> Resul
     if suites:
         wanted = {name.replace("-", "_") for name in suites}
         sources = [(where, [record for record in records if record.suite in wanted]) for where, records in sources]
+    sources = _own_texts_apart(sources, results.notices)
     check_comparable(sources)
-    for _, records in sources:
+    for where, records in sources:
+        results.notices += _replaced(results.records, records, where)
         results.records = list(merge_records(results.records, records))
     return results
+
+
+# What is measured on texts that a run itself held out: other runs have others, and their figures tables of their own.
+_ON_OWN_TEXTS = frozenset({"agreement", "adapt", "repetition", "pretrain"})
+
+
+def _own_texts_apart(sources: Sequence[tuple[str, list[Record]]], notices: list[str]) -> list[tuple[str, list[Record]]]:
+    """Records of suites that are measured on a run's own texts: their variant names the texts where they differ."""
+    seen: dict[tuple[str, str, str, str], set[str]] = {}
+
+    def place(record: Record) -> tuple[str, str, str, str]:
+        return record.suite, record.task, record.variant, record.metric
+
+    def texts(record: Record) -> str:
+        return " ".join(f"{name} {digest[:8]}" for name, digest in record.hashes.items() if name not in MODEL_HASHES)
+
+    for _, records in sources:
+        for record in records:
+            if record.suite in _ON_OWN_TEXTS:
+                seen.setdefault(place(record), set()).add(texts(record))
+    several = {key for key, found in seen.items() if len(found) > 1}
+    for suite in sorted({key[0] for key in several}):
+        tasks = sorted({key[1] for key in several if key[0] == suite})
+        notices.append(f"{suite} {', '.join(tasks)} was measured on texts of each run's own: a table for each")
+
+    def apart(record: Record) -> Record:
+        if place(record) not in several:
+            return record
+        return record.model_copy(update={"variant": ", ".join(filter(None, (record.variant, texts(record))))})
+
+    return [(where, [apart(record) for record in records]) for where, records in sources]
+
+
+def _replaced(old: Sequence[Record], new: Sequence[Record], where: str) -> list[str]:
+    """A sentence where a file's values take the place of others that were read before it."""
+    known = {record.key(): record.value for record in old}
+    models: dict[str, int] = {}
+    for record in new:
+        if record.key() in known and known[record.key()] != record.value and not is_difference(record):
+            models[record.model] = models.get(record.model, 0) + 1
+    return [
+        f"{where}: {count} values of {model} replace others that were read before" for model, count in models.items()
+    ]
 
 
 def _read_folder(folder: Path) -> tuple[Passport | None, list[Record]]:
@@ -141,8 +188,25 @@ def check_comparable(sources: Iterable[tuple[str, Sequence[Record]]]) -> None:
 _MAIN_COSTS = ("ms per text", "bytes on disk")
 
 
-def overview_tables(results: Results) -> list[Table]:
-    """All tables that the records fill, in order: scores, ranks, differences, speed, MOROCCO, Pareto front."""
+def sort_tables(tables: Sequence[Table], column: str) -> list[Table]:
+    """The tables, each that has the column sorted by it, best first.
+
+    Raises:
+        SlonikError: no table has it; the nearest is named.
+    """
+    names = {name for table in tables for name in table.columns[1:] if " against " not in name}
+    wanted = next((name for name in sorted(names) if name.lower() == column.lower()), None)
+    if wanted is None:
+        raise SlonikError(unknown_name(column, names, "column to sort by"))
+    return [table.sorted(wanted) if wanted in table.columns[1:] else table for table in tables]
+
+
+def overview_tables(results: Results, sort: str | None = None) -> list[Table]:
+    """All tables that the records fill, in order: scores, ranks, differences, speed, MOROCCO, Pareto front.
+
+    Args:
+        sort: a column, by which the tables that have it are sorted.
+    """
     records = results.records
     boards = [record for record in records if record.suite in SHOWN_WHOLE]
     tables = [
@@ -158,7 +222,8 @@ def overview_tables(results: Results) -> list[Table]:
     if found := trade_offs(records):
         tables.append(pareto_table(found))
     tables += [table for rows in results.sweeps for table in sweep_tables(rows)]
-    return [table for table in tables if table.rows]
+    tables = [table for table in tables if table.rows]
+    return tables if sort is None else sort_tables(tables, sort)
 
 
 def overview_plots(results: Results) -> dict[str, Plot]:
@@ -187,7 +252,9 @@ def overview_plots(results: Results) -> dict[str, Plot]:
     return {name: plot for name, plot in found.items() if plot is not None}
 
 
-def overview(results: Results, *, title: str = "Results", path: str | Path | None = None) -> str:
+def overview(
+    results: Results, *, title: str = "Results", path: str | Path | None = None, sort: str | None = None
+) -> str:
     """One self-contained HTML page of all tables and plots; written to `path` too where one is given.
 
     Raises:
@@ -199,7 +266,7 @@ def overview(results: Results, *, title: str = "Results", path: str | Path | Non
     lead = [f"{len(own)} measurements of {len(names)} model{'s' if len(names) != 1 else ''}: {', '.join(names)}."]
     blocks = [
         page.section("Side by side", *map(page.paragraph, headlines(results.records))),
-        *(page.section(table.title, page.table(table)) for table in overview_tables(results)),
+        *(page.section(table.title, page.table(table)) for table in overview_tables(results, sort)),
         page.split(*(page.section(plot_title(name), page.figure(plot)) for name, plot in drawings.items())),
         page.section("Warnings", *map(page.paragraph, warnings_of(results.records))),
         *(

@@ -189,6 +189,8 @@ def _with_ranks(table: Table, records: Sequence[Record], keys: Sequence[tuple[st
     for record in records:
         if record.value is not None and is_fraction(record):
             scores.setdefault(record.model, {})[f"{record.task} {record.metric}"] = record.value
+    scores = whole_models({model: {t: v for t, v in found.items() if t in tasks} for model, found in scores.items()})
+    tasks = [task for task in tasks if any(task in found for found in scores.values())]
     if min(len(scores), len(tasks)) < _ENOUGH_TO_RANK:
         return table
     rules = [borda(scores, tasks), copeland(scores, tasks)]
@@ -197,13 +199,14 @@ def _with_ranks(table: Table, records: Sequence[Record], keys: Sequence[tuple[st
         points = [None if line.published else rule.points.get(line.cells[0].text) for rule in rules]
         rows.append(Row((*line.cells, *map(_points, points)), line.published, line.baseline))
     warning = disagreement([mean_rank(scores, tasks), *rules])
-    notes = (*table.notes, "Borda: share of rivals beaten, over tasks; Copeland: duels won minus lost")
+    rules_note = f"Borda: share of rivals beaten, over {len(tasks)} tasks; Copeland: duels won minus lost"
+    notes = (*table.notes, f"{rules_note}; of models that have all of them")
     columns = (*table.columns, *(rule.rule for rule in rules))
     return Table(table.title, columns, tuple(rows), (*notes, *([warning] if warning else [])))
 
 
 def _points(value: float | None) -> Cell:
-    return ABSENT if value is None else Cell(f"{value:.2f}" if value % 1 else f"{value:.0f}")
+    return ABSENT if value is None else Cell(f"{value:.2f}" if value % 1 else f"{value:.0f}", good=value)
 
 
 def _layer_tables(title: str, records: Sequence[Record]) -> list[Table]:
@@ -293,6 +296,19 @@ def scores_of(records: Sequence[Record]) -> dict[str, dict[str, float]]:
     return scores
 
 
+def whole_models(scores: Mapping[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Models that have every task that the fullest model has, with these tasks alone.
+
+    What a model lacks can neither raise nor lower it: it is not ranked over tasks at all.
+    """
+    tasks = max((set(found) for found in scores.values()), key=len, default=set())
+    return {
+        model: {task: score for task, score in found.items() if task in tasks}
+        for model, found in scores.items()
+        if tasks <= set(found)
+    }
+
+
 def rankings_of(scores: dict[str, dict[str, float]]) -> list[Ranking]:
     """The five rules over all tasks that any model has."""
     tasks = list(dict.fromkeys(task for found in scores.values() for task in found))
@@ -300,9 +316,9 @@ def rankings_of(scores: dict[str, dict[str, float]]) -> list[Ranking]:
 
 
 def _rank_table(title: str, records: Sequence[Record]) -> Table | None:
-    scores = scores_of(records)
-    tasks = {task for found in scores.values() for task in found}
-    scores = {model: found for model, found in scores.items() if len(found) >= _ENOUGH_TO_RANK}
+    every = scores_of(records)
+    scores = whole_models(every)
+    tasks = next((set(found) for found in scores.values()), set())
     if min(len(scores), len(tasks)) < _ENOUGH_TO_RANK:
         return None
     rules = rankings_of(scores)
@@ -317,6 +333,7 @@ def _rank_table(title: str, records: Sequence[Record]) -> Table | None:
         lambda model, number: _rank_cell(rules[number], placed[number], model, placed[0].get(model)),
         notes=[
             _RULES, f"over {len(tasks)} tasks; marked: a rank other than the mean's", *([warning] if warning else []),
+            *([f"{len(every) - len(scores)} lack one of them and are not ranked"] if len(every) > len(scores) else []),
         ],
         published=order if is_published(records[0]) else (),
     )  # fmt: skip

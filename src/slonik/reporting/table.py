@@ -10,7 +10,7 @@ import io
 import re
 import sys
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, Any, Literal, TypeVar
 
 Mark = Literal["", "best", "better", "worse", "warning", "absent"]
@@ -27,11 +27,13 @@ class Cell:
         spread: its interval, e.g. "[.81, .83]"; drawn smaller.
         mark: "best" (on the Pareto front, or first), "better" / "worse" (a difference whose interval excludes 0),
             "warning" (a value with a warning), "absent".
+        good: what a table is sorted by, more being better; None where that is not known.
     """
 
     text: str
     spread: str = ""
     mark: Mark = ""
+    good: float | None = field(default=None, compare=False)
 
     def plain(self) -> str:
         """Text and interval in one string."""
@@ -105,6 +107,14 @@ class Table:
             for key, name in names.items()
         )
         return cls(title, (*corners, *columns.values()), lines, tuple(notes))
+
+    def sorted(self, column: str) -> Table:
+        """The same table with the best rows of a column first, rows without a value there last."""
+        place = self.columns.index(column)
+        known = [row for row in self.rows if row.cells[place].good is not None]
+        known.sort(key=lambda row: row.cells[place].good or 0.0, reverse=True)
+        rest = [row for row in self.rows if row.cells[place].good is None]
+        return Table(self.title, self.columns, (*known, *rest), self.notes)
 
     def justify(self) -> list[Literal["left", "right"]]:
         """How each column stands: the first and those of words to the left, numbers to the right."""
