@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from slonik.tagging.folders import tag_folder as tag_folder
     from slonik.tagging.tag import tag as tag
     from slonik.words.ask import ask_words as ask_words
+    from slonik.words.map import draw_map as draw_map
     from slonik.words.train import train_words as train_words
 
 _HOMES = {
@@ -59,6 +60,7 @@ _HOMES = {
     "predict": "slonik.finetuning.predict",
     "ask_words": "slonik.words.ask",
     "train_words": "slonik.words.train",
+    "draw_map": "slonik.words.map",
     "encode_folder": "slonik.library",
     "tag_folder": "slonik.tagging.folders",
     "predict_folder": "slonik.finetuning.folders",

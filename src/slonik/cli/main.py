@@ -40,6 +40,7 @@ COMMAND_MODULES: tuple[str, ...] = (
     "show",
     "inspect",
     "words",
+    "map",
     "tokenizer",
     "pretrain",
     "report",
