@@ -35,6 +35,14 @@ class Tuning(Config):
     """Share of the tokens of every training input that are hidden behind the mask token, anew at each pass."""
     freeze: Literal["nothing", "embeddings", "encoder"] = "embeddings"
     """Large embedding tables are left as they are by default: a small task sees few of their rows."""
+    lora: int | None = Field(None, ge=1)
+    """Rank of low-rank matrices (LoRA), which are trained in the place of the transformer's weights and added to them
+    at the end; None: all weights that are not frozen."""
+    lora_alpha: float | None = Field(None, gt=0)
+    """Scale of the adapters; None = twice the rank."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """"balanced": rows of a label weigh as much as those of any other, N / (L n) each; of several labels per row the
+    positive ones weigh (N - n) / n, at most 20."""
     evaluations: int = Field(2, ge=1)
     """Evaluations on the stopping set per epoch."""
     patience: int | None = Field(5, ge=1)
@@ -51,6 +59,14 @@ class Tuning(Config):
     pairs: Literal["joint", "separate"] | None = None
     """How two texts are encoded; None = the task's own way."""
     save_every_minutes: float = Field(5.0, ge=0)
+
+    @model_validator(mode="after")
+    def _lora_fits(self) -> Self:
+        if self.lora is not None and self.freeze == "encoder":
+            raise ValueError("lora trains the encoder, and freeze is encoder: leave one of them out")
+        if self.lora_alpha is not None and self.lora is None:
+            raise ValueError("lora_alpha is the scale of adapters: give lora, their rank, too")
+        return self
 
 
 class Distillation(Config):
@@ -125,6 +141,14 @@ class FinetuneRecipe(Config):
     """Decoders without training: examples in the prompt."""
     train: bool = True
     """False: decoders and T5 answer as they are (zero-shot, or with `shots`)."""
+
+    stop_by: str | None = None
+    """Metric that early stopping and the grid follow, or "loss"; None: the task's first metric, the loss where fewer
+    than 100 items are stopped by."""
+    calibrate: bool = False
+    """Divide what the model gives by a temperature, chosen on the stopping set; the calibration error is measured."""
+    thresholds: Literal["half", "chosen"] = "half"
+    """Several labels: a label is given above one half, or above its own threshold, chosen on the stopping set (F1)."""
 
     @model_validator(mode="after")
     def _has_a_task(self) -> Self:

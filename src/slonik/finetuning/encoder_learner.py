@@ -117,6 +117,8 @@ class EncoderLearner:
         Raises:
             SlonikError: the shape "stock" where the family has no such class, or options that it does not have.
         """
+        if tuning.pairs is not None:
+            config = config.model_copy(update={"pairs": tuning.pairs})
         shape = tuning.shape or usual_shape(config, tuning, self.base)
         changes: dict[str, Any] = {"shape": shape, "head": dict(tuning.head)}
         if shape == "own":
@@ -152,6 +154,7 @@ class EncoderLearner:
             label_smoothing=tuning.label_smoothing,
             teacher_weight=teaching.weight if teaching.teachers else 0.0,
             temperature=teaching.temperature,
+            weights=class_weights(split.fit, config) if tuning.class_weights == "balanced" else None,
         )
         plan = train_config(tuning, len(loader.plan(0)), seed)
         identity = {"task": config.model_dump(mode="json"), "base": self.inputs["parent"]}
@@ -194,6 +197,26 @@ def usual_rate(dimension: int, freeze: str | None) -> float:
     return 5e-3 if freeze == "encoder" else min(3e-4, 1e-4 * 384 / dimension)
 
 
+def class_weights(items: Sequence[Item], config: TaskConfig) -> list[float]:
+    """(L,) weights under which every label counts as much as any other; a label without items weighs 1.
+
+    "single": N / (L n), as scikit-learn has it. "multi": (N - n) / n for the positive ones, at most 20.
+
+    Raises:
+        SlonikError: the task has no labels.
+    """
+    if config.target == "multi":
+        positive = np.sum([item.label for item in items], axis=0)
+        return [min(20.0, (len(items) - n) / n) if n else 1.0 for n in positive]
+    if config.target != "single":
+        raise SlonikError(
+            f"class_weights are for tasks with labels, and {config.task} gives a {config.target}: leave it out"
+        )
+    counts = np.bincount([int(item.label) for item in items], minlength=len(config.labels))
+    present = int((counts > 0).sum())
+    return [len(items) / (present * n) if n else 1.0 for n in counts]
+
+
 def stopping_evaluation(
     split: TrainingSplit, objective: Supervised, states: FrozenStates | None = None
 ) -> Callable[[nn.Module], dict[str, float]]:
@@ -212,7 +235,7 @@ def stopping_evaluation(
             _loss(objective, output, one["label"]) for output, one in zip(outputs, cache["labelled"], strict=True)
         ]
         answers = [probabilities(output, target) for output in outputs]
-        return stopping_metrics(split.score(answers), float(np.mean(losses)), len(outputs))
+        return stopping_metrics(split.score(answers), float(np.mean(losses)), len(outputs), split.by)
 
     return evaluate
 
@@ -220,7 +243,11 @@ def stopping_evaluation(
 def _loss(objective: Supervised, output: Floats, label: Any) -> float:
     """The loss of one example's outputs, labels only."""
     batch = {"label": torch.from_numpy(np.asarray(label)).unsqueeze(0)}
-    return float(objective.of_outputs(torch.from_numpy(output).unsqueeze(0), batch).total)
+    # of one example cross_entropy's weighted mean would be the plain loss: the weight is put back
+    weight = 1.0
+    if objective.target == "single" and objective.weights is not None:
+        weight = float(objective.weights[int(label)])
+    return weight * float(objective.of_outputs(torch.from_numpy(output).unsqueeze(0), batch).total)
 
 
 def soft_labels(teaching: Distillation, config: TaskConfig, items: Sequence[Item]) -> list[Floats]:

@@ -243,18 +243,24 @@ def _own(
     by_run = {name: answers[task.split] for name, answers in result.by_run().items()}
     trained_on = rows_hash(rows)
     hashes = {"data": trained_on if valid is None else rows_hash(valid)}
+    settled = {seed: task.settled([run.settled for run in result.runs if run.seed == seed]) for seed in result.answers}
+    together = task.settled([run.settled for run in result.runs])
     records = own_records(
         {"suite": SUITE, "task": own.name, "variant": task.split, "hashes": hashes},
         recipe.model,
-        {seed: task.metrics(answers[task.split]) for seed, answers in result.answers.items()},
-        task.metrics(by_run["mean"]) if "mean" in by_run else None,
+        {
+            seed: settled[seed].metrics(answers[task.split], result.raw.get(seed, {}).get(task.split))
+            for seed, answers in result.answers.items()
+        },
+        together.metrics(by_run["mean"]) if "mean" in by_run else None,
         task.baselines(),
         unit=result.unit,
     )
     with run.result() as folder:
         kept = save_models(result, learner, folder, recipe, records, name=run.out.name, data=trained_on)
         for name, answers in by_run.items():
-            write_predictions(folder / PREDICTIONS / name / f"{own.name}.{task.split}.jsonl", task, answers)
+            one = together if name == "mean" else settled[int(name.removeprefix(result.unit))]
+            write_predictions(folder / PREDICTIONS / name / f"{own.name}.{task.split}.jsonl", one, answers)
         write_records(folder / RESULTS, records)
         write_json(folder / DATA, {"warnings": task.warnings, "findings": [one.line() for one in task.findings]})
     return records, {own.name: run.out} if kept else {}
@@ -355,7 +361,7 @@ def _save(
     tasks = {task, DIAGNOSTIC} if task == DIAGNOSED_BY else {task}
     own = [record for record in records if record.task in tasks and record.model == recipe.model]
     passport = learner.passport.with_step(step, name=name).with_records(own)
-    learner.kept(run.step.folder, run.config).save(folder, passport)
+    learner.kept(run.step.folder, run.settled).save(folder, passport)
     shutil.copy(run.step.folder / "metrics.jsonl", folder / "metrics.jsonl")
 
 

@@ -83,6 +83,24 @@ class Item:
         return self.names or ((str(self.label),) if isinstance(self.label, int) else ("",))
 
 
+def with_pairs(item: Item, pairs: str) -> Item:
+    """The same item with its two texts as one input of the encoder ("joint") or one each ("separate"), if it has two."""
+    rows = item.input.rows
+    if pairs == "separate" and len(rows) == 1 and len(rows[0]) == 2:
+        spans = tuple(replace(span, row=span.part, part=0) for span in item.input.spans)
+        return replace(item, input=TaskInput(tuple((text,) for text in rows[0]), spans))
+    if pairs == "joint" and len(rows) == 2 and all(len(row) == 1 for row in rows):
+        spans = tuple(replace(span, row=0, part=span.row) for span in item.input.spans)
+        return replace(item, input=TaskInput((tuple(row[0] for row in rows),), spans))
+    return item
+
+
+def has_two_texts(item: Item) -> bool:
+    """Whether its two texts can be read together or apart."""
+    rows = item.input.rows
+    return (len(rows) == 1 and len(rows[0]) == 2) or (len(rows) == 2 and all(len(row) == 1 for row in rows))
+
+
 def split_items(
     items: Sequence[Item], shares: Sequence[float], seed: int, *, learned: int | None = None
 ) -> list[IntArray]:

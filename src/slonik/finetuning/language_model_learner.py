@@ -17,6 +17,7 @@ import numpy as np
 from tokenizers import Tokenizer
 from torch import nn
 
+from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.core.progress import warn_once
 from slonik.finetuning.config import Distillation, FinetuneRecipe, Tuning
@@ -24,10 +25,11 @@ from slonik.finetuning.items import Asked, Item
 from slonik.finetuning.learner import TaskAnswerer, TrainingSplit, stopping_metrics
 from slonik.finetuning.objective import AnswerWords
 from slonik.finetuning.prompts import prompts_hash
-from slonik.finetuning.train import train_config
+from slonik.finetuning.train import adapted, train_config
 from slonik.models.generation import NOT_SCORED, TextGenerator, load_generator
 from slonik.models.language_model import LanguageModel, load_language_model, save_language_model
 from slonik.models.loading import chosen_device
+from slonik.text.answers import softmax, temperature_of
 from slonik.text.task_config import TaskConfig
 from slonik.text.tokenizing import encode
 from slonik.train.loaders import PadFields, example_loader
@@ -47,6 +49,8 @@ USUAL: dict[str, dict[str, Any]] = {
     "decoder": {"learning_rate": 5e-5, "layer_decay": 1.0, "freeze": "nothing"},
 }  # fmt: skip
 """Settings of the two families, under what the user says. The length is that of the context."""
+OF_ENCODERS = ("pairs", "shape", "head", "masked_pieces", "class_weights", "label_smoothing", "encoder_dropout")
+TUNING = Tuning().model_dump()
 MOST_TRAINED = 2048
 """Tokens of a training example where the user names no length, whatever the context."""
 FEWEST_CONTEXT = 512
@@ -145,7 +149,8 @@ class LanguageModelAnswerer:
         prompts, answers = [one.prompt for one in asked], [one.answers for one in asked]
         ends = trained or self.model.two_stacks
         found = self.model.likelihoods(prompts, answers, per_token=not trained, ends=ends, batch_texts=batch_texts)
-        return [np.exp(one - one.max()) / np.exp(one - one.max()).sum() for one in found]
+        heat = temperature_of(self.config)
+        return [softmax(one / heat) for one in found]
 
     def save(self, folder: Path, passport: Passport) -> None:
         """Write the checkpoint with `task.json`."""
@@ -173,7 +178,16 @@ class LanguageModelLearner:
         self.inputs: Mapping[str, str] = {"parent": self._base.weights_hash(), "prompts": prompts_hash()}
 
     def settings(self, wanted: Mapping[str, Any], explicit: Mapping[str, Any]) -> dict[str, Any]:
-        """The family's settings under the user's; what a task wants of an encoder means nothing here."""
+        """The family's settings under the user's; what a task wants of an encoder means nothing here.
+
+        Raises:
+            SlonikError: a setting that only encoders have.
+        """
+        idle = sorted(name for name in OF_ENCODERS if name in explicit and explicit[name] != TUNING[name])
+        if idle:
+            raise SlonikError(
+                f"tuning.{idle[0]} is of encoders with a head: {self.name} answers in words, leave it out"
+            )
         length = max(self.max_length, FEWEST_CONTEXT) if self._two_stacks else self.max_length
         length = min(length, MOST_TRAINED) if self._recipe.train else length
         return {**USUAL["encoder-decoder" if self._two_stacks else "decoder"], "max_length": length, **explicit}
@@ -209,15 +223,16 @@ class LanguageModelLearner:
         fields = [model.fields(one.prompt, one.answers[one.right or 0], longest_answer=longest) for one in known]
         pad = PadFields({"input_ids": model.pad_id, "labels": NOT_SCORED})
         loader = example_loader(fields, pad, max_texts=tuning.batch_texts, max_tokens=tuning.batch_tokens, seed=seed)
-        summary = run(
-            model.model,
-            AnswerWords(shifted=not model.two_stacks),
-            loader,
-            train_config(tuning, len(loader.plan(0)), seed),
-            folder,
-            evaluate=_stopping_evaluation(answerer, split),
-            identity={"task": config.model_dump(mode="json"), "base": self.inputs["parent"]},
-        )
+        with adapted(model.model, tuning):
+            summary = run(
+                model.model,
+                AnswerWords(shifted=not model.two_stacks),
+                loader,
+                train_config(tuning, len(loader.plan(0)), seed),
+                folder,
+                evaluate=_stopping_evaluation(answerer, split),
+                identity={"task": config.model_dump(mode="json"), "base": self.inputs["parent"]},
+            )
         return answerer, summary
 
     def keep(self, model: TaskAnswerer, folder: Path, tuning: Tuning) -> None:
@@ -254,7 +269,7 @@ def _stopping_evaluation(
             for values, one in zip(chances, asked, strict=True)
             if one.right is not None
         ]
-        return stopping_metrics(split.score(chances), float(np.mean(losses)) if losses else 0.0, len(asked))
+        return stopping_metrics(split.score(chances), float(np.mean(losses)) if losses else 0.0, len(asked), split.by)
 
     return evaluate
 

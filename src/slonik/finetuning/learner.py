@@ -33,11 +33,13 @@ class TrainingSplit:
     Attributes:
         fit, stop: the two.
         score: (stopping items' answers) -> the metric, the greater the better.
+        by: what the user wants to stop by: a metric's name, "loss", or None: as `stopping_metrics` chooses.
     """
 
     fit: list[Item]
     stop: list[Item]
     score: Callable[[Sequence[Any]], float]
+    by: str | None = None
 
 
 class TaskAnswerer(Protocol):
@@ -128,7 +130,7 @@ class Learner(Protocol):
         ...
 
 
-def stopping_metrics(score: float, loss: float, count: int) -> dict[str, float]:
+def stopping_metrics(score: float, loss: float, count: int, by: str | None = None) -> dict[str, float]:
     """`score` and `loss` of the stopping items, and `choice`, which early stopping and the grid follow.
 
     With fewer than 100 items that is the loss alone: their score moves in steps larger than what is to be told apart.
@@ -136,6 +138,9 @@ def stopping_metrics(score: float, loss: float, count: int) -> dict[str, float]:
 
     Args:
         count: of stopping items.
+        by: follow the loss alone ("loss"), or the score alone (any metric's name), whatever their number.
     """
     score = score if math.isfinite(score) else 0.0  # the correlation of a constant answer is none
+    if by is not None:
+        return {"score": score, "loss": loss, "choice": -loss if by == "loss" else score - 1e-6 * min(loss, 5.0)}
     return {"score": score, "loss": loss, "choice": -loss if count < FEW_STOPPING else score - 0.1 * min(loss, 5.0)}

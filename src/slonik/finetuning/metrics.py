@@ -25,6 +25,7 @@ from slonik.evaluation.statistics import (
     replicates,
     value_of,
 )
+from slonik.finetuning.calibration import CalibrationError
 from slonik.finetuning.items import Floats, Item
 from slonik.text.answers import thresholds
 from slonik.text.task_config import TaskConfig
@@ -86,6 +87,27 @@ def metrics_of(items: Sequence[Item], found: Sequence[Any], config: TaskConfig) 
     tallies = _tallies(given, right)
     seen = tallies.sum(0).sum(0) > 0  # a label that is neither right nor given anywhere does not count
     return {"accuracy": Mean((given & right).any(1)), "macro_f1": MacroF1(tallies[:, :, seen])}
+
+
+def calibration_error(items: Sequence[Item], found: Sequence[Any], config: TaskConfig) -> CalibrationError:
+    """Of the probability of the answer (single label), or of every label of every item (several)."""
+    table = np.stack([np.asarray(one, dtype=np.float64) for one in found])
+    if config.target == "multi":
+        right = np.array([item.label for item in items]) > 0.5
+        sure = np.where(table > 0.5, table, 1 - table)
+        return CalibrationError(sure.ravel(), ((table > 0.5) == right).ravel())
+    return CalibrationError(table.max(1), table.argmax(1) == np.array([int(item.label) for item in items]))
+
+
+METRICS: dict[str, tuple[str, ...]] = {
+    "single": ("accuracy", "macro_f1"), "multi": ("micro_f1", "macro_f1", "exact"), "number": ("spearman", "mae"),
+    "answer": ("f1", "em"), "text": (),
+}  # fmt: skip
+
+
+def metric_names(config: TaskConfig) -> tuple[str, ...]:
+    """Metrics that a task may be stopped by; free words are stopped by their loss."""
+    return METRICS[config.target]
 
 
 def _tallies(given: NDArray[np.bool_], right: NDArray[np.bool_]) -> NDArray[np.float64]:

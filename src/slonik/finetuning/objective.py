@@ -7,6 +7,8 @@ Shapes: B examples, L labels, R candidates, T tokens.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -33,11 +35,19 @@ class Supervised:
         label_smoothing: for "single".
         teacher_weight: share of the teacher's term, from 0 (labels only) to 1 (teacher only).
         temperature: T.
+        weights: (L,) of "single": the labels' own in a weighted mean; of "multi": of the positive ones.
     """
 
     def __init__(
-        self, target: Target, *, label_smoothing: float = 0.0, teacher_weight: float = 0.0, temperature: float = 2.0
+        self,
+        target: Target,
+        *,
+        label_smoothing: float = 0.0,
+        teacher_weight: float = 0.0,
+        temperature: float = 2.0,
+        weights: Sequence[float] | None = None,
     ) -> None:
+        self.weights = None if weights is None else torch.tensor(list(weights), dtype=torch.float32)
         self.target: Target = target
         self.label_smoothing = label_smoothing
         self.teacher_weight = teacher_weight
@@ -60,9 +70,11 @@ class Supervised:
     def _labels(self, outputs: Tensor, batch: Batch) -> Tensor:
         label = batch["label"]
         if self.target == "single":
-            return F.cross_entropy(outputs, label, label_smoothing=self.label_smoothing)
+            weights = None if self.weights is None else self.weights.to(outputs.device)
+            return F.cross_entropy(outputs, label, weights, label_smoothing=self.label_smoothing)
         if self.target == "multi":
-            return F.binary_cross_entropy_with_logits(outputs, label.float())
+            weights = None if self.weights is None else self.weights.to(outputs.device)
+            return F.binary_cross_entropy_with_logits(outputs, label.float(), pos_weight=weights)
         if self.target == "number":
             return F.mse_loss(outputs.squeeze(-1), label.float())
         if self.target == "choice":

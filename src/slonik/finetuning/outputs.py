@@ -14,7 +14,7 @@ from slonik.finetuning.items import Floats, Item, token_fields
 from slonik.models.encoder import TorchEncoder
 from slonik.models.task_model import TaskModel
 from slonik.models.task_outputs import outputs_of, run_batches
-from slonik.text.answers import probabilities
+from slonik.text.answers import probabilities, temperature_of
 from slonik.text.pairs import Fields, PairTokenizer
 from slonik.text.task_config import TaskConfig
 from slonik.train.loaders import PadFields
@@ -80,4 +80,5 @@ def answer(
     fields = token_fields(items, tokenizer_of(model))
     fields = states.add_to(fields) if states is not None else fields
     outputs = outputs_of(model, fields, batch_texts=batch_texts, autocast=autocast)
-    return [probabilities(one, model.config.target) for one in outputs]
+    heat = temperature_of(model.config)
+    return [probabilities(one, model.config.target, heat) for one in outputs]

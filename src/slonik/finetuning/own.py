@@ -7,8 +7,8 @@ learns. Measured is the validation file, or a held-out share of the training fil
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 
@@ -20,13 +20,14 @@ from slonik.finetuning.data_check import CheckedRows, Finding, canonical_labels,
 from slonik.finetuning.data_check import named as _named
 from slonik.finetuning.items import RARE, Asked, Item, fold_items, split_items
 from slonik.finetuning.learner import Learner, TaskAnswerer
-from slonik.finetuning.metrics import baseline_answers, metrics_of
+from slonik.finetuning.metrics import baseline_answers, calibration_error, metric_names, metrics_of
 from slonik.finetuning.rows import Rows, read_asked, read_labelled, row_place
 from slonik.finetuning.spans import answer_scores, best_answers, question_items
 from slonik.finetuning.tasks import pair_input
 from slonik.finetuning.training import Answers, Fold, TaskData
+from slonik.reporting.formatting import lower_is_better
 from slonik.text.answer_spans import FoundSpan, span_line
-from slonik.text.answers import answer_line
+from slonik.text.answers import TEMPERATURE, THRESHOLDS, answer_line
 from slonik.text.pairs import PairTokenizer, TaskInput
 from slonik.text.task_config import TaskConfig
 from slonik.text.tokenizing import content_ids
@@ -62,15 +63,35 @@ class OwnTask:
 
     def data(self) -> TaskData:
         folds = self.folds or (Fold(self.fit, {self.split: self.measured}),)
-        return TaskData(self.config.task, self.config, folds, self.score)
+        return TaskData(self.config.task, self.config, folds, self.score, metrics=metric_names(self.config))
 
-    def score(self, items: Sequence[Item], found: Sequence[Any]) -> float:
-        """The first metric of fitting items."""
+    def settled(self, configs: Sequence[TaskConfig]) -> Self:
+        """The same with what was chosen after training, for models of several folds or seeds the mean."""
+        details: dict[str, Any] = {}
+        chosen = [config.details[THRESHOLDS] for config in configs if THRESHOLDS in config.details]
+        if chosen:
+            details[THRESHOLDS] = {name: float(np.mean([one[name] for one in chosen])) for name in chosen[0]}
+        heats = [config.details[TEMPERATURE] for config in configs if TEMPERATURE in config.details]
+        if heats:
+            details[TEMPERATURE] = float(np.mean(heats))
+        return replace(self, config=self.config.model_copy(update={"details": {**self.config.details, **details}}))
+
+    def score(self, items: Sequence[Item], found: Sequence[Any], metric: str | None = None) -> float:
+        """A metric of fitting items, of an error its negative; None: the first one."""
         values = metrics_of(items, found, self.config)
-        return value_of(values[next(iter(values))])
+        name = next(iter(values)) if metric is None else metric
+        return -value_of(values[name]) if lower_is_better(name) else value_of(values[name])
 
-    def metrics(self, answers: Answers) -> dict[str, Statistic]:
-        return metrics_of(self.measured, [answers[item.key] for item in self.measured], self.config)
+    def metrics(self, answers: Answers, raw: Answers | None = None) -> dict[str, Statistic]:
+        """Those of the measured items; of a calibrated model its calibration error, and that of its `raw` answers."""
+        found = [answers[item.key] for item in self.measured]
+        metrics = metrics_of(self.measured, found, self.config)
+        if TEMPERATURE in self.config.details:
+            metrics["ece"] = calibration_error(self.measured, found, self.config)
+        if raw is not None:
+            before = [raw[item.key] for item in self.measured]
+            metrics["ece_before"] = calibration_error(self.measured, before, self.config)
+        return metrics
 
     def baselines(self) -> dict[str, dict[str, Statistic]]:
         """Name of a baseline -> its metrics of the measured items."""
@@ -100,11 +121,12 @@ class SpanTask(OwnTask):
     keys: Sequence[int]
     tokenizer: PairTokenizer
 
-    def score(self, items: Sequence[Item], found: Sequence[Any]) -> float:
-        """F1 of fitting questions."""
-        return float(np.mean(answer_scores(self.fit_questions, self._best(self.fit_questions, items, found))["f1"]))
+    def score(self, items: Sequence[Item], found: Sequence[Any], metric: str | None = None) -> float:
+        """F1 (or the exact match) of fitting questions."""
+        scores = answer_scores(self.fit_questions, self._best(self.fit_questions, items, found))
+        return float(np.mean(scores[metric or "f1"]))
 
-    def metrics(self, answers: Answers) -> dict[str, Statistic]:
+    def metrics(self, answers: Answers, raw: Answers | None = None) -> dict[str, Statistic]:
         """F1 and exact match of the measured questions."""
         scores = answer_scores(self.questions, self._found(answers))
         return {name: Mean(values) for name, values in scores.items()}

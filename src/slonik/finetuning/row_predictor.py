@@ -17,7 +17,7 @@ from slonik.core.passport import Passport
 from slonik.core.protocols import LongTexts
 from slonik.finetuning.items import Item
 from slonik.runtime.task_model import OnnxTaskModel
-from slonik.text.answers import Answer, probabilities
+from slonik.text.answers import Answer, probabilities, temperature_of
 from slonik.text.pairs import PairTokenizer
 from slonik.text.task_config import TaskConfig
 from slonik.text.task_rows import chosen_way, texts_of
@@ -111,7 +111,8 @@ class OnnxAnswerer:
     def answer(self, items: Sequence[Item], *, batch_texts: int = 64) -> list[Any]:
         """Probabilities of each item (numbers as they are); the runtime batches by tokens."""
         found = self.model.run([self.model.pairs.fields(item.input) for item in items])
-        return [probabilities(values, self.config.target) for values in found]
+        heat = temperature_of(self.config)
+        return [probabilities(values, self.config.target, heat) for values in found]
 
     def save(self, folder: Path, passport: Passport) -> None:
         """Exported files are written by an export alone.

@@ -23,7 +23,7 @@ from slonik.evaluation.russian_superglue.metrics import score, task_value
 from slonik.evaluation.russian_superglue.parts import Part, find_part, fold_numbers, missing_files
 from slonik.evaluation.russian_superglue.predictions import Prediction, predicted, write_predictions
 from slonik.evaluation.russian_superglue.records import LEAST, Scored, difference_records, scored
-from slonik.evaluation.russian_superglue.tasks import Example, items_hash
+from slonik.evaluation.russian_superglue.tasks import TASKS, Example, items_hash
 from slonik.evaluation.statistics import paired_difference
 from slonik.finetuning.config import FinetuneRecipe
 from slonik.finetuning.items import Floats, Item
@@ -71,7 +71,7 @@ def task_data(
     given |= {f"{name} {TEST}": items(name, found) for name, found in tests.items()}
     train = None if part.train is None else items(task_id, part.train)
     folds = _folds(part, given, train, recipe)
-    return TaskData(task_id, config, folds, _score(part), SHAPES[task_id].tuning), measured
+    return TaskData(task_id, config, folds, _score(part), SHAPES[task_id].tuning, TASKS[task_id].metrics), measured
 
 
 def _measured(task_id: str, recipe: FinetuneRecipe, *, with_diagnostic: bool = False) -> Measured:
@@ -162,9 +162,10 @@ def _folds(part: Part, given: Mapping[str, list[Item]], train: list[Item] | None
 def _score(part: Part) -> Any:
     known = {example.idx: example for example in (*(part.train or ()), *(part.examples if part.train is None else ()))}
 
-    def metric(items: Sequence[Item], found: Sequence[Floats]) -> float:
+    def metric(items: Sequence[Item], found: Sequence[Floats], name: str | None = None) -> float:
         examples = [known[item.key] for item in items]
-        return task_value(list(score(part.task.id, examples, answers_of(part.task.id, examples, found)).values()))
+        values = score(part.task.id, examples, answers_of(part.task.id, examples, found))
+        return task_value(list(values.values())) if name is None else values[name]
 
     return metric
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from slonik.core.errors import lookup
-from slonik.evaluation.russian_superglue.metrics import normalise_answer
+from slonik.evaluation.russian_superglue.metrics import entity_key, normalise_answer
 from slonik.evaluation.russian_superglue.predictions import Prediction
 from slonik.evaluation.russian_superglue.tasks import PROTOCOL, TASKS, Example, label_names
-from slonik.finetuning.items import Floats, Item
+from slonik.finetuning.items import Floats, Item, with_pairs
 from slonik.finetuning.prompts import ask
 from slonik.text.pairs import TaskInput, TextSpan
 from slonik.text.task_config import Target, TaskConfig
@@ -155,7 +155,8 @@ def items_of(task_id: str, examples: Sequence[Example], pairs: str, *, prompts: 
     for example in examples:
         given, group = shape.texts(example.fields, pairs), str(example.fields[shape.group])
         asked = None if prompts is None else ask(task_id, example, plain=prompts == "plain")
-        items.append(Item(example.idx, given, _label(task_id, example), group, asked))
+        item = Item(example.idx, given, _label(task_id, example), group, asked)
+        items.append(item if shape.target == "choice" else with_pairs(item, pairs))
     return items
 
 
@@ -164,7 +165,12 @@ def _label(task_id: str, example: Example) -> Any:
         return None
     if task_id == "rucos":
         right = {normalise_answer(text) for text in example.answers}
-        return [float(normalise_answer(entity) in right) for entity in example.fields["entities"] or [""]]
+        entities = example.fields["entities"] or [""]
+        found = [float(normalise_answer(entity) in right) for entity in entities]
+        if any(found):
+            return found
+        spelled = {entity_key(text) for text in example.answers}  # ё or a hyphen apart: it is that entity all the same
+        return [float(entity_key(entity) in spelled) for entity in entities]
     if SHAPES[task_id].target == "choice":
         return [float(example.label == label) for label in TASKS[task_id].labels]
     return TASKS[task_id].labels.index(example.label)  # type: ignore[arg-type]

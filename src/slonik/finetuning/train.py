@@ -17,6 +17,7 @@ from torch import nn
 from slonik.core.errors import SlonikError
 from slonik.finetuning.config import Tuning
 from slonik.models.encoder import TorchEncoder
+from slonik.models.lora import LowRank, LowRankSize, linear_layers
 from slonik.models.task_model import TaskModel, TokenMasking
 from slonik.text.tokenizers.token_facts import token_facts
 from slonik.train.train_config import TrainConfig
@@ -101,6 +102,9 @@ def prepared(model: Any, tuning: Tuning) -> Iterator[None]:
     parameters = dict(model.named_parameters())
     for name in names:
         parameters[name].requires_grad_(False)
+    matrices = None if tuning.lora is None else _low_rank(model.transformer, tuning)
+    if matrices is not None:
+        names = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     hook = model.register_state_dict_post_hook(_without(names))
     dropouts = _set_dropout(model.transformer, tuning.encoder_dropout)
     if masking is not None:
@@ -113,8 +117,31 @@ def prepared(model: Any, tuning: Tuning) -> Iterator[None]:
             model.masking = None
         for dropout, before in dropouts:
             dropout.p = before
+        if matrices is not None:
+            matrices.merge()
         for parameter in model.transformer.parameters():
             parameter.requires_grad_(True)
+
+
+def _low_rank(transformer: nn.Module, tuning: Tuning) -> LowRank:
+    assert tuning.lora is not None
+    return LowRank(transformer, LowRankSize(tuning.lora, tuning.lora_alpha), linear_layers(transformer))
+
+
+@contextmanager
+def adapted(model: nn.Module, tuning: Tuning) -> Iterator[None]:
+    """A language model with low-rank matrices, where the settings want some, which are merged at the end."""
+    if tuning.lora is None:
+        yield
+        return
+    matrices = _low_rank(model, tuning)
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    hook = model.register_state_dict_post_hook(_without(frozen))
+    try:
+        yield
+    finally:
+        hook.remove()
+        matrices.merge()
 
 
 def _masking(model: Any, share: float) -> TokenMasking | None:

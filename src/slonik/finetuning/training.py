@@ -18,19 +18,23 @@ from typing import Any
 import numpy as np
 
 from slonik.core.config import build_config
-from slonik.core.errors import SlonikError
+from slonik.core.errors import SlonikError, lookup
 from slonik.core.files import write_json
 from slonik.core.identity import checkpoint_identity
 from slonik.core.progress import warn_once
 from slonik.core.run import StepResult, Steps
+from slonik.finetuning.calibration import chosen_temperature, chosen_thresholds
 from slonik.finetuning.config import FinetuneRecipe, Tuning
-from slonik.finetuning.items import RARE, Item, drawn, items_hash, split_items
+from slonik.finetuning.items import RARE, Item, drawn, has_two_texts, items_hash, split_items, with_pairs
 from slonik.finetuning.learner import Learner, TaskAnswerer, TrainingSplit
 from slonik.finetuning.prompts import prompted, with_shots
 from slonik.models.kinds import resolve
+from slonik.text.answers import TEMPERATURE, THRESHOLDS, heated
+from slonik.text.lines import read_json
 from slonik.text.task_config import TaskConfig
 
 ANSWERS = "answers.json"
+SETTLED = "settled.json"
 FEWEST = 8
 FEWEST_STOPPING = 20
 Answers = dict[int | str, Any]
@@ -53,15 +57,17 @@ class TaskData:
         task: its id.
         config: the task model to make, as the task has it; the learner adds its own.
         folds: one, or several for cross-fitting.
-        score: (items, their answers) -> the metric to stop by, the greater the better.
+        score: (items, their answers, metric or None for the first) -> what to stop by, the greater the better.
         tuning: settings that the task itself wants.
+        metrics: names that `score` knows.
     """
 
     task: str
     config: TaskConfig
     folds: Sequence[Fold]
-    score: Callable[[Sequence[Item], Sequence[Any]], float]
+    score: Callable[[Sequence[Item], Sequence[Any], str | None], float]
     tuning: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,11 @@ class TrainedRun:
     config: TaskConfig
 
     @property
+    def settled(self) -> TaskConfig:
+        """The task's configuration with what was chosen after the training: temperature, thresholds."""
+        return self.config.model_copy(update={"details": {**self.config.details, **read_settled(self.step.folder)}})
+
+    @property
     def choice(self) -> float:
         """What early stopping maximised."""
         return float(self.step.summary["choice"])
@@ -86,12 +97,14 @@ class TrainingResult:
 
     Attributes:
         unit: what the runs differ in, "seed" or "prompt".
+        raw: the answers before they were calibrated; empty where they were not.
     """
 
     data: TaskData
     runs: list[TrainedRun]
     answers: dict[int, dict[str, Answers]]
     unit: str = "seed"
+    raw: dict[int, dict[str, Answers]] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
@@ -126,8 +139,10 @@ def train_task(data: TaskData, learner: Learner, recipe: FinetuneRecipe, steps: 
         SlonikError: too few items, a wrong field in the grid, teachers of another task.
     """
     variants = tunings(data, learner, recipe)
+    check_recipe(data, recipe)
     runs: list[TrainedRun] = []
     answers: dict[int, dict[str, list[Answers]]] = {}
+    raw: dict[int, dict[str, list[Answers]]] = {}
     for number, fold in enumerate(data.folds):
         chosen = variants[0]
         if len(variants) > 1 and recipe.train:
@@ -137,10 +152,36 @@ def train_task(data: TaskData, learner: Learner, recipe: FinetuneRecipe, steps: 
         for seed in range(recipe.seed, recipe.seed + (recipe.seeds if recipe.train else _prompts(data, recipe))):
             made = _run(data, number, fold, learner, recipe, chosen, seed, steps)
             runs.append(made)
+            heat = read_settled(made.step.folder).get(TEMPERATURE, 1.0)
             for split, found in read_answers(made.step.folder).items():
+                raw.setdefault(seed, {}).setdefault(split, []).append(found)
+                if heat != 1.0:
+                    found = {key: heated(one, data.config.target, heat) for key, one in found.items()}
                 answers.setdefault(seed, {}).setdefault(split, []).append(found)
-    whole = {seed: {split: merged(parts) for split, parts in found.items()} for seed, found in answers.items()}
-    return TrainingResult(data, runs, whole, "prompt" if recipe.prompts == "several" else "seed")
+    whole, before = (
+        {seed: {split: merged(parts) for split, parts in found.items()} for seed, found in table.items()}
+        for table in (answers, raw)
+    )
+    unit = "prompt" if recipe.prompts == "several" else "seed"
+    return TrainingResult(data, runs, whole, unit, before if recipe.calibrate else {})
+
+
+def check_recipe(data: TaskData, recipe: FinetuneRecipe) -> None:
+    """Refuse what means nothing for a task.
+
+    Raises:
+        SlonikError: a metric that it does not have, thresholds of labels that it does not have, nothing to calibrate.
+    """
+    if recipe.stop_by is not None and recipe.stop_by != "loss":
+        lookup(recipe.stop_by, dict.fromkeys([*data.metrics, "loss"]), "metric to stop by")
+    if recipe.thresholds == "chosen" and data.config.target != "multi":
+        raise SlonikError(
+            f"thresholds are for tasks with several labels, and {data.task} has one answer: leave them out"
+        )
+    if recipe.calibrate and data.config.target not in ("single", "multi", "choice"):
+        raise SlonikError(f"{data.task} gives a {data.config.target} and no probabilities: it cannot be calibrated")
+    if not recipe.train and (recipe.calibrate or recipe.thresholds == "chosen" or recipe.stop_by is not None):
+        raise SlonikError("--no-training stops by nothing: leave out stop_by, calibrate and thresholds")
 
 
 def _prompts(data: TaskData, recipe: FinetuneRecipe) -> int:
@@ -186,6 +227,7 @@ def _run(
     steps: Steps,
 ) -> TrainedRun:
     config = learner.configured(data.config, tuning)
+    fold = _read_so(fold, config, tuning)
     shown, asked = fold.fit, dict(fold.measured)
     if recipe.prompts == "several":
         shown, asked = (
@@ -201,6 +243,7 @@ def _run(
         "teachers": {name: checkpoint_identity(resolve(name)) for name in recipe.teaching.teachers},
         "data": {"fit": items_hash(fold.fit), **{split: items_hash(items) for split, items in measured.items()}},
         "draw": [recipe.stopping, recipe.max_items],
+        "settled": [recipe.stop_by, recipe.calibrate, recipe.thresholds],
         "seed": seed,
         "fold": number,
         "train": recipe.train,
@@ -219,6 +262,7 @@ def _run(
         if number == 0:
             learner.keep(model, folder, tuning)
         write_answers(folder, model, measured)
+        write_json(folder / SETTLED, settled(recipe, config, model, split))
         shutil.copy(summary.metrics, folder / "metrics.jsonl")
         assert summary.best is not None
         facts = {
@@ -229,6 +273,27 @@ def _run(
 
     result = steps.step(name, inputs, title, work, code=[__name__, learner.code, data.score.__module__])
     return TrainedRun(seed, number, result, tuning, config)
+
+
+def _read_so(fold: Fold, config: TaskConfig, tuning: Tuning) -> Fold:
+    """The fold with its texts together or apart, as the settings of this run say.
+
+    Raises:
+        SlonikError: `pairs` for items that are not two texts.
+    """
+    if tuning.pairs is None or config.target == "choice":
+        if tuning.pairs is not None:
+            raise SlonikError(
+                f"tuning.pairs is {tuning.pairs!r}, and candidates of {config.task} are read one by one: leave it out"
+            )
+        return fold
+    first = next((item for item in [*fold.fit, *(one for items in fold.measured.values() for one in items)]), None)
+    if first is not None and not has_two_texts(first):
+        raise SlonikError(f"tuning.pairs is {tuning.pairs!r}, and items of {config.task} are one text: leave it out")
+    return Fold(
+        [with_pairs(item, config.pairs) for item in fold.fit],
+        {split: [with_pairs(item, config.pairs) for item in items] for split, items in fold.measured.items()},
+    )
 
 
 def training_split(data: TaskData, fold: Fold, recipe: FinetuneRecipe, seed: int) -> TrainingSplit:
@@ -252,7 +317,29 @@ def training_split(data: TaskData, fold: Fold, recipe: FinetuneRecipe, seed: int
         raise SlonikError(f"the items of {data.task} are all of one group (the same text): they cannot be split")
     fitting = [fold.fit[place] for place in drawn(fit, recipe.max_items, seed)]
     stopping = [fold.fit[place] for place in stop]
-    return TrainingSplit(fitting, stopping, lambda found: data.score(stopping, found))
+    metric = None if recipe.stop_by == "loss" else recipe.stop_by
+    return TrainingSplit(fitting, stopping, lambda found: data.score(stopping, found, metric), recipe.stop_by)
+
+
+def settled(recipe: FinetuneRecipe, config: TaskConfig, model: TaskAnswerer, split: TrainingSplit) -> dict[str, Any]:
+    """What is chosen on the stopping set after training, as details of the task: temperature and thresholds."""
+    if not recipe.calibrate and recipe.thresholds == "half":
+        return {}
+    known = [item for item in split.stop if item.label is not None]
+    found, labels = model.answer(known), [item.label for item in known]
+    details: dict[str, Any] = {}
+    if recipe.calibrate:
+        details[TEMPERATURE] = chosen_temperature(found, labels, config.target)
+        found = [heated(one, config.target, details[TEMPERATURE]) for one in found]
+    if recipe.thresholds == "chosen":
+        details[THRESHOLDS] = chosen_thresholds(found, labels, config.labels)
+    return details
+
+
+def read_settled(folder: Path) -> dict[str, Any]:
+    """What `settled` chose for the model of a step; nothing where nothing was to be chosen."""
+    found: dict[str, Any] = read_json(folder / SETTLED, optional=True)
+    return found
 
 
 def write_answers(folder: Path, model: TaskAnswerer, measured: Mapping[str, Sequence[Item]]) -> None:

@@ -139,25 +139,85 @@ class PairHead(nn.Module):
 
     Args:
         pooling: of the whole joint input, whose vector is a feature too; not used for texts encoded apart.
+        relations: the vectors and their relation are features.
+        alignment: how well the tokens of either text are found in the other are features (`alignment`): what says
+            whether a text follows from another, where the vectors of an encoder that is not trained do not.
         layer: options of the `FeatureLayer`.
     """
 
     def __init__(
-        self, dimension: int, outputs: int, *, pooling: Pooling = "cls", **layer: Unpack[LayerOptions]
+        self,
+        dimension: int,
+        outputs: int,
+        *,
+        pooling: Pooling = "cls",
+        relations: bool = True,
+        alignment: bool = False,
+        **layer: Unpack[LayerOptions],
     ) -> None:
         super().__init__()
+        if not relations and not alignment:
+            raise TypeError("a head of pairs needs relations or alignment")
         self.pooling: Pooling = pooling
-        self.layer = FeatureLayer([dimension, *relation_groups(dimension)], outputs, **layer)
+        self.relations, self.alignment = relations, alignment
+        groups = [dimension, *relation_groups(dimension)] if relations else []
+        self.layer = FeatureLayer([*groups, *([ALIGNMENT] if alignment else [])], outputs, **layer)
 
     def forward(self, hidden: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """(B, T, D) of joint rows or (B, 2, T, D) of texts apart -> logits (B, outputs)."""
-        first, second = text_vectors(hidden, batch["segments"])
-        if hidden.dim() == 4:
-            whole = (first + second) / 2
-        else:
-            whole = pooled(hidden, batch["attention_mask"], self.pooling)
-        logits: Tensor = self.layer(torch.cat([whole, relation(first, second)], dim=-1))
+        features: list[Tensor] = []
+        if self.relations:
+            first, second = text_vectors(hidden, batch["segments"])
+            if hidden.dim() == 4:
+                whole = (first + second) / 2
+            else:
+                whole = pooled(hidden, batch["attention_mask"], self.pooling)
+            features += [whole, relation(first, second)]
+        if self.alignment:
+            features.append(alignment(hidden, batch["segments"]))
+        logits: Tensor = self.layer(torch.cat(features, dim=-1))
         return logits
+
+
+ALIGNMENT = 8
+"""Features that `alignment` makes."""
+
+
+def alignment(hidden: Tensor, segments: Tensor) -> Tensor:
+    """How well the tokens of either of two texts are found in the other, (B, 8), float32.
+
+    Every token is matched with the one of the other text of the greatest cosine (the soft alignment of Parikh et al.
+    2016, hard and without parameters; BERTScore's matching, Zhang et al. 2020). Of the second text's matches mean,
+    least and standard deviation, the same of the first text's, and the logarithms of both lengths plus one.
+
+    Args:
+        hidden: (B, T, D) of joint rows, or (B, 2, T, D) of texts apart. segments: 1 and 2 for their tokens; apart 1.
+    """
+    if hidden.dim() == 4:
+        first, second = hidden[:, 0].float(), hidden[:, 1].float()
+        masks = segments[:, 0] == 1, segments[:, 1] == 1
+    else:
+        first = second = hidden.float()
+        masks = segments == 1, segments == 2
+    first, second = functional.normalize(first, dim=-1), functional.normalize(second, dim=-1)
+    cosines = second @ first.transpose(-1, -2)  # (B, T of the second, T of the first)
+    best = (
+        cosines.masked_fill(~masks[0].unsqueeze(-2), -1.0).amax(-1),
+        cosines.masked_fill(~masks[1].unsqueeze(-1), -1.0).amax(-2),
+    )
+    found = [_matches(best[0], masks[1]), _matches(best[1], masks[0])]
+    lengths = [torch.log1p(mask.sum(-1, keepdim=True).float()) for mask in masks]
+    return torch.cat([*found, *lengths], dim=-1)
+
+
+def _matches(best: Tensor, mask: Tensor) -> Tensor:
+    """Mean, least and standard deviation of the tokens' best cosines: (B, T), (B, T) -> (B, 3); zeros without tokens."""
+    known = mask.float()
+    count = known.sum(-1, keepdim=True)
+    mean = (best * known).sum(-1, keepdim=True) / count.clamp_min(1.0)
+    spread = (((best - mean) ** 2 * known).sum(-1, keepdim=True) / count.clamp_min(1.0) + 1e-12).sqrt()
+    least = best.masked_fill(~mask, 1.0).amin(-1, keepdim=True)
+    return torch.cat([mean, least, spread], dim=-1) * (count > 0).float()
 
 
 def span_vectors(hidden: Tensor, spans: Tensor) -> Tensor:

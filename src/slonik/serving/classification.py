@@ -22,7 +22,7 @@ from slonik.serving.requests import read_body, unless_disconnected
 from slonik.serving.served import Catalogue, ServedClassifier
 from slonik.serving.settings import ServeSettings
 from slonik.serving.task_schemas import ClassifyRequest, ClassifyResponse, LabelScore, Scored, TeiPredictRequest
-from slonik.text.answers import number_of, probabilities
+from slonik.text.answers import number_of, probabilities, temperature_of
 from slonik.text.task_config import TaskConfig
 
 _NUMBER = "score"  # what stands for the label of a model that gives a number
@@ -79,9 +79,10 @@ def _ordered(model: Classifier, logits: FloatArray, raw: bool) -> list[dict[str,
 
 
 def _scores(model: Classifier, logits: FloatArray) -> FloatArray:
-    if model.target != "number":
-        return probabilities(logits, model.target)  # type: ignore[arg-type]  # one of the three
     config = getattr(model, "config", None)
+    if model.target != "number":
+        heat = temperature_of(config) if isinstance(config, TaskConfig) else 1.0
+        return probabilities(logits, model.target, heat)  # type: ignore[arg-type]  # one of the three
     if not isinstance(config, TaskConfig):
         return logits
     return np.array([number_of(config, logits)], dtype=np.float32)

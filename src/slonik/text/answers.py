@@ -24,6 +24,10 @@ THRESHOLDS = "thresholds"
 """Detail of a task with several labels: label -> probability above which it is given."""
 
 
+TEMPERATURE = "temperature"
+"""Detail of a task that was calibrated: what outputs are divided by."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """The answer to one row.
@@ -68,9 +72,34 @@ def probabilities(outputs: NDArray[Any], target: Target, temperature: float = 1.
     return sigmoid(scaled) if target == "multi" else softmax(scaled)
 
 
+def heated(found: NDArray[Any], target: Target, temperature: float) -> Floats:
+    """Probabilities (L,) as they would be at a temperature: what `probabilities` gives for the same outputs by it.
+
+    Of "single" and "choice" p^(1/T), normalised; of "multi" sigmoid(logit(p) / T); all others as they are.
+    """
+    if temperature == 1.0 or target not in ("single", "choice", "multi"):
+        return np.asarray(found, dtype=np.float32)
+    sure = np.clip(np.asarray(found, dtype=np.float64), 1e-12, 1 - 1e-12 if target == "multi" else 1.0)
+    if target == "multi":
+        return sigmoid((np.log(sure) - np.log1p(-sure)) / temperature)
+    return softmax(np.log(sure) / temperature)
+
+
+def temperature_of(config: TaskConfig) -> float:
+    """What outputs of a task are divided by before they are probabilities: its own temperature, or 1.
+
+    Raises:
+        SlonikError: it is no positive number.
+    """
+    own = config.details.get(TEMPERATURE, 1.0)
+    if not isinstance(own, int | float) or isinstance(own, bool) or not 0 < own < float("inf"):
+        raise SlonikError(f"the temperature in task.json is {own!r}: give a number above 0")
+    return float(own)
+
+
 def answers(config: TaskConfig, logits: NDArray[Any]) -> list[Answer]:
     """Outputs (N, L) of a task with target "single", "multi" or "number" as one answer per example."""
-    return [answer_of(config, values) for values in probabilities(logits, config.target)]
+    return [answer_of(config, values) for values in probabilities(logits, config.target, temperature_of(config))]
 
 
 def answer_of(config: TaskConfig, values: NDArray[Any]) -> Answer:

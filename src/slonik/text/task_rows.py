@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from slonik.core.errors import NotNumbers, SlonikError
 from slonik.core.protocols import FloatArray, LongTexts
 from slonik.text.answer_spans import best_of_windows, place_probabilities, question_rows, span_answer
-from slonik.text.answers import Answer, answers, choice_of, probabilities
+from slonik.text.answers import Answer, answers, choice_of, probabilities, temperature_of
 from slonik.text.pairs import Fields, PairTokenizer, Row, fields_of
 from slonik.text.task_config import TaskConfig
 
@@ -169,7 +169,8 @@ def _choices(
     found = run(fields) if fields else []
     for number, values in enumerate(found, start=1):
         check_numbers(values, number)
-    return [choice_of(own, probabilities(values, "choice")) for own, values in zip(given, found, strict=True)]
+    heat = temperature_of(config)
+    return [choice_of(own, probabilities(values, "choice", heat)) for own, values in zip(given, found, strict=True)]
 
 
 def _spans(

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 import slonik
 from slonik import models
 from slonik.models.fresh import Shape, TokenIds, build
+from slonik.models.modeling_slonik_heads import PairHead, alignment
 from slonik.models.task_model import HEAD_FILE, TaskModel, load_task_model, new_task_model, save_task_model
 from slonik.text.batching import pad_fields
 from slonik.text.pairs import TaskInput, TextSpan
@@ -34,6 +35,11 @@ CASES: dict[str, tuple[TaskConfig, list[TaskInput]]] = {
         TaskConfig(kind="pair", labels=LABELS, pairs="separate"),
         [TaskInput((("Мама мыла раму",), ("Кто?",))), TaskInput((("Мама [SEP] мыла",), ("Кто?",)))],
     ),
+    "aligned": (
+        TaskConfig(kind="pair", labels=LABELS, pairs="separate", head={"alignment": True, "relations": False}),
+        [TaskInput((("Мама мыла раму",), ("Кто?",))), TaskInput((("Мама мыла",), ("Кто мыл раму?",)))],
+    ),
+    "aligned_joint": (TaskConfig(kind="pair", labels=LABELS, head={"alignment": True}), [PAIR, SHORT]),
     "words": (
         TaskConfig(kind="words", labels=LABELS, head={"whole": True}),
         [TaskInput(PAIR.rows, (TextSpan(0, 0, 0, 4), TextSpan(0, 1, 0, 3)))],
@@ -159,3 +165,28 @@ def test_folders_with_the_head_in_a_file_of_its_own_are_read(tmp_path: Path, nam
 
 
 _NEW = ("shape", "activation", "long_texts")
+
+
+def test_alignment_is_the_best_cosines_of_the_tokens_of_either_text() -> None:
+    torch.manual_seed(0)
+    hidden = torch.randn(2, 9, 5)
+    segments = torch.tensor([[0, 1, 1, 1, 0, 2, 2, 0, 0], [0, 1, 0, 2, 2, 2, 2, 2, 0]])
+    found = alignment(hidden, segments)
+    for row, marks, values in zip(hidden, segments, found, strict=True):
+        first, second = row[marks == 1], row[marks == 2]
+        cosines = torch.nn.functional.cosine_similarity(second[:, None], first[None], dim=-1)
+        expected = []
+        for best in (cosines.amax(1), cosines.amax(0)):
+            expected += [best.mean(), best.min(), best.std(unbiased=False)]
+        expected += [torch.tensor(float(len(one) + 1)).log() for one in (first, second)]
+        torch.testing.assert_close(values, torch.stack(expected), atol=2e-6, rtol=1e-4)
+    apart = torch.zeros(2, 2, 9, 5)
+    marks = torch.zeros(2, 2, 9, dtype=torch.long)
+    for n in range(2):
+        for part in (1, 2):
+            own = hidden[n][segments[n] == part]
+            apart[n, part - 1, 2 : 2 + len(own)], marks[n, part - 1, 2 : 2 + len(own)] = own, 1
+    torch.testing.assert_close(alignment(apart, marks), found)
+    assert torch.isfinite(alignment(hidden, segments * (segments == 1))).all()  # an empty text
+    with pytest.raises(TypeError, match="relations or alignment"):
+        PairHead(5, 2, relations=False)

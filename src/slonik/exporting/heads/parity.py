@@ -25,7 +25,7 @@ from slonik.exporting.parity import floors
 from slonik.runtime.tagging.chain import Chain
 from slonik.runtime.tagging.labels import tag_labels
 from slonik.text.answer_spans import place_probabilities
-from slonik.text.answers import probabilities, thresholds
+from slonik.text.answers import probabilities, temperature_of, thresholds
 from slonik.text.task_config import TaskConfig
 
 SURE = 0.1
@@ -117,7 +117,7 @@ def answered(config: TaskConfig, chain: Chain | None, examples: Sequence[Example
             leads.append(min(_lead(row) for row in found))
         else:
             own = values[: len(example["input_ids"])] if config.target == "choice" else values
-            found = probabilities(own, config.target)
+            found = probabilities(own, config.target, temperature_of(config))
             if config.target == "multi":
                 limits = thresholds(config)
                 labels.append(tuple(np.flatnonzero(found > limits).tolist()))

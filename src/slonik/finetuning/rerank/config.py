@@ -63,6 +63,8 @@ class RerankRecipe(Config):
             raise ValueError("temperature is of bi-encoders: a cross-encoder's scores are not divided; leave it out")
         if self.tuning.head:
             raise ValueError("tuning.head is of other tasks: a reranker has the stock head, a bi-encoder has none")
+        if self.tuning.class_weights != "none":
+            raise ValueError("tuning.class_weights is of tasks with labels: leave it out")
         if self.tuning.label_smoothing:
             raise ValueError("tuning.label_smoothing is of other tasks: set it to 0")
         if self.tuning.pairs == "separate":
