@@ -66,6 +66,20 @@ def test_packed_rows_have_the_loss_and_gradient_of_padded_ones(family: str, atte
     assert torch.allclose(gradients[0], gradients[1], atol=1e-4)
 
 
+@pytest.mark.parametrize("family", PACKED)
+def test_flex_attention_has_the_loss_of_the_fused_one(family: str) -> None:
+    rows = vocabulary.texts(9, np.random.default_rng(2), low=3, high=25)
+    goal = MaskedLanguageModel(vocabulary.pieces(), pack_to=60)
+    model = _model(family)
+    batch, losses = goal.corrupt(rows, np.random.default_rng(3)), []
+    for attention in ("sdpa", "flex_attention"):
+        model.eval().config._attn_implementation = attention
+        # Without the compiler (it would take a minute) and the backward pass (which torch has on GPUs alone).
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+            losses.append(float(goal.loss(model, batch).total))
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
 def test_a_document_does_not_see_its_neighbour_in_the_row() -> None:
     model = _model("bert")
     goal = MaskedLanguageModel(vocabulary.pieces(), pack_to=60)

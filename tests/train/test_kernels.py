@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from slonik.compression.surgery import apply
+from slonik.core.errors import SlonikError
 from slonik.models.fresh import Shape, TokenIds, build
 from slonik.train.kernels import (
     compiled_layers,
@@ -160,3 +161,24 @@ def test_single_precision_is_multiplied_faster_on_a_gpu_where_it_stands_beside_h
         with fast_products(torch.device(device), exact=exact):
             assert torch.get_float32_matmul_precision() == expected
     assert torch.get_float32_matmul_precision() == "highest"
+
+
+@pytest.mark.parametrize("family", ["bert", "modernbert", "slim"])
+def test_flex_attention_is_set_where_nothing_is_dropped_and_refused_elsewhere(family: str) -> None:
+    model, gpu = _model(family), torch.device("cuda")
+    with fast_attention(model, gpu, bf16=True, flex=True, drops=False):
+        assert _used(model) == {"flex_attention"}
+    assert _used(model) == {"sdpa"}
+    with pytest.raises(SlonikError, match="trains on a GPU only"), fast_attention(model, CPU, bf16=True, flex=True):
+        pass
+
+
+def test_flex_attention_drops_nothing_out() -> None:
+    model = _model("bert")
+    model.config.attention_probs_dropout_prob = 0.1
+    refused = pytest.raises(SlonikError, match="the model has attention_probs_dropout_prob: train")
+    with refused, fast_attention(model, torch.device("cuda"), bf16=True, flex=True):
+        pass
+    refused = pytest.raises(SlonikError, match="which GPT2Model does not take")
+    with refused, fast_attention(_model("gpt2"), torch.device("cuda"), bf16=True, flex=True):
+        pass

@@ -16,9 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
 from slonik.core.errors import SlonikError
 from slonik.text.batching import pack_in_order, pad_arrays
+from slonik.train.kernels import FLEX
 from slonik.train.protocols import Batch
 
 _CAN_PACK = ("bert", "roberta", "xlm-roberta", "distilbert", "modernbert", "gpt2")
@@ -157,8 +159,15 @@ def model_inputs(model: nn.Module, batch: Batch, *, causal: bool = False) -> dic
 
 
 def _block_mask(model: nn.Module, segments: Tensor, *, causal: bool) -> Any:
-    """(B, 1, T, T): True where a token may look, or 0 and a large negative number for the eager attention."""
+    """(B, 1, T, T): True where a token may look, or 0 and a large negative number for the eager attention; of flex
+    attention its own kind of mask, which knows what need not be computed."""
     config = getattr(model, "config", None)
+    if getattr(config, "_attn_implementation", "") == FLEX:
+        whole = _flex_mask(segments, causal=causal)
+        if _family(model) == "modernbert":
+            near = _flex_mask(segments, window=int(getattr(config, "sliding_window", 0)))
+            return {"full_attention": whole, "sliding_attention": near}
+        return whole
     may = segments[:, None, :, None] == segments[:, None, None, :]
     if causal:
         may = may & torch.ones(may.shape[-2:], dtype=torch.bool, device=may.device).tril()
@@ -169,6 +178,21 @@ def _block_mask(model: nn.Module, segments: Tensor, *, causal: bool) -> Any:
         near = (index[:, None] - index[None, :]).abs() <= int(getattr(config, "sliding_window", 0))
         return {"full_attention": _as_bias(may, eager), "sliding_attention": _as_bias(may & near, eager)}
     return _as_bias(may, eager)
+
+
+def _flex_mask(segments: Tensor, *, causal: bool = False, window: int | None = None) -> BlockMask:
+    """The same for flex attention: blocks of 128 x 128 tokens of which no pair may look at each other are left out."""
+
+    def may(batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        found = segments[batch, query] == segments[batch, key]
+        if causal:
+            found = found & (query >= key)
+        return found if window is None else found & ((query - key).abs() <= window)
+
+    rows, length = segments.shape
+    return create_block_mask(
+        may, rows, None, length, length, device=segments.device, _compile=segments.device.type == "cuda"
+    )
 
 
 def _as_bias(may: Tensor, eager: bool) -> Tensor:

@@ -15,10 +15,19 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from slonik.core.errors import SlonikError
+
+FLEX = "flex_attention"
+"""Transformers' name of torch's flex attention."""
+_DROPPED = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
+
 
 @contextmanager
-def fast_attention(model: nn.Module, device: torch.device, *, bf16: bool) -> Iterator[None]:
-    """Within the block fused attention on a CPU in bf16 gives way to the plain one; others are left alone.
+def fast_attention(
+    model: nn.Module, device: torch.device, *, bf16: bool, flex: bool = False, drops: bool = True
+) -> Iterator[None]:
+    """Within the block fused attention on a CPU in bf16 gives way to the plain one, and to flex attention where that is
+    asked for; others are left alone.
 
     In bfloat16 on a CPU the backward pass of torch's fused attention (sdpa) falls back to unblocked products and takes
     more time than two encoder layers: at 128 texts of 16 tokens through 6 layers of 384, a third of the whole step; at
@@ -28,15 +37,37 @@ def fast_attention(model: nn.Module, device: torch.device, *, bf16: bool) -> Ite
         model: a Transformers model or any module with such models in it (a task model, a tagger). Transformers' layers
             look the implementation up in their config at every call, so it is the configs that are written to
             (`set_attn_implementation` silently refuses classes whose source file does not spell the function out).
+        flex: computes only the blocks of a packed row in which tokens see one another.
+        drops: the model is trained with dropout.
+
+    Raises:
+        SlonikError: flex attention on a CPU, whose backward pass torch lacks there; of a model that drops attention out
+            or has none of that kind.
     """
-    fused = _fused_configs(model) if device.type == "cpu" and bf16 else []
+    if flex:
+        _check_flex(model, device, drops=drops)
+    fused = _fused_configs(model) if flex or (device.type == "cpu" and bf16) else []
     for config in fused:
-        config._attn_implementation = "eager"
+        config._attn_implementation = FLEX if flex else "eager"
     try:
         yield
     finally:
         for config in fused:
             config._attn_implementation = "sdpa"
+
+
+def _check_flex(model: nn.Module, device: torch.device, *, drops: bool) -> None:
+    if device.type == "cpu":
+        raise SlonikError("train.attention is flex, which trains on a GPU only: set it to auto on a processor")
+    fused = _fused_configs(model)
+    if not fused or not all(getattr(part, "_supports_flex_attn", True) for part in model.modules()):
+        raise SlonikError(f"train.attention is flex, which {type(model).__name__} does not take: set it to auto")
+    names = [name for config in fused for name in _DROPPED if drops and getattr(config, name, 0.0)]
+    if names:
+        raise SlonikError(
+            f"train.attention is flex, which drops nothing out, and the model has {names[0]}: train with dropout "
+            "false, make a model without it, or set attention to auto"
+        )
 
 
 def _fused_configs(model: nn.Module) -> list[Any]:

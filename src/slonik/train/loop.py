@@ -210,8 +210,9 @@ class _Run:
     def _kernels(self) -> Iterator[None]:
         """What layers run on as long as the run goes."""
         config, model = self.config, self.model
+        half = config.precision == "bf16"
         with (
-            fast_attention(model, self.device, bf16=config.precision == "bf16"),
+            fast_attention(model, self.device, bf16=half, flex=config.attention == "flex", drops=config.dropout),
             fast_products(self.device, exact=config.precision == "fp32"),
             recomputed_layers(model, on=config.gradient_checkpointing),
             compiled_layers(model, on=config.compile),

@@ -47,6 +47,9 @@ class TrainConfig(Config):
     """Drop out as the model's own config says; False trains it in evaluation mode."""
     compile: bool = False
     """torch.compile for the forward and backward pass; worth its minute of compiling on a GPU."""
+    attention: Literal["auto", "flex"] = "auto"
+    """auto: torch's fused attention, plain in bfloat16 on a CPU. flex: for packed rows on a GPU; pairs of tokens from
+    different texts are not computed. It drops nothing out."""
     gradient_checkpointing: bool = False
     """Keep the inputs of layers alone and compute the layers once more for the gradient: a third more work, and far
     less memory."""
@@ -103,4 +106,4 @@ _OPERATIONAL = (
     "sharding", "checkpoints", "timeout_minutes", "gradient_checkpointing", "loader_processes",
 )  # fmt: skip
 # Fields younger than the first runs: left out at their defaults, so that a run begun without them can go on.
-_LATER = ("optimizer", "layer_decay", "compile", "patience", "evaluate_every_minutes", "dropout")
+_LATER = ("attention", "optimizer", "layer_decay", "compile", "patience", "evaluate_every_minutes", "dropout")
