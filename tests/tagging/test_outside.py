@@ -12,7 +12,7 @@ from slonik.data.annotations.formats import write_spans_jsonl
 from slonik.tagging.config import System
 from slonik.tagging.gazetteers import Introductions, gazetteer_keys, read_gazetteers
 from slonik.tagging.inflection import Inflector
-from slonik.tagging.outside import outside_identities, read_outside
+from slonik.tagging.outside import beside_recipe, outside_identities, read_outside
 from slonik.tagging.substitution import substituted
 from tests.tagging.models.toys import LABELS, document, documents
 
@@ -74,6 +74,29 @@ def test_bad_gazetteers_are_refused(tmp_path: Path, content: bytes | None, label
         read_gazetteers({label: [str(path)]}, ["ORG"])
 
 
+def test_rules_of_spacy_are_names_where_they_are_names(tmp_path: Path) -> None:
+    rows = [
+        '{"label": "ORG", "pattern": "Сбербанк"}',
+        '{"label": "ORG", "pattern": [{"LOWER": "bank"}, {"LOWER": "of"}, {"TEXT": "America"}]}',
+        '{"label": "PER", "pattern": "Анна"}',
+    ]
+    (tmp_path / "rules.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    files = {"ORG": [str(tmp_path / "rules.jsonl")]}
+    assert read_gazetteers(files, ["ORG"]) == {"ORG": ["Сбербанк", "bank of America"]}
+    (tmp_path / "rules.jsonl").write_text('{"label": "ORG", "pattern": [{"POS": "NOUN"}]}', encoding="utf-8")
+    with pytest.raises(SlonikError, match=r"line 1: .* is no plain word"):
+        read_gazetteers(files, ["ORG"])
+
+
+def test_gazetteers_may_lie_beside_the_recipe_that_names_them(tmp_path: Path) -> None:
+    (tmp_path / "names").mkdir()
+    (tmp_path / "names" / "org.txt").write_text("Сбербанк\n", encoding="utf-8")
+    system = System(name="s", kind="crf", gazetteers={"ORG": ["names/org.txt", "elsewhere.txt"]})
+    found = beside_recipe(system, tmp_path / "recipe.yaml")
+    assert found.gazetteers == {"ORG": (str(tmp_path / "names" / "org.txt"), "elsewhere.txt")}
+    assert beside_recipe(system, {"systems": []}) == system
+
+
 def test_names_are_replaced_alike_and_in_their_case(inflector: Inflector) -> None:
     text = "{PER:Анна Смирнова} из {ORG:Тулы}.\nБез имён.\nМы верим {PER:Анне Смирновой} и {PER:Анна Смирнова}."
     one = document(text, "d")
@@ -122,7 +145,7 @@ def test_texts_before_give_the_labels_that_are_known(tmp_path: Path) -> None:
     found = read_outside(system, LABELS.classes, documents(), 0)
     assert [span.label for span in found.first[0].spans] == ["PER", "LOC"]
     assert found.counts["spans of other labels left out of the texts before"] == 1
-    with pytest.raises(SlonikError, match="say in first.mapping"):
+    with pytest.raises(SlonikError, match=r"say in first\.mapping"):
         bare = System(name="s", kind="bilstm", first={"data": first["data"]})
         read_outside(bare, LABELS.classes, documents(), 0)
 

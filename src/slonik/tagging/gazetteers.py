@@ -82,6 +82,8 @@ def _names_of_rules(path: Path, label: str) -> list[str]:
         pattern = row["pattern"]
         if isinstance(pattern, str):
             names.append(pattern)
+        elif not isinstance(pattern, list) or not pattern:
+            raise SlonikError(f"{where}: the pattern {pattern!r} is neither a name nor a list of words")
         else:
             names.append(" ".join(_word_of(token, where) for token in pattern))
     if not names:
@@ -95,7 +97,7 @@ def _word_of(token: Any, where: str) -> str:
         if isinstance(word, str):
             return word
     raise SlonikError(
-        f"{where}: {token!r} is more than a word: a gazetteer holds names, so give LOWER, TEXT or ORTH alone"
+        f"{where}: {token!r} is no plain word: a gazetteer holds names, so give LOWER, TEXT or ORTH alone"
     )
 
 

@@ -27,6 +27,7 @@ from slonik.tagging.data import Annotated, name_of, read_collection, task_of
 from slonik.tagging.evaluate import reported
 from slonik.tagging.ladder import Ladder, chosen_systems, run_ladder
 from slonik.tagging.metrics import TaggerScores, compare, score
+from slonik.tagging.outside import beside_recipe
 from slonik.tagging.tasks import SECCOLL, task_folder
 
 RUNS = "runs"
@@ -92,6 +93,7 @@ def study_taggers(
         at.out: str(out) if out is not None else None, at.run_folds: list(run_folds) if run_folds else None,
     }  # fmt: skip
     config = chosen_systems(configure(LadderRecipe, recipe, fields, set), systems, [str(path) for path in unlabelled])
+    config = config.model_copy(update={"systems": tuple(beside_recipe(one, recipe) for one in config.systems)})
     if run_folds:  # what is asked for now goes before what the systems of the recipe say
         config = config.model_copy(
             update={"systems": tuple(system.model_copy(update={"folds": None}) for system in config.systems)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def test_long_texts_are_read_in_windows_that_see_beyond_their_own_words(trained:
     windows = trained.features.windows(one.text * 3, trained.features.split(one.text * 3))
     assert len(windows) > 1
     owned = [(window.first, window.stop) for window in windows]
-    assert owned[0][0] == 0 and all(before[1] == after[0] for before, after in zip(owned, owned[1:], strict=False))
+    assert owned[0][0] == 0 and all(before[1] == after[0] for before, after in itertools.pairwise(owned))
     for window in windows[:-1]:
         assert len(window.fields["positions"]) > window.stop - window.first  # a span may end in what comes after
         assert window.fields["starts"].sum() == window.stop - window.first
@@ -172,8 +173,8 @@ def test_it_is_no_other_tagger(trained: SpanTagger, tmp_path: Path) -> None:
     with pytest.raises(SlonikError, match="no ONNX graph"):
         _with_graph(trained.model)
     with pytest.raises(SlonikError, match="no text has this label"):
+        model = str(checkpoint(tmp_path / "t", "bert"))
         new_span_tagger(
-            System(name="n", model=str(checkpoint(tmp_path / "t", "bert")), nested=True, descriptions={"SHIP": "корабль"}),
-            LABELS, nested(), overlap=8, seed=0,
+            System(name="n", model=model, nested=True, descriptions={"SHIP": "корабль"}), LABELS, nested(), overlap=8, seed=0,
         )  # fmt: skip
     assert np.isfinite([span.confidence for span in trained.tag(["Анна Смирнова"])[0]]).all()
