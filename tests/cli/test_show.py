@@ -113,3 +113,24 @@ def test_markup_in_a_passport_is_shown_as_text(app: typer.Typer, tmp_path: Path)
     Passport(name="x", origin="[red]origin[/nonsense]").write(folder)
     result = CliRunner().invoke(app, ["show", str(folder)])
     assert result.exit_code == 0 and "[red]origin[/nonsense]" in result.output
+
+
+def test_a_long_life_fits_a_screen_and_all_shows_each_of_it(app: typer.Typer, tmp_path: Path) -> None:
+    folder = tiny.checkpoint(tmp_path / "bert")
+    passport = Passport(name="x", origin="y")
+    for number in range(8):
+        config = {f"setting{n}": {"nested": n} for n in range(30)} | {"layers": [1] * 12, "name": "w" * 300}
+        step = Step(command=f"step{number}", config=config, summary={"pieces_before": 9, "pieces_after": 3}, seconds=60)
+        passport = passport.with_step(step)
+    tasks = [("mean_s5", "mean"), *((f"task{number}", "accuracy") for number in range(90))]
+    records = [
+        Record(suite="encodechka", task=task, metric=metric, model="x", value=0.5, low=0.4, high=0.6)
+        for task, metric in tasks
+    ]
+    passport.with_records(records).write(folder)
+    shown = CliRunner().invoke(app, ["show", str(folder)], env={"COLUMNS": "120"}).output
+    assert len(shown.splitlines()) <= 50 and max(map(len, shown.splitlines())) <= 130
+    for words in ("step7", "pieces 9 → 3", "mean_s5 mean 0.5000 [0.400, 0.600]", "91 records"):
+        assert words in shown, words
+    whole = CliRunner().invoke(app, ["show", str(folder), "--all"]).output
+    assert "task89" in whole and "nested" in whole

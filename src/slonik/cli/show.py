@@ -21,26 +21,33 @@ def show(
     checkpoint: str | None = typer.Argument(
         None, help="Folder, hub id, embedded:NAME, or the name of a baseline; the embedded models if none."
     ),
+    everything: bool = typer.Option(
+        False, "--all", help="Every step's configuration and every record, however long that is."
+    ),
     json: Path | None = typer.Option(
         None, help="Write everything that is shown to this file as one JSON object.", callback=file_to_write
     ),
 ) -> None:
-    """Passport of a checkpoint: lineage, shape, size, everything measured, which loader it needs.
+    """Passport of a checkpoint: lineage, shape, size, what was measured, which loader it needs, on one screen.
 
-    Without one: the models that packages carry, and which of them are installed.
+    --all shows every setting and every record, --json has them for programs. Without a checkpoint: the models that
+    packages carry, and which of them are installed.
     """
+    from slonik.core.errors import SlonikError
     from slonik.core.files import write_json
     from slonik.models.opening import show as show_model
     from slonik.reporting.table import Table
 
     if checkpoint is None:
+        if everything:
+            raise SlonikError("--all is about one checkpoint: name it")
         _show_embedded(json)
         return
     found = show_model(checkpoint)
     tables = [
         Table.of(checkpoint, ("", ""), _facts_rows(found)),
-        _lineage_table(found.passport.lineage),
-        _records_table(found.passport.records),
+        _lineage_table(found.passport.lineage) if everything else _lineage_in_short(found.passport.lineage),
+        _records_table(found.passport.records) if everything else _records_in_short(found.passport.records),
     ]
     print_tables(table for table in tables if table.rows)
     if json is not None:
@@ -95,6 +102,58 @@ def _facts_rows(found: Description) -> list[tuple[str, str]]:
     rows += [(name, _megabytes(size)) for name, size in found.files.items()]
     rows.append(("weights hash", str(facts.get("weights_hash") or "")))
     return [(label, text) for label, text in rows if text]
+
+
+_WIDE = 58  # characters of a step's words
+_FEW = 12  # records that are shown one by one
+
+
+def _lineage_in_short(steps: Sequence[Step]) -> Table:
+    """A line for each step: its time, its inputs, the first things that it set and found."""
+    from slonik.reporting.formatting import duration
+    from slonik.reporting.lineage import findings, settings
+    from slonik.reporting.table import Table
+
+    lines = []
+    for step in steps:
+        inputs = [f"{name} {digest[:12]}" for name, digest in step.inputs.items()]
+        told = ", ".join(f"{name} {text}" for name, text in {**findings(step.summary), **settings(step)}.items())
+        more = f", {len(inputs) - 1} more" if len(inputs) > 1 else ""
+        lines.append(
+            (
+                step.command,
+                None if step.seconds is None else duration(step.seconds),
+                step.seed,
+                inputs[0] + more if inputs else None,
+                told if len(told) <= _WIDE else told[: _WIDE - 1] + "…",
+            )
+        )
+    return Table.of("lineage, oldest first", ("step", "time", "seed", "inputs", "found and set"), lines)
+
+
+def _records_in_short(records: Sequence[Record]) -> Table:
+    """All records where they are few; else a line for each suite, variant and model, with its main figures."""
+    from slonik.reporting.formatting import cell
+    from slonik.reporting.scores import AVERAGES, is_difference
+    from slonik.reporting.table import Table
+
+    if len(records) <= _FEW:
+        return _records_table(records)
+    groups: dict[tuple[str, str, str], list[Record]] = {}
+    for one in records:
+        if not is_difference(one) and one.value is not None:
+            groups.setdefault((one.suite, one.variant, one.model), []).append(one)
+    lines = []
+    for (suite, variant, model), found in groups.items():
+        main = [one for one in found if one.task in AVERAGES] or found
+        told = "; ".join(f"{_figure_name(one)} {cell(one).plain()}" for one in main[:1])
+        lines.append((", ".join(filter(None, (suite, variant))), model, told, len(found)))
+    notes = [f"{len(records)} records: slonik show --all has each of them"]
+    return Table.of("measured", ("suite", "model", "main figure [95 %]", "figures"), lines, notes)
+
+
+def _figure_name(record: Record) -> str:
+    return record.task if record.task == record.metric else f"{record.task} {record.metric}"
 
 
 def _lineage_table(steps: Iterable[Step]) -> Table:

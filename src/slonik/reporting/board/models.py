@@ -10,14 +10,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from slonik.core.passport import Passport, Step
+from slonik.core.passport import Passport
 from slonik.core.records import Record
 from slonik.reporting.board.reading import Figure, Found
+from slonik.reporting.lineage import findings, settings
 from slonik.reporting.scores import AVERAGES, is_difference
 from slonik.reporting.trade_offs import NOT_IN_MEAN_SPEED
 
-_SHORT = 160  # characters of a configuration's value that are shown
-_MOST_FACTS = 14  # of a step
 _BASELINES = ("hashing_", "majority", "random", "tfidf", "navec", "bm25", "heuristic")
 
 
@@ -88,58 +87,11 @@ def lineage(passport: Passport, weights: Mapping[str, str]) -> list[dict[str, An
             "version": step.version,
             "licence": step.license,
             "inputs": {name: digest[:12] for name, digest in list(step.inputs.items())[:8]},
-            "config": _settings(step),
-            "found": _findings(step.summary),
+            "config": settings(step),
+            "found": findings(step.summary),
         }
         steps.append({key: value for key, value in told.items() if value not in (None, {}, [])})
     return steps
-
-
-def _settings(step: Step) -> dict[str, str]:
-    """What was set: plain values alone, those that say nothing left out."""
-    plain = {}
-    for name, value in step.config.items():
-        if value in (None, "", [], {}, False) or isinstance(value, dict):
-            continue
-        plain[name] = _short(value)
-    return dict(list(plain.items())[:_MOST_FACTS])
-
-
-def _findings(summary: Mapping[str, Any]) -> dict[str, str]:
-    """What a step found out: numbers, `x_before` and `x_after` as one."""
-    flat = dict(_flat(summary))
-    found: dict[str, str] = {}
-    for name, value in flat.items():
-        if name.endswith("_after") and f"{name[:-6]}_before" in flat:
-            continue
-        if name.endswith("_before") and f"{name[:-7]}_after" in flat:
-            found[name[:-7]] = f"{_short(value)} → {_short(flat[f'{name[:-7]}_after'])}"
-        else:
-            found[name] = _short(value)
-    return dict(list(found.items())[:_MOST_FACTS])
-
-
-def _flat(content: Mapping[str, Any], trail: str = "") -> Iterable[tuple[str, Any]]:
-    for name, value in content.items():
-        key = f"{trail}{name}"
-        if isinstance(value, dict):
-            if len(value) <= 6:
-                yield from _flat(value, f"{key}.")
-        elif value not in (None, "", []) and not (isinstance(value, list) and value and isinstance(value[0], dict)):
-            yield key, value
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list) and len(set(map(str, value))) == 1 and len(value) > 1:
-        return f"{len(value)} × {_short(value[0])}"
-    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return text if len(text) <= _SHORT else text[: _SHORT - 1] + "…"
 
 
 def _disc_facts(figures: Iterable[Figure]) -> dict[str, dict[str, Any]]:
