@@ -174,7 +174,6 @@ def test_it_is_no_other_tagger(trained: SpanTagger, tmp_path: Path) -> None:
         _with_graph(trained.model)
     with pytest.raises(SlonikError, match="no text has this label"):
         model = str(checkpoint(tmp_path / "t", "bert"))
-        new_span_tagger(
-            System(name="n", model=model, nested=True, descriptions={"SHIP": "корабль"}), LABELS, nested(), overlap=8, seed=0,
-        )  # fmt: skip
+        wanted = System(name="n", model=model, nested=True, descriptions={"SHIP": "корабль"})
+        new_span_tagger(wanted, LABELS, nested(), overlap=8, seed=0)
     assert np.isfinite([span.confidence for span in trained.tag(["Анна Смирнова"])[0]]).all()
