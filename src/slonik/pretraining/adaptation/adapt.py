@@ -30,11 +30,10 @@ from slonik.models.task_model import TaskModel
 from slonik.pretraining.adaptation.config import AdaptConfig, LoraSettings
 from slonik.pretraining.adaptation.data import adapt_texts, head_texts, new_vocabulary
 from slonik.pretraining.adaptation.kept_head import kept_head
-from slonik.pretraining.adaptation.low_rank import check_low_rank
-from slonik.pretraining.adaptation.objective import denoising_of, teacher_of
+from slonik.pretraining.adaptation.objective import check_low_rank, denoising_of, teacher_of
 from slonik.pretraining.adaptation.report import markdown_table
 from slonik.pretraining.adaptation.stages import Plan, Stages, objective_name
-from slonik.pretraining.corpus import CorpusSettings, check_corpus, files_identity
+from slonik.pretraining.corpus import CorpusSettings, check_corpus, check_vocabulary, files_identity
 from slonik.text.tokenizers.token_facts import token_facts
 from slonik.train.processes import Processes
 
@@ -153,6 +152,8 @@ def run_adapt(config: AdaptConfig, announce: Announce = silent, *, given: Given 
         vocabulary = new_vocabulary(config, language, processes)
         teacher = teacher_of(config, language)
         tokenizer = language.tokenizer if vocabulary is None else vocabulary.changed.tokenizer
+        name = config.vocabulary.tokenizer or f"the tokenizer of {config.model}"
+        processes.from_first(lambda: check_vocabulary(config.corpus, tokenizer, name))
         texts = adapt_texts(config, tokenizer, frame.folder, processes)
         for_head = texts.general
         if vocabulary is not None and not language.has_head and config.head.first:
@@ -177,13 +178,7 @@ def _check(config: AdaptConfig, language: LanguageModel) -> None:
     facts.need("mask" if config.objective == "mlm" else "eos", f"the objective {config.objective}")
     if config.objective == "denoising":
         denoising_of(config, facts)
-    if config.lora is not None:
-        check_low_rank(language, config.lora)
-        if config.lora.keep and not language.has_head:
-            raise SlonikError(
-                f"{config.model} has no language-model head, and one that is made for it stands in no adapter: "
-                "lora.keep needs a model with its head"
-            )
+    check_low_rank(config, language)
 
 
 def _check_corpora(config: AdaptConfig) -> None:

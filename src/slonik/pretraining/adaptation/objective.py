@@ -13,6 +13,7 @@ import torch
 
 from slonik.core.errors import SlonikError
 from slonik.models.language_model import LanguageModel, load_language_model
+from slonik.models.lora import LowRank, LowRankSize, linear_layers, need_peft
 from slonik.models.vocabulary import matching_ids
 from slonik.pretraining.adaptation.config import AdaptConfig
 from slonik.pretraining.adaptation.distilbert import DistilBert, student_of
@@ -102,6 +103,34 @@ def shortened(config: AdaptConfig, language: LanguageModel) -> LanguageModel:
     student = copy.copy(language)
     student.model = student_of(language.model, every=config.every)
     return student
+
+
+def check_low_rank(config: AdaptConfig, language: LanguageModel) -> None:
+    """Refuse before any work what `low_rank_of` would refuse, and matrices to keep that would not be enough.
+
+    Raises:
+        SlonikError: no linear layer of such a name; a head that is made for the model and stands in no adapter.
+        MissingExtra: peft is not installed.
+    """
+    if config.lora is None:
+        return
+    need_peft()
+    linear_layers(language.model, config.lora.layers, name=config.model)
+    if config.lora.keep and not language.has_head:
+        raise SlonikError(
+            f"{config.model} has no language-model head, and one that is made for it stands in no adapter: lora.keep "
+            "needs a model with its head"
+        )
+
+
+def low_rank_of(config: AdaptConfig, language: LanguageModel) -> LowRank | None:
+    """The matrices that are trained beside the body's weights, put into the model; None where the weights are."""
+    if config.lora is None:
+        return None
+    wanted = config.lora
+    layers = linear_layers(language.model, wanted.layers, name=config.model)
+    size = LowRankSize(wanted.rank, wanted.alpha, wanted.dropout)
+    return LowRank(language.model, size, layers, name=language.name, seed=config.seed)
 
 
 def distilled(

@@ -21,24 +21,29 @@ from slonik.models.language_model import (
     load_language_model,
     save_language_model,
 )
+from slonik.models.lora import LowRank
 from slonik.pretraining.adaptation.config import AdaptConfig
 from slonik.pretraining.adaptation.data import AdaptTexts, NewVocabulary, training_sequences
 from slonik.pretraining.adaptation.kept_head import KeptHead
-from slonik.pretraining.adaptation.low_rank import FOLDER as LORA
-from slonik.pretraining.adaptation.low_rank import LowRank
-from slonik.pretraining.adaptation.objective import denoisers_of, objective_of, shortened
+from slonik.pretraining.adaptation.objective import denoisers_of, low_rank_of, objective_of, shortened
 from slonik.pretraining.adaptation.report import adapt_records
 from slonik.pretraining.batches import sequence_loader
 from slonik.pretraining.bits_per_byte import HeldOutBits, TextBits, bits_with_interval
-from slonik.pretraining.packed import can_pack
+from slonik.pretraining.denoising import DenoiserMixture
+from slonik.pretraining.denoising_batches import DenoisingPieces, denoising_loader
+from slonik.pretraining.packed import can_pack, can_pack_pairs
 from slonik.pretraining.shards import TokenCorpus
 from slonik.text.lines import read_json
 from slonik.text.tokenizers.token_facts import TokenFacts, token_facts
 from slonik.train.checkpoints import load_weights, read_checkpoint
+from slonik.train.loaders import BatchLoader
 from slonik.train.loop import run
 from slonik.train.processes import Processes
+from slonik.train.protocols import TextObjective
 from slonik.train.train_config import TrainConfig
 
+LORA = "lora"
+"""Folder in the checkpoint for low-rank matrices that are kept."""
 _CODE = ["slonik.pretraining.adaptation.stages"]
 """What decides a stage."""
 
@@ -213,19 +218,16 @@ class Stages:
         config, model = self.config, language.model
         facts = token_facts(language.tokenizer, language.names)
         pack = config.max_length if can_pack(model) else None
-        sequences = training_sequences(config, corpus, language.tokenizer, facts)
         teacher = self.plan.teacher if body else None
         objective = objective_of(config, facts, pack, language, teacher)
-        loader = sequence_loader(
-            sequences, objective, batch_tokens=config.train.batch_tokens, pack_to=pack, seed=config.seed
-        )
+        loader = self._loader(language, corpus, objective, pack)
         choosing = HeldOutBits.choosing(self.texts.choosing, objective_name(config), **self._measuring(facts))
 
         def evaluate(current: nn.Module) -> dict[str, float]:
             del current  # the language model wraps the very model that is trained
             return bits_with_interval(choosing.measure(language.model, language.tokenizer, facts))
 
-        low_rank = LowRank(language, config.lora, seed=config.seed) if body and config.lora is not None else None
+        low_rank = low_rank_of(config, language) if body else None
         if low_rank is not None:
             self.frame.announce(low_rank.said())
         trained = _only_head_trains(model) if not body else _all_but_pooler_train(model)
@@ -247,6 +249,20 @@ class Stages:
         if low_rank is None:
             return found
         return found | {"lora": self._merged(low_rank, folder)}
+
+    def _loader(
+        self, language: LanguageModel, corpus: TokenCorpus, objective: TextObjective, pack: int | None
+    ) -> BatchLoader:
+        config, size = self.config, self.config.train.batch_tokens
+        if isinstance(objective, DenoiserMixture):
+            pieces = DenoisingPieces(corpus, "documents", objective, seed=config.seed)
+            packs = can_pack_pairs(language.model)
+            return denoising_loader(
+                pieces, batch_tokens=size, input_length=config.max_length, pack=packs, seed=config.seed
+            )
+        facts = token_facts(language.tokenizer, language.names)
+        sequences = training_sequences(config, corpus, language.tokenizer, facts)
+        return sequence_loader(sequences, objective, batch_tokens=size, pack_to=pack, seed=config.seed)
 
     def _merged(self, low_rank: LowRank, folder: Path | None) -> str:
         """Add low-rank matrices to the weights; what the passport says of it."""
