@@ -1,51 +1,81 @@
-"""Tokens per second and model FLOPs utilisation of the loop at bf16 on a GPU: BERT-base, T5 v1.1 base and others.
+"""Pretraining steps on one GPU or several: tokens per second, model FLOPs utilisation, memory, what the time goes into.
 
-    python benchmarks/pretrain_gpu.py --models bert,t5 --json benchmarks/pretrain_gpu.json
-    torchrun --nproc-per-node 8 benchmarks/pretrain_gpu.py --models bert
+    python benchmarks/pretrain_gpu.py --json gpu.json                 # benchmarks/gpu.sh: eight minutes at most
+    python benchmarks/pretrain_gpu.py --tiny --device cpu             # tries the program on any machine, in seconds
+    torchrun --nproc-per-node 8 benchmarks/pretrain_gpu.py --only bert:compiled
 
-Random tokens of the recipes' sizes (recipes/pretrain/*_paper.yaml, or another --scale), so no corpus is needed; the
-shape, the masks, the optimizer and the loop are those of `slonik pretrain`. Each model runs plain and with compiled
-layers. The first steps do not count. The peak is the data sheet's (see slonik.train.run_log). Aim: 50 % of it for
-BERT-base.
+Random tokens, so no corpus and no network is needed; shapes, masks, optimizer and loop are those of `slonik pretrain`
+(recipes/pretrain/*_paper.yaml; BERT without next sentence: packed rows of 512, for the others too). Variants: plain;
+compiled (`train.compile`); flex (compiled, `train.attention: flex`, without dropout). For each: the log's rates after
+the warm-up; memory beside the dry run's; how fast batches can be prepared alone; the kernels that the time of forward
+and backward pass goes into. The peak is the data sheet's (slonik.train.run_log). Aim: 50 % of it for BERT-base at 512,
+at least 40 %. What does not fit into the minutes is named and left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 
 from slonik.core.config import read_config
 from slonik.core.records import Record, write_records
 from slonik.models.fresh import TokenIds, build
+from slonik.models.precision import autocast, precision_on
 from slonik.pretraining.batches import objective_of, pack_length, sequence_loader
 from slonik.pretraining.config import PretrainConfig
 from slonik.pretraining.costs import run_costs
+from slonik.pretraining.denoising import DenoiserMixture
+from slonik.pretraining.denoising_batches import DenoisingPieces, denoising_loader
 from slonik.pretraining.sequences import Specials, TokenSequences
 from slonik.pretraining.shards import TokenCorpus
 from slonik.text.tokenizers.token_facts import TokenFacts
+from slonik.train.feed import Feed
+from slonik.train.kernels import compiled_layers, fast_attention
+from slonik.train.loaders import BatchLoader
 from slonik.train.loop import run
 from slonik.train.processes import Processes
+from slonik.train.protocols import TextObjective
 from slonik.train.run_log import read_metrics
-from slonik.train.train_config import TrainConfig
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes" / "pretrain"
 SPECIAL_IDS = 150  # room for sentinels and prefixes at the beginning of the random vocabulary
+PLAN = (
+    "bert:compiled", "bert:flex", "bert:plain", "modernbert:compiled", "gpt2:compiled", "fred_t5_large:plain",
+    "modernbert:flex", "fred_t5_large:compiled",
+)  # fmt: skip
+"""The most telling first."""
+TINY = {"fred_t5_large": "fred_t5"}  # models without a tiny recipe of their own
+KERNELS = 12  # that are named
 
 
-def recipe_of(name: str, scale: str, batch_tokens: int) -> PretrainConfig:
-    """The recipe of that scale, without next sentence: packed rows for BERT, as for the others."""
-    values: dict[str, Any] = {"batch_tokens": batch_tokens, "train.trackers": []}
+def recipe_of(name: str, variant: str, options: argparse.Namespace) -> PretrainConfig:
+    """The recipe at the scale, with the settings of the variant."""
+    path = RECIPES / (f"{TINY.get(name, name)}_tiny.yaml" if options.tiny else f"{name}_paper.yaml")
+    steps = options.warm + options.steps
+    values: dict[str, Any] = {
+        "batch_tokens": options.batch_tokens, "train.trackers": [], "train.max_steps": steps, "train.accumulate": 1,
+        "train.embeddings": "dense", "train.save_every_minutes": 1e9, "train.log_every_steps": min(10, options.steps),
+        "train.compile": variant != "plain", "train.device": "cpu" if options.device == "cpu" else "auto",
+        "train.precision": "auto" if options.device == "cpu" else "bf16",
+        "train.loader_processes": options.loader_processes,
+    }  # fmt: skip
     if name == "bert":
         values |= {"objective": "mlm", "format": "documents", "model.next_sentence": False}
-    return read_config(PretrainConfig, RECIPES / f"{name}_{scale}.yaml", values)
+    if variant == "flex":
+        values |= {"train.attention": "flex", "model.dropout": 0.0}
+    return read_config(PretrainConfig, path, values)
 
 
-def random_pieces(size: int, config: PretrainConfig) -> TokenFacts:
+def random_pieces(size: int) -> TokenFacts:
     """A vocabulary whose first ids are special tokens."""
     special = np.zeros(size, dtype=np.bool_)
     special[:SPECIAL_IDS] = True
@@ -66,57 +96,134 @@ def random_corpus(size: int, tokens: int) -> TokenCorpus:
     return TokenCorpus([ids], starts, np.arange(len(starts), dtype=np.int64), "random")
 
 
-def measure(name: str, options: argparse.Namespace, *, compiled: bool) -> dict[str, float]:
-    """Medians of the log's rates after the warm-up."""
-    config = recipe_of(name, options.scale, options.batch_tokens)
+def parts_of(config: PretrainConfig, steps: int) -> tuple[PreTrainedModel, TextObjective, BatchLoader]:
+    """A fresh model, what it is trained for, and batches of random tokens."""
     size = config.tokenizer.vocab_size
     model = build(config.model, TokenIds(size, 0, 1, 2, 2, 3, 4))
-    pieces, pack_to = random_pieces(size, config), pack_length(config, model)
-    objective = objective_of(config, pieces, pack_to)
-    specials = Specials() if config.objective == "denoising" else Specials((1,), (2,))
-    length = getattr(objective, "text_length", config.length)
-    total = (options.warm + options.steps) * options.batch_tokens * 2
-    sequences = TokenSequences(random_corpus(size, total), config.format, length, specials)
-    loader = sequence_loader(sequences, objective, batch_tokens=config.batch_tokens, pack_to=pack_to)
-    train = TrainConfig.model_validate(
-        {"max_steps": options.warm + options.steps, "precision": "bf16", "compile": compiled, "embeddings": "dense",
-         "optimizer": config.train.optimizer, "learning_rate": 1e-4, "save_every_minutes": 1e9,
-         "log_every_steps": min(10, options.steps)}
-    )  # fmt: skip
+    pack_to = pack_length(config, model)
+    objective = objective_of(config, random_pieces(size), pack_to)
+    corpus = random_corpus(size, max(20 * config.length, 2 * steps * config.batch_tokens))
+    if isinstance(objective, DenoiserMixture):
+        pieces = DenoisingPieces(corpus, config.format, objective)
+        loader = denoising_loader(
+            pieces, batch_tokens=config.batch_tokens, input_length=config.length, pack=pack_to is not None
+        )
+    else:
+        sequences = TokenSequences(corpus, config.format, config.length, Specials((1,), (2,)))
+        loader = sequence_loader(sequences, objective, batch_tokens=config.batch_tokens, pack_to=pack_to)
+    return model, objective, loader
+
+
+def measure(name: str, variant: str, options: argparse.Namespace) -> tuple[dict[str, float], dict[str, float]]:
+    """Medians of the log's rates after the warm-up, with what else there is to say; shares of the kernels."""
+    config = recipe_of(name, variant, options)
+    model, objective, loader = parts_of(config, options.warm + options.steps)
     costs = run_costs(config)
+    prepared = loader_rate(loader, options.loader_processes)
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(Processes().from_main(folder))
-        run(model, objective, loader, train, place, flops_per_token=costs.flops_per_token)
-        lines = [line for line in read_metrics(place / "metrics.jsonl") if line["step"] > options.warm]
+        place = Path(Processes(config.train.device).from_main(folder))
+        run(model, objective, loader, config.train, place, flops_per_token=costs.flops_per_token)
+        lines = [
+            line for line in read_metrics(place / "metrics.jsonl") if line["step"] > options.warm and "loss" in line
+        ]
     names = ("tokens_per_second", "flops_utilisation", "memory_gib", "device_utilisation")
-    return {name: float(np.median([line[name] for line in lines])) for name in names if name in lines[0]}
+    found = {each: float(np.median([line[each] for line in lines])) for each in names if each in lines[0]}
+    found |= {"loader_tokens_per_second": prepared, "memory_told_gib": costs.model.memory / 2**30}
+    return found, kernel_shares(model, objective, loader, config)
 
 
-def main() -> None:
-    """Measure, print Markdown, write records."""
+def loader_rate(loader: BatchLoader, processes: int, batches: int = 12) -> float:
+    """Tokens per second of batches that nobody trains on."""
+    with Feed(loader, processes=processes) as feed:
+        next(feed)  # processes start, files are mapped
+        start = time.perf_counter()
+        tokens = sum(int(next(feed).batch["attention_mask"].sum()) for _ in range(batches))
+        return tokens / (time.perf_counter() - start)
+
+
+def kernel_shares(
+    model: PreTrainedModel, objective: TextObjective, loader: BatchLoader, config: PretrainConfig
+) -> dict[str, float]:
+    """Shares of the time of three forward and backward passes, the largest first."""
+    device = next(model.parameters()).device
+    on_gpu = device.type == "cuda"
+    activity = torch.profiler.ProfilerActivity.CUDA if on_gpu else torch.profiler.ProfilerActivity.CPU
+    texts = loader.plan(0)[0]
+    batch = {key: tensor.to(device) for key, tensor in loader.batch(0, 0, texts).items()}
+    flex, precision = config.train.attention == "flex", precision_on(device, config.train.precision)
+
+    def passes() -> None:
+        for _ in range(3):
+            with autocast(device, precision):
+                total = objective.loss(model, batch).total
+            total.backward()
+
+    model.train()
+    with fast_attention(model, device, bf16=True, flex=flex), compiled_layers(model, on=config.train.compile):
+        passes()
+        with torch.profiler.profile(activities=[activity]) as profile:
+            passes()
+            if on_gpu:
+                torch.cuda.synchronize()
+    spent: Counter[str] = Counter()
+    for event in profile.key_averages():
+        spent[event.key[:80]] += event.self_device_time_total if on_gpu else event.self_cpu_time_total
+    whole = sum(spent.values()) or 1
+    return {key: round(value / whole, 4) for key, value in spent.most_common(KERNELS)}
+
+
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options, with what `--tiny` makes of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", default="bert,t5")
-    parser.add_argument("--scale", default="paper", help="tiny tries the program on any machine")
-    parser.add_argument("--compile", choices=("both", "on", "off"), default="both", help="torch.compile for layers")
+    parser.add_argument("--only", default=",".join(PLAN), help="MODEL:VARIANT, separated by commas")
+    parser.add_argument("--tiny", action="store_true", help="models of minutes on two cores, a few steps")
+    parser.add_argument("--device", choices=("auto", "cpu"), default="auto")
     parser.add_argument("--batch-tokens", type=int, default=65_536, help="of each process")
-    parser.add_argument("--warm", type=int, default=30)
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--warm", type=int, default=10, help="steps that do not count")
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--minutes", type=float, default=7.0, help="after which nothing more is begun")
+    parser.add_argument("--loader-processes", type=int, default=4)
     parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    processes, records = Processes(), []
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    for name in options.models.split(","):
-        for compiled in {"both": (False, True), "on": (True,), "off": (False,)}[options.compile]:
-            figures = measure(name, options, compiled=compiled)
-            if processes.main:
-                variant = "compiled" if compiled else "plain"
-                print(f"{device} x {processes.world}, {name}, {variant}: {figures}")
-                records += [
-                    Record(suite="pretrain_gpu", task=name, variant=variant, model=device, metric=metric, value=value)
-                    for metric, value in figures.items()
-                ]
-    if options.json and processes.main:
-        write_records(options.json, records)
+    options = parser.parse_args(words)
+    if options.tiny:
+        options.batch_tokens, options.warm, options.steps, options.loader_processes = 2048, 1, 2, 0
+        if options.only == ",".join(PLAN):
+            options.only = "bert:plain,gpt2:plain,fred_t5_large:plain"
+    return options
+
+
+def main(words: Sequence[str] | None = None) -> list[Record]:
+    """Measure, print, write records after each model; returns them."""
+    options = arguments(words)
+    started, records = time.perf_counter(), []
+    main_process = Processes(options.device).main
+    on_gpu = torch.cuda.is_available() and options.device == "auto"
+    device = torch.cuda.get_device_name() if on_gpu else "CPU"
+    for each in options.only.split(","):
+        name, _, variant = each.partition(":")
+        if (time.perf_counter() - started) / 60 > options.minutes:
+            print(f"{each}: left out, {options.minutes:g} minutes are over", flush=True)
+            continue
+        figures, kernels = measure(name, variant or "plain", options)
+        records += [
+            Record(
+                suite="pretrain_gpu", task=name, variant=variant, model=device, metric=metric, value=value,
+                detail={"kernels": kernels, "torch": torch.__version__, "batch_tokens": options.batch_tokens}
+                if metric == "tokens_per_second" else {},
+            )
+            for metric, value in figures.items()
+        ]  # fmt: skip
+        if main_process:
+            print(
+                f"{device}, {each}: " + ", ".join(f"{key} {value:,.4g}" for key, value in figures.items()), flush=True
+            )
+            for kernel, share in kernels.items():
+                print(f"    {share:6.1%} {kernel}", flush=True)
+            if options.json:
+                write_records(options.json, records)
+    return records
 
 
 if __name__ == "__main__":
