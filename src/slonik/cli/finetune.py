@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 _OF_TAGGERS = ("unlabelled", "mapping", "crf", "nested", "gazetteer", "first", "member")
 _OF_RERANKERS = ("negatives", "mine", "loss")
+_OF_LABELS = ("few_shot", "lora", "class_weights", "stop_by", "calibrate", "thresholds")
 _NOT_OF_TAGGERS = (
     "valid", "kind", "text_column", "label_column", "group_column", "skip_unlabelled", "name", "seeds", "folds",
-    "crossfit", "multitask", "denoiser", "prompt", "shots", "training", *_OF_RERANKERS,
+    "crossfit", "multitask", "denoiser", "prompt", "shots", "training", *_OF_LABELS, *_OF_RERANKERS,
 )  # fmt: skip
 _NOT_OF_RERANKERS = (
     *_OF_TAGGERS, "data_dir", "group_column", "skip_unlabelled", "seeds", "folds", "crossfit", "multitask", "teacher",
-    "denoiser", "prompt", "shots", "training",
+    "denoiser", "prompt", "shots", "training", *_OF_LABELS,
 )  # fmt: skip
 
 
@@ -55,7 +56,9 @@ def finetune(
     text_column: list[str] = typer.Option([], help="Column with the text; twice for pairs (default: text)."),
     label_column: str | None = typer.Option(None, help="Column with the label, number or target text (label)."),
     group_column: str | None = typer.Option(None, help="Rows with one value there stay on one side of every split."),
-    skip_unlabelled: bool | None = typer.Option(None, "--skip-unlabelled", help="Leave out rows whose label is null (default: an error)."),
+    skip_unlabelled: bool | None = typer.Option(
+        None, "--skip-unlabelled", help="Leave out rows whose label is null (default: an error)."
+    ),
     name: str | None = typer.Option(None, help="Name of your own task (custom)."),
     seeds: int | None = typer.Option(None, help="How many runs with different seeds (3)."),
     seed: int | None = typer.Option(None, help="The first seed (0)."),
@@ -86,6 +89,18 @@ def finetune(
     ),
     shots: int | None = typer.Option(None, help="With --no-training: answered examples in the prompt (0)."),
     training: bool | None = typer.Option(None, help="--no-training: T5 and decoders answer as they are."),
+    few_shot: bool | None = typer.Option(
+        None, "--few-shot", help="8 to 64 rows: pairs of texts teach the encoder, then a logistic regression (SetFit)."
+    ),
+    lora: int | None = typer.Option(None, min=1, help="Rank of low-rank matrices, trained instead of the weights."),
+    class_weights: str | None = typer.Option(None, help="balanced: every label weighs as much as any other (none)."),
+    stop_by: str | None = typer.Option(None, help="Metric that early stopping follows: accuracy, macro_f1, loss, ..."),
+    calibrate: bool | None = typer.Option(
+        None, "--calibrate", help="Choose a temperature on the stopping set; the calibration error is shown."
+    ),
+    thresholds: str | None = typer.Option(
+        None, help="multilabel: chosen (for each label, on the stopping set) or half."
+    ),
     json_file: JsonFile = None,
     set_: Overrides = [],  # noqa: B006
 ) -> None:
@@ -118,7 +133,9 @@ def finetune(
         unlabelled="leave_out" if skip_unlabelled else None, name=name, data_dir=data_dir, seeds=seeds, seed=seed,
         epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, max_length=max_length, folds=folds,
         crossfit=crossfit,  # type: ignore[arg-type]
-        multitask=multitask, teachers=teacher, denoiser=denoiser, prompts=prompt, shots=shots, train=training, set=set_,
+        multitask=multitask, teachers=teacher, denoiser=denoiser, prompts=prompt, shots=shots, train=training, few_shot=few_shot, lora=lora,
+        class_weights=class_weights, stop_by=stop_by, calibrate=calibrate, thresholds=thresholds,  # type: ignore[arg-type]
+        set=set_,
         announce=announce,
     )  # fmt: skip
     print_tables(_tables(found.records))

@@ -142,6 +142,9 @@ class FinetuneRecipe(Config):
     train: bool = True
     """False: decoders and T5 answer as they are (zero-shot, or with `shots`)."""
 
+    few_shot: bool = False
+    """Encoders, 8 to 64 rows of one label each: the encoder is fitted to pairs of texts, then a logistic regression to
+    its vectors (SetFit); all rows are learned from."""
     stop_by: str | None = None
     """Metric that early stopping and the grid follow, or "loss"; None: the task's first metric, the loss where fewer
     than 100 items are stopped by."""
@@ -156,8 +159,18 @@ class FinetuneRecipe(Config):
             raise ValueError("give either tasks of Russian SuperGLUE or your own training file")
         if self.tasks and self.data_dir is None:
             raise ValueError("tasks of Russian SuperGLUE need data_dir, the folder that holds russian_superglue/")
+        if self.few_shot:
+            self._few_shot_fits()
         if self.prompts == "several" and self.train:
             raise ValueError("prompts: several is for models that are asked as they are (train: false)")
         if self.own is not None and len(self.own.prompts) > 1 and self.prompts != "several":
             raise ValueError(f"own.prompts has {len(self.own.prompts)} prompts: set prompts: several, or give one")
         return self
+
+    def _few_shot_fits(self) -> None:
+        if self.own is None or self.own.kind != "classification":
+            raise ValueError("few_shot is for rows of your own with one label each (kind: classification)")
+        if self.calibrate or self.thresholds == "chosen" or self.stop_by is not None:
+            raise ValueError("few_shot spares no rows to choose by: leave out stop_by, calibrate and thresholds")
+        if self.teaching.teachers or self.multitask or not self.train:
+            raise ValueError("few_shot goes without teachers, multitask and train: false: leave them out")

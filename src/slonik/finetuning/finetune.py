@@ -26,6 +26,7 @@ from slonik.core.run import Announce, Result, Run, say, silent
 from slonik.evaluation.russian_superglue.tasks import TASKS
 from slonik.finetuning.config import FinetuneRecipe, OwnData, OwnKind
 from slonik.finetuning.encoder_learner import EncoderLearner
+from slonik.finetuning.few_shot import FewShotLearner
 from slonik.finetuning.language_model_learner import LanguageModelLearner
 from slonik.finetuning.learner import Learner
 from slonik.finetuning.metrics import own_records
@@ -106,6 +107,12 @@ def finetune(
     prompts: Sequence[str] = (),
     shots: int | None = None,
     train: bool | None = None,
+    few_shot: bool | None = None,
+    lora: int | None = None,
+    class_weights: Literal["none", "balanced"] | None = None,
+    stop_by: str | None = None,
+    calibrate: bool | None = None,
+    thresholds: Literal["half", "chosen"] | None = None,
     set: Mapping[Any, Any] | Sequence[str] = (),
     progress: bool = False,
     announce: Announce | None = None,
@@ -138,6 +145,12 @@ def finetune(
         prompts: T5 and decoders: how a row of your own is asked, with {column} where its texts go; several, with
             train=False, are asked in turn and have their spread.
         shots: answered examples in the prompt, with train=False: T5 and decoders answer as they are.
+        few_shot: for 8 to 64 rows: the encoder is fitted to pairs of them, then a logistic regression to its vectors.
+        lora: rank of low-rank matrices, trained instead of the weights.
+        class_weights: "balanced": every label weighs as much as any other.
+        stop_by: metric that early stopping follows, or "loss".
+        calibrate: divide outputs by a temperature that is chosen on the stopping set; its error is a record.
+        thresholds: several labels: "half", or "chosen" for each on the stopping set.
         set: further fields: "key=value", or names of fields -> values.
         progress: show bars and steps on standard error.
         announce: called with a line as steps begin and end, instead.
@@ -155,7 +168,8 @@ def finetune(
         at.denoiser: denoiser, at.shots: shots, at.train: train,
         at.teaching.teachers: [str(teacher) for teacher in teachers] or None,
         at.tuning.epochs: epochs, at.tuning.learning_rate: learning_rate, at.tuning.batch_texts: batch_size,
-        at.tuning.max_length: max_length,
+        at.tuning.max_length: max_length, at.tuning.lora: lora, at.tuning.class_weights: class_weights,
+        at.few_shot: few_shot, at.stop_by: stop_by, at.calibrate: calibrate, at.thresholds: thresholds,
         own.prompts: list(prompts) or None, at.prompts: "several" if len(prompts) > 1 else None,
         own.train: source_name(data), own.valid: source_name(valid), own.kind: kind,
         own.text_columns: columns or None, own.label_column: label_column,
@@ -221,6 +235,8 @@ def open_learner(recipe: FinetuneRecipe, loaded: TorchEncoder | LanguageModel | 
     if isinstance(loaded, LanguageModel) or (loaded is None and kind_of(recipe.model).in_words):
         if recipe.teaching.teachers or recipe.multitask:
             raise SlonikError("models that answer in words take no --teacher or multitask here: leave them out")
+        if recipe.few_shot:
+            raise SlonikError(f"few-shot fitting is for encoders: {recipe.model} answers in words (see --shots)")
         if recipe.shots and recipe.train:
             raise SlonikError("--shots is for models asked as they are: give --no-training too, or leave it out")
         return LanguageModelLearner(recipe, loaded if isinstance(loaded, LanguageModel) else None)
@@ -229,7 +245,8 @@ def open_learner(recipe: FinetuneRecipe, loaded: TorchEncoder | LanguageModel | 
             f"{recipe.model} is an encoder, whose head must be trained: --no-training, --shots and --denoiser are for "
             "T5 models and decoders"
         )
-    return EncoderLearner(loaded if isinstance(loaded, TorchEncoder) else models.load(recipe.model))
+    base = loaded if isinstance(loaded, TorchEncoder) else models.load(recipe.model)
+    return FewShotLearner(base) if recipe.few_shot else EncoderLearner(base)
 
 
 def _own(

@@ -84,7 +84,7 @@ class Item:
 
 
 def with_pairs(item: Item, pairs: str) -> Item:
-    """The same item with its two texts as one input of the encoder ("joint") or one each ("separate"), if it has two."""
+    """The same item with its two texts, if it has two, as one input of the encoder ("joint") or apart ("separate")."""
     rows = item.input.rows
     if pairs == "separate" and len(rows) == 1 and len(rows[0]) == 2:
         spans = tuple(replace(span, row=span.part, part=0) for span in item.input.spans)

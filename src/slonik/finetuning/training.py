@@ -243,6 +243,7 @@ def _run(
         "teachers": {name: checkpoint_identity(resolve(name)) for name in recipe.teaching.teachers},
         "data": {"fit": items_hash(fold.fit), **{split: items_hash(items) for split, items in measured.items()}},
         "draw": [recipe.stopping, recipe.max_items],
+        "few_shot": recipe.few_shot,
         "settled": [recipe.stop_by, recipe.calibrate, recipe.thresholds],
         "seed": seed,
         "fold": number,
@@ -305,6 +306,9 @@ def training_split(data: TaskData, fold: Fold, recipe: FinetuneRecipe, seed: int
     count = len(fold.fit)
     if count < FEWEST:
         raise SlonikError(f"{data.task} has {count} labelled items to learn from: at least {FEWEST} are needed")
+    if recipe.few_shot:
+        fitting = [fold.fit[place] for place in drawn(np.arange(count), recipe.max_items, seed)]
+        return TrainingSplit(fitting, fitting, lambda found: data.score(fitting, found, None))
     share = min(0.4, max(recipe.stopping, FEWEST_STOPPING / count))
     stop, fit = split_items(fold.fit, [share, 1 - share], seed, learned=1)
     if not len(stop) and len({item.group for item in fold.fit}) > 1:
