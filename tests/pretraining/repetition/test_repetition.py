@@ -49,6 +49,7 @@ def test_every_run_is_done_once_and_reported(tmp_path: Path) -> None:
         assert by_key[task, "1/32 then all", "jump"].value is not None
         assert held.detail["unique_tokens"] < all_data.detail["unique_tokens"] / 4
         assert held.detail["passes"] > all_data.detail["passes"]
+        assert 0.5 < by_key[task, "1", "bits_per_byte"].value < 8
     assert found.table.count("\n") == 2 + 9
     lines.clear()
     again = run_study(_config(tmp_path, seeds=[0, 1], objectives=["mlm"]), lines.append)

@@ -57,6 +57,8 @@ class RepetitionConfig(Config):
     evaluations: int = Field(10, ge=2)
     measured_sequences: int = Field(64, ge=4)
     """Held-out sequences, and as many of the training corpus, whose loss is followed."""
+    measured_kilobytes: float = Field(50, gt=0)
+    """Of held-out documents, whose bits per byte are followed: none is taken once so many are reached."""
     precision: Literal["fp32", "bf16"] = "fp32"
     save_every_minutes: float = Field(2.0, ge=0)
 

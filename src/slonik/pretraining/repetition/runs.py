@@ -14,11 +14,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 from torch import nn
 
 from slonik.core.hashing import derive_seed, sha256_json
 from slonik.models.fresh import Shape, TokenIds, build
 from slonik.pretraining.batches import sequence_loader
+from slonik.pretraining.bits_per_byte import HeldOutBits
 from slonik.pretraining.denoising import FRED_T5, PRESETS, DenoiserMixture
 from slonik.pretraining.objectives import MaskedLanguageModel
 from slonik.pretraining.repetition.config import ObjectiveName, RepetitionConfig
@@ -32,6 +34,22 @@ from slonik.train.run_log import read_metrics
 from slonik.train.train_config import TrainConfig
 
 Goal = MaskedLanguageModel | DenoiserMixture
+
+
+_ROUNDS = 2
+"""Of bits per byte: the same two words of seven each time, at every evaluation."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What is never trained on.
+
+    Attributes:
+        texts: whole documents. tokens: the same as sequences are cut of them.
+    """
+
+    texts: list[str]
+    tokens: TokenCorpus
 
 
 @dataclass(frozen=True)
@@ -64,7 +82,8 @@ def train_run(
     plan: RunPlan,
     config: RepetitionConfig,
     corpus: TokenCorpus,
-    held_out: TokenCorpus,
+    held_out: HeldOut,
+    tokenizer: Tokenizer,
     facts: TokenFacts,
     folder: Path,
 ) -> dict[str, Any]:
@@ -72,7 +91,8 @@ def train_run(
 
     Returns:
         `train`: (step, loss of the batch) of every step; `evaluations`: (step, held-out loss, loss on the training
-        corpus) in nats per predicted token; unique tokens and passes over them.
+        corpus) in nats per predicted token; `bits`: (step, bits per byte of the held-out texts); unique tokens and
+        passes over them.
     """
     goal = _objective(plan.objective, config, facts)
     small = part_of(corpus, plan.part, plan.seed)
@@ -87,12 +107,17 @@ def train_run(
     loader = SwitchingLoader(parts)
     model = build(_shape(plan.objective, config), _token_ids(facts), seed=plan.seed)
     samples = {
-        "held_out": _fixed(_sequences(held_out, goal, config, facts), goal, config),
+        "held_out": _fixed(_sequences(held_out.tokens, goal, config, facts), goal, config),
         "train_sample": _fixed(sequences, goal, config),
     }
 
+    denoisers = goal.denoisers if isinstance(goal, DenoiserMixture) else ()
+    kind = "denoising" if denoisers else "mlm"
+    whole_texts = HeldOutBits(held_out.texts, kind, max_length=config.length, denoisers=denoisers, rounds=_ROUNDS)
+
     def evaluate(current: nn.Module) -> dict[str, float]:
-        return {name: _loss(goal, current, batches) for name, batches in samples.items()}
+        losses = {name: _loss(goal, current, batches) for name, batches in samples.items()}
+        return losses | {"bits_per_byte": whole_texts.measure(current, tokenizer, facts).per_byte}
 
     run(
         model, goal, loader, _train_config(config, plan.seed), folder, evaluate=evaluate,
@@ -110,6 +135,7 @@ def train_run(
             for line in lines
             if "evaluation" in line
         ],
+        "bits": [[line["step"], line["evaluation"]["bits_per_byte"]] for line in lines if "evaluation" in line],
     }
 
 

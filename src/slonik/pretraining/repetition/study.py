@@ -21,10 +21,11 @@ from slonik.core.errors import SlonikError
 from slonik.core.records import Record, write_records
 from slonik.core.run import Announce, Result, Run, silent
 from slonik.data.documents import read_documents
+from slonik.pretraining.bits_per_byte import whole_documents
 from slonik.pretraining.corpus import PreparedCorpus, check_corpus, corpus_key, files_identity, prepare_corpus
 from slonik.pretraining.denoising import FRED_T5, sentinels_needed
 from slonik.pretraining.repetition.config import RepetitionConfig
-from slonik.pretraining.repetition.runs import RunPlan, plans, train_run
+from slonik.pretraining.repetition.runs import HeldOut, RunPlan, plans, train_run
 from slonik.pretraining.tokens import tokenised
 from slonik.reporting.plots import Colours, Plot
 from slonik.text.tokenizers.families import DEFAULT_SENTINELS
@@ -83,14 +84,17 @@ def run_study(config: RepetitionConfig, announce: Announce = silent) -> Study:
         key = corpus_key(config.corpus, tokenizer)
         corpus = prepare_corpus(config.corpus, tokenizer, frame.folder / f"corpus-{key[:12]}")
         _check_size(config, corpus)
-        held_out = tokenised([document.text for document in corpus.held_out], tokenizer, key)
+        texts = [document.text for document in corpus.held_out]
+        held_out = HeldOut(
+            whole_documents(texts, len(texts), config.measured_kilobytes), tokenised(texts, tokenizer, key)
+        )
         curves: dict[RunPlan, Mapping[str, Any]] = {}
         todo = plans(config)
         for number, plan in enumerate(todo, start=1):
 
             def work(folder: Path, plan: RunPlan = plan) -> Mapping[str, Any]:
                 del folder
-                return train_run(plan, config, corpus.train, held_out, facts, frame.scratch())
+                return train_run(plan, config, corpus.train, held_out, tokenizer, facts, frame.scratch())
 
             inputs = _inputs(plan, config) | {"corpus": key}
             title = f"run {number} of {len(todo)}: {plan.name}"
@@ -164,7 +168,7 @@ def study_records(curves: Curves, *, steps: int) -> list[Record]:
     task = the objective, variant = the condition; metrics `held_out_loss`, `train_loss` (on the fixed sample of the
     training corpus), `gap`, `rise` (held-out loss minus that of the whole corpus with the same seed), and for the
     schedule `jump` (of the training loss at the switch) and `held_out_jump` (held-out loss at the end minus that at the
-    switch). Nats per predicted token.
+    switch): nats per predicted token. `bits_per_byte` of whole held-out documents at the end.
     """
     groups: dict[tuple[str, str], list[RunPlan]] = {}
     for plan in curves:
@@ -203,6 +207,7 @@ def _metrics(plan: RunPlan, curves: Curves) -> dict[str, float]:
     run = curves[plan]
     _, held_out, train = run["evaluations"][-1]
     metrics = {"held_out_loss": held_out, "train_loss": train, "gap": held_out - train}
+    metrics["bits_per_byte"] = run["bits"][-1][1]
     whole = RunPlan(plan.objective, 1, plan.seed)
     if whole in curves and plan != whole:
         metrics["rise"] = held_out - curves[whole]["evaluations"][-1][1]
@@ -220,12 +225,12 @@ def _metrics(plan: RunPlan, curves: Curves) -> dict[str, float]:
 def markdown_table(records: Sequence[Record]) -> str:
     """One row per objective and condition."""
     head = "| objective | corpus | unique tokens | passes | held-out loss | rise against all | gap to training | jump |"
-    lines = [head, "|" + "---|" * 8]
+    lines = [f"{head} bits per byte |", "|" + "---|" * 9]
     found = {(record.task, record.variant, record.metric): record for record in records}
     for objective, name in dict.fromkeys((record.task, record.variant) for record in records):
         held = found[objective, name, "held_out_loss"]
         cells = [objective, name, f"{held.detail['unique_tokens']:,}", str(held.detail["passes"])]
-        for metric in ("held_out_loss", "rise", "gap", "jump"):
+        for metric in ("held_out_loss", "rise", "gap", "jump", "bits_per_byte"):
             record = found.get((objective, name, metric))
             cells.append("" if record is None else _cell(record, signed=metric in ("rise", "jump")))
         lines.append("| " + " | ".join(cells) + " |")
