@@ -10,7 +10,8 @@ heads, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,11 @@ from slonik.core.progress import shown, track
 from slonik.core.records import Record
 from slonik.data.conllu import read_conllu
 from slonik.inspection import inspection_record, source_hashes
-from slonik.inspection.attention_weights import attention_weights
+from slonik.inspection.attention_weights import attention_weights, eager_attention
 from slonik.inspection.inputs import BATCH, Texts, batches, open_transformer, texts_of
 from slonik.inspection.intervals import mean_interval
 from slonik.inspection.syntax import syntax_heads
+from slonik.inspection.text_tokens import TextTokens, read_tokens, shown_token
 from slonik.models.encoder import TorchEncoder
 from slonik.text.tokenizing import template_of
 
@@ -78,32 +80,105 @@ def attention(
 
 
 @dataclass(frozen=True)
-class TextAttention:
-    """The attention of every head on one text: T tokens as people read them, weights per layer (H, T, T)."""
+class StackAttention:
+    """Attention of one stack on one text.
 
-    text: str
-    tokens: tuple[str, ...]
+    Attributes:
+        stack: "self", of an encoder-decoder "encoder", "decoder" or "cross".
+        rows: the tokens that attend. columns: those that are attended to.
+        weights: per layer (H, rows, columns).
+    """
+
+    stack: str
+    rows: TextTokens
+    columns: TextTokens
     weights: tuple[NDArray[np.float32], ...]
 
+    def record(self, model: str) -> Record:
+        """Everything that a page needs: of each row of weights its largest, and shares of that in 1/255."""
+        detail: dict[str, Any] = {"rows": self.rows.detail(), "layers": [_packed(layer) for layer in self.weights]}
+        if self.columns is not self.rows:
+            detail["columns"] = self.columns.detail()
+        return inspection_record(
+            model, "text", self.stack, "text_attention", None, n=len(self.rows.tokens), detail=detail
+        )
 
-def text_attention(model: str | Path | TorchEncoder, text: str, *, prefix: str | None = None) -> TextAttention:
+
+@dataclass(frozen=True)
+class TextAttention:
+    """The attention of every head of a model on one text, stack by stack."""
+
+    model: str
+    stacks: tuple[StackAttention, ...]
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """One per stack."""
+        return tuple(stack.record(self.model) for stack in self.stacks)
+
+
+def _packed(layer: NDArray[np.floating]) -> dict[str, Any]:
+    """(H, R, C) weights as shares of their row's largest, whole numbers to 255, and these largest ones."""
+    largest = np.maximum(np.asarray(layer, np.float32).max(-1), 1e-12)
+    shares = np.clip(np.rint(np.asarray(layer) / largest[..., None] * 255), 0, 255).astype(np.uint8)
+    return {
+        "heads": int(layer.shape[0]),
+        "shares": base64.b64encode(shares.tobytes()).decode("ascii"),
+        "largest": base64.b64encode(largest.astype("<f4").tobytes()).decode("ascii"),
+    }
+
+
+def unpacked(packed: Mapping[str, Any], rows: int, columns: int) -> NDArray[np.float32]:
+    """The weights (H, R, C) of a layer in a record, to 1/255 of each row's largest."""
+    shares = np.frombuffer(base64.b64decode(packed["shares"]), np.uint8).reshape(packed["heads"], rows, columns)
+    largest = np.frombuffer(base64.b64decode(packed["largest"]), "<f4").reshape(packed["heads"], rows)
+    return np.asarray(shares / 255.0 * largest[..., None], np.float32)
+
+
+def text_attention(
+    model: str | Path | TorchEncoder, text: str, *, target: str | None = None, prefix: str | None = None
+) -> TextAttention:
     """The weights of all heads on one text, for the page that shows them.
 
+    Args:
+        target: what the decoder of an encoder-decoder writes: its own and its cross-attention are given too.
+
     Raises:
-        SlonikError: no transformer, or a family without attention weights.
+        SlonikError: no transformer, no text, a target for a model without a decoder of its own, or a family without
+            attention weights.
     """
     encoder = open_transformer(model)
-    ids, mask = next(batches(encoder, [text], 1, prefix))
-    weights = attention_weights(encoder.model, ids, mask)
-    tokens = tuple(_shown(encoder, int(number)) for number in ids[0])
-    return TextAttention(text, tokens, tuple(layer[0].float().cpu().numpy() for layer in weights))
+    tokens = read_tokens(encoder, text, prefix)
+    ids = torch.tensor([tokens.ids], device=encoder.device)
+    both = bool(getattr(encoder.model.config, "is_encoder_decoder", False))
+    if target is None:
+        weights = attention_weights(encoder.model, ids, torch.ones_like(ids))
+        return TextAttention(
+            encoder.name, (StackAttention("encoder" if both else "self", tokens, tokens, _first(weights)),)
+        )
+    if not both or not hasattr(encoder.model, "decoder"):
+        raise SlonikError(f"{encoder.name} is no encoder-decoder, so --target means nothing to it: leave it out")
+    start = encoder.model.config.decoder_start_token_id
+    written = read_tokens(encoder, target, "")
+    ids_out = (int(start), *written.ids[: encoder.max_length - 1])
+    begun = TextTokens(written.text, ids_out, (shown_token(encoder.tokenizer, int(start)), *written.tokens),
+                       (-1, *written.word), written.words, written.cut)  # fmt: skip
+    given = torch.tensor([ids_out], device=encoder.device)
+    with torch.no_grad(), eager_attention(encoder.model):
+        output = encoder.model(input_ids=ids, attention_mask=torch.ones_like(ids), decoder_input_ids=given,
+                               output_attentions=True)  # fmt: skip
+    found = (output.encoder_attentions, output.decoder_attentions, output.cross_attentions)
+    if not all(found):
+        raise SlonikError(f"{type(encoder.model).__name__} gives no attention weights of its decoder")
+    sides = (("encoder", tokens, tokens), ("decoder", begun, begun), ("cross", begun, tokens))
+    return TextAttention(encoder.name, tuple(
+        StackAttention(name, rows, columns, _first(weights))
+        for (name, rows, columns), weights in zip(sides, found, strict=True)
+    ))  # fmt: skip
 
 
-def _shown(encoder: TorchEncoder, number: int) -> str:
-    """A token as people read it: byte-level ones decoded where they are whole letters."""
-    token = encoder.tokenizer.id_to_token(number) or f"<{number}>"
-    decoded = encoder.tokenizer.decode([number], skip_special_tokens=False).strip()
-    return token if not decoded or "\ufffd" in decoded or token.startswith(("##", "▁")) else decoded
+def _first(weights: Sequence[Tensor]) -> tuple[NDArray[np.float32], ...]:
+    return tuple(layer[0].float().cpu().numpy() for layer in weights)
 
 
 def head_metrics(

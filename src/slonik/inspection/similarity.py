@@ -266,7 +266,7 @@ def similarity(
     if len(sample) < _ENOUGH_TEXTS:
         warn_once(f"layers are compared on {len(sample)} texts: with fewer than {_ENOUGH_TEXTS} intervals are wide")
     with shown(progress):
-        vectors = [encoder.encode_layers(sample, ["mean"], prefix=prefix)["mean"] for encoder in (first, second)]
+        vectors = [list(encoder.encode_layers(sample, ["mean"], prefix=prefix)["mean"]) for encoder in (first, second)]
         _check_texts(vectors[0], vectors[1], measures)
         layers = [[Layer(layer) for layer in model] for model in vectors]
         grids, best = {}, {}

@@ -56,15 +56,15 @@ class Control:
 
         drawn = {word: label(word) for word in set(self.words)}
         texts = self.task.texts
-        splits = [
+        train, validation, test = (
             Split(
                 tuple(texts[at] for at in part),
                 np.array([drawn[self.words[at]] for at in part], dtype=np.str_),
                 tuple(self.words[at] for at in part),
             )
             for part in self.parts
-        ]
-        return TaskData(self.task.task, *splits, self.task.sha256)
+        )
+        return TaskData(self.task.task, train, validation, test, self.task.sha256)
 
     def features(self, vectors: NDArray[np.floating]) -> Features:
         """Vectors of the parts, from those of all sentences (N, D) in the order of `task.texts`."""
@@ -81,9 +81,10 @@ def control_of(data: TaskData) -> Control | None:
     sizes = len(data.train), len(data.validation), len(data.test)
     order = np.random.default_rng(derive_seed(0, "control sentences", data.task.id)).permutation(len(words))
     seen: set[str] = set()
-    first, again = [], []
+    first: list[int] = []
+    again: list[int] = []
     for at in order:
-        (again if words[at] in seen else first).append(at)
+        (again if words[at] in seen else first).append(int(at))
         seen.add(words[at])
     held = sizes[1] + sizes[2]
     share = min(1.0, len(again) / held)

@@ -30,6 +30,8 @@ def probing_tables(records: Iterable[Record]) -> list[Table]:
         found = [record for record in own if record.variant == variant]
         if any(record.metric == "accuracy" for record in found):
             tables.append(_accuracy(variant, found))
+        if any(record.metric == "uuas" for record in found):
+            tables.append(_trees(found))
         for metric in ("selectivity", "compression"):
             if any(record.metric == metric for record in found):
                 tables.append(_best_layers(variant, metric, found))
@@ -48,6 +50,11 @@ def probing_page(records: Sequence[Record]) -> str:
     maps = {f"{metric}: {title}": plot for metric in ("selectivity", "compression")
             for title, plot in layer_maps(records, metric).items()}  # fmt: skip
     blocks += [section("More by layer", *(fold(title, figure(plot)) for title, plot in maps.items()))] if maps else []
+    blocks += (
+        [section("Trees by layer", *(figure(plot) for plot in layer_maps(records, "uuas").values()))]
+        if any(r.metric == "uuas" and r.layer is not None for r in records)
+        else []
+    )
     lead = [
         f"What the layers of {', '.join(models)} say about a sentence: accuracy of a probe in per cent, in "
         "brackets the layer that validation prefers, and the interval of both.",
@@ -149,6 +156,33 @@ def _accuracy_cell(record: Record | None, best: float) -> Cell | None:
             spread += f", which is {abs(100 * gap['value']):.1f} {'lower' if gap['value'] > 0 else 'higher'}"
     is_best = record.value >= best and not record.detail.get("published")
     return Cell(f"{100 * record.value:.1f}{place}", spread.removeprefix(", "), "best" if is_best else "")
+
+
+def _trees(records: Sequence[Record]) -> Table:
+    """The structural probe: trees found, rank correlation, and trees of control labels."""
+    found = [r for r in records if r.layer is None and r.value is not None]
+    cells = {(r.model, r.metric): r for r in found}
+    metrics = {"uuas": "edges found, %", "spearman": "Spearman", "control_uuas": "control edges, %"}
+
+    def cell(model: str, metric: str) -> Cell | None:
+        record = cells.get((model, metric))
+        if record is None or record.value is None:
+            return None
+        scale, digits = (1, 3) if metric == "spearman" else (100, 1)
+        ends = ", ".join(f"{scale * (end or 0):.{digits}f}" for end in (record.low, record.high))
+        detail = record.detail
+        layer = detail.get("layer")
+        spread = f"[{ends}]" + (
+            f", layer {detail['layer_low']}–{detail['layer_high']}" if "layer_low" in detail else ""
+        )
+        return Cell(f"{scale * record.value:.{digits}f}" + ("" if layer is None else f" [{layer}]"), spread)
+
+    notes = ["edges of the dependency tree in the minimum spanning tree of the probe's distances, at the layer that "
+             "validation prefers; control: trees that tie every word to a random end of its sentence",
+             *sorted({str(note) for r in found for note in r.detail.get("notes", [])})]  # fmt: skip
+    models = names([r for r in found if not _is_reference(r)], "model")
+    others = names([r for r in found if _is_reference(r)], "model")
+    return Table.grid("Probing, trees", "model", models | others, metrics, cell, notes=notes, baselines=others)
 
 
 def _best_layers(variant: str, metric: str, records: Sequence[Record]) -> Table:

@@ -38,6 +38,16 @@ from slonik.inspection.probing.scores import (
     protocol_of,
 )
 from slonik.inspection.probing.tasks import Rows, TaskData, published_records, read_tasks, task_of_rows
+from slonik.inspection.probing.word_scores import probe_words, word_baselines
+from slonik.inspection.probing.words import (
+    TREE,
+    Treebank,
+    WordTask,
+    asked,
+    entity_task,
+    read_treebank,
+    treebank_tasks,
+)
 from slonik.inspection.twin import random_twin
 from slonik.models.encoder import TorchEncoder
 from slonik.models.kinds import is_exported
@@ -50,6 +60,9 @@ def probing(
     data: Mapping[str, Rows] | Sequence[TaskData] | None = None,
     data_dir: str | Path | None = None,
     tasks: str | Sequence[str] | None = None,
+    treebank: str | Path | Sequence[str | Path] | None = None,
+    asks: str | Sequence[str] | None = None,
+    entities: str | Path | None = None,
     probes: Sequence[str] = ("logistic",),
     poolings: Sequence[str] = ("mean",),
     prefix: str | None = "",
@@ -74,6 +87,10 @@ def probing(
         data: tasks in Python instead of files: name -> (subset, label, sentence) rows, or `TaskData` read before.
         data_dir: folder with rusenteval/ in it; None = $SLONIK_DATA, or the user's cache folder.
         tasks: one name, or several, of RuSentEval's or of any file of their form; None = all whose files are there.
+        treebank: files in CoNLL-U whose words and trees are probed; tasks of sentences are then taken only where they
+            are asked for (`data`, `data_dir` or `tasks`).
+        asks: of `slonik.inspection.probing.words.ASKS`: what is asked of the treebank; None = everything.
+        entities: annotated texts in any format of `slonik data convert`, of whose entities the types are probed.
         probes: of "logistic", "mlp" (the original's second), "mdl" (description length).
         poolings: of "mean" (the original's), "cls", "last".
         prefix: text before every sentence; None = the model's own.
@@ -92,11 +109,19 @@ def probing(
     """
     began = time.perf_counter()
     tell = teller(on_task, progress)
-    found, missing = _tasks(data, data_dir, task_names(tasks), limit)
+    banks = [] if treebank is None else [treebank] if isinstance(treebank, str | Path) else list(treebank)
+    if asks is not None and not banks:
+        raise SlonikError("--asks says what is asked of a treebank: give one with --treebank")
+    found: list[TaskData] = []
+    missing: list[str] = []
+    if not (banks or entities) or data is not None or data_dir is not None or tasks is not None:
+        found, missing = _tasks(data, data_dir, task_names(tasks), limit)
     options = Options(
         tuple(probes), tuple(poolings), tuple(range(seed, seed + seeds)), prefix, control, use_cache, seed
     )  # fmt: skip
-    warnings = [note for task in found for note in task.notes]
+    words, bank = _word_tasks(banks, task_names(asks), entities, limit, options)
+    warnings = [note for task in [*found, *(own.data for own in words)] for note in task.notes]
+    warnings += bank.notes if bank is not None and not words else ()
     notes: list[str] = []
     scores: list[LayerScores] = []
     twins: list[Record] = []
@@ -107,12 +132,16 @@ def probing(
             encoder = _with_layers(model, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
             if isinstance(model, str | Path) and is_exported(model) and not isinstance(encoder, LayerEncoder):
                 warnings.append(f"{encoder.name} shows no layers: its sentence vector is probed, as layer 0")
-            own = probe(encoder, found, options, partial(tell, encoder.name))
+            own = probe(encoder, found, options, partial(tell, encoder.name)) if found else LayerScores(encoder.name)
+            if words or bank:
+                if not isinstance(encoder, TorchEncoder):
+                    raise SlonikError(f"{encoder.name} is no transformer: its words have no vectors in layers to probe")
+                _add(own, probe_words(encoder, words, bank, options, partial(tell, encoder.name)))
             scores.append(own)
             warnings += own.warnings
             if baselines and isinstance(encoder, TorchEncoder):
                 try:
-                    twins += _twin_records(random_twin(encoder), found, options, tell)
+                    twins += _twin_records(random_twin(encoder), found, words, bank, options, tell)
                 except SlonikError as error:
                     warnings.append(f"no twin with random weights is beside {own.model}: {error}")
             notes.append(
@@ -123,7 +152,8 @@ def probing(
                 warnings += add_to_passport(model, [record for record in own.records if record.layer is None])
         records = [record for own in scores for record in own.records] + compare(scores, seed)
         if baselines:
-            records += baseline_records(found, partial(tell, "baselines"), seed) + twins
+            records += baseline_records(found, partial(tell, "baselines"), seed)
+            records += word_baselines(words, bank, options, partial(tell, "baselines")) + twins
     records += published_records(found)
     if any(task.annotation.get("automatic") and task.annotation["label_error"] is None for task in found):
         notes.append("labels of an annotator whose errors were not estimated: build the tasks with --gold TREEBANK")
@@ -149,9 +179,45 @@ def _with_layers(model: str | Path | Encoder, **options: Any) -> Encoder:
     return opened(model, **options)
 
 
-def _twin_records(twin: TorchEncoder, tasks: Sequence[TaskData], options: Options, tell: OnTask) -> list[Record]:
+def _add(own: LayerScores, more: LayerScores) -> None:
+    """What was found of words beside what was found of sentences."""
+    own.records += more.records
+    own.best |= more.best
+    own.warnings += more.warnings
+    own.encoded += more.encoded
+    own.encoding_seconds += more.encoding_seconds
+    own.probing_seconds += more.probing_seconds
+
+
+def _word_tasks(
+    banks: Sequence[str | Path], asks: Sequence[str] | None, entities: str | Path | None, limit: int | None,
+    options: Options,
+) -> tuple[list[WordTask], Treebank | None]:  # fmt: skip
+    """Tasks of words, and the treebank whose trees are asked for."""
+    if (banks or entities) and options.poolings != ("mean",):
+        raise SlonikError("--poolings is for sentences: a word's vector is the mean of its tokens")
+    found: list[WordTask] = []
+    bank = None
+    if banks:
+        names = asked(asks)
+        bank = read_treebank([Path(path) for path in banks], limit=limit)
+        found += treebank_tasks(bank, [name for name in names if name != TREE])
+        if TREE not in names:
+            bank = None
+    if entities is not None:
+        found.append(entity_task(Path(entities), limit=limit))
+    return found, bank
+
+
+def _twin_records(
+    twin: TorchEncoder, tasks: Sequence[TaskData], words: Sequence[WordTask], bank: Treebank | None, options: Options,
+    tell: OnTask,
+) -> list[Record]:  # fmt: skip
     """What a model's architecture gives with random weights, as a baseline."""
-    own = probe(twin, tasks, replace(options, control=False), partial(tell, twin.name))
+    alone = replace(options, control=False)
+    own = probe(twin, tasks, alone, partial(tell, twin.name)) if tasks else LayerScores(twin.name)
+    if words or bank:
+        _add(own, probe_words(twin, words, bank, alone, partial(tell, twin.name)))
     return [r.model_copy(update={"detail": r.detail | {"baseline": True}}) for r in own.records]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,13 +91,7 @@ def probe(
     Raises:
         SlonikError: an unknown probe or pooling, or none at all.
     """
-    for given, names in (("probes", options.probes), ("poolings", options.poolings), ("seeds", options.seeds)):
-        if not names:
-            raise SlonikError(f"--{given} names none: give one at least")
-    for name in options.probes:
-        lookup(name, dict.fromkeys(PROBES), "probe")
-    for name in options.poolings:
-        lookup(name, dict.fromkeys(POOLINGS), "pooling")
+    check_options(options)
     found = LayerScores(encoder.name)
     weights = str(weights_of(encoder))
     root = cache_dir() / "layers" if options.use_cache else None
@@ -108,16 +102,57 @@ def probe(
     for pooling in options.poolings:
         for data in tasks:
             on_task(data.task.id)
-            began = time.perf_counter()
-            _Task(found, vectors, data, options, pooling, weights, cut).run()
-            found.probing_seconds += time.perf_counter() - began
+            score_task(found, vectors, data, options, pooling, weights, cut)
     found.warnings += _told_cut(encoder, tasks, cut)
-    for variant in dict.fromkeys(variant for _, variant in found.best):
-        members = {t: (best.accuracy.value, best.replicates) for (t, own), best in found.best.items() if own == variant}
-        found.records += mean_over_tasks(variant, found.model, members, options.seed)
+    add_means(found, options)
     if root is not None:
         prune_store(root, LARGEST_BYTES)
     return found
+
+
+def check_options(options: Options) -> None:
+    """Refuse options that name nothing, or something unknown.
+
+    Raises:
+        SlonikError: of that.
+    """
+    for given, names in (("probes", options.probes), ("poolings", options.poolings), ("seeds", options.seeds)):
+        if not names:
+            raise SlonikError(f"--{given} names none: give one at least")
+    for name in options.probes:
+        lookup(name, dict.fromkeys(PROBES), "probe")
+    for name in options.poolings:
+        lookup(name, dict.fromkeys(POOLINGS), "pooling")
+
+
+class Vectors(Protocol):
+    """Vectors of texts, or of what they name, in every layer of an encoder."""
+
+    def count(self, pooling: str) -> int:
+        """Layers that there are vectors of, embeddings included."""
+
+    def take(self, pooling: str, layer: int, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors (N, D) of one layer."""
+
+
+def score_task(
+    found: LayerScores, vectors: Vectors, data: TaskData, options: Options, pooling: str, weights: str, cut: set[str]
+) -> None:
+    """Add everything that is measured of one task under one pooling to `found`.
+
+    Args:
+        weights: hash of the encoder's. cut: texts of the task that the encoder did not read whole.
+    """
+    began = time.perf_counter()
+    _Task(found, vectors, data, options, pooling, weights, cut).run()
+    found.probing_seconds += time.perf_counter() - began
+
+
+def add_means(found: LayerScores, options: Options) -> None:
+    """Add the mean over tasks of every variant."""
+    for variant in dict.fromkeys(variant for _, variant in found.best):
+        members = {t: (best.accuracy.value, best.replicates) for (t, own), best in found.best.items() if own == variant}
+        found.records += mean_over_tasks(variant, found.model, members, options.seed)
 
 
 def cut_texts(encoder: Encoder, texts: Sequence[str], prefix: str | None) -> set[str]:
@@ -149,7 +184,7 @@ class _Task:
     """One encoder on one task under one pooling."""
 
     found: LayerScores
-    vectors: LayerVectors
+    vectors: Vectors
     data: TaskData
     options: Options
     pooling: str
