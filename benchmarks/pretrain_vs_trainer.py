@@ -2,12 +2,17 @@
 
     python benchmarks/pretrain_vs_trainer.py ru.txt.gz --json benchmarks/pretrain_vs_trainer.json
 
-The same tiny BERT (recipes/pretrain/bert_tiny.yaml without next sentence), tokenizer, text, AdamW and number of tokens
+    python benchmarks/pretrain_vs_trainer.py ru.txt.gz --shape base --rounds 2 --warm 1 --steps 2 --precisions fp32
+    python benchmarks/pretrain_vs_trainer.py ru.txt.gz --curve 200
+
+The same BERT without next sentence (that of recipes/pretrain/bert_tiny.yaml, or `--shape base`: 12 x 768 with a
+vocabulary of 30,000, where the head is a small part of the work), tokenizer, text, AdamW and number of tokens
 in a batch; 15 % masked. Trainer reads the text in the two ways of run_mlm: `lines` (a text a row, padded) and `blocks`
 (all texts one after another, cut into full rows). slonik packs whole texts into full rows that do not see one another,
 and runs the vocabulary head at masked positions only. Systems take turns; the first steps of each turn do not
 count. Real tokens per second of processor time (all threads, data preparation included), so that other programs on
-the machine do not matter, and per second of the clock.
+the machine do not matter, and per second of the clock. `--curve N` trains slonik and `blocks` for N steps instead and
+prints the loss of the same masked held-out texts at every quarter, over three seeds.
 """
 
 from __future__ import annotations
@@ -70,11 +75,13 @@ class Setting:
     precision: str
     warm: int
     steps: int
+    seed: int = 0
+    rate: float = 5e-5
 
     def model(self) -> PreTrainedModel:
         """A fresh model, the same for everyone."""
         shape = self.recipe.model.model_copy(update={"next_sentence": False, "max_length": self.length})
-        return build(shape, TokenIds(self.tokenizer.get_vocab_size()), seed=0)
+        return build(shape, TokenIds(self.tokenizer.get_vocab_size()), seed=self.seed)
 
 
 @dataclass
@@ -90,9 +97,31 @@ class Clock:
 
     def speeds(self) -> tuple[float, float]:
         """Real tokens per second of processor time and of the clock, between the last two marks."""
+        if len(self.marks) < 2:  # a curve is no measurement of speed
+            return math.nan, math.nan
         before, after = self.marks[-2:]
         tokens = after[2] - before[2]
         return tokens / (after[0] - before[0]), tokens / (after[1] - before[1])
+
+
+@dataclass
+class Curve:
+    """The loss of held-out texts, masked once for all, as training goes on."""
+
+    batches: list[dict[str, torch.Tensor]]
+    objective: MaskedLanguageModel
+    losses: list[float] = field(default_factory=list)
+
+    def note(self, model: nn.Module) -> None:
+        """Measure now; the model goes on in the mode that it was in, the generator where it stood."""
+        training, state = model.training, torch.get_rng_state()
+        model.eval()
+        with torch.no_grad():
+            found = [self.objective.loss(model, dict(batch)) for batch in self.batches]
+        model.train(training)
+        torch.set_rng_state(state)
+        weights = sum(loss.weight for loss in found)
+        self.losses.append(sum(float(loss.total) * loss.weight for loss in found) / weights)
 
 
 class _Counting(MaskedLanguageModel):
@@ -105,8 +134,8 @@ class _Counting(MaskedLanguageModel):
         return super().loss(model, batch)
 
 
-def measure_slonik(setting: Setting) -> tuple[float, float]:
-    """Speed of our loop."""
+def measure_slonik(setting: Setting, curve: Curve | None = None) -> tuple[float, float]:
+    """Speed of our loop; with a curve, the losses on the way."""
     clock = Clock()
     pieces = token_facts(setting.tokenizer)
     objective = _Counting(pieces, pack_to=setting.length)
@@ -115,39 +144,47 @@ def measure_slonik(setting: Setting) -> tuple[float, float]:
     corpus = tokenised(setting.texts, setting.tokenizer)
     sequences = TokenSequences(corpus, "documents", setting.length, Specials(template.head, template.tail))
     loader = sequence_loader(
-        sequences, objective, batch_tokens=setting.length * setting.rows, pack_to=setting.length, seed=0
+        sequences, objective, batch_tokens=setting.length * setting.rows, pack_to=setting.length, seed=setting.seed
     )
     total = setting.warm + setting.steps
 
-    def evaluate(_model: nn.Module) -> dict[str, float]:
+    def evaluate(model: nn.Module) -> dict[str, float]:
         clock.mark()
+        if curve is not None:
+            curve.note(model)
         return {"none": 0.0}
 
     # Evaluations at 0, `warm` and the end only mark the time; the first is the best, so nothing is saved between.
-    every = math.gcd(setting.warm, total)
+    every = math.gcd(setting.warm, total) if curve is None else total // 4
     config = TrainConfig.model_validate(
         {"max_steps": total, "evaluate_every_steps": every, "best_metric": "none", "precision": setting.precision,
-         "device": "cpu", "embeddings": "dense", "save_every_minutes": 1e9, "learning_rate": 5e-5, "schedule": "linear",
-         "warmup_ratio": 0.0, "log_every_steps": 10}
+         "device": "cpu", "embeddings": "dense", "save_every_minutes": 1e9, "learning_rate": setting.rate, "schedule": "linear",
+         "warmup_ratio": 0.0, "log_every_steps": 10, "weight_decay": 0.0, "seed": setting.seed}
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         run(setting.model(), objective, loader, config, Path(folder), evaluate=evaluate)
-    clock.marks = [clock.marks[setting.warm // every], clock.marks[-1]]
+    clock.marks = [clock.marks[setting.warm // every if curve is None else 0], clock.marks[-1]]
     return clock.speeds()
 
 
 class _Marks(TrainerCallback):
     """Marks the time after the warm-up and at the end."""
 
-    def __init__(self, clock: Clock, steps: Sequence[int]) -> None:
-        self._clock, self._steps = clock, steps
+    def __init__(self, clock: Clock, steps: Sequence[int], curve: Curve | None) -> None:
+        self._clock, self._steps, self._curve = clock, steps, curve
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._curve is not None:
+            self._curve.note(kwargs["model"])
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step in self._steps:
             self._clock.mark()
+        if self._curve is not None and state.global_step % (state.max_steps // 4) == 0:
+            self._curve.note(kwargs["model"])
 
 
-def measure_trainer(setting: Setting, rows: Sequence[list[int]]) -> tuple[float, float]:
+def measure_trainer(setting: Setting, rows: Sequence[list[int]], curve: Curve | None = None) -> tuple[float, float]:
     """Speed of Transformers' Trainer on these rows of ids."""
     clock = Clock()
     wrapper = PreTrainedTokenizerFast(tokenizer_object=setting.tokenizer, **SPECIALS)
@@ -161,12 +198,12 @@ def measure_trainer(setting: Setting, rows: Sequence[list[int]]) -> tuple[float,
     total = setting.warm + setting.steps
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
-            output_dir=folder, max_steps=total, per_device_train_batch_size=setting.rows, learning_rate=5e-5,
+            output_dir=folder, max_steps=total, per_device_train_batch_size=setting.rows, learning_rate=setting.rate,
             use_cpu=True, bf16=setting.precision == "bf16", report_to=[], save_strategy="no", logging_strategy="no",
-            disable_tqdm=True, remove_unused_columns=False, dataloader_num_workers=0,
+            disable_tqdm=True, remove_unused_columns=False, dataloader_num_workers=0, seed=setting.seed,
         )  # fmt: skip
         examples: Any = [{"input_ids": row, "attention_mask": [1] * len(row)} for row in rows]
-        marks = _Marks(clock, (setting.warm, total))
+        marks = _Marks(clock, (setting.warm, total), curve)
         Trainer(
             model=setting.model(), args=arguments, train_dataset=examples, data_collator=collate, callbacks=[marks]
         ).train()
@@ -175,7 +212,12 @@ def measure_trainer(setting: Setting, rows: Sequence[list[int]]) -> tuple[float,
 
 def line_rows(setting: Setting) -> list[list[int]]:
     """run_mlm --line_by_line: a text a row, cut at the longest row."""
-    return [setting.tokenizer.encode(text).ids[: setting.length] for text in setting.texts]
+    return line_rows_of(setting, setting.texts)
+
+
+def line_rows_of(setting: Setting, texts: Sequence[str]) -> list[list[int]]:
+    """These texts, a row each."""
+    return [setting.tokenizer.encode(text).ids[: setting.length] for text in texts]
 
 
 def block_rows(setting: Setting) -> list[list[int]]:
@@ -186,10 +228,39 @@ def block_rows(setting: Setting) -> list[list[int]]:
 
 def _setting(options: argparse.Namespace) -> Setting:
     texts = [document.text for document in islice(read_documents(options.corpus), options.texts)]
-    training = TokenizerTraining(kind="wordpiece", vocab_size=8000, family="bert")
     recipe = read_config(PretrainConfig, RECIPE)
+    if options.shape == "base":
+        sizes = {"layers": 12, "hidden": 768, "heads": 12, "ffn": 3072}
+        recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update=sizes)})
+    vocabulary = {"tiny": 8000, "base": 30_000}[options.shape]
+    training = TokenizerTraining(kind="wordpiece", vocab_size=vocabulary, family="bert")
     tokenizer = train_tokenizer(training, texts).tokenizer
+    print(f"vocabulary of {tokenizer.get_vocab_size():,}")
     return Setting(texts, tokenizer, recipe, 128, options.rows, "fp32", options.warm, options.steps)
+
+
+def _curves(setting: Setting, steps: int) -> None:
+    """Print the losses of both at every quarter: means over three seeds, and the paired differences."""
+    held, setting.texts = setting.texts[-200:], setting.texts[:-200]
+    objective = MaskedLanguageModel(token_facts(setting.tokenizer), pack_to=setting.length)
+    rng, rows = np.random.default_rng(0), [np.array(ids) for ids in line_rows_of(setting, held)]
+    batches = [objective.corrupt(rows[start : start + 50], rng) for start in range(0, len(rows), 50)]
+    setting.warm, setting.steps, setting.rate = 0, steps, 5e-4
+    found: dict[str, list[list[float]]] = {"slonik": [], "trainer-blocks": []}
+    blocks = block_rows(setting)
+    for setting.seed in range(3):
+        for name, losses in found.items():
+            AcceleratorState._reset_state(True)
+            curve = Curve(batches, objective)
+            _ = measure_slonik(setting, curve) if name == "slonik" else measure_trainer(setting, blocks, curve)
+            losses.append(curve.losses[:5])
+    quarters = [f"step {steps * quarter // 4}" for quarter in range(5)]
+    print("| system | " + " | ".join(quarters) + " |\n|" + "---|" * 6)
+    for name, losses in found.items():
+        print(f"| {name} | " + " | ".join(f"{value:.3f}" for value in np.mean(losses, axis=0)) + " |")
+    apart = np.asarray(found["slonik"]) - np.asarray(found["trainer-blocks"])
+    cells = [f"{column.mean():+.3f} [{column.min():+.3f}, {column.max():+.3f}]" for column in apart.T]
+    print("| difference | " + " | ".join(cells) + " |")
 
 
 def main() -> None:
@@ -203,10 +274,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--precisions", default="fp32,bf16")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--shape", choices=("tiny", "base"), default="tiny")
+    parser.add_argument("--curve", type=int, metavar="STEPS", help="losses of both over so many steps, a multiple of 4")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     setting = _setting(options)
+    if options.curve:
+        _curves(setting, options.curve)
+        return
     lines, blocks = line_rows(setting), block_rows(setting)
     systems: dict[str, Callable[[], tuple[float, float]]] = {
         "slonik": lambda: measure_slonik(setting),
@@ -223,12 +299,14 @@ def main() -> None:
             for name in SYSTEMS if turn % 2 == 0 else reversed(SYSTEMS):
                 AcceleratorState._reset_state(True)  # Trainer's precision would stay for the whole process
                 found[name].append(systems[name]())
-        records += _rows(precision, {name: np.asarray(speeds) for name, speeds in found.items()}, options.rounds)
+        records += _rows(
+            options.shape, precision, {name: np.asarray(speeds) for name, speeds in found.items()}, options.rounds
+        )
     if options.json:
         write_records(options.json, records)
 
 
-def _rows(precision: str, found: dict[str, np.ndarray], rounds: int) -> list[Record]:
+def _rows(shape: str, precision: str, found: dict[str, np.ndarray], rounds: int) -> list[Record]:
     """Print one row per system; speeds are (rounds, 2): by processor time, by the clock."""
     records = []
     for name, speeds in found.items():
@@ -237,7 +315,12 @@ def _rows(precision: str, found: dict[str, np.ndarray], rounds: int) -> list[Rec
         ratios = found["slonik"][:, 0] / speeds[:, 0]
         faster = "" if name == "slonik" else f"{np.median(ratios):.2f}x [{ratios.min():.2f}, {ratios.max():.2f}]"
         print(f"| {precision} | {name} | {middle:,.0f} [{low:,.0f}, {high:,.0f}] | {faster} | {clock:,.0f} |")
-        common: dict[str, Any] = {"suite": "pretrain_speed", "task": "bert_tiny", "variant": precision, "model": name}
+        common: dict[str, Any] = {
+            "suite": "pretrain_speed",
+            "task": f"bert_{shape}",
+            "variant": precision,
+            "model": name,
+        }
         records.append(
             Record(**common, metric="tokens_per_processor_second", value=middle, low=low, high=high, n=rounds)
         )
