@@ -158,8 +158,8 @@ def measure_slonik(setting: Setting, curve: Curve | None = None) -> tuple[float,
     every = math.gcd(setting.warm, total) if curve is None else total // 4
     config = TrainConfig.model_validate(
         {"max_steps": total, "evaluate_every_steps": every, "best_metric": "none", "precision": setting.precision,
-         "device": "cpu", "embeddings": "dense", "save_every_minutes": 1e9, "learning_rate": setting.rate, "schedule": "linear",
-         "warmup_ratio": 0.0, "log_every_steps": 10, "weight_decay": 0.0, "seed": setting.seed}
+         "device": "cpu", "embeddings": "dense", "save_every_minutes": 1e9, "learning_rate": setting.rate,
+         "schedule": "linear", "warmup_ratio": 0.0, "log_every_steps": 10, "weight_decay": 0.0, "seed": setting.seed}
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         run(setting.model(), objective, loader, config, Path(folder), evaluate=evaluate)
