@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 
 from slonik.core.errors import SlonikError
+from slonik.models.fresh import Shape, TokenIds, build
 from slonik.pretraining.batches import sequence_loader
-from slonik.pretraining.objectives import MaskedLanguageModel, NextSentencePrediction
+from slonik.pretraining.denoising import DenoiserMixture
+from slonik.pretraining.objectives import CausalLanguageModel, MaskedLanguageModel, NextSentencePrediction
+from slonik.pretraining.packed import pack_pairs
 from slonik.pretraining.repetition.runs import SwitchingLoader
 from slonik.pretraining.sequences import Format, Specials, TokenSequences
 from slonik.pretraining.shards import TokenCorpus
+from slonik.train.kernels import repeated_blocks
 from slonik.train.loaders import BatchLoader
 from tests.pretraining import vocabulary
 
@@ -94,3 +98,21 @@ def test_switching_reads_the_first_corpus_again_and_again_and_then_the_second() 
     last = loader.batch(0, len(plan) - 1, plan[-1])
     own = large.batch(0, 2, large.plan(0)[2])
     assert (last["input_ids"] == own["input_ids"]).all()
+
+
+@pytest.mark.parametrize("family", ["gpt2", "fred-t5"])
+def test_compiled_layers_of_decoders_are_whole_graphs(family: str) -> None:
+    shape = Shape(family=family, layers=2, hidden=16, heads=2, ffn=16, max_length=48)  # type: ignore[arg-type]
+    model = build(shape, TokenIds(vocabulary.SIZE, pad=1, bos=0, eos=2))
+    facts, rng = vocabulary.pieces(130), np.random.default_rng(0)
+    for layer in repeated_blocks(model)[1::2]:  # the others have the table of positions besides, and cost as much again
+        layer.compile(backend="eager", fullgraph=True)  # a break in the graph is an error then
+    if family == "gpt2":
+        goal = CausalLanguageModel(facts, pack_to=48)
+        loss = goal.loss(model, goal.corrupt(vocabulary.texts(3, rng), rng))
+    else:
+        mixture = DenoiserMixture(facts, input_length=48)
+        pairs = [mixture.example(rng.choice(facts.ordinary, size=12), kind, rng) for kind in range(4)]
+        loss = mixture.loss(model, pack_pairs(pairs, 48, facts.pad, -100))
+    loss.total.backward()
+    assert np.isfinite(float(loss.total.detach()))

@@ -117,3 +117,16 @@ def test_a_late_line_in_another_encoding_is_refused_before_a_shard_is_written(tm
     with pytest.raises(SlonikError, match=r"ru.txt, line .* not UTF-8"):
         prepare_corpus(CorpusSettings(files=(str(path),), shard_tokens=50), tiny.tokenizer(), tmp_path / "shards")
     assert not (tmp_path / "shards").exists()
+
+
+def test_shards_that_were_altered_since_they_were_made_are_refused(tmp_path: Path) -> None:
+    tokenizer = tiny.tokenizer()
+    prepare_corpus(_settings(tmp_path), tokenizer, tmp_path / "shards")
+    given = CorpusSettings(files=(str(tmp_path / "shards"),))
+    assert prepare_corpus(given, tokenizer, tmp_path / "unused").train.token_count
+    path = next((tmp_path / "shards").glob("shard_*/tokens.npy"))
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(SlonikError, match="is not what was written"):
+        prepare_corpus(given, tokenizer, tmp_path / "unused")

@@ -252,7 +252,7 @@ def prepare_corpus(settings: CorpusSettings, tokenizer: Tokenizer, folder: Path)
     """
     if (shards := shards_given(settings)) is not None:
         _check_tokenizer(shards, tokenizer)
-        return open_prepared(shards)
+        return open_prepared(shards, verify=True)  # made elsewhere, perhaps, and copied
     files.check_apart(folder, settings.files)
     files.check_new_folder(folder, overwrite=True)
     begun = folder.is_dir() and all(path.name.startswith(_OWN) for path in folder.iterdir())
@@ -277,14 +277,17 @@ def prepare_corpus(settings: CorpusSettings, tokenizer: Tokenizer, folder: Path)
     return open_prepared(folder)
 
 
-def open_prepared(folder: Path) -> PreparedCorpus:
+def open_prepared(folder: Path, *, verify: bool = False) -> PreparedCorpus:
     """What `prepare_corpus` made in `folder`, without a look at the files that it was made of.
+
+    Args:
+        verify: compare the hash of every shard.
 
     Raises:
         SlonikError: it is not there, not complete or damaged.
     """
     facts = shard_facts(folder)
-    return PreparedCorpus(open_shards(folder), _read_held_out(folder), facts["summary"])
+    return PreparedCorpus(open_shards(folder, verify=verify), _read_held_out(folder), facts["summary"])
 
 
 def _fill(writer: ShardWriter, settings: CorpusSettings, tokenizer: Tokenizer, folder: Path) -> None:
