@@ -479,7 +479,12 @@ NER = Command(
         "system.folds": [(0,)],
     },
     operational=("format", "system.name", "system.folds", "system.optional"),
-    inputs=("data", "out", "system.sizes", "system.hand", "system.model", "system.lesson.teacher", "system.lesson.unlabelled"),
+    inputs=(
+        "data", "out", "system.sizes", "system.hand", "system.model", "system.lesson.teacher", "system.lesson.unlabelled",
+        # Of other kinds, or files: tests/tagging/test_outside.py.
+        "system.gazetteers", "system.substitution", "system.first", "system.members", "system.nested", "system.width",
+        "system.descriptions", "system.vectors",
+    ),
     code=("slonik.train.loop", "slonik.models.heads.tokens", "slonik.tagging.distillation", "slonik.models.pooling"),
 )  # fmt: skip
 
