@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 import typer
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
 def predict(
     task: str = typer.Argument(
         metavar="[TASK]",
-        help="Task id (terra, ..., lidirus) or the name of your own task; left out where MODEL says what it does."
+        help="Task id (terra, ..., lidirus) or the name of your own task; left out where MODEL says what it does.",
     ),
     model: str | None = typer.Argument(
         None,
@@ -30,9 +34,13 @@ def predict(
         "(majority, tfidf, ...), or a T5 model or decoder as it is.",
     ),
     file: Path | None = typer.Argument(
-        None, help="Lines of text or JSON to read, or a folder of Parquet and JSON Lines (default: stdin)."
+        None,
+        help="Lines of text or JSON, a .csv, .tsv or .parquet file, or a folder of Parquet and JSON Lines (default: "
+        "stdin).",
     ),
-    out: Path | None = typer.Option(None, help="Folders: the folder to fill."),
+    out: Path | None = typer.Option(
+        None, help="New .csv, .tsv, .jsonl or .parquet file for the rows with their answers; folders: one to fill."
+    ),
     batch_size: int = typer.Option(32, min=1, help="Rows that are read and answered together."),
     probabilities: bool = typer.Option(False, "--probabilities", help="Add the probability of each label."),
     bad_lines: str = typer.Option(
@@ -56,18 +64,30 @@ def predict(
 
         slonik predict out/reviews-onnx < texts.txt > answers.jsonl
 
+        slonik predict out/reviews reviews.csv --column text --out answered.csv
+
         slonik predict terra out/terra --batch-size 32 < test.jsonl > TERRa.jsonl
 
         slonik predict out/reviews-onnx reviews/ --column body --out answers/
     """
     from slonik.core.errors import SlonikError
     from slonik.finetuning.predictors import open_predictor
+    from slonik.finetuning.tables import OUT_ENDINGS, is_table_file
 
     if bad_lines not in ("report", "skip", "stop"):
         raise SlonikError(f"--bad-lines is {bad_lines!r}: use report, skip or stop")
     if kind not in (None, "text", "jsonl"):
         raise SlonikError(f"--from is {kind!r}: use text or jsonl")
     named, opened, source = _arguments(task, model, file)
+    into_file = out is not None and out.suffix.lower() in OUT_ENDINGS
+    if source is not None and (into_file or (is_table_file(source) and source.suffix.lower() != ".parquet")):
+        opening = partial(
+            open_predictor, named, opened, batch_size=batch_size, train_data=train_data, data_dir=data_dir, seed=seed,
+            long_texts=cast("Way | None", long_texts),
+        )  # fmt: skip
+        idle = {"engine": engine, "workers": workers, "from": kind}
+        _table(opening, source, out, idle, column, batch_size, probabilities, cast("BadLines", bad_lines))
+        return
     folders_only = {"out": out, "column": column, "engine": engine, "workers": workers}
     if are_parts([source] if source else [], folders_only):
         from slonik.finetuning.folders import predict_folder
@@ -94,6 +114,42 @@ def predict(
             _print(predictor, stream, batch_size, probabilities, policy, kind)
     except OSError as error:
         raise SlonikError(f"cannot read {source}: {error.strerror or error}") from None
+
+
+def _table(
+    opening: Callable[[], Predictor],
+    source: Path,
+    out: Path | None,
+    idle: Mapping[str, object],
+    column: str | None,
+    size: int,
+    probabilities: bool,
+    policy: BadLines,
+) -> None:
+    """One file of rows in, one out; without --out answers go to standard output as JSON Lines."""
+    from slonik.core.errors import SlonikError
+    from slonik.finetuning.tables import predict_table
+
+    for name, value in idle.items():
+        if value is not None:
+            raise SlonikError(f"--{name} is not for a single file of rows: leave it out")
+    with ExitStack() as stack:
+        place = out or Path(stack.enter_context(TemporaryDirectory())) / "answers.jsonl"
+        predictor = opening()
+        found = predict_table(
+            predictor, source, place, column=column, batch_size=size, probabilities=probabilities, bad_lines=policy
+        )
+        if out is None:
+            sys.stdout.write(place.read_text(encoding="utf-8"))
+        else:
+            typer.echo(f"{found.rows:,} rows with {', '.join(found.columns)}: {out}")
+    if cut := getattr(predictor, "cut_rows", 0):
+        warn(f"{cut:,} rows were longer than the model reads, and were cut (--long-texts average reads all)")
+    if found.faults:
+        sentence = f"{len(found.faults)} rows were not answered; the first: {found.faults[0]}"
+        if policy == "report":
+            raise SlonikError(sentence)
+        warn(sentence)
 
 
 def _arguments(first: str, second: str | None, third: Path | None) -> tuple[str | None, str, Path | None]:

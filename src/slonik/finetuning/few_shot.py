@@ -110,8 +110,8 @@ class FewShotLearner(EncoderLearner):
         """
         if config.kind != "sequence" or config.target != "single":
             raise SlonikError(
-                f"few-shot fitting is for one label of one text, and {config.task} is a {config.kind} task that gives a "
-                f"{config.target}: leave --few-shot out"
+                f"few-shot fitting is for one label of one text, and {config.task} is a {config.kind} task that gives "
+                f"a {config.target}: leave --few-shot out"
             )
         made = super().configured(config, tuning)
         return made.model_copy(update={"shape": "own", "head": {"pooling": "mean", "dropout": 0.0}})

@@ -1,0 +1,115 @@
+"""`predict` on one file: any kind of table in, any kind out, nothing lost, answers those of the stream."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slonik.core.errors import SlonikError
+from slonik.finetuning.predictors import Row
+from slonik.finetuning.tables import is_table_file, predict_table
+
+
+class Lengths:
+    """A predictor whose answer is whether a text is long."""
+
+    columns: Sequence[str] = ("text",)
+
+    def read(self, row: Row, where: str) -> Any:
+        if not isinstance(row.get("text"), str):
+            raise SlonikError(f"{where}: the column 'text' is missing or not a text")
+        return row["text"]
+
+    def answer(self, given: Sequence[Any], *, probabilities: bool) -> list[dict[str, Any]]:
+        if "отказ" in given:
+            raise SlonikError("row 1 is refused")
+        chances = [min(len(text) / 10, 1.0) for text in given]
+        return [
+            {
+                "label": "длинный" if chance > 0.5 else "короткий",
+                "probabilities": {"длинный": chance, "короткий": 1 - chance},
+            }
+            for chance in chances
+        ]
+
+
+ROWS = [{"text": "кот", "label": "да", "n": 1}, {"text": "длинный текст; с точкой", "label": "нет", "n": 2}]
+
+
+def written(folder: Path, kind: str) -> Path:
+    path = folder / f"in{kind}"
+    if kind == ".jsonl":
+        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS), encoding="utf-8")
+    elif kind == ".parquet":
+        arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(arrow.Table.from_pylist(ROWS), path)
+    else:
+        encoding, separator = ("cp1251", ";") if kind == ".csv" else ("utf-8", "\t")
+        with open(path, "w", encoding=encoding, newline="") as stream:
+            writer = csv.DictWriter(stream, list(ROWS[0]), delimiter=separator)
+            writer.writeheader()
+            writer.writerows(ROWS)
+    return path
+
+
+def rows_in(path: Path, encoding: str = "utf-8") -> list[dict[str, Any]]:
+    if path.suffix == ".parquet":
+        found: list[dict[str, Any]] = pytest.importorskip("pyarrow.parquet").read_table(path).to_pylist()
+        return found
+    text = path.read_bytes().decode(encoding)
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in text.splitlines()]
+    separator = ";" if ";" in text.splitlines()[0] else "\t" if path.suffix == ".tsv" else ","
+    return list(csv.DictReader(text.splitlines(), delimiter=separator))
+
+
+@pytest.mark.parametrize("given", [".csv", ".tsv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("wanted", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_every_kind_of_table_becomes_every_other_with_its_rows_and_answers(
+    tmp_path: Path, given: str, wanted: str
+) -> None:
+    out = tmp_path / f"out{wanted}"
+    found = predict_table(Lengths(), written(tmp_path, given), out, batch_size=1, probabilities=True)
+    assert found.rows == 2 and not found.faults
+    encoding = "cp1251" if given == ".csv" and wanted in (".csv", ".tsv") else "utf-8"
+    rows = rows_in(out, encoding)
+    assert [row["text"] for row in rows] == [row["text"] for row in ROWS]
+    assert [row["label"] for row in rows] == ["да", "нет"]  # the column that was there
+    assert [row["label_predicted"] for row in rows] == ["короткий", "длинный"]
+    assert [float(row["probability"]) for row in rows] == pytest.approx([0.7, 1.0])
+    assert float(rows[0]["probability_длинный"]) == pytest.approx(0.3)
+
+
+def test_rows_that_cannot_be_answered_are_named_left_out_or_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"text": "кот"}\n{"other": 1}\n{"text": "отказ"}\n{"text": "дом"}\n', encoding="utf-8")
+    found = predict_table(Lengths(), path, tmp_path / "a.jsonl", batch_size=8)
+    rows = rows_in(tmp_path / "a.jsonl")
+    assert [row["label"] for row in rows] == ["короткий", None, None, "короткий"]
+    assert "row 2" in rows[1]["error"] and rows[2]["error"] == "row 3 is refused" and len(found.faults) == 2
+    found = predict_table(Lengths(), path, tmp_path / "b.jsonl", batch_size=8, bad_lines="skip")
+    assert found.rows == 2 and all("error" not in row for row in rows_in(tmp_path / "b.jsonl"))
+    with pytest.raises(SlonikError, match="row 2"):
+        predict_table(Lengths(), path, tmp_path / "c.jsonl", bad_lines="stop")
+    assert not (tmp_path / "c.jsonl").exists()
+
+
+def test_what_cannot_be_read_or_written_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, ".csv")
+    with pytest.raises(SlonikError, match="no kind of file"):
+        predict_table(Lengths(), path, tmp_path / "out.xlsx")
+    with pytest.raises(SlonikError, match="there already"):
+        predict_table(Lengths(), path, path)
+    with pytest.raises(SlonikError, match="no file of rows"):
+        predict_table(Lengths(), tmp_path / "in.txt", tmp_path / "out.csv")
+    body = tmp_path / "body.csv"
+    body.write_text("Отзыв\nхорошо\n", encoding="utf-8")
+    assert predict_table(Lengths(), body, tmp_path / "o.csv", column="Отзыв").rows == 1
+    found = predict_table(Lengths(), body, tmp_path / "p.csv")
+    assert "row 1: the column 'text' is missing" in found.faults[0]
+    assert is_table_file("a.CSV") and is_table_file(Path("a.tsv.gz")) and not is_table_file("a.jsonl")
