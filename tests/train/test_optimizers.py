@@ -10,7 +10,7 @@ from slonik.core.errors import SlonikError
 from slonik.models.fresh import FAMILIES, Shape, TokenIds, build
 from slonik.train.adam_variants import Lamb, LazyRowAdamW
 from slonik.train.optimizers import EmbeddingTables, Optimizers, hidden_matrices, layer_scales, learning_rate_ratio
-from slonik.train.train_config import Schedule
+from slonik.train.train_config import Schedule, TrainConfig
 from tests.train import toy
 
 ROWS = 5000
@@ -242,10 +242,39 @@ def test_layer_decay_lowers_the_rate_towards_the_embeddings() -> None:
         (1.0, "linear", 0.2),
         (0.05, "constant", 0.5),
         (0.9, "constant", 1.0),
+        (0.05, "wsd", 0.5),
+        (0.79, "wsd", 1.0),
+        (0.85, "wsd", 0.6),  # a quarter of the fall: its root is a half
+        (1.0, "wsd", 0.2),
+        (0.05, "inverse_sqrt", 0.5),
+        (0.1, "inverse_sqrt", 1.0),
+        (0.4, "inverse_sqrt", 0.5),
     ],
 )
 def test_learning_rates_are_the_values_by_hand(progress: float, schedule: Schedule, expected: float) -> None:
     assert learning_rate_ratio(progress, schedule, warmup=0.1, final=0.2) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"decay_ratio": 0.1}, "decay_ratio is for schedule wsd, not for cosine"),
+        ({"schedule": "wsd", "decay_ratio": 0.95}, "warm-up and decay together are 1.01 of the run"),
+        ({"schedule": "inverse_sqrt", "warmup_ratio": 0.0}, "counted from its warm-up"),
+        ({"schedule": "constant", "final_ratio": 0.1}, "final_ratio is for schedules that fall to an end"),
+        ({"warmup_steps": 100}, "has to be below max_steps"),
+        ({"warmup_steps": 5, "warmup_ratio": 0.1}, "not both"),
+    ],
+)
+def test_settings_of_a_schedule_that_do_nothing_are_refused(fields: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        TrainConfig.model_validate({"max_steps": 100, **fields})
+
+
+def test_a_warm_up_in_steps_is_one_in_shares() -> None:
+    config = TrainConfig(max_steps=200, warmup_steps=20)
+    assert config.warmup == 0.1 and config.identity() != TrainConfig(max_steps=200).identity()
+    assert "warmup_steps" not in TrainConfig(max_steps=200).identity()  # runs begun before there was the field go on
 
 
 def test_the_learning_rate_never_rises_after_the_warm_up() -> None:

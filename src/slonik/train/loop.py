@@ -222,7 +222,7 @@ class _Run:
     def _step(self, feed: Feed) -> StepRecord:
         """One optimizer step over the batches of a step, this process's share of them here."""
         config, state, world = self.config, self.state, self.processes.world
-        ratio = learning_rate_ratio(self._progress(), config.schedule, config.warmup_ratio, config.final_ratio)
+        ratio = learning_rate_ratio(self._progress(), config.schedule, config.warmup, config.final_ratio, config.decay)
         record = StepRecord(state.step + 1, self.optimizers.set_ratio(ratio), self._seconds())
         one_batch = state.batches * world == 1
         for last in range(feed.rounds, 0, -1):

@@ -189,21 +189,30 @@ def _optimizer(kind: str, groups: list[dict[str, Any]], config: TrainConfig) -> 
     return torch.optim.AdamW(groups, lr=rate, betas=betas, eps=epsilon, fused=True)
 
 
-def learning_rate_ratio(progress: float, schedule: Schedule, warmup: float, final: float) -> float:
+def learning_rate_ratio(progress: float, schedule: Schedule, warmup: float, final: float, decay: float = 0.2) -> float:
     """Share of the peak learning rate: a pure function of progress, so that nothing has to be saved.
 
     Args:
         progress: share of the run done, 0 to 1.
-        schedule: after the warm-up, fall as half a cosine or a line from 1 to `final`, or stay at 1.
+        schedule: after the warm-up, fall as half a cosine or a line from 1 to `final`, or stay at 1; `wsd`: stay, and
+            fall in the last part as 1 - sqrt (Hägele et al., "Scaling Laws and Compute-Optimal Training Beyond Fixed
+            Training Durations", 2024, section 3); `inverse_sqrt`: the root of warm-up / progress (Vaswani et al., 2017,
+            section 5.3; T5).
         warmup: share of the run with a linear rise from 0.
         final: the value at progress 1.
+        decay: `wsd`: the share of the run that the fall takes.
     """
     if progress < warmup:
         return progress / warmup
     if schedule == "constant":
         return 1.0
-    done = min(1.0, (progress - warmup) / (1.0 - warmup))
-    fall = done if schedule == "linear" else (1.0 - math.cos(math.pi * done)) / 2.0
+    if schedule == "inverse_sqrt":
+        return math.sqrt(warmup / progress)
+    if schedule == "wsd":
+        fall = math.sqrt(min(1.0, max(0.0, progress - (1.0 - decay)) / decay))
+    else:
+        done = min(1.0, (progress - warmup) / (1.0 - warmup))
+        fall = done if schedule == "linear" else (1.0 - math.cos(math.pi * done)) / 2.0
     return 1.0 - (1.0 - final) * fall
 
 

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from slonik.core.config import Config
 
-Schedule = Literal["cosine", "linear", "constant"]
+Schedule = Literal["cosine", "linear", "constant", "wsd", "inverse_sqrt"]
 TrackerName = Literal["tensorboard", "mlflow", "clearml", "wandb", "trackio"]
 
 
@@ -27,10 +27,16 @@ class TrainConfig(Config):
     layer_decay: float = Field(1.0, gt=0, le=1)
     """Each layer further from the head learns at this share of the rate of the one above it; 1 = all alike."""
     schedule: Schedule = "cosine"
+    """After the warm-up. wsd: stable at the peak, then a short fall, so that a run can be made longer before it falls.
+    inverse_sqrt: the peak times the root of (warm-up / steps so far), T5's and the transformer's own."""
     warmup_ratio: float = Field(0.06, ge=0, lt=1)
     """Share of the run in which the learning rate rises linearly from 0."""
+    warmup_steps: int | None = Field(None, ge=0)
+    """The same in steps, instead of warmup_ratio; goes with max_steps."""
     final_ratio: float = Field(0.0, ge=0, le=1)
-    """The learning rate at the end, as a share of the peak."""
+    """The learning rate at the end, as a share of the peak; of cosine, linear and wsd."""
+    decay_ratio: float | None = Field(None, gt=0, le=1)
+    """wsd: share of the run in which the learning rate falls, at its end; None = 0.2."""
     weight_decay: float = Field(0.01, ge=0)
     """Decoupled; not on biases, norms, embeddings and relative positions."""
     betas: tuple[float, float] = (0.9, 0.999)
@@ -95,6 +101,37 @@ class TrainConfig(Config):
             raise ValueError(f"sharding full goes with optimizer adamw, not {self.optimizer}: it needs whole matrices")
         return self
 
+    @model_validator(mode="after")
+    def _has_a_schedule(self) -> Self:
+        if self.warmup_steps is not None:
+            if self.max_steps is None or self.warmup_steps >= self.max_steps:
+                raise ValueError(
+                    f"warmup_steps is {self.warmup_steps}, and has to be below max_steps ({self.max_steps})"
+                )
+            if self.warmup_ratio != type(self).model_fields["warmup_ratio"].default:
+                raise ValueError("give warmup_steps or warmup_ratio, not both")
+        if self.decay_ratio is not None and self.schedule != "wsd":
+            raise ValueError(f"decay_ratio is for schedule wsd, not for {self.schedule}")
+        if self.schedule == "wsd" and self.warmup + self.decay > 1:
+            raise ValueError(f"warm-up and decay together are {self.warmup + self.decay:.2f} of the run: at most 1")
+        if self.schedule == "inverse_sqrt" and not self.warmup:
+            raise ValueError(
+                "schedule inverse_sqrt is counted from its warm-up: give warmup_ratio or warmup_steps above 0"
+            )
+        if self.final_ratio and self.schedule in ("constant", "inverse_sqrt"):
+            raise ValueError(f"final_ratio is for schedules that fall to an end, and {self.schedule} does not")
+        return self
+
+    @property
+    def warmup(self) -> float:
+        """Share of the run in which the learning rate rises."""
+        return self.warmup_ratio if self.warmup_steps is None else self.warmup_steps / (self.max_steps or 1)
+
+    @property
+    def decay(self) -> float:
+        """wsd: share of the run in which it falls."""
+        return 0.2 if self.decay_ratio is None else self.decay_ratio
+
     def identity(self) -> dict[str, object]:
         """The fields that decide the weights: a checkpoint is continued only where these are equal."""
         later = {name for name in _LATER if getattr(self, name) == type(self).model_fields[name].default}
@@ -106,4 +143,7 @@ _OPERATIONAL = (
     "sharding", "checkpoints", "timeout_minutes", "gradient_checkpointing", "loader_processes",
 )  # fmt: skip
 # Fields younger than the first runs: left out at their defaults, so that a run begun without them can go on.
-_LATER = ("attention", "optimizer", "layer_decay", "compile", "patience", "evaluate_every_minutes", "dropout")
+_LATER = (
+    "attention", "optimizer", "layer_decay", "compile", "patience", "evaluate_every_minutes", "dropout", "warmup_steps",
+    "decay_ratio",
+)  # fmt: skip
