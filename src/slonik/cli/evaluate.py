@@ -18,6 +18,7 @@ from slonik.cli.common import (
     split_names,
     split_numbers,
 )
+from slonik.cli.mteb import mteb
 from slonik.cli.ner import ner
 from slonik.cli.probing import probing
 from slonik.cli.retrieval import retrieval
@@ -32,6 +33,7 @@ def register(app: typer.Typer) -> None:
     group.command("ner")(ner)
     group.command("russian-superglue")(russian_superglue)
     group.command("retrieval")(retrieval)
+    group.command("mteb")(mteb)
     app.add_typer(group, name="evaluate")
 
 

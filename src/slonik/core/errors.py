@@ -108,6 +108,8 @@ EXTRA_OF_PACKAGE = {
     "loguru": "scale",
     "fsspec": "scale",
     "ray": "ray",
+    "mteb": "mteb",
+    "pytrec_eval": "mteb",
     "gensim": "words",
     "sacrebleu": "text-metrics",
     "rouge_score": "text-metrics",
