@@ -482,6 +482,7 @@ NER = Command(
     operational=("format", "system.name", "system.folds", "system.optional"),
     inputs=(
         "data", "out", "system.sizes", "system.hand", "system.model", "system.lesson.teacher", "system.lesson.unlabelled",
+        "entity_share", "system.lesson.crossfit", "system.lesson.leave_out",  # tests/tagging/test_study.py
         # Of other kinds, or files: tests/tagging/test_outside.py.
         "system.gazetteers", "system.substitution", "system.first", "system.members", "system.nested", "system.width",
         "system.descriptions", "system.vectors",
@@ -499,7 +500,8 @@ STUDY_NER = Command(
     changes={name: _OF_TAGGING[name] for name in ("a text", "a span", "model: weights", "model: activation")},
     others={
         "format": ["jsonl"], "mapping.merge": [{"PER": "ORG"}], "mapping.drop": [("PER",)], "mapping.overlaps": [],
-        "run_folds": [(1,)], "systems": [({**_TAGGER, "crf": True},)], "folds": [3],
+        "run_folds": [(1,)], "systems": [({**_TAGGER, "crf": True},)], "folds": [3], "kept_fold": [],
+        "learning": [(0.5,)],
     },
     operational=("format",),
     inputs=("data", "out"),

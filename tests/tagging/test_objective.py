@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import pytest
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from slonik.data.annotations.document import Document, Span
+from slonik.data.annotations.tags import tokenize
 from slonik.models.heads.crf import LinearChainCrf
-from slonik.tagging.objective import NO_LABEL, TaggingObjective, labelled_examples
+from slonik.runtime.tagging.labels import BioLabels
+from slonik.tagging.objective import (
+    NO_LABEL,
+    TaggingObjective,
+    expected_entities,
+    known_tags,
+    labelled_examples,
+    partial_likelihood,
+)
 from tests.tagging.models import toys
 
 LABELS, WORDS = 5, 4
@@ -102,3 +115,70 @@ def test_a_window_that_begins_inside_an_entity_begins_one() -> None:
     examples = labelled_examples(toys.documents(), tagger.features, toys.LABELS)
     firsts = [int(example["tags"][0]) for example in examples]
     assert any(tag % 2 == 1 for tag in firsts) and not any(tag > 0 and tag % 2 == 0 for tag in firsts)
+
+
+def test_an_annotation_in_part_is_the_likelihood_of_all_that_agrees_with_it() -> None:
+    torch.manual_seed(0)
+    chain = LinearChainCrf(5)
+    with torch.no_grad():
+        for value in chain.parameters():
+            value.normal_()
+    emissions = torch.randn(2, 4, 5, requires_grad=True)
+    mask = torch.tensor([[True] * 4, [True, True, True, False]])
+    tags = torch.tensor([[1, NO_LABEL, NO_LABEL, 0], [NO_LABEL, 3, NO_LABEL, NO_LABEL]])
+    found = partial_likelihood(chain, emissions, tags, mask)
+    for row, length in ((0, 4), (1, 3)):
+        total = agreeing = 0.0
+        for labels in itertools.product(range(5), repeat=length):
+            one = torch.tensor([*labels, *[0] * (4 - length)])[None]
+            score = chain.negative_log_likelihood(emissions[row : row + 1], one, mask[row : row + 1])
+            chance = float((-score.detach()).exp())
+            total += chance
+            known = zip(labels, tags[row].tolist(), strict=False)
+            agreeing += chance * all(wanted in (NO_LABEL, label) for label, wanted in known)
+        assert total == pytest.approx(1, abs=1e-4)
+        assert float(found[row].detach()) == pytest.approx(-math.log(agreeing), abs=1e-4)
+    whole = tags.clamp(min=0)
+    assert torch.allclose(
+        partial_likelihood(chain, emissions, whole, mask),
+        chain.negative_log_likelihood(emissions, whole, mask),
+        atol=1e-4,
+    )
+
+
+@pytest.mark.parametrize("trainable", [False, True])
+def test_the_expected_number_of_words_in_entities(trainable: bool) -> None:
+    torch.manual_seed(1)
+    chain = LinearChainCrf(5, trainable=trainable)
+    emissions = torch.randn(2, 6, 5, requires_grad=True)
+    mask = torch.arange(6)[None] < torch.tensor([6, 4])[:, None]
+    found = expected_entities(chain, emissions, mask)
+    expected = ((1 - chain.marginals(emissions, mask)[..., 0]) * mask).sum(-1)
+    assert torch.allclose(found, expected, atol=2e-3)
+    found.sum().backward()  # type: ignore[no-untyped-call]
+    assert emissions.grad is not None and float(emissions.grad[0, :, 0].sum()) < 0
+
+
+def test_unknown_words_have_no_label_and_the_share_is_held() -> None:
+    document = Document("a", "Иван и Пётр там", (Span(0, 4, "PER"),), unknown=((0, 11),))
+    words = tokenize(document.text)
+    assert known_tags(document, words, BioLabels(("PER",))).tolist() == [1, NO_LABEL, NO_LABEL, 0]
+
+    class Held(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Module()
+            self.head.crf = LinearChainCrf(3, trainable=False)
+            self.emissions = nn.Parameter(torch.tensor([[[0.0, 5, 0]] * 4]))
+
+        def forward(self, batch: object) -> torch.Tensor:
+            return self.emissions
+
+    batch = {"tags": torch.tensor([[1, NO_LABEL, NO_LABEL, 0]]), "word_mask": torch.ones(1, 4, dtype=torch.bool)}
+    plain = TaggingObjective().loss(Held(), batch)
+    held = TaggingObjective(entity_share=0.3).loss(Held(), batch)
+    share = float((1 - Held().emissions.softmax(-1)[..., 0]).mean().detach())
+    assert "share" not in plain.parts
+    assert float(held.total.detach() - plain.total.detach()) == pytest.approx(10 * (share - 0.35), abs=1e-4)
+    whole = {**batch, "tags": torch.tensor([[1, 0, 0, 0]])}
+    assert float(TaggingObjective(entity_share=0.3).loss(Held(), whole).parts["share"]) == 0

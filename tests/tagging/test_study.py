@@ -15,7 +15,7 @@ from slonik.core.run import Steps
 from slonik.data.annotations.formats import read_spans_jsonl, write_spans_jsonl
 from slonik.tagging import fit as tagging_fit
 from slonik.tagging.config import LadderRecipe, TaggerRecipe
-from slonik.tagging.data import read_collection, read_training_texts
+from slonik.tagging.data import document_folds, line_keys, read_collection, read_training_texts, text_key
 from slonik.tagging.fit import Job
 from slonik.tagging.ladder import Ladder, chosen_systems, run_ladder
 from slonik.tagging.matching import exact_f1
@@ -263,3 +263,99 @@ def test_a_study_of_documents_in_memory(tmp_path: Path) -> None:
     assert {record.task for record in found.records} == {"documents"} and list(found.taggers) == ["BiLSTM-fold0"]
     with pytest.raises(SlonikError, match="the field 'data' is missing"):
         study_taggers({"systems": [quiet]}, out=tmp_path / "x")
+
+
+def test_seeds_shares_and_the_kept_fold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, tuple[str, ...]]] = []
+
+    def remembering(job: Job, folder: Path, scratch: Path, cache: Path) -> dict[str, Any]:
+        seen.append((job.seed, tuple(document.id for document in job.documents)))
+        return no_training(job, folder, scratch, cache)
+
+    monkeypatch.setattr("slonik.tagging.ladder.train_one", remembering)
+    quiet = {"name": "BiLSTM", "kind": "bilstm", "sizes": SIZES, "tuning": QUICK, "folds": [0]}
+    values = {
+        "systems": [quiet], "folds": 4, "stopping": 0.3, "kept_fold": 3, "learning": [0.5], "seed": 5,
+    }  # fmt: skip
+    found = study_taggers(values, documents(), out=tmp_path / "out", seeds=2, run_folds=[0, 1])
+    kept = {document.id for document in documents()} - {name for _, names in seen for name in names}
+    assert len(seen) == 8 and {seed for seed, _ in seen} == {5, 6}  # two folds, seeds and shares; `folds` is overruled
+    whole = {names for _, names in seen if len(names) == 4}
+    assert len(kept) == 2 and len(whole) == 2  # nothing has seen the kept fold, nor the test fold
+    half = [names for _, names in seen if len(names) == 2]
+    assert len(half) == 4 and all(any(set(some) < set(all_) for all_ in whole) for some in half)
+    micro = next(record for record in found.records if record.metric == "f1_micro")
+    assert micro.variant == "fold 0, 1 of 4, 2 seeds" and micro.detail["seeds"] == 2
+    assert [(one["share"], one["documents"]) for one in micro.detail["learning"]] == [(0.5, 2), (1.0, 4)]
+    assert sorted(found.taggers) == [f"BiLSTM-fold{fold}{seed}" for fold in (0, 1) for seed in ("", "-seed6")]
+    with pytest.raises(SlonikError, match="fold 3 is kept until the end"):
+        study_taggers(values, documents(), out=tmp_path / "out", run_folds=[3])
+    for times in ("for the first time", "for the first time"):  # the second call tests nothing new
+        last = study_taggers(values, documents(), out=tmp_path / "out", seeds=2, learning=[0.5], kept_fold=True)
+        assert any(f"fold 3, kept until the end, was looked at {times}" in note for note in last.notes)
+    changed = {**values, "systems": [{**quiet, "crf": True}]}
+    last = study_taggers(changed, documents(), out=tmp_path / "out", kept_fold=True)
+    assert any("fold 3, kept until the end, was looked at 2 times" in note for note in last.notes)
+    assert {record.variant for record in last.records} == {"fold 3 of 4"}
+    with pytest.raises(SlonikError, match="it keeps none"):
+        study_taggers({**values, "kept_fold": None}, documents(), out=tmp_path / "x", kept_fold=True)
+
+
+def test_looks_at_a_fold_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slonik.tagging.ladder.train_one", no_training)
+    for number in range(3):
+        quiet = {"name": "BiLSTM", "kind": "bilstm", "sizes": {**SIZES, "hidden": 8 + number}, "tuning": QUICK}
+        found = study_taggers({"systems": [quiet], "folds": 2, "stopping": 0.3}, documents(), out=tmp_path / "out")
+        assert any("fold 0 was looked at 3 times" in note for note in found.notes) == (number == 2)
+
+
+def test_unlabelled_texts_with_lines_of_test_texts_are_refused_or_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[Job] = []
+
+    def remembering(job: Job, folder: Path, scratch: Path, cache: Path) -> dict[str, Any]:
+        jobs.append(job)
+        return no_training(job, folder, scratch, cache)
+
+    monkeypatch.setattr("slonik.tagging.ladder.train_one", remembering)
+    config = recipe(tmp_path)
+    folds = document_folds(documents(), 2, 0)
+    test_text = documents()[folds[0][0]].text
+    (tmp_path / "more.txt").write_text(f"{test_text.upper()}!\nдругой текст, которого нигде нет\n", encoding="utf-8")
+    with pytest.raises(
+        SlonikError, match=r"1 unlabelled texts of 'BiLSTM-CRF, distilled' .* hold a line of a test text"
+    ):
+        ladder_of(config)
+    lesson = {**config.systems[2].model_dump()["lesson"], "leave_out": True}
+    systems = [*(one.model_dump() for one in config.systems[:2]), {**config.systems[2].model_dump(), "lesson": lesson}]
+    ladder = ladder_of(recipe_again(config, systems=systems))
+    assert any("1 unlabelled texts with lines of test texts left out" in note for note in ladder.notes)
+    assert jobs[-1].held_back & line_keys([test_text])
+
+
+def recipe_again(config: LadderRecipe, **changes: Any) -> LadderRecipe:
+    return build_config(LadderRecipe, config.model_dump() | changes)
+
+
+def test_copies_of_a_teacher_teach_what_they_have_not_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs: list[Job] = []
+
+    def remembering(job: Job, folder: Path, scratch: Path, cache: Path) -> dict[str, Any]:
+        jobs.append(job)
+        return no_training(job, folder, scratch, cache)
+
+    monkeypatch.setattr("slonik.tagging.ladder.train_one", remembering)
+    config = recipe(tmp_path)
+    systems = [one.model_dump() for one in config.systems]
+    systems[2]["lesson"]["crossfit"] = 2
+    ladder_of(recipe_again(config, systems=systems))
+    pupil = jobs[-1]
+    assert len(jobs) == 5 and len(pupil.parts) == 2
+    taught = [texts for _, texts in pupil.parts]
+    assert taught[0] | taught[1] == {text_key(one.text) for one in pupil.documents} and not taught[0] & taught[1]
+    for copy, texts in pupil.parts:
+        assert not read_training_texts(copy) & texts  # it has not seen them
+    systems[2]["lesson"]["teacher"] = str(tmp_path / "tiny")
+    with pytest.raises(SlonikError, match="is no system of the recipe, so crossfit cannot train it again"):
+        ladder_of(recipe_again(config, systems=systems, out=str(tmp_path / "other")))

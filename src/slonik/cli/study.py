@@ -52,6 +52,11 @@ def ner(
     unlabelled: list[str] = typer.Option([], help="Text files that teachers label, instead of the recipe's."),
     system: list[str] = typer.Option([], help="Run only systems of these names (repeat), and those they learn from."),
     run_folds: str | None = typer.Option(None, help="Test folds to run, for example 0 or 0,1,2,3,4."),
+    seeds: int | None = typer.Option(None, min=1, help="Trainings of each system on each fold (1); figures are means."),
+    learning: bool = typer.Option(False, "--learning", help="Train on 10, 25 and 50 % of the texts too."),
+    kept_fold: bool = typer.Option(
+        False, "--kept-fold", help="At last: test on the fold that the recipe keeps (kept_fold)."
+    ),
     set_: Overrides = [],  # noqa: B006
     json_file: JsonFile = None,
     html: Path | None = typer.Option(
@@ -71,7 +76,8 @@ def ner(
     folds = split_numbers(run_folds, "--run-folds", least=0) if run_folds else None
     found = study_taggers(
         recipe, data, data_dir=data_dir, data_format=kind, out=out, unlabelled=unlabelled, systems=system,
-        run_folds=folds, html=html, set=set_, announce=announce,
+        run_folds=folds, seeds=seeds, learning=(0.1, 0.25, 0.5) if learning else (), kept_fold=kept_fold,
+        html=html, set=set_, announce=announce,
     )  # fmt: skip
     print_tables(found.tables)
     save_records(json_file, found.records)

@@ -2,7 +2,7 @@
 
 Does: pair documents by id and text, or by text alone; count spans that both give exactly (F1 is symmetric: neither
 side is gold), those that overlap with one label, Cohen's kappa of words (which label, or none), per label and over all,
-with intervals by bootstrap over documents; list what one marks and the other does not, and which label stands against which.
+with intervals by bootstrap over documents; list what one marks and the other does not, and which labels differ.
 Does not: say who is right. Kappa over all words is high where most words are no entity: it is also given over the words
 that either marks.
 

@@ -44,6 +44,11 @@ class Distillation(Config):
     """Draw so many instead and keep the `max_texts` in which the teacher finds most names; rare labels count more."""
     shortest: int = Field(40, ge=1)
     """Characters of a text worth tagging."""
+    leave_out: bool = False
+    """Unlabelled texts with a line of a test text are left out of the training of that fold, instead of refused."""
+    crossfit: int = Field(0, ge=0)
+    """In a ladder: so many copies of the teacher, each trained without a part of the texts, teach that part; 0 = the
+    teacher itself teaches the texts that it was trained on (2 or more cost as many trainings of the teacher)."""
 
 
 class Substitution(Config):
@@ -255,10 +260,16 @@ class TaggerRecipe(Config):
     """Tokens that neighbouring windows of a long text share; of encoders (a BiLSTM has sizes.overlap)."""
     partial: bool = False
     """The texts are annotated in part: what is not marked is unknown, not "no entity"."""
+    entity_share: float = Field(0.1, gt=0, lt=1)
+    """Of texts annotated in part: the share of words in entities that training expects."""
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")
     def _reads_all(self) -> Self:
+        lesson = self.system.lesson
+        if lesson is not None and (lesson.crossfit or lesson.leave_out):
+            what = "crossfit" if lesson.crossfit else "leave_out"
+            raise ValueError(f"lesson.{what} is for a ladder (`slonik study ner`), which has folds: leave it out")
         if self.overlap != type(self).model_fields["overlap"].default and self.system.kind != "encoder":
             more = ": a BiLSTM's is system.sizes.overlap" if self.system.kind == "bilstm" else ""
             raise ValueError(f"overlap is of encoders{more}; leave it out")
@@ -282,6 +293,12 @@ class LadderRecipe(Config):
     fold_seed: int = Field(0, ge=0)
     run_folds: tuple[int, ...] = (0,)
     """The folds whose documents are the test set in turn, for systems that do not say otherwise."""
+    seeds: int = Field(1, ge=1)
+    """Trainings of each system on each fold, with seed, seed + 1, ...: values are means over them."""
+    kept_fold: int | None = None
+    """A fold that nothing sees until the end: neither trained on nor tested, until it is asked for."""
+    learning: tuple[float, ...] = ()
+    """Shares of the training texts for the learning curve, e.g. [0.1, 0.25, 0.5]; all of them is run anyway."""
     systems: tuple[System, ...]
     stopping: float = Field(0.1, gt=0, lt=1)
     overlap: int = Field(32, ge=0)
@@ -295,7 +312,12 @@ class LadderRecipe(Config):
         twice = [system.name for system in self.systems if names.count(system.file_name) > 1]
         if twice:
             raise ValueError(f"{' and '.join(map(repr, twice))} have the same name, as files bear it: rename one")
-        for number in {*self.run_folds, *(fold for system in self.systems for fold in system.folds or ())}:
+        if any(not 0 < share < 1 for share in self.learning):
+            raise ValueError("learning has shares of the training texts, above 0 and below 1: all is run anyway")
+        for number in {
+            *self.run_folds, *([self.kept_fold] if self.kept_fold is not None else []),
+            *(fold for system in self.systems for fold in system.folds or ()),
+        }:  # fmt: skip
             if not 0 <= number < self.folds:
                 raise ValueError(f"there is no fold {number}: folds are numbered 0 to {self.folds - 1}")
         return self

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +33,8 @@ Annotated: TypeAlias = str | Path | Iterable[Document | Mapping[str, Any]] | Any
 """A file or folder of BRAT, CoNLL, JSONL or Hugging Face rows; or documents, or rows with `text` and `spans`: mappings,
 or a data frame."""
 
+_PLAIN = re.compile(r"[\W_]+")
+_LONG_LINE = 30  # letters and digits
 TRAINING_TEXTS = "training_texts.json"
 _DIGITS = 16  # of a text's hash: enough to tell texts apart, too few to matter for size
 
@@ -235,6 +238,12 @@ def _has(documents: Sequence[Document], fold: Iterable[int], label: str) -> bool
 def text_key(text: str) -> str:
     """The first digits of the text's SHA-256."""
     return sha256_bytes(_bytes(text))[:_DIGITS]
+
+
+def line_keys(texts: Iterable[str]) -> frozenset[str]:
+    """Keys of the lines of texts that are long enough to be told apart, by their letters and digits alone."""
+    lines = (_PLAIN.sub("", line).lower() for text in texts for line in text.splitlines())
+    return frozenset(sha256_bytes(_bytes(line))[:_DIGITS] for line in lines if len(line) >= _LONG_LINE)
 
 
 def write_training_texts(folder: str | Path, texts: Iterable[str], *, also_of: Iterable[str | Path] = ()) -> None:

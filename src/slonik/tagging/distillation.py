@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slonik.core.errors import SlonikError
-from slonik.core.hashing import derive_seed
+from slonik.core.hashing import derive_seed, sha256_json
 from slonik.core.identity import code_identity
+from slonik.data.annotations.document import Span
 from slonik.data.annotations.tags import Offsets
 from slonik.data.readers import read_texts
 from slonik.runtime.tagging.labels import TagLabels
@@ -56,13 +57,21 @@ def draw_unlabelled(lesson: Distillation, seed: int) -> list[str]:
     return [texts[index] for index in sorted(rng.choice(len(texts), count, replace=False))]
 
 
-def soft_labels(teacher: Teacher, texts: Sequence[str], features: Splitter, labels: TagLabels, folder: Path) -> Ragged:
+def soft_labels(
+    teacher: Teacher,
+    texts: Sequence[str],
+    features: Splitter,
+    labels: TagLabels,
+    folder: Path,
+    own: Sequence[Sequence[Span]] | None = None,
+) -> Ragged:
     """Per text (W, L) float16 probabilities of the student's words, from the cache or computed into it.
 
     Args:
         features: of the student: they say what its words are.
         labels: of the student.
         folder: cache; each (teacher, texts, code) has a folder in it.
+        own: spans of texts that the teacher was trained on: its list of names is asked without what they gave to it.
 
     Raises:
         SlonikError: the two do not tag the same classes, a full disk, a damaged cache.
@@ -73,24 +82,31 @@ def soft_labels(teacher: Teacher, texts: Sequence[str], features: Splitter, labe
             f"{', '.join(labels.classes)}"
         )
     lengths = np.array([len(features.split(text)) for text in texts], dtype=np.int64)
+    given = dict(zip(texts, own, strict=True)) if own is not None else {}
 
     def states(some: Sequence[str]) -> list[NDArray[Any]]:
-        return word_probabilities(teacher, some, [features.split(text) for text in some])
+        mine = [given[text] for text in some] if own is not None else None
+        return word_probabilities(teacher, some, [features.split(text) for text in some], mine)
 
     parts = [teacher.model] if isinstance(teacher, NeuralTagger) else [*teacher.members]
     code = {type(part).__module__ for part in (teacher, *parts, teacher.features, features)}
     identity = {"teacher": teacher.identity(), "labels": list(labels.names), "code": code_identity(*sorted(code))}
+    if own is not None:
+        identity["own"] = sha256_json([[[one.start, one.end, one.label] for one in spans] for spans in own])
     return cached_token_states(
         states, texts, lengths, folder, dimension=len(labels), identity=identity, name=teacher.name
     )
 
 
 def word_probabilities(
-    teacher: Teacher, texts: Sequence[str], words: Sequence[Sequence[Offsets]]
+    teacher: Teacher,
+    texts: Sequence[str],
+    words: Sequence[Sequence[Offsets]],
+    own: Sequence[Sequence[Span]] | None = None,
 ) -> list[NDArray[np.float32]]:
     """(W, L) per text: the teacher's probabilities at the given words."""
     stretches: list[list[tuple[list[Offsets], NDArray[np.float32]]]] = [[] for _ in texts]
-    for scores in teacher.marginals(texts):
+    for scores in teacher.marginals(texts, own):
         shifted = [(start + scores.shift, end + scores.shift) for start, end in scores.words]
         stretches[scores.text].append((shifted, scores.values))
     found = []

@@ -10,7 +10,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from torch import nn
 
 from slonik import models
 from slonik.core.errors import SlonikError
+from slonik.core.hashing import sha256_json
 from slonik.core.identity import checkpoint_identity, corpus_identity
 from slonik.core.passport import Passport, Step
 from slonik.data.annotations.document import Counts, Document
@@ -37,7 +38,14 @@ from slonik.runtime.tagging.names import NAMES_FILE, Key, NameList
 from slonik.runtime.tagging.windows import Features
 from slonik.tagging.calibrate import calibrate, fitted_on
 from slonik.tagging.config import Distillation, System
-from slonik.tagging.data import documents_identity, hold_out, write_training_texts
+from slonik.tagging.data import (
+    documents_identity,
+    hold_out,
+    line_keys,
+    read_training_texts,
+    text_key,
+    write_training_texts,
+)
 from slonik.tagging.distillation import Teacher, draw_unlabelled, soft_labels, texts_with_most_names
 from slonik.tagging.matching import exact_f1
 from slonik.tagging.models import load_tagger
@@ -90,6 +98,9 @@ class Job:
         model: an encoder that is loaded, instead of the one that `system` names; it is not changed.
         teacher: folder of the teacher or the loaded one, where there is one.
         members: folders of the taggers of an ensemble.
+        parts: copies of the teacher, each with the keys of texts that it has not seen and teaches.
+        held_back: keys of lines of test texts, which no unlabelled text may hold.
+        entity_share: expected share of words in entities, for texts that are annotated in part.
         asked: what the passport says was asked for; decides nothing.
     """
 
@@ -102,6 +113,9 @@ class Job:
     model: TorchEncoder | None = None
     teacher: Path | NeuralTagger | None = None
     members: Sequence[Path] = ()
+    parts: Sequence[tuple[Path, frozenset[str]]] = ()
+    held_back: frozenset[str] = frozenset()
+    entity_share: float = 0.1
     asked: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -128,6 +142,10 @@ class Job:
             found["unlabelled"] = corpus_identity(self.system.lesson.unlabelled, suffixes=FORMATS)
         for number, member in enumerate(self.members, start=1):
             found[f"member {number}"] = checkpoint_identity(resolve(member))
+        for number, (copy, texts) in enumerate(self.parts, start=1):
+            found[f"copy {number} of the teacher"] = sha256_json([checkpoint_identity(resolve(copy)), sorted(texts)])
+        if self.held_back and "unlabelled" in found:
+            found["held back"] = sha256_json(sorted(self.held_back))
         return found | outside_identities(self.system)
 
     def passport_step(self, seconds: float, summary: dict[str, Any]) -> Step:
@@ -138,6 +156,8 @@ class Job:
 
     def _settings(self) -> dict[str, Any]:
         facts = {"stopping": self.stopping, "overlap": self.overlap, "seed": self.seed}
+        if any(document.unknown for document in self.documents):
+            facts["entity_share"] = self.entity_share
         return {"labels": list(self.labels.classes), **facts}
 
     def _start(self) -> str:
@@ -169,6 +189,8 @@ def train_one(job: Job, folder: Path, scratch: Path, cache: Path) -> dict[str, A
     """
     if job.system.kind == "ensemble":
         return _join(job, folder) | _calibrated(job, folder, scratch)
+    if job.system.kind == "crf" or job.system.nested:
+        job = _whole_alone(job)
     if job.system.kind == "crf":  # fitted to all documents: it has no checkpoint to choose
         made, counts = _fit_crf(job, job.documents, folder)
         step = made.passport.lineage[-1]
@@ -179,6 +201,8 @@ def train_one(job: Job, folder: Path, scratch: Path, cache: Path) -> dict[str, A
     lesson = job.system.lesson
     teacher = open_teacher(job.teacher) if job.teacher is not None else None
     unlabelled = draw_unlabelled(lesson, job.seed) if lesson else []
+    drawn = len(unlabelled)
+    unlabelled = [text for text in unlabelled if not line_keys([text]) & job.held_back]
     if lesson and teacher is not None:
         unlabelled = texts_with_most_names(teacher, unlabelled, lesson.max_texts, cache)
     tagger: NeuralTagger | SpanTagger
@@ -192,7 +216,13 @@ def train_one(job: Job, folder: Path, scratch: Path, cache: Path) -> dict[str, A
     if outside.first:
         _train_first(tagger, job, outside.first, scratch / "first", cache)
         scratch = scratch / "then"
-    material = Material(fit, development, unlabelled, teacher, cache, copies=outside.copies)
+    copies = [(open_teacher(copy), texts) for copy, texts in job.parts]
+    material = Material(
+        fit, development, unlabelled, teacher, cache, copies=outside.copies, parts=copies,
+        entity_share=job.entity_share,
+    )  # fmt: skip
+    if drawn > len(unlabelled):
+        material.left_out["unlabelled texts with lines of test texts left out"] = drawn - len(unlabelled)
     found = fit_tagger(tagger, job.system, material, scratch, seed=job.seed)
     best = found.best
     summary = {
@@ -207,6 +237,15 @@ def train_one(job: Job, folder: Path, scratch: Path, cache: Path) -> dict[str, A
     if found.metrics.is_file():
         shutil.copy(found.metrics, folder / METRICS)
     return summary | calibrate(folder, tagger, development)
+
+
+def _whole_alone(job: Job) -> Job:
+    """The job without documents that are annotated in part, which this kind of tagger cannot be trained on."""
+    whole = [document for document in job.documents if not document.unknown]
+    if not any(document.spans for document in whole):
+        what = "a span head" if job.system.nested else "a CRF over hand features"
+        raise SlonikError(f"{what} takes whole annotations only, and every text is annotated in part: give bilstm")
+    return job if len(whole) == len(job.documents) else replace(job, documents=whole)
 
 
 def _fit_crf(job: Job, documents: Sequence[Document], folder: Path) -> tuple[FeatureCrf, dict[str, int]]:
@@ -282,6 +321,8 @@ class Material:
         teacher: an open tagger, where the system is distilled from one.
         cache: folder of soft labels.
         copies: lines of the texts to fit, with other names in the places of theirs.
+        parts: copies of the teacher and the keys of texts that each teaches, since it has not seen them.
+        entity_share: expected share of words in entities, for documents that are annotated in part.
         left_out: what of the gold spans could not be trained on, as words -> how often.
     """
 
@@ -291,6 +332,8 @@ class Material:
     teacher: Teacher | None
     cache: Path
     copies: Sequence[Document] = ()
+    parts: Sequence[tuple[Teacher, frozenset[str]]] = ()
+    entity_share: float = 0.1
     left_out: Counts = field(default_factory=Counter)
 
 
@@ -437,6 +480,7 @@ def fit_tagger(
             teacher_weight=lesson.weight if lesson else 0.0,
             temperature=lesson.temperature if lesson else 1.0,
             smoothing=tuning.label_smoothing,
+            entity_share=material.entity_share if any(one.unknown for one in material.fit) else None,
         )
     loader = example_loader(examples, collate, max_texts=tuning.batch_texts, max_tokens=tuning.batch_tokens, seed=seed)
     plan = train_config(tuning, len(loader.plan(0)), seed)
@@ -469,7 +513,7 @@ def training_examples(
         return examples + unlisted_examples(material.copies, features, labels, overlap=overlap)
     texts = [document.text for document in fit]
     if lesson.weight > 0:
-        soft: Sequence[NDArray[Any]] = soft_labels(material.teacher, texts, features, labels, material.cache)
+        soft: Sequence[NDArray[Any]] = _lessons(material, features, labels)
     else:  # gold alone counts there: the teacher is not asked, and the field is filled
         soft = [np.eye(1, len(labels), dtype=np.float16).repeat(len(features.split(text)), 0) for text in texts]
     examples = labelled_examples(fit, features, labels, soft, overlap=overlap)
@@ -480,6 +524,31 @@ def training_examples(
         more = soft_labels(material.teacher, material.unlabelled, features, labels, material.cache)
         examples += unlabelled_examples(material.unlabelled, features, more, overlap=overlap)
     return examples
+
+
+def _lessons(material: Material, features: Features, labels: TagLabels) -> list[NDArray[Any]]:
+    """Soft labels of the documents to fit: each by the copy of the teacher that has not seen it, where there is one.
+
+    The teacher itself has seen those of its own training: its list of names is asked without what they gave to it.
+    """
+    assert material.teacher is not None
+    found: dict[int, NDArray[Any]] = {}
+    keys = [text_key(document.text) for document in material.fit]
+    for copy, texts in material.parts:
+        rows = [row for row, key in enumerate(keys) if key in texts]
+        some = [material.fit[row].text for row in rows]
+        found |= dict(zip(rows, soft_labels(copy, some, features, labels, material.cache), strict=True))
+    rest = [row for row in range(len(keys)) if row not in found]
+    folder = material.teacher.folder
+    seen = read_training_texts(folder) if folder is not None else frozenset()
+    for known in (True, False):
+        rows = [row for row in rest if (keys[row] in seen) == known]
+        if rows:
+            some = [material.fit[row].text for row in rows]
+            own = [material.fit[row].spans for row in rows] if known else None
+            soft = soft_labels(material.teacher, some, features, labels, material.cache, own)
+            found |= dict(zip(rows, soft, strict=True))
+    return [found[row] for row in range(len(keys))]
 
 
 def _tags(document: Document, features: Features, labels: TagLabels) -> NDArray[np.int64]:

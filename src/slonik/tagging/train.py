@@ -229,7 +229,8 @@ def run_tagging(
             labels, documents = tuple(collection.labels), collection.documents
         job = Job(
             system=system, labels=BioLabels.of(labels), documents=documents,
-            entity_share=config.entity_share, stopping=config.stopping, overlap=config.overlap, seed=config.seed, asked=asked, model=model,
+            entity_share=config.entity_share, stopping=config.stopping, overlap=config.overlap, seed=config.seed,
+            asked=asked, model=model,
             teacher=teacher if teacher is not None or system.lesson is None else Path(system.lesson.teacher),
             members=[Path(member) for member in system.members],
         )  # fmt: skip

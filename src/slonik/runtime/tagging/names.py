@@ -146,9 +146,14 @@ class NameList:
         Args:
             lists: names from outside: each list counts as one more document that marks them.
         """
+        documents = list(documents)
         read = [_read(document) for document in documents]
         found = cls(labels, Gazetteer.of([*(names for _, names in read), *lists]))
-        unmarked = [found._unmarked(words, names) for words, names in read]
+        # what stands unmarked where nobody has annotated says nothing
+        unmarked = [
+            set() if document.unknown else found._unmarked(words, names)
+            for document, (words, names) in zip(documents, read, strict=True)
+        ]
         for keys in unmarked:
             for key in keys:
                 counts = found.gazetteer.counts[key]

@@ -110,22 +110,27 @@ class WordTagger(ABC):
         """What `tag` gives: every model with a head has this name for its answers."""
         return self.tag(texts)
 
-    def marginals(self, texts: Sequence[str]) -> Iterator[WordScores]:
-        """Probability of each label of each word; the stretches of all texts in order."""
+    def marginals(self, texts: Sequence[str], own: Sequence[Sequence[Span]] | None = None) -> Iterator[WordScores]:
+        """Probability of each label of each word; the stretches of all texts in order.
+
+        Args:
+            own: spans that each text gave to the list of names when it was made: the list is asked without them.
+        """
         chain = self.reading()
-        for group in self._scored(texts):
+        for group in self._scored(texts, own):
             for scores in group:
                 yield WordScores(scores.text, scores.shift, scores.words, chain.marginals(scores.values))
 
-    def _scored(self, texts: Sequence[str]) -> Iterator[list[WordScores]]:
+    def _scored(self, texts: Sequence[str], own: Sequence[Sequence[Span]] | None = None) -> Iterator[list[WordScores]]:
         """Scores of every stretch of every text, some texts' worth at a time."""
         total = sum(len(text) for text in texts)
-        waiting: list[tuple[int, int, str]] = []
+        waiting: list[tuple[int, int, str, list[Span] | None]] = []
         size = 0
         with progress_bar(f"tagging with {self.name}", total if total > _WORTH_A_BAR else None) as bar:
             for number, text in enumerate(texts):
                 for start, end in segments(text, SEGMENT_CHARACTERS):
-                    waiting.append((number, start, text[start:end]))
+                    mine = _within(own[number], start, end) if own is not None else None
+                    waiting.append((number, start, text[start:end], mine))
                     size += end - start
                     if size >= _GROUP_CHARACTERS:
                         yield self._stretches(waiting)
@@ -134,17 +139,17 @@ class WordTagger(ABC):
             if waiting:
                 yield self._stretches(waiting)
 
-    def _stretches(self, stretches: Sequence[tuple[int, int, str]]) -> list[WordScores]:
+    def _stretches(self, stretches: Sequence[tuple[int, int, str, list[Span] | None]]) -> list[WordScores]:
         self.features.forget()
         found: list[WordScores] = []
         windows: list[Window] = []
         owners: list[int] = []
-        for place, (number, shift, text) in enumerate(stretches):
+        for place, (number, shift, text, given) in enumerate(stretches):
             words = self.features.split(text)
             found.append(WordScores(number, shift, words, np.zeros((len(words), len(self.bio)), np.float32)))
-            own = self.features.windows(text, words)
-            windows += own
-            owners += [place] * len(own)
+            made = self.features.windows(text, words, own=given)
+            windows += made
+            owners += [place] * len(made)
         for owner, window, values in zip(owners, windows, self.scores(windows) if windows else [], strict=True):
             if np.isnan(values).any():
                 raise NotNumbers(f"text {found[owner].text + 1}")
@@ -170,3 +175,10 @@ class WordTagger(ABC):
             least = np.minimum(begin, inside.min(0)) if len(inside) else begin
             found.append(dict(zip(self.labels, least.tolist(), strict=True)))
         return found
+
+
+def _within(spans: Sequence[Span], start: int, end: int) -> list[Span]:
+    """The spans of a stretch of a text, counted from its start."""
+    return [
+        Span(one.start - start, one.end - start, one.label) for one in spans if start <= one.start and one.end <= end
+    ]

@@ -45,7 +45,7 @@ class Voter(Tagger, Protocol):
     @property
     def bio(self) -> TagLabels: ...
 
-    def marginals(self, texts: Sequence[str]) -> Iterator[WordScores]: ...
+    def marginals(self, texts: Sequence[str], own: Sequence[Sequence[Span]] | None = None) -> Iterator[WordScores]: ...
 
 
 class EnsembleFile(Config):
@@ -103,11 +103,16 @@ class EnsembleTagger:
         """What `tag` gives."""
         return self.tag(texts)
 
-    def marginals(self, texts: Sequence[str]) -> Iterator[WordScores]:
-        """Mean probability of each label of each word; one stretch a text, in order."""
+    def marginals(self, texts: Sequence[str], own: Sequence[Sequence[Span]] | None = None) -> Iterator[WordScores]:
+        """Mean probability of each label of each word; one stretch a text, in order.
+
+        Args:
+            own: spans that each text gave to the members' lists of names: these are asked without them.
+        """
         for number, text in enumerate(texts):
             words = tokenize(text)
-            means = sum(_at(member, text, words) for member in self.members) / len(self.members)
+            mine = [own[number]] if own is not None else None
+            means = sum(_at(member, text, words, mine) for member in self.members) / len(self.members)
             yield WordScores(number, 0, words, np.asarray(means, dtype=np.float32))
 
     def describe(self) -> dict[str, Any]:
@@ -193,9 +198,9 @@ def load_ensemble(folder: Path, load: Callable[[Path], Tagger]) -> EnsembleTagge
     return EnsembleTagger(folder.resolve().name, members, balance=content.balanced, folder=folder)
 
 
-def _at(member: Voter, text: str, words: Sequence[Offsets]) -> FloatArray:
+def _at(member: Voter, text: str, words: Sequence[Offsets], own: Sequence[Sequence[Span]] | None = None) -> FloatArray:
     """(W, L) a member's probabilities at the words."""
-    stretches = list(member.marginals([text]))
+    stretches = list(member.marginals([text], own))
     source = [(start + one.shift, end + one.shift) for one in stretches for start, end in one.words]
     values = [one.values for one in stretches if len(one.values)]
     rows = np.concatenate(values) if values else np.zeros((0, len(member.bio)), np.float32)

@@ -154,11 +154,16 @@ class FeatureCrf:
         named = one_label(text, spans, probabilities)
         return borders.balanced(text, named) if self._file.balanced else named
 
-    def marginals(self, texts: Sequence[str]) -> Iterator[WordScores]:
-        """Probability of each BIO label of each word; a stretch a text, in order."""
+    def marginals(self, texts: Sequence[str], own: Sequence[Sequence[Span]] | None = None) -> Iterator[WordScores]:
+        """Probability of each BIO label of each word; a stretch a text, in order.
+
+        Args:
+            own: spans that each text gave to the list of names when it was made: the list is asked without them.
+        """
         for number, text in enumerate(texts):
             words = self._features.words(text)
-            context = Context.of(words, self._gazetteer, said=self._sources.say(words))
+            mine = names_of(own[number], words.offsets, words.lower) if own is not None else None
+            context = Context.of(words, self._gazetteer, mine, said=self._sources.say(words))
             values = np.zeros((len(words.offsets), len(self.bio)), np.float32)
             for first, after in sentences(text, words.offsets):
                 self._tagger.set(self._features.sequence(words, first, after, context))
