@@ -132,7 +132,8 @@ def test_a_pair_a_number_and_a_stock_head(tmp_path: Path) -> None:
 
 def test_what_a_tag_hangs_on(tmp_path: Path) -> None:
     encoder = load(tiny.checkpoint(tmp_path / "base", "xlm-roberta"))
-    config = TaskConfig(kind="tokens", task="ner", target="tags", labels=("O", "B-PER", "I-PER", "B-LOC", "I-LOC"), shape="own", max_length=32,
+    tags = ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
+    config = TaskConfig(kind="tokens", task="ner", target="tags", labels=tags, shape="own", max_length=32,
                         head={"crf": False, "layers": 3, "names": False}, details={"overlap": 4})  # fmt: skip
     folder = save_task_model(new_task_model(encoder, config, seed=2), tmp_path / "tagger")
     found = attribution(folder, TEXT, word="идёт", label="LOC")

@@ -236,8 +236,8 @@ def _rollout(model: Any, ids: Tensor, rows: Scalars) -> Scalars | None:
 
 def _baseline(encoder: TorchEncoder, ids: Tensor, special: NDArray[np.bool_]) -> tuple[Tensor, str]:
     """The row with a token that says nothing in the place of every token that is none of the special ones."""
-    chosen = next((found for role in ("mask", "pad", "unk") if (found := special_id(encoder.tokenizer, role)) is not None),
-                  encoder.pad_id)  # fmt: skip
+    known = [special_id(encoder.tokenizer, role) for role in ("mask", "pad", "unk")]
+    chosen = next((found for found in known if found is not None), encoder.pad_id)
     keep = torch.from_numpy(special).to(ids.device)
     return torch.where(keep, ids, torch.full_like(ids, chosen)), encoder.tokenizer.id_to_token(chosen) or str(chosen)
 
@@ -275,8 +275,8 @@ def _of_similarity(encoder: TorchEncoder, text: str, pair: str, prefix: str | No
 def _of_label(model: TaskModel, text: str, pair: str | None, label: str | None) -> Attribution:
     config = model.config
     if config.target not in ("single", "multi", "number") or config.kind == "words":
-        raise SlonikError(f"{model.name} answers {config.task!r} by {config.target}: scores of labels, numbers and tags are "
-                          "explained")  # fmt: skip
+        raise SlonikError(f"{model.name} answers {config.task!r} by {config.target}: scores of labels, numbers and "
+                          "tags are explained")  # fmt: skip
     if config.pairs == "separate" and pair is not None:
         raise SlonikError(f"{model.name} reads the two texts apart: that is not explained here")
     texts = task_texts((text,) if pair is None else (text, pair), config, 1)
@@ -336,7 +336,7 @@ def _of_tag(model: TaskModel, text: str, label: str | None, word: str | None) ->
         raise SlonikError("there is no word to look at")
     found = []  # (window, word's place in it, word's number)
     for window in windows:
-        found += [(window, place, number) for place, number in enumerate(range(window.start, window.stop))]
+        found += [(window, place, number) for place, number in enumerate(range(window.first, window.stop))]
     if word is not None:
         found = [each for each in found if text[slice(*spans[each[2]])] == word][:1]
         if not found:

@@ -121,8 +121,8 @@ def logit_lens(model: str | Path | LanguageModel, text: str, *, trust_remote_cod
         rank.append((shares > own[:, None]).sum(-1).numpy() + 1)
     names = {int(i): shown_token(language.tokenizer, int(i)) for i in {*np.unique(np.stack(top)).tolist(), *truths}}
     kind = "masked in turn" if masked and not given else "mask tokens" if masked else "the next token"
-    return Lens(language.name, kind, tokens, tuple(places), tuple(truths), np.stack(top), np.stack(sure), np.stack(truth),
-                np.stack(rank), names)  # fmt: skip
+    return Lens(language.name, kind, tokens, tuple(places), tuple(truths), np.stack(top), np.stack(sure),
+                np.stack(truth), np.stack(rank), names)  # fmt: skip
 
 
 def _writes(language: LanguageModel) -> bool:
