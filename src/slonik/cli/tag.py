@@ -31,6 +31,9 @@ def tag(
         None, help="Leave out spans that the tagger is less sure of, 0 to 1 (what is sure: docs/ner.md, calibration)."
     ),
     normal_forms: bool = typer.Option(False, "--normal-forms", help="Spans have the name in the nominative: `normal`."),
+    type_: list[str] = typer.Option(
+        [], "--type", help="LABEL=DESCRIPTION of a type that it was not trained on; of a tagger with a span head."
+    ),
     suggest: int | None = typer.Option(
         None,
         min=1,
@@ -54,6 +57,8 @@ def tag(
 
         slonik tag my-tagger news/ --column body --out spans/
 
+        slonik tag my-nested news.txt --type SHIP='название корабля' --out spans.jsonl
+
         slonik tag my-tagger news.txt --suggest 100 --to label-studio --out next.json
     """
     if kind is None and are_parts(files or [], {"column": column, "engine": engine, "workers": workers}):
@@ -62,8 +67,8 @@ def tag(
         tell_parts(
             tag_folder(
                 model, files or [],
-                folder_out(out, {"to": None if to == "jsonl" else to, "suggest": suggest}), column=column or "text",
-                min_confidence=min_confidence, normal_forms=normal_forms,
+                folder_out(out, {"to": None if to == "jsonl" else to, "suggest": suggest, "type": type_ or None}),
+                column=column or "text", min_confidence=min_confidence, normal_forms=normal_forms,
                 device=device, trust_remote_code=trust_remote_code, engine=engine or "local", workers=workers,
                 **shown(),
             )
@@ -72,7 +77,9 @@ def tag(
     if suggest is not None:
         _suggest(
             model, files or [], out, to=to, count=suggest, kind=kind, device=device, trust=trust_remote_code,
-            idle={"--min-confidence": min_confidence is not None, "--normal-forms": normal_forms},
+            idle={
+                "--min-confidence": min_confidence is not None, "--normal-forms": normal_forms, "--type": bool(type_),
+            },
         )  # fmt: skip
         return
     from slonik.tagging.tag import tag_files
@@ -80,9 +87,22 @@ def tag(
     report = first_few(lambda sentence: f"{sentence}: kept as an empty text")
     summary = tag_files(
         model, files or [], out, to=to, kind=kind, device=device, trust_remote_code=trust_remote_code, on_bad=report,
-        min_confidence=min_confidence, normal_forms=normal_forms,
+        min_confidence=min_confidence, normal_forms=normal_forms, types=_described(type_),
     )  # fmt: skip
     _tell(summary, out)
+
+
+def _described(types: list[str]) -> dict[str, str]:
+    """LABEL=DESCRIPTION, several times."""
+    from slonik.core.errors import SlonikError
+
+    found = {}
+    for one in types:
+        label, equals, description = one.partition("=")
+        if not (label.strip() and equals and description.strip()):
+            raise SlonikError(f"--type {one}: give LABEL=DESCRIPTION, for example SHIP='название корабля'")
+        found[label.strip()] = description.strip()
+    return found
 
 
 def _suggest(

@@ -13,7 +13,7 @@ import json
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,6 +42,7 @@ def tag(
     device: str | None = None,
     trust_remote_code: bool = False,
     min_confidence: float | None = None,
+    types: Mapping[str, str] | None = None,
     progress: bool = False,
 ) -> list[Document]:
     """Find entities in texts.
@@ -52,6 +53,7 @@ def tag(
             several.
         device: of an encoder that is loaded here. trust_remote_code: run Python code that comes with it.
         min_confidence: leave out spans that the tagger is less sure of, 0 to 1.
+        types: label -> description of further types, for a tagger with a span head (`SpanTagger.described`).
         progress: show it on standard error.
 
     Returns:
@@ -62,7 +64,7 @@ def tag(
         MissingExtra: the packages of that kind of tagger are not installed.
     """
     least = checked_confidence(min_confidence)
-    tagger = _open(model, device, trust_remote_code)
+    tagger = _with_types(_open(model, device, trust_remote_code), types)
     given = [texts] if isinstance(texts, str | Path | Document) else texts
     items = list(_items(given))
     with shown(progress), progress_bar("tagging", total=len(items)) as bar:
@@ -83,6 +85,20 @@ def _items(given: Iterable[str | Path | Document]) -> Iterator[Item]:
                 if item.error is not None:
                     raise SlonikError(f"{one}, {item.error}")
                 yield item
+
+
+def _with_types(tagger: Tagger, types: Mapping[str, str] | None) -> Tagger:
+    """The tagger with further types that are described in words."""
+    if not types:
+        return tagger
+    described = getattr(tagger, "described", None)
+    if described is None:
+        raise SlonikError(
+            f"{tagger.name} knows its labels alone ({', '.join(tagger.labels)}): a type described in words needs a "
+            "tagger with a span head (slonik finetune ENCODER --task ner --nested)"
+        )
+    more: Tagger = described(dict(types))
+    return more
 
 
 def _open(model: str | Path | Tagger, device: str | None, trust_remote_code: bool) -> Tagger:
@@ -120,6 +136,7 @@ def tag_files(
     trust_remote_code: bool = False,
     min_confidence: float | None = None,
     normal_forms: bool = False,
+    types: Mapping[str, str] | None = None,
     on_bad: Callable[[str], None] = lambda sentence: None,
     progress: bool = False,
 ) -> TagSummary:
@@ -133,6 +150,7 @@ def tag_files(
         kind: "text", "jsonl" or "brat"; None = by name, or first line.
         min_confidence: leave out spans that the tagger is less sure of, 0 to 1; counted.
         normal_forms: spans of JSONL have the name in the nominative as `normal` (`tagging.normal_forms`).
+        types: label -> description of further types, for a tagger with a span head (`SpanTagger.described`).
         on_bad: called with a sentence per line that cannot be read.
         progress: show it on standard error.
 
@@ -154,7 +172,7 @@ def tag_files(
     if out is not None:
         check_apart(out, paths)
         check_new_folder(out) if to == "brat" else check_new_file(out)
-    tagger, summary = _open(model, device, trust_remote_code), TagSummary()
+    tagger, summary = _with_types(_open(model, device, trust_remote_code), types), TagSummary()
     normal = None
     if normal_forms:
         from slonik.tagging.normal_forms import normal_form
