@@ -27,6 +27,8 @@ from slonik.evaluation.statistics import (
 )
 from slonik.finetuning.calibration import CalibrationError
 from slonik.finetuning.items import Floats, Item
+from slonik.finetuning.text_metrics import rouge_l as rouge_l
+from slonik.finetuning.text_metrics import written_metrics
 from slonik.text.answers import thresholds
 from slonik.text.task_config import TaskConfig
 
@@ -58,12 +60,13 @@ def metrics_of(items: Sequence[Item], found: Sequence[Any], config: TaskConfig) 
     """Metric -> statistic over the items, the one to stop by first.
 
     Single label: accuracy, macro F1. Several: micro and macro F1, share of items with every label right. Number:
-    Spearman's correlation, mean absolute error in the units of the data. Words: ROUGE-L, F1 of words, exact match.
+    Spearman's correlation, mean absolute error in the units of the data. Words: those of `written_metrics`, F1 of
+    words, exact match.
     """
     if config.target == "text":
         pairs = [(str(given), str(item.label)) for given, item in zip(found, items, strict=True)]
         return {
-            "rouge_l": Mean([rouge_l(given, right) for given, right in pairs]),
+            **written_metrics(pairs),
             "f1": Mean([token_f1(given, right) for given, right in pairs]),
             "em": Mean([normalise_answer(given) == normalise_answer(right) for given, right in pairs]),
         }
@@ -113,21 +116,6 @@ def metric_names(config: TaskConfig) -> tuple[str, ...]:
 def _tallies(given: NDArray[np.bool_], right: NDArray[np.bool_]) -> NDArray[np.float64]:
     """True positives, false positives, false negatives: (n, L), (n, L) -> (n, 3, L)."""
     return np.stack([given & right, given & ~right, right & ~given], axis=1).astype(np.float64)
-
-
-def rouge_l(given: str, right: str) -> float:
-    """F1 of the longest common subsequence of words, lower case, without punctuation (Lin 2004, beta = 1)."""
-    first, second = normalise_answer(given).split(), normalise_answer(right).split()
-    if not first or not second:
-        return float(first == second)
-    row = [0] * (len(second) + 1)
-    for word in first:
-        before = 0
-        for place, other in enumerate(second, start=1):
-            kept = row[place]
-            row[place] = before + 1 if word == other else max(row[place], row[place - 1])
-            before = kept
-    return 2 * row[-1] / (len(first) + len(second))
 
 
 def baseline_answers(fit: Sequence[Item], measured: Sequence[Item], config: TaskConfig) -> dict[str, list[Any]]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from slonik.core.records import Record
-from slonik.reporting.formatting import WRITTEN, cell, difference_cell, number_cell
+from slonik.reporting.formatting import WRITTEN, cell, difference_cell, lower_is_better, number_cell
 from slonik.reporting.ranking import Ranking, borda, copeland, disagreement, dowdall, mean_rank, minimax, ranks
 from slonik.reporting.table import ABSENT, Cell, Content, Row, Table
 
@@ -48,7 +48,9 @@ def is_published(record: Record) -> bool:
 
 
 def is_fraction(record: Record) -> bool:
-    """Whether a record is a score, more being better, rather than a time or a size (encodechka's speed task)."""
+    """Whether a record is a score, more being better: no time or size (encodechka's speed task), and no error."""
+    if lower_is_better(record.metric):
+        return False
     return record.metric not in WRITTEN and record.detail.get("of") not in WRITTEN
 
 
@@ -245,9 +247,9 @@ def order_tables(records: Iterable[Record]) -> list[Table]:
     """Almost stochastic order over seeds: a row per ordered pair of models, a column per task."""
     own = [record for record in records if record.metric.endswith(ORDER) and record.value is not None]
     note = (
-        "epsilon_min: below 0.5 the first model was better in these seeds, as one of two equal recipes is in one case of "
-        "six; coloured where that is sure: violation below 0.2 at the level .05, corrected over tasks (Holm), from five "
-        "seeds of each"
+        "epsilon_min: below 0.5 the first model was better in these seeds, as one of two equal recipes is in one case "
+        "of six; coloured where that is sure: violation below 0.2 at the level .05, corrected over tasks (Holm), from "
+        "five seeds of each"
     )
     tables = []
     for suite, found in _grouped(own, lambda record: record.suite).items():
