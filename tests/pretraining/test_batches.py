@@ -14,8 +14,9 @@ from slonik.pretraining.packed import pack_pairs
 from slonik.pretraining.repetition.runs import SwitchingLoader
 from slonik.pretraining.sequences import Format, Specials, TokenSequences
 from slonik.pretraining.shards import TokenCorpus
+from slonik.train.feed import Feed
 from slonik.train.kernels import repeated_blocks
-from slonik.train.loaders import BatchLoader
+from slonik.train.loaders import BatchLoader, StagedLoader
 from tests.pretraining import vocabulary
 
 
@@ -98,6 +99,23 @@ def test_switching_reads_the_first_corpus_again_and_again_and_then_the_second() 
     last = loader.batch(0, len(plan) - 1, plan[-1])
     own = large.batch(0, 2, large.plan(0)[2])
     assert (last["input_ids"] == own["input_ids"]).all()
+
+
+def test_stages_follow_each_other_batch_by_batch_and_the_last_goes_on() -> None:
+    small, large = _loader(documents=8), _loader(documents=60)
+    per_epoch = len(small.plan(0))
+    loader = StagedLoader([(small, 2 * per_epoch + 1)], large)
+    feed = Feed(loader)
+    with feed:
+        read = [next(feed) for _ in range(2 * per_epoch + 4)]
+    expected = [(small, 0, n) for n in range(per_epoch)] + [(small, 1, n) for n in range(per_epoch)]
+    expected += [(small, 2, 0), (large, 0, 0), (large, 0, 1), (large, 0, 2)]
+    for turn, (source, epoch, index) in zip(read, expected, strict=True):
+        wanted = source.batch(epoch, index, source.plan(epoch)[index])
+        assert all((turn.batch[name] == wanted[name]).all() for name in wanted)
+    with Feed(loader, read[-2].place.epoch, read[-2].place.index) as resumed:
+        assert (next(resumed).batch["input_ids"] == read[-2].batch["input_ids"]).all()
+    assert loader.fingerprint != StagedLoader([(small, 2 * per_epoch)], large).fingerprint
 
 
 @pytest.mark.parametrize("family", ["gpt2", "fred-t5"])

@@ -23,6 +23,8 @@ from slonik.models.generation import load_generator
 from slonik.pretraining.bits_per_byte import HeldOutBits
 from slonik.pretraining.config import PretrainConfig
 from slonik.pretraining.costs import run_costs
+from slonik.pretraining.denoising import DenoiserMixture
+from slonik.pretraining.objectives import MaskedLanguageModel
 from slonik.pretraining.pretrain import pretrain, run_pretrain
 from slonik.pretraining.tokenizer import wanted_sentinels
 from slonik.text.tokenizers.training import TrainConfig, Trained, train
@@ -89,6 +91,31 @@ def test_every_family_trains_from_a_text_file_to_a_checkpoint(family: str, texts
         assert slonik.load(found.checkpoint).encode(["Слон видит дом."]).shape == (1, 32)
     if family == "gpt2":
         assert [len(line["samples"]) for line in lines if "samples" in line] == [2, 2, 2]
+
+
+@pytest.mark.parametrize("family", ["roberta", "t5"])
+def test_short_sequences_come_before_long_ones(family: str, texts: Path, tmp_path: Path) -> None:
+    stages = [{"length": 16, "share": 0.4}, {"length": 24, "share": 0.3, "batch_tokens": 240}]
+    config = _recipe(f"{family}_tiny", texts, tmp_path / "model", stages=stages, **{"train.max_steps": 10})
+    assert [(phase.length, phase.batch_tokens, steps) for phase, steps in config.phases] == [
+        (16, 480, 4), (24, 240, 3), (48, 480, 3)
+    ]  # fmt: skip
+    widths: list[int] = []
+    loss_of = MaskedLanguageModel.loss if family == "roberta" else DenoiserMixture.loss
+
+    def seen(self: Any, model: Any, batch: Any) -> Any:
+        widths.append(batch["input_ids"].shape[1])
+        return loss_of(self, model, batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MaskedLanguageModel if family == "roberta" else DenoiserMixture, "loss", seen)
+        said: list[str] = []
+        run_pretrain(config, said.append)
+    assert max(widths[:4]) <= 16 < min(widths[4:7]) and max(widths[4:7]) <= 24 < min(widths[7:])
+    assert [line.rsplit(" ", 1)[-1] for line in said if "sequences of at most" in line] == ["16", "24", "48"]
+    costs, plain = run_costs(config), run_costs(config.model_copy(update={"stages": ()}))
+    assert costs.total_flops < plain.total_flops == plain.flops_per_step * 10
+    assert costs.total_tokens == 4 * 480 + 3 * 240 + 3 * 480
 
 
 class Crash(Exception):
@@ -185,6 +212,8 @@ def test_a_finished_checkpoint_is_not_overwritten(texts: Path, tmp_path: Path) -
         ("gpt2_tiny", {"train.optimiser": "lamb"}, "optimizer"),
         ("t5_tiny", {"denoisers": []}, "denoisers need at least one with a weight above 0"),
         ("t5_tiny", {"denoisers": [{"weight": 0}]}, "denoisers need at least one with a weight above 0"),
+        ("bert_tiny", {"stages": [{"length": 64, "share": 0.5}]}, "a stage of 64 tokens is not shorter than length"),
+        ("bert_tiny", {"stages": [{"length": 16, "share": 0.5}] * 2}, "leave no step for sequences of 48 tokens"),
         ("gpt2_tiny", {"train.sharding": "full", "train.optimizer": "muon"}, "sharding full goes with optimizer adamw"),
     ],
 )

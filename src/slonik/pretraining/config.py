@@ -55,6 +55,16 @@ class DenoiserSettings(Config):
     weight: float = Field(1.0, ge=0)
 
 
+class LengthStage(Config):
+    """A beginning of the run on shorter sequences, which cost less and teach most of what long ones do."""
+
+    length: int = Field(ge=8)
+    share: float = Field(gt=0, lt=1)
+    """Of the run's steps."""
+    batch_tokens: int | None = Field(None, ge=32)
+    """None = the recipe's: more of the shorter sequences in a batch."""
+
+
 class PretrainTraining(TrainConfig):
     """The loop's settings, with the defaults of pretraining."""
 
@@ -102,13 +112,27 @@ class PretrainConfig(Config):
     """How the corpus becomes sequences: RoBERTa's four formats, documents, or blocks."""
     length: int = Field(128, ge=8)
     """Tokens of a sequence, specials included; of the input for denoising."""
+    stages: tuple[LengthStage, ...] = ()
+    """What comes before `length`: {length: 128, share: 0.9} reads 128 tokens for nine tenths of the steps (BERT)."""
     pack: bool = True
-    """Several documents in a row of `length` tokens that do not see one another, where the model can."""
+    """Several documents in a row of `length` tokens that do not see one another, where the model can; for T5 several
+    inputs and targets."""
     batch_tokens: int = Field(4096, ge=32)
     """Tokens of one batch of one process; a step has `train.accumulate` such batches in each process."""
     train: PretrainTraining
     held_out: HeldOutSettings = HeldOutSettings()
     seed: int = Field(0, ge=0)
+
+    @property
+    def phases(self) -> list[tuple[PretrainConfig, int | None]]:
+        """The recipe at each of its lengths, and for how many steps; None where the run ends by the clock."""
+        found: list[tuple[PretrainConfig, int | None]] = []
+        for stage in self.stages:
+            fields = {"length": stage.length, "batch_tokens": stage.batch_tokens or self.batch_tokens, "stages": ()}
+            found.append((self.model_copy(update=fields), round(stage.share * (self.train.max_steps or 0))))
+        spent = sum(steps or 0 for _, steps in found)
+        left = None if self.train.max_steps is None else self.train.max_steps - spent
+        return [*found, (self.model_copy(update={"stages": ()}), left)]
 
     @property
     def mixture(self) -> tuple[Denoiser, ...]:
@@ -147,6 +171,13 @@ class PretrainConfig(Config):
             raise ValueError(
                 f"sequences of {self.length} tokens are longer than the model's max_length of {self.model.max_length}"
             )
-        if self.batch_tokens < self.length:
-            raise ValueError(f"batches of {self.batch_tokens} tokens have no room for a sequence of {self.length}")
+        for each in (self, *self.stages):
+            if (each.batch_tokens or self.batch_tokens) < each.length:
+                raise ValueError(f"batches of {each.batch_tokens} tokens have no room for a sequence of {each.length}")
+        if self.stages and self.train.max_steps is None:
+            raise ValueError("stages are shares of the steps: give train.max_steps")
+        if sum(stage.share for stage in self.stages) >= 1:
+            raise ValueError(f"the shares of the stages leave no step for sequences of {self.length} tokens")
+        if longer := [stage.length for stage in self.stages if stage.length >= self.length]:
+            raise ValueError(f"a stage of {longer[0]} tokens is not shorter than length ({self.length})")
         return self

@@ -210,6 +210,7 @@ class RunCosts:
         tokens_per_step: of the corpus, read in a step by all processes.
         steps: optimizer steps; None where the run ends by the clock.
         processes: how many were assumed.
+        before: steps, FLOPs and tokens of a step of each stage of shorter sequences.
     """
 
     model: Costs
@@ -217,6 +218,19 @@ class RunCosts:
     tokens_per_step: int
     steps: int | None
     processes: int
+    before: tuple[tuple[int, float, int], ...] = ()
+
+    @property
+    def total_flops(self) -> float:
+        """Of the whole run, stages included; 0 where it ends by the clock."""
+        left = (self.steps or 0) - sum(steps for steps, _, _ in self.before)
+        return self.flops_per_step * left + sum(steps * flops for steps, flops, _ in self.before)
+
+    @property
+    def total_tokens(self) -> int:
+        """The same of tokens."""
+        left = (self.steps or 0) - sum(steps for steps, _, _ in self.before)
+        return self.tokens_per_step * left + sum(steps * tokens for steps, _, tokens in self.before)
 
     @property
     def flops_per_token(self) -> float:
@@ -247,11 +261,11 @@ class RunCosts:
             ("FLOPs per step", f"{self.flops_per_step:.3g}"),
         ]
         if self.steps is not None:
-            total = self.flops_per_step * self.steps
+            total = self.total_flops
             days = total / (_A100_FLOPS * _USUAL_UTILISATION) / 86_400
             rows += [
                 ("steps", f"{self.steps:,}"),
-                ("tokens in all", f"{self.tokens_per_step * self.steps:,}"),
+                ("tokens in all", f"{self.total_tokens:,}"),
                 ("FLOPs in all", f"{total:.3g}"),
                 ("A100 days", f"{days:,.2f} at {_USUAL_UTILISATION:.0%} of its bf16 peak"),
             ]
@@ -267,7 +281,7 @@ class RunCosts:
             "flops_per_step": self.flops_per_step,
         }
         if self.steps is not None:
-            metrics |= {"tokens": self.tokens_per_step * self.steps, "flops": self.flops_per_step * self.steps}
+            metrics |= {"tokens": self.total_tokens, "flops": self.total_flops}
         return [
             Record(suite=SUITE, task="dry_run", model=name, metric=metric, value=value)
             for metric, value in metrics.items()
@@ -301,7 +315,14 @@ def run_costs(config: PretrainConfig, *, processes: int = 1) -> RunCosts:
         tokens_per_step=config.batch_tokens * train.accumulate * processes,
         steps=train.max_steps,
         processes=processes,
+        before=tuple(_stage(phase, steps or 0, processes) for phase, steps in config.phases[:-1]),
     )  # fmt: skip
+
+
+def _stage(phase: PretrainConfig, steps: int, processes: int) -> tuple[int, float, int]:
+    """Steps, FLOPs and tokens of a step of one stage."""
+    found = run_costs(phase, processes=processes)
+    return steps, found.flops_per_step, found.tokens_per_step
 
 
 def text_size(config: PretrainConfig) -> TextSize:

@@ -50,13 +50,16 @@ from slonik.pretraining.corpus import (
     too_few_held_out,
 )
 from slonik.pretraining.costs import SUITE, run_costs
+from slonik.pretraining.shards import TokenCorpus
 from slonik.pretraining.tokenizer import Vocabulary, given_tokenizer, make_tokenizer, wanted_sentinels
 from slonik.runtime.sampling import SamplingConfig
 from slonik.text.sentence_config import SentenceConfig
 from slonik.text.tokenizing import write_tokenizer
 from slonik.train.checkpoints import load_weights, read_checkpoint
+from slonik.train.loaders import StagedLoader
 from slonik.train.loop import Sample, run
 from slonik.train.processes import Processes
+from slonik.train.protocols import Loader
 from slonik.train.run_state import RunSummary
 
 COMMAND = "pretrain"
@@ -200,12 +203,23 @@ class _Pretraining:
         self.config, self.identity, self.frame, self.processes = config, identity, frame, processes
         self.vocabulary = Vocabulary.open(self._tokenizer_folder())
         self.model = build(config.model, self.vocabulary.ids, seed=config.seed)
-        self.pack_to = pack_length(config, self.model)
-        self.objective = objective_of(config, self.vocabulary.facts, self.pack_to)
+        self.objective = objective_of(config, self.vocabulary.facts, pack_length(config, self.model))
         corpus = self._corpus()
         self.held_out, self.choosing = self._measures([document.text for document in corpus.held_out])
-        self.loader, count = loader_of(config, corpus.train, self.vocabulary, self.objective, self.pack_to)
-        frame.announce(f"{corpus.train.token_count:,} tokens in {count:,} sequences")
+        self.loader = self._loader(corpus.train)
+
+    def _loader(self, corpus: TokenCorpus) -> Loader:
+        """Batches of the corpus at each of the recipe's lengths, one after another."""
+        loaders = []
+        for phase, _ in self.config.phases:
+            pack_to = pack_length(phase, self.model)
+            objective = objective_of(phase, self.vocabulary.facts, pack_to)
+            loader, count = loader_of(phase, corpus, self.vocabulary, objective, pack_to)
+            loaders.append(loader)
+            self.frame.announce(f"{corpus.token_count:,} tokens in {count:,} sequences of at most {phase.length:,}")
+        of_step = self.config.train.accumulate * self.processes.world
+        batches = [(steps or 0) * of_step for _, steps in self.config.phases]
+        return StagedLoader(list(zip(loaders, batches, strict=True))[:-1], loaders[-1]) if loaders[1:] else loaders[0]
 
     def finish(self) -> Pretrained:
         """Train, and write the checkpoint."""

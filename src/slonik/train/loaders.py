@@ -21,7 +21,7 @@ from torch import Tensor
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import derive_seed, sha256_bytes, sha256_json
 from slonik.text.batching import pad_arrays, pad_fields, token_budget_batches
-from slonik.train.protocols import Batch, Corruption, IntArray
+from slonik.train.protocols import Batch, Corruption, IntArray, Loader
 from slonik.train.ragged import Ragged
 
 Fields: TypeAlias = Mapping[str, NDArray[Any]]
@@ -61,6 +61,46 @@ class BatchLoader:
     def batch(self, epoch: int, index: int, texts: IntArray) -> Batch:
         """The batch of `texts` = plan(epoch)[index]."""
         return self._make(epoch, texts, np.random.default_rng(derive_seed(self._seed, "corrupt", epoch, index)))
+
+
+class StagedLoader:
+    """Batches of several loaders one after another: so many of each, and of the last one without an end.
+
+    Each goes through its own epochs, the last of which may be cut; they are the epochs of the whole, so positions can
+    be resumed, and no more is planned than what is read.
+
+    Args:
+        parts: (loader, how many batches of it), in order.
+        last: what comes afterwards.
+    """
+
+    def __init__(self, parts: Sequence[tuple[Loader, int]], last: Loader) -> None:
+        self._last = last
+        self._epochs: list[tuple[Loader, int, int]] = []  # (loader, its own epoch, batches of it)
+        for loader, batches in parts:
+            epoch = 0
+            while batches > 0:
+                size = min(batches, len(loader.plan(epoch)))
+                self._epochs.append((loader, epoch, size))
+                epoch, batches = epoch + 1, batches - size
+        self.fingerprint = sha256_json(
+            [[loader.fingerprint, batches] for loader, batches in parts] + [last.fingerprint]
+        )
+
+    def plan(self, epoch: int) -> Sequence[IntArray]:
+        """The items of every batch of an epoch of the whole."""
+        loader, own, size = self._of(epoch)
+        return loader.plan(own)[:size]
+
+    def batch(self, epoch: int, index: int, texts: IntArray) -> Batch:
+        """The batch of `texts` = plan(epoch)[index], by the loader whose turn it is."""
+        loader, own, _ = self._of(epoch)
+        return loader.batch(own, index, texts)
+
+    def _of(self, epoch: int) -> tuple[Loader, int, int | None]:
+        if epoch < len(self._epochs):
+            return self._epochs[epoch]
+        return self._last, epoch - len(self._epochs), None
 
 
 def pools(count: int, size: int, rng: np.random.Generator) -> Iterator[IntArray]:
