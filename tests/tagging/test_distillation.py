@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from transformers import AutoModelForTokenClassification
 
 from slonik.core.errors import SlonikError
-from slonik.runtime.tagging.labels import BioLabels
+from slonik.data.annotations.document import Document, Span
+from slonik.runtime.tagging.labels import BioLabels, PlainTags, tag_labels
+from slonik.runtime.tagging.names import NameList
 from slonik.tagging import distillation as tagging_distillation
 from slonik.tagging.config import Distillation
 from slonik.tagging.distillation import (
+    as_bio,
     carry_over,
     draw_unlabelled,
     expected_names,
@@ -19,7 +24,9 @@ from slonik.tagging.distillation import (
     texts_with_most_names,
     word_probabilities,
 )
-from tests.tagging.models.toys import bilstm, documents, encoder
+from slonik.tagging.fit import open_teacher
+from tests.tagging.models.toys import LABELS, bilstm, documents, encoder
+from tests.tiny.models import checkpoint
 
 TEXTS = [one.text for one in documents()]
 
@@ -110,3 +117,54 @@ def test_candidates_are_drawn_instead(tmp_path: Path) -> None:
     lesson = Distillation(teacher="x", unlabelled=(str(file),), max_texts=5, candidates=12, shortest=10)
     assert len(draw_unlabelled(lesson, 0)) == 12
     assert len(draw_unlabelled(lesson.model_copy(update={"candidates": 0}), 0)) == 5
+
+
+def test_tags_of_others_become_bio_labels() -> None:
+    wanted = BioLabels(("LOC", "PER"))
+    plain = tag_labels(["O", "MISC", "PER", "LOC"], rules=False)
+    rows = np.array([[0.1, 0.1, 0.8, 0], [0.1, 0, 0.9, 0], [0.3, 0.7, 0, 0], [0.2, 0, 0.1, 0.7]], dtype=np.float32)
+    found = as_bio(rows, plain, wanted)
+    assert np.allclose(found.sum(-1), 1)
+    assert np.allclose(found[0], [0.2, 0, 0, 0.8, 0]) and np.allclose(found[1], [0.1, 0, 0, 0, 0.9])
+    assert np.allclose(found[2], [1, 0, 0, 0, 0]) and np.allclose(found[3], [0.2, 0.7, 0, 0.1, 0])
+    bioes = tag_labels(["O", "S-LOC", "B-PER", "I-PER", "E-PER"], rules=False)
+    rows = np.array([[0, 0, 1, 0, 0], [0, 0, 0, 0.4, 0.6], [0.1, 0.9, 0, 0, 0]], dtype=np.float32)
+    assert np.allclose(as_bio(rows, bioes, wanted), [[0, 0, 0, 1, 0], [0, 0, 0, 0, 1], [0.1, 0.9, 0, 0, 0]])
+    own = np.eye(5, dtype=np.float32)
+    assert as_bio(own, wanted, wanted) is own and as_bio(rows[:0], plain, wanted).shape == (0, 5)
+
+
+def test_a_tagger_that_transformers_wrote_teaches(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path / "tiny", "bert")
+    names = ["O", *(f"{prefix}-{label}" for label in (*LABELS.classes, "MISC") for prefix in "IB")]
+    model = AutoModelForTokenClassification.from_pretrained(
+        folder, num_labels=len(names), id2label=dict(enumerate(names)), label2id={n: i for i, n in enumerate(names)}
+    )
+    model.save_pretrained(tmp_path / "foreign")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(folder / name, tmp_path / "foreign" / name)
+    teacher = open_teacher(tmp_path / "foreign")
+    assert isinstance(teacher.bio, PlainTags)
+    [spans] = teacher.tag(TEXTS[:1])
+    assert all(span.confidence is not None for span in spans)
+    student = bilstm()
+    soft = soft_labels(teacher, TEXTS, student.features, student.bio, tmp_path / "cache")
+    assert all(np.allclose(np.asarray(rows, np.float32).sum(-1), 1, atol=1e-2) for rows in soft)
+    assert len(texts_with_most_names(teacher, TEXTS, 2, tmp_path / "cache")) == 2
+    with pytest.raises(SlonikError, match="do not tag the same classes"):
+        soft_labels(teacher, TEXTS, student.features, BioLabels(("SHIP",)), tmp_path / "cache")
+
+
+def test_a_teacher_is_asked_without_the_names_that_a_text_gave_to_its_list(tmp_path: Path) -> None:
+    lone = Document("a", "Вирус Ржавчинка ждёт", (Span(6, 15, "VIRUS"),))
+    teacher = bilstm(names=NameList.of(LABELS, [*documents(), lone]))
+    words = [teacher.features.split(lone.text)]
+    asked = word_probabilities(teacher, [lone.text], words)[0]
+    alone = word_probabilities(teacher, [lone.text], words, [lone.spans])[0]
+    without = bilstm(names=NameList.of(LABELS, documents()))
+    without.model.load_state_dict(teacher.model.state_dict())
+    assert not np.allclose(asked, alone)
+    assert np.allclose(alone, word_probabilities(without, [lone.text], words)[0])
+    kept = soft_labels(teacher, [lone.text], teacher.features, LABELS, tmp_path, [lone.spans])
+    assert np.allclose(kept[0], alone, atol=1e-3)
+    assert not np.allclose(soft_labels(teacher, [lone.text], teacher.features, LABELS, tmp_path)[0], alone, atol=1e-3)

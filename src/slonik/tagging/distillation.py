@@ -19,9 +19,9 @@ from slonik.core.errors import SlonikError
 from slonik.core.hashing import derive_seed, sha256_json
 from slonik.core.identity import code_identity
 from slonik.data.annotations.document import Span
-from slonik.data.annotations.tags import Offsets
+from slonik.data.annotations.tags import OUTSIDE, Offsets, split_tag
 from slonik.data.readers import read_texts
-from slonik.runtime.tagging.labels import TagLabels
+from slonik.runtime.tagging.labels import BioLabels, PlainTags, TagLabels
 from slonik.tagging.config import Distillation
 from slonik.tagging.models.ensemble_tagger import EnsembleTagger, carry_over
 from slonik.tagging.models.neural_tagger import NeuralTagger
@@ -76,17 +76,18 @@ def soft_labels(
     Raises:
         SlonikError: the two do not tag the same classes, a full disk, a damaged cache.
     """
-    if teacher.bio != labels:
+    missing = sorted(set(labels.classes) - set(teacher.labels))
+    if missing or (isinstance(teacher.bio, BioLabels) and teacher.bio != labels):
         raise SlonikError(
             f"teacher and student do not tag the same classes: {', '.join(teacher.labels)} against "
-            f"{', '.join(labels.classes)}"
+            f"{', '.join(labels.classes)}; map or drop labels (mapping) until they do"
         )
     lengths = np.array([len(features.split(text)) for text in texts], dtype=np.int64)
     given = dict(zip(texts, own, strict=True)) if own is not None else {}
 
     def states(some: Sequence[str]) -> list[NDArray[Any]]:
         mine = [given[text] for text in some] if own is not None else None
-        return word_probabilities(teacher, some, [features.split(text) for text in some], mine)
+        return word_probabilities(teacher, some, [features.split(text) for text in some], mine, labels)
 
     parts = [teacher.model] if isinstance(teacher, NeuralTagger) else [*teacher.members]
     code = {type(part).__module__ for part in (teacher, *parts, teacher.features, features)}
@@ -103,18 +104,44 @@ def word_probabilities(
     texts: Sequence[str],
     words: Sequence[Sequence[Offsets]],
     own: Sequence[Sequence[Span]] | None = None,
+    labels: TagLabels | None = None,
 ) -> list[NDArray[np.float32]]:
-    """(W, L) per text: the teacher's probabilities at the given words."""
+    """(W, L) per text: the teacher's probabilities at the given words, of the student's `labels` (None = its own)."""
+    wanted_labels = teacher.bio if labels is None else labels
     stretches: list[list[tuple[list[Offsets], NDArray[np.float32]]]] = [[] for _ in texts]
     for scores in teacher.marginals(texts, own):
         shifted = [(start + scores.shift, end + scores.shift) for start, end in scores.words]
-        stretches[scores.text].append((shifted, scores.values))
+        stretches[scores.text].append((shifted, as_bio(scores.values, teacher.bio, wanted_labels)))
     found = []
     for parts, wanted in zip(stretches, words, strict=True):
         source = [offsets for own, _ in parts for offsets in own]
         values = [rows for _, rows in parts if len(rows)]
-        rows = np.concatenate(values) if values else np.zeros((0, len(teacher.bio)), np.float32)
+        rows = np.concatenate(values) if values else np.zeros((0, len(wanted_labels)), np.float32)
         found.append(carry_over(source, rows, wanted))
+    return found
+
+
+def as_bio(values: NDArray[np.float32], given: TagLabels, wanted: TagLabels) -> NDArray[np.float32]:
+    """Probabilities (W, P) of somebody else's tags as (W, L) of BIO labels; of BIO labels they are as they are.
+
+    L- and E- count as I-, U- and S- as B-; a tag inside an entity (a plain label too) begins one where the word before
+    is likeliest of another label. Classes that are not wanted are outside.
+    """
+    if not isinstance(given, PlainTags) or isinstance(wanted, PlainTags):
+        return values
+    found = np.zeros((len(values), len(wanted)), dtype=np.float32)
+    places = {name: number for number, name in enumerate(wanted.names)}
+    if not len(values):
+        return found
+    parts = [split_tag(tag) for tag in given.tags]
+    before = ["", *(parts[place][1] for place in values.argmax(-1)[:-1])]
+    for column, (prefix, label) in enumerate(parts):
+        if prefix == OUTSIDE or f"B-{label}" not in places:
+            found[:, 0] += values[:, column]
+            continue
+        begins = np.array([prefix in "BS" or one != label for one in before])
+        found[:, places[f"B-{label}"]] += np.where(begins, values[:, column], 0)
+        found[:, places[f"I-{label}"]] += np.where(begins, 0, values[:, column])
     return found
 
 
@@ -132,7 +159,8 @@ def texts_with_most_names(teacher: Teacher, texts: Sequence[str], count: int, ca
     """
     if len(texts) <= count:
         return list(texts)
-    soft = soft_labels(teacher, texts, teacher.features, teacher.bio, cache)
+    labels = BioLabels.of(teacher.labels)
+    soft = soft_labels(teacher, texts, teacher.features, labels, cache)
     names = np.stack([expected_names(rows) for rows in soft])
     scores = (names / np.sqrt(np.maximum(names.sum(0), 1e-9))).sum(-1)
     kept = np.argsort(-scores, kind="stable")[:count]
