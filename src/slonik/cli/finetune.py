@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from slonik.core.records import Record
     from slonik.reporting.table import Table
 
-_OF_TAGGERS = ("unlabelled", "mapping", "crf", "nested", "gazetteer", "first", "member")
+_OF_TAGGERS = ("unlabelled", "mapping", "crf", "partial", "nested", "gazetteer", "first", "member")
 _OF_RERANKERS = ("negatives", "mine", "loss")
 _OF_LABELS = ("few_shot", "lora", "class_weights", "stop_by", "calibrate", "thresholds")
 _NOT_OF_TAGGERS = (
@@ -73,6 +73,9 @@ def finetune(
     unlabelled: list[str] = typer.Option([], help="ner: text files on which the teacher teaches."),
     mapping: Path | None = typer.Option(None, help="ner: recipe whose `mapping` merges and drops labels."),
     crf: bool | None = typer.Option(None, "--crf/--no-crf", help="ner: learn which label follows which."),
+    partial: bool | None = typer.Option(
+        None, "--partial", help="ner: the texts are annotated in part: what is not marked is unknown."
+    ),
     nested: bool | None = typer.Option(
         None, "--nested/--no-nested", help="ner, an encoder: entities may lie within one another."
     ),
@@ -170,12 +173,12 @@ def _tagger(ctx: typer.Context, tasks: Sequence[str]) -> None:
     if len(given["teacher"]) > 1:
         raise SlonikError("a tagger learns from one teacher: give --teacher once")
     names = (
-        "recipe", "out", "data_dir", "mapping", "crf", "nested", "first", "seed", "unlabelled", "epochs",
+        "recipe", "out", "data_dir", "mapping", "crf", "partial", "nested", "first", "seed", "unlabelled", "epochs",
         "learning_rate", "max_length", "batch_size",
     )  # fmt: skip
     found = train_tagger(
-        given["model"], given["train"], gazetteers=_by_label(given["gazetteer"]), members=given["member"], teacher=next(iter(given["teacher"]), None), set=given["set_"],
-        announce=announce, **{name: given[name] for name in names},
+        given["model"], given["train"], gazetteers=_by_label(given["gazetteer"]), members=given["member"],
+        teacher=next(iter(given["teacher"]), None), set=given["set_"], announce=announce, **{name: given[name] for name in names},
     )  # fmt: skip
     for name, value in found.summary.items():
         typer.echo(f"{name:>12} {value:.4f}" if isinstance(value, float) else f"{name:>12} {value}")

@@ -64,6 +64,7 @@ def train_tagger(
     teacher: str | Path | NeuralTagger | None = None,
     unlabelled: Texts = (),
     crf: bool | None = None,
+    partial: bool | None = None,
     nested: bool | None = None,
     gazetteers: Mapping[str, str | Path | Sequence[str | Path]] | None = None,
     first: str | Path | None = None,
@@ -91,6 +92,7 @@ def train_tagger(
         mapping: labels to merge and drop, or the recipe that says so in `mapping`.
         teacher: a tagger to distil from, with a network. unlabelled: further texts on which it teaches.
         crf: learn scores of label transitions.
+        partial: the texts are annotated in part: what is not marked is unknown, not "no entity".
         nested: of an encoder: entities may lie within one another.
         gazetteers: label -> files with a name a line.
         first: of a network: annotated texts of another kind to train on before; which of their labels become these is
@@ -140,7 +142,7 @@ def train_tagger(
         at.mapping: as_mapping(mapping).model_dump() if mapping is not None else None,
         at.system.name: Path(out).name, at.system.kind: kind, at.system.crf: crf if chain is None else chain,
         at.system.model: _called(model) if kind == "encoder" else None,
-        at.system.nested: nested, at.system.members: [str(member) for member in members] or None,
+        at.partial: partial, at.system.nested: nested, at.system.members: [str(member) for member in members] or None,
         at.system.gazetteers: _lists(gazetteers) if gazetteers else None,
         fields_of(First, at.system.first).data: str(first) if first is not None else None,
         lesson.teacher: _called(teacher) if teacher is not None else None, lesson.unlabelled: list(texts) or None,
