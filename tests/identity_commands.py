@@ -356,11 +356,11 @@ PRETRAIN = Command(
         "masking.copies": [2], "train.warmup_steps": [1], "train.decay_ratio": [],
         "stages": [({"length": 16, "share": 0.5},)],
     },
-    operational=("corpus.shard_tokens", "held_out.prompts", "held_out.new_tokens", "train.max_minutes",
+    operational=("snapshots", "corpus.shard_tokens", "held_out.prompts", "held_out.new_tokens", "train.max_minutes",
                  "train.sharding", "train.device", "train.save_every_minutes", "train.checkpoints",
                  "train.timeout_minutes", "train.keep", "train.log_every_steps", "train.trackers",
                  "train.explosion_factor", "train.gradient_checkpointing", "train.loader_processes"),
-    inputs=("out", "version", "corpus.files", "tokenizer.given", "model.family", "model.decoder_layers",
+    inputs=("out", "version", "start", "corpus.files", "tokenizer.given", "model.family", "model.decoder_layers",
             "model.head_size"),
 )  # fmt: skip
 

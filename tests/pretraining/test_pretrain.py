@@ -149,6 +149,42 @@ def test_the_same_call_after_a_crash_goes_on_to_the_same_checkpoint(
     assert again.records == found.records
 
 
+def test_a_finished_run_is_made_longer_and_its_best_model_loads_while_it_goes_on(
+    texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run_pretrain(_recipe("roberta_tiny", texts, tmp_path / "first", **{"train.max_steps": 4})).checkpoint
+    fields = {"start": str(first), "snapshots": True, "train.learning_rate": 1e-4}
+    other = _recipe("roberta_tiny", texts, tmp_path / "other", start=str(first), **{"model.layers": 1})
+    with pytest.raises(
+        SlonikError, match="is no beginning for this recipe's roberta: it has another num_hidden_layers"
+    ):
+        run_pretrain(other)
+    measure, calls = HeldOutBits.measure, iter(range(1, 100))
+
+    def crashing(self: HeldOutBits, *arguments: Any) -> Any:
+        if next(calls) == 3:
+            raise Crash
+        return measure(self, *arguments)
+
+    config = _recipe("roberta_tiny", texts, tmp_path / "second", **fields)
+    with monkeypatch.context() as patch:
+        patch.setattr(HeldOutBits, "measure", crashing)
+        with pytest.raises(Crash):
+            run_pretrain(config)
+    best = tmp_path / "second.steps" / "best"
+    assert slonik.load(best).encode(["Слон видит дом."]).shape == (1, 32)
+    assert Passport.read(best).lineage[-1].summary["steps"] == 3
+    second = run_pretrain(config).checkpoint
+    before, after = (read_metrics(folder / "metrics.jsonl") for folder in (first, second))
+    evaluated = [
+        [line["evaluation"]["bits_per_byte"] for line in lines if "evaluation" in line] for lines in (before, after)
+    ]
+    assert evaluated[1][0] == pytest.approx(min(evaluated[0]), rel=1e-6) and evaluated[1][-1] < evaluated[1][0]
+    assert [step.command for step in Passport.read(second).lineage] == ["pretrain", "pretrain"]
+    tokenizers = [(folder / "tokenizer.json").read_bytes() for folder in (first, second)]
+    assert tokenizers[0] == tokenizers[1] and not best.exists()
+
+
 def test_only_the_very_same_call_finds_its_result(texts: Path, tmp_path: Path) -> None:
     corpus = tmp_path / "corpus.txt"
     corpus.write_bytes(texts.read_bytes())

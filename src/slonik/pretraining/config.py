@@ -119,6 +119,11 @@ class PretrainConfig(Config):
     inputs and targets."""
     batch_tokens: int = Field(4096, ge=32)
     """Tokens of one batch of one process; a step has `train.accumulate` such batches in each process."""
+    start: str | None = None
+    """A finished model of the same shape that this run goes on with, by its weights and its tokenizer: a longer run,
+    longer sequences, more text. The optimizer begins anew."""
+    snapshots: bool = False
+    """Write each new best model of a run that goes on into OUT.steps/best too, as a checkpoint that loads."""
     train: PretrainTraining
     held_out: HeldOutSettings = HeldOutSettings()
     seed: int = Field(0, ge=0)
@@ -174,6 +179,12 @@ class PretrainConfig(Config):
         for each in (self, *self.stages):
             if (each.batch_tokens or self.batch_tokens) < each.length:
                 raise ValueError(f"batches of {each.batch_tokens} tokens have no room for a sequence of {each.length}")
+        if self.start and self.tokenizer.given:
+            raise ValueError("start brings its tokenizer along: leave tokenizer.given out")
+        if self.snapshots and self.train.sharding == "full":
+            raise ValueError(
+                "snapshots want the whole model in the first process: leave them out, or train.sharding full"
+            )
         if self.stages and self.train.max_steps is None:
             raise ValueError("stages are shares of the steps: give train.max_steps")
         if sum(stage.share for stage in self.stages) >= 1:

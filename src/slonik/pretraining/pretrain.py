@@ -11,13 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from torch import nn
 from transformers import PreTrainedModel
 
 from slonik.core.config import configure, fields_of
 from slonik.core.errors import SlonikError
+from slonik.core.files import new_folder
 from slonik.core.hashing import sha256_json
-from slonik.core.identity import code_identity
+from slonik.core.identity import checkpoint_identity, code_identity
 from slonik.core.passport import Passport
 from slonik.core.progress import shown
 from slonik.core.records import Record
@@ -26,7 +28,9 @@ from slonik.data.given import Given, Texts
 from slonik.models.checkpoint_files import read_tensors
 from slonik.models.fresh import build
 from slonik.models.generation import TextGenerator
-from slonik.models.loading import quiet_transformers
+from slonik.models.kinds import resolve
+from slonik.models.loading import from_files, quiet_transformers, read_passport
+from slonik.models.state import config_facts
 from slonik.pretraining.batches import loader_of, objective_of, pack_length
 from slonik.pretraining.bits_per_byte import (
     HeldOutBits,
@@ -178,6 +182,8 @@ def run_pretrain(config: PretrainConfig, announce: Announce = silent, *, given: 
         if (folder := given_tokenizer(config)) is not None:
             given_vocabulary = Vocabulary.open(folder)
             identity["tokenizer"] = frame.input("tokenizer", given_vocabulary.identity)
+        if config.start:
+            identity["start"] = frame.input("start", checkpoint_identity(resolve(config.start)))
         if frame.done_before(identity):
             frame.announce(f"{frame.out} is there already, made by this recipe of this corpus: nothing to do")
             passport = Passport.read(frame.out)
@@ -193,7 +199,28 @@ def _check(config: PretrainConfig, given: Vocabulary | None) -> None:
     check_corpus(settings)
     check_size(settings, length=config.length, pairs=config.format in PAIRS)
     if given is not None:
-        check_vocabulary(settings, given.tokenizer, f"the tokenizer {config.tokenizer.given}")
+        check_vocabulary(settings, given.tokenizer, f"the tokenizer {config.start or config.tokenizer.given}")
+    if config.start:
+        started(config)
+
+
+def started(config: PretrainConfig, model: PreTrainedModel | None = None) -> None:
+    """Put the weights of the model that the recipe goes on with into `model`, a fresh one; None = only look.
+
+    Raises:
+        SlonikError: it is none of this shape, or lacks weights.
+    """
+    folder = resolve(str(config.start))
+    vocabulary = Vocabulary.open(folder)
+    fresh = build(config.model, vocabulary.ids, device="meta") if model is None else model
+    made, missing = from_files(type(fresh), folder, torch.float32, False, whole=True)
+    known, wanted = config_facts(made), config_facts(fresh)
+    other = sorted(name for name in wanted if wanted[name] != known.get(name) and "drop" not in name)
+    if missing or other:
+        what = f"lacks {missing[0]}" if missing else f"has another {', '.join(other[:5])}"
+        raise SlonikError(f"{config.start} is no beginning for this recipe's {config.model.family}: it {what}")
+    if model is not None:
+        model.load_state_dict(made.state_dict())
 
 
 class _Pretraining:
@@ -203,6 +230,8 @@ class _Pretraining:
         self.config, self.identity, self.frame, self.processes = config, identity, frame, processes
         self.vocabulary = Vocabulary.open(self._tokenizer_folder())
         self.model = build(config.model, self.vocabulary.ids, seed=config.seed)
+        if config.start:
+            started(config, self.model)
         self.objective = objective_of(config, self.vocabulary.facts, pack_length(config, self.model))
         corpus = self._corpus()
         self.held_out, self.choosing = self._measures([document.text for document in corpus.held_out])
@@ -235,7 +264,8 @@ class _Pretraining:
         frame.announce(f"training {costs.model.parameters / 1e6:,.1f} M parameters in {scratch}")
         summary = run(
             self.model, self.objective, self.loader, config.train.model_copy(update={"seed": config.seed}), scratch,
-            evaluate=self._evaluate, sample=self._sampler(), flops_per_token=costs.flops_per_token,
+            evaluate=self._evaluate, on_best=self._snapshot if config.snapshots else None, sample=self._sampler(),
+            flops_per_token=costs.flops_per_token,
             identity={"recipe": sha256_json(self.identity["recipe"])},
         )  # fmt: skip
         result = self._write(summary) if processes.main else Pretrained(checkpoint=frame.out)
@@ -303,6 +333,21 @@ class _Pretraining:
     def _evaluate(self, model: nn.Module) -> dict[str, float]:
         return bits_with_interval(self._measure(model, self.choosing))
 
+    def _snapshot(self, model: nn.Module, step: int, metrics: Mapping[str, float]) -> None:
+        """The best model so far as a checkpoint that loads, beside the work in progress; goes with it in the end."""
+        facts = {"steps": step, **{name: round(value, 4) for name, value in metrics.items()}}
+        passport = self._passport().with_step(self.frame.passport_step(facts))
+        with new_folder(self.frame.folder / "best", overwrite=True) as folder:
+            write_checkpoint(model, self.vocabulary, self.config, passport, folder)  # type: ignore[arg-type]
+
+    def _passport(self) -> Passport:
+        """Of the model that the run goes on with, or a new one."""
+        name = self.frame.out.name
+        if not self.config.start:
+            return Passport(name=name, origin="slonik pretrain")
+        known = read_passport(resolve(self.config.start), self.config.start)
+        return known.model_copy(update={"name": name, "records": ()})
+
     def _sampler(self) -> Sample | None:
         settings = self.config.held_out
         if not settings.prompts or self.config.objective not in ("clm", "denoising"):
@@ -328,7 +373,7 @@ class _Pretraining:
             "best_step": summary.best.step if summary.best else summary.step, "processes": self.processes.world,
             "precision": summary.precision,
         }  # fmt: skip
-        passport = Passport(name=frame.out.name, origin="slonik pretrain").with_step(frame.passport_step(metrics))
+        passport = self._passport().with_step(frame.passport_step(metrics))
         with frame.result() as folder:
             write_checkpoint(model.cpu(), self.vocabulary, config, passport.with_records(records), folder)
             shutil.copy(summary.metrics, folder / "metrics.jsonl")
@@ -349,7 +394,7 @@ def _records(bits: TextBits, name: str, seed: int) -> list[Record]:
 
 def what_decides(config: PretrainConfig) -> dict[str, Any]:
     """The fields that decide the weights, the contents of the corpus apart."""
-    content = config.model_dump(mode="json", exclude={"out", "version", "held_out", "train"})
+    content = config.model_dump(mode="json", exclude={"out", "version", "held_out", "train", "start", "snapshots"})
     content["corpus"].pop("files")
     content["corpus"].pop("shard_tokens")
     return content | {

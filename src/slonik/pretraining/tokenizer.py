@@ -140,8 +140,9 @@ class Vocabulary:
 
 
 def given_tokenizer(config: PretrainConfig) -> Path | None:
-    """The folder of the tokenizer that the recipe names; None = one is to be trained."""
-    return resolve(config.tokenizer.given) if config.tokenizer.given else None
+    """The folder of the tokenizer that the recipe names, or of the model that it goes on with; None = to be trained."""
+    named = config.start or config.tokenizer.given
+    return resolve(named) if named else None
 
 
 def make_tokenizer(config: PretrainConfig, folder: Path, log: Log = lambda line: None) -> Mapping[str, Any]:
