@@ -21,6 +21,7 @@ from slonik.core.passport import Passport
 from slonik.core.progress import shown
 from slonik.core.records import Record, write_records
 from slonik.core.run import Announce, Run, say, silent
+from slonik.data.annotations.document import lying_within
 from slonik.data.annotations.formats import write_spans_jsonl
 from slonik.evaluation.suite import Evaluation
 from slonik.reporting.formatting import cell, number_cell
@@ -129,7 +130,8 @@ def run_study(
     reads = [data] if isinstance(data, str | Path) else []
     reads += [system.model for system in config.systems if system.model is not None]
     with Run(config.out, command="study", announce=announce, reads=reads, live=RUNS) as run:
-        collection = read_collection(data, config.format, config.mapping)
+        nested = all(system.nested for system in config.systems)  # beside flat taggers all are measured on flat spans
+        collection = read_collection(data, config.format, config.mapping, nested=nested)
         collection.tell(announce)
         run.done_before({"data": collection.identity(), "folds": config.folds, "fold_seed": config.fold_seed})
         ladder = run_ladder(config, collection, run, kept=kept)
@@ -187,6 +189,7 @@ def _score(ladder: Ladder, name: str, share: float, *, task: str, folds: int, se
         name, documents, predicted[0], task=task, variant=variant, folds=numbers, seed=seed,
         seconds=milliseconds / 1000, facts=rungs[0].summary, notes=ladder.notes, further=predicted[1:],
         seen_names=[rung.names for rung in rungs for _ in rung.gold],
+        nested=any(any(lying_within(document.spans)) for document in documents),
     )  # fmt: skip
 
 
