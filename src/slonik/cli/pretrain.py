@@ -67,7 +67,11 @@ def pretrain(
     leave()
     for record in made.records:
         low, high = record.low or 0.0, record.high or 0.0
-        typer.echo(f"bits per byte {record.value:.4f} [{low:.4f}, {high:.4f}] on {record.n} held-out texts")
+        size, perplexity = record.detail.get("bytes", 0) / 1000, record.detail.get("perplexity", 0.0)
+        typer.echo(
+            f"bits per byte {record.value:.4f} [{low:.4f}, {high:.4f}] on {record.n} held-out texts ({size:,.0f} kB); "
+            f"perplexity of a token {perplexity:,.1f}"
+        )
     if made.records:
         typer.echo(f"checkpoint: {made.checkpoint}")
         save_records(json_file, made.records)

@@ -23,6 +23,7 @@ from slonik.models import load
 from slonik.models.language_model import load_language_model
 from slonik.pretraining.adaptation.adapt import Adaptation, run_adapt
 from slonik.pretraining.adaptation.config import AdaptConfig
+from slonik.pretraining.corpus import CorpusSettings, prepare_corpus
 from slonik.text.tokenizers.families import family
 from slonik.text.tokenizing import write_tokenizer
 from slonik.train.run_log import read_metrics
@@ -160,6 +161,24 @@ def test_steps_of_epochs_count_accumulated_batches(place: Path, tmp_path: Path) 
         lines = read_metrics(found.checkpoint / "metrics.jsonl")
         steps.append(max(line["step"] for line in lines))
     assert steps[0] == pytest.approx(3 * steps[1], abs=3) and steps[1] >= 2
+
+
+def test_corpora_that_were_tokenised_before_are_taken_as_they_are(place: Path, tmp_path: Path) -> None:
+    tokenizer = load_language_model(place / "gpt2").tokenizer
+    shards = {}
+    for name in ("domain", "general"):
+        settings = CorpusSettings(files=(str(place / f"{name}.txt"),), held_out_share=0.3)
+        prepare_corpus(settings, tokenizer, tmp_path / name)
+        shards[name] = {"files": [str(tmp_path / name)]}
+    corpora = {"corpus": shards["domain"], "general": shards["general"]}
+    texts, made = (
+        _values(_adapt(place, tmp_path / out, "gpt2", **fields)) for out, fields in (("texts", {}), ("shards", corpora))
+    )
+    assert made == texts
+    with pytest.raises(SlonikError, match="is tokenised already, so its words cannot be counted"):
+        _adapt(place, tmp_path / "words", "gpt2", **corpora, vocabulary={"new_words": 3})
+    with pytest.raises(SlonikError, match="was made with another tokenizer"):
+        _adapt(place, tmp_path / "other", "headless", **corpora)
 
 
 def test_two_processes_make_the_steps_of_one_that_accumulates(place: Path, tmp_path: Path) -> None:

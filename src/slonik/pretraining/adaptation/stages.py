@@ -28,7 +28,7 @@ from slonik.pretraining.adaptation.kept_head import KeptHead
 from slonik.pretraining.adaptation.objective import denoisers_of, low_rank_of, objective_of, shortened
 from slonik.pretraining.adaptation.report import adapt_records
 from slonik.pretraining.batches import sequence_loader
-from slonik.pretraining.bits_per_byte import HeldOutBits, TextBits, bits_with_interval
+from slonik.pretraining.bits_per_byte import HeldOutBits, TextBits, bits_with_interval, said_of
 from slonik.pretraining.denoising import DenoiserMixture
 from slonik.pretraining.denoising_batches import DenoisingPieces, denoising_loader
 from slonik.pretraining.packed import can_pack, can_pack_pairs
@@ -102,6 +102,8 @@ class Stages:
         had_head = original.has_head
         if config.general is None and not had_head:
             self.frame.announce("no general corpus was given: the head is trained, and measured, on the domain alone")
+        measured = ", ".join(f"{said_of(texts)} of the {name} texts" for name, texts in self.measured_texts.items())
+        self.frame.announce(f"{said_of(self.texts.choosing)} choose the checkpoint; measured are {measured}")
         stages: dict[str, dict[str, TextBits]] = {}
         fresh = None
         if config.head.compare and not had_head:
