@@ -8,13 +8,12 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
+from transformers import AutoModelForCausalLM
 
 from slonik.cli.main import main
-from slonik.core.errors import SlonikError
 from slonik.core.records import read_records
-from slonik.inspection.page import head_view
+from slonik.inspection.page import inspection_page
 from tests import tiny
 
 
@@ -46,21 +45,38 @@ def test_heads_similarity_and_attention(tmp_path: Path, capsys: pytest.CaptureFi
     assert "http" not in re.sub(r"http-equiv|http://www\.w3\.org/\S+", "", text)
 
 
-def test_the_page_of_a_sentence_holds_its_weights_and_runs_one_script() -> None:
-    weights = np.random.default_rng(0).random((2, 3, 3))
-    text = head_view("модель", "а </script> б", ["а", "</script>", "б"], [weights])
-    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', text)
+def test_the_page_of_a_text_is_made_from_records_alone_and_runs_one_script(tmp_path: Path) -> None:
+    model = str(tiny.checkpoint(tmp_path / "model", "bert"))
+    other = str(tiny.checkpoint(tmp_path / "other", "gpt2"))
+    out, page = tmp_path / "out.json", tmp_path / "out.html"
+    text = "Слон </script> <b>идёт</b> домой."
+    _run(model, "--attention", text, "--attribution", text, "--pair", "Дом", "--neighbours", text, "--beside", other,
+         "--json", str(out), "--html", str(page))  # fmt: skip
+    whole = page.read_text(encoding="utf-8")
+    records = read_records(out)
+    assert inspection_page(model, records) == whole
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', whole)
     assert data is not None
     content = json.loads(data.group(1))
-    assert content["tokens"] == ["а", "</script>", "б"]
-    packed = np.frombuffer(base64.b64decode(content["layers"][0]["weights"]), np.uint8).reshape(2, 3, 3)
-    np.testing.assert_allclose(packed / 255, weights, atol=1 / 255)
-    script = re.findall(r"<script>(.*?)</script>", text, flags=re.DOTALL)
+    assert [one["model"] for one in content["attention"]] == [model, other]
+    side = content["attention"][0]["stacks"][0]["rows"]
+    assert side["text"] == text and len(side["tokens"]) == len(side["word"])
+    assert [len(one["layers"]) for one in content["neighbours"]] == [3, 3]
+    script = re.findall(r"<script>(.*?)</script>", whole, flags=re.DOTALL)
     assert len(script) == 1
     digest = base64.b64encode(hashlib.sha256(script[0].encode()).digest()).decode()
-    assert f"sha256-{digest}" in text
-    with pytest.raises(SlonikError, match="does not fit"):
-        head_view("m", "т", ["т"], [weights])
+    assert f"sha256-{digest}" in whole and "<b>идёт" not in whole
+    keys = [record.key() for record in records]
+    assert len(keys) == len(set(keys))
+
+
+def test_the_terminal_shows_what_the_page_shows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tiny.checkpoint(tmp_path / "model", "gpt2")
+    AutoModelForCausalLM.from_pretrained(folder).save_pretrained(folder)
+    _run(str(folder), "--lens", "Слон идёт.", "--neighbours", "Слон идёт.", "--layer", "1", "--limit", "20")
+    shown = capsys.readouterr().out
+    assert "Logit lens" in shown and "rank of the one that stands" in shown
+    assert "Nearest text in every layer" in shown
 
 
 @pytest.mark.parametrize(
@@ -71,6 +87,15 @@ def test_the_page_of_a_sentence_holds_its_weights_and_runs_one_script() -> None:
         (["MODEL", "--heads", "--orders", ","], "--orders names none"),
         (["MODEL", "--like", "MODEL", "--measures", " "], "--measures names none"),
         (["MODEL", "--attention", " "], "no text to look at"),
+        (["MODEL", "--target", "дом"], "--target belongs to --attention"),
+        (["MODEL", "--heads", "--pair", "дом"], "--pair belongs to --attribution"),
+        (["MODEL", "--attention", "Слон", "--target", "дом"], "no encoder-decoder"),
+        (["MODEL", "--attribution", "Слон"], "no head whose score"),
+        (["MODEL", "--lens", "Слон"], "no language-model head of its own"),
+        (["MODEL", "--neighbours", "Слон", "--layer", "9"], "has no layer 9"),
+        (["MODEL", "--heads", "--beside", "MODEL"], "--beside shows texts"),
+        (["MODEL", "--heads", "--treebank", "x.conllu"], "--treebank belongs to --attention"),
+        (["MODEL", "--attention", "Слон", "--beside", "navec"], "navec is no transformer"),
         (["MODEL", "--attention", "Слон", "--treebank", "nowhere.conllu"], "nowhere.conllu"),
         (["navec", "--heads"], "navec is no transformer"),
         (["MODEL", "--like", "hashing_300"], "hashing_300 is no transformer"),

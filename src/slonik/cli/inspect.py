@@ -31,6 +31,19 @@ def inspect(
     model: str = typer.Argument(help="Folder, hub id, or embedded:NAME."),
     heads: bool = typer.Option(False, "--heads", help="Importance of every head by several criteria; masking curve."),
     attention: str | None = typer.Option(None, help="Attention on this TEXT: interactive page with --html, metrics."),
+    target: str | None = typer.Option(
+        None, help="With --attention, of a T5: what its decoder writes; cross-attention."
+    ),
+    attribution: str | None = typer.Option(
+        None, help="What a score of this TEXT hangs on: a label, a number, a tag, or with --pair a similarity."
+    ),
+    pair: str | None = typer.Option(None, help="With --attribution: the second text."),
+    label: str | None = typer.Option(None, help="With --attribution: whose score (default: the model's answer)."),
+    word: str | None = typer.Option(None, help="With --attribution, of a tagger: which word's tag."),
+    lens: str | None = typer.Option(None, help="Logit lens on this TEXT: what each layer would predict."),
+    neighbours: str | None = typer.Option(None, help="The texts of --texts nearest to this TEXT, in every layer."),
+    layer: int | None = typer.Option(None, help="With --neighbours: this layer alone."),
+    beside: str | None = typer.Option(None, help="The same texts in this model too, beside the first on the page."),
     like: str | None = typer.Option(None, help="Similarity of the layers to those of this model, on --texts."),
     neurons: str | None = typer.Option(None, help="Rank neurons for this probing task (its file in --data-dir)."),
     texts: Path | None = typer.Option(None, help="Texts to look at (default: a hundred Russian sentences of our own)."),
@@ -48,28 +61,41 @@ def inspect(
     device: Device = None,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
-    """Look inside a model: heads, attention, similarity of layers, neurons; any of them together.
+    """Look inside a model: heads, attention, attribution, layers, neurons; any of them together.
 
     Example: slonik inspect embedded:multilingual-e5-small --attention "Слон идёт домой." --html attention.html
     """
     from slonik.core.errors import SlonikError
     from slonik.core.files import write_bytes, write_text
     from slonik.inspection.attention import attention as attention_of
-    from slonik.inspection.attention import text_attention
     from slonik.inspection.heads import head_importance
     from slonik.inspection.inputs import TEXTS, open_transformer, texts_of
     from slonik.inspection.neurons import neurons as neurons_of
+    from slonik.inspection.one_text import TextQuestions, look_at_text
     from slonik.inspection.page import inspection_page, inspection_plots, inspection_tables
     from slonik.inspection.similarity import TEXTS as MANY_TEXTS
     from slonik.inspection.similarity import similarity
 
-    if not (heads or attention is not None or like or neurons):
-        raise SlonikError("say what to look at: --heads, --attention TEXT, --like MODEL or --neurons TASK")
+    questions = TextQuestions(
+        attention, target, attribution, pair, label, word, lens, neighbours, layer, prefix=prefix,
+        texts=texts_of(texts, limit or MANY_TEXTS) if neighbours is not None else (),
+    )  # fmt: skip
+    if not (heads or questions.asked or like or neurons):
+        raise SlonikError(
+            "say what to look at: --heads, --attention TEXT, --attribution TEXT, --lens TEXT, --neighbours TEXT, "
+            "--like MODEL or --neurons TASK"
+        )
+    if beside is not None and not questions.asked:
+        raise SlonikError(
+            "--beside shows texts in a second model: give --attention, --attribution, --lens or --neighbours"
+        )
+    if treebank is not None and attention is None:
+        raise SlonikError("--treebank belongs to --attention: without it leave it out")
     if limit is not None and limit < 2:
         raise SlonikError(f"--limit is {limit}: give 2 or more")
-    if attention is not None and not attention.strip():
-        raise SlonikError("--attention has no text to look at")
-    encoder = open_transformer(model, device=device, trust_remote_code=trust_remote_code)
+    loading = {"device": device, "trust_remote_code": trust_remote_code}
+    own_layers = heads or attention is not None or neighbours is not None or like or neurons
+    encoder = open_transformer(model, **loading) if own_layers else None  # type: ignore[arg-type]
     sample = texts_of(texts, limit or TEXTS)
     records: list[Record] = []
     if heads:
@@ -78,19 +104,22 @@ def inspect(
         own = [attention, *sample] if texts else [attention]
         records += attention_of(encoder, own, treebank=treebank, prefix=prefix).records
     if like:
-        other = open_transformer(like, device=device, trust_remote_code=trust_remote_code)
+        other = open_transformer(like, **loading)  # type: ignore[arg-type]
         many = texts_of(texts, limit or MANY_TEXTS)
         records += similarity(encoder, other, many, measures=_split(measures, "--measures"), prefix=prefix).records
     if neurons:
         records += neurons_of(encoder, neurons.strip(), data_dir=data_dir, prefix=prefix, limit=limit).records
+    if questions.asked:
+        records += look_at_text(model, questions, encoder=encoder, **loading)  # type: ignore[arg-type]
+    if beside is not None:
+        records += look_at_text(beside, questions, **loading)  # type: ignore[arg-type]
     print_tables(inspection_tables(records))
     save_records(json_file, records)
     if png is not None:
         for name, plot in inspection_plots(records).items():
             write_bytes(png / f"{name}.png", plot.png)
     if html is not None:
-        shown = None if attention is None else text_attention(encoder, attention, prefix=prefix)
-        write_text(html, inspection_page(model, records, shown))
+        write_text(html, inspection_page(model, records))
 
 
 def _split(names: str, option: str) -> list[str]:

@@ -2,31 +2,23 @@
 
 Records of the suite "inspection": `layer` counts from 1 (0 = embeddings), a head's number is the task "head_NN".
 
-The interactive page shows who attends to whom, for every layer and head, in a single file. Its script and data are
-inside; the page's policy lets that one script run, by its hash, and loads nothing. Without scripts the page says so.
-Weights are kept to 1/255. The view follows BertViz's head view (Vig 2019).
+What one text does in a model is drawn by `text_page`; everything is made from records, so that `slonik report` can make
+the same page again.
 """
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterable, Sequence
-from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from slonik.core.errors import SlonikError
 from slonik.core.records import Record
 from slonik.inspection import SUITE
+from slonik.inspection.text_page import has_text, text_page
+from slonik.inspection.text_tables import text_tables
 from slonik.reporting.formatting import cell, significant
 from slonik.reporting.page import figure, page, section, table
 from slonik.reporting.plots import Bar, Colours, Plot, bars, dress
 from slonik.reporting.table import Cell, Table
-
-if TYPE_CHECKING:
-    from slonik.inspection.attention import TextAttention
 
 _MOST_HEADS = 12
 _MOST_WRITTEN = 220  # cells of a heat map that have room for their values
@@ -36,7 +28,7 @@ def inspection_tables(records: Sequence[Record]) -> list[Table]:
     """All tables for which there are records."""
     made = (_correlations(records), _curve(records), _heads(records), _patterns(records), _syntax(records),
             _similarity(records), _neurons(records))  # fmt: skip
-    return [found for found in made if found is not None]
+    return [*text_tables(records), *(found for found in made if found is not None)]
 
 
 def inspection_plots(records: Sequence[Record]) -> dict[str, Plot]:
@@ -59,12 +51,14 @@ def inspection_plots(records: Sequence[Record]) -> dict[str, Plot]:
     return plots
 
 
-def inspection_page(model: str, records: Sequence[Record], text: TextAttention | None = None) -> str:
-    """A self-contained page; with the attention on a text an interactive one, with the rest below."""
-    blocks = [section(name.replace("-", ": "), figure(plot)) for name, plot in inspection_plots(records).items()]
-    blocks += [section(found.title, table(found)) for found in inspection_tables(records)]
-    if text is not None:
-        return head_view(model, text.text, text.tokens, text.weights, extra="\n".join(blocks))
+def inspection_page(model: str, records: Sequence[Record]) -> str:
+    """A self-contained page from records alone; what was found on a text is interactive, the rest stands below."""
+    on_text = text_tables(records)
+    shown = [found for found in inspection_tables(records) if found not in on_text]
+    blocks = [section(found.title, table(found)) for found in shown]
+    blocks += [section(name.replace("-", ": "), figure(plot)) for name, plot in inspection_plots(records).items()]
+    if has_text(records):
+        return text_page(f"Inside {model}", records, extra="\n".join(blocks))
     return page(f"Inside {model}", eyebrow="Inspection", lead=[], blocks=blocks)
 
 
@@ -173,55 +167,6 @@ def heatmap(
         dress(axes, colours, x_label, y_label, grid="")
 
     return Plot(draw, alt, 0.9 + max(1.0, 0.24 * len(rows)))
-
-
-_STYLE = """
-#grid { display: flex; flex-wrap: wrap; gap: .5rem; margin: .75rem 0 1rem; }
-#grid button { border: 1px solid var(--grid); border-radius: 8px; background: var(--surface); padding: .35rem;
-  cursor: pointer; font: inherit; color: var(--muted); display: grid; gap: .2rem; justify-items: center; }
-#grid button[aria-pressed="true"] { border-color: var(--s2); box-shadow: 0 0 0 1px var(--s2); color: var(--ink); }
-#grid canvas { width: 56px; height: 56px; image-rendering: pixelated; }
-#view { display: block; width: 100%; max-width: 46rem; height: auto; margin: 0 auto; }
-.token { font: 14px var(--font); fill: var(--ink); }
-text[tabindex] { cursor: pointer; }
-.chosen { font-weight: 700; fill: var(--s2); }
-input[type="range"] { width: min(24rem, 100%); accent-color: var(--s1); }
-"""
-_HEADS = """\
-<section><h2 id="layer-name">Heads</h2>
-<p class="note">Left: the token that attends. Right: what it attends to. Choose a head, then a token on the left to see
-its weights alone.</p>
-<noscript><p class="note">This page draws with a script of its own: switch scripts on.</p></noscript>
-<label>layer <input type="range" id="layer" min="1" max="1" value="1" step="1"></label>
-<div id="grid"></div>
-<svg id="view" role="img" aria-label="lines between tokens"></svg></section>"""
-
-
-def head_view(
-    model: str, text: str, tokens: Sequence[str], attentions: Sequence[NDArray[np.floating]], *, extra: str = ""
-) -> str:
-    """The page.
-
-    Args:
-        tokens: T tokens as shown. attentions: per layer (H, T, T), rows over the tokens attended to.
-        extra: HTML of further sections, made by `slonik.reporting.page`.
-
-    Raises:
-        SlonikError: weights of another shape than the tokens.
-    """
-    for layer in attentions:
-        if layer.ndim != 3 or layer.shape[1:] != (len(tokens), len(tokens)):
-            raise SlonikError(f"attention of shape {layer.shape} does not fit {len(tokens)} tokens")
-    return page(
-        model, eyebrow="Attention", lead=[text], blocks=[_HEADS, extra], style=_STYLE,
-        script=resources.files("slonik.inspection").joinpath("head_view.js").read_text(encoding="utf-8"),
-        data={"tokens": list(tokens), "layers": [_packed(layer) for layer in attentions]},
-    )  # fmt: skip
-
-
-def _packed(layer: NDArray[np.floating]) -> dict[str, object]:
-    values = np.clip(np.round(np.asarray(layer, dtype=np.float64) * 255), 0, 255).astype(np.uint8)
-    return {"heads": int(layer.shape[0]), "weights": base64.b64encode(values.tobytes()).decode("ascii")}
 
 
 def _correlations(records: Sequence[Record]) -> Table | None:
