@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from slonik.core.config import build_config
@@ -23,6 +24,7 @@ from slonik.models import load
 from slonik.models.language_model import load_language_model
 from slonik.pretraining.adaptation.adapt import Adaptation, run_adapt
 from slonik.pretraining.adaptation.config import AdaptConfig
+from slonik.pretraining.bits_per_byte import HeldOutBits
 from slonik.pretraining.corpus import CorpusSettings, prepare_corpus
 from slonik.text.tokenizers.families import family
 from slonik.text.tokenizing import write_tokenizer
@@ -112,6 +114,30 @@ def test_low_rank_matrices_are_added_to_the_weights_and_kept_for_peft(
         adapter = PeftModel.from_pretrained(original, tmp_path / "out" / "lora").eval()
         assert torch.allclose(adapter(input_ids=ids).logits, wanted, atol=1e-5)
     assert load_language_model(found.checkpoint).has_head and np.isfinite(load(place / "headless").encode(["Да"])).all()
+
+
+class Crash(Exception):
+    """Stands for a power cut."""
+
+
+def test_low_rank_training_goes_on_after_a_crash_to_the_same_weights(place: Path, tmp_path: Path) -> None:
+    calls = iter(range(100))
+    measure = HeldOutBits.measure
+
+    def crashing(self: HeldOutBits, *arguments: Any) -> Any:
+        if next(calls) == 3:  # before, at the beginning of the training, after step 2, after step 4
+            raise Crash
+        return measure(self, *arguments)
+
+    fields: dict[str, Any] = {"general": None, "lora": {"rank": 2, "dropout": 0.1}}
+    often = {"evaluations": 2, "save_every_minutes": 0.0, "trackers": []}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(HeldOutBits, "measure", crashing)
+        with pytest.raises(Crash):
+            _adapt(place, tmp_path / "again", "gpt2", train=often, **fields)
+    found = [_adapt(place, tmp_path / name, "gpt2", train=often, **fields) for name in ("again", "whole")]
+    first, second = (load_file(each.checkpoint / "model.safetensors") for each in found)
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 @pytest.mark.parametrize(
