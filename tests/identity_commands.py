@@ -429,15 +429,17 @@ FINETUNE = Command(
     harmless=("model: pooling", "model: modules"),
     others={
         "own.valid": [None], "own.kind": ["multilabel"], "own.text_columns": [("label",)], "own.label_column": ["id"],
-        "own.name": ["other"], "seeds": [2], "per_task": [{"custom": {"max_steps": 3}}],
+        "own.name": ["other"], "own.group_column": ["id"], "seeds": [2], "per_task": [{"custom": {"max_steps": 3}}],
+        "stop_by": ["accuracy"], "tuning.lora": [2], "tuning.lora_alpha": [], "tuning.class_weights": ["balanced"],
         "grid": [{"learning_rate": [1e-3, 1e-4]}], "max_items": [20], "teaching.teachers": [()],
         "tuning.max_steps": [3], "tuning.encoder_dropout": [0.3], "tuning.head": [{"dropout": 0.5}],
-        "tuning.pairs": ["separate"], "tuning.batch_tokens": [64], "tuning.patience": [None],
+        "tuning.batch_tokens": [64], "tuning.patience": [None],
         "tuning.precision": ["bf16"], "tuning.max_length": [12], "answer_tokens": [9],
     },
     operational=("skip_missing", "crossfit", "folds", "answer_test", "keep_all", "prompts", "held_out",
-                 "tuning.save_every_minutes", "answer_tokens"),
-    inputs=("model", "out", "data_dir", "tasks", "own.train", "denoiser", "shots", "train", "multitask"),
+                 "tuning.save_every_minutes", "answer_tokens", "own.unlabelled"),
+    inputs=("model", "out", "data_dir", "tasks", "own.train", "own.prompts", "few_shot", "thresholds", "tuning.pairs",
+            "tuning.lora_alpha", "denoiser", "shots", "train", "multitask"),
     code=("slonik.train.loop", "slonik.models.modeling_slonik_heads", "slonik.finetuning.metrics",
           "slonik.models.encoder"),
 )  # fmt: skip
@@ -483,8 +485,8 @@ NER = Command(
     },
     operational=("format", "system.name", "system.folds", "system.optional"),
     inputs=(
-        "data", "out", "system.sizes", "system.hand", "system.model", "system.lesson.teacher", "system.lesson.unlabelled",
-        "entity_share", "system.lesson.crossfit", "system.lesson.leave_out",  # tests/tagging/test_study.py
+        "data", "out", "system.sizes", "system.hand", "system.model", "system.lesson.teacher",
+        "system.lesson.unlabelled", "entity_share", "system.lesson.crossfit", "system.lesson.leave_out",  # tests/tagging/test_study.py
         # Of other kinds, or files: tests/tagging/test_outside.py.
         "system.gazetteers", "system.substitution", "system.first", "system.members", "system.nested", "system.width",
         "system.descriptions", "system.vectors",

@@ -473,7 +473,7 @@ class SpanScores(nn.Module):
         return torch.einsum("k,k...d->...d", self.mixture.softmax(0).to(normed.dtype), normed)
 
     def descriptions(self, hidden: Tensor, places: Tensor) -> Tensor:
-        """(C, D) mean states of the tokens that describe each type: `places` (C, 3) row, first token, after the last."""
+        """(C, D) mean states of the tokens of each description: `places` (C, 3) row, first token, after the last."""
         rows = [hidden[..., row, first:after, :] for row, first, after in places.tolist()]
         return torch.stack([self.mixed(states).mean(0) for states in rows])
 

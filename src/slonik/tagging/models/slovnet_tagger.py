@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from slonik.core.errors import SlonikError
@@ -33,8 +34,8 @@ class SlovnetTagger:
     """
 
     name = SLOVNET
-    labels = ("LOC", "ORG", "PER")
-    folder = None
+    labels: tuple[str, ...] = ("LOC", "ORG", "PER")
+    folder: Path | None = None
 
     def __init__(self) -> None:
         self._files = (natasha_file(NER, "the tagger slovnet"), natasha_file(NAVEC, "the tagger slovnet"))
