@@ -11,7 +11,7 @@ SHIPPED := $(wildcard models/*/pyproject.toml)
 # What `make test-lowest` hands to pytest besides, e.g. TESTS=tests/serving.
 TESTS :=
 
-.PHONY: install demo test test-lowest lint docs clean
+.PHONY: install demo test test-lowest lint docs site clean
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -52,6 +52,11 @@ lint: install
 # The site, offline; a warning is an error.
 docs: install
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs site
+
+# The same, and beside it in site/board the board of everything that was measured here (runs/, models/).
+site: docs
+	$(BIN)/slonik board runs models --out site/board --title "slonik's board" --overwrite \
+		--about "Everything measured in this repository, beside what others published."
 
 clean:
 	rm -rf $(VENV) $(LOWEST) site .ruff_cache .mypy_cache

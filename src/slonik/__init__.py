@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from slonik.compression.compress import compress as compress
     from slonik.compression.distill import distill as distill
     from slonik.compression.static.run import compress_static as compress_static
+    from slonik.evaluation.board import board as board
+    from slonik.evaluation.board import check_submission as check_submission
     from slonik.evaluation.card import card as card
     from slonik.exporting.package.run import package as package
     from slonik.exporting.run import export as export
@@ -67,6 +69,8 @@ _HOMES = {
     "generate": "slonik.models.writing",
     "evaluate": "slonik.library",
     "export": "slonik.exporting.run",
+    "board": "slonik.evaluation.board",
+    "check_submission": "slonik.evaluation.board",
     "card": "slonik.evaluation.card",
     "package": "slonik.exporting.package.run",
     "serve": "slonik.library",

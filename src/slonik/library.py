@@ -112,7 +112,7 @@ def evaluate(models: Any, suite: str, **options: Any) -> Evaluation:
 
     Args:
         models: a name, a folder or a loaded model, or a sequence of these; baselines by their names.
-        suite: "encodechka", "russian_superglue", "probing", "ner" or "retrieval".
+        suite: "encodechka", "russian_superglue", "probing", "ner", "retrieval" or "mteb".
         options: `data_dir`, `tasks`, `seed`, `passport`, `progress`, and what the suite's own function takes.
 
     Returns:
@@ -158,12 +158,19 @@ def _ner() -> Callable[..., Evaluation]:
     return ner
 
 
+def _mteb() -> Callable[..., Evaluation]:
+    from slonik.evaluation.mteb.suite import mteb
+
+    return mteb
+
+
 _SUITES: dict[str, Callable[[], Callable[..., Evaluation]]] = {
     "encodechka": _encodechka,
     "russian_superglue": _russian_superglue,
     "probing": _probing,
     "ner": _ner,
     "retrieval": _retrieval,
+    "mteb": _mteb,
 }
 
 

@@ -121,8 +121,8 @@ def _add_answers(found: Found, folder: Path) -> None:
     for path in found.predictions:
         predictions = read_predictions(path)
         header = predictions.header
-        name = header.model if header.seed is None else f"{header.model} seed {header.seed}"
-        groups.setdefault((header.task, header.split, header.items), []).append((name, predictions))
+        groups.setdefault((header.task, header.split, header.items), []).append((header.model, predictions))
+    groups = {place: _named_apart(answered) for place, answered in groups.items()}
     lacking = set()
     for (task, split, items), answered in groups.items():
         part = _part(answered[0][1], folder)
@@ -136,6 +136,20 @@ def _add_answers(found: Found, folder: Path) -> None:
             f"predictions for {', '.join(sorted(lacking))} have no right answers and texts here: their items are not "
             f"in {folder} (--data-dir)"
         )
+
+
+def _named_apart(answered: Sequence[tuple[str, Predictions]]) -> list[tuple[str, Predictions]]:
+    """The same, several runs of one model told apart by their seeds, or else by their place."""
+    names = [name for name, _ in answered]
+    told: list[tuple[str, Predictions]] = []
+    for number, (name, predictions) in enumerate(answered):
+        seed = predictions.header.seed
+        if names.count(name) > 1:
+            name = f"{name} seed {seed}" if seed is not None else f"{name} run {number + 1}"
+        while name in [other for other, _ in told]:
+            name += " again"
+        told.append((name, predictions))
+    return told
 
 
 def _part(predictions: Predictions, folder: Path) -> Part | None:

@@ -9,6 +9,7 @@ Names of one model in several places (`rubert` of MOROCCO's logs, "RuBERT plain"
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -168,15 +169,20 @@ def _short(source: str) -> str:
 
 def _doubts(figures: Iterable[Figure]) -> list[str]:
     """Sentences about figures that cannot be what they say."""
-    outside, beyond = [], []
+    outside, beyond, valueless = [], [], []
     for figure in figures:
         record = figure.record
+        if record.value is None or not math.isfinite(record.value):
+            why = record.detail.get("reason") or record.detail.get("warnings") or "none is given"
+            valueless.append(f"{figure.model} on {record.suite} {record.task} ({record.metric}): {why}")
+            continue
         what = f"{figure.model} on {record.suite} {record.task} ({record.metric}) in {_short(figure.source)}"
         if interval_is_wrong(figure):
             outside.append(f"{what}: {record.value:g} is not in [{record.low:g}, {record.high:g}]")
         elif score_is_beyond(figure):
             beyond.append(f"{what}: {record.value:g}")
-    told = [f"an interval that does not hold its value, shown and marked: {one}" for one in outside]
+    told = [f"without a value, so not in the tables: {one}" for one in valueless]
+    told += [f"an interval that does not hold its value, shown and marked: {one}" for one in outside]
     return told + [f"a score that is no fraction, shown and marked: {one}" for one in beyond]
 
 

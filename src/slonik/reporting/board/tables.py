@@ -7,6 +7,7 @@ lack a task are not ranked over tasks.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -158,7 +159,8 @@ def board_tables(figures: Sequence[Figure], hows: Hows) -> list[BoardTable]:
     """Every suite and variant that has figures, in order; a suite's machine is part of it where it measures speed."""
     groups: dict[tuple[str, str], list[Figure]] = defaultdict(list)
     for figure in figures:
-        if figure.record.value is not None or is_difference(figure.record):
+        value = figure.record.value
+        if (value is not None and math.isfinite(value)) or is_difference(figure.record):
             groups[figure.record.suite, _place(figure.record)].append(figure)
     _published_beside(groups)
     known = {suite: number for number, suite in enumerate(_ORDER)}
