@@ -486,8 +486,8 @@ NER = Command(
     operational=("format", "system.name", "system.folds", "system.optional"),
     inputs=(
         "data", "out", "system.sizes", "system.hand", "system.model", "system.lesson.teacher",
-        "system.lesson.unlabelled", "entity_share", "system.lesson.crossfit", "system.lesson.leave_out",  # tests/tagging/test_study.py
-        # Of other kinds, or files: tests/tagging/test_outside.py.
+        "system.lesson.unlabelled", "entity_share", "system.lesson.crossfit", "system.lesson.leave_out",
+        # The last three: tests/tagging/test_study.py. Of other kinds, or files: tests/tagging/test_outside.py.
         "system.gazetteers", "system.substitution", "system.first", "system.members", "system.nested", "system.width",
         "system.descriptions", "system.vectors",
     ),
