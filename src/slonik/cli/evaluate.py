@@ -20,6 +20,7 @@ from slonik.cli.common import (
 )
 from slonik.cli.mteb import mteb
 from slonik.cli.ner import ner
+from slonik.cli.own import own
 from slonik.cli.probing import probing
 from slonik.cli.retrieval import retrieval
 from slonik.cli.russian_superglue import russian_superglue
@@ -33,6 +34,7 @@ def register(app: typer.Typer) -> None:
     group.command("ner")(ner)
     group.command("russian-superglue")(russian_superglue)
     group.command("retrieval")(retrieval)
+    group.command("own")(own)
     group.command("mteb")(mteb)
     app.add_typer(group, name="evaluate")
 

@@ -87,7 +87,7 @@ class CorpusScore:
 
 
 def written_metrics(pairs: Sequence[tuple[str, str]]) -> Mapping[str, Statistic]:
-    """ROUGE-L, ROUGE-1, ROUGE-2, chrF and BLEU of given and right texts; without the extra ROUGE-L, and that is said."""
+    """ROUGE-L, ROUGE-1, ROUGE-2, chrF and BLEU of given and right texts; without the extra ROUGE-L, which is said."""
     try:
         from sacrebleu.metrics import BLEU, CHRF
 

@@ -1,0 +1,112 @@
+"""`evaluate own`: the figures of fine-tuning again, models of other label orders, baselines, curves, a page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slonik.core.errors import SlonikError
+from slonik.finetuning.finetune import finetune
+from slonik.finetuning.own_evaluation import evaluate_own
+from tests import tiny
+from tests.finetuning.finetune_data import NAMES, PLACES, write_lines, writing_model
+
+FAST: dict[str, Any] = {
+    "seeds": 1, "set": {"tuning": {"batch_texts": 8, "layer_decay": 1.0, "precision": "fp32"}}, "learning_rate": 3e-3,
+    "max_length": 32, "epochs": 3,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("measured")
+    tiny.checkpoint(root / "bert", "bert")
+    writing_model(root, "t5")
+    words = ("точно", "никогда", "иногда")
+    rows = [
+        {"text": f"{NAMES[n % 12]} в {PLACES[n % 7]} {words[n % 3]} <script>", "label": words[n % 3], "mark": n % 3}
+        for n in range(72)
+    ]
+    write_lines(root / "train.jsonl", rows[:48])
+    write_lines(root / "valid.jsonl", rows[48:])
+    finetune(root / "bert", root / "train.jsonl", valid=root / "valid.jsonl", out=root / "model", **FAST)
+    return root
+
+
+def figures(found: Any, model: str) -> dict[str, float]:
+    return {one.metric: one.value for one in found.records if one.model == model and not one.variant}
+
+
+def test_figures_are_those_of_fine_tuning_with_differences_labels_and_confusions(folder: Path) -> None:
+    models = [str(folder / "model"), "tfidf"]
+    found = evaluate_own(folder / "valid.jsonl", models, train=folder / "train.jsonl")
+    own = figures(found, models[0])
+    saved = json.loads((folder / "model" / "results.json").read_text(encoding="utf-8"))
+    before = {one["metric"]: one["value"] for one in saved if one["model"] == str(folder / "bert")}
+    assert own["accuracy"] == pytest.approx(before["accuracy"]) and own["macro_f1"] == pytest.approx(before["macro_f1"])
+    assert 0 <= own["ece"] <= 1 and {one.model for one in found.records} >= {"tfidf", "majority"}
+    change = next(
+        one for one in found.records if one.model == f"{models[0]} - tfidf" and one.metric == "accuracy_difference"
+    )
+    assert change.value == pytest.approx(own["accuracy"] - figures(found, "tfidf")["accuracy"])
+    per_label, matrix = found.tables[-2:]
+    assert [row.cells[0].text for row in per_label.rows] == ["иногда", "никогда", "точно"]
+    counts = [[int(cell.text.replace("·", "0")) for cell in row.cells[1:]] for row in matrix.rows]
+    assert sum(map(sum, counts)) == 24 and [sum(row) for row in counts] == [8, 8, 8]
+    assert sum(counts[n][n] for n in range(3)) / 24 == pytest.approx(own["accuracy"])
+
+
+def test_an_encoder_without_a_head_is_fitted_and_has_a_learning_curve(folder: Path, tmp_path: Path) -> None:
+    page = tmp_path / "errors.html"
+    models = [str(folder / "bert"), str(folder / "model")]
+    found = evaluate_own(folder / "valid.jsonl", models, train=folder / "train.jsonl", curve=[6, 48, 100], page=page)
+    sizes = {one.detail["training_rows"] for one in found.records if one.variant and one.model == models[0]}
+    assert sizes == {6, 48}
+    whole = next(one for one in found.records if one.variant == "48 rows" and one.model == models[0])
+    assert whole.value == pytest.approx(figures(found, models[0])["accuracy"])
+    text = page.read_text(encoding="utf-8")
+    data = json.loads(text.split('id="data">')[1].split("</script>")[0])
+    assert len(data["rows"]) == 24 and data["models"][:2] == models and "<script>" not in json.dumps(data["rows"])[:0]
+    wrong = sum(not row["answers"][1]["right"] for row in data["rows"])
+    assert 1 - wrong / 24 == pytest.approx(figures(found, models[1])["accuracy"])
+    assert text.count("<script>") == 1  # the page's own; those of texts are data
+    assert "Learning curve" in text and found.page == page
+
+
+def test_numbers_and_texts_are_measured_too(folder: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in (folder / "valid.jsonl").read_text(encoding="utf-8").splitlines()]
+    trained = finetune(
+        folder / "bert",
+        folder / "train.jsonl",
+        valid=rows,
+        kind="regression",
+        label_column="mark",
+        out=tmp_path / "n",
+        **FAST,
+    )
+    found = evaluate_own(rows, str(tmp_path / "n"), train=folder / "train.jsonl", page=tmp_path / "n.html")
+    own = figures(found, str(tmp_path / "n"))
+    before = {one.metric: one.value for one in trained.records if one.model == str(folder / "bert")}
+    assert own["mae"] == pytest.approx(before["mae"], rel=1e-3) and "tfidf" in {one.model for one in found.records}
+    settings = {**FAST, "set": {"tuning": {"max_steps": 1}}}
+    finetune(folder / "t5", folder / "train.jsonl", valid=rows, kind="text2text", out=tmp_path / "t", **settings)
+    found = evaluate_own(rows, str(tmp_path / "t"), page=tmp_path / "t.html")
+    assert {"rouge_l", "rouge_1", "rouge_2", "chrf", "bleu", "f1", "em"} <= set(figures(found, str(tmp_path / "t")))
+
+
+@pytest.mark.parametrize(
+    ("models", "options", "sentence"),
+    [
+        (["bert"], {}, "give --train FILE"),
+        (["model"], {"label_column": "labl"}, "did you mean 'label'"),
+        (["model"], {"label_column": "mark"}, "rows of another task"),
+        (["model"], {"curve": [8]}, "give --train FILE"),
+        (["model"], {"kind": "regression"}, "one kind of task"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(folder: Path, models: list[str], options: Any, sentence: str) -> None:
+    with pytest.raises(SlonikError, match=sentence):
+        evaluate_own(folder / "valid.jsonl", [str(folder / name) for name in models], **options)
