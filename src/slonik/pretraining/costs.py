@@ -309,20 +309,16 @@ def run_costs(config: PretrainConfig, *, processes: int = 1) -> RunCosts:
 
     # A batch holds one kind of denoiser, and the one with the longest targets needs the most.
     most = max(of(size).activations for size in (text, *denoised_sizes(config)))
+    stages = [(steps or 0, run_costs(phase, processes=processes)) for phase, steps in config.phases[:-1]]
+    most = max([most, *(stage.model.activations for _, stage in stages)])
     return RunCosts(
         model=replace(of(text), activations=most),
         text=text,
         tokens_per_step=config.batch_tokens * train.accumulate * processes,
         steps=train.max_steps,
         processes=processes,
-        before=tuple(_stage(phase, steps or 0, processes) for phase, steps in config.phases[:-1]),
+        before=tuple((steps, stage.flops_per_step, stage.tokens_per_step) for steps, stage in stages),
     )  # fmt: skip
-
-
-def _stage(phase: PretrainConfig, steps: int, processes: int) -> tuple[int, float, int]:
-    """Steps, FLOPs and tokens of a step of one stage."""
-    found = run_costs(phase, processes=processes)
-    return steps, found.flops_per_step, found.tokens_per_step
 
 
 def text_size(config: PretrainConfig) -> TextSize:
