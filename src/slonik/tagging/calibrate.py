@@ -24,13 +24,15 @@ def fitted_on(documents: Sequence[Document], predicted: Sequence[Sequence[Span]]
     """The map from predictions with confidences; of stretches that nobody annotated only spans on gold ones count."""
     sure: list[float] = []
     right: list[bool] = []
-    for document, spans in zip(documents, predicted, strict=True):
+    places: list[int] = []
+    for place, (document, spans) in enumerate(zip(documents, predicted, strict=True)):
         gold = {(span.start, span.end, span.label) for span in document.spans}
         for span in known_spans(document, spans):
             if span.confidence is not None:
                 sure.append(span.confidence)
                 right.append((span.start, span.end, span.label) in gold)
-    return Calibration.fitted(sure, right)
+                places.append(place)
+    return Calibration.fitted(sure, right, places)
 
 
 def calibrate(folder: Path, tagger: Tagger, documents: Sequence[Document]) -> dict[str, Any]:

@@ -83,6 +83,7 @@ from slonik.train.run_state import RunSummary
 
 METRICS = "metrics.jsonl"
 _SEEN_TWICE = 2
+_ENOUGH_DOCUMENTS, _MOST_APART = 40, 1 / 3  # to calibrate a tagger that chooses nothing on them
 _TIE = 1e-6  # weight of the share of words with the right label beside F1
 
 
@@ -272,6 +273,8 @@ def _calibrated(job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
         return {} if plain else calibrate(folder, load_tagger(folder), development)
     if not job.system.hand.calibrate or not any(document.spans for document in fit):
         return {}
+    share = max(job.stopping, min(_MOST_APART, _ENOUGH_DOCUMENTS / len(job.documents)))
+    fit, development = hold_out(job.documents, share, job.seed)
     other = scratch / "without-development"
     shutil.rmtree(other, ignore_errors=True)
     made, _ = _fit_crf(job, fit, other)

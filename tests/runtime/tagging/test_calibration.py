@@ -26,7 +26,7 @@ def test_the_map_is_that_of_logistic_regression_and_mends_the_error() -> None:
     assert found is not None and found.spans == 3000
     odds = np.log(np.array(sure) / (1 - np.array(sure)))[:, None]
     peer = LogisticRegression(C=np.inf).fit(odds, right)
-    assert (found.slope, found.intercept) == pytest.approx((peer.coef_[0, 0], peer.intercept_[0]), abs=0.01)
+    assert (found.slope, found.intercept) == pytest.approx((peer.coef_[0, 0], peer.intercept_[0]), abs=0.03)
     fresh, truth = _spans(3000)
     assert found.before == pytest.approx(calibration_error(sure, right)) and found.before > 0.1
     assert calibration_error(found.mapped(fresh), truth) < 0.03
@@ -59,3 +59,10 @@ def test_its_file(tmp_path: Path) -> None:
         (tmp_path / CALIBRATION_FILE).write_text(content, encoding="utf-8")
         with pytest.raises(SlonikError, match=message):
             Calibration.open(tmp_path)
+
+
+def test_spans_of_few_documents_weigh_less_than_as_many_of_many() -> None:
+    sure, right = _spans(200)
+    many, few = (Calibration.fitted(sure, right, [n % count for n in range(200)]) for count in (200, 4))
+    assert many is not None and few is not None
+    assert abs(few.slope - 1) + abs(few.intercept) < 0.8 * (abs(many.slope - 1) + abs(many.intercept))
