@@ -15,16 +15,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from slonik.core.errors import SlonikError
 from slonik.models.fresh import Shape, TokenIds, build
 from slonik.models.language_model import LanguageModel, load_language_model
-from slonik.pretraining.bits_per_byte import (
-    ROUNDS,
-    HeldOutBits,
-    TextBits,
-    rounds_for,
-    strides,
-    text_units,
-    whole_documents,
-)
+from slonik.pretraining.bits_per_byte import HeldOutBits, TextBits, rounds_for, whole_documents
 from slonik.pretraining.denoising import FRED_T5, PRESETS
+from slonik.pretraining.rounds import ROUNDS, strides, text_units
 from slonik.pretraining.spelling import Spelling
 from slonik.text.tokenizers.token_facts import token_facts
 from slonik.text.tokenizers.training import TrainConfig, train
