@@ -130,7 +130,9 @@ def _add_answers(found: Found, folder: Path) -> None:
             lacking.add(f"{TASKS[task].name} {split}")
         found.answers.append(_answers(task, split, items, answered, part))
         if part is not None and part.is_labelled and task in _ONE_HIT_PER_ITEM:
-            add_records(found, _differences(part, answered), "predictions")
+            known = {_compared(figure.record) for figure in found.figures}
+            made = [one for one in _differences(part, answered) if _compared(one) not in known]
+            add_records(found, made, "predictions")
     if lacking:
         found.notices.append(
             f"predictions for {', '.join(sorted(lacking))} have no right answers and texts here: their items are not "
@@ -181,6 +183,12 @@ def _answers(
             told = (" — ".join(str(examples[idx].fields.get(name, "")) for name in fields) for idx in order)
             texts = tuple(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…" for text in told)
     return Answers(SUITE, task, split, items, tuple(map(str, order)), by_model, gold, texts, f"{licence}; {PROTOCOL}")
+
+
+def _compared(record: Record) -> tuple[object, ...]:
+    """What a difference is of: the task, the metric, the two models in any order."""
+    pair = frozenset((record.detail.get("model"), record.detail.get("against")))
+    return record.suite, record.task, record.detail.get("of"), pair
 
 
 def _differences(part: Part, answered: Sequence[tuple[str, Predictions]]) -> list[Record]:

@@ -30,6 +30,7 @@ _TITLES = {
     "probing": "RuSentEval",
     "ner": "NER",
     "agreement": "Agreement with the original",
+    "mteb": "MTEB",
 }
 _ENOUGH_TO_RANK = 3  # models, and tasks
 _RULES = (

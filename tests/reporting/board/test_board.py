@@ -16,8 +16,10 @@ from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport, Step
 from slonik.core.records import Record, write_records
 from slonik.evaluation.board import board, check_submission
+from slonik.evaluation.russian_superglue.suite import russian_superglue
 from slonik.reporting.board.packing import unpacked
 from slonik.reporting.board.spreadsheet import read_spreadsheet
+from tests.evaluation.russian_superglue.samples import write_data
 from tests.reporting.records import differences, record, resources, scores
 
 
@@ -256,3 +258,53 @@ def test_a_submission_that_cannot_stand_is_refused(tmp_path: Path, change: Any, 
     with pytest.raises(SlonikError, match=words):
         check_submission(file, by=by, against=[ours], out=tmp_path / "out.json")
     assert not (tmp_path / "out.json").exists()
+
+
+@pytest.fixture(scope="module")
+def answered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data, and two baselines' answers to TERRa with the records of both."""
+    folder = tmp_path_factory.mktemp("superglue")
+    write_data(folder / "data")
+    made = russian_superglue(
+        ["majority", "tfidf"], data_dir=folder / "data", tasks=["terra"], predictions=folder / "runs", baselines=False,
+        published=False,
+    )  # fmt: skip
+    write_records(folder / "runs" / "records.json", made.records)
+    return folder
+
+
+def test_answers_to_the_same_items_stand_side_by_side(answered: Path, tmp_path: Path) -> None:
+    header, _ = content(built(tmp_path, answered / "runs", data_dir=answered / "data").page)
+    (found,) = header["answers"]
+    assert set(found["models"]) == {"majority", "tfidf"} and found["task"] == "terra"
+    assert len(found["gold"]) == len(found["texts"]) == len(found["ids"]) == len(found["models"]["tfidf"])
+    assert found["gold"][0] in ("entailment", "not_entailment") and found["licence"].startswith("MIT")
+    table = next(one for one in header["tables"] if one["suite"] == "russian_superglue")
+    (paired,) = table["paired"]
+    assert 0 < paired[-1] <= 1 and any("paired differences" in note for note in table["notes"])
+    found = built(tmp_path, answered / "runs", data_dir=tmp_path / "nothing")
+    (without,) = content(found.page)[0]["answers"]
+    assert without["texts"] is None and without["gold"] is None
+    assert any("no right answers and texts" in notice for notice in found.notices)
+
+
+def test_predictions_of_others_are_scored_on_our_items_or_refused(answered: Path, tmp_path: Path) -> None:
+    file = next((answered / "runs").rglob("terra*.jsonl"))
+    found = check_submission(file, by="Lab", data_dir=answered / "data", against=[answered / "runs"])
+    assert found.confirmed == len(found.records) >= 1 and found.records[0].detail["reported_by"] == "Lab"
+    other = write_data(tmp_path / "other")
+    path = other / "russian_superglue" / "TERRa" / file.name.replace("terra.", "")
+    path.write_text(path.read_text(encoding="utf-8-sig").replace('premise": "', 'premise": "Не '), encoding="utf-8")
+    with pytest.raises(SlonikError, match="answers other items"):
+        check_submission(file, by="Lab", data_dir=other)
+    with pytest.raises(SlonikError, match="no header beside it"):
+        bare = tmp_path / "bare.jsonl"
+        bare.write_text(file.read_text())
+        check_submission(bare, by="Lab", data_dir=answered / "data")
+
+
+def test_figures_without_a_value_are_told(tmp_path: Path) -> None:
+    made = [record("sts", 0.5, model="a"), record("pi", None, model="a"), record("ti", float("nan"), model="a")]
+    found = built(tmp_path, saved(tmp_path / "runs", made))
+    assert sum("without a value" in notice for notice in found.notices) == 2
+    assert set(rows(found.page, "encodechka")["a"]) == {"sts"}

@@ -2,8 +2,9 @@
 
 const chip = (name, value) => value === undefined || value === null || value === "" ? "" : h("span", { class: "chip" }, h("small", {}, name), String(value));
 const section = (title, ...content) => h("section", { id: title.toLowerCase().replace(/[^a-z]+/g, "-") }, h("h2", {}, title), content);
+const WORDS = new Set(["figure", "how it was made", "text", "told apart?", "engine"]);
 const scroller = (...content) => h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Scrolls sideways" }, content);
-const plain = (heads, rows, about) => scroller(h("table", { class: "plain" }, about ? h("caption", {}, about) : "", h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col" }, head)))), h("tbody", {}, rows)));
+const plain = (heads, rows, about) => scroller(h("table", { class: "plain" }, about ? h("caption", {}, about) : "", h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col", class: WORDS.has(head) ? "words" : undefined }, head)))), h("tbody", {}, rows)));
 
 function rowsOf(board, table, number) {
   return table.rows.map((row, place) => [row, place]).filter(([row]) => row[0] === number).map(([, place]) => place);
