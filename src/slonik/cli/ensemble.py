@@ -12,13 +12,14 @@ from slonik.cli.common import DataDir, JsonFile, print_tables, save_records, spl
 
 if TYPE_CHECKING:
     from slonik.core.records import Record
+    from slonik.finetuning.ensembles.own import OwnEnsemble
     from slonik.finetuning.ensembles.runs import TaskEnsemble
 
 
 def ensemble(
     results: list[Path] = typer.Argument(
-        help="Folders of predictions (TASK.SPLIT.jsonl with headers), folders of such folders, what `slonik finetune` "
-        "left, or files of `slonik predict` called after their task (TERRa.jsonl).",
+        help="Folders of predictions (TASK.SPLIT.jsonl), folders of such folders, what `slonik finetune` left (of your "
+        "own task too), or files of `slonik predict` called after their task (TERRa.jsonl).",
         metavar="RESULTS...",
     ),
     data_dir: DataDir = None,
@@ -34,16 +35,19 @@ def ensemble(
 
     Example: slonik ensemble runs/terra/predictions runs/other/predictions --data-dir data --out runs/ensemble
     """
+    from slonik.finetuning.ensembles.own import OwnEnsembled
     from slonik.finetuning.ensembles.runs import ensemble as combine
 
     found = combine(results, out, data_dir=data_dir, method=method, tasks=split_names(tasks), seed=seed)
     _show(found.tasks, found.records)
-    if out is not None:
+    if out is not None and isinstance(found, OwnEnsembled):
+        typer.echo(f"predictions: {out}")
+    elif out is not None:
         typer.echo(f"predictions: {out} (slonik evaluate russian-superglue {out} scores and packs them)")
     save_records(json_file, found.records)
 
 
-def _show(ensembles: Mapping[str, TaskEnsemble], records: Sequence[Record]) -> None:
+def _show(ensembles: Mapping[str, TaskEnsemble] | Mapping[str, OwnEnsemble], records: Sequence[Record]) -> None:
     from slonik.reporting.scores import difference_tables, score_tables
     from slonik.reporting.table import Table
 
@@ -54,5 +58,7 @@ def _show(ensembles: Mapping[str, TaskEnsemble], records: Sequence[Record]) -> N
             (name, *(f"{value:.3f}" for value in (*shares, weight)))
             for name, shares, weight in zip(names, one.disagreement, one.combiner.weights, strict=True)
         ]
+        if not one.disagreement:
+            continue
         print_tables([Table.of(f"{task}: {one.combiner.method}", columns, lines)])
     print_tables([*score_tables(records), *difference_tables(records)])

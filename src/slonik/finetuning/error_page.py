@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from slonik.finetuning.items import Item
+from slonik.finetuning.own import right_label
 from slonik.finetuning.text_metrics import rouge_l
 from slonik.reporting.page import figure, page, section, table
 from slonik.reporting.plots import Plot
@@ -56,12 +57,12 @@ def error_page(
     config = models[0][2]
     data = {
         "models": [name for name, _, _ in models],
-        "labels": sorted({label for item in items for label in _shown(_right(item, config))}),
+        "labels": sorted({label for item in items for label in _shown(right_label(item, config))}),
         "rows": [
             {
                 "row": int(item.key) + 1,
                 "texts": [str(row[column]) for column in config.columns["text"]],
-                "right": _shown(_right(item, config)),
+                "right": _shown(right_label(item, config)),
                 "answers": [_answer(answers[n], item, own) for _, answers, own in models],
             }
             for n, (item, row) in enumerate(zip(items, rows, strict=True))
@@ -77,17 +78,6 @@ def error_page(
                 script=script, data=data)  # fmt: skip
 
 
-def _right(item: Item, config: TaskConfig) -> Any:
-    if config.target == "single":
-        return config.labels[int(item.label)]
-    if config.target == "multi":
-        return [name for name, has in zip(config.labels, item.label, strict=True) if has > 0.5]
-    if config.target == "number":
-        mean, deviation = config.scale or (0.0, 1.0)
-        return float(item.label) * deviation + mean
-    return str(item.label)
-
-
 def _shown(label: Any) -> list[str]:
     if isinstance(label, list):
         return label or ["(none)"]
@@ -97,7 +87,7 @@ def _shown(label: Any) -> list[str]:
 def _answer(values: Any, item: Item, config: TaskConfig) -> dict[str, Any]:
     """What a model says of a row: its label, how sure it is (or how far off), and whether it is right."""
     line = answer_line(config, values)
-    given, right = line["label"], _right(item, config)
+    given, right = line["label"], right_label(item, config)
     if config.target == "number":
         off = abs(given - right)
         return {"label": _shown(float(given)), "sure": off, "right": off < 0.5 * (config.scale or (0.0, 1.0))[1]}

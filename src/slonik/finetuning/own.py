@@ -103,7 +103,11 @@ class OwnTask:
         return {name: self.metrics(found) for name, found in answers.items() if len(found) == len(self.measured)}
 
     def lines(self, answers: Answers) -> list[dict[str, Any]]:
-        return [{"idx": item.key, **answer_line(self.config, answers[item.key])} for item in self.measured]
+        """As `slonik predict` writes them, with the right label, for ensembles and for reading."""
+        return [
+            {"idx": item.key, **answer_line(self.config, answers[item.key]), "right": right_label(item, self.config)}
+            for item in self.measured
+        ]
 
 
 @dataclass(frozen=True)
@@ -442,6 +446,18 @@ def _label_of(value: Any, where: str, config: TaskConfig) -> Any:
     if config.target == "multi":
         return [float(name in names) for name in config.labels]
     return config.labels.index(names[0])
+
+
+def right_label(item: Item, config: TaskConfig) -> Any:
+    """The label of an item as its data has it: a name, a list of names, a number in the data's units, a text."""
+    if config.target == "single":
+        return config.labels[int(item.label)]
+    if config.target == "multi":
+        return [name for name, has in zip(config.labels, item.label, strict=True) if has > 0.5]
+    if config.target == "number":
+        mean, deviation = config.scale or (0.0, 1.0)
+        return float(item.label) * deviation + mean
+    return str(item.label)
 
 
 def known_label(name: str, labels: Sequence[str]) -> str:

@@ -38,6 +38,7 @@ from slonik.evaluation.russian_superglue.submission import official_files, read_
 from slonik.evaluation.russian_superglue.tasks import TASKS
 from slonik.finetuning.ensembles.combine import Combiner
 from slonik.finetuning.ensembles.methods import METHODS, Problem, disagreement, equal, fit, out_of_fold
+from slonik.finetuning.ensembles.own import OwnEnsembled, own_ensemble, own_places
 
 COMBINATIONS = "ensemble.json"
 SINGLE = "single"
@@ -92,7 +93,7 @@ def ensemble(
     method: str = "best",
     tasks: Sequence[str] | None = None,
     seed: int = 0,
-) -> Ensembled:
+) -> Ensembled | OwnEnsembled:
     """Combine saved predictions of several runs by every method, measured by a nested split, and write the chosen one.
 
     Args:
@@ -108,6 +109,11 @@ def ensemble(
     """
     data = data_folder(Path(data_dir) if data_dir else None)
     started = time.perf_counter()
+    own = own_places(results)
+    if own:
+        if len(own) < len(results) or tasks:
+            raise SlonikError("some of these are predictions of your own task: leave out --tasks, and official tasks")
+        return own_ensemble(own, out, method=method, seed=seed)
     if out is None:
         found = combine_runs(read_runs(results, data), data, method=method, tasks=tasks, seed=seed)
     else:
