@@ -55,6 +55,10 @@ def test_the_page_of_a_text_is_made_from_records_alone_and_runs_one_script(tmp_p
     whole = page.read_text(encoding="utf-8")
     records = read_records(out)
     assert inspection_page(model, records) == whole
+    again = tmp_path / "again.html"
+    with pytest.raises(SystemExit) as exit_:
+        main(["report", str(out), "--html", str(again)])
+    assert exit_.value.code == 0 and again.read_text(encoding="utf-8") == whole
     data = re.search(r'<script type="application/json" id="data">(.*?)</script>', whole)
     assert data is not None
     content = json.loads(data.group(1))
@@ -111,3 +115,28 @@ def test_a_mistake_is_one_sentence(
     error = capsys.readouterr().err
     assert sentence in error
     assert "Traceback" not in error
+
+
+def test_what_compression_cost_and_what_is_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = str(tiny.checkpoint(tmp_path / "model", "bert"))
+    rows = [
+        f"{('tr', 'tr', 'va', 'te')[n % 4]}\t{n // 4 % 2}\t{tiny.TEXTS[n % 40]}{' !' * (n // 4 % 2)}"
+        for n in range(120)
+    ]
+    (tmp_path / "own.txt").write_text("\n".join(rows), encoding="utf-8")
+    out, page = tmp_path / "out.json", tmp_path / "out.html"
+    _run(model, "--erase", "own", "--layer", "1", "--data-dir", str(tmp_path), "--json", str(out))
+    shown = capsys.readouterr()
+    assert "property erased" in shown.out
+    assert "not measured: the pair tasks of encodechka" in shown.err
+    assert {r.layer for r in read_records(out)} == {1}
+    _run(model, "--teacher", model, "--data-dir", str(tmp_path), "--html", str(page), "--limit", "100")
+    assert "Of 1 properties none is lost for sure" in capsys.readouterr().out
+    assert "What compression cost" in page.read_text(encoding="utf-8")
+    with pytest.raises(SystemExit) as exit_:
+        main(["inspect", model, "--erase", "own", "--layer", "7", "--data-dir", str(tmp_path)])
+    assert exit_.value.code == 2
+    assert "there is no layer 7" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as exit_:
+        main(["inspect", model, "--teacher", model, "--heads"])
+    assert "--teacher makes tables and a page of its own" in capsys.readouterr().err

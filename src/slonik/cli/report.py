@@ -44,6 +44,7 @@ def report(
     from slonik.core.files import write_text
     from slonik.evaluation.comparison import seed_orders
     from slonik.evaluation.published import published_beside
+    from slonik.inspection.page import inspection_page, inspection_tables
     from slonik.reporting.overview import collect, overview, overview_tables, write_plots
     from slonik.reporting.resources import headlines, warnings_of
     from slonik.reporting.table import to_markdown
@@ -59,11 +60,17 @@ def report(
         found.records += published_beside(found.records)
     for line in headlines(found.records):
         typer.echo(line)
-    tables = overview_tables(found, sort)
+    inside = [record for record in found.records if record.suite == "inspection"]
+    tables = [*overview_tables(found, sort), *inspection_tables(inside)]
     print_tables(tables)
     warn([*found.notices, *warnings_of(own)])
     if html is not None:
-        overview(found, title=title, path=html, sort=sort)
+        if inside and len(inside) == len(found.records):
+            write_text(html, inspection_page(inside[0].model, inside))
+        else:
+            overview(found, title=title, path=html, sort=sort)
+            if inside:
+                warn("what was found inside a model has a page of its own: give these records alone to make it")
         typer.echo(f"page: {html}")
     if markdown is not None:
         write_text(markdown, f"# {title}\n\n" + "\n".join(to_markdown(table) for table in tables))

@@ -14,7 +14,7 @@
   const rgb = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
   const asked = new URLSearchParams(location.hash.slice(1));
   const shared = { words: asked.get("words") !== "0", specials: asked.get("specials") === "1" };
-  const redraw = [];
+  const redraw = [], MANY = 40; // rows, from which on a matrix stands above the lines
 
   // Groups of tokens as they are shown: words or pieces, special tokens or not.
   function groups(side) {
@@ -108,6 +108,36 @@
       button.addEventListener("click", () => { state.layer = l; state.head = h; slider.value = l + 1; draw(); });
     }
 
+    // All weights of a head at once, for texts whose lines would hide one another.
+    function matrix(weights, from, to) {
+      const n = to.length, canvas = document.createElement("canvas"), box = make("div", { class: "matrix" }, view);
+      canvas.width = n; canvas.height = from.length;
+      const context = canvas.getContext("2d"), image = context.createImageData(n, from.length), [r, g, b] = rgb(css("--s1"));
+      const mark = rgb(css("--s2"));
+      for (let i = 0; i < from.length; i++) {
+        const most = greatest(weights, i, n), [x, y, z] = i === state.row ? mark : [r, g, b];
+        for (let j = 0; j < n; j++) image.data.set([x, y, z, 255 * Math.max(i === state.row ? 0.12 : 0, weights[i * n + j] / most)], 4 * (i * n + j));
+      }
+      context.putImageData(image, 0, 0);
+      canvas.style.aspectRatio = `${n} / ${from.length}`;
+      const told = make("p", { class: "told", role: "status" });
+      const place = (event) => {
+        const bounds = canvas.getBoundingClientRect();
+        return [Math.min(from.length - 1, Math.floor((event.clientY - bounds.top) / bounds.height * from.length)),
+          Math.min(n - 1, Math.floor((event.clientX - bounds.left) / bounds.width * n))];
+      };
+      const idle = "Rows attend, columns are attended to: point at a weight; a click chooses its row.";
+      told.textContent = idle;
+      canvas.addEventListener("pointermove", (event) => {
+        const [i, j] = place(event);
+        told.textContent = `${from[i].name} (${i + 1}) → ${to[j].name} (${j + 1}): ${weights[i * n + j].toFixed(4)}, `
+          + `${Math.round(100 * weights[i * n + j] / greatest(weights, i, n))} % of the row's greatest`;
+      });
+      canvas.addEventListener("pointerleave", () => { told.textContent = idle; });
+      canvas.addEventListener("click", (event) => { const [i] = place(event); state.row = state.row === i ? -1 : i; draw(); });
+      box.append(canvas, told);
+    }
+
     function lines(stack, layer, from, to) {
       const weights = grouped(layer, state.head, from, to), n = to.length, tall = Math.max(from.length, n);
       const step = tall > 60 ? 15 : 22, height = tall * step + 12, width = 560, left = 200, right = 360;
@@ -123,15 +153,19 @@
         return node;
       };
       // Opacity is a share of the row's own greatest weight: a row spread over 256 tokens is as legible as a sharp one.
-      const least = state.row >= 0 ? 0.05 : from.length > 40 ? 0.35 : 0.15;
+      // Of many rows only the strongest lines of each are drawn; the matrix has them all, and so has a chosen row.
+      const alone = state.row >= 0, many = from.length > MANY, lines = alone || !many ? n : from.length > 120 ? 2 : 3;
       for (let i = 0; i < from.length; i++) {
-        if (state.row >= 0 && state.row !== i) continue;
+        if (alone && state.row !== i) continue;
         const most = greatest(weights, i, n);
-        for (let j = 0; j < n; j++) {
+        let shown = [...to.keys()];
+        if (lines < n) shown = shown.sort((a, b) => weights[i * n + b] - weights[i * n + a]).slice(0, lines);
+        for (const j of shown) {
           const share = weights[i * n + j] / most;
-          if (share < least) continue;
+          if (share < (alone ? 0.03 : 0.15)) continue;
           draw_("line", { x1: left + 5, y1: i * step + 13, x2: right - 5, y2: j * step + 13, stroke: "var(--s1)",
-            "stroke-width": 0.5 + 2 * share, "stroke-opacity": share * share * (state.row >= 0 || from.length <= 40 ? 0.9 : 0.55) });
+            "stroke-width": (many && !alone ? 0.4 : 0.5) + (many && !alone ? 1.2 : 2) * share,
+            "stroke-opacity": share * share * (many && !alone ? 0.6 : 0.9) });
         }
       }
       const short = (text) => (text.length > 22 ? text.slice(0, 21) + "…" : text);
@@ -144,12 +178,17 @@
         node.addEventListener("keydown", (event) => { if (event.key === "Enter") choose(); });
       });
       const most = state.row >= 0 ? greatest(weights, state.row, n) : 1;
+      if (state.row >= 0) {
+        const own = [...to.keys()].sort((a, b) => weights[state.row * n + b] - weights[state.row * n + a]).slice(0, 6);
+        title.textContent += ": " + own.map((j) => `${to[j].name} ${weights[state.row * n + j].toFixed(3)}`).join(", ");
+      }
       to.forEach((group, j) => {
         const weight = state.row >= 0 ? weights[state.row * n + j] : 0;
         const told = state.row >= 0 && weight >= 0.05 * most ? `  ${weight.toFixed(weight < 0.1 ? 3 : 2)}` : "";
         draw_("text", { x: right, y: j * step + 17, class: "token", "font-size": step > 16 ? 14 : 11,
           "fill-opacity": state.row >= 0 ? 0.35 + 0.65 * weight / most : 1 }, short(group.name) + told);
       });
+      if (many) matrix(weights, from, to);
       view.append(svg);
       let hidden = 0;
       for (let i = 0; i < from.length; i++) for (let j = 0; j < n; j++) hidden += weights[i * n + j] / from.length;
@@ -170,7 +209,7 @@
         + (state.row >= 0 ? `, from ${from[state.row].name}` : "");
       strip.replaceChildren(); view.replaceChildren(); strip.className = state.all ? "heads grid" : "heads";
       if (state.all) {
-        const most = Math.max(...stack.layers.map((each) => each.heads)), side = Math.max(14, Math.min(44, Math.floor(500 / most) - 4));
+        const most = Math.max(...stack.layers.map((each) => each.heads)), side = Math.max(10, Math.min(44, Math.floor((own.clientWidth - 34) / most) - 10));
         stack.layers.forEach((each, l) => {
           const row = make("div", { class: "line" }, strip);
           make("span", {}, row, String(l + 1));
@@ -255,6 +294,7 @@
   }
 
   for (const model of data.attention) panel(model.model, model.stacks, document.getElementById("attention"));
+  redraw.forEach((draw) => draw()); // panels beside each other are narrower than the first one was alone
   if (data.attributions.length) attributions(data.attributions, document.getElementById("attributions"));
   for (const one of data.lens) lens(one, make("div", { class: "panel" }, document.getElementById("lens")));
   for (const one of data.neighbours) neighbours(one, make("div", { class: "panel" }, document.getElementById("neighbours")));

@@ -34,6 +34,9 @@ h3 { font-size: 1rem; margin: .25rem 0 .5rem; overflow-wrap: anywhere; }
 .heads button span { line-height: 1.2; font-size: .75rem; }
 .heads button[aria-pressed="true"] { border-color: var(--s2); box-shadow: 0 0 0 1px var(--s2); color: var(--ink); }
 .heads canvas { image-rendering: pixelated; }
+.matrix canvas { display: block; width: 100%; max-width: 32rem; image-rendering: pixelated; cursor: crosshair;
+  border: 1px solid var(--grid); }
+.told { color: var(--muted); font-size: .85rem; min-height: 1.4em; margin: .3rem 0 .8rem; }
 .view svg { display: block; width: 100%; max-width: 36rem; height: auto; }
 .token { font-family: var(--font); fill: var(--ink); }
 text[tabindex] { cursor: pointer; }
@@ -54,6 +57,7 @@ _ATTENTION_NOTE = (
     "Left: what attends. Right: what it attends to; darker is nearer to the greatest weight of its row. Choose a head, "
     "then a word on the left to see its weights alone."
 )
+_LONGEST = 240  # characters of a text at the head of the page
 _NAMES = {"self": "attention", "encoder": "encoder", "decoder": "decoder", "cross": "cross-attention"}
 
 
@@ -94,7 +98,8 @@ def _leads(records: Sequence[Record]) -> list[str]:
         sides = [record.detail[key] for key in ("rows", "columns") if key in record.detail]
         sides += [*record.detail.get("parts", ()), *([record.detail] if "text" in record.detail else [])]
         for side in sides:
-            lines[str(side["text"])] = None
+            text = str(side["text"])
+            lines[text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"] = None
             if side.get("cut"):
                 lines[f"{record.model} does not read the last {side['cut']:,} characters."] = None
     return list(lines)
