@@ -14,6 +14,7 @@ from slonik.cli.common import (
     Overrides,
     Pooling,
     announce,
+    file_to_write,
     files_that_exist,
     print_tables,
     save_records,
@@ -69,6 +70,11 @@ def compress(
     evaluate: bool | None = typer.Option(None, "--evaluate/--no-evaluate", help="Measure encodechka before and after?"),
     seed: int | None = typer.Option(None, help="Seed of everything random (0)."),
     set_: Overrides = [],  # noqa: B006
+    inspect: Path | None = typer.Option(
+        None,
+        help="Write a page of what compression cost inside: layers, heads, properties, words.",
+        callback=file_to_write,
+    ),
     json_file: JsonFile = None,
 ) -> None:
     """Make an encoder smaller and faster, and prove what it cost.
@@ -98,7 +104,7 @@ def compress(
         "examples": examples, "layers": layers, "heads": heads, "ffn": ffn, "hidden": hidden, "init": init,
         "target-parameters": target_parameters, "target-flops": target_flops, "target-latency": target_latency,
         "uneven": uneven, "trim-vocab": trim_vocab, "max-minutes": max_minutes, "save-every": save_every,
-        "epochs": epochs,
+        "epochs": epochs, "inspect": inspect,
     }  # fmt: skip
     tables = {"teacher": teacher, "dimensions": dimensions}
     _refuse(networks if static else tables, static)
@@ -121,6 +127,16 @@ def compress(
     print_tables(made.tables())
     typer.echo(f"\nreport: {made.report}")
     save_records(json_file, made.records)
+    if inspect is not None:
+        from slonik.core.files import write_text
+        from slonik.inspection.compression_cost import compression_cost
+
+        cost = compression_cost(out, model, data_dir=data_dir)
+        write_text(inspect, cost.page)
+        typer.echo("\n".join(cost.sentences))
+        typer.echo(f"what compression cost inside: {inspect}")
+    else:
+        typer.echo(f"what it cost inside: slonik inspect {out} --teacher {model} --html cost.html")
 
 
 def _refuse(options: Mapping[str, Any], static: bool) -> None:

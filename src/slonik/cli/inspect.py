@@ -42,10 +42,21 @@ def inspect(
     word: str | None = typer.Option(None, help="With --attribution, of a tagger: which word's tag."),
     lens: str | None = typer.Option(None, help="Logit lens on this TEXT: what each layer would predict."),
     neighbours: str | None = typer.Option(None, help="The texts of --texts nearest to this TEXT, in every layer."),
-    layer: int | None = typer.Option(None, help="With --neighbours: this layer alone."),
+    layer: int | None = typer.Option(None, help="With --neighbours or --erase: this layer alone."),
     beside: str | None = typer.Option(None, help="The same texts in this model too, beside the first on the page."),
     like: str | None = typer.Option(None, help="Similarity of the layers to those of this model, on --texts."),
     neurons: str | None = typer.Option(None, help="Rank neurons for this probing task (its file in --data-dir)."),
+    erase: str | None = typer.Option(
+        None,
+        help="Erase this probing task's property from layers (--layer: one), and measure what the model then does.",
+    ),
+    heads_on: Path | None = typer.Option(
+        None, help="Importance of the heads of a fine-tuned MODEL by its own loss on these labelled rows."
+    ),
+    teacher: str | None = typer.Option(
+        None,
+        help="What compression cost MODEL: layers, heads, properties and words beside this teacher; --html: a page.",
+    ),
     texts: Path | None = typer.Option(None, help="Texts to look at (default: a hundred Russian sentences of our own)."),
     limit: int | None = typer.Option(
         None, help="At most this many texts (default: 64; 1000 with --like) and sentences of --neurons (default: all)."
@@ -54,7 +65,9 @@ def inspect(
     orders: str = typer.Option("gate,fisher,taylor,magnitude,left_out,random", help="With --heads: which criteria."),
     measures: str = typer.Option("cka", help="With --like: cka, maxcorr, linreg, svcca, pwcca; comma-separated."),
     prefix: str | None = typer.Option(None, help="Text before every text (default: the model's own)."),
-    data_dir: Path | None = typer.Option(None, help="With --neurons: data folder with rusenteval/ in it."),
+    data_dir: Path | None = typer.Option(
+        None, help="With --neurons, --erase, --teacher: data folder with rusenteval/ in it."
+    ),
     json_file: JsonFile = None,
     html: Path | None = typer.Option(None, help="Write a page to this file.", callback=file_to_write),
     png: Path | None = typer.Option(None, help="Write the plots to this folder.", callback=folder_to_fill),
@@ -75,16 +88,23 @@ def inspect(
     from slonik.inspection.page import inspection_page, inspection_plots, inspection_tables
     from slonik.inspection.similarity import TEXTS as MANY_TEXTS
     from slonik.inspection.similarity import similarity
+    from slonik.inspection.task_heads import task_heads
+    from slonik.inspection.usage import erasure
 
     questions = TextQuestions(
-        attention, target, attribution, pair, label, word, lens, neighbours, layer, prefix=prefix,
+        attention, target, attribution, pair, label, word, lens, neighbours, None if erase else layer, prefix=prefix,
         texts=texts_of(texts, limit or MANY_TEXTS) if neighbours is not None else (),
     )  # fmt: skip
-    if not (heads or questions.asked or like or neurons):
+    if not (heads or questions.asked or like or neurons or erase or heads_on or teacher):
         raise SlonikError(
             "say what to look at: --heads, --attention TEXT, --attribution TEXT, --lens TEXT, --neighbours TEXT, "
-            "--like MODEL or --neurons TASK"
+            "--like MODEL, --neurons TASK, --erase TASK, --heads-on FILE or --teacher MODEL"
         )
+    if teacher is not None:
+        if heads or questions.asked or like or neurons or erase or heads_on:
+            raise SlonikError("--teacher makes tables and a page of its own: ask for the rest in a command of its own")
+        _cost(model, teacher, texts, limit, prefix, data_dir, json_file, html, png)
+        return
     if beside is not None and not questions.asked:
         raise SlonikError(
             "--beside shows texts in a second model: give --attention, --attribution, --lens or --neighbours"
@@ -96,19 +116,31 @@ def inspect(
     loading = {"device": device, "trust_remote_code": trust_remote_code}
     own_layers = heads or attention is not None or neighbours is not None or like or neurons
     encoder = open_transformer(model, **loading) if own_layers else None  # type: ignore[arg-type]
+    looked = model if encoder is None else encoder
     sample = texts_of(texts, limit or TEXTS)
     records: list[Record] = []
     if heads:
-        records += head_importance(encoder, sample, orders=_split(orders, "--orders"), prefix=prefix).records
+        records += head_importance(looked, sample, orders=_split(orders, "--orders"), prefix=prefix).records
     if attention is not None:
         own = [attention, *sample] if texts else [attention]
-        records += attention_of(encoder, own, treebank=treebank, prefix=prefix).records
+        records += attention_of(looked, own, treebank=treebank, prefix=prefix).records
     if like:
         other = open_transformer(like, **loading)  # type: ignore[arg-type]
         many = texts_of(texts, limit or MANY_TEXTS)
-        records += similarity(encoder, other, many, measures=_split(measures, "--measures"), prefix=prefix).records
+        records += similarity(looked, other, many, measures=_split(measures, "--measures"), prefix=prefix).records
     if neurons:
-        records += neurons_of(encoder, neurons.strip(), data_dir=data_dir, prefix=prefix, limit=limit).records
+        records += neurons_of(looked, neurons.strip(), data_dir=data_dir, prefix=prefix, limit=limit).records
+    if erase:
+        erased = erasure(
+            model if not trust_remote_code and device is None else open_transformer(model, **loading),  # type: ignore[arg-type]
+            erase.strip(), texts_of(texts, limit or TEXTS), data_dir=data_dir, prefix=prefix, limit=limit,
+            layers=None if layer is None else [layer],
+        )  # fmt: skip
+        records += erased.records
+        for reason in erased.left_out:
+            typer.echo(f"not measured: {reason}", err=True)
+    if heads_on is not None:
+        records += task_heads(model, heads_on, limit=limit).records
     if questions.asked:
         records += look_at_text(model, questions, encoder=encoder, **loading)  # type: ignore[arg-type]
     if beside is not None:
@@ -120,6 +152,27 @@ def inspect(
             write_bytes(png / f"{name}.png", plot.png)
     if html is not None:
         write_text(html, inspection_page(model, records))
+
+
+def _cost(
+    model: str, teacher: str, texts: Path | None, limit: int | None, prefix: str | None, data_dir: Path | None,
+    json_file: Path | None, html: Path | None, png: Path | None,
+) -> None:  # fmt: skip
+    """What compression cost: sentences, tables, a page."""
+    from slonik.core.files import write_bytes, write_text
+    from slonik.inspection.compression_cost import compression_cost
+    from slonik.inspection.page import inspection_plots
+
+    cost = compression_cost(model, teacher, texts, data_dir=data_dir, prefix=prefix, limit=limit)
+    for sentence in [*cost.sentences, *(f"Not measured: {reason}" for reason in cost.left_out)]:
+        typer.echo(sentence)
+    print_tables(cost.tables)
+    save_records(json_file, cost.records)
+    if png is not None:
+        for name, plot in inspection_plots(cost.records).items():
+            write_bytes(png / f"{name}.png", plot.png)
+    if html is not None:
+        write_text(html, cost.page)
 
 
 def _split(names: str, option: str) -> list[str]:

@@ -27,7 +27,7 @@ _MOST_WRITTEN = 220  # cells of a heat map that have room for their values
 def inspection_tables(records: Sequence[Record]) -> list[Table]:
     """All tables for which there are records."""
     made = (_correlations(records), _curve(records), _heads(records), _patterns(records), _syntax(records),
-            _similarity(records), _neurons(records))  # fmt: skip
+            _similarity(records), _neurons(records), _task_curve(records), _usage(records))  # fmt: skip
     return [*text_tables(records), *(found for found in made if found is not None)]
 
 
@@ -271,6 +271,44 @@ def _neurons(records: Sequence[Record]) -> Table | None:
         if kept:
             notes.append(f"named again by {facts['resamples']} resamples of the training sentences: {', '.join(kept)}")
     return Table.of("Single neurons", ("task", "accuracy of", "value"), lines, notes) if found else None
+
+
+def _task_curve(records: Sequence[Record]) -> Table | None:
+    found = [r for r in records if r.suite == SUITE and r.metric in ("task_loss", "task_right")]
+    metrics = {"task_loss": "loss", "task_right": "right"}
+    columns = {(r.variant, r.metric): f"{r.variant}: {metrics[r.metric]}" for r in found}
+    shares = {r.detail["share"]: f"{100 * r.detail['share']:.0f} %" for r in found}
+    cells = {(r.detail["share"], r.variant, r.metric): r for r in found}
+    note = "loss of the model's own task and share of right answers on labelled rows that made no order; 95 % intervals"
+    return _grid_table(
+        "Heads taken out of a fine-tuned model, the least important first", "removed", dict(sorted(shares.items())),
+        columns, lambda share, column: cell(cells.get((share, *column))), [note],
+    )  # fmt: skip
+
+
+def _usage(records: Sequence[Record]) -> Table | None:
+    ways = ("whole", "erased", "shuffled")
+    found = [r for r in records if r.suite == SUITE and "erased_directions" in r.detail]
+    found = [r for r in found if r.variant in ways]
+    rows = {(r.task, r.layer, r.metric): (r.task, str(r.layer), r.metric.replace("_", " ")) for r in found}
+    cells = {(r.task, r.layer, r.metric, r.variant): r for r in found}
+    columns = {"whole": "whole model", "erased": "property erased", "shuffled": "shuffled property erased"}
+
+    def written(row: tuple[str, int | None, str], way: str) -> Cell | None:
+        if row[2].startswith("difference"):
+            return cell(cells.get((*row, "erased"))) if way == "erased" else None
+        return cell(cells.get((*row, way)))
+
+    if not rows:
+        return None
+    notes = [
+        "probe: accuracy on the layer's vectors, then on the last layer's; similarity kept: correlation of texts' "
+        "similarities with the whole model's; hidden token loss in nats; difference: erased minus shuffled, paired"
+    ]
+    chances = {r.task: r.detail["majority"] for r in found if "majority" in r.detail}
+    notes += [f"the commonest label of {task} is right in {chance:.3f}" for task, chance in chances.items()]
+    return Table.grid("What is used: a property erased from a layer", ("property", "layer", "measure"), rows, columns,
+                      written, notes=notes)  # fmt: skip
 
 
 def _grid_table(
