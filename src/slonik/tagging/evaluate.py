@@ -75,6 +75,8 @@ def ner(
         MissingExtra: the packages of a kind of tagger are not installed.
     """
     announce = announce or (say if progress else silent)
+    if data is not None and data_dir is not None:
+        raise SlonikError("--data and --data-dir name two collections: give one of them")
     known = _collection(tasks) if data is None else None
     if known is not None:
         data, task = task_folder(known, data_dir, split), task or known.id

@@ -99,6 +99,7 @@ def _copies(
 def _first(first: First, labels: Sequence[str], counts: Counts) -> list[Document]:
     """The documents to train on before, with the spans whose labels the tagger knows."""
     collection = read_collection(first.data, first.format, first.mapping)
+    counts.update({f"{sentence} (of the texts before)": count for sentence, count in collection.counts.items()})
     documents = []
     for document in collection.documents:
         spans = tuple(span for span in document.spans if span.label in labels)
@@ -124,6 +125,14 @@ def beside_recipe(system: System, recipe: str | Path | Mapping[str, Any] | None)
     return system.model_copy(update={"gazetteers": found})
 
 
+def files_outside(system: System) -> list[str]:
+    """The files and folders that a system reads beside its annotated texts, its model and its teacher."""
+    found = [path for paths in system.gazetteers.values() for path in paths]
+    found += system.substitution.unlabelled if system.substitution is not None else ()
+    found += [system.first.data] if system.first is not None else []
+    return found + [adviser for adviser in system.hand.advisers if adviser != SLOVNET]
+
+
 def outside_identities(system: System) -> dict[str, str]:
     """What is read from outside -> its identity.
 
@@ -144,6 +153,8 @@ def outside_identities(system: System) -> dict[str, str]:
         found["first"] = collection.identity()
     for number, adviser in enumerate(system.hand.advisers):
         found[f"adviser {number + 1}"] = (
-            slovnet_identity() if adviser == SLOVNET else checkpoint_identity(resolve(adviser))
+            slovnet_identity()
+            if adviser == SLOVNET and not Path(adviser).is_dir()
+            else checkpoint_identity(resolve(adviser))
         )
     return found

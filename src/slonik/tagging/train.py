@@ -25,11 +25,13 @@ from slonik.models.encoder import TorchEncoder
 from slonik.runtime.tagging.labels import BioLabels
 from slonik.tagging.config import Distillation, First, TaggerRecipe
 from slonik.tagging.data import Annotated, as_mapping, hold_out, name_of, read_collection
+from slonik.tagging.distillation import Teacher
 from slonik.tagging.fit import Job, train_one
 from slonik.tagging.metrics import score
 from slonik.tagging.models import load_tagger
+from slonik.tagging.models.ensemble_tagger import EnsembleTagger
 from slonik.tagging.models.neural_tagger import NeuralTagger
-from slonik.tagging.outside import beside_recipe
+from slonik.tagging.outside import beside_recipe, files_outside
 from slonik.tagging.tasks import SECCOLL, task_folder
 
 DEVELOPMENT = "development set"
@@ -61,7 +63,7 @@ def train_tagger(
     data_format: str | None = None,
     data_dir: str | Path | None = None,
     mapping: str | Path | Mapping[str, Any] | LabelMapping | None = None,
-    teacher: str | Path | NeuralTagger | None = None,
+    teacher: str | Path | Teacher | None = None,
     unlabelled: Texts = (),
     crf: bool | None = None,
     partial: bool | None = None,
@@ -90,7 +92,7 @@ def train_tagger(
         out: folder for the tagger.
         data_format: brat, conll, jsonl, hf; None = guess.
         mapping: labels to merge and drop, or the recipe that says so in `mapping`.
-        teacher: a tagger to distil from, with a network. unlabelled: further texts on which it teaches.
+        teacher: a tagger to distil from, with a network, or an ensemble. unlabelled: further texts on which it teaches.
         crf: learn scores of label transitions.
         partial: the texts are annotated in part: what is not marked is unknown, not "no entity".
         nested: of an encoder: entities may lie within one another.
@@ -117,6 +119,11 @@ def train_tagger(
     kind, chain = ("encoder", None)
     if not isinstance(model, TorchEncoder) and not Path(model).is_dir():
         kind, chain = _BARE.get(str(model), (kind, chain))
+    elif str(model) in _BARE and not (Path(str(model)) / "config.json").is_file():
+        raise SlonikError(
+            f"{model} is a folder here, so it is taken for an encoder, and it holds none (no config.json): to train a "
+            f"{model} anew, call from another folder or rename this one"
+        )
     idle = {"--epochs": epochs, "--learning-rate": learning_rate, "--batch-size": batch_size}
     _check_idle(str(model), kind, chain, crf, {**idle, "--max-length": max_length, "--teacher": teacher})
     if data is not None and data_dir is not None:
@@ -154,7 +161,7 @@ def train_tagger(
         return run_tagging(
             config, announce or (say if progress else silent), data=data, given=given,
             model=model if isinstance(model, TorchEncoder) else None,
-            teacher=teacher if isinstance(teacher, NeuralTagger) else None,
+            teacher=teacher if isinstance(teacher, NeuralTagger | EnsembleTagger) else None,
         )  # fmt: skip
 
 
@@ -185,8 +192,8 @@ def _lists(gazetteers: Mapping[str, str | Path | Sequence[str | Path]]) -> dict[
     }
 
 
-def _called(model: str | Path | TorchEncoder | NeuralTagger) -> str:
-    return model.name if isinstance(model, TorchEncoder | NeuralTagger) else str(model)
+def _called(model: str | Path | TorchEncoder | Teacher) -> str:
+    return str(model) if isinstance(model, str | Path) else model.name
 
 
 def _content(recipe: str | Path | Mapping[str, Any] | None) -> Mapping[str, Any]:
@@ -199,7 +206,7 @@ def run_tagging(
     *,
     data: Annotated | None = None,
     model: TorchEncoder | None = None,
-    teacher: NeuralTagger | None = None,
+    teacher: Teacher | None = None,
     given: Given | None = None,
 ) -> TrainedTagger:
     """Train the tagger of a recipe; see `train_tagger`.
@@ -218,7 +225,7 @@ def run_tagging(
     if system.lesson is not None:
         reads += [None if teacher is not None else system.lesson.teacher]
         reads += [name for name in system.lesson.unlabelled if name not in given.said]
-    reads += [*system.members, *(path for paths in system.gazetteers.values() for path in paths)]
+    reads += [*system.members, *files_outside(system)]
     with Run(config.out, command="finetune", announce=announce, reads=reads) as run:
         given.write(run)
         if system.kind == "ensemble":

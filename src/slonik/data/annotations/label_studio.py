@@ -45,7 +45,11 @@ def document_of_task(task: Mapping[str, Any], where: str, name: str, counts: Cou
     regions = _regions(chosen.get("result") or [], where, counts)
     text = _text(task["data"], regions, where)
     return document_of_row(
-        {"id": task.get("id", name), "text": text, "spans": [region["value"] for region in regions]},
+        {
+            "id": task["data"].get("id", task.get("id", name)),
+            "text": text,
+            "spans": [region["value"] for region in regions],
+        },
         where,
         name,
         counts,

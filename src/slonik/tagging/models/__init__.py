@@ -36,6 +36,8 @@ def load_tagger(model: str | Path, *, device: str | None = None, trust_remote_co
         return _exported(folder, device)
     if (folder / TAGGER_FILE).is_file():
         kind = str(read_json(folder / TAGGER_FILE).get("kind", ""))
+        if device is not None:
+            raise SlonikError(f"{folder} (a {kind}) runs on the processor: leave --device out")
         return lookup(kind, _KINDS, f"kind of tagger in {folder / TAGGER_FILE}")(folder)
     if not (folder / TASK_FILE).is_file() and stock_kind(read_json(folder / "config.json", optional=True)) != "tokens":
         raise SlonikError(

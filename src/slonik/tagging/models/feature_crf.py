@@ -294,7 +294,7 @@ def copy_advisers(config: CrfConfig, folder: Path) -> CrfConfig:
     """The config with advisers that are folders copied into `folder`, and named as they lie there."""
     named = []
     for number, adviser in enumerate(config.advisers):
-        if adviser == SLOVNET:
+        if adviser == SLOVNET and not Path(adviser).is_dir():
             named.append(adviser)
             continue
         source = resolve(adviser)
