@@ -112,7 +112,7 @@ def evaluate(models: Any, suite: str, **options: Any) -> Evaluation:
 
     Args:
         models: a name, a folder or a loaded model, or a sequence of these; baselines by their names.
-        suite: "encodechka", "russian_superglue", "probing", "ner", "retrieval" or "mteb".
+        suite: "encodechka", "russian_superglue", "probing", "ner", "retrieval", "mteb" or "own" (with `data`).
         options: `data_dir`, `tasks`, `seed`, `passport`, `progress`, and what the suite's own function takes.
 
     Returns:
@@ -164,6 +164,12 @@ def _mteb() -> Callable[..., Evaluation]:
     return mteb
 
 
+def _own() -> Callable[..., Evaluation]:
+    from slonik.finetuning.own_evaluation import evaluate_own
+
+    return lambda models, *, data, **options: evaluate_own(data, models, **options)
+
+
 _SUITES: dict[str, Callable[[], Callable[..., Evaluation]]] = {
     "encodechka": _encodechka,
     "russian_superglue": _russian_superglue,
@@ -171,6 +177,7 @@ _SUITES: dict[str, Callable[[], Callable[..., Evaluation]]] = {
     "ner": _ner,
     "retrieval": _retrieval,
     "mteb": _mteb,
+    "own": _own,
 }
 
 

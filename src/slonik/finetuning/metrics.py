@@ -5,6 +5,7 @@ Metrics are statistics that can be resampled. Nothing here knows which model ans
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -119,12 +120,14 @@ def _tallies(given: NDArray[np.bool_], right: NDArray[np.bool_]) -> NDArray[np.f
 
 
 def baseline_answers(fit: Sequence[Item], measured: Sequence[Item], config: TaskConfig) -> dict[str, list[Any]]:
-    """Name -> answers in the shape of a model's: the majority (or mean), and TF-IDF.
+    """Name -> answers in the shape of a model's: the majority (or mean), TF-IDF, of words the text's first sentence.
 
     TF-IDF reads an item's texts joined: a linear model over it for labels and numbers, the answer of the nearest
     fitting item for words. Without scikit-learn it is left out.
     """
     found: dict[str, list[Any]] = {"majority": [_usual(fit, config)] * len(measured)}
+    if config.target == "text":
+        found["lead"] = [first_sentence(_joined(item)) for item in measured]
     try:
         from sklearn.feature_extraction.text import TfidfVectorizer
     except ModuleNotFoundError:
@@ -141,6 +144,11 @@ def baseline_answers(fit: Sequence[Item], measured: Sequence[Item], config: Task
     else:
         found["tfidf"] = _linear(known, asked, fit, config)
     return found
+
+
+def first_sentence(text: str) -> str:
+    """A text up to the first mark that ends a sentence before white space: the summary that news begin with."""
+    return re.split(r"(?<=[.!?…])\s", text.strip(), maxsplit=1)[0]
 
 
 def _usual(fit: Sequence[Item], config: TaskConfig) -> Any:
