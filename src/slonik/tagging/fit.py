@@ -112,7 +112,7 @@ class Job:
     overlap: int
     seed: int
     model: TorchEncoder | None = None
-    teacher: Path | NeuralTagger | None = None
+    teacher: Path | Teacher | None = None
     members: Sequence[Path] = ()
     parts: Sequence[tuple[Path, frozenset[str]]] = ()
     held_back: frozenset[str] = frozenset()
@@ -135,7 +135,7 @@ class Job:
         found: dict[str, str] = {"documents": documents_identity(self.documents)}
         if self.system.kind != "ensemble":
             found["start"] = self._start()
-        if isinstance(self.teacher, NeuralTagger):
+        if isinstance(self.teacher, NeuralTagger | EnsembleTagger):
             found["teacher"] = self.teacher.identity()
         elif self.teacher is not None:
             found["teacher"] = checkpoint_identity(resolve(self.teacher))
