@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slonik.reporting.board.tables import BoardTable
+from slonik.reporting.board.cells import BoardTable
 
 FORMAT = 1
 _COLUMNS: tuple[tuple[str, str], ...] = (

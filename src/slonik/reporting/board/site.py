@@ -21,10 +21,11 @@ from slonik.core.files import check_new_folder, new_folder, write_text
 from slonik.core.run import Result
 from slonik.core.version import __version__
 from slonik.reporting.board.apart import put_apart
+from slonik.reporting.board.cells import BoardTable
 from slonik.reporting.board.models import model_facts
 from slonik.reporting.board.packing import as_text, packed
 from slonik.reporting.board.reading import Answers, Found
-from slonik.reporting.board.tables import BoardTable, Hows, board_tables, overview_table
+from slonik.reporting.board.tables import Hows, board_tables, overview_table
 from slonik.reporting.scores import is_difference
 
 _SCRIPTS = ("data.js", "grid.js", "pages.js", "app.js")

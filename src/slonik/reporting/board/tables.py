@@ -10,15 +10,13 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
 
 from slonik.core.records import Record
 from slonik.reporting.board.apart import interval_is_wrong, score_is_beyond
-from slonik.reporting.board.ranks import borda_points, copeland_points, mean_ranges, places, rank_ranges
+from slonik.reporting.board.cells import BEYOND, MEAN_KEY, WARNED, WRONG_INTERVAL, BoardTable, Cell, Column
 from slonik.reporting.board.reading import Figure
+from slonik.reporting.board.standings import rank_columns, summarise
 from slonik.reporting.resources import COLUMNS as RESOURCE_HEADINGS
 from slonik.reporting.scores import AVERAGES, MEAN, is_difference
 
@@ -52,78 +50,7 @@ _LESS_KINDS = {"ms", "s", "gib", "bytes", "count"}
 _HOW = ("prefix", "query_prefix", "document_prefix", "pooling", "classifier", "selected_on", "split", "threads", "url",
         "first_stage", "scaled", "mteb_version", "revision", "prompt")  # fmt: skip
 _EXTRA = ("per_label", "categories", "confusion", "labels", "unseen_classes")
-WRONG_INTERVAL, BEYOND, WARNED = 1, 2, 4  # flags of a cell
-MEAN_KEY, BORDA_KEY, COPELAND_KEY, COVERED_KEY, MORE_KEY = (
-    "= mean",
-    "= Borda",
-    "= Copeland",
-    "= tasks",
-    "= mean of more",
-)
-_Summary = tuple[int, str, float, float, float, tuple[int, int]]  # row, key, value, low, high, range of ranks
 OVERVIEW = "overview"
-
-
-@dataclass
-class Column:
-    """A column of a table.
-
-    Attributes:
-        key: its name in links; unique in its table.
-        label: its heading.
-        kind: how its values are written: "score", "ms", "s", "rate", "gib", "bytes", "count", "ratio", "number",
-            "points", "share".
-        less: less is better.
-        role: "task", "average" (an average that the suite defines), "summary" (over the tasks here), "cost".
-        shown: whether it is shown where nobody has chosen columns.
-        about: what it is, for people.
-    """
-
-    key: str
-    label: str
-    kind: str = "score"
-    less: bool = False
-    role: str = "task"
-    shown: bool = True
-    about: str = ""
-
-
-@dataclass
-class Cell:
-    """One value in a table; `rank` is the range of ranks in its column among rows of its standing, (0, 0) = none."""
-
-    row: int
-    column: int
-    value: float
-    low: float = float("nan")
-    high: float = float("nan")
-    n: int = 0
-    how: int = 0
-    flags: int = 0
-    rank: tuple[int, int] = (0, 0)
-
-
-@dataclass
-class BoardTable:
-    """One table of the board.
-
-    Attributes:
-        rows: (model, qualifier, standing, by).
-        notes: what a reader has to know, a sentence each.
-        paired: (row, row, column) -> (difference first minus second, low, high, p-value) on the same items.
-        extra: (row, column, name, content): per-label tables, confusion and the like.
-    """
-
-    id: str
-    title: str
-    suite: str
-    variant: str = ""
-    columns: list[Column] = field(default_factory=list)
-    rows: list[tuple[str, str, str, str]] = field(default_factory=list)
-    cells: list[Cell] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    paired: dict[tuple[int, int, int], tuple[float, float, float, float]] = field(default_factory=dict)
-    extra: list[tuple[int, int, str, Any]] = field(default_factory=list)
 
 
 class Hows:
@@ -232,8 +159,8 @@ def _table(suite: str, place: str, figures: Sequence[Figure], hows: Hows) -> Boa
         table.extra += [(row, column, name, record.detail[name]) for name in _EXTRA if record.detail.get(name)]
     table.rows, table.cells = list(rows), list(taken.values())
     _add_paired(table, [figure for figure in figures if is_difference(figure.record)], rows, keys)
-    methods = _rank_columns(table)
-    _summarise(table)
+    methods = rank_columns(table)
+    summarise(table)
     table.notes += methods
     return table
 
@@ -333,145 +260,6 @@ def _add_paired(
             place = (by_model[first][0], by_model[second][0], columns[0])
             ends = (_number(record.low), _number(record.high))
             table.paired[place] = (float(record.value), *ends, float(p_value))
-
-
-def _standing(row: tuple[str, str, str, str]) -> bool:
-    return row[2] == "published"
-
-
-def _rank_columns(table: BoardTable) -> list[str]:
-    """Give every cell its range of ranks; sentences that say by which tests."""
-    by_column: dict[tuple[int, bool], list[Cell]] = defaultdict(list)
-    for cell in table.cells:
-        by_column[cell.column, _standing(table.rows[cell.row])].append(cell)
-    paired: dict[int, dict[tuple[int, int], float]] = defaultdict(dict)
-    for (first, second, column), (*_, p_value) in table.paired.items():
-        paired[column][first, second] = p_value
-    methods: dict[str, list[str]] = defaultdict(list)
-    for (column, _), cells in by_column.items():
-        values, low, high = (np.full(len(table.rows), np.nan) for _ in range(3))
-        for cell in cells:
-            values[cell.row] = cell.value
-            if not cell.flags & WRONG_INTERVAL:
-                low[cell.row], high[cell.row] = cell.low, cell.high
-        found = rank_ranges(values, low, high, paired[column], less=table.columns[column].less)
-        if not found.method:
-            continue
-        for cell in cells:
-            cell.rank = int(found.low[cell.row]), int(found.high[cell.row])
-        methods[found.method].append(table.columns[column].label)
-    return [
-        f"Ranks are ranges: who is not surely better or worse shares them (all pairs of a column, Holm's correction at "
-        f"5 %; by {method})" + (f" in {', '.join(labels)}" if len(methods) > 1 and len(labels) < 8 else "")
-        for method, labels in methods.items()
-    ]
-
-
-def _summarise(table: BoardTable) -> None:
-    """Columns over the tasks, before all others: how many a row has; of rows that have all, mean, Borda, Copeland.
-
-    What counts is what the fullest measured row has; where published rows have more, their mean over more tasks is a
-    column of its own: no two means over other tasks stand in one column.
-    """
-    tasks = _counted_tasks(table)
-    if len(tasks) < 2:
-        return
-    held: dict[int, dict[int, Cell]] = defaultdict(dict)
-    for cell in table.cells:
-        if cell.column in tasks:
-            held[cell.row][cell.column] = cell
-    groups = {kind: [row for row in held if _standing(table.rows[row]) == kind] for kind in (False, True)}
-    cores = [core for rows in groups.values() if len(core := _core(rows, held)) > 1]
-    if not cores:
-        return
-    core, *more = cores
-    new: list[_Summary] = [
-        (row, COVERED_KEY, len(set(found) & set(core)) / len(core), np.nan, np.nan, (0, 0))
-        for row, found in held.items()
-    ]
-    for kind, rows in groups.items():
-        whole = [row for row in rows if set(core) <= set(held[row])]
-        new += _summary_cells(whole, core, held) if whole else []
-        if lacking := len(rows) - len(whole):
-            table.notes.append(
-                f"{lacking} of {len(rows)} {'published' if kind else 'measured'} rows lack one of {len(core)} tasks, "
-                "so they are not ranked over them"
-            )
-    labels = ", ".join(table.columns[column].label for column in core)
-    table.notes.insert(
-        0, f"Mean, Borda (share of rivals beaten) and Copeland (duels won minus lost) are over: {labels}"
-    )
-    keys = {MEAN_KEY: f"mean of {len(core)} tasks"}
-    for other in more:
-        if not set(other) <= set(core):
-            whole = [row for row in held if set(other) <= set(held[row])]
-            cells = _summary_cells([row for row in whole if _standing(table.rows[row])], other, held)
-            new += [(cell[0], MORE_KEY, *cell[2:]) for cell in cells if cell[1] == MEAN_KEY]
-            keys[MORE_KEY] = f"mean of {len(other)} tasks"
-    _put_before(table, new, keys)
-
-
-def _counted_tasks(table: BoardTable) -> list[int]:
-    """Columns that count as a task: its mean of two metrics where there is one, else its first metric."""
-    first: dict[tuple[str, str], int] = {}
-    for number, column in enumerate(table.columns):
-        if column.role != "task" or column.less or not column.shown:
-            continue
-        task, *rest = column.key.split(":")
-        place = (task, rest[1] if len(rest) > 1 else "")
-        if place not in first or (rest and rest[0] == MEAN):
-            first[place] = number
-    return sorted(first.values())
-
-
-def _core(rows: Sequence[int], held: Mapping[int, Mapping[int, Cell]]) -> list[int]:
-    """The tasks that the fullest row has; of several as full, those that most rows have."""
-    best: tuple[int, int, list[int]] = (0, 0, [])
-    for tasks in sorted({tuple(sorted(held[row])) for row in rows}):
-        whole = sum(set(tasks) <= set(held[row]) for row in rows)
-        if (len(tasks), whole) > best[:2]:
-            best = len(tasks), whole, list(tasks)
-    return best[2]
-
-
-def _summary_cells(whole: Sequence[int], core: Sequence[int], held: Mapping[int, Mapping[int, Cell]]) -> list[_Summary]:
-    scores = np.array([[held[row][column].value for column in core] for row in whole])
-    widths = np.array([[held[row][column].high - held[row][column].low for column in core] for row in whole])
-    means, low, high, ranks = mean_ranges(scores, widths / 3.92)
-    cells = []
-    for number, row in enumerate(whole):
-        rank = (int(ranks.low[number]), int(ranks.high[number])) if ranks.method else (0, 0)
-        cells.append((row, MEAN_KEY, float(means[number]), float(low[number]), float(high[number]), rank))
-    if len(whole) < 2:
-        return cells
-    for key, points in ((BORDA_KEY, borda_points(scores)), (COPELAND_KEY, copeland_points(scores))):
-        for row, value, place in zip(whole, points, places(points), strict=True):
-            cells.append((row, key, float(value), np.nan, np.nan, (int(place), int(place))))
-    return cells
-
-
-def _put_before(table: BoardTable, new: Sequence[_Summary], means: Mapping[str, str]) -> None:
-    """Put the columns of the summary before all others.
-
-    Args:
-        means: key of a mean -> its heading.
-    """
-    about = "Mean over tasks, of rows that have all of them"
-    made = {key: Column(key, label, role="summary", about=about) for key, label in means.items()} | {
-        BORDA_KEY: Column(BORDA_KEY, "Borda", "share", role="summary", about="Share of rivals beaten, over tasks"),
-        COPELAND_KEY: Column(COPELAND_KEY, "Copeland", "points", role="summary", about="Duels won minus duels lost"),
-        COVERED_KEY: Column(COVERED_KEY, "tasks", "share", role="summary", about="Share of the counted tasks it has"),
-    }
-    order = (MEAN_KEY, BORDA_KEY, COPELAND_KEY, COVERED_KEY, MORE_KEY)
-    used = [key for key in order if any(one[1] == key for one in new)]
-    shift = len(used)
-    table.columns = [made[key] for key in used] + table.columns
-    for cell in table.cells:
-        cell.column += shift
-    table.paired = {(a, b, column + shift): found for (a, b, column), found in table.paired.items()}
-    table.extra = [(row, column + shift, name, content) for row, column, name, content in table.extra]
-    for row, key, value, low, high, rank in new:
-        table.cells.append(Cell(row, used.index(key), value, low, high, rank=rank, how=-1))
 
 
 _OVERVIEW_COSTS = ("ms per text", "texts/s", "peak memory", "on disk")

@@ -17,7 +17,7 @@ class Grid {
     this.choose();
   }
 
-  get nameWidth() { return this.view.clientWidth < 600 ? 148 : 280; }
+  get nameWidth() { return this.view.clientWidth < 600 ? 148 : this.view.clientWidth < 1200 ? 280 : 340; }
   get cellWidth() { return 126; }
 
   // Which columns, which rows, in which order.
