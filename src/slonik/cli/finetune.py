@@ -136,10 +136,10 @@ def finetune(
         unlabelled="leave_out" if skip_unlabelled else None, name=name, data_dir=data_dir, seeds=seeds, seed=seed,
         epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, max_length=max_length, folds=folds,
         crossfit=crossfit,  # type: ignore[arg-type]
-        multitask=multitask, teachers=teacher, denoiser=denoiser, prompts=prompt, shots=shots, train=training, few_shot=few_shot, lora=lora,
-        class_weights=class_weights, stop_by=stop_by, calibrate=calibrate, thresholds=thresholds,  # type: ignore[arg-type]
-        set=set_,
-        announce=announce,
+        multitask=multitask, teachers=teacher, denoiser=denoiser, prompts=prompt, shots=shots, train=training,
+        few_shot=few_shot, lora=lora, stop_by=stop_by, calibrate=calibrate,
+        class_weights=class_weights, thresholds=thresholds,  # type: ignore[arg-type]
+        set=set_, announce=announce,
     )  # fmt: skip
     print_tables(_tables(found.records))
     for task_id, folder in found.models.items():
