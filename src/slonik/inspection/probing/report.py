@@ -44,9 +44,8 @@ def probing_page(records: Sequence[Record]) -> str:
     """A self-contained page: tables, and a heat map of every model."""
     tables = probing_tables(records)
     models = [name for name in names(records, "model") if not all(_is_reference(r) for r in records if r.model == name)]
-    blocks = [section(tables[0].title, table(tables[0]))] if tables else []
+    blocks = [section(found.title, table(found)) for found in tables]
     blocks += [section(f"Layers: {title}", figure(plot)) for title, plot in layer_maps(records).items()]
-    blocks += [section(found.title, table(found)) for found in tables[1:]]
     maps = {f"{metric}: {title}": plot for metric in ("selectivity", "compression")
             for title, plot in layer_maps(records, metric).items()}  # fmt: skip
     blocks += [section("More by layer", *(fold(title, figure(plot)) for title, plot in maps.items()))] if maps else []
@@ -69,8 +68,11 @@ def layer_maps(records: Iterable[Record], metric: str = "accuracy") -> dict[str,
     for variant in names(own, "variant"):
         for model in names([r for r in own if r.variant == variant and r.layer is not None], "model"):
             found = [r for r in own if r.variant == variant and r.model == model]
-            tasks = names(found, "task")
-            layers = sorted({r.layer for r in found if r.layer is not None})
+            known = [r for r in found if r.layer is not None and r.value is not None]
+            tasks = names(known, "task")  # a task that no layer has a value of would be an empty row
+            layers = sorted({r.layer for r in known if r.layer is not None})
+            if not known:
+                continue
             best = {r.task: r.detail.get("layer") for r in found if r.layer is None}
             title = f"{model}, {variant}"
             scale, form = (100, "{:.0f}") if metric != "compression" else (1, "{:.1f}")
@@ -79,7 +81,7 @@ def layer_maps(records: Iterable[Record], metric: str = "accuracy") -> dict[str,
                 [[cells.get((task, layer)) for layer in layers] for task in tasks],
                 rows=list(tasks), columns=[str(layer) for layer in layers], x_label="layer (0 = embeddings)",
                 alt=f"{metric} of {title} by task and layer", write=form.format,
-                marks=[best.get(task) for task in tasks],
+                marks=[layers.index(best[task]) if best.get(task) in layers else None for task in tasks],
             )  # fmt: skip
     return plots
 
