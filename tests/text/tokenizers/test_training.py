@@ -83,6 +83,13 @@ def test_what_has_no_token_is_written_as_bytes_and_read_again(kind: str) -> None
     assert fast.decode(fast("снег ☃", add_special_tokens=False)["input_ids"]) == "снег ☃"
 
 
+def test_unigram_without_bytes_has_unknown_characters() -> None:
+    tokenizer = _train("unigram", 400, family="gpt2", byte_fallback=False).tokenizer
+    assert tokenizer.encode("☃").ids[-1] == tokenizer.token_to_id("<unk>")
+    assert not [token for token in tokenizer.get_vocab() if token.startswith("<0x")]
+    assert tokenizer.decode(tokenizer.encode("Ёж и Ъ").ids) == "Ёж и Ъ"
+
+
 @pytest.mark.parametrize("kind", ["wordpiece", "unigram"])
 def test_a_vocabulary_without_room_for_every_letter_says_so(kind: str) -> None:
     said: list[str] = []

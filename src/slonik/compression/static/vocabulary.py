@@ -36,8 +36,9 @@ def make_vocabulary(config: VocabularyConfig, sample: CorpusSample, teacher: Any
         SlonikError: a teacher without a tokenizer, or a corpus that does not give so many tokens.
     """
     if config.kind == "unigram":
-        settings = TrainConfig(
-            kind="unigram", vocab_size=config.tokens, lowercase=config.lowercase, family=_FAMILY
+        settings = TrainConfig(  # letters and bytes say nothing to a table: what has no token is left out
+            kind="unigram", vocab_size=config.tokens, lowercase=config.lowercase, family=_FAMILY, whole_alphabet=False,
+            byte_fallback=False,
         )  # fmt: skip
         return without_limits(train(settings, _texts(sample, config.texts)).tokenizer)
     tokenizer: Tokenizer | None = getattr(teacher, "tokenizer", None)

@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from slonik.text.tokenizing import pad_id, special_id
 
 _SENTINEL = re.compile(r"▁?<extra_id_(\d+)>")
 _ROLES = ("mask", "bos", "eos", "cls", "sep")
+_Bytes: TypeAlias = bytes  # a field of the class below has the type's name
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class TokenFacts:
     sentinels: tuple[int, ...] = ()
     named: Mapping[str, int] = field(default_factory=dict)
     apart: NDArray[np.bool_] | None = None
-    parts: Mapping[int, bytes] = field(default_factory=dict)
+    parts: Mapping[int, _Bytes] = field(default_factory=dict)
 
     @property
     def size(self) -> int:

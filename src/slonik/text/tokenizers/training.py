@@ -56,6 +56,9 @@ class TrainConfig(Config):
         extra_specials: further special tokens.
         alphabet: wordpiece and unigram: at most this many different characters of the corpus, beside those that every
             vocabulary has; rarer ones become unknown, or bytes with unigram.
+        whole_alphabet: wordpiece and unigram: every Russian letter, digit and usual punctuation mark is a token, also
+            where the corpus has none of it.
+        byte_fallback: unigram: what has no token is written as bytes, which take 256 tokens; without, it is unknown.
     """
 
     kind: Kind
@@ -66,6 +69,8 @@ class TrainConfig(Config):
     sentinels: int | None = None
     extra_specials: tuple[str, ...] = ()
     alphabet: int = Field(1_000, ge=1)
+    whole_alphabet: bool = True
+    byte_fallback: bool = True
 
     def specials(self) -> Family:
         """The family's special tokens with the wished changes."""
@@ -146,12 +151,15 @@ def _pipeline(config: TrainConfig, specials: Family) -> Tokenizer:
     pipeline = Tokenizer(models.Unigram())
     pipeline.normalizer = normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC(), *steps])
     pipeline.pre_tokenizer = pre_tokenizers.Metaspace()
-    pipeline.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()])
+    bytes_first = [decoders.ByteFallback()] if config.byte_fallback else []
+    pipeline.decoder = decoders.Sequence([*bytes_first, decoders.Metaspace()])
     return pipeline
 
 
-def _guaranteed(pipeline: Tokenizer) -> set[str]:
+def _guaranteed(config: TrainConfig, pipeline: Tokenizer) -> set[str]:
     """`ALPHABET` as the tokenizer's own normalizer writes it: in lower case, or with three dots for one character."""
+    if not config.whole_alphabet:
+        return set()
     return set(pipeline.normalizer.normalize_str(ALPHABET)) - {" "}
 
 
@@ -161,7 +169,7 @@ def _train_wordpiece(
     words, count = _counted(pipeline, texts, total, log)
     room = config.vocab_size - len(specials.last)
     letters = _alphabet(words, config.alphabet)
-    whole = letters | _guaranteed(pipeline)
+    whole = letters | _guaranteed(config, pipeline)
     if len(specials.first) + len(_letter_tokens(whole, pipeline)) <= room:
         letters = whole
     else:
@@ -237,7 +245,8 @@ def _train_unigram(
 ) -> Trained:
     """Source: Kudo, "Subword Regularization" (2018), section 3.2, as the author's sentencepiece does it."""
     words, count = _counted(pipeline, texts, total, log)
-    fixed = len(specials.first) + len(_BYTES) + len(specials.last)
+    in_bytes = _BYTES if config.byte_fallback else []
+    fixed = len(specials.first) + len(in_bytes) + len(specials.last)
     room = config.vocab_size - fixed - 1  # the start of a word, alone
     if room < 1:
         raise SlonikError(
@@ -249,15 +258,15 @@ def _train_unigram(
         bare[word.removeprefix(_WORD_START)] += times
     del bare[""]
     letters = _alphabet(bare, min(config.alphabet, room))
-    if len(whole := letters | _guaranteed(pipeline)) <= room:
+    if len(whole := letters | _guaranteed(config, pipeline)) <= room:
         letters = whole
     else:
-        log(f"{config.vocab_size:,} tokens have no room for every Russian letter: those that are left out become bytes")
+        log(f"{config.vocab_size:,} tokens have no room for every Russian letter: the rarest are left out")
     kept = {word: times for word, times in bare.items() if letters.issuperset(word)}
     pieces = _unigram_pieces(kept, letters, room + 1)
-    known = [(token, 0.0) for token in specials.first] + [(token, _BYTE_SCORE) for token in _BYTES] + pieces
+    known = [(token, 0.0) for token in specials.first] + [(token, _BYTE_SCORE) for token in in_bytes] + pieces
     unknown = specials.first.index(specials.roles["unk_token"])
-    pipeline.model = models.Unigram(known, unk_id=unknown, byte_fallback=True)
+    pipeline.model = models.Unigram(known, unk_id=unknown, byte_fallback=config.byte_fallback)
     return Trained(pipeline, specials, count, None)
 
 
