@@ -89,7 +89,8 @@ def rank_ranges(
     spread = ((high[rows] - low[rows]) / _WIDTH) ** 2
     known = np.isfinite(spread) & (spread > 0)
     spread = np.where(known, spread, np.inf).astype(np.float32)
-    squares = (own[:, None] - own[None, :]).astype(np.float32)
+    centred = (own - own.mean()).astype(np.float32) if len(own) else own.astype(np.float32)
+    squares = centred[:, None] - centred[None, :]
     np.square(squares, out=squares)
     squares /= spread[:, None] + spread[None, :]
     used = _put_paired(squares, rows, paired or {})

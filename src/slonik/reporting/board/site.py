@@ -90,11 +90,13 @@ def write_site(
     tables = board_tables(found.figures, hows)
     tables.insert(0, overview_table(tables))
     models = model_facts(found)
+    measured = [figure for figure in found.figures if not is_difference(figure.record)]
     header = {
         "title": title,
         "about": about,
         "slonik": __version__,
         "built": (built or datetime.now(UTC)).strftime("%Y-%m-%d %H:%M UTC"),
+        "figures": len(measured),
         "models": models,
         "hows": hows.all,
         "notices": found.notices,
@@ -103,7 +105,6 @@ def write_site(
     page = site_page(header, tables)
     with new_folder(out, overwrite=overwrite) as folder:
         write_text(folder / "index.html", page)
-    measured = [figure for figure in found.figures if not is_difference(figure.record)]
     return Board(
         page=Path(out) / "index.html", models=len(models), figures=len(measured), tables=len(tables),
         notices=tuple(found.notices), report=Path(out) / "index.html",

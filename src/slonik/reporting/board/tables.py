@@ -8,7 +8,7 @@ lack a task are not ranked over tasks.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -46,6 +46,7 @@ _LESS = {
     "perplexity", "loss", "bits_per_byte", "rmse", "mae", "mse", "ece", "min_error", "error", "error_rate", "nll",
     "calibration_error", "brier",
 }  # fmt: skip
+_FALL = ("adapt", "change")  # of bits per byte
 _LESS_KINDS = {"ms", "s", "gib", "bytes", "count"}
 _HOW = ("prefix", "query_prefix", "document_prefix", "pooling", "classifier", "selected_on", "split", "threads", "url",
         "first_stage", "scaled", "mteb_version", "revision", "prompt")  # fmt: skip
@@ -206,7 +207,7 @@ def _columns(table: BoardTable, figures: Sequence[Figure]) -> dict[_Key, int]:
                 ":".join(str(bit) for bit in (task, metric, layer, part) if bit not in (None, "")),
                 label,
                 kind,
-                metric in _LESS or kind in _LESS_KINDS,
+                metric in _LESS or metric.endswith("loss") or kind in _LESS_KINDS or (table.suite, metric) == _FALL,
                 "cost" if kind != "score" else "average" if task in AVERAGES else "task",
                 layer is None or layer == last[task, metric],
                 _about(table.suite, record, part),
@@ -262,6 +263,7 @@ def _add_paired(
             table.paired[place] = (float(record.value), *ends, float(p_value))
 
 
+_MANY, _FEW = 40, 4  # in an overview of so many rows, columns that fewer have are shown on request
 _OVERVIEW_COSTS = ("ms per text", "texts/s", "peak memory", "on disk")
 
 
@@ -289,6 +291,10 @@ def overview_table(tables: Sequence[BoardTable]) -> BoardTable:
                              cell.flags, cell.rank)
                     )  # fmt: skip
     board.rows = list(rows)
+    if len(board.rows) > _MANY:
+        filled = Counter(cell.column for cell in board.cells)
+        for number, column in enumerate(board.columns):
+            column.shown = filled[number] >= _FEW
     board.notes = [
         "One figure of each suite; its table has the others. Figures of different suites are not added up.",
         "Ranks are those of the tables that the figures are from.",

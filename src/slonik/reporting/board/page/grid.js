@@ -236,6 +236,6 @@ class Grid {
 }
 
 // A heading may break between the words of a name that has no spaces.
-const breakable = (text) => text.replace(/([a-zа-я0-9])(?=[A-ZА-Я])|([_:./-])(?=\w)/g, "$1$2\u200b");
+const breakable = (text) => text.replace(/\S{14,}/g, (word) => word.replace(/([a-zа-я0-9])(?=[A-ZА-Я])|([_:./-])(?=[^\d\s])/g, "$1$2\u200b"));
 const collator = new Intl.Collator("en", { numeric: true });
 const compareNames = (a, b) => collator.compare(a, b);

@@ -302,7 +302,7 @@ function differenceRow(board, table, column, number, x, y, p, q) {
 function aboutPage(board, actions) {
   const tables = board.tables.filter((table) => table.notes.length);
   return h("article", { class: "page" }, h("p", { class: "eyebrow" }, h("a", { href: actions.tableLink() }, "← the tables")), h("h1", {}, "About this board"), board.about ? h("p", { class: "lead" }, board.about) : "",
-    h("p", {}, `${board.models.length.toLocaleString("en")} models, ${board.cells.toLocaleString("en")} figures. Built ${board.built} by slonik ${board.slonik}. It asks no server anything: all data lies in this page.`),
+    h("p", {}, `${board.models.length.toLocaleString("en")} models, ${board.figures.toLocaleString("en")} figures. Built ${board.built} by slonik ${board.slonik}. It asks no server anything: all data lies in this page.`),
     section("How to read it", h("ul", {}, ["A figure stands over its 95 % interval; the small number beside it is its rank, as a range: models whose difference could be chance share ranks.",
       "Upright rows were measured by whoever built the board. Rows in italics were published elsewhere, on items that may differ; they are ranked apart. “Reported by” names who handed a figure in.",
       "Mean, Borda and Copeland are given to rows that have every counted task, and to no others: what is missing can neither raise nor lower anybody.",
