@@ -48,6 +48,18 @@ def test_discs_leave_out_tasks_of_another_scale() -> None:
     assert (points["rubert"].y, points["rubert"].area) == (0.52, 2.4)
 
 
+def test_discs_of_partial_scores_say_so_and_names_of_logs_are_the_leaderboards() -> None:
+    logs = [
+        record("terra", 300.0, suite="morocco", variant="", model=m, metric="rps") for m in ("rubert", "mine", "none")
+    ]
+    logs += [one.model_copy(update={"metric": "gpu_ram", "value": 2.0}) for one in logs]
+    told = {"suite": "russian_superglue", "variant": ""}
+    found = [record("score", 0.52, model="RuBERT plain", metric="score", **told)]
+    found += [record(task, value, model="mine", **told) for task, value in (("terra", 0.6), ("rwsd", 0.7))]
+    points = {point.label: point.y for point in morocco_points([*logs, *found])}
+    assert points == {"RuBERT plain": 0.52, "mine (2 of 9 tasks)": pytest.approx(0.65)}
+
+
 def test_fitness_is_the_remembered_formula() -> None:
     assert fitness(0.5, 200, 2.0) == pytest.approx(math.log(50))
     assert fitness(0.5, 1, 2.0) == 1.0

@@ -116,22 +116,45 @@ def pareto_table(found: Sequence[TradeOff]) -> Table:
 def morocco_points(records: Sequence[Record]) -> list[Point]:
     """The discs: mean records per second (without MuSeRC, RuCoS, PARus), score, and memory in GiB.
 
-    GPU memory where there was a GPU, else the process's own; models without a Russian SuperGLUE score are left out.
+    GPU memory where there was a GPU, else the process's own. A model without the score of nine tasks has the mean of
+    the tasks that it has, and its label says of how many; one without any is left out. Names of one model in the logs
+    and on the leaderboard (`SAME_MODEL`) are one.
     """
-    scores = {
-        record.model: record
-        for record in records
-        if (record.suite, record.task) == ("russian_superglue", "score") and record.value is not None
-    }
+    logs: dict[str, list[Record]] = {}
+    for record in records:
+        if record.suite == "morocco" and record.value is not None:
+            logs.setdefault(SAME_MODEL.get(record.model, record.model), []).append(record)
     points = []
-    for model, score in scores.items():
-        own = [r for r in records if r.suite == "morocco" and r.model == model and r.value is not None]
+    for model, own in logs.items():
+        name, score, tasks, published = _superglue_score(records, model)
         rates = [r.value for r in own if r.metric == "rps" and r.task not in NOT_IN_MEAN_SPEED]
         memory = [r.value for r in own if r.metric == "gpu_ram"] or [r.value for r in own if r.metric == "ram"]
-        if rates and memory:
+        if rates and memory and score is not None:
             speed, gib = mean(v for v in rates if v is not None), median(v for v in memory if v is not None)
-            points.append(Point(model, speed, float(score.value or 0), area=gib, published=is_published(score)))
+            label = name if tasks is None else f"{name} ({tasks} of 9 tasks)"
+            points.append(Point(label, speed, score, area=gib, published=published))
     return points
+
+
+def _superglue_score(records: Sequence[Record], model: str) -> tuple[str, float | None, int | None, bool]:
+    """The name under which a model was scored, its score, of how many tasks (None = all nine), whether published."""
+    own = [
+        record
+        for record in records
+        if record.suite == "russian_superglue" and SAME_MODEL.get(record.model, record.model) == model
+        and record.value is not None and not is_difference(record)
+    ]  # fmt: skip
+    for record in own:
+        if record.task == "score":
+            return record.model, float(record.value or 0), None, is_published(record)
+    tasks: dict[str, Record] = {}
+    for record in own:
+        if record.metric == "mean" or record.task not in tasks:
+            tasks[record.task] = record
+    if not tasks:
+        return model, None, None, False
+    values = [float(record.value or 0) for record in tasks.values()]
+    return own[0].model, sum(values) / len(values), len(values), all(map(is_published, tasks.values()))
 
 
 def disc_points(records: Sequence[Record]) -> tuple[str, list[Point]]:

@@ -308,3 +308,9 @@ def test_figures_without_a_value_are_told(tmp_path: Path) -> None:
     found = built(tmp_path, saved(tmp_path / "runs", made))
     assert sum("without a value" in notice for notice in found.notices) == 2
     assert set(rows(found.page, "encodechka")["a"]) == {"sts"}
+
+
+def test_a_checkpoint_that_nothing_was_measured_on_has_its_row_and_page(tmp_path: Path) -> None:
+    Passport(name="fresh").with_step(Step(command="pretrain", seconds=5.0)).write(saved(tmp_path / "runs", []))
+    header, _ = content(built(tmp_path, tmp_path / "runs").page)
+    assert header["tables"][0]["rows"] == [[0, "", "measured", ""]] and header["models"][0]["lineage"]

@@ -127,12 +127,18 @@ def test_search_filters_columns_and_the_link_to_them(browser: Browser, page: Pat
 
 
 def test_csv_and_json_are_what_is_seen_and_formulas_are_text(browser: Browser, page: Path) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
     opened(browser, page, "#t=encodechka-compatible&cols=sts:accuracy&sort=sts:accuracy&dir=asc")
     rows = list(csv.reader(io.StringIO(browser.run("return slonikBoard.grid.csv()").lstrip("\ufeff"))))
     assert len(rows) == 125 and rows[0][-4:] == ["sts", "sts low", "sts high", "sts rank"]
     assert rows[1][0] == "'=cmd()|calc" and [float(row[6]) for row in rows[1:]] == sorted(
         float(row[6]) for row in rows[1:]
     )
+    browser.run("[...document.querySelectorAll('.bar button')].find(b => b.textContent === 'CSV').click()")
+    file = browser.downloads / "encodechka-compatible-board.csv"
+    WebDriverWait(browser.driver, 10, 0.05).until(lambda _: file.is_file())
+    assert file.read_text(encoding="utf-8-sig").startswith("model,qualifier,standing")
     found = json.loads(browser.run("return slonikBoard.grid.json()"))
     assert len(found["rows"]) == 124 and found["rows"][-1]["figures"]["sts:accuracy"]["value"] == 0.99
 

@@ -88,8 +88,10 @@ def write_site(
     put_apart(found, aliases)
     hows = Hows()
     tables = board_tables(found.figures, hows)
-    tables.insert(0, overview_table(tables))
     models = model_facts(found)
+    tables.insert(
+        0, overview_table(tables, [model["n"] for model in models if "measured" in model["s"] or not model["s"]])
+    )
     measured = [figure for figure in found.figures if not is_difference(figure.record)]
     header = {
         "title": title,

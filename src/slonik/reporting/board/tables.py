@@ -267,8 +267,12 @@ _MANY, _FEW = 40, 4  # in an overview of so many rows, columns that fewer have a
 _OVERVIEW_COSTS = ("ms per text", "texts/s", "peak memory", "on disk")
 
 
-def overview_table(tables: Sequence[BoardTable]) -> BoardTable:
-    """One row per model: the main figure of every suite, and its costs on each machine."""
+def overview_table(tables: Sequence[BoardTable], names: Iterable[str] = ()) -> BoardTable:
+    """One row per model: the main figure of every suite, and its costs on each machine.
+
+    Args:
+        names: models that have a row, figures or not.
+    """
     board = BoardTable(OVERVIEW, "Overview", OVERVIEW)
     rows: dict[tuple[str, str, str, str], int] = {}
     for table in tables:
@@ -290,7 +294,8 @@ def overview_table(tables: Sequence[BoardTable]) -> BoardTable:
                         Cell(row, len(board.columns) - 1, cell.value, cell.low, cell.high, cell.n, cell.how,
                              cell.flags, cell.rank)
                     )  # fmt: skip
-    board.rows = list(rows)
+    present = {row[0] for row in rows}
+    board.rows = [*rows, *((name, "", "measured", "") for name in names if name not in present)]
     if len(board.rows) > _MANY:
         filled = Counter(cell.column for cell in board.cells)
         for number, column in enumerate(board.columns):
