@@ -90,7 +90,7 @@ def rank_ranges(
     known = np.isfinite(spread) & (spread > 0)
     spread = np.where(known, spread, np.inf).astype(np.float32)
     centred = (own - own.mean()).astype(np.float32) if len(own) else own.astype(np.float32)
-    squares = centred[:, None] - centred[None, :]
+    squares: Squares = np.asarray(centred[:, None] - centred[None, :], dtype=np.float32)
     np.square(squares, out=squares)
     squares /= spread[:, None] + spread[None, :]
     used = _put_paired(squares, rows, paired or {})
