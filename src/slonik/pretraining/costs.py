@@ -264,7 +264,11 @@ class RunCosts:
             total = self.total_flops
             days = total / (_A100_FLOPS * _USUAL_UTILISATION) / 86_400
             rows += [
-                ("steps", f"{self.steps:,}"),
+                (
+                    "steps",
+                    f"{self.steps:,}"
+                    + "".join(f", {steps:,} of them on shorter sequences" for steps, _, _ in self.before),
+                ),
                 ("tokens in all", f"{self.total_tokens:,}"),
                 ("FLOPs in all", f"{total:.3g}"),
                 ("A100 days", f"{days:,.2f} at {_USUAL_UTILISATION:.0%} of its bf16 peak"),

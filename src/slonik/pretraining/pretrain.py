@@ -232,6 +232,7 @@ class _Pretraining:
         self.model = build(config.model, self.vocabulary.ids, seed=config.seed)
         if config.start:
             started(config, self.model)
+            frame.announce(f"going on from {config.start}")
         self.objective = objective_of(config, self.vocabulary.facts, pack_length(config, self.model))
         corpus = self._corpus()
         self.held_out, self.choosing = self._measures([document.text for document in corpus.held_out])
