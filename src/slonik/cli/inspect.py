@@ -59,7 +59,7 @@ def inspect(
     ),
     texts: Path | None = typer.Option(None, help="Texts to look at (default: a hundred Russian sentences of our own)."),
     limit: int | None = typer.Option(
-        None, help="At most this many texts (default: 64; 1000 with --like) and sentences of --neurons (default: all)."
+        None, help="At most this many texts (default: 64; 1000 with --like, --teacher), sentences of a task (all)."
     ),
     treebank: Path | None = typer.Option(None, help="With --attention: which heads follow the syntax of this CoNLL-U."),
     orders: str = typer.Option("gate,fisher,taylor,magnitude,left_out,random", help="With --heads: which criteria."),
@@ -161,9 +161,12 @@ def _cost(
     """What compression cost: sentences, tables, a page."""
     from slonik.core.files import write_bytes, write_text
     from slonik.inspection.compression_cost import compression_cost
+    from slonik.inspection.inputs import texts_of
     from slonik.inspection.page import inspection_plots
+    from slonik.inspection.similarity import TEXTS
 
-    cost = compression_cost(model, teacher, texts, data_dir=data_dir, prefix=prefix, limit=limit)
+    sample = texts_of(texts, limit or TEXTS)
+    cost = compression_cost(model, teacher, sample, data_dir=data_dir, prefix=prefix, limit=limit)
     for sentence in [*cost.sentences, *(f"Not measured: {reason}" for reason in cost.left_out)]:
         typer.echo(sentence)
     print_tables(cost.tables)

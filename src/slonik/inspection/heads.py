@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -33,7 +33,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.progress import shown, track
 from slonik.core.records import Record
 from slonik.evaluation.statistics import Spearman, value_of
-from slonik.inspection import inspection_record
+from slonik.inspection import inspection_record, source_hashes
 from slonik.inspection.inputs import BATCH, Texts, batches, open_transformer, texts_of
 from slonik.inspection.intervals import mean_interval
 from slonik.models.anatomy import dissect
@@ -55,12 +55,14 @@ class HeadImportance:
         model: its name. texts: how many texts it was measured on.
         scores: order -> importance of every head, higher = more important.
         curves: records of the loss against heads removed, for every order.
+        hashes: of the texts and the weights.
     """
 
     model: str
     texts: int
     scores: dict[str, Scores]
     curves: tuple[Record, ...]
+    hashes: dict[str, str] = field(default_factory=dict)
 
     @property
     def correlations(self) -> dict[tuple[str, str], float]:
@@ -71,7 +73,7 @@ class HeadImportance:
     @property
     def records(self) -> list[Record]:
         """Importance of every head (layers from 1, heads from 0), correlations of the orders, and masking curves."""
-        record = partial(inspection_record, self.model, n=self.texts)
+        record = partial(inspection_record, self.model, n=self.texts, hashes=self.hashes)
         records = [
             record(f"head_{head:02d}", order, "importance", float(value), layer=index)
             for order, layers in self.scores.items()
@@ -82,7 +84,7 @@ class HeadImportance:
             known = None if math.isnan(value) else value
             detail = {"against": second}
             records.append(record(f"heads_against_{second}", first, "rank_correlation", known, detail=detail))
-        return [*records, *self.curves]
+        return [*records, *(point.model_copy(update={"hashes": self.hashes}) for point in self.curves)]
 
 
 def head_importance(
@@ -110,7 +112,7 @@ def head_importance(
         heads = Heads(encoder, sample, prefix=prefix)
         scores = {order: heads.scores(order) for order in orders}
         curves = [point for order, layers in scores.items() for point in heads.curve(order, layers, steps=steps)]
-    return HeadImportance(encoder.name, len(sample), scores, tuple(curves))
+    return HeadImportance(encoder.name, len(sample), scores, tuple(curves), source_hashes(encoder, sample))
 
 
 class Heads:
