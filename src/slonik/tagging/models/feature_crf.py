@@ -8,7 +8,6 @@ crfsuite itself trusts whatever it is given.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,7 +26,6 @@ from slonik.core.progress import progress_bar
 from slonik.data.annotations.document import Document, Span, Tagger, flatten
 from slonik.data.annotations.tags import OUTSIDE, Offsets, Scheme, decode, encode, tokenize
 from slonik.models.baselines import navec_path
-from slonik.models.kinds import resolve
 from slonik.runtime.tagging import borders
 from slonik.runtime.tagging.calibration import Calibration, calibrated
 from slonik.runtime.tagging.labels import BioLabels, one_label
@@ -35,7 +33,7 @@ from slonik.runtime.tagging.names import NAMES_FILE, Gazetteer, Key, names_of
 from slonik.runtime.tagging.word_tagger import WordScores
 from slonik.tagging.data import write_training_texts
 from slonik.tagging.models.hand_features import Context, HandFeatures, Words
-from slonik.tagging.models.slovnet_tagger import SLOVNET, SlovnetTagger
+from slonik.tagging.models.sources import Sources, copy_advisers
 from slonik.tagging.models.word_clusters import WordClusters, cluster_words
 from slonik.text import TAGGER_FILE
 from slonik.text.lines import read_json
@@ -44,7 +42,6 @@ KIND = "crf"
 LONGEST = 200
 _MODEL_FILE = "model.crfsuite"
 _CLUSTERS_FILE = "clusters.txt.gz"
-LISTS_FILE = "lists.json.gz"
 _STOPS = frozenset(".!?…")
 _CLOSING = frozenset("»”\"')]}")
 _ABBREVIATIONS = frozenset(
@@ -115,7 +112,8 @@ class FeatureCrf:
         self._file = build_config(CrfFile, read_json(where), source=str(where))
         self.labels = self._file.labels
         self._gazetteer = Gazetteer.open(folder)
-        self._sources = Sources.open(folder, self._file)
+        advisers = self._file.config.advisers
+        self._sources = Sources.open(folder, advisers, lists=self._file.lists, load=_adviser)
         clusters = self._file.config.clusters
         self._features = HandFeatures(WordClusters.open(folder / _CLUSTERS_FILE) if clusters else None)
         self._tagger = _open(folder / _MODEL_FILE, self._file.sha256)
@@ -222,8 +220,8 @@ def train_crf(
         clusters = _clusters(documents, config.clusters, seed)
         if clusters is not None:
             clusters.save(unfinished / _CLUSTERS_FILE)
-        config = copy_advisers(config, unfinished)
-        sources = Sources.of(lists, config, unfinished)
+        config = config.model_copy(update={"advisers": copy_advisers(config.advisers, unfinished)})
+        sources = Sources.of(lists, config.advisers, unfinished, load=_adviser)
         gazetteer, trainer = _prepare(documents, config, clusters, sources, substituted)
         log = _fit(trainer, unfinished / _MODEL_FILE, config.iterations)
         write_bytes(unfinished / NAMES_FILE, gazetteer.dump())
@@ -245,68 +243,6 @@ def train_crf(
         )
         Passport(name=name or Path(folder).name).with_step(step).write(unfinished)
     return FeatureCrf(folder)
-
-
-class Sources:
-    """What says something of words from outside: lists of names, other taggers.
-
-    Args:
-        lists: names from outside; None where the CRF has none. advisers: other taggers.
-    """
-
-    def __init__(self, lists: Gazetteer | None, advisers: Sequence[Tagger]) -> None:
-        self.lists = lists
-        self.advisers = advisers
-
-    @classmethod
-    def of(cls, lists: Sequence[Mapping[Key, str]], config: CrfConfig, folder: Path) -> Sources:
-        """Those of a CRF that is being made in `folder`, into which the lists are written."""
-        gazetteer = Gazetteer.of(lists) if lists else None
-        if gazetteer is not None:
-            write_bytes(folder / LISTS_FILE, gazetteer.dump())
-        return cls(gazetteer, _advisers(config, folder))
-
-    @classmethod
-    def open(cls, folder: Path, content: CrfFile) -> Sources:
-        """Those of a CRF that was saved.
-
-        Raises:
-            SlonikError: a list is damaged, or an adviser is missing.
-        """
-        return cls(Gazetteer.open(folder, LISTS_FILE) if content.lists else None, _advisers(content.config, folder))
-
-    def say(self, words: Words, *, lists: bool = True) -> list[list[str]]:
-        """Per source a tag for each word, "" for nothing.
-
-        Args:
-            lists: ask the lists too; False leaves their place empty.
-        """
-        said = []
-        if self.lists is not None:
-            said.append(self.lists.features(words.lower) if lists else [""] * len(words.lower))
-        for adviser in self.advisers:
-            tags = encode(adviser.tag([words.text])[0], words.offsets).tags
-            said.append(["" if tag == OUTSIDE else tag for tag in tags])
-        return said
-
-
-def copy_advisers(config: CrfConfig, folder: Path) -> CrfConfig:
-    """The config with advisers that are folders copied into `folder`, and named as they lie there."""
-    named = []
-    for number, adviser in enumerate(config.advisers):
-        if adviser == SLOVNET and not Path(adviser).is_dir():
-            named.append(adviser)
-            continue
-        source = resolve(adviser)
-        if not (source / TAGGER_FILE).is_file():
-            raise SlonikError(f"the adviser {adviser} is no folder of a CRF or a BiLSTM: give one, or {SLOVNET}")
-        shutil.copytree(source, folder / f"adviser-{number}")
-        named.append(f"adviser-{number}")
-    return config.model_copy(update={"advisers": tuple(named)})
-
-
-def _advisers(config: CrfConfig, folder: Path) -> list[Tagger]:
-    return [SlovnetTagger() if name == SLOVNET else _adviser(folder / name) for name in config.advisers]
 
 
 def _adviser(folder: Path) -> Tagger:
