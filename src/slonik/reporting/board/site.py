@@ -17,6 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from slonik.core.errors import SlonikError
 from slonik.core.files import check_new_folder, new_folder, write_text
 from slonik.core.run import Result
 from slonik.core.version import __version__
@@ -84,6 +85,10 @@ def write_site(
     Raises:
         SlonikError: `out` is there already and `overwrite` is not set, or cannot be written.
     """
+    if not overwrite and Path(out).is_dir() and any(Path(out).iterdir()):
+        raise SlonikError(
+            f"the folder {out} is there already and is not empty: replace it with --overwrite, or choose another"
+        )
     check_new_folder(out, overwrite=overwrite)
     put_apart(found, aliases)
     hows = Hows()

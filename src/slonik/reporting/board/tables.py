@@ -62,6 +62,7 @@ class Hows:
         self._numbers: dict[tuple[tuple[str, str], ...], int] = {}
 
     def number(self, figure: Figure) -> int:
+        """The number of what is said of a figure, a new one where it was not said before."""
         record = figure.record
         told = {name: record.detail[name] for name in _HOW if record.detail.get(name) not in (None, "", [], {})}
         if record.detail.get("prefix") == "":
