@@ -21,9 +21,10 @@ from slonik.evaluation.russian_superglue.parts import Part, part_of
 from slonik.evaluation.russian_superglue.predictions import Predictions, has_header, read_predictions
 from slonik.evaluation.russian_superglue.records import scored
 from slonik.evaluation.russian_superglue.tasks import PROTOCOL, SUITE, TASKS, label_name
-from slonik.reporting.board.reading import Answers, Found, add_records, read_sources
+from slonik.reporting.board.reading import PREDICTIONS_HEADER, Answers, Found, add_records, read_sources
 from slonik.reporting.board.site import Board, write_site
 from slonik.reporting.board.submissions import Checked, check_records, read_submission
+from slonik.text.lines import read_json
 
 _TEXTS_MAY_BE_SHOWN = frozenset({"MIT", "Apache-2.0", "CC0", "CC BY 4.0", "CC BY-SA 4.0"})
 _LONGEST = 600  # characters of an item's text
@@ -119,6 +120,9 @@ def _add_answers(found: Found, folder: Path) -> None:
     """Answers to the same items, by their hash; right answers and texts where the data is at hand."""
     groups: dict[tuple[str, str, str], list[tuple[str, Predictions]]] = {}
     for path in found.predictions:
+        if (suite := _suite_of(path)) != SUITE:
+            found.notices.append(f"{path}: answers of the suite {suite} are not shown item by item")
+            continue
         predictions = read_predictions(path)
         header = predictions.header
         groups.setdefault((header.task, header.split, header.items), []).append((header.model, predictions))
@@ -138,6 +142,12 @@ def _add_answers(found: Found, folder: Path) -> None:
             f"predictions for {', '.join(sorted(lacking))} have no right answers and texts here: their items are not "
             f"in {folder} (--data-dir)"
         )
+
+
+def _suite_of(path: Path) -> str:
+    """The suite that a file of predictions is of, as its header says; this one's where it says nothing."""
+    header = read_json(path.with_name(path.name.removesuffix(".jsonl") + PREDICTIONS_HEADER))
+    return str(header.get("suite", SUITE))
 
 
 def _named_apart(answered: Sequence[tuple[str, Predictions]]) -> list[tuple[str, Predictions]]:

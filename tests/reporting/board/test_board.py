@@ -314,3 +314,10 @@ def test_a_checkpoint_that_nothing_was_measured_on_has_its_row_and_page(tmp_path
     Passport(name="fresh").with_step(Step(command="pretrain", seconds=5.0)).write(saved(tmp_path / "runs", []))
     header, _ = content(built(tmp_path, tmp_path / "runs").page)
     assert header["tables"][0]["rows"] == [[0, "", "measured", ""]] and header["models"][0]["lineage"]
+
+
+def test_answers_of_other_suites_are_told(tmp_path: Path) -> None:
+    run = saved(tmp_path / "runs", scores("a", 0))
+    (run / "own.val.jsonl").write_text('{"idx": 1, "label": "x"}\n')
+    (run / "own.val.header.json").write_text('{"suite": "own", "task": "own"}')
+    assert any("suite own are not shown" in notice for notice in built(tmp_path, run).notices)

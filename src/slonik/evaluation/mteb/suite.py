@@ -173,7 +173,7 @@ def _measured(
         "main_metric": task.metadata.main_score, "type": task.metadata.type, "mteb_version": str(found.mteb_version),
         "prefixes": model.used.get(name) or "as in the result file", "splits": sorted(found.scores),
     }  # fmt: skip
-    detail["prefix"] = "; ".join(f"{kind}: {text!r}" for kind, text in sorted(model.used.get(name, {}).items()))
+    detail["prefix"] = "; ".join(f"{kind}: {text!r}" for kind, text in sorted(model.used.get(name, {}).items()) if text)
     if why:
         detail["interval"] = why
     protocol = sha256_json([SUITE, name, str(found.dataset_revision), task.metadata.main_score, sorted(found.scores)])
