@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ import pytest
 
 from slonik.core.errors import SlonikError
 from slonik.data.labelled import read_rows, read_table
+from slonik.evaluation.russian_superglue.parts import Part
+from slonik.evaluation.russian_superglue.tasks import TASKS, Example
 from slonik.finetuning.config import FinetuneRecipe
 from slonik.finetuning.data_check import CheckedRows, Finding, canonical_labels, check_rows
 from slonik.finetuning.encoder_learner import EncoderLearner
 from slonik.finetuning.items import Item, fold_items, split_items
 from slonik.finetuning.own import OwnTask, read_own
+from slonik.finetuning.superglue import shared_texts
 from slonik.models import load
 from slonik.text.pairs import TaskInput
 from tests import tiny
@@ -203,3 +207,14 @@ def test_tables_that_are_wrong_are_refused(tmp_path: Path) -> None:
     (tmp_path / "j.jsonl").write_text(json.dumps({"text": "а", "label": None}) + "\n", encoding="utf-8")
     with pytest.raises(SlonikError, match="line 1: 'label' is null"):
         read_rows(tmp_path / "j.jsonl", ("text", "label"))
+
+
+def test_official_items_that_share_a_text_with_the_training_data_are_counted() -> None:
+    def example(number: int, premise: str) -> Example:
+        return Example(number, {"premise": premise, "hypothesis": "Сыро."}, "entailment", (), str(number), str(number))
+
+    train = (example(0, "Снег идёт."), example(1, "Кот спит."))
+    measured = (example(0, "снег  идёт."), example(1, "Дом стоит."))
+    part = Part(TASKS["terra"], "val", Path("val.jsonl"), measured, train)
+    assert shared_texts(part).startswith("terra: 1 of 2 items of val share their premise")
+    assert shared_texts(replace(part, train=None)) == "" and shared_texts(replace(part, examples=measured[1:])) == ""

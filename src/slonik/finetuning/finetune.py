@@ -38,6 +38,7 @@ from slonik.finetuning.superglue import (
     DIAGNOSED_BY,
     DIAGNOSTIC,
     chosen_tasks,
+    shared_texts,
     superglue_records,
     task_data,
     trained_tasks,
@@ -305,6 +306,9 @@ def _superglue(recipe: FinetuneRecipe, learner: Learner, run: Run) -> tuple[list
         task: task_data(task, recipe, in_words=learner.in_words, with_diagnostic=diagnosed)
         for task, diagnosed in trained.items()
     }
+    for task, (_, measured) in tasks.items():
+        if recipe.train and (told := shared_texts(measured.parts[task])):
+            warn_once(told)
     if recipe.multitask:
         assert isinstance(learner, EncoderLearner)
         learner = train_shared([data for data, _ in tasks.values()], learner, recipe, run)

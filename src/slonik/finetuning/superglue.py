@@ -26,6 +26,7 @@ from slonik.evaluation.russian_superglue.records import LEAST, Scored, differenc
 from slonik.evaluation.russian_superglue.tasks import TASKS, Example, items_hash
 from slonik.evaluation.statistics import paired_difference
 from slonik.finetuning.config import FinetuneRecipe
+from slonik.finetuning.data_check import text_key
 from slonik.finetuning.items import Floats, Item
 from slonik.finetuning.metrics import over_seeds
 from slonik.finetuning.tasks import LEARNED_FROM, SHAPES, answers_of, items_of, task_config
@@ -90,6 +91,20 @@ def _measured(task_id: str, recipe: FinetuneRecipe, *, with_diagnostic: bool = F
         if test is not None:
             tests[name] = test.examples
     return Measured(parts, tests)
+
+
+def shared_texts(part: Part) -> str:
+    """What measured items share with training ones, for people; "" where they share nothing, or nothing is learned."""
+    field = SHAPES[part.task.id].group
+    known = {text_key((str(example.fields[field]),)) for example in part.train or ()}
+    places = [place for place, one in enumerate(part.examples) if text_key((str(one.fields[field]),)) in known]
+    if not places:
+        return ""
+    shown = str(part.examples[places[0]].fields[field])[:60]
+    return (
+        f"{part.task.id}: {len(places):,} of {len(part.examples):,} items of {part.split} share their {field} with the "
+        f"training data ({shown!r}): kept, as the benchmark has them"
+    )
 
 
 def chosen_tasks(recipe: FinetuneRecipe, announce: Callable[[str], None]) -> list[str]:
