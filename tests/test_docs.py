@@ -147,7 +147,7 @@ def _problem(line: str) -> str | None:
         name, rest = f"{name} {rest[0]}", rest[1:]
     if name == "slonik" and rest and not rest[0].startswith("-"):
         return f"no command {rest[0]!r}"
-    name = {"slonik bench": "slonik bench models", "slonik board": "slonik board build"}.get(name, name)
+    name += {"slonik bench": " models", "slonik board": " build", "slonik words": " ask"}.get(name, "")
     inner = ""
     if name in ("slonik launch", "slonik sweep"):  # they take a command and its options among their own
         words_of = [word for word in rest if not word.startswith("-")]

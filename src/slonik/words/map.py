@@ -28,7 +28,7 @@ from slonik.core.protocols import Encoder, FloatArray
 from slonik.core.records import Record
 from slonik.core.run import Result
 from slonik.models.opening import open_encoder
-from slonik.models.word_vectors import WordVectors, is_word_vectors
+from slonik.models.word_vectors import NAVEC_NAME, WordVectors, is_word_vectors
 from slonik.reporting.page import page
 from slonik.text.lines import numbered_lines
 from slonik.words.measuring import SUITE
@@ -100,8 +100,10 @@ def draw_map(
     most = limit or MOST_POINTS
     _check_umap(method)
     own_words = words or texts is None or isinstance(model, WordVectors)
-    own_words = own_words or (isinstance(model, str | Path) and is_word_vectors(model))
     found, groups, notes = _texts(texts, labels, most)
+    if not own_words and isinstance(model, str | Path) and is_word_vectors(model):
+        sentences = sum(" " in text for text in found) * 2 > len(found)
+        own_words = not (sentences and str(model) == NAVEC_NAME)  # which is an encoder of sentences too
     with shown(progress):
         if own_words:
             if prefix is not None:
@@ -193,7 +195,7 @@ def _word_rows(
     vectors = open_words(model, layer=layer, vocabulary=found if layer is not None else None, device=device)
     rows = {number: row for number, word in enumerate(found) if (row := vectors.vector(word)) is not None}
     if not rows:
-        raise SlonikError(f"{vectors.name} has a vector of none of the {len(found)} words")
+        raise SlonikError(f"{vectors.name} has a vector of none of the {len(found)} words ({found[0][:40]!r}, ...)")
     notes = [*vectors.notes]
     if len(rows) < len(found):
         without = [word for number, word in enumerate(found) if number not in rows]

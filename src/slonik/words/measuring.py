@@ -219,7 +219,7 @@ def measure_analogies(
                                        detail=detail))  # fmt: skip
                 continue
             statistic = Mean(hits[own])
-            found = interval(value_of(statistic), replicates(statistic, seed=seed, sample=f"words {task}"))
+            found = interval(value_of(statistic), replicates(statistic, seed=seed, sample=f"words {task}"), n=len(own))
             detail |= {"of_all": float(hits[own].sum()) / asked_of}
             records.append(_record(vectors, f"analogies_{method}", task, "accuracy", seed, **found.fields, n=len(own),
                                    detail=detail))  # fmt: skip

@@ -35,7 +35,7 @@ Kind = Literal["word2vec", "fasttext"]
 _FILES: dict[str, str] = {"word2vec": "vectors.bin", "fasttext": "vectors.fasttext.bin"}
 _TOKENS = "tokens.txt"
 _COUNTS = "counts.txt"
-_FEW = 1000
+_FEW = 1_000_000  # tokens
 
 
 class WordsRecipe(Config):
@@ -163,9 +163,9 @@ def _run(recipe: WordsRecipe, given: Given, overwrite: bool, announce: Announce)
         if kept < 2:
             raise SlonikError(f"{kept} words are {recipe.min_count} times in the corpus, and vectors want two at least"
                               ": give more text, or a lower --min-count")  # fmt: skip
-        warnings = [] if kept >= _FEW else [
-            f"{kept:,} words are {recipe.min_count} times in this corpus of {tokens.summary['tokens']:,} tokens: "
-            "vectors of so few say little (navec has 250,000 of a billion tokens)"
+        warnings = [] if tokens.summary["tokens"] >= _FEW else [
+            f"{tokens.summary['tokens']:,} tokens are few for word vectors: they will tell topics apart, not words "
+            "(navec has seen a billion)"
         ]  # fmt: skip
         announce(f"{recipe.kind}: {kept:,} words of {tokens.summary['tokens']:,} tokens ...")
         model = _train(recipe, tokens.folder / _TOKENS)
