@@ -33,10 +33,10 @@ from slonik.inspection.probing.scores import (
     hashes_of,
     label_facts,
     mean_over_tasks,
-    probe,
     probing_record,
     protocol_of,
 )
+from slonik.inspection.probing.sentence_scores import probe
 from slonik.inspection.probing.tasks import Rows, TaskData, published_records, read_tasks, task_of_rows
 from slonik.inspection.probing.word_scores import probe_words, word_baselines
 from slonik.inspection.probing.words import (

@@ -1,33 +1,29 @@
-"""One encoder on probing tasks: its layers' vectors, a probe on each, the best layer, and how sure all of it is.
+"""One encoder on one probing task: a probe on each layer, the best layer, and how sure all of it is.
 
 Records: `accuracy` with `layer` for every layer (0 = embeddings) and without it for the best layer; `selectivity`
 likewise, the accuracy minus that on control labels; with description lengths `compression` and `control_compression`
-likewise. What several encoders have to do with each other is decided in `run`.
+likewise. Whose vectors they are, of sentences or of words, is the business of `sentence_scores` and `word_scores`; what
+several encoders have to do with each other is decided in `run`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from slonik.core.array_store import prune_store
 from slonik.core.errors import SlonikError, lookup
 from slonik.core.hashing import sha256_json, sha256_texts
-from slonik.core.paths import cache_dir
-from slonik.core.protocols import Encoder
 from slonik.core.records import Record
-from slonik.evaluation.encodechka.embeddings import LARGEST_BYTES, weights_of
 from slonik.evaluation.statistics import Array, Interval, interval
 from slonik.inspection.probing.codelength import Codelength, online_codelength
 from slonik.inspection.probing.control import control_of
 from slonik.inspection.probing.layers import (
     BestLayer,
-    LayerVectors,
     best_layer,
     interval_around,
     intervals,
@@ -80,36 +76,6 @@ class LayerScores:
     probing_seconds: float = 0.0
 
 
-def probe(
-    encoder: Encoder,
-    tasks: Sequence[TaskData],
-    options: Options = Options(),
-    on_task: Callable[[str], None] = lambda _: None,
-) -> LayerScores:
-    """Probe every layer of `encoder` on `tasks`; what has no layers (word vectors) counts as one, layer 0.
-
-    Raises:
-        SlonikError: an unknown probe or pooling, or none at all.
-    """
-    check_options(options)
-    found = LayerScores(encoder.name)
-    weights = str(weights_of(encoder))
-    root = cache_dir() / "layers" if options.use_cache else None
-    vectors = LayerVectors(encoder, options.poolings, options.prefix, root)
-    vectors.prepare(text for data in tasks for text in data.texts)
-    found.encoded, found.reused, found.encoding_seconds = vectors.encoded, vectors.reused, vectors.seconds
-    cut = cut_texts(encoder, [text for data in tasks for text in data.texts], options.prefix)
-    for pooling in options.poolings:
-        for data in tasks:
-            on_task(data.task.id)
-            score_task(found, vectors, data, options, pooling, weights, cut)
-    found.warnings += _told_cut(encoder, tasks, cut)
-    add_means(found, options)
-    if root is not None:
-        prune_store(root, LARGEST_BYTES)
-    return found
-
-
 def check_options(options: Options) -> None:
     """Refuse options that name nothing, or something unknown.
 
@@ -153,30 +119,6 @@ def add_means(found: LayerScores, options: Options) -> None:
     for variant in dict.fromkeys(variant for _, variant in found.best):
         members = {t: (best.accuracy.value, best.replicates) for (t, own), best in found.best.items() if own == variant}
         found.records += mean_over_tasks(variant, found.model, members, options.seed)
-
-
-def cut_texts(encoder: Encoder, texts: Sequence[str], prefix: str | None) -> set[str]:
-    """Texts that are longer than the model; none where the encoder has no tokens to count."""
-    tokenize: Any = getattr(encoder, "tokenize", None)
-    longest: Any = getattr(encoder, "max_length", None)
-    if not callable(tokenize) or not isinstance(longest, int):
-        return set()
-    unique = list(dict.fromkeys(texts))
-    rows = tokenize(unique, prefix, whole=True)
-    return {text for text, row in zip(unique, rows, strict=True) if len(row) > longest}
-
-
-def _told_cut(encoder: Encoder, tasks: Sequence[TaskData], cut: set[str]) -> list[str]:
-    longest = getattr(encoder, "max_length", None)
-    found = []
-    for data in tasks:
-        if count := sum(text in cut for text in data.texts):
-            share = 100 * count / len(data.texts)
-            found.append(
-                f"{encoder.name}: {count} of {len(data.texts)} sentences of {data.task.id} ({share:.0f} %) are longer "
-                f"than its {longest} tokens and were cut"
-            )
-    return found
 
 
 @dataclass
