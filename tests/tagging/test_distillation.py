@@ -24,7 +24,7 @@ from slonik.tagging.distillation import (
     texts_with_most_names,
     word_probabilities,
 )
-from slonik.tagging.fit import open_teacher
+from slonik.tagging.material import open_teacher
 from tests.tagging.models.toys import LABELS, bilstm, documents, encoder
 from tests.tiny.models import checkpoint
 

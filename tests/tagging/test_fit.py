@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from slonik.core.errors import SlonikError
-from slonik.tagging import fit as tagging_fit
+from slonik.tagging import making
 from slonik.tagging.config import Distillation, System
 from slonik.tagging.distillation import word_probabilities
-from slonik.tagging.fit import Job, Material, fit_tagger, new_tagger, training_examples
+from slonik.tagging.fit import Job, fit_tagger
+from slonik.tagging.making import new_tagger
 from slonik.tagging.matching import exact_f1
+from slonik.tagging.material import Material, training_examples
 from slonik.tagging.models.bilstm import BiLstmConfig
 from slonik.tagging.models.word_features import WordFeatures
 from slonik.words.train import train_words
@@ -25,7 +27,7 @@ QUICK = {"epochs": 2, "batch_tokens": 64}
 
 @pytest.fixture(autouse=True)
 def _small_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tagging_fit, "navec_table", table)
+    monkeypatch.setattr(making, "navec_table", table)
 
 
 @pytest.mark.parametrize("crf", [False, True])

@@ -10,10 +10,12 @@ import pytest
 from slonik.core.errors import SlonikError
 from slonik.data.annotations.document import Document, Span
 from slonik.data.annotations.formats import write_spans_jsonl
-from slonik.tagging import fit as tagging_fit
+from slonik.tagging import making
 from slonik.tagging.config import System
 from slonik.tagging.data import read_training_texts, text_key
-from slonik.tagging.fit import Job, Material, new_tagger, train_one, training_examples
+from slonik.tagging.fit import Job, train_one
+from slonik.tagging.making import new_tagger
+from slonik.tagging.material import Material, training_examples
 from slonik.tagging.models import load_tagger
 from tests.tagging.models.toys import LABELS, documents, table
 from tests.tiny.models import checkpoint
@@ -24,8 +26,8 @@ QUICK = {"epochs": 8, "batch_tokens": 64, "learning_rate": 2e-2}
 
 @pytest.fixture(autouse=True)
 def _small_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tagging_fit, "navec_table", table, raising=False)
-    monkeypatch.setattr(tagging_fit, "word_table", lambda *_: table(), raising=False)
+    monkeypatch.setattr(making, "navec_table", table, raising=False)
+    monkeypatch.setattr(making, "word_table", lambda *_: table(), raising=False)
 
 
 def test_other_texts_before_change_the_weights_and_are_known_as_seen(tmp_path: Path) -> None:

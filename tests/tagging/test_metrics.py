@@ -12,8 +12,9 @@ from sklearn.metrics import f1_score
 
 from slonik.core.errors import SlonikError
 from slonik.data.annotations.document import Document, Span
+from slonik.tagging.breakdowns import names_in
 from slonik.tagging.matching import compare_spans, error_rows
-from slonik.tagging.metrics import TaggerScores, compare, names_in, score
+from slonik.tagging.metrics import TaggerScores, compare, score
 
 LABELS = ("LOC", "ORG", "PER")
 

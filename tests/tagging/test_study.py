@@ -13,7 +13,7 @@ from slonik.core.passport import Passport
 from slonik.core.records import read_records
 from slonik.core.run import Steps
 from slonik.data.annotations.formats import read_spans_jsonl, write_spans_jsonl
-from slonik.tagging import fit as tagging_fit
+from slonik.tagging import making
 from slonik.tagging.config import LadderRecipe, TaggerRecipe
 from slonik.tagging.data import document_folds, line_keys, read_collection, read_training_texts, text_key
 from slonik.tagging.fit import Job
@@ -32,7 +32,7 @@ QUICK = {"epochs": 2, "batch_tokens": 64}
 
 @pytest.fixture(autouse=True)
 def _small_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tagging_fit, "navec_table", table)
+    monkeypatch.setattr(making, "navec_table", table)
 
 
 def ladder_of(config: LadderRecipe) -> Ladder:
@@ -66,7 +66,7 @@ def recipe(folder: Path, **changes: Any) -> LadderRecipe:
 def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[LadderRecipe, Ladder, Path]:
     folder = tmp_path_factory.mktemp("ladder")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tagging_fit, "navec_table", table)
+        patch.setattr(making, "navec_table", table)
         config = recipe(folder)
         return config, ladder_of(config), folder
 
@@ -188,8 +188,8 @@ def test_optional_systems_are_left_out_with_a_note(tmp_path: Path) -> None:
 
 def no_training(job: Job, folder: Path, scratch: Path, cache: Path) -> dict[str, Any]:
     """Stands for `train_one`: an untrained tagger is written."""
-    tagger = tagging_fit.new_tagger(job.system, job.labels, job.documents, overlap=job.overlap, seed=job.seed)
-    tagging_fit.save_tagger(tagger, folder, job.passport_step(0.0, {}), [one.text for one in job.documents])
+    tagger = making.new_tagger(job.system, job.labels, job.documents, overlap=job.overlap, seed=job.seed)
+    making.save_tagger(tagger, folder, job.passport_step(0.0, {}), [one.text for one in job.documents])
     return {"fit": len(job.documents), "stop": 0}
 
 

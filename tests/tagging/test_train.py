@@ -14,7 +14,7 @@ from slonik.core.config import build_config
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.data.annotations.formats import write_spans_jsonl
-from slonik.tagging import fit as tagging_fit
+from slonik.tagging import making
 from slonik.tagging import train as tagging_train
 from slonik.tagging.config import TaggerRecipe
 from slonik.tagging.data import read_training_texts, text_key
@@ -32,7 +32,7 @@ SMALL = {f"system.sizes.{name}": value for name, value in SIZES.items()}
 
 @pytest.fixture(autouse=True)
 def _small_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tagging_fit, "navec_table", table)
+    monkeypatch.setattr(making, "navec_table", table)
 
 
 def written(folder: Path) -> str:
@@ -74,7 +74,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BiLSTM that was hardly trained."""
     folder = tmp_path_factory.mktemp("teacher") / "teacher"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tagging_fit, "navec_table", table)
+        patch.setattr(making, "navec_table", table)
         train_tagger("bilstm", documents(), out=folder, epochs=0.5, set=SMALL)
     return folder
 

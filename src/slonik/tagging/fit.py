@@ -7,7 +7,6 @@ training documents. A CRF over features is fitted by its own package; everything
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -17,72 +16,55 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from slonik import models
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_json
 from slonik.core.identity import checkpoint_identity, corpus_identity
 from slonik.core.passport import Passport, Step
-from slonik.data.annotations.document import Counts, Document
+from slonik.data.annotations.document import Document
 from slonik.data.readers import FORMATS
-from slonik.finetuning.train import copy_of, prepared, train_config
+from slonik.finetuning.train import prepared, train_config
 from slonik.models.encoder import TorchEncoder
-from slonik.models.heads.stock import has_stock_class
-from slonik.models.kinds import kind_of, resolve
-from slonik.models.precision import fast_bf16, precision_on
-from slonik.models.task_model import TaskModel, new_task_model, save_task_model
-from slonik.runtime.tagging.labels import BioLabels, TagLabels
-from slonik.runtime.tagging.names import NAMES_FILE, Key, NameList
-from slonik.runtime.tagging.windows import Features
+from slonik.models.kinds import resolve
+from slonik.models.precision import precision_on
+from slonik.models.task_model import TaskModel
+from slonik.runtime.tagging.labels import BioLabels
 from slonik.tagging.calibrate import calibrate, fitted_on
-from slonik.tagging.config import Distillation, System
+from slonik.tagging.config import System
 from slonik.tagging.data import (
     documents_identity,
     hold_out,
     line_keys,
-    read_training_texts,
-    text_key,
     write_training_texts,
 )
-from slonik.tagging.distillation import Teacher, draw_unlabelled, soft_labels, texts_with_most_names
+from slonik.tagging.distillation import Teacher, draw_unlabelled, texts_with_most_names
+from slonik.tagging.making import fixed_vectors, new_span_tagger, new_tagger, save_tagger
 from slonik.tagging.matching import exact_f1
+from slonik.tagging.material import Material, open_teacher, training_examples
 from slonik.tagging.models import load_tagger
-from slonik.tagging.models.bilstm import new_bilstm, save_bilstm
-from slonik.tagging.models.encoder_tagger import encoder_tagger
 from slonik.tagging.models.ensemble_tagger import EnsembleTagger, check_members, save_ensemble
 from slonik.tagging.models.feature_crf import FeatureCrf, train_crf
 from slonik.tagging.models.neural_tagger import NeuralTagger
-from slonik.tagging.models.span_tagger import SPANS, SpanTagger, overlaps_of, words_of
+from slonik.tagging.models.span_tagger import SpanTagger
 from slonik.tagging.models.word_features import (
     WordFeatures,
-    WordTable,
-    frequent_characters,
-    frequent_words,
-    navec_table,
-    word_table,
 )
 from slonik.tagging.objective import (
     NO_LABEL,
     Example,
     TaggingObjective,
-    labelled_examples,
-    unlabelled_examples,
-    unlisted_examples,
 )
 from slonik.tagging.outside import outside_identities, read_outside
 from slonik.tagging.spans import SpanObjective, span_collate, span_evaluation, span_examples
 from slonik.text import TAGGER_FILE
 from slonik.text.lines import read_json
-from slonik.text.task_config import TaskConfig
 from slonik.train.loaders import PadFields, example_loader
 from slonik.train.loop import run
 from slonik.train.protocols import Batch
 from slonik.train.run_state import RunSummary
 
 METRICS = "metrics.jsonl"
-_SEEN_TWICE = 2
 _ENOUGH_DOCUMENTS, _MOST_APART = 40, 1 / 3  # to calibrate a tagger that chooses nothing on them
 _TIE = 1e-6  # weight of the share of words with the right label beside F1
 
@@ -168,7 +150,7 @@ class Job:
 
             return resources_identity()
         if self.system.kind == "bilstm":
-            return _word_table(self.system).content_hash()
+            return fixed_vectors(self.system).content_hash()
         if self.model is not None:
             return self.model.identity()
         assert self.system.model is not None
@@ -314,150 +296,6 @@ def _join(job: Job, folder: Path) -> dict[str, Any]:
     return {"fit": 0, "stop": 0, "seconds": 0.0, "members": len(members)}
 
 
-@dataclass(frozen=True)
-class Material:
-    """What one tagger is made of.
-
-    Attributes:
-        fit: documents with gold labels. development: those that choose the checkpoint.
-        unlabelled: texts for the teacher.
-        teacher: an open tagger, where the system is distilled from one.
-        cache: folder of soft labels.
-        copies: lines of the texts to fit, with other names in the places of theirs.
-        parts: copies of the teacher and the keys of texts that each teaches, since it has not seen them.
-        entity_share: expected share of words in entities, for documents that are annotated in part.
-        left_out: what of the gold spans could not be trained on, as words -> how often.
-    """
-
-    fit: list[Document]
-    development: list[Document]
-    unlabelled: list[str]
-    teacher: Teacher | None
-    cache: Path
-    copies: Sequence[Document] = ()
-    parts: Sequence[tuple[Teacher, frozenset[str]]] = ()
-    entity_share: float = 0.1
-    left_out: Counts = field(default_factory=Counter)
-
-
-def new_tagger(
-    system: System,
-    labels: BioLabels,
-    documents: Sequence[Document],
-    *,
-    unlabelled: Sequence[str] = (),
-    overlap: int,
-    seed: int,
-    model: TorchEncoder | None = None,
-    lists: Sequence[Mapping[Key, str]] = (),
-) -> NeuralTagger:
-    """An untrained tagger of the system's kind.
-
-    Args:
-        documents: that it will be trained on; the list of names is made of their spans.
-        unlabelled: further texts to train on; frequent words of all texts get vectors of their own.
-        overlap: tokens that neighbouring windows share when tagging.
-        model: a copy of it is the encoder, instead of the one that the system names.
-        lists: names from outside: each list counts as one more document that marks them.
-
-    Raises:
-        SlonikError: the encoder cannot be loaded, or is no encoder; lists of names for a tagger that reads none.
-        MissingExtra: the package with the word vectors is missing.
-    """
-    names = NameList.of(labels, documents, lists) if system.names else None
-    if system.kind == "bilstm":
-        texts = [document.text for document in documents] + list(unlabelled)
-        words = frequent_words(texts, _SEEN_TWICE)
-        own = {"crf": system.crf, "names": system.names, "balanced": system.balanced}
-        _check_context(system.context, system.sizes.window, "words (system.sizes.window)")
-        own |= {"overlap": 2 * system.context} if system.context else {}
-        sizes = system.sizes.model_copy(update=own)
-        features = WordFeatures(
-            _word_table(system, words), words, frequent_characters(texts), window=sizes.window, overlap=sizes.overlap,
-            names=names,
-        )  # fmt: skip
-        return new_bilstm(labels, sizes, features, seed=seed, name=system.name)
-    encoder = _encoder(system, model)
-    tuning = system.full_tuning()
-    _check_context(system.context, min(tuning.max_length or 256, encoder.max_length) - 2, "tokens (--max-length)")
-    states = int(encoder.model.config.num_hidden_layers) + 1 if system.all_layers else 0
-    head = {"crf": system.crf, "layers": states, **tuning.head, "names": system.names}
-    plain = not system.crf and not states and not system.names and not set(tuning.head) - {"dropout"}
-    stock = plain and has_stock_class(encoder.model.config, "tokens")  # then it is the class of the family
-    config = TaskConfig(
-        kind="tokens", task="ner", target="tags", labels=labels.names, shape="stock" if stock else "own",
-        head={**tuning.head} if stock else head,
-        max_length=min(tuning.max_length or 256, encoder.max_length),
-        details={"overlap": 2 * system.context or overlap, "balanced": system.balanced},
-    )  # fmt: skip
-    return encoder_tagger(new_task_model(encoder, config, seed=seed), system.name, names=names)
-
-
-def _word_table(system: System, words: Sequence[str] = ()) -> WordTable:
-    """The fixed word vectors of a BiLSTM.
-
-    Raises:
-        SlonikError: they know none of the frequent words of the texts.
-    """
-    if system.vectors is None:
-        return navec_table()
-    table = word_table(system.vectors)
-    if words and all(table.number(word) == table.unknown for word in words):
-        raise SlonikError(
-            f"{system.vectors} has a vector of none of the {len(words)} frequent words of the texts ({words[0]!r}, ..; "
-            f"it has {table.words[0]!r}): these vectors are of other words"
-        )
-    return table
-
-
-def _check_context(context: int, window: int, what: str) -> None:
-    if 4 * context > window:
-        raise SlonikError(
-            f"context is {context} on either side, more than half of a window of {window} {what}: at most {window // 4}"
-        )
-
-
-def _encoder(system: System, model: TorchEncoder | None) -> TorchEncoder:
-    assert system.model is not None
-    if model is None and kind_of(system.model).stack == "encoder-decoder":
-        raise SlonikError(f"{system.model} is an encoder with a decoder (T5): a tagger needs an encoder alone")
-    return models.load(system.model) if model is None else copy_of(model)
-
-
-def new_span_tagger(
-    system: System,
-    labels: BioLabels,
-    documents: Sequence[Document],
-    *,
-    overlap: int,
-    seed: int,
-    model: TorchEncoder | None = None,
-) -> SpanTagger:
-    """An untrained tagger with a span head; arguments as `new_tagger`, `documents` say what may overlap.
-
-    Raises:
-        SlonikError: as `new_tagger`; a description of a label that no text has.
-    """
-    strange = sorted(set(system.descriptions) - set(labels.classes))
-    if strange:
-        raise SlonikError(
-            f"there is a description of {strange[0]!r}, and no text has this label: {', '.join(labels.classes)}"
-        )
-    encoder, tuning = _encoder(system, model), system.full_tuning()
-    states = int(encoder.model.config.num_hidden_layers) + 1 if system.all_layers else 0
-    told = {label: system.descriptions.get(label, words_of(label)) for label in labels.classes}
-    config = TaskConfig(
-        kind=SPANS, task="ner", target="tags", labels=labels.classes,
-        head={"width": system.width, "layers": states, **tuning.head},
-        max_length=min(tuning.max_length or 256, encoder.max_length),
-        details={
-            "overlap": overlap, "overlaps": overlaps_of([document.spans for document in documents]),
-            "descriptions": told,
-        },
-    )  # fmt: skip
-    return SpanTagger(system.name, new_task_model(encoder, config, seed=seed))
-
-
 def fit_tagger(
     tagger: NeuralTagger | SpanTagger, system: System, material: Material, folder: Path, *, seed: int
 ) -> RunSummary:
@@ -499,112 +337,6 @@ def fit_tagger(
         tagger.autocast = None
         if isinstance(tagger, SpanTagger):
             tagger.refresh()
-
-
-def training_examples(
-    tagger: NeuralTagger, lesson: Distillation | None, material: Material, *, around: bool = False
-) -> list[Example]:
-    """Windows of the labelled texts and, with a teacher, of the unlabelled ones.
-
-    Args:
-        around: windows see the text on either side of what they label, as when tagging.
-    """
-    labels, features, fit = tagger.bio, tagger.features, material.fit
-    overlap = None if around else 0
-    if lesson is None or material.teacher is None:
-        examples = labelled_examples(fit, features, labels, overlap=overlap)
-        return examples + unlisted_examples(material.copies, features, labels, overlap=overlap)
-    texts = [document.text for document in fit]
-    if lesson.weight > 0:
-        soft: Sequence[NDArray[Any]] = _lessons(material, features, labels)
-    else:  # gold alone counts there: the teacher is not asked, and the field is filled
-        soft = [np.eye(1, len(labels), dtype=np.float16).repeat(len(features.split(text)), 0) for text in texts]
-    examples = labelled_examples(fit, features, labels, soft, overlap=overlap)
-    if material.copies:  # the teacher has not read them: what is in them is known
-        known = [np.eye(len(labels), dtype=np.float16)[_tags(one, features, labels)] for one in material.copies]
-        examples += unlisted_examples(material.copies, features, labels, known, overlap=overlap)
-    if material.unlabelled:
-        more = soft_labels(material.teacher, material.unlabelled, features, labels, material.cache)
-        examples += unlabelled_examples(material.unlabelled, features, more, overlap=overlap)
-    return examples
-
-
-def _lessons(material: Material, features: Features, labels: TagLabels) -> list[NDArray[Any]]:
-    """Soft labels of the documents to fit: each by the copy of the teacher that has not seen it, where there is one.
-
-    The teacher itself has seen those of its own training: its list of names is asked without what they gave to it.
-    """
-    assert material.teacher is not None
-    found: dict[int, NDArray[Any]] = {}
-    keys = [text_key(document.text) for document in material.fit]
-    for copy, texts in material.parts:
-        rows = [row for row, key in enumerate(keys) if key in texts]
-        some = [material.fit[row].text for row in rows]
-        found |= dict(zip(rows, soft_labels(copy, some, features, labels, material.cache), strict=True))
-    rest = [row for row in range(len(keys)) if row not in found]
-    folder = material.teacher.folder
-    seen = read_training_texts(folder) if folder is not None else frozenset()
-    for known in (True, False):
-        rows = [row for row in rest if (keys[row] in seen) == known]
-        if rows:
-            some = [material.fit[row].text for row in rows]
-            own = [material.fit[row].spans for row in rows] if known else None
-            soft = soft_labels(material.teacher, some, features, labels, material.cache, own)
-            found |= dict(zip(rows, soft, strict=True))
-    return [found[row] for row in range(len(keys))]
-
-
-def _tags(document: Document, features: Features, labels: TagLabels) -> NDArray[np.int64]:
-    return labels.encode(document.spans, features.split(document.text))
-
-
-def save_tagger(
-    tagger: NeuralTagger | SpanTagger,
-    folder: Path,
-    step: Step,
-    texts: Sequence[str],
-    sources: Sequence[str | Path] = (),
-) -> None:
-    """Write a trained tagger whole, its passport grown by `step`.
-
-    Args:
-        texts: the annotated ones that it has seen: their hashes lie beside it, so that none is its test.
-        sources: taggers that it started from or was distilled from; the texts that they have seen count as its own.
-
-    Raises:
-        SlonikError: the folder is not empty, or the disk is full.
-    """
-    model = tagger.model
-    if isinstance(model, TaskModel):
-        names = tagger.features.names
-        beside = {} if names is None else {NAMES_FILE: names.dump()}
-        save_task_model(model, folder, model.encoder.passport.with_step(step, name=tagger.name), beside=beside)
-    else:
-        assert isinstance(tagger, NeuralTagger)
-        save_bilstm(tagger, folder, Passport(name=tagger.name).with_step(step, name=tagger.name))
-    write_training_texts(folder, texts, also_of=sources)
-
-
-def open_teacher(teacher: Path | Teacher) -> Teacher:
-    """A tagger that can teach: one with a network, or an ensemble.
-
-    Encoders that are opened compute in bfloat16 where that is faster.
-
-    Raises:
-        SlonikError: it is no tagger, or a CRF over features, which gives hard labels only.
-    """
-    if isinstance(teacher, NeuralTagger | EnsembleTagger):
-        return teacher
-    found = load_tagger(teacher)
-    if isinstance(found, EnsembleTagger):
-        return found
-    if not isinstance(found, NeuralTagger):
-        raise SlonikError(
-            f"{teacher} cannot teach: give a BiLSTM, an encoder tagger or an ensemble, which have probabilities"
-        )
-    fast = isinstance(found.model, TaskModel) and fast_bf16(found.device)
-    found.autocast = torch.bfloat16 if fast else None
-    return found
 
 
 def _collate(tagger: NeuralTagger) -> Callable[[Sequence[Example]], Batch]:

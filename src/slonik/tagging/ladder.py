@@ -24,6 +24,7 @@ from slonik.data.annotations.document import Document, Tagger
 from slonik.data.annotations.formats import read_spans_jsonl, write_spans_jsonl
 from slonik.data.readers import read_texts
 from slonik.runtime.tagging.labels import BioLabels
+from slonik.tagging.breakdowns import names_in
 from slonik.tagging.config import LadderRecipe, System
 from slonik.tagging.data import (
     Collection,
@@ -36,7 +37,6 @@ from slonik.tagging.data import (
 )
 from slonik.tagging.fit import Job, train_one
 from slonik.tagging.matching import exact_f1
-from slonik.tagging.metrics import names_in
 from slonik.tagging.models import load_tagger
 
 PREDICTIONS = "predictions.jsonl"
@@ -56,7 +56,7 @@ class Rung:
         name: as files and folders bear it.
         seed: of the training.
         share: of the training texts; below 1 for the learning curve.
-        names: what the documents that it was trained on mark (`metrics.name_key`).
+        names: what the documents that it was trained on mark (`breakdowns.name_key`).
         fresh: it was trained and tested now, not in an earlier call.
     """
 
@@ -409,9 +409,7 @@ def _check_unlabelled(
                     f"of a test text of fold {fold}: take them out, or set lesson.leave_out, which does so by fold"
                 )
             if met:
-                notes.append(
-                    f"{system.name}, fold {fold}: {met:,} unlabelled texts with lines of test texts left out"
-                )
+                notes.append(f"{system.name}, fold {fold}: {met:,} unlabelled texts with lines of test texts left out")
 
 
 def _folds_of(system: System, config: LadderRecipe) -> tuple[int, ...]:

@@ -8,23 +8,18 @@ tagger never learns that it is measured: `score` reads its predictions, `compare
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import numpy as np
+from typing import Any
 
 from slonik.core.errors import SlonikError
-from slonik.core.hashing import derive_seed, sha256_json
+from slonik.core.hashing import sha256_json
 from slonik.core.records import Record
-from slonik.data.annotations.document import Document, Span, lying_within
-from slonik.data.annotations.tags import tokenize
-from slonik.evaluation.statistics import Array, MacroF1, Statistic, interval, paired_difference, replicates, value_of
+from slonik.data.annotations.document import Document, Span
+from slonik.evaluation.statistics import interval, paired_difference, replicates, value_of
+from slonik.tagging.breakdowns import by_names, heavy_documents, per_label_of, without_heavy
 from slonik.tagging.matching import (
-    CalibrationError,
     Comparison,
-    DocumentF1,
     PooledF1,
     Tallies,
     compare_spans,
@@ -34,12 +29,19 @@ from slonik.tagging.matching import (
     known_spans,
     tally,
 )
+from slonik.tagging.span_statistics import (
+    DIFFERENCES,
+    OF_LAYERS,
+    by_fold,
+    difference_by_fold,
+    layers,
+    over_seeds,
+    reliability_of,
+    rounded,
+)
 from slonik.tagging.tasks import PROTOCOL, SUITE
 
-_DIFFERENCES = {"f1_micro": "difference", "f1_macro": "f1_macro_difference"}
 _RARE = 30  # gold spans
-_HEAVY = 0.15  # share of a label's spans in one document
-_LEAST_SPANS, _LEAST_DOCUMENTS = 10, 5
 
 
 @dataclass(frozen=True)
@@ -140,14 +142,14 @@ def score(
     sample = f"ner {task}"
     heavy = heavy_documents(documents)
     detail: dict[str, Any] = {
-        "per_label": _per_label(runs, len(gold), seed, task),
+        "per_label": per_label_of(runs, len(gold), seed, task),
         "errors": error_counts(comparisons),
         "confusion": confusion(comparisons),
         "notes": notes,
-        **({"heavy": _without(runs, documents, heavy, len(gold), seed, sample)} if heavy else {}),
-        **({"names": _by_names(documents, predicted, seen_names, seed, sample)} if seen_names is not None else {}),
+        **({"heavy": without_heavy(runs, documents, heavy, len(gold), seed, sample)} if heavy else {}),
+        **({"names": by_names(documents, predicted, seen_names, seed, sample)} if seen_names is not None else {}),
         **(
-            {"seeds": len(runs), "f1_of_seeds": [_rounded(value_of(PooledF1(run.exact.sum(1)))) for run in runs]}
+            {"seeds": len(runs), "f1_of_seeds": [rounded(value_of(PooledF1(run.exact.sum(1)))) for run in runs]}
             if further
             else {}
         ),
@@ -159,8 +161,8 @@ def score(
     if "weights_hash" in facts:
         hashes["weights"] = str(facts["weights_hash"])
     records = []
-    statistics = _over_seeds(runs, len(gold), model) | (_layers(documents, predicted) if nested else {})
-    reliability = _reliability(documents, predicted)
+    statistics = over_seeds(runs, len(gold), model) | (layers(documents, predicted) if nested else {})
+    reliability = reliability_of(documents, predicted)
     if reliability is not None:
         statistics["calibration_error"] = reliability
     for metric, statistic in statistics.items():
@@ -168,8 +170,8 @@ def score(
         extra = dict(detail) if metric == "f1_micro" else {}
         if reliability is not None and metric == "calibration_error":
             extra["bins"] = reliability.bins()
-        elif folds is not None and metric not in _OF_LAYERS:
-            extra["folds"] = _by_fold(runs, folds, metric, len(gold))
+        elif folds is not None and metric not in OF_LAYERS:
+            extra["folds"] = by_fold(runs, folds, metric, len(gold))
         place = {"suite": SUITE, "task": task, "variant": variant, "model": model, "metric": metric}
         about = {"n": len(documents), "seed": seed, "seconds": seconds, "detail": extra, "hashes": hashes}
         records.append(Record(**place, **found.fields, **about))
@@ -217,12 +219,12 @@ def _differences(first: TaggerScores, other: TaggerScores) -> list[Record]:
     folds = [other.folds[index] for _, index in shared] if other.folds is not None else None
     sample = f"ner {other.task}"
     records = []
-    for metric, name in _DIFFERENCES.items():
-        one = _over_seeds(before, len(gold), first.model)[metric]
-        two = _over_seeds(after, len(gold), other.model)[metric]
+    for metric, name in DIFFERENCES.items():
+        one = over_seeds(before, len(gold), first.model)[metric]
+        two = over_seeds(after, len(gold), other.model)[metric]
         detail: dict[str, Any] = {"seeds": [len(before), len(after)]} if len(before) + len(after) > 2 else {}
         if folds is not None and first.folds is not None:
-            detail["folds"] = _difference_by_fold(before, after, folds, metric, len(gold))
+            detail["folds"] = difference_by_fold(before, after, folds, metric, len(gold))
         found = paired_difference(
             value_of(one), replicates(one, seed=other.seed, sample=sample),
             value_of(two), replicates(two, seed=other.seed, sample=sample),
@@ -258,244 +260,6 @@ def _check(documents: Sequence[Document]) -> None:
         raise SlonikError("there is no document to score")
     if not any(document.spans for document in documents):
         raise SlonikError(f"none of the {len(documents)} documents has an annotation: F1 needs gold spans")
-
-
-def _statistics(tallies: Tallies, gold_labels: int) -> dict[str, Statistic]:
-    pooled, loose = tallies.exact.sum(axis=1), tallies.overlap.sum(axis=1)
-    return {
-        "f1_micro": PooledF1(pooled),
-        "f1_macro": MacroF1(tallies.exact[:, :gold_labels].transpose(0, 2, 1)),
-        "precision_micro": PooledF1(pooled, "precision"),
-        "recall_micro": PooledF1(pooled, "recall"),
-        "f1_overlap": PooledF1(loose),
-        "f1_documents": DocumentF1(pooled),
-    }
-
-
-class OverSeeds:
-    """The mean of one statistic over trainings with different seeds; replicates draw documents, and seeds too.
-
-    Args:
-        statistics: of each training, over the same documents.
-        key: of what decides which seeds are drawn: two systems share no seeds.
-    """
-
-    def __init__(self, statistics: Sequence[Statistic], key: str) -> None:
-        self._statistics = statistics
-        self._rng = np.random.default_rng(derive_seed(0, "seeds", key))
-        self.n = statistics[0].n
-
-    def resampled(self, counts: Array) -> Array:
-        """Values (B,); of one row, which is no resample, the plain mean."""
-        values = np.stack([one.resampled(counts) for one in self._statistics], 1)  # (B, S)
-        if len(counts) == 1:
-            plain: Array = values.mean(1)
-            return plain
-        drawn = self._rng.integers(0, values.shape[1], values.shape)
-        found: Array = np.take_along_axis(values, drawn, 1).mean(1)
-        return found
-
-
-def _over_seeds(runs: Sequence[Tallies], gold_labels: int, model: str) -> dict[str, Statistic]:
-    every = [_statistics(run, gold_labels) for run in runs]
-    if len(every) == 1:
-        return every[0]
-    return {metric: OverSeeds([one[metric] for one in every], f"{model} {metric}") for metric in every[0]}
-
-
-def _reliability(documents: Sequence[Document], predicted: Sequence[Sequence[Span]]) -> CalibrationError | None:
-    """How confidence and right spans agree; None where a span has no confidence, or none was predicted."""
-    if not any(predicted) or any(span.confidence is None for spans in predicted for span in spans):
-        return None
-    gold = [set(document.spans) for document in documents]
-    return CalibrationError(
-        [[span.confidence or 0.0 for span in spans] for spans in predicted],
-        [[span in own for span in spans] for spans, own in zip(predicted, gold, strict=True)],
-    )
-
-
-def heavy_documents(documents: Sequence[Document]) -> list[tuple[str, int, int, int]]:
-    """(label, document, its spans, all spans) where one of several documents holds much of a label.
-
-    Much is `_HEAVY` of its spans and `_LEAST_SPANS` or more, of a label that `_LEAST_DOCUMENTS` documents have: such a
-    list of names says how well a tagger reads that list.
-    """
-    counts = [Counter(span.label for span in document.spans) for document in documents]
-    total: Counter[str] = sum(counts, Counter())
-    found = []
-    for label in sorted(total):
-        holders = [index for index, own in enumerate(counts) if own[label]]
-        if len(holders) < _LEAST_DOCUMENTS:
-            continue
-        found += [
-            (label, index, counts[index][label], total[label])
-            for index in holders
-            if counts[index][label] >= max(_LEAST_SPANS, _HEAVY * total[label])
-        ]
-    return found
-
-
-def _without(
-    runs: Sequence[Tallies], documents: Sequence[Document], heavy: Sequence[tuple[str, int, int, int]],
-    gold_labels: int, seed: int, sample: str,
-) -> dict[str, Any]:  # fmt: skip
-    """Metrics without the documents that hold much of a label, beside which documents these are."""
-    gone = {index for _, index, _, _ in heavy}
-    kept = [index for index in range(len(documents)) if index not in gone]
-    parts = [run.of(kept) for run in runs]
-    found: dict[str, Any] = {
-        "documents": [
-            {"label": label, "document": documents[index].id, "spans": own, "of": total}
-            for label, index, own, total in heavy
-        ]
-    }
-    if not kept or not parts[0].exact.any():
-        return found
-    for metric, statistic in _over_seeds(parts, gold_labels, "without").items():
-        if metric in _DIFFERENCES:
-            ends = interval(value_of(statistic), replicates(statistic, seed=seed, sample=f"{sample} without"))
-            found[metric] = {name: _rounded(value) for name, value in ends.fields.items()}
-    for label in sorted({label for label, *_ in heavy}):
-        place = runs[0].labels.index(label)
-        values = [value_of(PooledF1(part.exact[:, place])) for part in parts]
-        found.setdefault("per_label", {})[label] = _rounded(float(np.mean(values)))
-    return found
-
-
-def name_key(words: str) -> str:
-    """A name as it is known again: its words in lower case, a space between."""
-    return " ".join(words[start:end].lower() for start, end in tokenize(words))
-
-
-def names_in(documents: Iterable[Document]) -> frozenset[str]:
-    """The names that documents mark."""
-    return frozenset(name_key(one.text[span.start : span.end]) for one in documents for span in one.spans)
-
-
-def _by_names(
-    documents: Sequence[Document], predicted: Sequence[Sequence[Span]], seen: Sequence[Collection[str]], seed: int,
-    sample: str,
-) -> dict[str, dict[str, Any]]:  # fmt: skip
-    """Counts, F1 and recall with intervals of names that the training texts mark, and of those that they do not."""
-    counts = np.zeros((2, len(documents), 3), dtype=np.int64)
-    for row, (document, spans, known) in enumerate(zip(documents, predicted, seen, strict=True)):
-        sides = [set(document.spans), set(spans)]
-        for side, (one, other) in enumerate((sides, sides[::-1])):
-            for span in one:
-                new = name_key(document.text[span.start : span.end]) not in known
-                if span not in other:
-                    counts[int(new), row, 2 - side] += 1
-                elif side == 0:
-                    counts[int(new), row, 0] += 1
-    found = {}
-    for place, name in enumerate(("seen", "unseen")):
-        right, wrong, missed = counts[place].sum(0).tolist()
-        found[name] = {"gold": right + missed, "predicted": right + wrong, "right": right}
-        metrics: tuple[Literal["f1", "recall", "precision"], ...] = ("f1", "recall", "precision")
-        for metric in metrics:
-            statistic = PooledF1(counts[place], metric)
-            ends = interval(value_of(statistic), replicates(statistic, seed=seed, sample=sample))
-            values = {part: _rounded(value) for part, value in ends.fields.items()}
-            found[name][metric] = values if np.isfinite(ends.value) else None
-    return found
-
-
-_OF_LAYERS = ("f1_inner", "f1_outer")
-
-
-def _layers(documents: Sequence[Document], predicted: Sequence[Sequence[Span]]) -> dict[str, Statistic]:
-    """F1 of the spans that lie within another one, and of the others, on either side."""
-    counts = np.zeros((2, len(documents), 3), dtype=np.int64)
-    for row, (document, spans) in enumerate(zip(documents, predicted, strict=True)):
-        gold, given = _by_layer(document.spans), _by_layer(spans)
-        for layer in (0, 1):
-            right = len(gold[layer] & given[layer])
-            counts[layer, row] = right, len(given[layer]) - right, len(gold[layer]) - right
-    found: dict[str, Statistic] = {"f1_outer": PooledF1(counts[0])}
-    return found | ({"f1_inner": PooledF1(counts[1])} if counts[1].any() else {})
-
-
-def _by_layer(spans: Sequence[Span]) -> tuple[set[Span], set[Span]]:
-    """(spans within no other, spans within another)."""
-    layers: tuple[set[Span], set[Span]] = (set(), set())
-    for span, within in zip(spans, lying_within(spans), strict=True):
-        layers[within].add(span)
-    return layers
-
-
-def _per_label(
-    runs: Sequence[Tallies], gold_labels: int, seed: int, task: str
-) -> dict[str, dict[str, float | int | None]]:
-    """Per label its metrics; of several seeds the counts are those of the first, F1 and its interval of all."""
-    found: dict[str, dict[str, float | int | None]] = {}
-    for index, label in enumerate(runs[0].labels):
-        counts, loose = runs[0].exact[:, index], runs[0].overlap[:, index]
-        every = [PooledF1(run.exact[:, index]) for run in runs]
-        statistic: Statistic = every[0] if len(every) == 1 else OverSeeds(every, label)
-        ends = interval(value_of(statistic), replicates(statistic, seed=seed, sample=f"ner {task}"))
-        right, wrong, missed = (int(total) for total in counts.sum(axis=0))
-        found[label] = {
-            "f1": _rounded(ends.value if index < gold_labels else None),
-            "low": _rounded(ends.low if index < gold_labels else None),
-            "high": _rounded(ends.high if index < gold_labels else None),
-            "precision": _rounded(right / (right + wrong) if right + wrong else None),
-            "recall": _rounded(right / (right + missed) if right + missed else None),
-            "f1_overlap": _rounded(value_of(PooledF1(loose))),
-            "gold": right + missed,
-            "predicted": right + wrong,
-        }
-    return found
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
-
-
-def _fold_values(runs: Sequence[Tallies], folds: Sequence[int], metric: str, gold_labels: int) -> dict[int, float]:
-    """Fold -> the metric on its documents, the mean over seeds; NaN where it has no span."""
-    places = np.asarray(folds)
-    values = {}
-    for fold in sorted(set(folds)):
-        part = [run.of(np.flatnonzero(places == fold).tolist()) for run in runs]
-        here = np.flatnonzero(part[0].exact[:, :gold_labels][:, :, [0, 2]].sum(axis=(0, 2)))  # labels that the fold has
-        if metric == "f1_macro":
-            found = [value_of(MacroF1(one.exact[:, here].transpose(0, 2, 1))) if len(here) else np.nan for one in part]
-        else:
-            found = [value_of(_statistics(one, gold_labels)[metric]) for one in part]
-        values[fold] = float(np.mean(found))
-    return values
-
-
-def _difference_by_fold(
-    before: Sequence[Tallies], after: Sequence[Tallies], folds: Sequence[int], metric: str, gold_labels: int
-) -> dict[str, Any]:
-    """The paired difference of each fold, their mean and its t interval."""
-    first = _fold_values(before, folds, metric, gold_labels)
-    second = _fold_values(after, folds, metric, gold_labels)
-    return _with_mean({fold: second[fold] - first[fold] for fold in first})
-
-
-def _by_fold(runs: Sequence[Tallies], folds: Sequence[int], metric: str, gold_labels: int) -> dict[str, Any]:
-    """The metric of each fold, their mean, and its 95 % t interval where there are two folds or more.
-
-    Folds share training texts, so this interval is a little too narrow (Bengio & Grandvalet 2004).
-    """
-    return _with_mean(_fold_values(runs, folds, metric, gold_labels))
-
-
-def _with_mean(values: Mapping[int, float]) -> dict[str, Any]:
-    """Values by fold; their mean and its 95 % t interval where there are two or more."""
-    found: dict[str, Any] = {
-        "values": {str(fold): round(value, 4) for fold, value in values.items() if np.isfinite(value)}
-    }
-    finite: Array = np.array([value for value in values.values() if np.isfinite(value)])
-    if len(finite) > 1:
-        from scipy.stats import t
-
-        half = float(t.ppf(0.975, len(finite) - 1) * finite.std(ddof=1) / np.sqrt(len(finite)))
-        mean = float(finite.mean())
-        found |= {"mean": round(mean, 4), "low": round(mean - half, 4), "high": round(mean + half, 4)}
-    return found
 
 
 def _notes(gold: Sequence[str], given: Sequence[str], tallies: Tallies, known: Sequence[str] | None) -> list[str]:

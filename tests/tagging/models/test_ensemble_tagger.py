@@ -11,7 +11,9 @@ from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.tagging.config import Distillation, System
 from slonik.tagging.distillation import word_probabilities
-from slonik.tagging.fit import Job, Material, new_tagger, train_one, training_examples
+from slonik.tagging.fit import Job, train_one
+from slonik.tagging.making import new_tagger
+from slonik.tagging.material import Material, training_examples
 from slonik.tagging.models import load_tagger
 from slonik.tagging.models.bilstm import save_bilstm
 from slonik.tagging.models.ensemble_tagger import EnsembleTagger, check_members
@@ -61,11 +63,11 @@ def test_it_works_without_the_folders_that_it_was_made_of(ensemble: EnsembleTagg
 
 
 def test_it_teaches(ensemble: EnsembleTagger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from slonik.tagging import fit
+    from slonik.tagging import making
     from tests.tagging.models.toys import table
 
-    monkeypatch.setattr(fit, "navec_table", table, raising=False)
-    monkeypatch.setattr(fit, "word_table", lambda *_: table(), raising=False)
+    monkeypatch.setattr(making, "navec_table", table, raising=False)
+    monkeypatch.setattr(making, "word_table", lambda *_: table(), raising=False)
     lesson = Distillation(teacher="x", weight=1.0)
     system = System(name="student", kind="bilstm", lesson=lesson)
     student = new_tagger(system, LABELS, documents(), overlap=8, seed=0)

@@ -15,8 +15,10 @@ from slonik.core.passport import Step
 from slonik.data.annotations.document import Document, Span
 from slonik.models.modeling_slonik_heads import SpanScores
 from slonik.tagging.config import System
-from slonik.tagging.fit import Material, fit_tagger, new_span_tagger, save_tagger
+from slonik.tagging.fit import fit_tagger
+from slonik.tagging.making import new_span_tagger, save_tagger
 from slonik.tagging.matching import exact_f1
+from slonik.tagging.material import Material
 from slonik.tagging.models import load_tagger
 from slonik.tagging.models.span_tagger import DescriptionRows, SpanTagger, overlaps_of, settled
 from slonik.tagging.spans import NO_SPAN, span_collate, span_examples, targets
