@@ -93,6 +93,15 @@ def test_every_family_trains_from_a_text_file_to_a_checkpoint(family: str, texts
         assert [len(line["samples"]) for line in lines if "samples" in line] == [2, 2, 2]
 
 
+def test_batches_are_warmed_up_by_stages_of_smaller_ones(texts: Path, tmp_path: Path) -> None:
+    stages = [{"length": 48, "share": 0.25, "batch_tokens": 96}, {"length": 48, "share": 0.25, "batch_tokens": 240}]
+    fields = {"stages": stages, "train.max_steps": 4, "train.evaluate_every_steps": 4}
+    made = run_pretrain(_recipe("roberta_tiny", texts, tmp_path / "model", **fields))
+    lines = [line for line in read_metrics(made.checkpoint / "metrics.jsonl") if "loss" in line]
+    tokens = [line["tokens"] for line in lines]
+    assert tokens[0] <= 96 < tokens[1] <= 240 < max(tokens[2:]), tokens
+
+
 @pytest.mark.parametrize("family", ["roberta", "t5"])
 def test_short_sequences_come_before_long_ones(family: str, texts: Path, tmp_path: Path) -> None:
     stages = [{"length": 16, "share": 0.4}, {"length": 24, "share": 0.3, "batch_tokens": 240}]
@@ -249,6 +258,7 @@ def test_a_finished_checkpoint_is_not_overwritten(texts: Path, tmp_path: Path) -
         ("t5_tiny", {"denoisers": []}, "denoisers need at least one with a weight above 0"),
         ("t5_tiny", {"denoisers": [{"weight": 0}]}, "denoisers need at least one with a weight above 0"),
         ("bert_tiny", {"stages": [{"length": 64, "share": 0.5}]}, "a stage of 64 tokens is not shorter than length"),
+        ("bert_tiny", {"stages": [{"length": 48, "share": 0.5}]}, "in batches of 480 is what follows it"),
         ("bert_tiny", {"stages": [{"length": 16, "share": 0.5}] * 2}, "leave no step for sequences of 48 tokens"),
         ("gpt2_tiny", {"train.sharding": "full", "train.optimizer": "muon"}, "sharding full goes with optimizer adamw"),
     ],

@@ -56,13 +56,14 @@ class DenoiserSettings(Config):
 
 
 class LengthStage(Config):
-    """A beginning of the run on shorter sequences, which cost less and teach most of what long ones do."""
+    """A beginning of the run on shorter sequences, which cost less and teach most of what long ones do, or on smaller
+    batches (several such stages are a batch warm-up)."""
 
     length: int = Field(ge=8)
     share: float = Field(gt=0, lt=1)
     """Of the run's steps."""
     batch_tokens: int | None = Field(None, ge=32)
-    """None = the recipe's: more of the shorter sequences in a batch."""
+    """None = the recipe's: more of the shorter sequences in a batch. Smaller ones of the same length warm it up."""
 
 
 class PretrainTraining(TrainConfig):
@@ -189,6 +190,12 @@ class PretrainConfig(Config):
             raise ValueError("stages are shares of the steps: give train.max_steps")
         if sum(stage.share for stage in self.stages) >= 1:
             raise ValueError(f"the shares of the stages leave no step for sequences of {self.length} tokens")
-        if longer := [stage.length for stage in self.stages if stage.length >= self.length]:
-            raise ValueError(f"a stage of {longer[0]} tokens is not shorter than length ({self.length})")
+        for stage in self.stages:
+            if stage.length > self.length:
+                raise ValueError(f"a stage of {stage.length} tokens is not shorter than length ({self.length})")
+            if stage.length == self.length and (stage.batch_tokens or self.batch_tokens) == self.batch_tokens:
+                raise ValueError(
+                    f"a stage of {stage.length} tokens in batches of {self.batch_tokens} is what follows it: give a "
+                    "shorter length, or smaller batch_tokens"
+                )
         return self

@@ -267,7 +267,7 @@ class RunCosts:
                 (
                     "steps",
                     f"{self.steps:,}"
-                    + "".join(f", {steps:,} of them on shorter sequences" for steps, _, _ in self.before),
+                    + "".join(f", {steps:,} of them in a stage before" for steps, _, _ in self.before),
                 ),
                 ("tokens in all", f"{self.total_tokens:,}"),
                 ("FLOPs in all", f"{total:.3g}"),
