@@ -136,12 +136,14 @@ def learning_curves(
 
 
 def curve_lines(curves: Curves) -> dict[str, dict[int, float]]:
+    """Model -> number of training rows -> its first metric."""
     return {
         model: {size: value_of(next(iter(m.values()))) for size, m in sizes.items()} for model, sizes in curves.items()
     }
 
 
 def curve_records(common: Mapping[str, Any], curves: Curves, seed: int) -> Iterator[Record]:
+    """A record per model, number of training rows and metric; the number is the variant."""
     for model, sizes in curves.items():
         for size, metrics in sizes.items():
             for metric, statistic in metrics.items():
@@ -153,6 +155,7 @@ def curve_records(common: Mapping[str, Any], curves: Curves, seed: int) -> Itera
 
 
 def curve_tables(curves: Curves) -> list[Table]:
+    """One table of the first metric by training rows; none without a curve."""
     lines = curve_lines(curves)
     if not lines:
         return []
