@@ -110,3 +110,26 @@ def test_numbers_and_texts_are_measured_too(folder: Path, tmp_path: Path) -> Non
 def test_what_cannot_be_measured_is_refused(folder: Path, models: list[str], options: Any, sentence: str) -> None:
     with pytest.raises(SlonikError, match=sentence):
         evaluate_own(folder / "valid.jsonl", [str(folder / name) for name in models], **options)
+
+
+@pytest.mark.browser
+def test_the_page_of_errors_filters_rows_without_an_error_or_a_request(
+    folder: Path, tmp_path: Path, browser: Any
+) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import Select
+
+    page = tmp_path / "errors.html"
+    found = evaluate_own(folder / "valid.jsonl", str(folder / "model"), train=folder / "train.jsonl", page=page)
+    browser.open(page)
+    assert browser.errors() == [] and browser.requests() == []
+    right = figures(found, str(folder / "model"))["accuracy"]
+    count = browser.driver.find_element(By.ID, "count")
+    assert count.text == f"{round(24 * (1 - right))} of 24 rows"
+    Select(browser.driver.find_element(By.ID, "show")).select_by_value("all")
+    assert len(browser.driver.find_elements(By.CSS_SELECTOR, "#rows tr")) == 24
+    assert "<script>" in browser.driver.find_element(By.CSS_SELECTOR, "#rows td.words").text
+    Select(browser.driver.find_element(By.ID, "label")).select_by_value("точно")
+    assert count.text == "8 of 24 rows"
+    browser.driver.find_element(By.ID, "search").send_keys("нет такого")
+    assert count.text == "0 of 24 rows" and browser.errors() == []

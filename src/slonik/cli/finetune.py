@@ -234,4 +234,13 @@ def _tables(records: Sequence[Record]) -> list[Table]:
         lines = [(one.task, one.model, one.metric, cell(one), one.n) for one in chosen]
         if lines:
             tables.append(Table.of(title, ("task", "model", "metric", "value [95 %]", "n"), lines))
+    asked = [record for record in records if "prompts" in record.detail]
+    lines = [
+        (one.task, one.metric, ", ".join(f"{value:.4f}" for value in one.detail["prompts"].values()),
+         f"{one.detail['lowest']:.4f} to {one.detail['highest']:.4f}", f"{one.detail['spread']:.4f}")
+        for one in asked
+    ]  # fmt: skip
+    if lines:
+        columns = ("task", "metric", "by prompt", "from lowest to highest", "standard deviation")
+        tables.append(Table.of("By prompt", columns, lines))
     return tables
