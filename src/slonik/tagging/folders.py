@@ -83,7 +83,9 @@ def tag_folder(
     least = checked_confidence(min_confidence)
     if normal_forms:
         normal_form("а")  # a package that is missing is said before any text is tagged
-    identity = {"model": checkpoint_identity(resolve(model)), "column": column, "code": code_identity(__name__)}
+    identity: dict[str, Any] = {
+        "model": checkpoint_identity(resolve(model)), "column": column, "code": code_identity(__name__),
+    }  # fmt: skip
     identity |= {"min_confidence": least} if least else {}
     identity |= {"normal_forms": True} if normal_forms else {}
     opener = partial(load_tagger, str(model), device=device, trust_remote_code=trust_remote_code)

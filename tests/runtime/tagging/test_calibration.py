@@ -38,7 +38,7 @@ def test_order_is_kept_and_few_or_one_sided_spans_do_no_harm() -> None:
         found = Calibration.fitted(sure, said)
         assert found is not None and found.slope > 0
         mapped = found.mapped(sorted(sure))
-        assert (np.diff(mapped) >= 0).all() and (0 < mapped).all() and (mapped < 1).all()
+        assert (np.diff(mapped) >= 0).all() and (mapped > 0).all() and (mapped < 1).all()
     assert Calibration.fitted(sure[:19], right[:19]) is None
     spans = Calibration(1.0, 0.0).apply([Span(0, 1, "A", 0.7), Span(2, 3, "B"), Span(4, 5, "C", 1.0)])
     assert [one.confidence for one in spans] == [pytest.approx(0.7), None, pytest.approx(0.9999)]
