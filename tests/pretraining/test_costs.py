@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 import torch.nn.functional as functional
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from slonik.models.fresh import FAMILIES, Shape, TokenIds, build
 from slonik.pretraining.config import PretrainConfig
@@ -111,6 +113,8 @@ def test_activations_are_what_a_real_step_keeps(family: str, half: bool, monkeyp
         nn.Dropout, "forward", lambda self, values: _ByteMask.apply(values, self.p) if self.p else values
     )
     monkeypatch.setattr(functional, "scaled_dot_product_attention", _fused)
+    if "t5" in family and "position_bias" not in inspect.signature(sdpa_attention_forward).parameters:
+        pytest.skip("the T5 of this Transformers has no fused attention, and keeps its scores too")
     for read, hidden, heads in ((96, 128, 2), (160, 128, 4)):
         written = 48 if "t5" in family else 0
         shape = shape_of(family, layers=4, hidden=hidden, heads=heads, ffn=384, max_length=160, dropout=0.1)

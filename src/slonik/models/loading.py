@@ -233,8 +233,8 @@ def tell_parted_head(model: Any) -> None:
     tied = getattr(config, "tie_word_embeddings", False) and not getattr(config, "scale_decoder_outputs", False)
     if not tied or not hasattr(model, "get_output_embeddings"):
         return
-    head, words = getattr(model.get_output_embeddings(), "weight", None), model.get_input_embeddings().weight
-    if head is not None and head is not words:
+    head = getattr(model.get_output_embeddings(), "weight", None)
+    if head is not None and head is not model.get_input_embeddings().weight:
         config.tie_word_embeddings = False
 
 
