@@ -10,7 +10,7 @@ import yaml
 
 from slonik.cli.main import main
 from slonik.data.annotations.formats import write_spans_jsonl
-from slonik.tagging import fit as tagging_train
+from slonik.tagging import making
 from tests.tagging.models.toys import documents, table
 
 SIZES = {"hidden": 8, "character_features": 8, "learnt_words": 8}
@@ -18,7 +18,7 @@ SIZES = {"hidden": 8, "character_features": 8, "learnt_words": 8}
 
 @pytest.fixture(autouse=True)
 def _small_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tagging_train, "navec_table", table)
+    monkeypatch.setattr(making, "navec_table", table)
 
 
 def run(*arguments: str) -> int:
