@@ -48,8 +48,8 @@ _LESS = {
 }  # fmt: skip
 _FALL = ("adapt", "change")  # of bits per byte
 _LESS_KINDS = {"ms", "s", "gib", "bytes", "count"}
-_HOW = ("prefix", "query_prefix", "document_prefix", "pooling", "classifier", "selected_on", "split", "threads", "url",
-        "first_stage", "scaled", "mteb_version", "revision", "prompt")  # fmt: skip
+_HOW = ("prefix", "interval", "main_metric", "query_prefix", "document_prefix", "pooling", "classifier", "selected_on",
+        "split", "threads", "url", "first_stage", "scaled", "mteb_version", "revision", "prompt")  # fmt: skip
 _EXTRA = ("per_label", "categories", "confusion", "labels", "unseen_classes")
 OVERVIEW = "overview"
 
