@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from slonik.exporting.heads import run
 from slonik.exporting.heads.parity import Agreement, check_labels, check_outputs
 from slonik.models.task_model import load_task_model, new_task_model, save_task_model
 from slonik.runtime.head_session import HeadSession
+from slonik.runtime.tagging.calibration import Calibration
 from slonik.text.task_config import TaskConfig
 from tests import tiny
 from tests.exporting.heads.headed import CONFIGS, checkpoint, exported
@@ -155,3 +157,17 @@ def test_floors_are_kept_in_a_sentence() -> None:
         check_labels("model", "fp16", number)
     with pytest.raises(SlonikError, match="differs from torch by nan"):
         check_outputs("model", float("nan"))
+
+
+def test_calibrated_confidence_is_exported_with_the_tagger(tmp_path: Path) -> None:
+    source = tmp_path / "tagger"
+    shutil.copytree(checkpoint("tagger"), source)
+    plain = slonik.load(source).tag(TEXTS[:4])
+    Calibration(0.5, -1.0).write(source)
+    slonik.export(source, tmp_path / "out", int8="none", measure_speed=False)
+    for folder in (source, tmp_path / "out"):
+        found = slonik.load(folder).tag(TEXTS[:4])
+        assert any(found) and found == plain  # spans are the same
+        for before, after in zip(plain, found, strict=True):
+            wanted = [span.confidence for span in Calibration(0.5, -1.0).apply(before)]
+            assert [span.confidence for span in after] == pytest.approx(wanted, abs=1e-3)
