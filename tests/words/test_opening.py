@@ -85,6 +85,8 @@ def test_what_means_nothing_is_refused(models: dict[str, str], tmp_path: Path) -
     ):
         with pytest.raises(SlonikError, match=sentence):
             open_words(models["bert"], **options)  # type: ignore[arg-type]
+    with pytest.raises(SlonikError, match=r"there is no file nowhere\.vec"):
+        open_words("nowhere.vec")
     with pytest.raises(SlonikError, match="a baseline"):
         open_words("hashing_300")
     vectors = tmp_path / "w.vec"

@@ -91,6 +91,8 @@ def test_mistakes_are_sentences(both: tuple[WordVectors, KeyedVectors]) -> None:
     ours, _ = both
     with pytest.raises(SlonikError, match=r"no vector of the word 'слово99'.*слово0"):
         nearest(ours, "слово99")
+    with pytest.raises(SlonikError, match="an empty word"):
+        nearest(ours, " ")
     with pytest.raises(SlonikError, match="--top is 0"):
         nearest(ours, "слово1", 0)
     with pytest.raises(SlonikError, match="three different words"):

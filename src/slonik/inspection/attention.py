@@ -106,10 +106,25 @@ class StackAttention:
 
 @dataclass(frozen=True)
 class TextAttention:
-    """The attention of every head of a model on one text, stack by stack."""
+    """The attention of every head of a model on one text, stack by stack; the text's own stack is the first."""
 
     model: str
     stacks: tuple[StackAttention, ...]
+
+    @property
+    def text(self) -> str:
+        """The text that was given."""
+        return self.stacks[0].rows.text
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """T tokens of the text as people read them."""
+        return self.stacks[0].rows.tokens
+
+    @property
+    def weights(self) -> tuple[NDArray[np.float32], ...]:
+        """Per layer (H, T, T), between the tokens of the text."""
+        return self.stacks[0].weights
 
     @property
     def records(self) -> tuple[Record, ...]:

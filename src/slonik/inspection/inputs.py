@@ -10,7 +10,7 @@ from torch import Tensor
 from slonik.core.errors import SlonikError
 from slonik.evaluation.resources.measure import bench_texts
 from slonik.models.encoder import TorchEncoder
-from slonik.models.kinds import is_checkpoint
+from slonik.models.kinds import is_checkpoint, kind_of
 from slonik.models.loading import load
 from slonik.models.padding import pad
 
@@ -29,7 +29,7 @@ def open_transformer(
         SlonikError: no such model, or one without layers and heads.
     """
     if isinstance(model, str | Path):
-        if not is_checkpoint(model):
+        if not is_checkpoint(model) or kind_of(model).stack is None:
             raise SlonikError(f"{model} is no transformer: it has no layers and heads to look into")
         name, model = str(model), load(model, device=device, trust_remote_code=trust_remote_code)
         model.name = name

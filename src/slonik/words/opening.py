@@ -32,6 +32,7 @@ MOST_WORDS = 20_000
 _MOST_PLACES = 50  # of one word in texts
 _LEAST_PLACES = 3
 _BATCH = 64
+_ENDINGS = {".vec", ".txt", ".bin", ".gz", ".tar"}
 
 
 def open_words(
@@ -70,6 +71,9 @@ def open_words(
             raise SlonikError(f"{name} has word vectors and no layers: leave --layer out")
         found = model if isinstance(model, WordVectors) else read_word_vectors(model, limit=limit)
         return found if vocabulary is None else _among(found, _listed(vocabulary, None))
+    path = Path(model)
+    if path.suffix in _ENDINGS and not path.exists():
+        raise SlonikError(f"there is no file {model}: give navec, a file of word vectors, or a model")
     kind = kind_of(model)
     if kind.name == "static":
         if layer is not None:

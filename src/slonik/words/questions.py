@@ -43,6 +43,8 @@ def known_vector(vectors: WordVectors, word: str) -> FloatArray:
     Raises:
         SlonikError: it has none; words that begin alike are named.
     """
+    if not word.strip():
+        raise SlonikError("an empty word has no vector: name one")
     found = vectors.vector(word)
     if found is None:
         begun = [other for other in vectors.words if other.lower().startswith(f"{word.lower()}_")][:3]
