@@ -96,11 +96,11 @@ def almost_stochastic_order(first: Sequence[float], second: Sequence[float]) -> 
     a, b = np.sort(np.asarray(first, dtype=np.float64)), np.sort(np.asarray(second, dtype=np.float64))
     if min(len(a), len(b)) < _FEWEST_SEEDS:
         raise SlonikError(f"{len(a)} and {len(b)} scores: almost stochastic order needs at least two seeds of each")
-    violation = _violation(a, b)
+    violation = float(_violations(a[None], b[None])[0])
     rng = np.random.default_rng(derive_seed(0, "aso", len(a), len(b)))
     scale = math.sqrt(len(a) * len(b) / (len(a) + len(b)))
-    drawn = [_violation(_quantiles_drawn(a, rng), _quantiles_drawn(b, rng)) for _ in range(RESAMPLES)]
-    deviation = float(np.std(scale * (np.asarray(drawn) - violation)))
+    drawn = _violations(_quantiles_drawn(a, rng), _quantiles_drawn(b, rng))
+    deviation = float(np.std(scale * (drawn - violation)))
     bound = violation - deviation / scale * NormalDist().inv_cdf(0.05)
     reached = (SURE - violation) * scale
     p_value = 1.0 - NormalDist().cdf(reached / deviation) if deviation else float(reached <= 0)
@@ -120,24 +120,27 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def _violation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+def _violations(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of B pairs of ordered samples, (B, n) and (B, m): the share by which "A greater" is violated, (B,)."""
     points = np.arange(1, _STEPS) / _STEPS
-    apart = _quantile(a, points) - _quantile(b, points)
-    whole = float((apart**2).sum())
-    if whole == 0:
-        return 0.5  # equal distributions: neither is greater
-    return float((np.minimum(apart, 0) ** 2).sum()) / whole
+    apart = _quantiles(a, points) - _quantiles(b, points)
+    whole = (apart**2).sum(1)
+    below = (np.minimum(apart, 0) ** 2).sum(1)
+    # equal distributions: neither is greater
+    shares: NDArray[np.float64] = np.divide(below, whole, out=np.full(len(whole), 0.5), where=whole > 0)
+    return shares
 
 
-def _quantile(ordered: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The empirical quantile function: the least score that at least the share `points` of scores do not exceed."""
-    places = np.ceil(points * len(ordered)).astype(int) - 1
-    return ordered[np.clip(places, 0, len(ordered) - 1)]
+def _quantiles(ordered: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Empirical quantile functions: the least score that at least the share `points` of scores do not exceed."""
+    places = np.ceil(points * ordered.shape[1]).astype(int) - 1
+    return ordered[:, np.clip(places, 0, ordered.shape[1] - 1)]
 
 
 def _quantiles_drawn(ordered: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """A bootstrap sample by inverse transform of uniform numbers."""
-    return np.sort(_quantile(ordered, rng.uniform(size=len(ordered))))
+    """Bootstrap samples (RESAMPLES, n), ordered, by inverse transform of uniform numbers."""
+    drawn = _quantiles(ordered[None], rng.uniform(size=RESAMPLES * len(ordered)))[0]
+    return np.sort(drawn.reshape(RESAMPLES, len(ordered)), axis=1)
 
 
 def seed_orders(records: Iterable[Record]) -> list[Record]:
