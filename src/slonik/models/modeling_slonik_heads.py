@@ -419,8 +419,9 @@ class SpanScores(nn.Module):
     """Scores of every type for every stretch of words up to a width: nested and overlapping entities.
 
     A biaffine product of the first and the last word, weighted by the vector of a type: sum over k of
-    a_tk (s_ik e_jk + w_mk) + b_t s_i + c_t e_j, over the root of K, + bias_t, for words i and j = i + m, so that (a, b,
-    c, bias) is all that a type is. It is made of two parts: a projection of the state of the words that describe the type (GLiNER, Binder),
+    a_tk (s_ik e_jk + w_mk) + b_t s_i + c_t e_j, over the root of K, + bias_t, for words i and j = i + m, so that
+    (a, b, c, bias) is all that a type is. It is made of two parts: a projection of the state of the words that describe the
+    type (GLiNER, Binder),
     and an offset that is learned for the types of the training texts. While training, the second part is left out at
     random, so that a type that was only described has what a trained one has, less its offset.
 
