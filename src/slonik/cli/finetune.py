@@ -178,7 +178,8 @@ def _tagger(ctx: typer.Context, tasks: Sequence[str]) -> None:
     )  # fmt: skip
     found = train_tagger(
         given["model"], given["train"], gazetteers=_by_label(given["gazetteer"]), members=given["member"],
-        teacher=next(iter(given["teacher"]), None), set=given["set_"], announce=announce, **{name: given[name] for name in names},
+        teacher=next(iter(given["teacher"]), None), set=given["set_"], announce=announce,
+        **{name: given[name] for name in names},
     )  # fmt: skip
     for name, value in found.summary.items():
         typer.echo(f"{name:>12} {value:.4f}" if isinstance(value, float) else f"{name:>12} {value}")

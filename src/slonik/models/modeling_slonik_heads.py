@@ -211,7 +211,7 @@ def alignment(hidden: Tensor, segments: Tensor) -> Tensor:
 
 
 def _matches(best: Tensor, mask: Tensor) -> Tensor:
-    """Mean, least and standard deviation of the tokens' best cosines: (B, T), (B, T) -> (B, 3); zeros without tokens."""
+    """Mean, least and deviation of the tokens' best cosines: (B, T), (B, T) -> (B, 3); zeros without tokens."""
     known = mask.float()
     count = known.sum(-1, keepdim=True)
     mean = (best * known).sum(-1, keepdim=True) / count.clamp_min(1.0)
@@ -420,10 +420,10 @@ class SpanScores(nn.Module):
 
     A biaffine product of the first and the last word, weighted by the vector of a type: sum over k of
     a_tk (s_ik e_jk + w_mk) + b_t s_i + c_t e_j, over the root of K, + bias_t, for words i and j = i + m, so that
-    (a, b, c, bias) is all that a type is. It is made of two parts: a projection of the state of the words that describe the
-    type (GLiNER, Binder),
-    and an offset that is learned for the types of the training texts. While training, the second part is left out at
-    random, so that a type that was only described has what a trained one has, less its offset.
+    (a, b, c, bias) is all that a type is. It is made of two parts: a projection of the state of the words that
+    describe the type (GLiNER, Binder), and an offset that is learned for the types of the training texts. While
+    training, the second part is left out at random, so that a type that was only described has what a trained one
+    has, less its offset.
 
     Sources: Yu, Bohnet, Poesio 2020 (biaffine spans); Zhang et al. 2023 (Binder: types as vectors); Zaratiana et al.
     2024 (GLiNER: types described in words, read by the encoder itself).
