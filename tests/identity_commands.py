@@ -438,8 +438,8 @@ FINETUNE = Command(
     },
     operational=("skip_missing", "crossfit", "answer_test", "keep_all", "prompts", "held_out",
                  "tuning.save_every_minutes", "answer_tokens", "own.unlabelled"),
-    inputs=("model", "out", "data_dir", "tasks", "own.train", "own.prompts", "few_shot", "thresholds", "tuning.pairs", "folds",
-            "tuning.lora_alpha", "denoiser", "shots", "train", "multitask"),
+    inputs=("model", "out", "data_dir", "tasks", "own.train", "own.prompts", "few_shot", "thresholds", "tuning.pairs",
+            "folds", "tuning.lora_alpha", "denoiser", "shots", "train", "multitask"),
     code=("slonik.train.loop", "slonik.models.modeling_slonik_heads", "slonik.finetuning.metrics",
           "slonik.models.encoder"),
 )  # fmt: skip
