@@ -187,8 +187,8 @@ def _sentence(path: Path, rows: list[tuple[int, list[str]]], comments: dict[str,
             first, last = (_number(part, path, number) for part in key.split("-", 1))
             if first != len(words) + 1 or last < first or first <= inside:
                 raise SlonikError(
-                    f"{path}, line {number}: the multiword token {key} stands before word {len(words) + 1}; it must begin "
-                    "with that word, end with it or a later one, and lie in no other"
+                    f"{path}, line {number}: the multiword token {key} stands before word {len(words) + 1}; it must "
+                    "begin with that word, end with it or a later one, and lie in no other"
                 )
             units.append(Unit(form, (first, last), space))
             inside = last
