@@ -400,7 +400,7 @@ def what_decides(config: PretrainConfig) -> dict[str, Any]:
     content["corpus"].pop("shard_tokens")
     return content | {
         "train": config.train.identity(),
-        "held_out": [config.held_out.documents, config.held_out.kilobytes],
+        "held_out": {"documents": config.held_out.documents, "kilobytes": config.held_out.kilobytes},
     }
 
 
