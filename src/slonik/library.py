@@ -46,7 +46,7 @@ def load(model: str | Path | None = None, *, backend: Literal["torch", "onnx"] |
     """
     model = default_name() if model is None else model
     exported = backend == "onnx" or (backend is None and is_exported(model))
-    news = str(model) == "slovnet" and not Path(str(model)).is_dir()  # the tagger that natasha carries, by its bare name
+    news = str(model) == "slovnet" and not Path("slovnet").is_dir()  # the tagger that natasha carries
     if not news and (not isinstance(model, str | Path) or exported or kind_of(model).name != "tagger"):
         return open_model(model, backend=backend, **options)
     wrong = next((name for name in options if name not in ("device", "trust_remote_code")), None)

@@ -111,7 +111,7 @@ def _options(
     if announced.isdigit() and int(announced) > 1 and context.invoked_subcommand in _TRAIN_IN_ONE:
         raise SlonikError(
             f"{announced} processes were started (WORLD_SIZE) and slonik {context.invoked_subcommand} works in one, so "
-            "they would overwrite one another: start it without torchrun; slonik pretrain and adapt share their work out"
+            "they would overwrite one another: start it without torchrun; pretrain and adapt share their work out"
         )
 
 
