@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
-from typer.core import TyperGroup
 
 from slonik.cli.common import (
     JsonFile,
     announce,
+    group_with,
     print_tables,
     save_records,
     show_evaluation,
@@ -26,20 +26,12 @@ if TYPE_CHECKING:
 _DEFAULT = "models"
 
 
-class _BenchGroup(TyperGroup):
-    """`bench morocco ...` is a group of its own; anything else after `bench` belongs to `bench models`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the default command before arguments that name none."""
-        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
-            args = [_DEFAULT, *args]
-        return super().parse_args(ctx, args)
-
-
 def register(app: typer.Typer) -> None:
     """Add the `bench` group."""
     bench = typer.Typer(
-        cls=_BenchGroup, no_args_is_help=True, help="Speed and memory, side by side: slonik bench MODEL... [OPTIONS]."
+        cls=group_with(_DEFAULT),
+        no_args_is_help=True,
+        help="Speed and memory, side by side: slonik bench MODEL... [OPTIONS].",
     )
     bench.command(_DEFAULT)(models)
     morocco = typer.Typer(no_args_is_help=True, help="Watch a command, and score the logs, by MOROCCO's rule.")

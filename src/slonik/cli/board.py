@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
-from slonik.cli.common import DataDir, announce, file_to_write, warn
+from slonik.cli.common import DataDir, announce, file_to_write, group_with, warn
 
 _DEFAULT = "build"
-
-
-class _BoardGroup(TyperGroup):
-    """`board check ...` is a command of its own; anything else after `board` belongs to `board build`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the default command before arguments that name none."""
-        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
-            args = [_DEFAULT, *args]
-        return super().parse_args(ctx, args)
 
 
 def register(app: typer.Typer) -> None:
     """Add the `board` group."""
     group = typer.Typer(
-        cls=_BoardGroup, no_args_is_help=True,
+        cls=group_with(_DEFAULT), no_args_is_help=True,
         help="One static site where models meet: slonik board DIR... --out site.",
     )  # fmt: skip
     group.command(_DEFAULT)(build)

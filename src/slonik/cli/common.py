@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from slonik.core.records import Record
@@ -46,6 +47,18 @@ def files_that_exist(names: list[str]) -> list[str]:
 
         names_of_files(names)
     return names
+
+
+def group_with(default: str) -> type[TyperGroup]:
+    """A group of commands in which words that name none of them belong to the command `default`."""
+
+    class Group(TyperGroup):
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+                args = [default, *args]
+            return super().parse_args(ctx, args)
+
+    return Group
 
 
 JsonFile = Annotated[

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import typer
-from typer.core import TyperGroup
 
-from slonik.cli.common import announce
+from slonik.cli.common import announce, group_with
 
 _DEFAULT = "run"
-
-
-class _LaunchGroup(TyperGroup):
-    """`launch status NAME` and its like are commands; anything else after `launch` belongs to `launch run`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the default command before arguments that name none."""
-        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
-            args = [_DEFAULT, *args]
-        return super().parse_args(ctx, args)
 
 
 def register(app: typer.Typer) -> None:
     """Add the `launch` group."""
     group = typer.Typer(
-        cls=_LaunchGroup,
+        cls=group_with(_DEFAULT),
         no_args_is_help=True,
         help="Run slonik commands on a cluster: slonik launch COMMAND... --on slurm [OPTIONS].",
     )

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import typer
-from typer.core import TyperGroup
 
 from slonik.cli.common import (
     Device,
     JsonFile,
     TrustRemoteCode,
     announce,
+    group_with,
     print_tables,
     save_records,
     warn,
@@ -21,20 +21,10 @@ from slonik.cli.common import (
 _DEFAULT = "ask"
 
 
-class _WordsGroup(TyperGroup):
-    """`words train` is a command; anything else after `words` belongs to `words ask`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the default command before arguments that name none."""
-        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
-            args = [_DEFAULT, *args]
-        return super().parse_args(ctx, args)
-
-
 def register(app: typer.Typer) -> None:
     """Add the `words` group."""
     group = typer.Typer(
-        cls=_WordsGroup,
+        cls=group_with(_DEFAULT),
         no_args_is_help=True,
         help="Ask word vectors: slonik words MODEL --nearest слон. Train them: slonik words train CORPUS --out DIR.",
     )
