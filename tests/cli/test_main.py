@@ -28,6 +28,7 @@ def test_torchrun_is_refused_by_commands_that_work_in_one_process(
     monkeypatch.setenv("WORLD_SIZE", "2")
     said = _refused(["compress", "model", "--corpus", "x.txt", "--out", "y"], capsys)
     assert "slonik compress works in one" in said and "Traceback" not in said
+    assert "torchrun --nproc-per-node 2" in _refused(["pretrain", "missing.yaml", "--processes", "2"], capsys)
     assert "missing.yaml" in _refused(["pretrain", "missing.yaml"], capsys)  # its own mistake, not the processes
     assert "no-such-folder" in _refused(["show", "no-such-folder"], capsys)  # only reads
     monkeypatch.setenv("WORLD_SIZE", "1")

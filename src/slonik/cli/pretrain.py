@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from slonik.cli.common import JsonFile, Overrides, announce, files_that_exist, save_records
+from slonik.core.errors import SlonikError
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +31,7 @@ def pretrain(
     ),
     seed: int | None = typer.Option(None, help="Seed of everything random (0)."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Print parameters, memory and FLOPs; needs no corpus."),
-    processes: int = typer.Option(1, min=1, help="Processes that --dry-run assumes."),
+    processes: int | None = typer.Option(None, min=1, help="Processes that --dry-run assumes (1)."),
     set_: Overrides = [],  # noqa: B006
     json_file: JsonFile = None,
 ) -> None:
@@ -45,6 +46,11 @@ def pretrain(
 
         slonik pretrain recipes/pretrain/fred_t5_paper.yaml --dry-run --processes 112
     """
+    if processes is not None and not dry_run:
+        raise SlonikError(
+            f"--processes says what --dry-run assumes: to train with several, torchrun --nproc-per-node {processes} -m "
+            "slonik pretrain ..."
+        )
     from slonik.pretraining.pretrain import pretrain as run
     from slonik.pretraining.pretrain import pretrain_config
 
@@ -56,7 +62,7 @@ def pretrain(
         from slonik.pretraining.costs import run_costs
 
         config = pretrain_config(recipe, files=corpus, **options)
-        costs = run_costs(config, processes=processes)
+        costs = run_costs(config, processes=processes or 1)
         for what, value in costs.lines():
             typer.echo(f"{what:>22}  {value}")
         save_records(json_file, costs.records(Path(config.out).name))

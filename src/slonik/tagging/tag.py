@@ -159,7 +159,8 @@ def tag_files(
         MissingExtra: the packages of that kind of tagger are not installed.
     """
     if to not in ("jsonl", "brat"):
-        raise SlonikError(f"--to is {to!r}: use jsonl or brat")
+        alone = " (label-studio goes with --suggest)" if to == "label-studio" else ""
+        raise SlonikError(f"--to is {to!r}: use jsonl or brat{alone}")
     if to == "brat" and out is None:
         raise SlonikError("--to brat makes a folder: say which with --out DIR")
     if to == "brat" and normal_forms:

@@ -264,6 +264,21 @@ def test_a_mapping_comes_from_a_recipe_or_a_file_of_its_own(tmp_path: Path) -> N
     path.write_text("mapping:\n  merge: {A: B}\n  drop: [A]\n", encoding="utf-8")
     with pytest.raises(SlonikError, match="merged and dropped"):
         read_mapping(path)
+    for written in ("drop", "[MEDIA]"):
+        path.write_text(f"mapping: {written}\n", encoding="utf-8")
+        with pytest.raises(SlonikError, match="it has the fields merge, drop and overlaps"):
+            read_mapping(path)
+
+
+def test_lines_of_an_ann_that_are_no_annotation_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Тула", encoding="utf-8")
+    (tmp_path / "a.ann").write_text("T1\tLOC 0 4\tТула\n#1\tAnnotatorNotes T1\tcity\nhello\n\n", encoding="utf-8")
+    counts = Counts()
+    [document] = read_documents(tmp_path, counts)
+    assert document.spans == (Span(0, 4, "LOC"),) and counts == {"lines of .ann files that are no annotation": 1}
+    counts.clear()
+    write_documents([Document("a", "Тула", (Span(0, 4, "LOC"),))], tmp_path / "brat", "brat", counts)
+    assert not counts  # nothing is said of what did not happen
 
 
 @pytest.mark.shared_data

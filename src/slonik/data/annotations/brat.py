@@ -23,6 +23,7 @@ from slonik.text.lines import guess_encoding
 
 COVERED = "spans in fragments taken as one span from their first to their last character"
 _LINE_ENDS = re.compile(r"[\r\n]")
+_KINDS = "TREAMN#*"  # spans, relations, events, attributes (two ways), normalisations, notes, equivalences
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,9 @@ def _document(name: str, text_path: Path, ann_path: Path, counts: Counts) -> Doc
 
 def spans_of(lines: Iterable[str], text: str, path: Path | str, counts: Counts) -> tuple[Span, ...]:
     """Spans of the text-bound annotations among .ann `lines`, sorted; raises as `read_brat`."""
+    lines = [line.rstrip("\r").removeprefix("\ufeff") for line in lines]
+    if strange := sum(bool(line.strip()) and line[0] not in _KINDS for line in lines):
+        counts["lines of .ann files that are no annotation"] += strange
     entries = list(_entries(lines, path))
     way = fitting(text, [entry.stretch for entry in entries])
     if way is None:
@@ -115,8 +119,7 @@ def spans_of(lines: Iterable[str], text: str, path: Path | str, counts: Counts) 
 
 
 def _entries(lines: Iterable[str], path: Path | str) -> Iterator[_Entry]:
-    for number, raw in enumerate(lines, start=1):
-        line = raw.rstrip("\r").removeprefix("\ufeff")
+    for number, line in enumerate(lines, start=1):
         if not line.startswith("T"):
             continue
         name, _, rest = line.partition("\t")
@@ -185,7 +188,8 @@ def _ann(document: Document, counts: Counts) -> str:
     for number, span in enumerate(document.spans, start=1):
         words = _LINE_ENDS.sub(" ", document.text[span.start : span.end])
         label = "_".join(span.label.split())  # a space ends the label in an .ann
-        counts["labels with spaces written with _ instead"] += label != span.label
+        if label != span.label:
+            counts["labels with spaces written with _ instead"] += 1
         lines.append(f"T{number}\t{label} {span.start} {span.end}\t{words}\n")
         if span.confidence is not None:
             lines.append(f"#{number}\tAnnotatorNotes T{number}\tconfidence {span.confidence:.3f}\n")

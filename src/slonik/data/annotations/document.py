@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 from pydantic import Field, model_validator
 
 from slonik.core.config import Config, build_config, read_recipe
+from slonik.core.errors import SlonikError
 
 Policy: TypeAlias = Literal["longest", "shortest", "first"]
 POLICIES: tuple[Policy, ...] = ("longest", "shortest", "first")
@@ -214,10 +215,12 @@ def read_mapping(path: str | Path | None) -> LabelMapping:
     """The mapping of a recipe: its field `mapping`, or the whole file; without a file nothing is changed.
 
     Raises:
-        SlonikError: no such file, or a wrong field.
+        SlonikError: no such file, a wrong field, or a mapping that has no fields.
     """
     if path is None:
         return LabelMapping()
     content = read_recipe(path)
     section = content.get("mapping", content)
-    return build_config(LabelMapping, section if isinstance(section, dict) else {}, source=f"the recipe {path}")
+    if not isinstance(section, dict | None):
+        raise SlonikError(f"the recipe {path}: mapping is {section!r:.60}; it has the fields merge, drop and overlaps")
+    return build_config(LabelMapping, section or {}, source=f"the recipe {path}")
