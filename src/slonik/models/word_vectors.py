@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -190,6 +191,8 @@ def _word2vec(path: Path, name: str, form: Format, limit: int | None) -> WordVec
 
     binary, bare = form == "word2vec binary", form == "text without a first line"
     announced = None if bare else _check_length(path, binary)
+    if not binary:
+        _check_lines(path, announced, limit)
     notes: list[str] = []
     options = {"binary": binary, "no_header": bare, "limit": limit}
     with _reading(path):
@@ -222,6 +225,26 @@ def _check_length(path: Path, binary: bool) -> int:
             "bytes cannot hold them: it is cut short; fetch or write it again"
         )
     return words
+
+
+def _check_lines(path: Path, announced: int | None, limit: int | None) -> None:
+    """Refuses a text line with other than the file's count of numbers: gensim would repeat a single one without a word.
+
+    Args:
+        announced: words that the first line announces; None where the first line is a word already.
+    """
+    with open_bytes(path) as stream:
+        size = None if announced is None else int(stream.readline().split()[1])
+        read = limit if announced is None else min(announced, limit or announced)
+        for number, line in enumerate(islice(stream, read)):
+            found = line.rstrip().count(b" ")
+            size = found if size is None else size
+            if line.strip() and found != size:
+                where = number + (1 if announced is None else 2)
+                raise SlonikError(
+                    f"{path}, line {where}: {found} numbers, where the file's vectors have {size}: the file is "
+                    "damaged; fetch or write it again"
+                )
 
 
 def _lines(path: Path) -> int:
