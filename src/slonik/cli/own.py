@@ -26,7 +26,7 @@ def own(
         None, help="Comma-separated numbers of --train rows: what encoders without a head and TF-IDF learn from them."
     ),
     html: Path | None = typer.Option(
-        None, help="New page with every row, what is right and what each model says.", callback=file_to_write
+        None, help="Page with every row, what is right and what each model says.", callback=file_to_write
     ),
     json_file: JsonFile = None,
     batch_size: int = typer.Option(32, min=1, help="Rows that are answered together."),

@@ -43,7 +43,8 @@ class TextQuestions:
         for option, owner in (("target", "attention"), ("pair", "attribution"), ("label", "attribution"),
                               ("word", "attribution"), ("layer", "neighbours")):  # fmt: skip
             if getattr(self, option) is not None and getattr(self, owner) is None:
-                raise SlonikError(f"--{option} belongs to --{owner}: without it leave it out")
+                owners = "--neighbours or --erase" if option == "layer" else f"--{owner}"
+                raise SlonikError(f"--{option} belongs to {owners}: without it leave it out")
         for name in ("attention", "attribution", "lens", "neighbours", "target", "pair"):
             given = getattr(self, name)
             if given is not None and not given.strip():

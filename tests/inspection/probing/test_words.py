@@ -149,3 +149,10 @@ def test_mistakes_are_one_sentence(tmp_path: Path, bank: Path) -> None:
     few = write_treebank(tmp_path / "few.conllu", count=10)
     with pytest.raises(SlonikError, match="case cannot be asked: 0 labels have 20 training"):
         probing("hashing_300", treebank=few, asks="case")
+
+
+def test_a_treebank_without_a_tree_is_refused_with_its_reason(tmp_path: Path) -> None:
+    path = tmp_path / "loop.conllu"
+    path.write_text("1\tКот\tкот\tNOUN\t_\t_\t2\tnsubj\t_\t_\n2\tспит\tспать\tVERB\t_\t_\t1\troot\t_\t_\n\n")
+    with pytest.raises(SlonikError, match=r"no sentence can be used \(whose heads form no tree 1\)"):
+        read_treebank([path])

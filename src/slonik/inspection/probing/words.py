@@ -113,12 +113,12 @@ def read_treebank(paths: Sequence[Path], *, limit: int | None = None) -> Treeban
             kept[text] = sentence
         else:
             left[reason] += 1
+    told = ", ".join(f"{reason} {count}" for reason, count in left.items())
     if not kept:
-        raise SlonikError(f"{', '.join(map(str, paths))}: no sentence can be used ({dict(left)})")
+        raise SlonikError(f"{', '.join(map(str, paths))}: no sentence can be used ({told}): give another treebank")
     chosen = sorted(kept, key=lambda text: derive_seed(0, "treebank", text))[:limit]
     sentences = tuple(kept[text] for text in chosen)
     digest = sha256_json([sha256_file(path) for path in paths])
-    told = ", ".join(f"{reason} {count}" for reason, count in left.items())
     notes = (f"{sum(left.values())} of {sum(left.values()) + len(kept)} sentences left out: {told}",) if left else ()
     return Treebank(sentences, tuple(map(_tokens, sentences)), digest, notes)
 
