@@ -212,7 +212,7 @@ def test_russian_superglue_has_nine_pinned_archives() -> None:
 
 
 def test_the_table_names_every_suite_and_pins_encodechka() -> None:
-    assert set(sources()) == {"encodechka", "rusenteval", "ud", "seccoll", "morocco", "russian_superglue"}
+    assert set(sources()) == {"encodechka", "rusenteval", "ud", "seccoll", "nerel", "morocco", "russian_superglue"}
     assert len(sources()["encodechka"]) == 14
     assert all(len(row.sha256 or "") == 64 for row in sources()["encodechka"])
     assert all(row.url.startswith("https://") for rows in sources().values() for row in rows)

@@ -54,7 +54,7 @@ def test_a_cut_scores_as_an_encoder_that_gives_no_more(data: Path) -> None:
 
 
 def test_cuts_are_rows_and_stay_with_the_folder(data: Path, tmp_path: Path) -> None:
-    config = TrainConfig(kind="unigram", vocab_size=60, lowercase=True, family="gpt2")
+    config = TrainConfig(kind="unigram", vocab_size=60, lowercase=True, family="gpt2", byte_fallback=False)
     tokenizer = train(config, ["слон идёт домой", "мышь бежит в лес", "а слон спит и не идёт"] * 20).tokenizer
     rows = np.random.default_rng(0).normal(size=(tokenizer.get_vocab_size(), 16)).astype(np.float32)
     StaticEncoder(quantised(rows, "int8"), tokenizer).write(tmp_path)
