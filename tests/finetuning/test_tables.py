@@ -99,6 +99,13 @@ def test_rows_that_cannot_be_answered_are_named_left_out_or_the_end(tmp_path: Pa
     assert not (tmp_path / "c.jsonl").exists()
 
 
+def test_answers_to_answered_rows_stand_beside_the_first_ones(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
+    predict_table(Lengths(), written(tmp_path, ".jsonl"), first)
+    predict_table(Lengths(), first, second)
+    assert set(rows_in(second)[0]) == {*rows_in(first)[0], "label_predicted_2", "probability_predicted"}
+
+
 def test_what_cannot_be_read_or_written_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path, ".csv")
     with pytest.raises(SlonikError, match="no kind of file"):
@@ -110,6 +117,8 @@ def test_what_cannot_be_read_or_written_is_refused(tmp_path: Path) -> None:
     body = tmp_path / "body.csv"
     body.write_text("Отзыв\nхорошо\n", encoding="utf-8")
     assert predict_table(Lengths(), body, tmp_path / "o.csv", column="Отзыв").rows == 1
-    found = predict_table(Lengths(), body, tmp_path / "p.csv")
-    assert "row 1: the column 'text' is missing" in found.faults[0]
+    for column in (None, "Отзыф"):
+        with pytest.raises(SlonikError, match=rf"body.csv: .*{column or 'text'}.*Отзыв"):
+            predict_table(Lengths(), body, tmp_path / "p.csv", column=column)
+    assert not (tmp_path / "p.csv").exists()
     assert is_table_file("a.CSV") and is_table_file(Path("a.tsv.gz")) and not is_table_file("a.jsonl")

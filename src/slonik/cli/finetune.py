@@ -236,12 +236,12 @@ def _tables(records: Sequence[Record]) -> list[Table]:
         if lines:
             tables.append(Table.of(title, ("task", "model", "metric", "value [95 %]", "n"), lines))
     asked = [record for record in records if "prompts" in record.detail]
-    lines = [
+    spreads = [
         (one.task, one.metric, ", ".join(f"{value:.4f}" for value in one.detail["prompts"].values()),
          f"{one.detail['lowest']:.4f} to {one.detail['highest']:.4f}", f"{one.detail['spread']:.4f}")
         for one in asked
     ]  # fmt: skip
-    if lines:
+    if spreads:
         columns = ("task", "metric", "by prompt", "from lowest to highest", "standard deviation")
-        tables.append(Table.of("By prompt", columns, lines))
+        tables.append(Table.of("By prompt", columns, spreads))
     return tables

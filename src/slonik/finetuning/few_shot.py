@@ -32,7 +32,7 @@ from slonik.models.task_model import TaskModel, new_task_model
 from slonik.models.task_outputs import run_batches
 from slonik.text.pairs import TaskInput
 from slonik.text.task_config import TaskConfig
-from slonik.train.loaders import example_loader
+from slonik.train.loaders import Fields, example_loader
 from slonik.train.loop import run
 from slonik.train.protocols import Batch, Loss, weighted_sum
 from slonik.train.run_state import RunSummary
@@ -122,10 +122,10 @@ class FewShotLearner(EncoderLearner):
         """See `Learner.train`; the stopping items are not looked at."""
         model = new_task_model(copy_of(self.base), config, seed=seed)
         labels = [int(item.label) for item in split.fit]
-        fields = []
+        fields: list[Fields] = []
         for first, second, alike in drawn_pairs(labels, seed):
             texts = TaskInput(split.fit[first].input.rows + split.fit[second].input.rows)
-            fields.append({**tokenizer_of(model).fields(texts), "label": np.float32(alike)})
+            fields.append({**tokenizer_of(model).fields(texts), "label": np.asarray(alike, np.float32)})
         loader = example_loader(
             fields, padding_of(tokenizer_of(model)), max_texts=tuning.batch_texts, max_tokens=tuning.batch_tokens,
             seed=seed,

@@ -318,11 +318,11 @@ def _records(common: Mapping[str, Any], found: Sequence[Answered], seed: int) ->
             value, drawn_ = value_of(statistic), replicates(statistic, seed=seed, sample=str(common["task"]))
             values[one.name][metric] = value, drawn_
             if not np.isfinite(value):
-                detail = {"reason": "the metric is not defined for these answers"}
-                yield Record(**common, model=one.name, metric=metric, value=None, n=statistic.n, detail=detail)
+                reason = {"reason": "the metric is not defined for these answers"}
+                yield Record(**common, model=one.name, metric=metric, value=None, n=statistic.n, detail=reason)
                 continue
             bounds = interval(value, drawn_, n=statistic.n if metric in SHARES else None)
-            detail = bounds.told | ({"baseline": True} if one.baseline else {})
+            detail: dict[str, Any] = {**bounds.told} | ({"baseline": True} if one.baseline else {})
             yield Record(**common, model=one.name, metric=metric, n=statistic.n, detail=detail, **bounds.fields)
     models = [one for one in found if not one.baseline]
     pairs = [(one, models[0]) for one in models[1:]] + [

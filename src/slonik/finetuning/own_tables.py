@@ -128,10 +128,10 @@ def learning_curves(
             found.setdefault(model, {})[size] = metrics_of(items, answers, config)
     for size in wanted:
         some = [fit[n] for n in order[:size]]
-        if len({int(item.label) for item in some}) > 1:
-            answers = baseline_answers(some, items, config).get("tfidf")
-            if answers is not None:
-                found.setdefault("tfidf", {})[size] = metrics_of(items, answers, config)
+        if len({int(item.label) for item in some}) < 2:
+            continue
+        if (words := baseline_answers(some, items, config).get("tfidf")) is not None:
+            found.setdefault("tfidf", {})[size] = metrics_of(items, words, config)
     return found
 
 

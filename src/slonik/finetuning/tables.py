@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from slonik.core.errors import MissingExtra, SlonikError
+from slonik.core.errors import MissingExtra, SlonikError, unknown_name
 from slonik.core.files import new_file
 from slonik.core.progress import progress_bar, warn_once
 from slonik.data.labelled import ENDINGS, CsvTable, read_rows, read_table
@@ -70,7 +71,7 @@ def predict_table(
 ) -> AnsweredTable:
     """Write the rows of a file again with `label`, `probability` and, if asked for, the probability of each label.
 
-    A column of the file that has such a name stays; the new one is called `label_predicted`, and so on.
+    A column of the file that has such a name stays; the new one is called `label_predicted` (`label_predicted_2`, ...).
 
     Args:
         out: new file; what it is follows from its ending.
@@ -78,7 +79,8 @@ def predict_table(
         bad_lines: a row that cannot be answered has no label, and `error` says why; is left out; or ends it all.
 
     Raises:
-        SlonikError: no such file or kind of file, `out` is there, a row that cannot be answered and "stop".
+        SlonikError: no such file or kind of file, a column that no row has, `out` is there, a row that cannot be
+            answered and "stop".
         MissingExtra: Parquet, and pyarrow is not installed.
     """
     target = Path(out)
@@ -87,17 +89,21 @@ def predict_table(
     if target.exists():
         raise SlonikError(f"{target} is there already: name another file, or remove it")
     if column is not None and len(predictor.columns) != 1:
-        names = ", ".join(predictor.columns) or "the official fields"
-        raise SlonikError(f"--column is {column!r}, and the task reads {names}: leave it out, and name columns so")
+        read = ", ".join(predictor.columns) or "the official fields"
+        raise SlonikError(f"--column is {column!r}, and the task reads {read}: leave it out, and name columns so")
     rows, table = table_rows(Path(source), [column] if column else predictor.columns)
     if not rows:
         raise SlonikError(f"{source} has no rows")
+    there = list(dict.fromkeys(str(name) for row in rows for name in row))
+    for needed in [column] if column else predictor.columns:
+        if needed not in there:
+            raise SlonikError(f"{source}: {unknown_name(needed, there, 'column')}")
     found = _answers(predictor, rows, column, batch_size, bad_lines, str(source))
     taken = set(table.header if table else rows[0])
     lines = [_columns(line, probabilities) for line in found]
     names = list(dict.fromkeys(name for line in lines for name in line))
     names = [name for name in names if name != "error"] + [name for name in names if name == "error"]
-    called = {name: name if name not in taken else f"{name}_predicted" for name in names}
+    called = {name: _free(name, taken) for name in names}
     kept = [n for n, line in enumerate(lines) if bad_lines == "report" or "error" not in line]
     if bad_lines == "skip":
         called.pop("error", None)
@@ -105,6 +111,14 @@ def predict_table(
     _write(target, made, table)
     faults = tuple(str(line["error"]) for line in lines if "error" in line)
     return AnsweredTable(len(made), tuple(called.values()), faults)
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """The name of a new column, which stands in the place of none that is there."""
+    if name not in taken:
+        return name
+    others = itertools.chain([f"{name}_predicted"], (f"{name}_predicted_{number}" for number in itertools.count(2)))
+    return next(other for other in others if other not in taken)
 
 
 def _answers(

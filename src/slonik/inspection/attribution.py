@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,10 @@ def _opened(
     return open_transformer(model, device=device, trust_remote_code=trust_remote_code)
 
 
+def _likeness(vectors: Callable[[Tensor], Tensor], other: Tensor, ids: Tensor) -> Tensor:
+    return vectors(ids) @ other
+
+
 def integrated_gradients(
     embedding: nn.Module,
     ids: Tensor,
@@ -260,9 +265,8 @@ def _of_similarity(encoder: TorchEncoder, text: str, pair: str, prefix: str | No
     for place, (part, row) in enumerate(zip(parts, rows, strict=True)):
         other = fixed[1 - place]
         without, token = _baseline(encoder, row, part.special)
-        found, score, own_base, used = integrated_gradients(
-            embedding, row, without, lambda ids, other=other: vectors(ids) @ other
-        )
+        likeness = partial(_likeness, vectors, other)
+        found, score, own_base, used = integrated_gradients(embedding, row, without, likeness)
         own_gap = float(found.sum()) - (score - own_base)
         gap = own_gap if abs(own_gap) >= abs(gap) else gap
         base, steps = (own_base if place == 0 else base), max(steps, used)

@@ -177,9 +177,11 @@ class PretrainConfig(Config):
             raise ValueError(
                 f"sequences of {self.length} tokens are longer than the model's max_length of {self.model.max_length}"
             )
-        for each in (self, *self.stages):
-            if (each.batch_tokens or self.batch_tokens) < each.length:
-                raise ValueError(f"batches of {each.batch_tokens} tokens have no room for a sequence of {each.length}")
+        sizes = [(self.batch_tokens, self.length)]
+        sizes += [(stage.batch_tokens or self.batch_tokens, stage.length) for stage in self.stages]
+        for tokens, length in sizes:
+            if tokens < length:
+                raise ValueError(f"batches of {tokens} tokens have no room for a sequence of {length}")
         if self.start and self.tokenizer.given:
             raise ValueError("start brings its tokenizer along: leave tokenizer.given out")
         if self.snapshots and self.train.sharding == "full":

@@ -164,10 +164,10 @@ def _block_mask(model: nn.Module, segments: Tensor, *, causal: bool) -> Any:
     config = getattr(model, "config", None)
     if getattr(config, "_attn_implementation", "") == FLEX:
         whole = _flex_mask(segments, causal=causal)
-        if _family(model) == "modernbert":
-            near = _flex_mask(segments, window=int(getattr(config, "sliding_window", 0)))
-            return {"full_attention": whole, "sliding_attention": near}
-        return whole
+        if _family(model) != "modernbert":
+            return whole
+        window = int(getattr(config, "sliding_window", 0))
+        return {"full_attention": whole, "sliding_attention": _flex_mask(segments, window=window)}
     may = segments[:, None, :, None] == segments[:, None, None, :]
     if causal:
         may = may & torch.ones(may.shape[-2:], dtype=torch.bool, device=may.device).tril()

@@ -206,19 +206,19 @@ def train_one(job: Job, folder: Path, scratch: Path, cache: Path) -> dict[str, A
     )  # fmt: skip
     if drawn > len(unlabelled):
         material.left_out["unlabelled texts with lines of test texts left out"] = drawn - len(unlabelled)
-    found = fit_tagger(tagger, job.system, material, scratch, seed=job.seed)
-    best = found.best
+    trained = fit_tagger(tagger, job.system, material, scratch, seed=job.seed)
+    best = trained.best
     summary = {
-        "fit": len(fit), "stop": len(development), "unlabelled": len(unlabelled), "steps": found.step,
-        "tokens": found.tokens, "seconds": found.seconds, "f1_stop": best.metrics["f1"] if best else None,
-        "best_step": best.step if best else None, "precision": found.precision, **material.left_out,
+        "fit": len(fit), "stop": len(development), "unlabelled": len(unlabelled), "steps": trained.step,
+        "tokens": trained.tokens, "seconds": trained.seconds, "f1_stop": best.metrics["f1"] if best else None,
+        "best_step": best.step if best else None, "precision": trained.precision, **material.left_out,
         **outside.counts,
     }  # fmt: skip
     sources = [job.system.model, teacher.folder if teacher is not None else None]
     texts = [document.text for document in (*job.documents, *outside.first)]
-    save_tagger(tagger, folder, job.passport_step(found.seconds, summary), texts, [one for one in sources if one])
-    if found.metrics.is_file():
-        shutil.copy(found.metrics, folder / METRICS)
+    save_tagger(tagger, folder, job.passport_step(trained.seconds, summary), texts, [one for one in sources if one])
+    if trained.metrics.is_file():
+        shutil.copy(trained.metrics, folder / METRICS)
     return summary | calibrate(folder, tagger, development)
 
 
@@ -310,7 +310,8 @@ def fit_tagger(
     tuning, lesson = system.full_tuning(), system.lesson
     if isinstance(tagger, SpanTagger):
         examples: Sequence[Example] = span_examples(material.fit, tagger, material.left_out)
-        collate, objective = span_collate(tagger), SpanObjective()
+        collate = span_collate(tagger)
+        objective: SpanObjective | TaggingObjective = SpanObjective()
         evaluate = span_evaluation(tagger, material.development)
     else:
         examples = training_examples(tagger, lesson, material, around=system.context > 0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from slonik import models
 from slonik.core.errors import SlonikError
@@ -68,7 +69,7 @@ def new_tagger(
     if system.kind == "bilstm":
         texts = [document.text for document in documents] + list(unlabelled)
         words = frequent_words(texts, _SEEN_TWICE)
-        own = {"crf": system.crf, "names": system.names, "balanced": system.balanced}
+        own: dict[str, Any] = {"crf": system.crf, "names": system.names, "balanced": system.balanced}
         _check_context(system.context, system.sizes.window, "words (system.sizes.window)")
         own |= {"overlap": 2 * system.context} if system.context else {}
         sizes = system.sizes.model_copy(update=own)

@@ -62,7 +62,7 @@ def _check_flex(model: nn.Module, device: torch.device, *, drops: bool) -> None:
     fused = _fused_configs(model)
     if not fused or not all(getattr(part, "_supports_flex_attn", True) for part in model.modules()):
         raise SlonikError(f"train.attention is flex, which {type(model).__name__} does not take: set it to auto")
-    names = [name for config in fused for name in _DROPPED if drops and getattr(config, name, 0.0)]
+    names = [name for config in fused for name in _DROPPED if drops and bool(getattr(config, name, False))]
     if names:
         raise SlonikError(
             f"train.attention is flex, which drops nothing out, and the model has {names[0]}: train with dropout "

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,7 +111,7 @@ def draw_map(
             found, groups, vectors, more = _word_rows(model, found, groups, layer, most, device)
             notes += more
         else:
-            vectors = _sentence_rows(model, found, layer, prefix, device)
+            vectors = _sentence_rows(cast(Any, model), found, layer, prefix, device)
         distinct = np.unique(vectors, axis=0)[:3] if len(vectors) else vectors
         if len(distinct) < 3:
             raise SlonikError(f"{len(distinct)} different points: a map wants 3 at least")
@@ -208,7 +208,7 @@ def _sentence_rows(
     model: str | Path | Encoder, texts: list[str], layer: int | None, prefix: str | None, device: str | None
 ) -> FloatArray:
     if layer is None:
-        options = {} if device is None else {"device": device}
+        options: dict[str, Any] = {} if device is None else {"device": device}
         encoder = open_encoder(model, **options) if isinstance(model, str | Path) else model
         return np.asarray(encoder.encode(texts, prefix=prefix), np.float32)
     from slonik.models.encoder import TorchEncoder

@@ -133,8 +133,8 @@ def own_ensemble(
                 for key, one in found.items():
                     _write(folder, key, one)
     records = tuple(record for one in found.values() for record in one.records)
-    place = None if out is None else Path(out)
-    return OwnEnsembled(checkpoint=place, records=records, tasks=found, seconds=time.perf_counter() - started)
+    made = None if out is None else Path(out)
+    return OwnEnsembled(checkpoint=made, records=records, tasks=found, seconds=time.perf_counter() - started)
 
 
 def _write(folder: Path, key: str, one: OwnEnsemble) -> None:

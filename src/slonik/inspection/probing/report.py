@@ -73,7 +73,7 @@ def layer_maps(records: Iterable[Record], metric: str = "accuracy") -> dict[str,
             layers = sorted({r.layer for r in known if r.layer is not None})
             if not known:
                 continue
-            best = {r.task: r.detail.get("layer") for r in found if r.layer is None}
+            best: dict[str, Any] = {r.task: r.detail.get("layer") for r in found if r.layer is None}
             title = f"{model}, {variant}"
             scale, form = (100, "{:.0f}") if metric != "compression" else (1, "{:.1f}")
             cells = {(r.task, r.layer): scale * r.value for r in found if r.value is not None}
