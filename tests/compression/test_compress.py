@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import pytest
 import slonik
 from slonik.cli.main import main
 from slonik.compression import compress as pipeline
+from slonik.compression import corpus as sampling
+from slonik.compression.altered_texts import newspaper_words
 from slonik.compression.config import CompressConfig
+from slonik.compression.corpus import draw, read_sample
 from slonik.compression.training_texts import training_texts
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
@@ -159,10 +163,10 @@ def test_pairs_point_at_their_translations(place: Path) -> None:
     assert len(sample.near) > 50 and len(sample.held_near) > 5
 
 
-def test_substituted_texts_are_trained_on(place: Path) -> None:
+def test_substituted_texts_are_trained_on(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pymorphy3")
-    from slonik.compression.corpus import draw, read_sample
-
+    # Of 250,000 words every twelfth: all of them take pymorphy3 twenty seconds.
+    monkeypatch.setattr(sampling, "newspaper_words", lambda path: itertools.islice(newspaper_words(path), 0, None, 12))
     settings = config(place, "x").corpus.model_copy(update={"substituted_texts": 30})
     folder = place / "replaced"
     folder.mkdir()
