@@ -14,7 +14,7 @@ from slonik.evaluation.encodechka.suite import encodechka
 from slonik.evaluation.russian_superglue.predictions import Prediction
 from slonik.evaluation.russian_superglue.suite import russian_superglue
 from slonik.evaluation.russian_superglue.systems import System
-from slonik.evaluation.suite import Evaluation, opened
+from slonik.evaluation.suite import Evaluation, opened, several
 from slonik.models.baselines import HashingEncoder
 from tests import tiny
 from tests.evaluation.encodechka.samples import write_data
@@ -95,3 +95,8 @@ def test_no_model_and_options_that_do_not_fit_are_one_sentence(data: Path, tmp_p
         opened(HashingEncoder("h", 8), device="cpu")
     with pytest.raises(SlonikError, match="say with `run` what answers"):
         russian_superglue(object(), data_dir=data, tasks=["terra"])
+
+
+def test_a_model_that_is_named_twice_is_measured_once_and_told(capfd: pytest.CaptureFixture[str]) -> None:
+    assert several(["a", "b", "a"]) == ["a", "b"]
+    assert "a is named more than once: it is measured once" in capfd.readouterr().err

@@ -74,6 +74,7 @@ def test_an_encoder_without_a_head_is_fitted_and_has_a_learning_curve(folder: Pa
     assert 1 - wrong / 24 == pytest.approx(figures(found, models[1])["accuracy"])
     assert text.count("<script>") == 1  # the page's own; those of texts are data
     assert "Learning curve" in text and found.page == page
+    assert any("100 rows were asked for, and there are 48" in one for one in found.warnings)
 
 
 def test_numbers_and_texts_are_measured_too(folder: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
+from slonik.core.progress import warn_once
 from slonik.core.protocols import Encoder
 from slonik.core.records import Record
 from slonik.core.run import Result, say
@@ -56,14 +57,19 @@ class Evaluation(Result):
 
 
 def several(models: Any) -> list[Any]:
-    """One model, or an iterable of them, as a list without repeats.
+    """One model, or an iterable of them, as a list without repeats, which are told.
 
     Raises:
         SlonikError: none at all.
     """
     one = isinstance(models, str | Path) or not isinstance(models, Iterable)
     given = [models] if one else models
-    found = {str(model) if isinstance(model, str | Path) else id(model): model for model in given}
+    found: dict[str | int, Any] = {}
+    for model in given:
+        key = str(model) if isinstance(model, str | Path) else id(model)
+        if key in found:
+            warn_once(f"{getattr(model, 'name', model)} is named more than once: it is measured once")
+        found[key] = model
     if not found:
         raise SlonikError("there is no model to measure: name one")
     return list(found.values())

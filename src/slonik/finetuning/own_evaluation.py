@@ -127,6 +127,8 @@ def evaluate_own(
     common = {"suite": SUITE, "task": config.task, "hashes": {"data": rows_hash(data)}, "seed": seed}
     records = [*_records(common, found, seed), *curve_records(common, curves, seed)]
     warnings = [f"data: {one}" for one in _dirty(rows, config, source_name(data) or "the data")]
+    if over := [size for size in curve if size > len(fit)]:
+        warnings.append(f"learning curve: {max(over)} rows were asked for, and there are {len(fit)}: it ends there")
     for model in given if passport else []:
         warnings += add_to_passport(model, [one for one in records if one.model == model])
     tables = [*score_tables(records), *difference_tables(records), *label_tables(found, items, config)]
