@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from slonik.core.errors import SlonikError
-from slonik.core.files import check_apart, check_new_file, check_new_folder, new_file, new_folder
+from slonik.core.files import new_file, new_folder
 from slonik.core.progress import progress_bar, shown
 from slonik.data.annotations.brat import write_brat
 from slonik.data.annotations.document import Counts, Document, Tagger
@@ -29,7 +29,7 @@ from slonik.data.annotations.label_studio import task_of_document
 from slonik.data.annotations.tags import tokenize
 from slonik.tagging.data import read_training_texts, text_key
 from slonik.tagging.models import load_tagger
-from slonik.tagging.tag import Item, read_items
+from slonik.tagging.tag import Item, checked_places, read_items
 from slonik.text.lines import json_line
 
 TO = ("jsonl", "brat", "label-studio")
@@ -96,15 +96,7 @@ def suggest(
         raise SlonikError(f"--suggest is {count}: ask for one text or more")
     if to not in TO:
         raise SlonikError(f"--to is {to!r}: use {', '.join(TO)}")
-    if to == "brat" and out is None:
-        raise SlonikError("--to brat makes a folder: say which with --out DIR")
-    paths = [Path(file) for file in files]
-    missing = [path for path in paths if str(path) != "-" and not path.exists()]
-    if missing:
-        raise SlonikError(f"there is no {missing[0]}: give text files, .jsonl or BRAT folders")
-    if out is not None:
-        check_apart(out, paths)
-        check_new_folder(out) if to == "brat" else check_new_file(out)
+    paths = checked_places(files, out, to)
     tagger = model
     if isinstance(model, str | Path):
         tagger = load_tagger(model, device=device, trust_remote_code=trust_remote_code)

@@ -35,6 +35,24 @@ _BATCH_CHARACTERS = 64 * 1024
 _ROW_ENDINGS = (".jsonl", ".ndjson")
 
 
+def checked_places(files: Sequence[str | Path], out: str | Path | None, to: str) -> list[Path]:
+    """The files to read, and `out` as a place for what is written, held to be there and to be free.
+
+    Raises:
+        SlonikError: a file that is not there, BRAT without a folder, a place that is taken or among the files.
+    """
+    if to == "brat" and out is None:
+        raise SlonikError("--to brat makes a folder: say which with --out DIR")
+    paths = [Path(file) for file in files]
+    missing = [path for path in paths if str(path) != "-" and not path.exists()]
+    if missing:
+        raise SlonikError(f"there is no {missing[0]}: give text files, .jsonl or BRAT folders")
+    if out is not None:
+        check_apart(out, paths)
+        check_new_folder(out) if to == "brat" else check_new_file(out)
+    return paths
+
+
 def tag(
     model: str | Path | Tagger,
     texts: str | Path | Document | Iterable[str | Path | Document],
@@ -161,18 +179,10 @@ def tag_files(
     if to not in ("jsonl", "brat"):
         alone = " (label-studio goes with --suggest)" if to == "label-studio" else ""
         raise SlonikError(f"--to is {to!r}: use jsonl or brat{alone}")
-    if to == "brat" and out is None:
-        raise SlonikError("--to brat makes a folder: say which with --out DIR")
     if to == "brat" and normal_forms:
         raise SlonikError("--normal-forms are a field of JSONL, which BRAT has no place for: leave one of the two out")
     least = checked_confidence(min_confidence)
-    paths = [Path(file) for file in files]
-    missing = [path for path in paths if str(path) != "-" and not path.exists()]
-    if missing:
-        raise SlonikError(f"there is no {missing[0]}: give text files, .jsonl or BRAT folders")
-    if out is not None:
-        check_apart(out, paths)
-        check_new_folder(out) if to == "brat" else check_new_file(out)
+    paths = checked_places(files, out, to)
     tagger, summary = _with_types(_open(model, device, trust_remote_code), types), TagSummary()
     normal = None
     if normal_forms:
