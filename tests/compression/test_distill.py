@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from slonik import models
 from slonik.cli.main import main
 from slonik.compression.config import CorpusConfig, DistillConfig
 from slonik.compression.distill import DistillRecipe, distill, run_distill
+from slonik.compression.objective import DistillationTerms
 from slonik.compression.plan import keep_layers, whole
 from slonik.compression.surgery import apply
 from slonik.core.errors import SlonikError
@@ -76,6 +78,34 @@ def test_a_further_teacher_is_heard_and_near_pairs_choose_too(place: Path, monke
         assert each["choice"] == pytest.approx((each["agreement"] + each["near"]) / 2)
     assert found.held_out["choice"] == max(each["choice"] for each in evaluations)
     assert any(name.endswith(".teacher2") for line in lines for name in line)
+
+
+def test_upper_layers_alone_learn_and_their_average_is_kept(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLONIK_CACHE", str(place / "cache"))
+    settings = {"max_steps": 8, "batch_tokens": 512, "evaluations": 2, "upper_layers": 1, "averaging": 0.5}
+    corpus = CorpusConfig(texts=(str(place / "ru.txt"),), held_out_texts=40, held_out_share=0.2)
+    folder = str(place / "upper")
+    config = DistillRecipe(
+        model=str(place / "student"), teacher=str(place / "teacher"), out=folder, corpus=corpus,
+        distill=DistillConfig.model_validate(settings),
+    )  # fmt: skip
+    run_distill(config)
+    before, after = (dict(models.load(where).model.named_parameters()) for where in (place / "student", folder))
+    moved = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    layers = {int(name.split("layer.")[1].split(".")[0]) for name in moved}
+    assert layers == {max(int(name.split("layer.")[1].split(".")[0]) for name in after if "layer." in name)}
+
+
+@pytest.mark.parametrize("term", ["pairs", "contrastive"])
+def test_terms_of_translations_without_translations_are_refused(place: Path, term: str) -> None:
+    terms = DistillationTerms.model_validate({"pairs": 0.0, term: 0.5})
+    config = DistillRecipe(
+        model=str(place / "student"), teacher=str(place / "teacher"), out=str(place / "untaught"),
+        corpus=CorpusConfig(texts=(str(place / "ru.txt"),)), distill=DistillConfig(terms=terms),
+    )  # fmt: skip
+    with pytest.raises(SlonikError, match=f"distill.terms.{term} is of translations, and no pairs are given"):
+        run_distill(config)
+    assert not (place / "untaught").exists()
 
 
 def test_a_student_that_is_its_teacher_has_nothing_to_learn(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

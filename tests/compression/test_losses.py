@@ -19,6 +19,7 @@ from slonik.compression.losses import (
     pair_closeness,
     relation_kl,
     similarity_kl,
+    translation_choice,
     vector_mse,
 )
 
@@ -61,6 +62,21 @@ def test_pairs_without_any_translation_are_zero() -> None:
     value.backward()
     assert float(value) == 0
     assert student.grad is not None and torch.isfinite(student.grad).all()
+
+
+def test_choice_of_a_translation_by_hand() -> None:
+    student = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], requires_grad=True)
+    teacher = torch.tensor([[0.0, 3.0], [2.0, 0.0], [1.0, 0.0]])
+    partner = torch.tensor([[1.0, 1.0], [0.0, 0.0], [2.0, 0.0]])
+    # The first text: its translation at cos .707, the second and third at cos 1; itself is no choice. The third: its
+    # translation at .707, which the second and itself are; only the first (.707) is another choice.
+    sure = 0.5**0.5 / 0.5
+    first = math.log(math.exp(sure) + 2 * math.exp(1 / 0.5)) - sure
+    value = translation_choice(student, teacher, partner, 0.5)
+    assert float(value) == pytest.approx((first + math.log(2)) / 2, abs=1e-5)
+    value.backward()
+    assert student.grad is not None and student.grad[1].abs().max() == 0
+    assert float(translation_choice(student, teacher, torch.zeros(3, 2), 0.5)) == 0
 
 
 def _vectors(rows: int, seed: int = 0) -> torch.Tensor:

@@ -119,8 +119,19 @@ def test_killed_run_ends_with_the_weights_of_an_undisturbed_one(tmp_path: Path) 
         {"optimizer": "lamb", "learning_rate": 0.01},
         {"optimizer": "muon", "embeddings": "dense"},
         {"layer_decay": 0.8},
+        {"averaging": 0.9},
     ],
-    ids=["fp32-dense", "bf16-lazy-accumulated", "frozen", "fp16", "adafactor", "lamb", "muon", "layer-decay"],
+    ids=[
+        "fp32-dense",
+        "bf16-lazy-accumulated",
+        "frozen",
+        "fp16",
+        "adafactor",
+        "lamb",
+        "muon",
+        "layer-decay",
+        "averages",
+    ],
 )
 def test_crashed_run_goes_on_to_the_same_weights(tmp_path: Path, fields: dict[str, Any]) -> None:
     toy.train(tmp_path / "whole", **fields)

@@ -150,6 +150,10 @@ class DistillConfig(Config):
     optimizer: Literal["adamw", "muon"] = "adamw"
     embeddings: Literal["lazy", "frozen"] = "lazy"
     """Rows of the embedding table move when a batch holds them, or not at all."""
+    upper_layers: int | None = Field(None, ge=1)
+    """Train so many of the uppermost layers, and nothing below them."""
+    averaging: float | None = Field(None, gt=0, lt=1)
+    """Measure, choose and keep an exponential average of the weights; this share of it stays at each step."""
     dropout: bool = False
     """Drop out as the model's config says. A student too small for its teacher underfits: noise only costs it."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"

@@ -1,6 +1,7 @@
 """The terms of distillation: how far a student's sentence vectors, similarities and token states are from a teacher's.
 
-All are computed in float32, and zero with zero gradient where the student is as the teacher. Which of them are summed,
+All are computed in float32, and zero with zero gradient where the student is as the teacher (but for the choice of a
+translation, which the teacher itself is not always sure of). Which of them are summed,
 and with what weight, is said in `objective`. Shapes: B texts, T tokens, D dimensions, K anchors.
 
 Source of the distances of sentence vectors: Reimers and Gurevych, "Making Monolingual Sentence Embeddings Multilingual
@@ -45,6 +46,32 @@ def pair_closeness(student: Tensor, partner: Tensor) -> Tensor:
     present = partner.abs().sum(-1) > 0  # (B,)
     distance = 1.0 - F.cosine_similarity(student.float(), partner.float(), dim=-1)
     return (distance * present).sum() / present.sum().clamp_min(1)
+
+
+def translation_choice(student: Tensor, teacher: Tensor, partner: Tensor, temperature: float) -> Tensor:
+    """How sure each text is of its translation among the teacher's vectors of the other texts of the batch, in nats.
+
+    -log softmax(cos / temperature) of the translation (van den Oord et al., "Representation Learning with Contrastive
+    Predictive Coding", 2018, equation 4; as for translations in Feng et al., "LaBSE", 2020, without the margin). The
+    text itself, and a row that is its translation, are no wrong choices.
+
+    Args:
+        student: (B, D) sentence vectors. teacher: (B, D) those of the teacher, no gradient.
+        partner: (B, D) the teacher's of the translations; a row of zeros means "no translation".
+        temperature: above 0.
+
+    Returns:
+        () mean over rows with a partner, 0 where there are none.
+    """
+    present = partner.float().abs().sum(-1) > 0
+    if not present.any():
+        return student.sum() * 0.0
+    rows, right = student[present], partner[present]
+    same = _cosines(right, teacher) > 0.999  # the translation itself stands in the batch
+    same |= torch.eye(len(teacher), dtype=torch.bool, device=teacher.device)[present]
+    wrong = (_cosines(rows, teacher) / temperature).masked_fill(same, -1e4)
+    wanted = F.cosine_similarity(rows.float(), right.float(), dim=-1) / temperature
+    return (torch.logsumexp(torch.cat([wanted[:, None], wrong], dim=1), dim=1) - wanted).mean()
 
 
 def similarity_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

@@ -25,6 +25,7 @@ from slonik.compression.losses import (
     pair_closeness,
     relation_kl,
     similarity_kl,
+    translation_choice,
     vector_mse,
 )
 from slonik.core.config import Config
@@ -46,12 +47,14 @@ class DistillationTerms(Config):
     similarity_kl: float = Field(1.0, ge=0)
     anchor_kl: float = Field(0.0, ge=0)
     pairs: float = Field(0.5, ge=0)
+    contrastive: float = Field(0.0, ge=0)
+    """A text's translation told from the other texts of the batch, at `temperature`."""
     near: float = Field(0.0, ge=0)
     """Differences inside near pairs; the batch column `group` says which texts make a pair."""
     hidden: float = Field(0.0, ge=0)
     relations: float = Field(0.0, ge=0)
     temperature: float = Field(0.05, gt=0)
-    """Of the similarity rows."""
+    """Of the similarity rows and of the choice of a translation."""
     normalize_hidden: bool = True
     """Layer-normalise token states before their squared error."""
     layers: dict[int, int] = Field(default_factory=lambda: {-1: -1})
@@ -63,7 +66,8 @@ class DistillationTerms(Config):
     """Softens the probabilities of labels, candidates, places and tags that are compared."""
 
 
-TERMS = ("cosine", "mse", "normalized_mse", "similarity_kl", "anchor_kl", "pairs", "near", "hidden", "relations")
+TERMS = ("cosine", "mse", "normalized_mse", "similarity_kl", "anchor_kl", "pairs", "contrastive", "near", "hidden",
+         "relations")  # fmt: skip
 """Those of sentence vectors and states."""
 
 
@@ -182,6 +186,9 @@ class Distillation(nn.Module):
                 parts["similarity_kl" + suffix] = (terms.similarity_kl * share, value)
             if terms.pairs and partner is not None:
                 parts["pairs" + suffix] = (terms.pairs * share, pair_closeness(student, partner.float()))
+            if terms.contrastive and partner is not None:
+                value = translation_choice(student, teacher, partner, terms.temperature)
+                parts["contrastive" + suffix] = (terms.contrastive * share, value)
             if terms.near and "group" in batch:
                 parts["near" + suffix] = (terms.near * share, near_difference(student, teacher, batch["group"]))
         if terms.anchor_kl and self.anchors is not None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from slonik.compression.config import DistillConfig
+from slonik.compression.freezing import below, frozen
 from slonik.compression.importance import pooling_of
 from slonik.compression.task_objective import TaskDistillation, TaskTeacher, answers_of, output_distance
 from slonik.compression.task_texts import TaskFields, TaskTexts, names_of
@@ -73,8 +74,7 @@ def train_task_student(
     examples = fields(texts.train)
     pad = PadFields({"input_ids": fields.pad_id})
     loader = example_loader(examples, pad, max_texts=512, max_tokens=config.batch_tokens, seed=seed)
-    frozen = _frozen(student)
-    try:
+    with frozen([*_unreached(student), *below(student.encoder.model, config.upper_layers)]):
         return run(
             student,
             objective,
@@ -84,22 +84,15 @@ def train_task_student(
             evaluate=held_out,
             identity={
                 "teacher": teacher.identity(), "terms": config.terms.model_dump(mode="json"),
-                "start": student.weights_hash(),
+                "start": student.weights_hash(), "upper_layers": config.upper_layers,
             },
         )  # fmt: skip
-    finally:
-        for parameter in frozen:
-            parameter.requires_grad_(True)
 
 
-def _frozen(student: TaskModel) -> list[nn.Parameter]:
-    """Keep what no term reaches as it is: a tagger's transitions, and a pooler that stands beside the head."""
+def _unreached(student: TaskModel) -> list[nn.Parameter]:
+    """What no term reaches, and stays as it is: a tagger's transitions, and a pooler that stands beside the head."""
     parts: list[Any] = [getattr(student.head, "crf", None), getattr(student.encoder.model, "pooler", None)]
-    found = [parameter for part in parts if part is not None for parameter in part.parameters()]
-    found = [parameter for parameter in found if parameter.requires_grad]
-    for parameter in found:
-        parameter.requires_grad_(False)
-    return found
+    return [parameter for part in parts if part is not None for parameter in part.parameters()]
 
 
 class HeldOutAnswers:

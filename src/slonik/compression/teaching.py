@@ -64,6 +64,11 @@ def _check_fields(teacher: HeadedEncoder, corpus: CorpusConfig, config: DistillC
         raise SlonikError(
             f"distill.fold_prefix: {teacher.name} puts no prefix before texts, so there is none to fold in"
         )
+    if not corpus.pairs:
+        needing = ("contrastive", *(("pairs",) if "pairs" in config.terms.model_fields_set else ()))
+        for name in needing:
+            if getattr(config.terms, name):
+                raise SlonikError(f"distill.terms.{name} is of translations, and no pairs are given: add pairs, or 0")
     if config.fold_prefix and "without_prefix" in corpus.model_fields_set and corpus.without_prefix:
         raise SlonikError(
             f"corpus.without_prefix is {corpus.without_prefix:g} and distill.fold_prefix leaves every prefix out: "

@@ -16,6 +16,7 @@ from torch import nn
 
 from slonik.compression.config import CorpusConfig, DistillConfig
 from slonik.compression.corpus import CorpusSample
+from slonik.compression.freezing import below, frozen
 from slonik.compression.objective import Distillation
 from slonik.compression.targets import TargetOf, Targets, Teaching, make_targets, target_of
 from slonik.core.hashing import derive_seed
@@ -96,15 +97,16 @@ def train_student(teaching: Teaching, folder: Path) -> RunSummary:
     )
     identity = {"teacher": targets.identity, "terms": config.terms.model_dump(mode="json")}
     precision = precision_on(student.device, config.precision)
-    return run(
-        _trained(student),
-        objective,
-        loader,
-        train_config(config, len(loader.plan(0)), seed),
-        folder,
-        evaluate=HeldOut(target_of(teaching, targets.blend), student, teaching.sample, precision),
-        identity=identity | {"start": start},
-    )
+    with frozen(below(student.model, config.upper_layers)):
+        return run(
+            _trained(student),
+            objective,
+            loader,
+            train_config(config, len(loader.plan(0)), seed),
+            folder,
+            evaluate=HeldOut(target_of(teaching, targets.blend), student, teaching.sample, precision),
+            identity=identity | {"start": start, "upper_layers": config.upper_layers},
+        )
 
 
 def taught_sentence(student: TorchEncoder, config: DistillConfig, targets: Targets) -> SentenceConfig:
@@ -200,6 +202,7 @@ def train_config(config: DistillConfig, batches: int, seed: int) -> TrainConfig:
         betas=(0.9, 0.98),
         optimizer=config.optimizer,
         embeddings=config.embeddings,
+        averaging=config.averaging,
         dropout=config.dropout,
         precision=config.precision,
         best_metric="choice",

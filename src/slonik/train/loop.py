@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from slonik.core.errors import Interrupted, SlonikError
 from slonik.core.hashing import derive_seed
 from slonik.core.progress import Bar, progress_bar
 from slonik.models.precision import autocast, precision_on
+from slonik.train.averaging import Averages
 from slonik.train.checkpoints import Checkpoints, read_checkpoint
 from slonik.train.feed import Feed, check_disjoint
 from slonik.train.guards import DivergenceGuard, Interruption, check_scale, loss_scaler
@@ -83,12 +84,14 @@ def run(
 
     Raises:
         SlonikError: the folder holds another run, damaged checkpoints, a full disk, a diverging loss, processes that
-            read the same data.
+            read the same data; averaged weights without an evaluation.
         Interrupted: a signal ended the run, which is saved.
         Lost: another process is gone, or a batch did not come in time.
     """
     training = _Run(model, objective, loader, config, folder, identity or {}, flops_per_token)
     training.evaluate, training.on_best, training.sample = evaluate, on_best, sample
+    if config.averaging is not None and evaluate is None:
+        raise SlonikError("averaging is of the weights that an evaluation measures, and this run has none")
     # Signals are only noted until everything is closed: a launcher sends some as soon as one of its processes is gone.
     with training.interruption, training.watch:
         try:
@@ -128,6 +131,8 @@ class _Run:
             self.modules["objective"] = objective.to(self.device)
         self.checkpoints = Checkpoints(folder / "checkpoints", config.keep)
         found = find(self.processes, self.checkpoints, folder)
+        self.averages = None if config.averaging is None else Averages(model, config.averaging)
+        self.kept = self.modules if self.averages is None else {**self.modules, "averages": self.averages}
         self.config = config = with_precision(config, found, self.processes, self.device, folder)
         self.precision = precision_on(self.device, config.precision)
         identity = {"config": config.identity(), "data": loader.fingerprint, **identity}
@@ -135,7 +140,7 @@ class _Run:
             self.state = fresh_state(self.modules, config, identity, self.processes, folder)
         else:
             self.state = saved_state(found, config, identity, world, folder)
-            read_weights(found, self.modules)
+            read_weights(found, self.kept)
         check_rows(self.state, world, folder)
         check_disjoint(self.processes, loader, self.state.epoch, self.state.index, self.state.batches)
         self.tables = EmbeddingTables(self.modules, config, self.state.rows)
@@ -146,7 +151,7 @@ class _Run:
         in_shards = in_parts if config.checkpoints == "auto" else config.checkpoints == "sharded"
         self.saver = Saver(self.checkpoints, self.processes, sharded=in_shards)
         if found is not None:
-            read_rest(found, self.modules, self.optimizers, self.saver.group)
+            read_rest(found, self.kept, self.optimizers, self.saver.group)
         self.resumed_from = self.state.step
         self.guard = DivergenceGuard(config.explosion_factor, self.state.guard)
         self.scaler = loss_scaler(self.device, enabled=config.precision == "fp16", saved=self.state.scaling)
@@ -259,6 +264,8 @@ class _Run:
         if record.skipped:
             self.optimizers.forget()
             check_scale(self.scaler, record.step)
+        elif self.averages is not None:
+            self.averages.update_parameters(self.model)
         return record
 
     def _merge(self, record: StepRecord) -> None:
@@ -301,12 +308,17 @@ class _Run:
             self.log.step(record, {"epoch": self.state.epoch, "seconds": round(self._seconds(), 2)})
 
     def _evaluate(self) -> None:
-        """Held-out metrics; keep the weights where they are the best so far."""
+        """Held-out metrics of the model, or of its average; keep the weights where they are the best so far."""
         if self.evaluate is None:
             return
         self._settle()
+        with self.averages.worn(self.model) if self.averages is not None else nullcontext():
+            self._measure(self.evaluate)
+        self.processes.wait()
+
+    def _measure(self, evaluate: Evaluate) -> None:
         self.watch.now("evaluating", self.state.step)
-        metrics, samples = self._held_out(self.evaluate)
+        metrics, samples = self._held_out(evaluate)
         metric, step, best = self.config.best_metric, self.state.step, self.state.best
         if metric not in metrics:
             raise SlonikError(f"best_metric is {metric!r}, the evaluation gives {', '.join(sorted(metrics))}")
@@ -321,7 +333,6 @@ class _Run:
             if self.on_best is not None and self.processes.main:
                 self.on_best(self.model, step, metrics)
         self.evaluated = self._seconds()  # its end: one may take longer than the time between two
-        self.processes.wait()
 
     def _held_out(self, evaluate: Evaluate) -> tuple[dict[str, float], list[str]]:
         self._train_mode(False)
@@ -343,7 +354,7 @@ class _Run:
         self.state.scaling = self.scaler.state_dict()
         began = time.perf_counter()
         self.log.sync()
-        parts = {name: own_tensors(module) for name, module in self.modules.items()}
+        parts = {name: own_tensors(module) for name, module in self.kept.items()}
         self.saver.save(self.state.step, {**parts, "optimizer": self.optimizers.tensors()}, self.state.to_json())
         self.saved = time.perf_counter()
         self.log.write({"step": self.state.step, "save_seconds": round(self.saved - began, 3)})

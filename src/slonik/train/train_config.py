@@ -51,6 +51,9 @@ class TrainConfig(Config):
     with. bf16 and fp16 are autocast over fp32 weights; fp16 scales the loss and leaves out steps that overflow."""
     dropout: bool = True
     """Drop out as the model's own config says; False trains it in evaluation mode."""
+    averaging: float | None = Field(None, gt=0, lt=1)
+    """Measure, choose and keep an exponential average of the weights; this share of it stays at each step (.999 is
+    usual for some thousands of steps)."""
     compile: bool = False
     """torch.compile for the forward and backward pass; worth its minute of compiling on a GPU."""
     attention: Literal["auto", "flex"] = "auto"
@@ -99,6 +102,8 @@ class TrainConfig(Config):
             raise ValueError("evaluate_every_minutes goes with max_minutes alone: by steps, give evaluate_every_steps")
         if self.sharding == "full" and self.optimizer != "adamw":
             raise ValueError(f"sharding full goes with optimizer adamw, not {self.optimizer}: it needs whole matrices")
+        if self.sharding == "full" and self.averaging is not None:
+            raise ValueError("averaging needs the whole model in each process: leave out sharding or averaging")
         return self
 
     @model_validator(mode="after")
@@ -145,5 +150,5 @@ _OPERATIONAL = (
 # Fields younger than the first runs: left out at their defaults, so that a run begun without them can go on.
 _LATER = (
     "attention", "optimizer", "layer_decay", "compile", "patience", "evaluate_every_minutes", "dropout", "warmup_steps",
-    "decay_ratio",
+    "decay_ratio", "averaging",
 )  # fmt: skip
