@@ -13,6 +13,7 @@ from slonik.core import identity
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_file
 from slonik.data import readers
+from slonik.data.documents import read_documents
 from slonik.data.readers import check_files, corpus_files, read_texts
 from slonik.text.lines import guess_encoding, numbered_lines
 
@@ -49,6 +50,14 @@ def test_parquet_gives_the_same_texts(tmp_path: Path) -> None:
     (tmp_path / "b.parquet").write_bytes(b"not parquet at all")
     with pytest.raises(SlonikError, match="not a readable Parquet file"):
         list(read_texts(tmp_path / "b.parquet"))
+
+
+def test_a_column_of_plain_text_alone_is_refused(tmp_path: Path) -> None:
+    plain, records = _write(tmp_path, "a.txt"), _write(tmp_path, "b.jsonl.gz")
+    for read in (read_texts, read_documents):
+        with pytest.raises(SlonikError, match=r"--column is 'text', and .*a\.txt, plain text, has no columns"):
+            read(plain, column="text")
+        assert len(list(read([plain, records], column="text"))) == 2 * len(TEXTS), "one of them has columns"
 
 
 def test_folders_and_several_files_are_read_in_order(tmp_path: Path) -> None:

@@ -145,9 +145,11 @@ def test_unreachable_hub_names_the_ways_out(monkeypatch: pytest.MonkeyPatch) -> 
         raise ConnectionError("no route")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
-    for name in ("some/model", "hashing_30"):
-        with pytest.raises(SlonikError, match=r"the hub cannot be reached.*embedded:multilingual-e5-small"):
+    for name in ("some/model", "hashing_30", "nofolder"):
+        with pytest.raises(SlonikError, match=r"the hub cannot be reached.*embedded:multilingual-e5-small") as told:
             models.open_encoder(name)
+        assert ";" not in str(told.value), "one sentence, without the name of another library's error"
+        assert "Error" not in str(told.value)
     with pytest.raises(SlonikError, match="did you mean 'hashing_300'"):
         models.open_encoder("hashing_30")
 

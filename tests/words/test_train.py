@@ -57,7 +57,12 @@ def test_mistakes_are_sentences_and_leave_nothing(tmp_path: Path) -> None:
     ):
         with pytest.raises(SlonikError, match=sentence):
             train_words(corpus, out=tmp_path / "out", **options)  # type: ignore[arg-type]
-        assert not (tmp_path / "out").exists()
+        assert not list(tmp_path.iterdir()), "neither a folder nor steps of one"
+    plain = tmp_path / "plain.txt"
+    plain.write_text("\n".join(CORPUS), encoding="utf-8")
+    with pytest.raises(SlonikError, match="plain text, has no columns"):
+        train_words(plain, out=tmp_path / "out", column="text")
+    assert list(tmp_path.iterdir()) == [plain]
 
 
 def _run(*arguments: str, code: int = 0) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from slonik.core.errors import MissingExtra, SlonikError
 from slonik.core.identity import HUB
-from slonik.data.readers import corpus_files, read_texts
+from slonik.data.readers import check_column, corpus_files, has_columns, read_texts
 from slonik.text.lines import numbered_lines
 
 Border = int | str
@@ -49,13 +49,14 @@ def read_documents(
     Files and the first document are checked at the call, not at the first `next`.
 
     Raises:
-        SlonikError: what `readers.read_texts` raises, and an unknown border.
+        SlonikError: what `readers.read_texts` raises, a column of plain text alone, and an unknown border.
     """
     if not (border in ("line", "blank") or (isinstance(border, int) and border > 0)):
         raise SlonikError(f"documents end at {border!r}; allowed are 'line', 'blank', or a number of lines")
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     if not given:
         raise SlonikError("no corpus given")
+    check_column([file for path in given for file in _files(path)], column)
     found = map(_bounded, itertools.chain.from_iterable([_read(path, column, border) for path in given]))
     first = next(found, None)
     if first is None:
@@ -76,6 +77,10 @@ def _too_long(source: str, text: str) -> str:
     )
 
 
+def _files(path: str | Path) -> Sequence[str | Path]:
+    return [path] if str(path).startswith(HUB) else corpus_files(path)
+
+
 def _read(path: str | Path, column: str | int | None, border: Border) -> Iterator[CorpusDocument]:
     name = str(path)
     if name.startswith(HUB):
@@ -86,7 +91,7 @@ def _read(path: str | Path, column: str | int | None, border: Border) -> Iterato
 def _read_file(path: Path, column: str | int | None, border: Border) -> Iterator[CorpusDocument]:
     stem = path.name.removesuffix(".gz")
     if Path(stem).suffix.lower() not in _PLAIN:
-        for text in _records(path, column):
+        for text in _records(path, column if has_columns(path) else None):
             yield CorpusDocument(text, path.name)
         return
     ranges = _ranges(path)

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from slonik.core.errors import MissingExtra, SlonikError
-from slonik.core.identity import code_identity, known_of
+from slonik.core.identity import HUB, code_identity, known_of
 from slonik.core.progress import progress_bar
 from slonik.text.lines import MAX_LINE_BYTES, json_lines, numbered_lines
 
 #: File name endings that are read as texts (`.gz` may follow all but .parquet).
 FORMATS = (".txt", ".text", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
+_PLAIN = (".txt", ".text")
 
 _DEFAULT_COLUMN = "text"
 # What `slonik data prepare` makes: held-out texts lie beside shards, or beside a folder of documents.
@@ -62,10 +63,11 @@ def read_texts(paths: Paths, *, column: str | int | None = None) -> Iterator[str
         from 0 (then the file has no header). Default: `text`, or the only column there is.
 
     Missing files, the first text and its encoding are checked at the call, not at the first `next`.
-    Raises SlonikError for what `corpus_files` and `lines.numbered_lines` raise, for a corpus without any text, and
-    for a missing column or a line that is not a record.
+    Raises SlonikError for what `corpus_files`, `check_column` and `lines.numbered_lines` raise, for a corpus without
+    any text, and for a missing column or a line that is not a record.
     """
     files = corpus_files(paths)
+    check_column(files, column)
     texts = itertools.chain.from_iterable(_file_texts(path, column) for path in files)
     found = (text for raw in texts if (text := raw.strip()))
     first = next(found, None)
@@ -73,6 +75,21 @@ def read_texts(paths: Paths, *, column: str | int | None = None) -> Iterator[str
         names = ", ".join(str(path) for path in files[:3]) + (" ..." if len(files) > 3 else "")
         raise SlonikError(f"the corpus is empty: no text in {names}")
     return itertools.chain([first], found)
+
+
+def has_columns(name: str | Path) -> bool:
+    """Whether a file (by its ending) or a hub data set holds records that `column` chooses a field of."""
+    return str(name).startswith(HUB) or (_kind(Path(name)) in FORMATS and _kind(Path(name)) not in _PLAIN)
+
+
+def check_column(files: Sequence[str | Path], column: str | int | None) -> None:
+    """That a column is named only where one of the files has any.
+
+    Raises SlonikError for a column of plain text alone: the option would do nothing.
+    """
+    if column is not None and not any(map(has_columns, files)):
+        names = ", ".join(str(path) for path in files[:3]) + (" ..." if len(files) > 3 else "")
+        raise SlonikError(f"--column is {column!r}, and {names}, plain text, has no columns: leave it out")
 
 
 def check_files(paths: Paths) -> None:

@@ -6,13 +6,14 @@ has is Transformers' own answer (its Auto mappings, which cannot be read without
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from slonik.core.errors import SlonikError, unknown_name
+from slonik.core.errors import SlonikError
 from slonik.models import distributions
 from slonik.models.checkpoint_files import INDEX, WEIGHTS, read_config_json
 from slonik.models.names import BASELINE_NAMES, EMBEDDED_PREFIX, ENCODER_NAMES, UNIVERSAL_SENTENCE_ENCODER
@@ -312,7 +313,7 @@ def hub_folder(name: str, *, pickled: bool = False) -> Path:
         from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
     except ModuleNotFoundError as error:
         raise SlonikError(
-            f"there is no folder {name}{_hint(name)}; a model of that name on the hub would be fetched with an extra "
+            f"there is no folder {name}{_instead(name)}; a model of that name on the hub would be fetched with an extra "
             f"(the package {error.name} is missing): pip install 'slonik[train]'"
         ) from None
     try:
@@ -321,15 +322,17 @@ def hub_folder(name: str, *, pickled: bool = False) -> Path:
             folder = Path(snapshot_download(name, allow_patterns=[*_HUB_FILES, *lacking]))
         return folder
     except HFValidationError:
-        raise SlonikError(f"there is no folder {name}, and it cannot be a hub id{_hint(name)}") from None
+        raise SlonikError(f"there is no folder {name}, and it cannot be a hub id{_instead(name)}") from None
     except RepositoryNotFoundError:
         raise SlonikError(
-            f"there is no folder {name}, and the hub has no model of that name (or it is private){_hint(name)}"
+            f"there is no folder {name}, and the hub has no model of that name (or it is private){_instead(name)}"
         ) from None
-    except Exception as error:  # offline, refused, timed out: many classes, none of them ours to mend
+    except Exception:  # offline, refused, timed out: many classes, none of them ours to mend, or to show
+        ways = (
+            _instead(name) or ": copy the checkpoint to a folder and pass that, or use embedded:multilingual-e5-small"
+        )
         raise SlonikError(
-            f"there is no folder {name}, and the hub cannot be reached ({type(error).__name__}): copy the checkpoint "
-            f"to a folder and pass that, or use embedded:multilingual-e5-small{_hint(name)}"
+            f"there is no folder {name}, and the hub cannot be reached to look for a model of that name{ways}"
         ) from None
 
 
@@ -339,11 +342,14 @@ def pickled_files_wanted(folder: Path) -> list[str]:
     return wanted + [f"{place}/pytorch_model.bin" for place in modules_without_weights(folder)]
 
 
-def _hint(name: str) -> str:
+def _instead(name: str) -> str:
+    """What could have been meant by a bare name, as the end of a sentence; "" for OWNER/NAME."""
     if "/" in name:
         return ""
-    names = [*ENCODER_NAMES, *(EMBEDDED_PREFIX + shipped for shipped in distributions.installed_names())]
-    return f"; {unknown_name(name, names, 'baseline or embedded model')}"
+    names = sorted([*ENCODER_NAMES, *(EMBEDDED_PREFIX + shipped for shipped in distributions.installed_names())])
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    meant = f"did you mean {close[0]!r}? Pass" if close else "pass"
+    return f": {meant} a folder, or one of {', '.join(names)}"
 
 
 def _architecture(config: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ Sources: Mikolov et al. 2013 (skip-gram, CBOW, negative sampling); Bojanowski et
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from slonik.core.progress import progress_bar, shown
 from slonik.core.run import Announce, Result, Run, say, silent
 from slonik.data.annotations.tags import tokenize as tokenize_as_taggers
 from slonik.data.given import Given, Texts
-from slonik.data.readers import corpus_files, read_texts
+from slonik.data.readers import check_column, corpus_files, read_texts
 from slonik.models.word_vectors import WORDS_FILE
 from slonik.text.lines import numbered_lines
 
@@ -146,6 +147,8 @@ def _run(recipe: WordsRecipe, given: Given, overwrite: bool, announce: Announce)
             __import__(package)
         except ModuleNotFoundError:
             raise MissingExtra("training word vectors", "words", package) from None
+    if not given.said:
+        check_column(corpus_files(recipe.corpus), recipe.column)
     run = Run(
         recipe.out, command="words train", config=given.told(recipe.model_dump(mode="json")), seed=recipe.seed,
         announce=announce, reads=[name for name in recipe.corpus if name not in given.said], overwrite=overwrite,
@@ -161,6 +164,7 @@ def _run(recipe: WordsRecipe, given: Given, overwrite: bool, announce: Announce)
         counts = (int(line.rpartition("\t")[2]) for _, line in numbered_lines(tokens.folder / _COUNTS))
         kept = sum(1 for count in counts if count >= recipe.min_count)
         if kept < 2:
+            shutil.rmtree(tokens.folder)  # of too little text to be worth keeping
             raise SlonikError(f"{kept} words are {recipe.min_count} times in the corpus, and vectors want two at least"
                               ": give more text, or a lower --min-count")  # fmt: skip
         warnings = [] if tokens.summary["tokens"] >= _FEW else [

@@ -20,7 +20,7 @@ from slonik.core.errors import MissingExtra, SlonikError
 from slonik.core.hashing import sha256_json
 from slonik.core.identity import HUB
 from slonik.data.documents import Border, CorpusDocument, read_documents
-from slonik.data.readers import FORMATS, corpus_files, is_ranges
+from slonik.data.readers import FORMATS, corpus_files, has_columns, is_ranges
 
 PART_BYTES = 128 * 1024 * 1024
 _PACKED = 4  # text is so many times larger than its .gz or .parquet, for the size of parts
@@ -126,7 +126,8 @@ def read_part(part: Part, *, column: str | None, border: Border) -> Iterator[Cor
             continue
         with _local(piece) as path:
             try:
-                yield from read_documents(path, column=column, border=border)
+                own = column if has_columns(path) else None
+                yield from read_documents(path, column=own, border=border)
             except SlonikError as error:
                 if _EMPTY not in str(error):  # one empty file among several is no mistake
                     raise SlonikError(str(error).replace(str(path), piece.name)) from None

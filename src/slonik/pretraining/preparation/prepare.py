@@ -27,6 +27,7 @@ from slonik.core.progress import shown
 from slonik.core.run import Announce, Result, Run, say, silent
 from slonik.data.documents import read_documents
 from slonik.data.filters import guard_language
+from slonik.data.readers import check_column
 from slonik.data.sampling import Sample
 from slonik.pretraining.corpus import CorpusSettings, tokenizer_hash
 from slonik.pretraining.preparation.parts import PART_BYTES, Part, find_parts, is_remote, read_part
@@ -281,8 +282,9 @@ def _check_language(parts: Sequence[Part], settings: CorpusSettings) -> None:
     """Look at the first documents before any work is done.
 
     Raises:
-        SlonikError: there is none, or they are in another language.
+        SlonikError: there is none, or they are in another language; a column of plain text alone.
     """
+    check_column([piece.url for part in parts for piece in part.pieces], settings.column)
 
     def first() -> Iterator[Any]:
         for part in parts:
