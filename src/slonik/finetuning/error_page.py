@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from slonik.finetuning.items import Item
-from slonik.finetuning.own import right_label
+from slonik.finetuning.own_rows import right_label
 from slonik.finetuning.text_metrics import rouge_l
 from slonik.reporting.page import figure, page, section, table
 from slonik.reporting.plots import Plot

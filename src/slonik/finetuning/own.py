@@ -1,7 +1,7 @@
 """The user's own data as a task: classification, several labels, pairs, regression, span answers, text to text.
 
-One reading, one split, one spelling of labels, one set of metrics and baselines, one form of predictions, whatever
-learns. Measured is the validation file, or a held-out share of the training file; nothing is chosen on either.
+One split, one set of metrics and baselines, one form of predictions, whatever learns; how a row is read is in
+`own_rows`. Measured is the validation file, or a held-out share of the training file; nothing is chosen on either.
 """
 
 from __future__ import annotations
@@ -13,17 +13,25 @@ from typing import Any, Self
 import numpy as np
 
 from slonik.core.errors import SlonikError
-from slonik.data.labelled import Question, parse_question
+from slonik.data.labelled import Question
 from slonik.evaluation.statistics import Mean, Statistic, value_of
 from slonik.finetuning.config import FinetuneRecipe, OwnData
-from slonik.finetuning.data_check import CheckedRows, Finding, canonical_labels, check_rows, rare_labels, text_key
+from slonik.finetuning.data_check import Finding, canonical_labels, check_rows, rare_labels
 from slonik.finetuning.data_check import named as _named
-from slonik.finetuning.items import RARE, Asked, Item, fold_items, split_items
+from slonik.finetuning.items import RARE, Item, fold_items, split_items
 from slonik.finetuning.learner import Learner, TaskAnswerer
 from slonik.finetuning.metrics import baseline_answers, calibration_error, metric_names, metrics_of
-from slonik.finetuning.rows import Rows, read_asked, read_labelled, row_place
+from slonik.finetuning.own_rows import (
+    PROMPTS,
+    checked_rows,
+    label_names,
+    label_number,
+    labelled_rows,
+    own_item,
+    right_label,
+)
+from slonik.finetuning.rows import Rows, read_asked, row_place
 from slonik.finetuning.spans import answer_scores, best_answers, question_items
-from slonik.finetuning.tasks import pair_input
 from slonik.finetuning.training import Answers, Fold, TaskData
 from slonik.reporting.formatting import lower_is_better
 from slonik.text.answer_spans import FoundSpan, span_line
@@ -36,8 +44,6 @@ LENGTHS = {"classification": 128, "multilabel": 128, "pair": 192, "regression": 
 IN_WORDS = ("text2text", "classification", "pair")
 TARGETS = {"multilabel": "multi", "regression": "number", "qa": "answer", "text2text": "text"}
 FEWEST = 8
-PROMPTS = "own_prompts"
-"""Detail of a task: the user's prompts, with {column} where texts go."""
 FEWEST_ANSWER_TOKENS = 64
 
 
@@ -170,20 +176,20 @@ def read_own(recipe: FinetuneRecipe, own: OwnData, learner: Learner, train: Rows
         return _span_task(recipe, own, learner, train, valid)
     if not 1 <= len(own.text_columns) <= 2 or (own.kind == "pair" and len(own.text_columns) != 2):
         raise SlonikError(f"{own.kind} takes {'two text columns' if own.kind == 'pair' else 'one or two text columns'}")
-    rows, warnings = _labelled_rows(own, train, own.train)
-    measured_rows, more = ({}, []) if valid is None else _labelled_rows(own, valid, str(own.valid))
+    rows, warnings = labelled_rows(own, train, own.train)
+    measured_rows, more = ({}, []) if valid is None else labelled_rows(own, valid, str(own.valid))
     spelled = canonical_labels(
-        [name for row in (*rows.values(), *measured_rows.values()) for name in _names(own, row[own.label_column])]
+        [name for row in (*rows.values(), *measured_rows.values()) for name in label_names(own, row[own.label_column])]
     )
     labels, scale = _labels(own, rows.values(), spelled), None
     if own.kind == "regression":
-        numbers = [_number(row[own.label_column], row_place(own.train, n)) for n, row in rows.items()]
+        numbers = [label_number(row[own.label_column], row_place(own.train, n)) for n, row in rows.items()]
         scale = (float(np.mean(numbers)), float(np.std(numbers)) or 1.0)
     config = _config(recipe, own, labels, scale)
     items = [own_item(row, n, config, row_place(own.train, n), group=own.group_column) for n, row in rows.items()]
     given = [own_item(row, n, config, row_place(str(own.valid), n)) for n, row in measured_rows.items()]
     findings = check_rows(
-        _checked(own, rows, own.train), _checked(own, measured_rows, str(own.valid)) if measured_rows else None,
+        checked_rows(own, rows, own.train), checked_rows(own, measured_rows, str(own.valid)) if measured_rows else None,
         spelled=spelled, too_long=learner.too_long(config),
     )  # fmt: skip
     folds: tuple[Fold, ...] = ()
@@ -198,109 +204,6 @@ def read_own(recipe: FinetuneRecipe, own: OwnData, learner: Learner, train: Rows
     return OwnTask(config, fit, measured, split, findings=tuple(findings), warnings=told, folds=folds)
 
 
-def _labelled_rows(own: OwnData, source: Rows, name: str) -> tuple[dict[int, dict[str, Any]], list[str]]:
-    """Rows by their number from 0, those with a label alone, and a warning about the others.
-
-    Raises:
-        SlonikError: rows without a label, unless they are to be left out.
-    """
-    columns = (*own.text_columns, *([] if own.group_column is None else [own.group_column]))
-    rows = dict(enumerate(read_labelled(source, columns, own.label_column)))
-    several = own.kind == "multilabel"  # an empty list is no label at all, and says so
-    missing = [n for n, row in rows.items() if _is_null(row[own.label_column], empty=not several)]
-    if not missing:
-        return rows, []
-    first, column = rows[missing[0]], own.label_column
-    value = "null" if _is_null(first[column], empty=False) else f"null ({first[column]!r} is empty)"
-    told = f"{row_place(name, missing[0])}: {column!r} is {value}, as in {len(missing)} of {len(rows)} rows"
-    told = f"{told} (text {str(first[own.text_columns[0]])[:60]!r})"
-    if own.unlabelled == "refuse":
-        raise SlonikError(f"{told}: fill it in, remove the rows, or let them be left out (--skip-unlabelled)")
-    if len(missing) == len(rows):
-        raise SlonikError(f"{told}: no labelled row is left")
-    return {n: row for n, row in rows.items() if n not in set(missing)}, [f"{told}: these rows are left out"]
-
-
-def _is_null(value: Any, *, empty: bool) -> bool:
-    return value is None or value != value or (empty and isinstance(value, str) and not value.strip())
-
-
-def _names(own: OwnData, value: Any) -> list[str]:
-    """The labels of a row as they are spelled; none where they are numbers or free texts."""
-    if own.kind in ("regression", "text2text", "qa"):
-        return []
-    return label_list(value) if own.kind == "multilabel" else [label_text(value)]
-
-
-def _checked(own: OwnData, rows: Mapping[int, Mapping[str, Any]], name: str) -> CheckedRows:
-    texts = [tuple(str(row[column]) for column in own.text_columns) for row in rows.values()]
-    names = [tuple(_names(own, row[own.label_column])) for row in rows.values()]
-    return CheckedRows(name, texts, names if any(names) else [], [n + 1 for n in rows])
-
-
-def own_item(
-    row: Mapping[str, Any],
-    number: int,
-    config: TaskConfig,
-    where: str,
-    *,
-    labelled: bool = True,
-    group: str | None = None,
-) -> Item:
-    """A row as an item, for encoders and in words; `where` begins the sentence of an error.
-
-    Args:
-        group: column whose equal values keep rows together; None: rows of one first text, whatever its case and spaces.
-
-    Raises:
-        SlonikError: a label that the task does not have, a column that is missing or no text.
-    """
-    texts = [_text(row, column, where) for column in config.columns["text"]]
-    given = pair_input(texts[0], texts[1], config.pairs) if len(texts) == 2 else TaskInput(((texts[0],),))
-    label = _label_of(row.get(config.columns["label"]), where, config) if labelled else None
-    asked = None
-    first, *others = _prompts_of(row, config, where) or ["\n".join(texts)]
-    if config.target == "text":
-        right = None if label is None else 0
-        asked = Asked(first, () if label is None else (label,), right, free=True, others=tuple(others))
-    elif config.target == "single":
-        asked = Asked(first, config.labels, label, others=tuple(others))
-    kept = text_key(texts[:1]) if group is None else str(row[group])
-    names = (
-        tuple(name for name, has in zip(config.labels, label or [], strict=False) if has)
-        if config.target == "multi"
-        else ()
-    )
-    return Item(number, given, label, kept, asked, names)
-
-
-def _prompts_of(row: Mapping[str, Any], config: TaskConfig, where: str) -> list[str]:
-    """The user's own prompts, filled in with a row.
-
-    Raises:
-        SlonikError: a prompt names a column that the row does not have.
-    """
-    made = []
-    for prompt in config.details.get(PROMPTS, ()):
-        try:
-            made.append(str(prompt).format_map(row))
-        except (KeyError, IndexError, ValueError, AttributeError) as error:
-            known = ", ".join(f"{{{name}}}" for name in row)
-            raise SlonikError(f"{where}: the prompt {prompt!r} cannot be filled in ({error}): use {known}") from None
-    return made
-
-
-def read_row(row: Mapping[str, Any], config: TaskConfig, where: str) -> Any:
-    """A row without its label, for `answer_rows`.
-
-    Raises:
-        SlonikError: a column that is missing or no text; `where` begins the sentence.
-    """
-    if config.target == "answer":
-        return parse_question({**row, "answers": []}, "", where)
-    return own_item(row, 0, config, where, labelled=False)
-
-
 def answer_rows(model: TaskAnswerer, given: Sequence[Any], batch_texts: int) -> list[dict[str, Any]]:
     """`{"label": ...}` per row that `read_row` read, with its probabilities where it has some."""
     config = model.config
@@ -312,20 +215,6 @@ def answer_rows(model: TaskAnswerer, given: Sequence[Any], batch_texts: int) -> 
     tokenizer = PairTokenizer(model.tokenizer, model.max_length)
     best = best_answers(given, items, found, tokenizer, unanswerable=unanswerable)
     return [span_line(best[number]) for number in range(len(given))]
-
-
-def label_text(value: Any) -> str:
-    """A label as text: true and 1 keep their JSON spelling."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def label_list(value: Any) -> list[str]:
-    """Labels of a multi-label row: a JSON list, or a text with ";" between them."""
-    if isinstance(value, list):
-        return [label_text(one) for one in value]
-    if value is None:
-        return []
-    return [part.strip() for part in str(value).split(";") if part.strip()]
 
 
 def _split(
@@ -418,64 +307,11 @@ def _config(
 def _labels(own: OwnData, rows: Iterable[Mapping[str, Any]], spelled: Mapping[str, str]) -> tuple[str, ...]:
     if own.kind in ("regression", "text2text"):
         return ()
-    names = {spelled[name] for row in rows for name in _names(own, row[own.label_column])}
+    names = {spelled[name] for row in rows for name in label_names(own, row[own.label_column])}
     if len(names) < (1 if own.kind == "multilabel" else 2):
         only = f" ({next(iter(names))!r})" if names else ""
         raise SlonikError(f"the column {own.label_column!r} has {len(names)} labels{only}: at least 2 are needed")
     return tuple(sorted(names))
-
-
-def _text(row: Mapping[str, Any], column: str, where: str) -> str:
-    value = row.get(column)
-    if not isinstance(value, str):
-        raise SlonikError(f"{where}: the column {column!r} is missing or not a text")
-    return value
-
-
-def _label_of(value: Any, where: str, config: TaskConfig) -> Any:
-    if config.target == "text":
-        return label_text(value)
-    if config.target == "number":
-        mean, deviation = config.scale or (0.0, 1.0)
-        return (_number(value, where) - mean) / deviation
-    given = label_list(value) if config.target == "multi" else [label_text(value)]
-    names = [known_label(name, config.labels) for name in given]
-    unknown = [name for name in names if name not in config.labels]
-    if unknown:
-        raise SlonikError(f"{where}: the label {unknown[0]!r} is not in the training file ({', '.join(config.labels)})")
-    if config.target == "multi":
-        return [float(name in names) for name in config.labels]
-    return config.labels.index(names[0])
-
-
-def right_label(item: Item, config: TaskConfig) -> Any:
-    """The label of an item as its data has it: a name, a list of names, a number in the data's units, a text."""
-    if config.target == "single":
-        return config.labels[int(item.label)]
-    if config.target == "multi":
-        return [name for name, has in zip(config.labels, item.label, strict=True) if has > 0.5]
-    if config.target == "number":
-        mean, deviation = config.scale or (0.0, 1.0)
-        return float(item.label) * deviation + mean
-    return str(item.label)
-
-
-def known_label(name: str, labels: Sequence[str]) -> str:
-    """A label as a task spells it: itself, without spaces around it, or the same number; else as it is."""
-    if name in labels:
-        return name
-    plain = canonical_labels([*labels, name])
-    return next((label for label in labels if plain[label] == plain[name]), name)
-
-
-def _number(value: Any, where: str) -> float:
-    try:
-        found = float(str(value).replace(",", "."))
-    except ValueError:
-        found = float("nan")
-    if not np.isfinite(found):
-        raise SlonikError(f"{where}: the label {value!r} is not a number: regression needs numbers")
-    return found
 
 
 def _longest(answers: Sequence[str], learner: Learner) -> int:

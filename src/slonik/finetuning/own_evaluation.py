@@ -2,7 +2,7 @@
 
 Metrics with intervals, paired differences, a table per label, who is taken for whom, and, for models that are to be
 compared before any is trained, a learning curve of a linear head over vectors that stay as they are. Nothing is chosen
-on these rows. The rows are read as fine-tuning reads them (`own`), the page is `error_page`.
+on these rows. The rows are read as fine-tuning reads them (`own_rows`), the page is `error_page`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from slonik.finetuning.error_page import error_page
 from slonik.finetuning.items import Item
 from slonik.finetuning.learner import TaskAnswerer
 from slonik.finetuning.metrics import SHARES, baseline_answers, calibration_error, metrics_of
-from slonik.finetuning.own import TARGETS, known_label, label_list, label_text, own_item
+from slonik.finetuning.own import TARGETS
+from slonik.finetuning.own_rows import known_label, label_list, label_text, own_item
 from slonik.finetuning.own_tables import (
     Answered,
     curve_lines,

@@ -20,7 +20,8 @@ from slonik.evaluation.russian_superglue.submission import official_rows
 from slonik.evaluation.russian_superglue.tasks import TASKS, Example, items_hash
 from slonik.finetuning.foreign import mapped
 from slonik.finetuning.learner import TaskAnswerer
-from slonik.finetuning.own import answer_rows, read_row
+from slonik.finetuning.own import answer_rows
+from slonik.finetuning.own_rows import read_row
 from slonik.finetuning.row_predictor import OnnxAnswerer, RowPredictor
 from slonik.finetuning.tasks import LEARNED_FROM, answers_of, items_of, task_config
 from slonik.models.kinds import is_exported, kind_of

@@ -1,6 +1,6 @@
 """The user's rows, wherever they are: a file, mappings, or a table in memory; their names in sentences, their hash.
 
-What a column means is the business of `own`.
+What a column means is the business of `own_rows`.
 """
 
 from __future__ import annotations
