@@ -47,7 +47,7 @@ $(LOWEST)/.installed: pyproject.toml constraints.txt .ci/lowest.py $(SHIPPED)
 
 lint: install
 	$(BIN)/ruff check src tests benchmarks recipes
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers auto
 
 # The site, offline; a warning is an error.
 docs: install
