@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+from torch.nn.attention import flex_attention
+from transformers import AutoModelForSeq2SeqLM
 
 from slonik.core.errors import SlonikError
 from slonik.pretraining.denoising import FRED_T5, PRESETS, DenoiserMixture, denoising_batch, denoising_loss
@@ -12,6 +18,7 @@ from slonik.pretraining.denoising_batches import DenoisingPieces, denoising_load
 from slonik.pretraining.packed import pack_pairs
 from slonik.pretraining.sequences import Format
 from slonik.pretraining.shards import TokenCorpus
+from tests import tiny
 from tests.pretraining import vocabulary
 
 LENGTH = 128
@@ -97,6 +104,42 @@ def test_packed_pairs_have_the_loss_and_gradient_of_padded_ones(attention: str) 
     assert float(second.total.detach()) == pytest.approx(float(first.total.detach()), rel=1e-5)
     assert first.weight == second.weight and before.keys() == after.keys()
     assert all(torch.allclose(before[name], after[name], atol=1e-5) for name in before)
+
+
+def _flex_without_its_compiler(query: Tensor, key: Tensor, value: Tensor, *, training: bool, **given: Any) -> Any:
+    """What a GPU runs, traced and then computed plainly: torch has a backward pass of its own for GPUs alone."""
+    with patch.object(flex_attention, "_validate_device"):
+        return flex_attention.flex_attention(query, key, value, **given)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_flex_attention_with_the_table_of_positions_is_the_plain_one(packed: bool) -> None:
+    mixture, rng = _mixture("t5"), np.random.default_rng(1)
+    pairs = [mixture.example(rng.choice(mixture.facts.ordinary, size=size), 0, rng) for size in (2, 40, 9, 30)]
+    torch.manual_seed(0)
+    model: Any = AutoModelForSeq2SeqLM.from_config(tiny.config("t5", layers=1)).eval()
+    for stack in (model.encoder, model.decoder):
+        torch.nn.init.normal_(stack.block[0].layer[0].SelfAttention.relative_attention_bias.weight)
+    batch = pack_pairs(pairs, 64, mixture.facts.pad, -100) if packed else denoising_batch(pairs, mixture.facts.pad)
+    losses, gradients = [], []
+    for attention in ("eager", "slonik_flex_attention"):
+        model.zero_grad()
+        for stack in (model, model.encoder, model.decoder):
+            stack.config._attn_implementation = attention
+        quick = patch("slonik.train.kernels.compile_friendly_flex_attention", _flex_without_its_compiler)
+        # Unpacked rows have one mask for each row and no gradient here: its tracing would take a minute.
+        with torch.set_grad_enabled(packed), torch.compiler.set_stance("default" if packed else "force_eager"), quick:
+            total = denoising_loss(model, batch).total
+        losses.append(total.item())
+        if packed:
+            total.backward()
+        gradients.append({name: each.grad for name, each in model.named_parameters() if each.grad is not None})
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    assert gradients[0].keys() == gradients[1].keys() and (
+        not packed or any("relative" in name for name in gradients[1])
+    )
+    for name, expected in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], expected, atol=1e-6, rtol=1e-4)
 
 
 def test_without_packing_a_piece_is_a_row() -> None:

@@ -80,6 +80,17 @@ def test_flex_attention_has_the_loss_of_the_fused_one(family: str) -> None:
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
 
 
+def test_flex_attention_of_a_decoder_has_the_loss_of_the_fused_one() -> None:
+    goal, model = CausalLanguageModel(vocabulary.pieces(), pack_to=60), vocabulary.causal_model()
+    rows, losses = vocabulary.texts(5, np.random.default_rng(2), low=3, high=25), []
+    batch = goal.corrupt(rows, np.random.default_rng(3))
+    for attention in ("sdpa", "slonik_flex_attention"):
+        model.config._attn_implementation = attention
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+            losses.append(float(goal.loss(model, batch).total))
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
 def test_a_document_does_not_see_its_neighbour_in_the_row() -> None:
     model = _model("bert")
     goal = MaskedLanguageModel(vocabulary.pieces(), pack_to=60)

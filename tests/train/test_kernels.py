@@ -163,11 +163,11 @@ def test_single_precision_is_multiplied_faster_on_a_gpu_where_it_stands_beside_h
     assert torch.get_float32_matmul_precision() == "highest"
 
 
-@pytest.mark.parametrize("family", ["bert", "modernbert", "slim"])
+@pytest.mark.parametrize("family", ["bert", "modernbert", "slim", "gpt2", "t5"])
 def test_flex_attention_is_set_where_nothing_is_dropped_and_refused_elsewhere(family: str) -> None:
     model, gpu = _model(family), torch.device("cuda")
     with fast_attention(model, gpu, bf16=True, flex=True, drops=False):
-        assert _used(model) == {"flex_attention"}
+        assert _used(model) == {"slonik_flex_attention" if family in ("gpt2", "t5") else "flex_attention"}
     assert _used(model) == {"sdpa"}
     with pytest.raises(SlonikError, match="trains on a GPU only"), fast_attention(model, CPU, bf16=True, flex=True):
         pass
@@ -179,6 +179,11 @@ def test_flex_attention_drops_nothing_out() -> None:
     refused = pytest.raises(SlonikError, match="the model has attention_probs_dropout_prob: train")
     with refused, fast_attention(model, torch.device("cuda"), bf16=True, flex=True):
         pass
-    refused = pytest.raises(SlonikError, match="which GPT2Model does not take")
-    with refused, fast_attention(_model("gpt2"), torch.device("cuda"), bf16=True, flex=True):
+    model = _model("t5")
+    model.config.dropout_rate = 0.1
+    refused = pytest.raises(SlonikError, match="the model has dropout_rate: train")
+    with refused, fast_attention(model, torch.device("cuda"), bf16=True, flex=True):
+        pass
+    refused = pytest.raises(SlonikError, match="which DebertaV2Model does not take")
+    with refused, fast_attention(_model("deberta-v2"), torch.device("cuda"), bf16=True, flex=True):
         pass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -199,6 +201,25 @@ def test_adafactor_agrees_with_the_one_of_transformers_at_a_constant_rate() -> N
         reference.step()
     for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_adafactor_has_the_numbers_of_the_one_of_torch() -> None:
+    from slonik.train.adam_variants import Adafactor
+
+    draw = torch.Generator().manual_seed(0)
+    ours, theirs = ([nn.Parameter(torch.ones(4, 6) * 3), nn.Parameter(torch.zeros(5))] for _ in range(2))
+    fields: dict[str, Any] = {"lr": 0.1, "weight_decay": 0.01, "d": 1.1}
+    pair = (Adafactor(ours, **fields), torch.optim.Adafactor(theirs, **fields))
+    for _ in range(4):
+        for one, other in zip(ours, theirs, strict=True):
+            one.grad = torch.randn(one.shape, generator=draw)
+            other.grad = one.grad.clone()
+        for optimizer in pair:
+            optimizer.step()
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+        for name, value in pair[1].state[other].items():
+            torch.testing.assert_close(pair[0].state[one][name], value, atol=1e-6, rtol=1e-5)
 
 
 def test_muon_takes_the_matrices_of_layers_and_nothing_else() -> None:

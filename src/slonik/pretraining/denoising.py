@@ -29,7 +29,7 @@ from slonik.core.errors import SlonikError
 from slonik.models.padding import pad
 from slonik.pretraining.packed import encoded_pairs
 from slonik.text.tokenizers.token_facts import TokenFacts
-from slonik.train.objectives.asked import asked, vocabulary_loss
+from slonik.train.objectives.asked import ASKED, asked, vocabulary_loss, with_places
 from slonik.train.objectives.masking import IGNORED
 from slonik.train.objectives.vocabulary_head import vocabulary_of
 from slonik.train.protocols import Batch, Loss
@@ -119,7 +119,7 @@ def too_few_sentinels(spans: int, sentinels: int) -> str:
 def denoising_batch(examples: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]], pad_id: int) -> Batch:
     """Padded input_ids and attention_mask (B, T) and labels (B, S), -100 after the end, of (input, target) pairs."""
     labels = pad([target for _, target in examples], IGNORED)["input_ids"]
-    return pad([inputs for inputs, _ in examples], pad_id) | {"labels": labels}
+    return with_places(pad([inputs for inputs, _ in examples], pad_id) | {"labels": labels})
 
 
 def denoising_loss(model: nn.Module, batch: Batch) -> Loss:
@@ -131,7 +131,8 @@ def denoising_loss(model: nn.Module, batch: Batch) -> Loss:
         return packed_loss(model, batch)
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "labels")}
     output = model(**inputs, use_cache=False)  # as in `packed.model_inputs`
-    return Loss(output.loss, {"denoising": output.loss.detach()}, float((batch["labels"] != IGNORED).sum()))
+    weight = float(len(batch[ASKED]) if ASKED in batch else (batch["labels"] != IGNORED).sum())
+    return Loss(output.loss, {"denoising": output.loss.detach()}, weight)
 
 
 def packed_loss(model: Any, batch: Batch) -> Loss:

@@ -20,7 +20,7 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
 from slonik.core.errors import SlonikError
 from slonik.text.batching import pack_in_order, pad_arrays
-from slonik.train.kernels import FLEX
+from slonik.train.kernels import FLEX, FLEX_BIASED
 from slonik.train.protocols import Batch
 
 _CAN_PACK = ("bert", "roberta", "xlm-roberta", "distilbert", "modernbert", "gpt2")
@@ -117,17 +117,29 @@ def encoded_pairs(model: Any, batch: Batch) -> Tensor:
     first[:, 0] = True
     read = torch.where(first, int(model.config.decoder_start_token_id), torch.roll(labels, 1, dims=1))
     read = torch.where(target == 0, int(model.config.pad_token_id), read)
-    own = target[:, None, :, None] == target[:, None, None, :]
-    causal = own & torch.ones(own.shape[-2:], dtype=torch.bool, device=own.device).tril()
-    crossing = (target[:, None, :, None] == source[:, None, None, :]) | (target == 0)[:, None, :, None]
-    encoded = model.encoder(
-        input_ids=batch["input_ids"], attention_mask=_far(source[:, None, :, None] == source[:, None, None, :])
-    )
+    reading, writing, crossing = _pair_masks(model, source, target)
+    encoded = model.encoder(input_ids=batch["input_ids"], attention_mask=reading)
     hidden: Tensor = model.decoder(
-        input_ids=read, attention_mask=_far(causal), encoder_hidden_states=encoded[0],
-        encoder_attention_mask=_far(crossing), use_cache=False,
+        input_ids=read, attention_mask=writing, encoder_hidden_states=encoded[0], encoder_attention_mask=crossing,
+        use_cache=False,
     )[0]  # fmt: skip
     return hidden
+
+
+def _pair_masks(model: Any, source: Tensor, target: Tensor) -> tuple[Any, Any, Any]:
+    """Who looks at whom in the encoder, in the decoder, and from the decoder into the encoder; padding of the decoder
+    looks somewhere, for a softmax over nothing is no number."""
+    if _uses_flex(model):
+        crossing = _flex_mask(target, source, somewhere=True)
+        return _flex_mask(source), _flex_mask(target, causal=True), crossing
+    own = target[:, None, :, None] == target[:, None, None, :]
+    causal = own & torch.ones(own.shape[-2:], dtype=torch.bool, device=own.device).tril()
+    across = (target[:, None, :, None] == source[:, None, None, :]) | (target == 0)[:, None, :, None]
+    return _far(source[:, None, :, None] == source[:, None, None, :]), _far(causal), _far(across)
+
+
+def _uses_flex(model: nn.Module) -> bool:
+    return getattr(getattr(model, "config", None), "_attn_implementation", "") in (FLEX, FLEX_BIASED)
 
 
 def _far(may: Tensor) -> Tensor:
@@ -150,6 +162,9 @@ def model_inputs(model: nn.Module, batch: Batch, *, causal: bool = False) -> dic
     if "token_type_ids" in batch:
         inputs["token_type_ids"] = batch["token_type_ids"]
     if "segments" not in batch:
+        if batch["input_ids"].device.type != "cpu" and can_pack(model):
+            # Transformers would ask the accelerator whether there is any padding, and wait for its answer.
+            inputs["attention_mask"] = _block_mask(model, batch["attention_mask"], causal=causal)
         return inputs
     if not can_pack(model):
         raise SlonikError(f"{_family(model)} takes no packed rows: switch packing off")
@@ -162,7 +177,7 @@ def _block_mask(model: nn.Module, segments: Tensor, *, causal: bool) -> Any:
     """(B, 1, T, T): True where a token may look, or 0 and a large negative number for the eager attention; of flex
     attention its own kind of mask, which knows what need not be computed."""
     config = getattr(model, "config", None)
-    if getattr(config, "_attn_implementation", "") == FLEX:
+    if _uses_flex(model):
         whole = _flex_mask(segments, causal=causal)
         if _family(model) != "modernbert":
             return whole
@@ -180,19 +195,35 @@ def _block_mask(model: nn.Module, segments: Tensor, *, causal: bool) -> Any:
     return _as_bias(may, eager)
 
 
-def _flex_mask(segments: Tensor, *, causal: bool = False, window: int | None = None) -> BlockMask:
-    """The same for flex attention: blocks of 128 x 128 tokens of which no pair may look at each other are left out."""
+def _flex_mask(
+    asking: Tensor,
+    read: Tensor | None = None,
+    *,
+    causal: bool = False,
+    window: int | None = None,
+    somewhere: bool = False,
+) -> BlockMask:
+    """The same for flex attention: blocks of 128 x 128 tokens of which no pair may look at each other are left out.
+
+    Args:
+        asking: (B, T) segments of the tokens that look. read: (B, S) of those that are looked at; None = the same.
+        somewhere: padding looks at the first token, where it may find no padding to look at.
+    """
+    known = asking if read is None else read
 
     def may(batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        found = segments[batch, query] == segments[batch, key]
+        found = asking[batch, query] == known[batch, key]
         if causal:
             found = found & (query >= key)
+        if somewhere:
+            found = found | ((asking[batch, query] == 0) & (key == 0))
         return found if window is None else found & ((query - key).abs() <= window)
 
-    rows, length = segments.shape
-    return create_block_mask(
-        may, rows, None, length, length, device=segments.device, _compile=segments.device.type == "cuda"
-    )
+    (rows, length), device = asking.shape, asking.device
+    mask = create_block_mask(may, rows, None, length, known.shape[1], device=device, _compile=device.type == "cuda")
+    if not hasattr(mask, "ndim"):  # GPT-2's class asks whether it is a finished one
+        mask.ndim = 4  # type: ignore[attr-defined]
+    return mask
 
 
 def _as_bias(may: Tensor, eager: bool) -> Tensor:

@@ -1,4 +1,5 @@
-"""Two variants of Adam that torch does not have: LAMB for very large batches, and AdamW for rows of a table.
+"""Variants of Adam that torch does not have: LAMB for very large batches, AdamW for rows of a table, and an Adafactor
+that does not wait for the device.
 
 Which parameters each of them trains is decided in `optimizers`.
 """
@@ -64,6 +65,49 @@ class Lamb(torch.optim.Optimizer):
         # A zero matrix (a fresh head) or a zero update keeps Adam's own length.
         trust = torch.where((length > 0) & (step_length > 0), length / step_length, 1.0)
         parameter.sub_(update.mul_(trust * group["lr"]))
+
+
+class Adafactor(torch.optim.Adafactor):
+    """torch's Adafactor, state and numbers alike, for dense real gradients; sizes of matrices and of their steps stay
+    on the device, where torch's own asks for two numbers of each matrix in every step and waits for them.
+
+    Source: Shazeer and Stern, "Adafactor" (2018), algorithms 4 and 5.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            lists: tuple[list[Any], ...] = ([], [], [], [], [], [])
+            self._init_group(group, *lists)
+            for each in zip(*lists, strict=True):
+                self._update(group, *each)
+
+    def _update(
+        self,
+        group: dict[str, Any],
+        parameter: Tensor,
+        gradient: Tensor,
+        rows: Tensor | None,
+        columns: Tensor | None,
+        variance: Tensor | None,
+        steps: Tensor,
+    ) -> None:
+        smallest = group["eps"][0] or torch.finfo(parameter.dtype).eps
+        steps += 1
+        count = float(steps)  # lies on the processor
+        share, root = count ** group["beta2_decay"], parameter.numel() ** 0.5
+        size = (parameter.norm() / root).clamp_(min=group["eps"][1])
+        parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        if rows is not None and columns is not None:
+            rows.lerp_(gradient.square().mean(-1, keepdim=True), share)
+            columns.lerp_(gradient.square().mean(-2, keepdim=True), share)
+            estimate = (rows @ columns).div_(rows.mean(dim=-2, keepdim=True).clamp_(min=smallest))
+        else:
+            assert variance is not None
+            estimate = variance.lerp_(gradient.square(), share).clone()
+        update = estimate.clamp_(min=smallest * smallest).rsqrt_().mul_(gradient)
+        excess = (update.norm() / (root * group["d"])).clamp_(min=1.0)
+        parameter.sub_(update.mul_(size / excess * min(group["lr"], count**-0.5)))
 
 
 class LazyRowAdamW(torch.optim.Optimizer):

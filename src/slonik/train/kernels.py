@@ -12,14 +12,62 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask
 from torch.utils.checkpoint import checkpoint
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.flex_attention import compile_friendly_flex_attention
+from transformers.masking_utils import flex_attention_mask
 
 from slonik.core.errors import SlonikError
 
 FLEX = "flex_attention"
 """Transformers' name of torch's flex attention."""
-_DROPPED = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
+FLEX_BIASED = "slonik_flex_attention"
+"""Ours, for T5 and GPT-2."""
+_BIASED = ("t5", "mt5", "gpt2")
+_DROPPED = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop", "dropout_rate")
+
+
+def flex_with_bias(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: BlockMask | None,
+    *,
+    scaling: float | None = None,
+    position_bias: Tensor | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Flex attention with T5's position bias: added where scores are computed, a table (1, H, T, S) for all rows.
+
+    Transformers' own function reads the table by the number of the row, beyond its end. The attention of T5's decoder
+    to the encoder, whose table is zeros, goes without; so does GPT-2, whose class Transformers does not let at it.
+
+    Args:
+        query: (B, H, T, D). key, value: (B, H, S, D).
+        attention_mask: which blocks are computed; None = all.
+
+    Returns:
+        (B, T, H, D), and no weights.
+    """
+    crossing = getattr(module, "is_decoder", False) and not getattr(module, "is_causal", True)
+
+    def biased(score: Tensor, _row: Tensor, head: Tensor, asks: Tensor, read: Tensor) -> Tensor:
+        assert position_bias is not None
+        return score + position_bias[0, head, asks, read]
+
+    mixed = compile_friendly_flex_attention(
+        query, key, value, training=module.training, block_mask=attention_mask, scale=scaling,
+        score_mod=None if position_bias is None or crossing else biased,
+    )  # fmt: skip
+    assert isinstance(mixed, Tensor)
+    return mixed.transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register(FLEX_BIASED, flex_with_bias)
+AttentionMaskInterface.register(FLEX_BIASED, flex_attention_mask)
 
 
 @contextmanager
@@ -48,7 +96,7 @@ def fast_attention(
         _check_flex(model, device, drops=drops)
     fused = _fused_configs(model) if flex or (device.type == "cpu" and bf16) else []
     for config in fused:
-        config._attn_implementation = FLEX if flex else "eager"
+        config._attn_implementation = _flex_of(config) if flex else "eager"
     try:
         yield
     finally:
@@ -60,7 +108,7 @@ def _check_flex(model: nn.Module, device: torch.device, *, drops: bool) -> None:
     if device.type == "cpu":
         raise SlonikError("train.attention is flex, which trains on a GPU only: set it to auto on a processor")
     fused = _fused_configs(model)
-    if not fused or not all(getattr(part, "_supports_flex_attn", True) for part in model.modules()):
+    if not fused or not all(map(_takes_flex, model.modules())):
         raise SlonikError(f"train.attention is flex, which {type(model).__name__} does not take: set it to auto")
     names = [name for config in fused for name in _DROPPED if drops and bool(getattr(config, name, False))]
     if names:
@@ -68,6 +116,17 @@ def _check_flex(model: nn.Module, device: torch.device, *, drops: bool) -> None:
             f"train.attention is flex, which drops nothing out, and the model has {names[0]}: train with dropout "
             "false, make a model without it, or set attention to auto"
         )
+
+
+def _takes_flex(part: nn.Module) -> bool:
+    """Whether the class says so: T5's does since Transformers 5.2x; GPT-2's never does, and takes ours."""
+    kind = getattr(getattr(part, "config", None), "model_type", "")
+    return kind == "gpt2" or bool(getattr(part, "_supports_flex_attn", True))
+
+
+def _flex_of(config: Any) -> str:
+    """Which of the two kinds of flex attention a model of this config takes."""
+    return FLEX_BIASED if getattr(config, "model_type", "") in _BIASED else FLEX
 
 
 def _fused_configs(model: nn.Module) -> list[Any]:

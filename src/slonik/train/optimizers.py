@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from slonik.core.errors import SlonikError
-from slonik.train.adam_variants import Lamb, LazyRowAdamW
+from slonik.train.adam_variants import Adafactor, Lamb, LazyRowAdamW
 from slonik.train.processes import local, part_of
 from slonik.train.train_config import Schedule, TrainConfig
 
@@ -183,7 +183,7 @@ def _optimizer(kind: str, groups: list[dict[str, Any]], config: TrainConfig) -> 
         return torch.optim.Muon(groups, lr=rate, adjust_lr_fn="match_rms_adamw")
     if config.optimizer == "adafactor":
         # Steps are relative to each matrix's own size, as in T5; its second moments follow beta2_decay, not betas.
-        return torch.optim.Adafactor(groups, lr=rate, eps=_ADAFACTOR_EPSILON)
+        return Adafactor(groups, lr=rate, eps=_ADAFACTOR_EPSILON)
     if config.optimizer == "lamb":
         return Lamb(groups, rate, betas, epsilon)
     return torch.optim.AdamW(groups, lr=rate, betas=betas, eps=epsilon, fused=True)
