@@ -13,6 +13,7 @@ from slonik.core.errors import SlonikError
 from slonik.evaluation.resources import measure
 from tests import browser as chromium
 from tests import folders
+from tests.exporting import kept
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -52,6 +53,13 @@ def _few_texts_are_timed() -> Iterator[None]:
     whole = measure.own_sentences
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measure, "own_sentences", lambda: whole()[:10])
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _a_model_is_traced_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torch.onnx.export", kept.export)
         yield
 
 
