@@ -419,3 +419,26 @@ def test_a_passport_tells_how_its_run_was_launched_and_not_how_its_parent_was(mo
     monkeypatch.delenv("SLURM_RESTART_COUNT", raising=False)
     again = Passport.model_validate_json(parent.model_dump_json()).with_step(Step(command="adapt"))
     assert [step.launch for step in again.lineage] == [None, {"on": "slurm", "recipe": "ab12", "job": "7"}]
+
+
+def test_a_folder_that_is_taken_says_what_the_command_changes(tmp_path: Path) -> None:
+    def made(out: str, options: dict[str, Any], inputs: dict[str, Any] | None) -> None:
+        source = None if inputs is None else lambda: inputs
+        with Run(tmp_path / out, command="compress", config=options, made_from=source) as run, run.result() as folder:
+            (folder / "model.bin").write_text("x")
+            Passport(name="small", lineage=(run.passport_step(),)).write(folder)
+
+    for inputs in (None, {"recipe": {"layers": 6, "seed": 1}, "corpus": "a" * 64}):
+        out = "options" if inputs is None else "inputs"
+        made(out, {"layers": 6, "seed": 1, "out": out}, inputs)
+        with pytest.raises(SlonikError, match=f"is not empty: .*compress made it with the same {out}"):
+            made(out, {"layers": 6, "seed": 1, "out": f"./{out}"}, inputs)
+    with pytest.raises(SlonikError, match=r"from other options: layers \(6 -> 4\) changed"):
+        made("options", {"layers": 4, "seed": 1}, None)
+    with pytest.raises(SlonikError, match=r"from other inputs: recipe.layers \(6 -> 4\), corpus changed"):
+        made("inputs", {}, {"recipe": {"layers": 4, "seed": 1}, "corpus": "b" * 64})
+    with (
+        pytest.raises(SlonikError, match=r"choose another --out or remove it$"),
+        Run(tmp_path / "inputs", command="export"),
+    ):
+        pass

@@ -35,7 +35,7 @@ from slonik.core.files import (
 )
 from slonik.core.hashing import sha256_json
 from slonik.core.identity import HUB, Identity, code_identity
-from slonik.core.passport import Step
+from slonik.core.passport import FILE_NAME, Step
 from slonik.core.records import Record
 from slonik.core.version import __version__
 
@@ -267,6 +267,8 @@ class Run(Steps):
         live: the folder in `out` that holds the steps of a command whose results lie in `out` from the start (a study):
             they stay there.
         main: False in all but the first of several processes: these check, write and remove nothing.
+        made_from: everything that decides the result, asked for when it is there or an earlier one is in its place:
+            the refusal then says what has changed since (commands that call `done_before` need none).
 
     Raises:
         SlonikError: at `with`: `out` is there already or cannot be made, lies in an input, is being made by another
@@ -287,6 +289,7 @@ class Run(Steps):
         resume: bool = False,
         live: str | None = None,
         main: bool = True,
+        made_from: Callable[[], Inputs] | None = None,
     ) -> None:
         self.out = Path(out)
         self.command, self.seed, self.main = command, seed, main
@@ -296,6 +299,7 @@ class Run(Steps):
         self._reads = [Path(path) for path in reads if path]
         self._overwrite, self._keep, self._live = overwrite, keep_steps, live
         self._resume = resume or live is not None
+        self._made_from = made_from
         self._identity: dict[str, Any] | None = None
         self._begun = False
         self._started = time.perf_counter()
@@ -376,8 +380,7 @@ class Run(Steps):
         Raises:
             SlonikError: `out` was made from something else, which is named, or does not say from what.
         """
-        self._identity = {"format": FORMAT, "command": self.command, "inputs": _readable(identity)}
-        self._identity["key"] = sha256_json([self.command, _digests(identity)])
+        self._identity = self._identified(identity)
         if all(path.name == _LOCK or is_half_written(path) for path in _entries(self.out)):
             if self._live and self.main:
                 self._begun = True
@@ -420,13 +423,41 @@ class Run(Steps):
             self._write_identity(folder, finished=True)
         self.finished = True
 
+    def _identified(self, identity: Inputs) -> dict[str, Any]:
+        """What `run.json` says of an identity."""
+        content = {"format": FORMAT, "command": self.command, "inputs": _readable(identity)}
+        return content | {"key": sha256_json([self.command, _digests(identity)])}
+
     def _write_identity(self, folder: Path, *, finished: bool) -> None:
+        if self._identity is None and self._made_from is not None:
+            self._identity = self._identified(self._made_from())
         if self._identity is not None:
             write_json(folder / RUN_RECORD, self._identity | {"finished": finished, "slonik": __version__})
 
     def _check_place(self) -> None:
-        check_new_folder(self.out, overwrite=self._overwrite or self._resume)
+        try:
+            check_new_folder(self.out, overwrite=self._overwrite or self._resume)
+        except SlonikError as error:
+            if told := self._told_of_earlier():
+                raise SlonikError(f"{error} ({told})") from None
+            raise
         check_apart(self.out, self._reads, replaced=self._overwrite)
+
+    def _told_of_earlier(self) -> str:
+        """What this command changes against the one that made what is there; empty where that is not known."""
+        old = _read(self.out / RUN_RECORD)
+        if self._made_from is not None and old and (old.get("format"), old.get("command")) == (FORMAT, self.command):
+            new, what = self._identified(self._made_from()), "inputs"
+        else:  # options alone, which passports keep of whatever was made
+            steps = (_read(self.out / FILE_NAME) or {}).get("lineage") or [{}]
+            if not isinstance(steps[-1], Mapping) or steps[-1].get("command") != self.command or self._made_from:
+                return ""
+            old, new = ({"inputs": {**options, "out": None}} for options in (steps[-1]["config"], self.config))
+            what = "options"
+        changes = _difference(old, new)
+        return (
+            f"slonik {self.command} made it {f'from other {what}: {changes}' if changes else f'with the same {what}'}"
+        )
 
 
 def work_folder(out: str | Path) -> Path:

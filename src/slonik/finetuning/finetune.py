@@ -11,6 +11,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,11 +19,12 @@ from slonik import models
 from slonik.core.config import configure, fields_of, read_recipe
 from slonik.core.errors import SlonikError, lookup
 from slonik.core.files import write_json, write_text
+from slonik.core.identity import checkpoint_identity
 from slonik.core.passport import Step
 from slonik.core.paths import data_dir as data_folder
 from slonik.core.progress import shown, warn_once
 from slonik.core.records import Record, write_records
-from slonik.core.run import Announce, Result, Run, say, silent
+from slonik.core.run import Announce, Inputs, Result, Run, say, silent
 from slonik.evaluation.russian_superglue.tasks import TASKS
 from slonik.finetuning.config import FinetuneRecipe, OwnData, OwnKind
 from slonik.finetuning.encoder_learner import EncoderLearner
@@ -46,7 +48,7 @@ from slonik.finetuning.superglue import (
 )
 from slonik.finetuning.training import TrainedRun, TrainingResult, train_task
 from slonik.models.encoder import TorchEncoder
-from slonik.models.kinds import kind_of
+from slonik.models.kinds import kind_of, resolve
 from slonik.models.language_model import LanguageModel
 from slonik.reporting.formatting import cell, difference_cell
 from slonik.reporting.scores import is_difference
@@ -213,7 +215,8 @@ def run_finetune(
         lookup(task, TASKS, "task")
     reads = [*recipe.teaching.teachers, *([] if loaded is not None else [recipe.model])]
     with Run(
-        recipe.out, command="finetune", config=_plain(recipe), seed=recipe.seed, announce=announce, reads=reads
+        recipe.out, command="finetune", config=_plain(recipe), seed=recipe.seed, announce=announce, reads=reads,
+        made_from=partial(_made_from, recipe, rows, valid, loaded is not None),
     ) as run:  # fmt: skip
         learner = open_learner(recipe, loaded)
         if recipe.own is None:
@@ -222,6 +225,18 @@ def run_finetune(
             made = _own(recipe, recipe.own, learner, run, rows, valid)
     single = next(iter(made[1].values())) if len(made[1]) == 1 else None
     return Finetuned(checkpoint=single, records=tuple(made[0]), models=made[1], seconds=run.seconds)
+
+
+def _made_from(recipe: FinetuneRecipe, rows: Rows | None, valid: Rows | None, loaded: bool) -> Inputs:
+    """What decides the result: all of the recipe but names of places, the model, and rows of one's own."""
+    inputs: dict[str, Any] = {"recipe": _plain(recipe) | {"tuning": recipe.tuning.model_dump(mode="json")}}
+    if not loaded:
+        inputs["model"] = checkpoint_identity(resolve(recipe.model))
+    if (own := recipe.own) is not None:
+        inputs["train"] = rows_hash(own.train if rows is None else rows)
+        measured = own.valid if valid is None else valid
+        inputs["valid"] = None if measured is None else rows_hash(measured)
+    return inputs
 
 
 def open_learner(recipe: FinetuneRecipe, loaded: TorchEncoder | LanguageModel | None = None) -> Learner:
