@@ -354,7 +354,7 @@ PRETRAIN = Command(
         "train.betas": [(0.9, 0.98)], "train.evaluate_every_minutes": [], "train.best_metric": ["loss"],
         "train.patience": [3], "train.trackers": [("tensorboard",)], "held_out.prompts": [("Слон",)], "objective": [],
         "masking.copies": [2], "train.warmup_steps": [1], "train.decay_ratio": [],
-        "stages": [({"length": 16, "share": 0.5},)],
+        "stages": [({"length": 16, "share": 0.5},)], "batch_warmup": [{"first_tokens": 32, "share": 0.5, "rises": 1}],
     },
     operational=("snapshots", "corpus.shard_tokens", "held_out.prompts", "held_out.new_tokens", "train.max_minutes",
                  "train.sharding", "train.device", "train.save_every_minutes", "train.checkpoints",

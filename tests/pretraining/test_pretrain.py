@@ -25,7 +25,7 @@ from slonik.pretraining.config import PretrainConfig
 from slonik.pretraining.costs import run_costs
 from slonik.pretraining.denoising import DenoiserMixture
 from slonik.pretraining.objectives import MaskedLanguageModel
-from slonik.pretraining.pretrain import pretrain, run_pretrain
+from slonik.pretraining.pretrain import pretrain, pretrain_config, run_pretrain
 from slonik.pretraining.tokenizer import wanted_sentinels
 from slonik.text.tokenizers.training import TrainConfig, Trained, train
 from slonik.text.tokenizing import write_tokenizer
@@ -194,6 +194,37 @@ def test_a_finished_run_is_made_longer_and_its_best_model_loads_while_it_goes_on
     assert tokenizers[0] == tokenizers[1] and not best.exists()
 
 
+def test_batches_grow_and_the_model_of_every_evaluation_is_kept(
+    texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = {"snapshots": "all", "batch_warmup": {"first_tokens": 96, "share": 0.67, "rises": 2}}
+    config = _recipe("gpt2_tiny", texts, tmp_path / "model", **fields, **{"model.layers": 1})
+    assert [(phase.batch_tokens, steps) for phase, steps in config.phases] == [(96, 2), (288, 2), (480, 2)]
+    stale = tmp_path / "model.steps" / "snapshots" / "step-99"  # of a training that was given up
+    with pytest.raises(Crash), monkeypatch.context() as patch:
+        patch.setattr("slonik.pretraining.pretrain.prepare_corpus", _crash)
+        run_pretrain(config)
+    stale.mkdir(parents=True)
+    made = run_pretrain(config).checkpoint
+    assert made is not None
+    tokens = [line["tokens"] for line in read_metrics(made / "metrics.jsonl") if "loss" in line]
+    assert max(tokens[:2]) <= 96 < min(tokens[2:4]) and max(tokens[2:4]) <= 288 < min(tokens[4:])
+    assert sorted(path.name for path in (made / "snapshots").iterdir()) == ["step-0", "step-3", "step-6"]
+    weights = [load_file(made / "snapshots" / f"step-{step}" / "model.safetensors") for step in (0, 3)]
+    assert weights[0].keys() == weights[1].keys() and any(
+        not torch.equal(weights[0][k], weights[1][k]) for k in weights[0]
+    )
+    early = made / "snapshots" / "step-3"
+    assert Passport.read(early).lineage[-1].summary["steps"] == 3
+    assert load_generator(str(early)).complete(["Слон"])[0]
+    longer = pretrain_config(RECIPES / "gpt2_tiny.yaml", start=early, out=tmp_path / "longer")
+    assert longer.start == str(early)
+
+
+def _crash(*_: Any, **__: Any) -> None:
+    raise Crash
+
+
 def test_only_the_very_same_call_finds_its_result(texts: Path, tmp_path: Path) -> None:
     corpus = tmp_path / "corpus.txt"
     corpus.write_bytes(texts.read_bytes())
@@ -260,6 +291,13 @@ def test_a_finished_checkpoint_is_not_overwritten(texts: Path, tmp_path: Path) -
         ("bert_tiny", {"stages": [{"length": 64, "share": 0.5}]}, "a stage of 64 tokens is not shorter than length"),
         ("bert_tiny", {"stages": [{"length": 48, "share": 0.5}]}, "in batches of 480 is what follows it"),
         ("bert_tiny", {"stages": [{"length": 16, "share": 0.5}] * 2}, "leave no step for sequences of 48 tokens"),
+        (
+            "bert_tiny",
+            {"batch_warmup": {"first_tokens": 40, "share": 0.5}},
+            "first_tokens is 40: it has to be a sequence",
+        ),
+        ("bert_tiny", {"batch_warmup": {"first_tokens": 480, "share": 0.5}}, "below batch_tokens .480"),
+        ("bert_tiny", {"batch_warmup": {"first_tokens": 96, "share": 0.5}}, "of 6 steps is less than a step for each"),
         ("gpt2_tiny", {"train.sharding": "full", "train.optimizer": "muon"}, "sharding full goes with optimizer adamw"),
     ],
 )

@@ -23,6 +23,9 @@ def pretrain(
     ),
     out: Path | None = typer.Option(None, help="Folder for the checkpoint (default: the recipe's)."),
     tokenizer: str | None = typer.Option(None, help="Folder or model whose tokenizer to use, instead of training one."),
+    start: str | None = typer.Option(
+        None, metavar="MODEL", help="Finished model of the recipe's shape to go on with, by its weights and tokenizer."
+    ),
     steps: int | None = typer.Option(None, min=1, help="Optimizer steps."),
     language: str | None = typer.Option(None, help="Language of the corpus; any = not checked (ru)."),
     column: str | None = typer.Option(None, help="Field or column with the texts (default: text)."),
@@ -44,6 +47,8 @@ def pretrain(
 
         slonik pretrain recipes/pretrain/bert_tiny.yaml --corpus ru.txt.gz --out my-bert
 
+        slonik pretrain recipes/pretrain/bert_tiny.yaml --corpus ru.txt.gz --start my-bert --steps 2000 --out longer
+
         slonik pretrain recipes/pretrain/fred_t5_paper.yaml --dry-run --processes 112
     """
     if processes is not None and not dry_run:
@@ -55,8 +60,9 @@ def pretrain(
     from slonik.pretraining.pretrain import pretrain_config
 
     options: dict[str, Any] = {
-        "out": out, "tokenizer": tokenizer, "steps": steps, "language": language, "column": column, "seed": seed,
-        "trackers": None if trackers is None else () if trackers == "none" else trackers.split(","), "set": set_,
+        "out": out, "tokenizer": tokenizer, "start": start, "steps": steps, "language": language, "column": column,
+        "seed": seed, "set": set_,
+        "trackers": None if trackers is None else () if trackers == "none" else trackers.split(","),
     }  # fmt: skip
     if dry_run:
         from slonik.pretraining.costs import run_costs

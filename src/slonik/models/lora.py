@@ -53,6 +53,7 @@ class LowRank:
 
     Raises:
         MissingExtra: peft is not installed.
+        SlonikError: the rank is above that of one of the layers.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class LowRank:
         from transformers.pytorch_utils import Conv1D
 
         peft = need_peft()
+        check_rank(model, size.rank, layers, name=name or "the model")
         self._model: Any = model
         self._flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
         self._config = peft.LoraConfig(
@@ -119,6 +121,21 @@ def need_peft() -> Any:
     except ModuleNotFoundError as error:
         raise missing_extra("training by low-rank matrices", error) from error
     return peft
+
+
+def check_rank(model: nn.Module, rank: int, layers: Sequence[str], *, name: str = "the model") -> None:
+    """Refuse matrices that are no smaller than what they stand beside.
+
+    Raises:
+        SlonikError: `rank` is above the shorter side of the weight of one of `layers`.
+    """
+    sides = {one: min(model.get_submodule(one).weight.shape) for one in layers}  # type: ignore[arg-type,type-var]
+    narrow = min(sides, key=lambda one: sides[one])
+    if rank > sides[narrow]:
+        raise SlonikError(
+            f"low-rank matrices of rank {rank} would be larger than the weight of {narrow} in {name}, whose rank is at "
+            f"most {sides[narrow]}: give a lower rank (8 to 64 are usual)"
+        )
 
 
 def linear_layers(model: nn.Module, wanted: Sequence[str] = (), *, name: str = "the model") -> list[str]:

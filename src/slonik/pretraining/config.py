@@ -66,6 +66,18 @@ class LengthStage(Config):
     """None = the recipe's: more of the shorter sequences in a batch. Smaller ones of the same length warm it up."""
 
 
+class BatchWarmup(Config):
+    """A beginning on small batches that grow in equal steps (Brown et al., "GPT-3", 2020, appendix B): while most of
+    the gradient is the same in every batch, many small steps teach more than few large ones."""
+
+    first_tokens: int = Field(ge=32)
+    """Of the first batches."""
+    share: float = Field(gt=0, lt=1)
+    """Of the run's steps, after which batches have `batch_tokens`."""
+    rises: int = Field(4, ge=1)
+    """How often they grow until then."""
+
+
 class PretrainTraining(TrainConfig):
     """The loop's settings, with the defaults of pretraining."""
 
@@ -95,6 +107,11 @@ def _as_corpus(value: Any) -> Any:
     return {**fields, "files": (files,)} if isinstance(files, str) else fields
 
 
+def _as_snapshots(value: Any) -> Any:
+    """`snapshots: true` means the best."""
+    return {True: "best", False: "none"}[value] if isinstance(value, bool) else value
+
+
 class PretrainConfig(Config):
     """A pretraining run."""
 
@@ -115,6 +132,9 @@ class PretrainConfig(Config):
     """Tokens of a sequence, specials included; of the input for denoising."""
     stages: tuple[LengthStage, ...] = ()
     """What comes before `length`: {length: 128, share: 0.9} reads 128 tokens for nine tenths of the steps (BERT)."""
+    batch_warmup: BatchWarmup | None = None
+    """{first_tokens: 1024, share: 0.1}: batches grow from 1,024 tokens to `batch_tokens` in a tenth of the steps. A
+    stage may have batches of its own instead."""
     pack: bool = True
     """Several documents in a row of `length` tokens that do not see one another, where the model can; for T5 several
     inputs and targets."""
@@ -123,8 +143,9 @@ class PretrainConfig(Config):
     start: str | None = None
     """A finished model of the same shape that this run goes on with, by its weights and its tokenizer: a longer run,
     longer sequences, more text. The optimizer begins anew."""
-    snapshots: bool = False
-    """Write each new best model of a run that goes on into OUT.steps/best too, as a checkpoint that loads."""
+    snapshots: Annotated[Literal["none", "best", "all"], BeforeValidator(_as_snapshots)] = "none"
+    """best: each new best model of a run that goes on lies in OUT.steps/best too, as a checkpoint that loads. all: the
+    model of every evaluation (`train.evaluate_every_steps`), in OUT.steps/snapshots, later in OUT/snapshots/step-N."""
     train: PretrainTraining
     held_out: HeldOutSettings = HeldOutSettings()
     seed: int = Field(0, ge=0)
@@ -133,12 +154,27 @@ class PretrainConfig(Config):
     def phases(self) -> list[tuple[PretrainConfig, int | None]]:
         """The recipe at each of its lengths, and for how many steps; None where the run ends by the clock."""
         found: list[tuple[PretrainConfig, int | None]] = []
-        for stage in self.stages:
-            fields = {"length": stage.length, "batch_tokens": stage.batch_tokens or self.batch_tokens, "stages": ()}
-            found.append((self.model_copy(update=fields), round(stage.share * (self.train.max_steps or 0))))
+        for stage in self.stages or self._warm_batches():
+            fields = {"length": stage.length, "batch_tokens": stage.batch_tokens or self.batch_tokens}
+            found.append((self._alone(**fields), round(stage.share * (self.train.max_steps or 0))))
         spent = sum(steps or 0 for _, steps in found)
         left = None if self.train.max_steps is None else self.train.max_steps - spent
-        return [*found, (self.model_copy(update={"stages": ()}), left)]
+        return [*found, (self._alone(), left)]
+
+    def _alone(self, **fields: Any) -> PretrainConfig:
+        """The recipe without a beginning of another kind."""
+        return self.model_copy(update={"stages": (), "batch_warmup": None, **fields})
+
+    def _warm_batches(self) -> tuple[LengthStage, ...]:
+        """The warm-up of the batch as stages: whole rows, in equal steps."""
+        if (warmup := self.batch_warmup) is None:
+            return ()
+        grows = (self.batch_tokens - warmup.first_tokens) / warmup.rises
+        sizes = [int(warmup.first_tokens + grows * number) for number in range(warmup.rises)]
+        rows = [max(1, size // self.length) * self.length for size in sizes]
+        return tuple(
+            LengthStage(length=self.length, share=warmup.share / warmup.rises, batch_tokens=tokens) for tokens in rows
+        )
 
     @property
     def mixture(self) -> tuple[Denoiser, ...]:
@@ -184,12 +220,15 @@ class PretrainConfig(Config):
                 raise ValueError(f"batches of {tokens} tokens have no room for a sequence of {length}")
         if self.start and self.tokenizer.given:
             raise ValueError("start brings its tokenizer along: leave tokenizer.given out")
-        if self.snapshots and self.train.sharding == "full":
+        if self.snapshots != "none" and self.train.sharding == "full":
             raise ValueError(
                 "snapshots want the whole model in the first process: leave them out, or train.sharding full"
             )
-        if self.stages and self.train.max_steps is None:
-            raise ValueError("stages are shares of the steps: give train.max_steps")
+        if (self.stages or self.batch_warmup) and self.train.max_steps is None:
+            name = "stages" if self.stages else "batch_warmup"
+            raise ValueError(f"{name} takes shares of the steps: give train.max_steps")
+        if self.batch_warmup is not None:
+            self._check_batch_warmup(self.batch_warmup)
         if sum(stage.share for stage in self.stages) >= 1:
             raise ValueError(f"the shares of the stages leave no step for sequences of {self.length} tokens")
         for stage in self.stages:
@@ -201,3 +240,17 @@ class PretrainConfig(Config):
                     "shorter length, or smaller batch_tokens"
                 )
         return self
+
+    def _check_batch_warmup(self, warmup: BatchWarmup) -> None:
+        if self.stages:
+            raise ValueError("batch_warmup does not go with stages: give a stage batch_tokens of its own instead")
+        if not self.length <= warmup.first_tokens < self.batch_tokens:
+            raise ValueError(
+                f"batch_warmup.first_tokens is {warmup.first_tokens}: it has to be a sequence ({self.length}) at "
+                f"least, and below batch_tokens ({self.batch_tokens})"
+            )
+        if warmup.share * (self.train.max_steps or 0) < warmup.rises:
+            raise ValueError(
+                f"batch_warmup.share {warmup.share} of {self.train.max_steps} steps is less than a step for each of "
+                f"{warmup.rises} rises: raise share or lower rises"
+            )

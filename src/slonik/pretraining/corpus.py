@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 
 from slonik.core import files
 from slonik.core.config import Config
-from slonik.core.errors import SlonikError
+from slonik.core.errors import SlonikError, unknown_name
 from slonik.core.hashing import sha256_bytes, sha256_json
 from slonik.core.identity import HUB, Identity, code_identity, corpus_identity, folder_identity
 from slonik.core.progress import progress_bar
@@ -121,7 +121,15 @@ def check_corpus(settings: CorpusSettings) -> None:
         check_files(local)
 
 
-def check_size(settings: CorpusSettings, *, length: int, pairs: bool) -> None:
+def check_size(
+    settings: CorpusSettings,
+    *,
+    length: int,
+    pairs: bool = False,
+    least: int = LEAST_HELD_OUT,
+    apart: Collection[str] = (),
+    name: str = "corpus",
+) -> None:
     """Whether a corpus has enough to train and to measure on, before a tokenizer is made of it.
 
     Reads, cleans and filters documents until there is enough, at most a million of them; where a sample of them is
@@ -130,6 +138,9 @@ def check_size(settings: CorpusSettings, *, length: int, pairs: bool) -> None:
     Args:
         length: tokens of a sequence; fewer characters than that are too few.
         pairs: documents of several lines are wanted, whose neighbours make pairs.
+        least: held-out documents that are wanted.
+        apart: sources of which one held-out document each is wanted.
+        name: of the settings, for the sentence.
 
     Raises:
         SlonikError: it has not.
@@ -137,20 +148,21 @@ def check_size(settings: CorpusSettings, *, length: int, pairs: bool) -> None:
     if shards_given(settings) is not None:
         return
     held = characters = documents = 0
-    parted = not pairs
+    parted, sources = not pairs, set[str]()
     for _, document in itertools.islice(_filtered(settings, Counter()), _CHECKED_DOCUMENTS):
         if is_held_out(document.text, settings.held_out_share):
             held += 1
+            sources.add(document.source)
         else:
             documents += 1
             characters += len(document.text)
             parted = parted or "\n" in document.text
-        if held >= LEAST_HELD_OUT and characters >= length and parted:
+        if held >= least and characters >= length and parted and sources.issuperset(apart):
             return
     if characters < length:
         raise SlonikError(
-            f"the corpus has {characters:,} characters in {documents:,} documents to train on, too few for a single "
-            f"sequence of {length:,} tokens: give more text"
+            f"{_whose(name)} has {characters:,} characters in {documents:,} documents to train on, too few for a "
+            f"single sequence of {length:,} tokens: give more text"
         )
     if not parted:
         raise SlonikError(
@@ -158,15 +170,32 @@ def check_size(settings: CorpusSettings, *, length: int, pairs: bool) -> None:
             "of neighbours: take several lines for a document (corpus.border: 32, or blank for blank lines), or break "
             "lines in records"
         )
-    raise SlonikError(too_few_held_out(held))
+    if held < least:
+        raise SlonikError(too_few_held_out(held, least, name))
+    check_sources(apart, sources)
 
 
-def too_few_held_out(count: int) -> str:
-    """The sentence for a corpus that leaves too little to measure on."""
+def too_few_held_out(count: int, least: int = LEAST_HELD_OUT, name: str = "corpus") -> str:
+    """The sentence for a corpus that leaves too little to measure on; `name` is that of its settings."""
     return (
-        f"the corpus leaves {count} held-out documents, at least {LEAST_HELD_OUT} are needed to measure on: give more "
-        "documents, or raise corpus.held_out_share"
+        f"{_whose(name)} leaves {count} held-out documents, at least {least} are needed to measure on: give more "
+        f"documents, or raise {name}.held_out_share"
     )
+
+
+def _whose(name: str) -> str:
+    return "the corpus" if name == "corpus" else f"the {name} corpus"
+
+
+def check_sources(apart: Collection[str], sources: Collection[str]) -> None:
+    """Whether the sources that are to be reported apart are among those of held-out documents.
+
+    Raises:
+        SlonikError: one is not.
+    """
+    for name in apart:
+        if name not in sources:
+            raise SlonikError(unknown_name(name, sources, "source of held-out documents (--apart)"))
 
 
 def check_vocabulary(settings: CorpusSettings, tokenizer: Tokenizer, name: str = "the tokenizer") -> None:

@@ -17,7 +17,6 @@ from transformers import PreTrainedModel
 
 from slonik.core.config import configure, fields_of
 from slonik.core.errors import SlonikError
-from slonik.core.files import new_folder
 from slonik.core.hashing import sha256_json
 from slonik.core.identity import checkpoint_identity, code_identity
 from slonik.core.passport import Passport
@@ -25,11 +24,10 @@ from slonik.core.progress import shown
 from slonik.core.records import Record
 from slonik.core.run import Announce, Result, Run, say, silent
 from slonik.data.given import Given, Texts
-from slonik.models.checkpoint_files import read_tensors
 from slonik.models.fresh import build
 from slonik.models.generation import TextGenerator
 from slonik.models.kinds import resolve
-from slonik.models.loading import from_files, quiet_transformers, read_passport
+from slonik.models.loading import from_files, read_passport
 from slonik.models.state import config_facts
 from slonik.pretraining.batches import loader_of, objective_of, pack_length
 from slonik.pretraining.bits_per_byte import (
@@ -55,10 +53,9 @@ from slonik.pretraining.corpus import (
 )
 from slonik.pretraining.costs import SUITE, run_costs
 from slonik.pretraining.shards import TokenCorpus
+from slonik.pretraining.snapshots import Snapshots, write_checkpoint
 from slonik.pretraining.tokenizer import Vocabulary, given_tokenizer, make_tokenizer, wanted_sentinels
 from slonik.runtime.sampling import SamplingConfig
-from slonik.text.sentence_config import SentenceConfig
-from slonik.text.tokenizing import write_tokenizer
 from slonik.train.checkpoints import load_weights, read_checkpoint
 from slonik.train.loaders import StagedLoader
 from slonik.train.loop import Sample, run
@@ -67,8 +64,6 @@ from slonik.train.protocols import Loader
 from slonik.train.run_state import RunSummary
 
 COMMAND = "pretrain"
-_WRITERS = ("gpt2", "t5", "fred-t5")
-
 T = TypeVar("T")
 
 
@@ -86,6 +81,7 @@ def pretrain(
     corpus: Texts = (),
     out: str | Path | None = None,
     tokenizer: str | Path | None = None,
+    start: str | Path | None = None,
     steps: int | None = None,
     language: str | None = None,
     column: str | None = None,
@@ -102,6 +98,7 @@ def pretrain(
         corpus: files or folders of text, hub:OWNER/NAME, or texts, each a document.
         out: folder for the checkpoint.
         tokenizer: folder or model whose tokenizer to use, instead of training one.
+        start: a finished model of the recipe's shape to go on with: its weights, its tokenizer, a new optimizer.
         steps: of the optimizer.
         language: of the corpus; "any" = not checked.
         column: field or column with the texts.
@@ -114,7 +111,7 @@ def pretrain(
         SlonikError: as `run_pretrain`.
     """
     options: dict[str, Any] = {
-        "out": out, "tokenizer": tokenizer, "steps": steps, "language": language, "column": column,
+        "out": out, "tokenizer": tokenizer, "start": start, "steps": steps, "language": language, "column": column,
         "trackers": trackers, "seed": seed, "set": set,
     }  # fmt: skip
     given = Given(pretrain_config(recipe, **options).out)
@@ -129,6 +126,7 @@ def pretrain_config(
     files: Sequence[str] = (),
     out: str | Path | None = None,
     tokenizer: str | Path | None = None,
+    start: str | Path | None = None,
     steps: int | None = None,
     language: str | None = None,
     column: str | None = None,
@@ -144,8 +142,8 @@ def pretrain_config(
     at = fields_of(PretrainConfig)
     fields: dict[Any, Any] = {
         at.out: str(out) if out else None, at.corpus.files: files or None, at.seed: seed,
-        at.tokenizer.given: str(tokenizer) if tokenizer else None, at.train.max_steps: steps,
-        at.corpus.language: language, at.corpus.column: column,
+        at.tokenizer.given: str(tokenizer) if tokenizer else None, at.start: str(start) if start else None,
+        at.train.max_steps: steps, at.corpus.language: language, at.corpus.column: column,
         at.train.trackers: None if trackers is None else list(trackers),
     }  # fmt: skip
     return configure(PretrainConfig, recipe, fields, set)
@@ -263,13 +261,14 @@ class _Pretraining:
                 "on with"
             )
         frame.announce(f"training {costs.model.parameters / 1e6:,.1f} M parameters in {scratch}")
+        snapshots = Snapshots(config, self.vocabulary, self._passport(), frame, begins=not any(scratch.iterdir()))
         summary = run(
             self.model, self.objective, self.loader, config.train.model_copy(update={"seed": config.seed}), scratch,
-            evaluate=self._evaluate, on_best=self._snapshot if config.snapshots else None, sample=self._sampler(),
+            evaluate=self._evaluate, **snapshots.watching, sample=self._sampler(),
             flops_per_token=costs.flops_per_token,
             identity={"recipe": sha256_json(self.identity["recipe"])},
         )  # fmt: skip
-        result = self._write(summary) if processes.main else Pretrained(checkpoint=frame.out)
+        result = self._write(summary, snapshots) if processes.main else Pretrained(checkpoint=frame.out)
         processes.wait()
         return result
 
@@ -334,13 +333,6 @@ class _Pretraining:
     def _evaluate(self, model: nn.Module) -> dict[str, float]:
         return bits_with_interval(self._measure(model, self.choosing))
 
-    def _snapshot(self, model: nn.Module, step: int, metrics: Mapping[str, float]) -> None:
-        """The best model so far as a checkpoint that loads, beside the work in progress; goes with it in the end."""
-        facts = {"steps": step, **{name: round(value, 4) for name, value in metrics.items()}}
-        passport = self._passport().with_step(self.frame.passport_step(facts))
-        with new_folder(self.frame.folder / "best", overwrite=True) as folder:
-            write_checkpoint(model, self.vocabulary, self.config, passport, folder)  # type: ignore[arg-type]
-
     def _passport(self) -> Passport:
         """Of the model that the run goes on with, or a new one."""
         name = self.frame.out.name
@@ -362,7 +354,7 @@ class _Pretraining:
 
         return sample
 
-    def _write(self, summary: RunSummary) -> Pretrained:
+    def _write(self, summary: RunSummary, snapshots: Snapshots) -> Pretrained:
         """Put the best weights into a model of one process, measure it, and write it."""
         config, frame, best = self.config, self.frame, summary.weights.parent
         model = build(config.model, self.vocabulary.ids, seed=config.seed)
@@ -380,6 +372,7 @@ class _Pretraining:
             shutil.copy(summary.metrics, folder / "metrics.jsonl")
             if (curves := summary.metrics.parent / "tensorboard").is_dir():
                 shutil.copytree(curves, folder / "tensorboard")
+            snapshots.give(folder)
         return Pretrained(checkpoint=frame.out, records=tuple(records), summary=metrics, seconds=frame.seconds)
 
 
@@ -402,26 +395,3 @@ def what_decides(config: PretrainConfig) -> dict[str, Any]:
         "train": config.train.identity(),
         "held_out": {"documents": config.held_out.documents, "kilobytes": config.held_out.kilobytes},
     }
-
-
-def write_checkpoint(
-    model: PreTrainedModel, vocabulary: Vocabulary, config: PretrainConfig, passport: Passport, folder: Path
-) -> None:
-    """Write weights, tokenizer and passport into `folder`; encoders with their sentence settings.
-
-    Raises:
-        SlonikError: full disk.
-    """
-    with quiet_transformers():
-        model.save_pretrained(folder)
-    write_tokenizer(
-        vocabulary.tokenizer,
-        folder,
-        names=vocabulary.names,
-        max_length=config.model.max_length,
-        types=int(getattr(model.config, "type_vocab_size", 0) or 0) > 1,
-    )
-    if config.model.family not in _WRITERS:
-        SentenceConfig(max_length=config.model.max_length).write(folder, config.model.hidden)
-    passport.write(folder)
-    read_tensors(folder)

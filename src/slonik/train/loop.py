@@ -60,6 +60,7 @@ def run(
     *,
     evaluate: Evaluate | None = None,
     on_best: OnBest | None = None,
+    on_evaluated: OnBest | None = None,
     sample: Sample | None = None,
     identity: Mapping[str, Any] | None = None,
     flops_per_token: float | None = None,
@@ -77,6 +78,7 @@ def run(
             `config.best_metric` must be among them.
         on_best: called in the first process after each new best evaluation; again for the same step when a resumed
             run repeats it.
+        on_evaluated: the same after every evaluation.
         sample: texts for the log, made by the model at each evaluation.
         identity: further facts (hash of the corpus, of the teacher) that must be equal to resume.
         flops_per_token: FLOPs of forward and backward pass for one token of `input_ids` (padding not counted), for the
@@ -90,6 +92,7 @@ def run(
     """
     training = _Run(model, objective, loader, config, folder, identity or {}, flops_per_token)
     training.evaluate, training.on_best, training.sample = evaluate, on_best, sample
+    training.on_evaluated = on_evaluated
     if config.averaging is not None and evaluate is None:
         raise SlonikError("averaging is of the weights that an evaluation measures, and this run has none")
     # Signals are only noted until everything is closed: a launcher sends some as soon as one of its processes is gone.
@@ -107,6 +110,7 @@ class _Run:
 
     evaluate: Evaluate | None = None
     on_best: OnBest | None = None
+    on_evaluated: OnBest | None = None
     sample: Sample | None = None
 
     def __init__(
@@ -332,6 +336,8 @@ class _Run:
             self.state.best = Best(step, metrics[metric], metrics, name)
             if self.on_best is not None and self.processes.main:
                 self.on_best(self.model, step, metrics)
+        if self.on_evaluated is not None and self.processes.main:
+            self.on_evaluated(self.model, step, metrics)
         self.evaluated = self._seconds()  # its end: one may take longer than the time between two
 
     def _held_out(self, evaluate: Evaluate) -> tuple[dict[str, float], list[str]]:

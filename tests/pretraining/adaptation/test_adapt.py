@@ -241,9 +241,30 @@ def test_command_writes_records_and_shows_the_table(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "r.json").read_text())[0]["model"] == "out"
 
 
-def test_a_source_that_is_not_there_is_named_before_training(tmp_path: Path) -> None:
-    with pytest.raises(
-        SlonikError, match=r"unknown source of held-out documents \(--apart\) 'odl'; did you mean 'old'"
-    ):
-        _adapt(tmp_path, tiny.checkpoint(tmp_path / "model", "bert"), apart=["odl"])
-    assert not (tmp_path / "out").exists()
+def test_what_cannot_be_done_is_refused_before_any_work_and_nothing_is_left(tmp_path: Path) -> None:
+    model = tiny.checkpoint(tmp_path / "model", "bert")
+    domain, general = _corpora(tmp_path)
+    one = tmp_path / "one.txt"
+    one.write_text("\n".join(general.read_text(encoding="utf-8").splitlines()[:60]), encoding="utf-8")
+    files = {"files": [str(domain)]}
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"apart": ["odl"]}, r"unknown source of held-out documents \(--apart\) 'odl'; did you mean 'old'"),
+        (
+            {"corpus": {**files, "held_out_share": 0.0}},
+            "leaves 0 held-out documents, at least 4 .*corpus.held_out_share",
+        ),
+        (
+            {"general": {"files": [str(one)], "held_out_share": 0.0}},
+            "the general corpus leaves 0 held-out documents, at least 1 .*general.held_out_share",
+        ),
+        ({"corpus": {**files, "column": "body"}}, "has no columns"),
+        ({"lora": {"rank": 2000}}, "rank 2000 would be larger than the weight of .*is at most 32"),
+        # What the model cannot do is said before what the corpus lacks.
+        ({"every": 9, "corpus": {**files, "held_out_share": 0.0}}, "every is 9, and .* has 2 layers"),
+        ({"lora": {"rank": 33}, "every": 2, "corpus": {**files, "held_out_share": 0.0}}, "rank 33 would be larger"),
+    ]
+    for fields, sentence in cases:
+        said: list[str] = []
+        with pytest.raises(SlonikError, match=sentence):
+            _adapt(tmp_path, model, announce=said.append, **fields)
+        assert said == [] and not (tmp_path / "out").exists() and not (tmp_path / "out.steps").exists()

@@ -28,12 +28,18 @@ from slonik.models.kinds import resolve
 from slonik.models.language_model import LanguageModel, load_language_model, natural_objective
 from slonik.models.task_model import TaskModel
 from slonik.pretraining.adaptation.config import AdaptConfig, LoraSettings
-from slonik.pretraining.adaptation.data import adapt_texts, head_texts, new_vocabulary
+from slonik.pretraining.adaptation.data import (
+    LEAST_HELD_OUT,
+    LEAST_OF_GENERAL,
+    adapt_texts,
+    head_texts,
+    new_vocabulary,
+)
 from slonik.pretraining.adaptation.kept_head import kept_head
 from slonik.pretraining.adaptation.objective import check_low_rank, denoising_of, teacher_of
 from slonik.pretraining.adaptation.report import markdown_table
 from slonik.pretraining.adaptation.stages import Plan, Stages, objective_name
-from slonik.pretraining.corpus import CorpusSettings, check_corpus, check_vocabulary, files_identity
+from slonik.pretraining.corpus import CorpusSettings, check_corpus, check_size, check_vocabulary, files_identity
 from slonik.text.tokenizers.token_facts import token_facts
 from slonik.train.processes import Processes
 
@@ -178,13 +184,23 @@ def _check(config: AdaptConfig, language: LanguageModel) -> None:
     facts.need("mask" if config.objective == "mlm" else "eos", f"the objective {config.objective}")
     if config.objective == "denoising":
         denoising_of(config, facts)
+    layers = int(language.model.config.num_hidden_layers)
+    if config.every is not None and config.every > layers:
+        raise SlonikError(
+            f"every is {config.every}, and {config.model} has {layers} layers: the first of every 2 to {layers} can be "
+            "kept"
+        )
     check_low_rank(config, language)
 
 
 def _check_corpora(config: AdaptConfig) -> None:
+    """Refuse before any work corpora that are too short, in another language, or not what was named."""
     check_corpus(config.corpus)
     if config.general is not None:
         check_corpus(config.general)
+    check_size(config.corpus, length=config.max_length, least=LEAST_HELD_OUT, apart=config.apart)
+    if config.general is not None:
+        check_size(config.general, length=config.max_length, least=LEAST_OF_GENERAL, name="general")
 
 
 def _inputs(config: AdaptConfig, frame: Run) -> dict[str, Any]:

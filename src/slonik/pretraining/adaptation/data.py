@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from slonik.core.errors import SlonikError, unknown_name
+from slonik.core.errors import SlonikError
 from slonik.core.hashing import derive_seed
 from slonik.data.documents import CorpusDocument, read_documents
 from slonik.data.filters import normalise_text
@@ -23,10 +23,12 @@ from slonik.pretraining.bits_per_byte import whole_documents
 from slonik.pretraining.corpus import (
     CorpusSettings,
     PreparedCorpus,
+    check_sources,
     corpus_key,
     open_prepared,
     prepare_corpus,
     shards_given,
+    too_few_held_out,
 )
 from slonik.pretraining.sequences import Specials, TokenSequences, causal_specials
 from slonik.pretraining.shards import TokenCorpus
@@ -35,6 +37,9 @@ from slonik.text.tokenizers.token_facts import TokenFacts, token_facts
 from slonik.text.tokenizing import special_names, template_of
 from slonik.train.processes import Processes
 
+LEAST_HELD_OUT = 4
+"""Of the domain: half of them choose the checkpoint, the others are measured."""
+LEAST_OF_GENERAL = 1
 _ROLES = ("pad", "bos", "eos", "cls", "sep", "mask")
 
 
@@ -70,20 +75,16 @@ def adapt_texts(
     """
     domain = _prepared(config.corpus, tokenizer, folder, "domain", processes)
     held = [document for document in _drawn(domain.held_out, config.measured_documents) if document.text]
-    if len(held) < 4:
-        raise SlonikError(
-            f"the corpus leaves {len(held)} held-out documents, at least 4 are needed to measure on: give more "
-            "documents, or raise corpus.held_out_share"
-        )
+    if len(held) < LEAST_HELD_OUT:
+        raise SlonikError(too_few_held_out(len(held), LEAST_HELD_OUT))
     choosing = whole_documents([document.text for document in held[::2]], len(held), config.measured_kilobytes)
     measured = _up_to(held[1::2], config.measured_kilobytes)
-    sources = {document.source for document in measured}
-    for name in config.apart:
-        if name not in sources:
-            raise SlonikError(unknown_name(name, sources, "source of held-out documents (--apart)"))
+    check_sources(config.apart, {document.source for document in measured})
     if config.general is None:
         return AdaptTexts(domain.train, domain.train, choosing, measured, [], domain.train.key)
     general = _prepared(general_settings(config), tokenizer, folder, "general", processes)
+    if not general.held_out:
+        raise SlonikError(too_few_held_out(0, LEAST_OF_GENERAL, "general"))
     return AdaptTexts(
         domain.train, general.train, choosing, measured,
         _up_to(_drawn(general.held_out, len(held[1::2])), config.measured_kilobytes),

@@ -13,7 +13,7 @@ import torch
 
 from slonik.core.errors import SlonikError
 from slonik.models.language_model import LanguageModel, load_language_model
-from slonik.models.lora import LowRank, LowRankSize, linear_layers, need_peft
+from slonik.models.lora import LowRank, LowRankSize, check_rank, linear_layers, need_peft
 from slonik.models.vocabulary import matching_ids
 from slonik.pretraining.adaptation.config import AdaptConfig
 from slonik.pretraining.adaptation.distilbert import DistilBert, student_of
@@ -109,13 +109,15 @@ def check_low_rank(config: AdaptConfig, language: LanguageModel) -> None:
     """Refuse before any work what `low_rank_of` would refuse, and matrices to keep that would not be enough.
 
     Raises:
-        SlonikError: no linear layer of such a name; a head that is made for the model and stands in no adapter.
+        SlonikError: no linear layer of such a name, one that is narrower than the rank; a head that is made for the
+            model and stands in no adapter.
         MissingExtra: peft is not installed.
     """
     if config.lora is None:
         return
     need_peft()
-    linear_layers(language.model, config.lora.layers, name=config.model)
+    layers = linear_layers(language.model, config.lora.layers, name=config.model)
+    check_rank(language.model, config.lora.rank, layers, name=config.model)
     if config.lora.keep and not language.has_head:
         raise SlonikError(
             f"{config.model} has no language-model head, and one that is made for it stands in no adapter: lora.keep "
