@@ -8,8 +8,9 @@ Random tokens, so no corpus and no network is needed; shapes, masks, optimizer a
 (recipes/pretrain/*_paper.yaml; BERT without next sentence: packed rows of 512, for the others too). Variants: plain;
 compiled (`train.compile`); flex (compiled, `train.attention: flex`, without dropout). For each: the log's rates after
 the warm-up; memory beside the dry run's; how fast batches can be prepared alone; the kernels that the time of forward
-and backward pass goes into. A model that fails is named, with its error, and the others are measured. The peak is the data sheet's (slonik.train.run_log). Aim: 50 % of it for BERT-base at 512,
-at least 40 %. What does not fit into the minutes is named and left out.
+and backward pass goes into. The peak is the data sheet's (slonik.train.run_log). Aim: 50 % of it for BERT-base at 512,
+at least 40 %. What does not fit into the minutes is named and left out; so is a model that fails, with its error, and
+the others are measured.
 """
 
 from __future__ import annotations

@@ -28,6 +28,19 @@ def test_lines_blank_lines_and_numbers_of_lines_end_documents(tmp_path: Path) ->
     assert {d.source for d in read_documents(path)} == {"a.txt.gz"}
 
 
+def test_verse_in_a_plain_file_keeps_its_indentation_where_that_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "verse.txt"
+    path.write_text("\n\nраз\n    два \n\n  три\nчетыре\n\n", encoding="utf-8")
+
+    def read(border: int | str) -> list[str]:
+        return [document.text for document in read_documents(path, border=border, keep_whitespace=True)]
+
+    assert read("blank") == ["раз\n    два", "  три\nчетыре"]
+    assert read(4) == ["раз\n    два\n\n  три", "четыре\n"]
+    assert read("line") == ["раз", "    два", "  три", "четыре"]
+    assert [d.text for d in read_documents(path, border=4)] == ["раз\nдва\nтри\nчетыре"]
+
+
 def test_ranges_beside_a_file_name_sources_and_end_documents(tmp_path: Path) -> None:
     path = _write(tmp_path / "c.txt", "a1\na2\nb1\nb2\nrest\n")
     (tmp_path / "c.ranges.tsv").write_text("source\tfirst_line\tlast_line\nfirst\t1\t2\nsecond\t3\t4\n")

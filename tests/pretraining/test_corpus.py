@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from slonik.core.errors import SlonikError
+from slonik.data.filters import CleaningConfig
 from slonik.data.sampling import is_held_out
 from slonik.pretraining.corpus import CorpusSettings, open_prepared, prepare_corpus
 from slonik.pretraining.shards import ShardWriter
+from slonik.pretraining.tokenizer import _training_texts
 from tests import tiny
 
 TEXTS = [f"{text} Глава {n}." for n in range(12) for text in tiny.TEXTS]
@@ -34,6 +36,21 @@ def test_held_out_documents_are_those_of_every_other_format_and_never_trained_on
     assert len(open_prepared(tmp_path / "shards").train) == len(kept)
     for number, text in enumerate(kept):
         assert found.train.document(number).tolist() == tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def test_kept_white_space_reaches_the_tokens_and_the_tokenizer_sees_no_held_out_text(tmp_path: Path) -> None:
+    path = tmp_path / "verse.txt"
+    verse = [f"{text}\n    Строка  {number}.\n  И ещё." for number, text in enumerate(TEXTS[:40])]
+    path.write_text("\n\n".join(verse), encoding="utf-8")
+    settings = CorpusSettings(
+        files=(str(path),), border="blank", held_out_share=0.3, cleaning=CleaningConfig(keep_whitespace=True)
+    )
+    tokenizer = tiny.tokenizer("bpe")
+    found = prepare_corpus(settings, tokenizer, tmp_path / "shards")
+    held = {document.text for document in found.held_out}
+    read = [tokenizer.decode(found.train.document(number).tolist()) for number in range(len(found.train))]
+    assert held and held.isdisjoint(read) and sorted([*held, *read]) == sorted(verse)
+    assert sorted(_training_texts(settings)) == sorted(read)
 
 
 def test_lines_of_a_document_are_its_sentences(tmp_path: Path) -> None:

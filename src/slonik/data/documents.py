@@ -38,13 +38,19 @@ class CorpusDocument:
 
 
 def read_documents(
-    paths: str | Path | Sequence[str | Path], *, column: str | int | None = None, border: Border = "line"
+    paths: str | Path | Sequence[str | Path],
+    *,
+    column: str | int | None = None,
+    border: Border = "line",
+    keep_whitespace: bool = False,
 ) -> Iterator[CorpusDocument]:
     """Iterate over the documents of files, folders and hub data sets, in their order.
 
     Args:
         column: field with the text, for files with several.
         border: what ends a document in a plain text file; records of other formats are documents.
+        keep_whitespace: in plain text lines keep their indentation, and documents of so many lines the blank ones
+            between others; both go otherwise.
 
     Files and the first document are checked at the call, not at the first `next`.
 
@@ -57,7 +63,9 @@ def read_documents(
     if not given:
         raise SlonikError("no corpus given")
     check_column([file for path in given for file in _files(path)], column)
-    found = map(_bounded, itertools.chain.from_iterable([_read(path, column, border) for path in given]))
+    found = map(
+        _bounded, itertools.chain.from_iterable([_read(path, column, border, keep_whitespace) for path in given])
+    )
     first = next(found, None)
     if first is None:
         raise SlonikError(f"the corpus is empty: no text in {', '.join(str(path) for path in given[:3])}")
@@ -81,14 +89,14 @@ def _files(path: str | Path) -> Sequence[str | Path]:
     return [path] if str(path).startswith(HUB) else corpus_files(path)
 
 
-def _read(path: str | Path, column: str | int | None, border: Border) -> Iterator[CorpusDocument]:
+def _read(path: str | Path, column: str | int | None, border: Border, keep: bool) -> Iterator[CorpusDocument]:
     name = str(path)
     if name.startswith(HUB):
         return (CorpusDocument(text, name) for text in read_hub(name, column=column))
-    return itertools.chain.from_iterable(_read_file(file, column, border) for file in corpus_files(path))
+    return itertools.chain.from_iterable(_read_file(file, column, border, keep) for file in corpus_files(path))
 
 
-def _read_file(path: Path, column: str | int | None, border: Border) -> Iterator[CorpusDocument]:
+def _read_file(path: Path, column: str | int | None, border: Border, keep: bool) -> Iterator[CorpusDocument]:
     stem = path.name.removesuffix(".gz")
     if Path(stem).suffix.lower() not in _PLAIN:
         for text in _records(path, column if has_columns(path) else None):
@@ -99,7 +107,7 @@ def _read_file(path: Path, column: str | int | None, border: Border) -> Iterator
     size = 0
     source = path.name
     for number, raw in numbered_lines(path):
-        line = raw.strip()
+        line = raw.rstrip() if keep else raw.strip()
         now = ranges.get(number, source)
         ended = now != source or (border == "blank" and not line) or (isinstance(border, int) and len(lines) >= border)
         if ended and lines:
@@ -108,7 +116,7 @@ def _read_file(path: Path, column: str | int | None, border: Border) -> Iterator
         source = now
         if line and border == "line":
             yield CorpusDocument(line, source)
-        elif line:
+        elif line or (keep and lines):
             lines.append(line)
             size += len(line) + 1
             if size > MAX_CHARACTERS:

@@ -93,6 +93,16 @@ class PreparedCorpus:
     summary: dict[str, Any]
 
 
+def documents_of(settings: CorpusSettings) -> Iterator[CorpusDocument]:
+    """The documents of a corpus as they are read: not cleaned, and none left out.
+
+    Raises:
+        SlonikError: what `read_documents` raises.
+    """
+    keep = settings.cleaning.keep_whitespace
+    return read_documents(settings.files, column=settings.column, border=settings.border, keep_whitespace=keep)
+
+
 def files_identity(settings: CorpusSettings) -> Identity:
     """Identity of the files of a corpus.
 
@@ -114,7 +124,7 @@ def check_corpus(settings: CorpusSettings) -> None:
     """
     if shards_given(settings) is not None:
         return
-    documents = read_documents(settings.files, column=settings.column, border=settings.border)
+    documents = documents_of(settings)
     if settings.language != "any":
         next(iter(guard_language(documents, settings.language)))
     if local := [name for name in settings.files if not name.startswith(HUB)]:
@@ -208,7 +218,7 @@ def check_vocabulary(settings: CorpusSettings, tokenizer: Tokenizer, name: str =
         return
     facts, unknown = token_facts(tokenizer), read_vocabulary(tokenizer).unknown
     counts = Counter[str]()
-    documents = read_documents(settings.files, column=settings.column, border=settings.border)
+    documents = documents_of(settings)
     for document in itertools.islice(documents, _JUDGED_DOCUMENTS):
         text = document.text[:_JUDGED_CHARACTERS]
         encoding = encode(tokenizer, text)
@@ -372,7 +382,7 @@ def _filtered(settings: CorpusSettings, counts: Counter[str]) -> Iterator[tuple[
     exact = ExactFilter() if settings.duplicates != "keep" else None
     near = NearFilter(settings.near_threshold) if settings.duplicates == "near" else None
     cleaner = document_cleaner(settings)
-    documents = read_documents(settings.files, column=settings.column, border=settings.border)
+    documents = documents_of(settings)
     if settings.language != "any":
         documents = guard_language(documents, settings.language)
     if settings.max_documents is not None:

@@ -17,7 +17,6 @@ from slonik.core.identity import file_identity
 from slonik.core.passport import Passport
 from slonik.core.records import Record
 from slonik.core.run import Run
-from slonik.data.documents import read_documents
 from slonik.data.filters import normalise_text
 from slonik.data.readers import corpus_files, read_texts
 from slonik.data.sampling import Sample, is_held_out, sample, set_aside
@@ -25,7 +24,7 @@ from slonik.models.fresh import TokenIds
 from slonik.models.kinds import resolve
 from slonik.models.loading import checkpoint_tokenizer
 from slonik.pretraining.config import PretrainConfig
-from slonik.pretraining.corpus import CorpusSettings
+from slonik.pretraining.corpus import CorpusSettings, documents_of
 from slonik.pretraining.denoising import sentinels_needed
 from slonik.text.tokenizers.families import DEFAULT_SENTINELS
 from slonik.text.tokenizers.fit import Fit, fit_records, measure_fit
@@ -195,8 +194,8 @@ def _special_tokens(config: PretrainConfig) -> tuple[str, ...]:
 
 
 def _training_texts(settings: CorpusSettings) -> Iterator[str]:
-    documents = read_documents(settings.files, column=settings.column, border=settings.border)
-    for document in documents:
-        text = normalise_text(document.text)
+    for document in documents_of(settings):
+        # As the corpus is cleaned: which documents are held out depends on what is left of them.
+        text = normalise_text(document.text, keep_whitespace=settings.cleaning.keep_whitespace)
         if text and not is_held_out(text, settings.held_out_share):
             yield text

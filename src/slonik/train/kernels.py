@@ -119,7 +119,7 @@ def _check_flex(model: nn.Module, device: torch.device, *, drops: bool) -> None:
 
 
 def _takes_flex(part: nn.Module) -> bool:
-    """Whether the class says so: T5's does since Transformers 5.2x; GPT-2's never does, and takes ours."""
+    """Whether the class says so: T5's does in Transformers 5.23 and not in 5.10; GPT-2's does not, and takes ours."""
     kind = getattr(getattr(part, "config", None), "model_type", "")
     return kind == "gpt2" or bool(getattr(part, "_supports_flex_attn", True))
 

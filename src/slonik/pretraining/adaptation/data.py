@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import derive_seed
-from slonik.data.documents import CorpusDocument, read_documents
+from slonik.data.documents import CorpusDocument
 from slonik.data.filters import normalise_text
 from slonik.data.sampling import is_held_out
 from slonik.models.language_model import LanguageModel
@@ -25,6 +25,7 @@ from slonik.pretraining.corpus import (
     PreparedCorpus,
     check_sources,
     corpus_key,
+    documents_of,
     open_prepared,
     prepare_corpus,
     shards_given,
@@ -213,9 +214,9 @@ def new_vocabulary(
 def _new_words(config: AdaptConfig, language: LanguageModel) -> list[str]:
     if (shards := shards_given(config.corpus)) is not None:
         raise SlonikError(f"{shards} is tokenised already, so its words cannot be counted: give the texts themselves")
-    documents = read_documents(config.corpus.files, column=config.corpus.column, border=config.corpus.border)
-    share = config.corpus.held_out_share
-    texts = (text for document in documents if not is_held_out(text := normalise_text(document.text), share))
+    share, keep = config.corpus.held_out_share, config.corpus.cleaning.keep_whitespace
+    cleaned = (normalise_text(document.text, keep_whitespace=keep) for document in documents_of(config.corpus))
+    texts = (text for text in cleaned if not is_held_out(text, share))
     count, least = config.vocabulary.new_words, config.vocabulary.min_frequency
     words = frequent_words(language.tokenizer, texts, count, min_frequency=least)
     if not words:

@@ -57,7 +57,10 @@ class ReadPart(Block):
     def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
         """See `PipelineStep.run`."""
         settings = self.plan.settings
-        found = read_part(self.plan.parts[rank], column=settings.column, border=settings.border)
+        found = read_part(
+            self.plan.parts[rank], column=settings.column, border=settings.border,
+            keep_whitespace=settings.cleaning.keep_whitespace,
+        )  # fmt: skip
         for number, document in enumerate(_timed(self, found)):
             yield Document(text=document.text, id=str(number), metadata={"source": document.source})
 

@@ -114,7 +114,9 @@ def find_parts(sources: tuple[str, ...], *, border: Border = "line", part_bytes:
     return parts
 
 
-def read_part(part: Part, *, column: str | None, border: Border) -> Iterator[CorpusDocument]:
+def read_part(
+    part: Part, *, column: str | None, border: Border, keep_whitespace: bool = False
+) -> Iterator[CorpusDocument]:
     """The documents of a part, in order; what is not a whole file of this machine is fetched first.
 
     Raises:
@@ -127,7 +129,7 @@ def read_part(part: Part, *, column: str | None, border: Border) -> Iterator[Cor
         with _local(piece) as path:
             try:
                 own = column if has_columns(path) else None
-                yield from read_documents(path, column=own, border=border)
+                yield from read_documents(path, column=own, border=border, keep_whitespace=keep_whitespace)
             except SlonikError as error:
                 if _EMPTY not in str(error):  # one empty file among several is no mistake
                     raise SlonikError(str(error).replace(str(path), piece.name)) from None
