@@ -76,6 +76,8 @@ def test_two_words_of_one_number_end() -> None:
     ("text", "says"),
     [
         ("1\tслово\tслово\n", "line 1: 3 columns"),
+        ("1\tслово\t_\tX\t_\tNumber\t0\troot\t_\t_\n\n", "line 1: the feature 'Number' is no NAME=VALUE"),
+        ("1\tслово\t_\tX\t_\tA=b|A=c\t0\troot\t_\t_\n\n", "line 1: the feature 'A=c' is there twice"),
         ("один\tслово\t_\t_\t_\t_\t0\troot\t_\t_\n", "'один' is not the number"),
         ("# только примечание\n\n", "holds no sentence"),
         ("", "holds no sentence"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import math
+import zlib
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,11 @@ from slonik.inspection.attention import (
     head_metrics,
     per_text,
     text_attention,
+    unpacked,
 )
 from slonik.inspection.attention_weights import attention_weights, eager_attention
+from slonik.inspection.page import inspection_tables
+from slonik.inspection.twin import is_twin
 from slonik.models.anatomy import dissect
 from slonik.models.loading import load_transformer
 from tests import tiny
@@ -75,11 +80,23 @@ def test_metrics_of_a_model(tmp_path: Path, family: str) -> None:
 def test_attention_as_one_call(tmp_path: Path) -> None:
     encoder = slonik.load(tiny.checkpoint(tmp_path, "bert"))
     found = attention(encoder, tiny.TEXTS[:3])
-    assert len(found.records) == 2 * 4 * len(METRICS)
-    assert {(r.low, r.high) for r in attention(encoder, tiny.TEXTS[:1]).records} == {(None, None)}
+    assert len(found.records) == 2 * 2 * 4 * len(METRICS)
+    (table,) = inspection_tables(found.records)
+    assert [row.cells[0].text for row in table.rows] == ["layer 1", "layer 2", "random weights, all layers"]
+    entropy = [r.value for r in found.records if is_twin(r.model) and r.metric == "entropy_share"]
+    assert min(entropy) > 0.9  # nothing was learned: all tokens alike
+    alone = attention(encoder, tiny.TEXTS[:1], twin=False).records
+    assert {(r.low, r.high) for r in alone} == {(None, None)} and len(alone) == 2 * 4 * len(METRICS)
     shown = text_attention(encoder, "Слон идёт домой.")
     assert [layer.shape for layer in shown.weights] == [(4, len(shown.tokens), len(shown.tokens))] * 2
     np.testing.assert_allclose(shown.weights[0].sum(-1), 1.0, atol=1e-5)
+    layer = shown.records[0].detail["layers"][0]
+    size = len(shown.tokens)
+    again = unpacked(layer, size, size)
+    assert np.abs(again - shown.weights[0]).max() <= shown.weights[0].max() / 510 + 1e-6
+    earlier = {"heads": 4, "largest": layer["largest"]}  # records of an earlier slonik, not compressed
+    earlier["shares"] = base64.b64encode(zlib.decompress(base64.b64decode(layer["shares"]))).decode()
+    np.testing.assert_array_equal(unpacked(earlier, size, size), again)
 
 
 SHAPES = ("bert", "roberta", "xlm-roberta", "deberta-v2", "modernbert", "gpt2", "t5", "slim")

@@ -9,7 +9,9 @@ import pytest
 
 from slonik.core.errors import SlonikError
 from slonik.inspection.neurons import elastic_net, neuron_order, neurons, rank_neurons
+from slonik.inspection.page import inspection_tables
 from slonik.inspection.probing.tasks import task_of_rows
+from slonik.inspection.twin import is_twin
 from tests import tiny
 
 
@@ -92,7 +94,10 @@ def test_neurons_as_one_call(tmp_path: Path) -> None:
     model = tiny.checkpoint(tmp_path / "model", "bert")
     found = neurons(model, task_of_rows("gapping", rows))
     assert (found.task, found.tested, found.ranking.total) == ("gapping", 30, 3 * 32)
-    records = {record.metric: record for record in found.records}
+    records = {record.metric: record for record in found.records if not is_twin(record.model)}
+    assert found.twin is not None and found.twin.ranking.stability == {}
+    (table,) = inspection_tables(found.records)
+    assert table.columns[-1] == "random weights" and "with random weights" in table.notes[0]
     facts = records["all_neurons"].detail
     assert facts["by_layer"] == found.ranking.by_layer.tolist()
     assert facts["nonzero"] <= 96
@@ -101,8 +106,9 @@ def test_neurons_as_one_call(tmp_path: Path) -> None:
     assert records["top_10_neurons"].low < records["top_10_neurons"].value  # type: ignore[operator]
     assert set(records["top_10_neurons"].hashes) == {"weights", "texts", "data"}
     (tmp_path / "gapping.txt").write_text("\n".join("\t".join(row) for row in rows), encoding="utf-8")
-    few = neurons(model, "gapping", data_dir=tmp_path, limit=60, prefix="слон: ")
+    few = neurons(model, "gapping", data_dir=tmp_path, limit=60, prefix="слон: ", twin=False)
+    assert few.twin is None and inspection_tables(few.records)[0].columns[-1] == "value"
     assert few.tested == 20
     assert few.hashes["texts"] != found.hashes["texts"]
-    plain = neurons(model, "gapping", data_dir=tmp_path, limit=60)
+    plain = neurons(model, "gapping", data_dir=tmp_path, limit=60, twin=False)
     assert plain.ranking.residual != few.ranking.residual  # other vectors

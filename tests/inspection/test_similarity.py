@@ -10,6 +10,7 @@ import pytest
 import slonik
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import derive_seed
+from slonik.inspection.page import inspection_tables
 from slonik.inspection.similarity import (
     MEASURES,
     Layer,
@@ -20,6 +21,7 @@ from slonik.inspection.similarity import (
     similarity,
     unbiased_hsic,
 )
+from slonik.inspection.twin import is_twin
 from tests import tiny
 
 RNG = np.random.default_rng(0)
@@ -135,7 +137,13 @@ def test_similarity_as_one_call(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "5 of 17 texts are there before" in capsys.readouterr().err
     assert found.texts == 12
     assert [grid.shape for grid in found.grids.values()] == [(3, 3), (3, 3)]
-    bounded = [r for r in found.records if r.low is not None]
+    own = [r for r in found.records if not is_twin(r.model)]
+    assert len(found.records) == 2 * len(own), "as many of the first model with random weights"
+    (table,) = inspection_tables(found.records)
+    assert sum(row.cells[0].text.startswith("random weights, layer") for row in table.rows) == 2  # one a measure
+    assert any("are too few" in note for note in table.notes)
+    assert similarity(first, second, texts, twin=False).twin is None
+    bounded = [r for r in own if r.low is not None]
     assert [r.variant for r in bounded] == ["cka"] * 3
     for record in bounded:
         assert record.low <= record.value <= record.high  # type: ignore[operator]
@@ -143,6 +151,6 @@ def test_similarity_as_one_call(tmp_path: Path, capsys: pytest.CaptureFixture[st
         assert record.detail["floor"] < record.value
         assert record.detail["layer_low"] <= record.layer <= record.detail["layer_high"]
         assert set(record.hashes) == {"weights", "weights_against", "texts"}
-    floors = [r.detail["floor"] for r in found.records if r.variant == "maxcorr" and "floor" in r.detail]
+    floors = [r.detail["floor"] for r in own if r.variant == "maxcorr" and "floor" in r.detail]
     assert len(floors) == 3
     assert min(floors) > 0.3  # with twelve texts some neuron is like any other: the floor says so

@@ -64,6 +64,8 @@ def test_a_multiword_token_is_left_out_and_counted(tmp_path: Path, capsys: pytes
     (table,) = inspection_tables(records)
     assert "2 of 5 sentences were left out: a multiword token 2" in table.notes
     assert table.columns[4] == "random weights"
+    (table,) = inspection_tables(syntax_heads(encoder, kept, fewest=2, twin=False))
+    assert "random weights" not in table.columns
     assert syntax_heads(encoder, kept, fewest=200) == []
     assert "too few to say which heads follow syntax" in capsys.readouterr().err
 

@@ -85,14 +85,22 @@ def test_what_was_dropped_is_said(tmp_path: Path) -> None:
         (b"PK\x03\x04abc", "is an archive"),
         ("просто текст\n".encode(), "holds no word vectors that are known here"),
         (b"0 5\n", "it holds nothing"),
-        (b"1000000 300\nslon 1 2", "it is cut short"),
+        (b"1000000 300\nslon 1 2", "the one of line 2 has 2"),
+        (b"1000000 2\nslon 1 2", "1,000,000 words in its first line, and 1 follow"),
         ("3 2\nслон 1 0\nлев 0 1\n".encode(), "it is cut short"),
-        ("2 2\nслон 1 0\nлев 0 x\n".encode(), "cannot be read as word vectors"),
+        ("2 2\nслон 1 0\nлев 0 x\n".encode(), "line 3: 'x' is no number"),
+        ("2 2\nслон 0,1 0,2\nлев 0,3 0,4\n".encode(), "line 2: '0,1' is no number"),
+        ("2 3\nслон 1 0\nлев 0 1\n".encode(), "vectors of 3 numbers in its first line, and the one of line 2 has 2"),
+        ("2 2 7\nслон 1 0\nлев 0 1\n".encode(), "its first line is neither"),
+        ("слон 1 0\nлев 1 2 3\nкит 1 2 3\n".encode(), "line 1: 2 numbers, where the file's vectors have 3"),
+        ("2 2\nслон 1 0\n\nлев 0 1\n".encode(), "line 3 is blank"),
+        ("\ufeffслон 1 0\nлев 0 1\n".encode(), "begins with a byte order mark"),
+        ("2 2\nслон 1 0\nлев 0 1\n".encode("cp1251"), "2 of 2 words are not UTF-8"),
         ("2 2\nслон 1 0\nлев 0 1 5\n".encode(), "line 3: 3 numbers, where the file's vectors have 2"),
         ("2 2\nслон 1 0\nлев 5\n".encode(), "line 3: 1 numbers, where the file's vectors have 2"),
         ("слон 1 0\nлев 5\n".encode(), "line 2: 1 numbers, where the file's vectors have 2"),
         ("2 2\nслон 1 nan\nлев 0 1\n".encode(), "the first: 'слон'"),
-        (b"\xba\x16\x4f\x2f\x0c\x00\x00\x00\x05", "cannot be read as word vectors"),
+        (b"\xba\x16\x4f\x2f\x0c\x00\x00\x00\x05", "cut short"),
     ],
 )
 def test_what_is_no_whole_file_is_refused_in_a_sentence(content: bytes, sentence: str, tmp_path: Path) -> None:
@@ -114,6 +122,33 @@ def test_a_binary_file_cut_short_and_a_damaged_archive(vectors: KeyedVectors, tm
         read_word_vectors(packed)
     with pytest.raises(SlonikError, match="holds no word vectors"):
         read_word_vectors(tmp_path / "nowhere.vec")
+
+
+def test_a_binary_file_is_walked_to_its_end(vectors: KeyedVectors, tmp_path: Path) -> None:
+    path = tmp_path / "w.bin"
+    vectors.save_word2vec_format(str(path), binary=True)
+    rows = path.read_bytes().partition(b"\n")[2]
+    for first, sentence in ((b"9 5", "ends in word 8"), (b"7 50", "vectors of 50|ends in word"), (b"7 4", "not UTF-8")):
+        path.write_bytes(first + b"\n" + rows)
+        with pytest.raises(SlonikError, match=sentence):
+            read_word_vectors(path)
+    path.write_bytes(b"6 5\n" + rows)
+    assert "announces 6 words" in read_word_vectors(path).notes[0]
+    assert read_word_vectors(path, limit=2).notes == ()
+
+
+def test_fasttext_is_refused_wherever_it_is_cut(tmp_path: Path) -> None:
+    model = FastText([["слон", "лев", "стол"]] * 5, vector_size=3, min_count=1, bucket=5, epochs=1, seed=1)
+    save_facebook_model(model, str(tmp_path / "whole.bin"))
+    content = (tmp_path / "whole.bin").read_bytes()
+    path, vectors_end = tmp_path / "w.bin", len(content) - 3 * 3 * 4 - 17  # behind it: what training goes on from
+    for size in (4, 50, 90, 100, vectors_end - 1):
+        path.write_bytes(content[:size])
+        with pytest.raises(SlonikError, match="cut short"):
+            read_word_vectors(path)
+    path.write_bytes(content[:8] + b"\xff\xff\xff\x7f" + content[12:])
+    with pytest.raises(SlonikError, match="header of fastText"):
+        read_word_vectors(path)
 
 
 def test_navec_is_read_whole() -> None:

@@ -36,6 +36,13 @@ def test_pairs_are_read_in_their_forms(text: str, tmp_path: Path) -> None:
     assert read_pairs(path) == [Pair("слон", "лев", 0.5), Pair("стол", "стул", 0.9)]
 
 
+def test_a_first_line_without_a_number_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "damaged.csv"
+    path.write_text("слон,лев,много\nстол,стул,0.9\nкот,пёс,0.7\n", encoding="utf-8")
+    assert len(read_pairs(path)) == 2
+    assert "'слон,лев,много', has no number: read as names of columns" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

@@ -64,6 +64,9 @@ def inspect(
     treebank: Path | None = typer.Option(None, help="With --attention: which heads follow the syntax of this CoNLL-U."),
     orders: str = typer.Option("gate,fisher,taylor,magnitude,left_out,random", help="With --heads: which criteria."),
     measures: str = typer.Option("cka", help="With --like: cka, maxcorr, linreg, svcca, pwcca; comma-separated."),
+    twin: bool | None = typer.Option(
+        None, help="With --attention, --like or --neurons: MODEL with random weights beside it (default)."
+    ),
     prefix: str | None = typer.Option(None, help="Text before every text (default: the model's own)."),
     data_dir: Path | None = typer.Option(
         None, help="With --neurons, --erase, --teacher: data folder with rusenteval/ in it."
@@ -111,6 +114,10 @@ def inspect(
         )
     if treebank is not None and attention is None:
         raise SlonikError("--treebank belongs to --attention: without it leave it out")
+    if twin is not None and attention is None and not (like or neurons):
+        raise SlonikError(
+            "--twin and --no-twin belong to --attention, --like and --neurons: without these leave them out"
+        )
     if limit is not None and limit < 2:
         raise SlonikError(f"--limit is {limit}: give 2 or more")
     loading = {"device": device, "trust_remote_code": trust_remote_code}
@@ -123,13 +130,16 @@ def inspect(
         records += head_importance(looked, sample, orders=_split(orders, "--orders"), prefix=prefix).records
     if attention is not None:
         own = [attention, *sample] if texts else [attention]
-        records += attention_of(looked, own, treebank=treebank, prefix=prefix).records
+        records += attention_of(looked, own, treebank=treebank, prefix=prefix, twin=twin is not False).records
     if like:
         other = open_transformer(like, **loading)  # type: ignore[arg-type]
         many = texts_of(texts, limit or MANY_TEXTS)
-        records += similarity(looked, other, many, measures=_split(measures, "--measures"), prefix=prefix).records
+        chosen = _split(measures, "--measures")
+        records += similarity(looked, other, many, measures=chosen, prefix=prefix, twin=twin is not False).records
     if neurons:
-        records += neurons_of(looked, neurons.strip(), data_dir=data_dir, prefix=prefix, limit=limit).records
+        records += neurons_of(
+            looked, neurons.strip(), data_dir=data_dir, prefix=prefix, limit=limit, twin=twin is not False
+        ).records
     if erase:
         erased = erasure(
             model if not trust_remote_code and device is None else open_transformer(model, **loading),  # type: ignore[arg-type]

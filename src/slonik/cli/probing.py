@@ -40,6 +40,9 @@ def probing(
     baselines: bool = typer.Option(
         True, help="Majority, length, TF-IDF, word vectors, and each model with random weights beside the models."
     ),
+    twin: bool | None = typer.Option(
+        None, help="Among the baselines each model with random weights (default); without it half of the time."
+    ),
     json_file: JsonFile = None,
     html: Path | None = typer.Option(
         None, help="Write a page with tables and heat maps to this file.", callback=file_to_write
@@ -63,7 +66,7 @@ def probing(
         models, data_dir=data_dir, tasks=split_names(tasks), treebank=treebank or None, asks=split_names(asks),
         entities=entities, probes=split_names(probes) or (),
         poolings=split_names(poolings) or (), prefix=prefix, limit=limit, seeds=seeds, control=control,
-        baselines=baselines, dtype=dtype, device=device, trust_remote_code=trust_remote_code or None, use_cache=cache,
+        baselines=baselines, twin=twin, dtype=dtype, device=device, trust_remote_code=trust_remote_code or None, use_cache=cache,
         passport=passport, on_task=announce_task,
     )  # fmt: skip
     show_evaluation(found)

@@ -228,7 +228,10 @@ def _word(columns: list[str], path: Path, number: int) -> Word:
     feats = {}
     if columns[5] != "_":
         for pair in columns[5].split("|"):
-            name, _, value = pair.partition("=")
+            name, sign, value = pair.partition("=")
+            if not (name and sign and value) or name in feats:
+                what = "there twice" if name in feats else "no NAME=VALUE"
+                raise SlonikError(f"{path}, line {number}: the feature {pair!r} is {what}: mend it or write _")
             feats[name] = value
     return Word(
         id=_number(columns[0], path, number),

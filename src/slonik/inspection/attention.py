@@ -11,6 +11,7 @@ heads, T tokens.
 from __future__ import annotations
 
 import base64
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ from slonik.inspection.inputs import BATCH, Texts, batches, open_transformer, te
 from slonik.inspection.intervals import mean_interval
 from slonik.inspection.syntax import syntax_heads
 from slonik.inspection.text_tokens import TextTokens, read_tokens, shown_token
+from slonik.inspection.twin import twin_of
 from slonik.models.encoder import TorchEncoder
 from slonik.text.tokenizing import template_of
 
@@ -42,8 +44,8 @@ class Attention:
     """What the heads of a model attend to, on how many texts.
 
     Attributes:
-        records: every metric of every head, then with a treebank the best head of every relation and direction;
-            layers count from 1, heads from 0.
+        records: every metric of every head, of the twin with random weights too, then with a treebank the best head of
+            every relation and direction; layers count from 1, heads from 0.
     """
 
     model: str
@@ -57,6 +59,7 @@ def attention(
     *,
     treebank: str | Path | None = None,
     prefix: str | None = None,
+    twin: bool = True,
     seed: int = 0,
     progress: bool = False,
 ) -> Attention:
@@ -67,6 +70,7 @@ def attention(
         texts: a file, or texts; None = 64 Russian sentences of our own.
         treebank: a file in CoNLL-U.
         prefix: before each text, None = the encoder's own (none for the treebank). seed: of the bootstrap.
+        twin: measure the model with random weights too, whose records stand beside the model's.
         progress: show it on standard error.
 
     Raises:
@@ -75,7 +79,10 @@ def attention(
     encoder, sample = open_transformer(model), texts_of(texts)
     with shown(progress):
         metrics = head_metrics(encoder, sample, prefix=prefix, seed=seed)
-        syntax = [] if treebank is None else syntax_heads(encoder, read_conllu(treebank), prefix=prefix or "")
+        if (other := twin_of(encoder, twin)) is not None:
+            metrics += head_metrics(other, sample, prefix=prefix, seed=seed)
+        read = None if treebank is None else read_conllu(treebank)
+        syntax = [] if read is None else syntax_heads(encoder, read, prefix=prefix or "", twin=twin)
     return Attention(encoder.name, len(sample), (*metrics, *syntax))
 
 
@@ -133,19 +140,22 @@ class TextAttention:
 
 
 def _packed(layer: NDArray[np.floating]) -> dict[str, Any]:
-    """(H, R, C) weights as shares of their row's largest, whole numbers to 255, and these largest ones."""
+    """(H, R, C) weights as shares of their row's largest, whole numbers to 255 (zlib), and these largest ones."""
     largest = np.maximum(np.asarray(layer, np.float32).max(-1), 1e-12)
     shares = np.clip(np.rint(np.asarray(layer) / largest[..., None] * 255), 0, 255).astype(np.uint8)
     return {
         "heads": int(layer.shape[0]),
-        "shares": base64.b64encode(shares.tobytes()).decode("ascii"),
+        "packing": "zlib",
+        "shares": base64.b64encode(zlib.compress(shares.tobytes(), 9)).decode("ascii"),
         "largest": base64.b64encode(largest.astype("<f4").tobytes()).decode("ascii"),
     }
 
 
 def unpacked(packed: Mapping[str, Any], rows: int, columns: int) -> NDArray[np.float32]:
     """The weights (H, R, C) of a layer in a record, to 1/255 of each row's largest."""
-    shares = np.frombuffer(base64.b64decode(packed["shares"]), np.uint8).reshape(packed["heads"], rows, columns)
+    content = base64.b64decode(packed["shares"])
+    content = zlib.decompress(content) if packed.get("packing") == "zlib" else content
+    shares = np.frombuffer(content, np.uint8).reshape(packed["heads"], rows, columns)
     largest = np.frombuffer(base64.b64decode(packed["largest"]), "<f4").reshape(packed["heads"], rows)
     return np.asarray(shares / 255.0 * largest[..., None], np.float32)
 

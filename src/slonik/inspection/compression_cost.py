@@ -109,7 +109,7 @@ def compression_cost(
     record = partial(inspection_record, small.name, n=len(sample), hashes=hashes)
     left: list[str] = []
     with shown(progress):
-        layers = similarity(small, large, sample, prefix=prefix)
+        layers = similarity(small, large, sample, prefix=prefix, twin=False)
         records = list(layers.records)
         records += _head_records(small, large, record)
         records += _word_records(small, large, sample, record)

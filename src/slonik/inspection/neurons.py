@@ -28,6 +28,7 @@ from slonik.inspection import inspection_record, source_hashes
 from slonik.inspection.inputs import open_transformer
 from slonik.inspection.intervals import wilson
 from slonik.inspection.probing.tasks import TaskData, read_tasks
+from slonik.inspection.twin import twin_of
 from slonik.models.encoder import TorchEncoder
 
 _TOP = (10, 30, 100, 300)
@@ -76,6 +77,7 @@ class TaskNeurons:
 
     Attributes:
         prefix: what was put before every sentence, None = the model's own. hashes: of weights, sentences and the file.
+        twin: the same of the model with random weights, without resamples; None where it was not asked for.
     """
 
     model: str
@@ -84,10 +86,14 @@ class TaskNeurons:
     tested: int
     prefix: str | None
     hashes: dict[str, str]
+    twin: TaskNeurons | None = None
 
     @property
     def records(self) -> list[Record]:
-        """Accuracies with the top and bottom neurons, alone and taken out; Wilson's intervals over test sentences."""
+        """Accuracies with the top and bottom neurons, alone and taken out; Wilson's intervals over test sentences.
+
+        Those of the twin follow.
+        """
         found = self.ranking
         facts = {"nonzero": found.nonzero, "neurons": found.total, "by_layer": found.by_layer.tolist(),
                  "counted": found.counted, "residual": found.residual, "prefix": self.prefix,
@@ -99,7 +105,7 @@ class TaskNeurons:
             where = {"low": low, "high": high, "n": self.tested, "detail": facts if name == "all" else {}}
             where |= {"hashes": self.hashes}
             records.append(inspection_record(self.model, self.task, "neurons", f"{name}_neurons", value, **where))
-        return records
+        return records + (self.twin.records if self.twin is not None else [])
 
 
 def neurons(
@@ -109,6 +115,7 @@ def neurons(
     data_dir: str | Path | None = None,
     prefix: str | None = None,
     limit: int | None = None,
+    twin: bool = True,
     progress: bool = False,
 ) -> TaskNeurons:
     """Which neurons of all layers carry what a probing task asks for, by the mean vectors of its sentences.
@@ -119,6 +126,7 @@ def neurons(
         data_dir: None = $SLONIK_DATA, or the user's cache folder.
         prefix: before every sentence, None = the model's own.
         limit: at most this many sentences of a task that is read here. progress: show it on standard error.
+        twin: rank the neurons of the model with random weights too.
 
     Raises:
         SlonikError: no transformer, an unknown task, or one without a file.
@@ -126,10 +134,20 @@ def neurons(
     encoder = open_transformer(model)
     data = task if isinstance(task, TaskData) else read_tasks(data_folder(data_dir), [task], limit=limit)[0][0]
     with shown(progress):
-        parts = [encoder.encode_layers(part.texts, ["mean"], prefix=prefix)["mean"] for part in (data.train, data.test)]
-        ranking = rank_neurons(list(parts[0]), data.train.labels, list(parts[1]), data.test.labels)
+        other = twin_of(encoder, twin)
+        beside = None if other is None else _of_task(other, data, prefix, 0, None)
+        return _of_task(encoder, data, prefix, _RESAMPLES, beside)
+
+
+def _of_task(
+    encoder: TorchEncoder, data: TaskData, prefix: str | None, resamples: int, twin: TaskNeurons | None
+) -> TaskNeurons:
+    parts = [encoder.encode_layers(part.texts, ["mean"], prefix=prefix)["mean"] for part in (data.train, data.test)]
+    ranking = rank_neurons(
+        list(parts[0]), data.train.labels, list(parts[1]), data.test.labels, resamples=resamples
+    )  # fmt: skip
     hashes = source_hashes(encoder, [*data.train.texts, *data.test.texts]) | {"data": data.sha256}
-    return TaskNeurons(encoder.name, data.task.id, ranking, len(data.test), prefix, hashes)
+    return TaskNeurons(encoder.name, data.task.id, ranking, len(data.test), prefix, hashes, twin)
 
 
 def rank_neurons(

@@ -15,12 +15,14 @@ from slonik.core.records import Record
 from slonik.inspection import SUITE
 from slonik.inspection.text_page import has_text, text_page
 from slonik.inspection.text_tables import text_tables
+from slonik.inspection.twin import is_twin
 from slonik.reporting.formatting import cell, significant
 from slonik.reporting.page import figure, page, section, table
 from slonik.reporting.plots import Bar, Colours, Plot, bars, dress
 from slonik.reporting.table import Cell, Table
 
 _MOST_HEADS = 12
+_FEW_TEXTS, _WIDE = 100, 0.1  # where a similarity says little
 _MOST_WRITTEN = 220  # cells of a heat map that have room for their values
 
 
@@ -32,8 +34,9 @@ def inspection_tables(records: Sequence[Record]) -> list[Table]:
 
 
 def inspection_plots(records: Sequence[Record]) -> dict[str, Plot]:
-    """Short name -> plot: importance by layer and head, masking curve, similarity of layers."""
+    """Short name -> plot: importance by layer and head, masking curve, similarity of layers, without twins."""
     plots: dict[str, Plot] = {}
+    records = _own(records)
     for order in names(_of(records, "importance"), "variant"):
         plots[f"importance-{order}"] = _head_map(records, "importance", order)
     if points := _of(records, "masked_loss"):
@@ -202,26 +205,33 @@ def _heads(records: Sequence[Record]) -> Table | None:
 
 def _patterns(records: Sequence[Record]) -> Table | None:
     found = [r for r in records if r.suite == SUITE and r.variant == "attention" and r.layer is not None]
-    layers = {r.layer: f"layer {r.layer}" for r in sorted(found, key=lambda r: r.layer or 0)}
+    own = _own(found)
+    layers: dict[int | None, str] = {r.layer: f"layer {r.layer}" for r in sorted(own, key=lambda r: r.layer or 0)}
+    if twins := _twins(found):
+        layers[None] = "random weights, all layers"
 
     def of_layer(layer: int | None, metric: str) -> Cell:
-        own = [r.value or 0.0 for r in found if r.layer == layer and r.metric == metric]
-        return Cell(significant(sum(own) / len(own)), f"[{significant(min(own))}, {significant(max(own))}]")
+        chosen = twins if layer is None else [r for r in own if r.layer == layer]
+        values = [r.value or 0.0 for r in chosen if r.metric == metric]
+        return Cell(significant(sum(values) / len(values)), f"[{significant(min(values))}, {significant(max(values))}]")
 
     note = "mean over the heads of a layer, and its least and greatest head; intervals of every head are in the records"
-    return _grid_table("What heads attend to", "layer", layers, names(found, "metric"), of_layer, [note])
+    return _grid_table("What heads attend to", "layer", layers, names(own, "metric"), of_layer, [note])
 
 
 def _syntax(records: Sequence[Record]) -> Table | None:
     found = _of(records, "syntax_share")
     if not found:
         return None
+    beside = {"offset_share": "best fixed offset", "random_share": "random weights", "chance_share": "chance"}
+    if all(r.detail.get("random_share") is None for r in found):
+        del beside["random_share"]
     lines = [
         (f"{r.detail['relation']}, to the {r.detail['direction']}", f"{r.layer} / {r.detail['head']}", cell(r),
-         *(_number(r.detail.get(name)) for name in ("offset_share", "random_share", "chance_share")), r.n)
+         *(_number(r.detail.get(name)) for name in beside), r.n)
         for r in found
     ]  # fmt: skip
-    columns = ("relation", "layer / head", "share", "best fixed offset", "random weights", "chance", "words")
+    columns = ("relation", "layer / head", "share", *beside.values(), "words")
     notes = ["share of words whose most attended word is the right one; the best head is chosen on the same sentences, "
              "in the twin with random weights too"]  # fmt: skip
     facts = found[0].detail
@@ -239,38 +249,61 @@ def _syntax(records: Sequence[Record]) -> Table | None:
 
 
 def _similarity(records: Sequence[Record]) -> Table | None:
-    found = _of(records, "similarity")
-    if not found:
+    everything = _of(records, "similarity")
+    if not everything:
         return None
+    found, twins = _own(everything), _twins(everything)
     lines = []
     for measure in names(found, "variant"):
-        for task in names([r for r in found if r.variant == measure], "task"):
-            own = [r for r in found if r.variant == measure and r.task == task]
-            best = max(own, key=lambda r: -1.0 if r.value is None else r.value)
-            ends = best.detail.get("layer_low"), best.detail.get("layer_high")
-            where = Cell(str(best.layer), "" if None in ends else f"[{ends[0]}, {ends[1]}]")
-            floor = best.detail.get("floor")
-            over = None if floor is None else Cell(f"{floor:.3f}", f"at most {best.detail['floor_high']:.3f}")
-            lines.append((task.replace("_", " "), measure, where, cell(best), over))
-    against = found[0].detail.get("against")
-    columns = (f"layer of {found[0].model}", "measure", f"most alike layer of {against}", "similarity", "floor")
+        own = [r for r in found if r.variant == measure]
+        best = [max((r for r in own if r.task == task), key=_value) for task in names(own, "task")]
+        lines += [_similarity_line(record, record.task.replace("_", " "), measure) for record in best]
+        if others := [r for r in twins if r.variant == measure]:
+            record = max(others, key=_value)
+            lines.append(_similarity_line(record, f"random weights, {record.task.replace('_', ' ')}", measure))
+    columns = (f"layer of {found[0].model}", "measure", f"most alike layer of {found[0].detail.get('against')}",
+               "similarity", "floor")  # fmt: skip
     notes = [f"{found[0].n} different texts; floor: the same with the second model's texts shuffled, mean and greatest "
              "of ten; interval and likely layers of cka from halves of the texts"]  # fmt: skip
+    wide = [r for r in found if r.low is not None and r.high is not None and r.high - r.low > _WIDE]
+    if wide or (found[0].n or 0) < _FEW_TEXTS:
+        notes.append(
+            f"{found[0].n} texts are too few to compare figures that differ by less than their intervals or the floor: "
+            "give more by --texts"
+        )
+    if twins:
+        notes.append("random weights: of the layers of the same model with random weights the one that is most alike")
     return Table.of("Similarity of layers", columns, lines, notes)
+
+
+def _similarity_line(best: Record, name: str, measure: str) -> tuple[str | Cell | None, ...]:
+    ends = best.detail.get("layer_low"), best.detail.get("layer_high")
+    where = Cell(str(best.layer), "" if None in ends else f"[{ends[0]}, {ends[1]}]")
+    floor = best.detail.get("floor")
+    over = None if floor is None else Cell(f"{floor:.3f}", f"at most {best.detail['floor_high']:.3f}")
+    return name, measure, where, cell(best), over
 
 
 def _neurons(records: Sequence[Record]) -> Table | None:
     found = [r for r in records if r.suite == SUITE and r.variant == "neurons"]
-    lines = [(r.task, r.metric.replace("_", " "), cell(r)) for r in found]
+    own, twins = _own(found), {(r.task, r.metric): r for r in _twins(found)}
+    lines = [
+        (r.task, r.metric.replace("_", " "), cell(r), *([cell(twins.get((r.task, r.metric)))] if twins else []))
+        for r in own
+    ]  # fmt: skip
     notes = []
-    for facts in (r.detail for r in found if "by_layer" in r.detail):
+    for record in (r for r in own if "by_layer" in r.detail):
+        facts = record.detail
         notes.append(f"{facts['nonzero']} of {facts['neurons']} neurons have any weight; only these are ranked")
+        if (twin := twins.get((record.task, record.metric))) is not None:
+            notes[-1] += f"; with random weights {twin.detail['nonzero']}"
         notes.append(f"the first {facts['counted']} by layer, embeddings first: {facts['by_layer']}")
         kept = [f"{100 * mean:.0f} % ({100 * least:.0f} to {100 * most:.0f}) of the first {k}"
                 for k, (least, mean, most) in facts["stability"].items()]  # fmt: skip
         if kept:
             notes.append(f"named again by {facts['resamples']} resamples of the training sentences: {', '.join(kept)}")
-    return Table.of("Single neurons", ("task", "accuracy of", "value"), lines, notes) if found else None
+    columns = ("task", "accuracy of", "value", *(["random weights"] if twins else []))
+    return Table.of("Single neurons", columns, lines, notes) if own else None
 
 
 def _task_curve(records: Sequence[Record]) -> Table | None:
@@ -316,6 +349,18 @@ def _grid_table(
     notes: Sequence[str] = (),
 ) -> Table | None:  # fmt: skip
     return Table.grid(title, corner, rows, columns, cell, notes=notes) if rows else None
+
+
+def _own(records: Sequence[Record]) -> list[Record]:
+    return [record for record in records if not is_twin(record.model)]
+
+
+def _twins(records: Sequence[Record]) -> list[Record]:
+    return [record for record in records if is_twin(record.model)]
+
+
+def _value(record: Record) -> float:
+    return -1.0 if record.value is None else record.value
 
 
 def _number(value: float | None) -> Cell | None:

@@ -17,7 +17,7 @@ text that is there twice is like itself. Texts that are given twice are taken on
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from slonik.core.records import Record
 from slonik.inspection import inspection_record, source_hashes
 from slonik.inspection.inputs import Texts, open_transformer, texts_of
 from slonik.inspection.intervals import Z
+from slonik.inspection.twin import twin_of
 from slonik.models.encoder import TorchEncoder
 
 Matrix = NDArray[np.float64]
@@ -208,6 +209,7 @@ class LayerSimilarity:
         grids: measure -> (layers of the first, layers of the second), embeddings first.
         best: measure -> per layer of the first, the layer most like it, with floor and interval.
         hashes: of the texts and both models' weights.
+        twin: the same of the first model with random weights; None where it was not asked for.
     """
 
     model: str
@@ -216,10 +218,14 @@ class LayerSimilarity:
     grids: dict[str, Matrix]
     best: dict[str, tuple[MostAlike, ...]] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
+    twin: LayerSimilarity | None = None
 
     @property
     def records(self) -> list[Record]:
-        """One per pair of layers and measure; `layer` is the other model's, the task says which of the first."""
+        """One per pair of layers and measure; `layer` is the other model's, the task says which of the first.
+
+        Those of the twin follow.
+        """
         record = partial(inspection_record, self.model, n=self.texts, hashes=self.hashes)
         records = []
         for measure, grid in self.grids.items():
@@ -234,7 +240,7 @@ class LayerSimilarity:
                     records.append(
                         record(f"layer_{row}", measure, "similarity", float(value), layer=column, detail=detail, **ends)
                     )
-        return records
+        return records + (self.twin.records if self.twin is not None else [])
 
 
 def similarity(
@@ -244,6 +250,7 @@ def similarity(
     *,
     measures: Sequence[str] = ("cka",),
     prefix: str | None = None,
+    twin: bool = True,
     progress: bool = False,
 ) -> LayerSimilarity:
     """How alike the layers of two models are, by the mean vectors of texts.
@@ -252,6 +259,7 @@ def similarity(
         model, other: folders, hub ids, `embedded:NAME`, or loaded transformers.
         texts: a file (its first thousand are taken), or texts; None = a hundred Russian sentences of our own.
         measures: of MEASURES. prefix: before each text, None = each encoder's own. progress: show it on standard error.
+        twin: compare the first model with random weights to the second too.
 
     Raises:
         SlonikError: no transformer, an unknown measure, or too few texts for it.
@@ -266,15 +274,33 @@ def similarity(
     if len(sample) < _ENOUGH_TEXTS:
         warn_once(f"layers are compared on {len(sample)} texts: with fewer than {_ENOUGH_TEXTS} intervals are wide")
     with shown(progress):
-        vectors = [list(encoder.encode_layers(sample, ["mean"], prefix=prefix)["mean"]) for encoder in (first, second)]
+        vectors = [_vectors(encoder, sample, prefix) for encoder in (first, second)]
         _check_texts(vectors[0], vectors[1], measures)
-        layers = [[Layer(layer) for layer in model] for model in vectors]
-        grids, best = {}, {}
-        for measure in measures:
-            grids[measure] = _grid(layers[0], layers[1], measure)
-            best[measure] = _most_alike(layers[0], layers[1], measure, grids[measure])
-    hashes = source_hashes(first, sample) | {"weights_against": second.weights_hash()}
-    return LayerSimilarity(first.name, second.name, len(sample), grids, best, hashes)
+        against = [Layer(layer) for layer in vectors[1]]
+        other = twin_of(first, twin)
+        beside = None
+        if other is not None:
+            beside = _compared(other, second, _vectors(other, sample, prefix), against, measures, sample)
+        found = _compared(first, second, vectors[0], against, measures, sample)
+    return replace(found, twin=beside)
+
+
+def _vectors(encoder: TorchEncoder, texts: Sequence[str], prefix: str | None) -> list[NDArray[np.floating]]:
+    return list(encoder.encode_layers(texts, ["mean"], prefix=prefix)["mean"])
+
+
+def _compared(
+    model: TorchEncoder, other: TorchEncoder, vectors: Sequence[NDArray[np.floating]], against: Sequence[Layer],
+    measures: Sequence[str], texts: Sequence[str],
+) -> LayerSimilarity:  # fmt: skip
+    """The layers of one model, whose vectors are given, beside those of the other."""
+    layers = [Layer(layer) for layer in vectors]
+    grids, best = {}, {}
+    for measure in measures:
+        grids[measure] = _grid(layers, against, measure)
+        best[measure] = _most_alike(layers, against, measure, grids[measure])
+    hashes = source_hashes(model, texts) | {"weights_against": other.weights_hash()}
+    return LayerSimilarity(model.name, other.name, len(texts), grids, best, hashes)
 
 
 def layer_similarity(

@@ -10,6 +10,8 @@
     return node;
   };
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const inflated = async (packed) => new Uint8Array(
+    await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer());
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const rgb = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
   const asked = new URLSearchParams(location.hash.slice(1));
@@ -50,6 +52,16 @@
     return most;
   };
 
+  // Weights as they lie in the page, unpacked once.
+  async function unpack(stack) {
+    for (const layer of stack.layers) {
+      const packed = bytes(layer.shares);
+      layer.rows = stack.rows.tokens.length; layer.columns = stack.columns.tokens.length;
+      layer.shares = layer.packing === "zlib" ? await inflated(packed) : packed;
+      layer.largest = new Float32Array(bytes(layer.largest).buffer);
+    }
+  }
+
   function panel(name, stacks, root) {
     const state = { stack: 0, layer: 0, head: 0, row: -1, all: asked.get("view") === "all" };
     const own = make("div", { class: "panel" }, root);
@@ -70,12 +82,6 @@
     const strip = make("div", { class: "heads" }, own);
     const view = make("div", { class: "view" }, own);
     const note = make("p", { class: "note" }, own);
-    stacks.forEach((stack) => stack.layers.forEach((layer) => {
-      if (typeof layer.shares === "string") {
-        layer.rows = stack.rows.tokens.length; layer.columns = stack.columns.tokens.length;
-        layer.shares = bytes(layer.shares); layer.largest = new Float32Array(bytes(layer.largest).buffer);
-      }
-    }));
     if (asked.has("stack")) state.stack = Math.max(0, stacks.findIndex((stack) => stack.name === asked.get("stack")));
     state.layer = Math.max(0, (Number(asked.get("layer")) || 1) - 1);
     state.head = Math.max(0, Number(asked.get("head")) || 0);
@@ -293,8 +299,11 @@
     draw();
   }
 
-  for (const model of data.attention) panel(model.model, model.stacks, document.getElementById("attention"));
-  redraw.forEach((draw) => draw()); // panels beside each other are narrower than the first one was alone
+  const attention = async () => {
+    for (const model of data.attention) for (const stack of model.stacks) await unpack(stack);
+    for (const model of data.attention) panel(model.model, model.stacks, document.getElementById("attention"));
+    redraw.forEach((draw) => draw()); // panels beside each other are narrower than the first one was alone
+  };
   if (data.attributions.length) attributions(data.attributions, document.getElementById("attributions"));
   for (const one of data.lens) lens(one, make("div", { class: "panel" }, document.getElementById("lens")));
   for (const one of data.neighbours) neighbours(one, make("div", { class: "panel" }, document.getElementById("neighbours")));
@@ -305,4 +314,5 @@
     tick.addEventListener("change", () => { shared[name] = tick.checked; redraw.forEach((draw) => draw()); });
   }
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw.forEach((draw) => draw()));
+  attention();
 })();

@@ -13,6 +13,7 @@ import torch
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import derive_seed
 from slonik.core.passport import Passport
+from slonik.core.progress import warn_once
 from slonik.models.encoder import TorchEncoder
 from slonik.models.loading import quiet_transformers
 
@@ -42,3 +43,19 @@ def random_twin(encoder: TorchEncoder, seed: int = 0) -> TorchEncoder:
     )  # fmt: skip
     twin.batch_tokens = encoder.batch_tokens
     return twin
+
+
+def twin_of(encoder: TorchEncoder, wanted: bool = True) -> TorchEncoder | None:
+    """The twin that stands beside a model in a table; None where it is not wanted or cannot be made, which is said."""
+    if not wanted:
+        return None
+    try:
+        return random_twin(encoder)
+    except SlonikError as error:
+        warn_once(f"no twin with random weights is beside {encoder.name}: {error}")
+        return None
+
+
+def is_twin(model: str) -> bool:
+    """Whether a record's model is a twin."""
+    return model.endswith(SUFFIX)

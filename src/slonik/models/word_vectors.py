@@ -1,8 +1,8 @@
 """Vectors of words from wherever people keep them: navec, word2vec's text and binary files, fastText, our own folders.
 
-Does: find out what a file is by its content, read it with gensim or navec, check that it is whole and that its numbers
-are numbers, look words up however they are spelt. Does not: answer questions about words or train vectors
-(`slonik.words`), nor read pickles: gensim's own .model and .kv files are refused.
+Does: read a file with gensim or navec, check that its numbers are numbers, look words up however they are spelt. Does
+not: find out what a file is and whether it is whole (`word_vector_files`), answer questions about words or train
+vectors (`slonik.words`), nor read pickles: gensim's own .model and .kv files are refused.
 
 Shapes: V words, D dimensions.
 """
@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import json
 import logging
-import pickle
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,16 +26,24 @@ from slonik.core.errors import MissingExtra, SlonikError
 from slonik.core.hashing import sha256_bytes, sha256_json
 from slonik.core.protocols import FloatArray
 from slonik.data.natasha_package import NAVEC, natasha_file
-from slonik.text.lines import open_bytes, read_json
+from slonik.models.word_vector_files import (
+    FORMATS,
+    Format,
+    check_binary,
+    check_fasttext,
+    check_text,
+    format_of,
+    no_number,
+)
+from slonik.text.lines import read_json
 
 NAVEC_NAME = "navec"
 WORDS_FILE = "words.json"
 """Names the file of vectors in a folder of `slonik words train`, and how it was made."""
-Format = Literal["word2vec", "word2vec binary", "text without a first line", "fasttext", "navec"]
-FORMATS = "word2vec's text or binary format (.vec, .txt, .bin, also .gz), fastText's .bin, navec's .tar"
-
-_FASTTEXT_MAGIC = struct.pack("<i", 793712314)
-_PEEK = 1 << 20
+_WRONG = (
+    AssertionError, IndexError, KeyError, MemoryError, NotImplementedError, OSError, ValueError, struct.error
+)  # fmt: skip
+_MOST_BROKEN = 0.1  # of the words; beyond it the file is in another encoding, or its first line is wrong
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +139,7 @@ def read_word_vectors(source: str | Path, *, limit: int | None = None) -> WordVe
     if not path.is_file():
         raise SlonikError(f"{source} holds no word vectors: give navec, a file ({FORMATS}), or a folder that "
                           "`slonik words train` made")  # fmt: skip
-    found = _format(path)
+    found = format_of(path)
     if found == "navec":
         return _checked(_navec(path, str(source), limit), path)
     try:
@@ -144,55 +150,11 @@ def read_word_vectors(source: str | Path, *, limit: int | None = None) -> WordVe
     return _checked(made, path)
 
 
-def _format(path: Path) -> Format:
-    """What a file is, by its content; refuses pickles and archives."""
-    try:
-        with open_bytes(path) as stream:
-            start = stream.read(_PEEK)
-    except (OSError, EOFError) as error:
-        raise SlonikError(f"cannot read {path} ({error}): fetch it again") from None
-    if not start:
-        raise SlonikError(f"{path} is empty: give a file of word vectors, {FORMATS}")
-    if start.startswith(_FASTTEXT_MAGIC):
-        return "fasttext"
-    if start[:1] == pickle.PROTO:
-        raise SlonikError(
-            f"{path} is a pickle (gensim's own .model or .kv), which can run code and is not read: write it again with "
-            "KeyedVectors.save_word2vec_format"
-        )
-    if start.startswith((b"PK\x03\x04", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf")):
-        raise SlonikError(f"{path} is an archive: unpack it and give the file of vectors inside ({FORMATS})")
-    if start[257:262] == b"ustar":
-        return "navec"
-    line, _, rest = start.partition(b"\n")
-    fields = line.split()
-    if len(fields) == 2 and all(part.isdigit() for part in fields):
-        return "word2vec" if _numbers_of(rest.partition(b"\n")[0]) == int(fields[1]) else "word2vec binary"
-    if _numbers_of(line) >= 2:
-        return "text without a first line"
-    raise SlonikError(
-        f"{path} holds no word vectors that are known here: its first line is neither \"WORDS DIMENSIONS\" nor a word "
-        f"with its numbers; give {FORMATS}"
-    )  # fmt: skip
-
-
-def _numbers_of(line: bytes) -> int:
-    """How many numbers stand behind the word of a text line; 0 for what is no such line."""
-    try:
-        fields = line.decode("utf-8", errors="replace").split(" ")
-        fields = fields[:-1] if fields[-1].strip() == "" else fields
-        return len([float(part) for part in fields[1:]])
-    except ValueError:
-        return 0
-
-
 def _word2vec(path: Path, name: str, form: Format, limit: int | None) -> WordVectors:
     from gensim.models import KeyedVectors
 
     binary, bare = form == "word2vec binary", form == "text without a first line"
-    announced = None if bare else _check_length(path, binary)
-    if not binary:
-        _check_lines(path, announced, limit)
+    announced, more = check_binary(path, limit) if binary else check_text(path, bare, limit)
     notes: list[str] = []
     options = {"binary": binary, "no_header": bare, "limit": limit}
     with _reading(path):
@@ -200,66 +162,31 @@ def _word2vec(path: Path, name: str, form: Format, limit: int | None) -> WordVec
             loaded = KeyedVectors.load_word2vec_format(str(path), **options)
         except UnicodeDecodeError:
             loaded = KeyedVectors.load_word2vec_format(str(path), **options, unicode_errors="replace")
-            notes.append(f"{name}: words that are not whole UTF-8 were read with marks (\ufffd) in them")
+            notes.append(_broken(path, name, loaded.index_to_key[: len(loaded.key_to_index)]))
     words = tuple(loaded.index_to_key[: len(loaded.key_to_index)])  # behind them are empty places of repeated words
-    read = len(words)
-    if announced is not None:
-        wanted = announced if limit is None else min(limit, announced)
-        if read < wanted:
-            notes.append(f"{name}: {wanted - read:,} words stood there twice; the first vector of each was kept")
-        if not binary and limit is None and (more := _lines(path) - 1 - announced) > 0:
-            notes.append(f"{name}: its first line announces {announced:,} words; {more:,} lines behind them were left")
-    return WordVectors(name, words, np.asarray(loaded.vectors[:read], np.float32), None, tuple(notes), form)
+    wanted = announced if limit is None else min(limit, announced)
+    if len(words) < wanted:
+        notes.append(f"{name}: {wanted - len(words):,} words stood there twice; the first vector of each was kept")
+    if more and limit is None:
+        notes.append(f"{name}: its first line announces {announced:,} words; {more} behind them were left")
+    return WordVectors(name, words, np.asarray(loaded.vectors[: len(words)], np.float32), None, tuple(notes), form)
 
 
-def _check_length(path: Path, binary: bool) -> int:
-    """How many words the first line announces; refuses a file that is too short to hold them."""
-    with open_bytes(path) as stream:
-        words, size = (int(part) for part in stream.readline().split())
-    least = words * ((4 * size if binary else 2 * size) + 1)
-    if words == 0 or size == 0:
-        raise SlonikError(f"{path} announces {words} words of {size} numbers in its first line: it holds nothing")
-    if path.suffix != ".gz" and path.stat().st_size < least:
+def _broken(path: Path, name: str, words: Sequence[str]) -> str:
+    """The note on words that are not whole UTF-8; refuses a file in which they are many."""
+    broken = sum("\ufffd" in word for word in words)
+    if broken > _MOST_BROKEN * len(words) and broken > 1:
         raise SlonikError(
-            f"{path} announces {words:,} words of {size} numbers in its first line, and its {path.stat().st_size:,} "
-            "bytes cannot hold them: it is cut short; fetch or write it again"
+            f"{path}: {broken:,} of {len(words):,} words are not UTF-8: it is in another encoding, or its first line "
+            "announces vectors of another size; convert or write it again"
         )
-    return words
-
-
-def _check_lines(path: Path, announced: int | None, limit: int | None) -> None:
-    """Refuses a text line with other than the file's count of numbers: gensim would repeat a single one without a word.
-
-    Args:
-        announced: words that the first line announces; None where the first line is a word already.
-    """
-    with open_bytes(path) as stream:
-        size = None if announced is None else int(stream.readline().split()[1])
-        read = limit if announced is None else min(announced, limit or announced)
-        for number, line in enumerate(islice(stream, read)):
-            found = line.rstrip().count(b" ")
-            size = found if size is None else size
-            if line.strip() and found != size:
-                where = number + (1 if announced is None else 2)
-                raise SlonikError(
-                    f"{path}, line {where}: {found} numbers, where the file's vectors have {size}: the file is "
-                    "damaged; fetch or write it again"
-                )
-
-
-def _lines(path: Path) -> int:
-    """Lines of a text file that are not blank at its end."""
-    count, last = 0, b"\n"
-    with open_bytes(path) as stream:
-        while block := stream.read(1 << 22):
-            count += block.count(b"\n")
-            last = block
-    return count + (0 if last.endswith(b"\n") else 1)
+    return f"{name}: {broken:,} words that are not whole UTF-8 were read with marks (\ufffd) in them"
 
 
 def _fasttext(path: Path, name: str, limit: int | None) -> WordVectors:
     from gensim.models.fasttext import load_facebook_vectors
 
+    check_fasttext(path)
     with _reading(path):
         loaded = load_facebook_vectors(str(path))
 
@@ -280,12 +207,24 @@ def _reading(path: Path) -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with np.errstate(over="ignore"):  # what is too great becomes infinite, and is refused as no number
+            yield
     except UnicodeDecodeError:
         raise
     except EOFError:
         raise SlonikError(f"{path} ends before the words that it announces: it is cut short; fetch it again") from None
-    except (ValueError, AssertionError, struct.error, KeyError, IndexError, OSError, NotImplementedError) as error:
+    except (
+        MemoryError,
+        ValueError,
+        AssertionError,
+        struct.error,
+        KeyError,
+        IndexError,
+        OSError,
+        NotImplementedError,
+    ) as error:
+        if isinstance(error, ValueError) and (place := no_number(path)):
+            raise SlonikError(f"{path}, {place}: the file is damaged; fetch or write it again") from None
         raise SlonikError(f"{path} cannot be read as word vectors ({error}): fetch or write it again") from None
     finally:
         logger.setLevel(level)

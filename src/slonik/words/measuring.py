@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from slonik.core.errors import SlonikError
-from slonik.core.progress import track
+from slonik.core.progress import track, warn_once
 from slonik.core.protocols import FloatArray
 from slonik.core.records import Record
 from slonik.evaluation.statistics import Mean, Spearman, interval, replicates, value_of
@@ -99,7 +99,10 @@ def read_pairs(path: str | Path) -> list[Pair]:
     columns = (0, 1, 2)
     names = [name.strip().lower() for name in rows[0][1]]
     if not any(_number(cell) is not None for cell in names):
-        columns = _columns(names, path) if len(names) != 3 or "sim" in names else columns
+        named = len(names) != 3 or "sim" in names
+        columns = _columns(names, path) if named else columns
+        if not any("word" in name or "слово" in name for name in names):
+            warn_once(f"{path}: the first line, {lines[0][1].strip()[:60]!r}, has no number: read as names of columns")
         rows = rows[1:]
     elif len(names) > 3:
         raise SlonikError(f"{path} has {len(names)} columns without names: give two words and a number, or name them "

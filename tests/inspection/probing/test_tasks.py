@@ -107,6 +107,9 @@ def test_any_file_of_the_form_is_a_task_under_its_name(tmp_path: Path) -> None:
         assert data.task.id == Path(name).stem.lower()
     with pytest.raises(SlonikError, match=r"'past_presnt'; did you mean 'past_present'.*past_presnt.txt in"):
         read_tasks(tmp_path, ["past_presnt"])
+    for name in ("../other/past_present", "sub/past_present", "..", "", "past\\present"):
+        with pytest.raises(SlonikError, match="is no name of a probing task"):
+            read_tasks(tmp_path, [name])
     with pytest.raises(SlonikError, match="there is no probing file nowhere"):
         read_tasks(tmp_path, ["nowhere.txt"])
 

@@ -70,6 +70,7 @@ def probing(
     seeds: int = 3,
     control: bool = True,
     baselines: bool = True,
+    twin: bool | None = None,
     dtype: str | None = None,
     device: str | None = None,
     trust_remote_code: bool | None = None,
@@ -98,6 +99,7 @@ def probing(
         seeds: how many seeds of control labels, networks and description lengths.
         control: probe control tasks too, for selectivity.
         baselines: majority, length, TF-IDF, BPE, word vectors and each model's twin with random weights beside them.
+        twin: False leaves the twins out of the baselines: encoding with them takes as long as with the models.
         dtype, device, trust_remote_code: how models are loaded by name.
         use_cache: keep vectors of all layers on disk, and reuse them.
         seed: of the bootstrap, and the first of `seeds`.
@@ -112,6 +114,8 @@ def probing(
     banks = [] if treebank is None else [treebank] if isinstance(treebank, str | Path) else list(treebank)
     if asks is not None and not banks:
         raise SlonikError("--asks says what is asked of a treebank: give one with --treebank")
+    if twin is not None and not baselines:
+        raise SlonikError("the twin with random weights is one of the baselines, which are left out: give one of both")
     found: list[TaskData] = []
     missing: list[str] = []
     if not (banks or entities) or data is not None or data_dir is not None or tasks is not None:
@@ -139,7 +143,7 @@ def probing(
                 _add(own, probe_words(encoder, words, bank, options, partial(tell, encoder.name)))
             scores.append(own)
             warnings += own.warnings
-            if baselines and isinstance(encoder, TorchEncoder):
+            if baselines and twin is not False and isinstance(encoder, TorchEncoder):
                 try:
                     twins += _twin_records(random_twin(encoder), found, words, bank, options, tell)
                 except SlonikError as error:

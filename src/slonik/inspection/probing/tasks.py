@@ -207,6 +207,10 @@ def _file_of(name: str, folder: Path, others: Mapping[str, Path]) -> Path | None
         return find_file(TASKS[name], folder)
     if name.lower() in others:
         return others[name.lower()]
+    if name in ("", ".", "..") or any(sign in name for sign in "/\\\0"):
+        raise SlonikError(
+            f"{name!r} is no name of a probing task: give a name, or the path of a file that ends in .txt"
+        )
     there = find_file(Task(name, "other", ""), folder)
     if there is None:
         what = unknown_name(name, [*TASKS, *others], "probing task")
