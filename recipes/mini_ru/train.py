@@ -73,7 +73,8 @@ class Reader:
         self.longest = longest
 
     def read(self, task: tuple[int, int, int]) -> tuple[np.ndarray, ...]:
-        """(start, stop, round): tokens of these texts, altered from round 1 on; flat, with lengths, and group marks."""
+        """(start, stop, round): tokens of these texts, altered from round 1 on; flat, with lengths, and group marks; last
+        how many were left out, too long or without a word."""
         start, stop, number = task
         rng = np.random.default_rng([start, number])
         chosen = [self._altered(index, rng) if number else self.texts[index] for index in range(start, stop)]
@@ -88,6 +89,7 @@ class Reader:
             self.row_of[flat].astype(np.int32),
             np.array([len(ids) for ids in use], dtype=np.int32),
             np.array([start + place for place in kept], dtype=np.int32),
+            np.array([len(own) - len(kept)], dtype=np.int32),
         )
 
     def _altered(self, index: int, rng: np.random.Generator) -> str:
@@ -197,11 +199,12 @@ class Pool:
     def __init__(self, device: torch.device, most: int) -> None:
         self.device, self._most = device, most
         self._chunks: list[tuple[np.ndarray, ...]] = []
-        self.count = self.read = 0
+        self.count = self.read = self.left_out = 0
 
     def add(self, chunks: Sequence[tuple[np.ndarray, ...]]) -> None:
         """Take in more; the oldest go where there are too many."""
         self.read += sum(len(chunk[1]) for chunk in chunks)
+        self.left_out += sum(int(chunk[5][0]) for chunk in chunks)
         self._chunks += chunks
         while sum(len(chunk[1]) for chunk in self._chunks) > self._most and len(self._chunks) > 1:
             self._chunks.pop(0)
@@ -470,6 +473,8 @@ class HeldOut:
         self._nets, self._batches, self._count = nets, [], len(texts)
         pool = Pool(device, len(texts) + 1)
         pool.add([reader.read((0, len(texts), 0))])
+        if pool.left_out:
+            print(f"{pool.left_out} of {len(texts)} held-out texts are left out: over {longest} tokens", flush=True)
         numbers = reader.read((0, len(texts), 0))[4][pool.order]
         bounds = np.flatnonzero(np.diff(pool.lengths)) + 1
         for first, last in zip([0, *bounds], [*bounds, pool.count], strict=True):
@@ -617,7 +622,7 @@ def main() -> None:
                     raise SystemExit(f"the loss is no number at step {step}: {found}")
                 sums = {}
                 log.append({"seconds": time.perf_counter() - began, "step": step, "tokens": tokens, "pool": pool.count,
-                            "read": pool.read, **found, **held.measure(dtype)})  # fmt: skip
+                            "read": pool.read, "left_out": pool.left_out, **found, **held.measure(dtype)})  # fmt: skip
                 print(json.dumps({k: round(v, 5) for k, v in log[-1].items()}), flush=True)
                 next_log += settings.every
                 (settings.out / "log.json").write_text(json.dumps(log))

@@ -100,3 +100,13 @@ def test_batches_hold_texts_of_one_length_and_each_of_them_once(train: ModuleTyp
         assert mask.sum(1).tolist() == use_lengths[ids[:, 0].numpy()].tolist()
         seen += ids[:, 0].tolist()
     assert len(seen) == len(set(seen)) and len(seen) > 150
+
+
+def test_texts_that_are_left_out_are_counted(train: ModuleType) -> None:
+    def chunk(lengths: list[int], left_out: int) -> tuple[np.ndarray, ...]:
+        flat, sizes = np.arange(sum(lengths), dtype=np.int32), np.array(lengths, dtype=np.int32)
+        return flat, sizes, flat, sizes, np.arange(len(lengths), dtype=np.int32), np.array([left_out], dtype=np.int32)
+
+    pool = train.Pool(torch.device("cpu"), 10)
+    pool.add([chunk([3, 4], 2), chunk([5], 1)])
+    assert (pool.count, pool.read, pool.left_out) == (3, 3, 3)

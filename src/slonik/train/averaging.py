@@ -26,8 +26,9 @@ class Averages(AveragedModel):
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        def update(averages: Sequence[Tensor], current: Sequence[Tensor], seen: Tensor | int) -> None:
-            kept = min(decay, (1 + float(seen)) / (10 + float(seen)))
+        def update(averages: Sequence[Tensor], current: Sequence[Tensor], _: Tensor | int) -> None:
+            seen = int(self.n_averaged)  # lies on the processor; the number handed over may be an accelerator's
+            kept = min(decay, (1 + seen) / (10 + seen))
             torch._foreach_lerp_(list(averages), list(current), 1 - kept)
 
         super().__init__(model, multi_avg_fn=update)
