@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -150,6 +151,23 @@ def test_null_labels_are_counted_and_named_as_such_or_left_out(learner: EncoderL
         own(learner, rows, label_column="labl")
     with pytest.raises(SlonikError, match="'text' is null"):
         own(learner, [*rows, {"text": None, "label": "да"}])
+    for odd, words in ((["да"], "a list: give --kind multilabel"), ({"да": 1}, "an object")):
+        with pytest.raises(SlonikError, match=rf"строки, row 21: 'label' is .*, {words}"):
+            own(learner, [*rows, {"text": "Лес", "label": odd}])
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("multilabel", "labels as one text"),
+        ("regression", "numbers are written as texts"),
+        ("qa", "the two text columns"),
+    ],
+)
+def test_what_models_that_answer_in_words_do_not_take_is_refused_with_what_they_do(kind: str, words: str) -> None:
+    writer: Any = SimpleNamespace(in_words=True)
+    with pytest.raises(SlonikError, match=f"not {kind}: .*{words}.*or take an encoder"):
+        own(writer, [{"text": "Дом", "label": "да"}], kind=kind)
 
 
 def test_rare_labels_are_named_and_forty_labels_of_forty_texts_are_no_lie(learner: EncoderLearner) -> None:
@@ -190,6 +208,18 @@ def test_tables_of_office_programs_are_read(tmp_path: Path, encoding: str) -> No
     rows = read_rows(path, ("Текст", "Метка"))
     assert rows[0] == {"Текст": "Очень хорошо, сделано; с толком\nи расстановкой", "Метка": "да"} and len(rows) == 2
     assert read_table(path).separator == ";" and read_table(path).encoding.replace("_", "-") == encoding
+
+
+@pytest.mark.parametrize("above", ["sep=;\r\n", "\r\n\n", "\n\nSEP=;\n\n"])
+def test_lines_above_the_header_of_a_table_are_known_and_counted(tmp_path: Path, above: str) -> None:
+    path = tmp_path / "т.csv"
+    path.write_bytes(f"{above}text;label\r\nа, б;да\r\n".encode())
+    assert read_rows(path, ("text", "label")) == [{"text": "а, б", "label": "да"}]
+    (line,) = read_table(path).lines
+    assert line == above.count("\n") + 2
+    path.write_bytes(f"{above}text;label\r\nа;да;в\r\n".encode())
+    with pytest.raises(SlonikError, match=f"line {line}: more cells"):
+        read_rows(path, ("text",))
 
 
 def test_tables_that_are_wrong_are_refused(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import gzip
 import io
 import itertools
 import json
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,9 @@ from slonik.data.part_files import PartFile, read_part_rows
 from slonik.text.lines import MAX_LINE_BYTES, guess_encoding, json_lines, open_bytes
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_LINE_ENDS = re.compile(r"\r\n|\n|\r")
+_ABOVE_HEADER = re.compile(r"(?:[ ]*(?:\r\n|\n|\r))*(?:sep=(.)(?:\r\n|\n|\r))?(?:[ ]*(?:\r\n|\n|\r))*", re.IGNORECASE)
+"""Empty lines, and the line "sep=;" that tells Excel what divides the cells."""
 ENDINGS = (".parquet", *(f"{kind}{gz}" for kind in (".jsonl", ".ndjson", *_SEPARATORS) for gz in ("", ".gz")))
 """Of the files that are read here."""
 
@@ -142,7 +146,10 @@ def read_table(path: str | Path, columns: Sequence[str] = ()) -> CsvTable:
     file = Path(path)
     text, encoding = _text_of(file)
     kind = (file.with_suffix("") if file.suffix == ".gz" else file).suffix.lower()
-    separator = _separator(text, kind, columns)
+    above = _ABOVE_HEADER.match(text)
+    assert above is not None  # it matches nothing too
+    text, before = text[above.end() :], len(_LINE_ENDS.findall(above[0]))
+    separator = above[1] or _separator(text, kind, columns)
     csv.field_size_limit(MAX_LINE_BYTES)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     rows, lines = [], []
@@ -155,13 +162,12 @@ def read_table(path: str | Path, columns: Sequence[str] = ()) -> CsvTable:
             if not cells:
                 continue
             if len(cells) > len(header):
-                raise SlonikError(
-                    f"{file}, line {reader.line_num}: more cells than the header has columns (divided by {separator!r})"
-                )
+                where = f"{file}, line {reader.line_num + before}"
+                raise SlonikError(f"{where}: more cells than the header has columns (divided by {separator!r})")
             rows.append(dict(itertools.zip_longest(header, cells)))
-            lines.append(reader.line_num)
+            lines.append(reader.line_num + before)
     except csv.Error as error:
-        raise SlonikError(f"{file} is no sound table, line {reader.line_num}: {error}") from None
+        raise SlonikError(f"{file} is no sound table, line {reader.line_num + before}: {error}") from None
     return CsvTable(header, rows, lines, separator, encoding)
 
 
@@ -188,7 +194,7 @@ def _text_of(file: Path) -> tuple[str, str]:
 
 
 def _separator(text: str, kind: str, columns: Sequence[str]) -> str:
-    first = text.lstrip("\r\n").split("\n", 1)[0].rstrip("\r")
+    first = _LINE_ENDS.split(text, maxsplit=1)[0]
     own = _SEPARATORS[kind]
     headers = {}
     for mark in dict.fromkeys((own, ",", ";", "\t")):

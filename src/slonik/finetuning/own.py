@@ -42,6 +42,12 @@ from slonik.text.tokenizing import content_ids
 
 LENGTHS = {"classification": 128, "multilabel": 128, "pair": 192, "regression": 192, "qa": 384, "text2text": 512}
 IN_WORDS = ("text2text", "classification", "pair")
+_INSTEAD = {
+    "multilabel": "write a row's labels as one text ('цена; доставка') and give --kind text2text",
+    "regression": "give --kind text2text (numbers are written as texts), or classification where there are few of them",
+    "qa": "give --kind text2text with questions and contexts as the two text columns and the answer as the label",
+}
+"""Kind -> what whoever has a T5 or a decoder can do instead."""
 TARGETS = {"multilabel": "multi", "regression": "number", "qa": "answer", "text2text": "text"}
 FEWEST = 8
 FEWEST_ANSWER_TOKENS = 64
@@ -167,7 +173,10 @@ def read_own(recipe: FinetuneRecipe, own: OwnData, learner: Learner, train: Rows
             cannot learn.
     """
     if learner.in_words and own.kind not in IN_WORDS:
-        raise SlonikError(f"models that answer in words take text2text, classification or pair, not {own.kind}")
+        raise SlonikError(
+            f"models that answer in words take {', '.join(IN_WORDS)}, not {own.kind}: {_INSTEAD[own.kind]}, or take an "
+            "encoder"
+        )
     if own.prompts and not learner.in_words:
         raise SlonikError(f"{recipe.model} is an encoder, which is not asked by prompts: leave out --prompt")
     if own.kind == "text2text" and not learner.in_words:
@@ -176,8 +185,8 @@ def read_own(recipe: FinetuneRecipe, own: OwnData, learner: Learner, train: Rows
         return _span_task(recipe, own, learner, train, valid)
     if not 1 <= len(own.text_columns) <= 2 or (own.kind == "pair" and len(own.text_columns) != 2):
         raise SlonikError(f"{own.kind} takes {'two text columns' if own.kind == 'pair' else 'one or two text columns'}")
-    rows, warnings = labelled_rows(own, train, own.train)
-    measured_rows, more = ({}, []) if valid is None else labelled_rows(own, valid, str(own.valid))
+    rows, warnings = _read(own, train, own.train)
+    measured_rows, more = ({}, []) if valid is None else _read(own, valid, str(own.valid))
     spelled = canonical_labels(
         [name for row in (*rows.values(), *measured_rows.values()) for name in label_names(own, row[own.label_column])]
     )
@@ -202,6 +211,14 @@ def read_own(recipe: FinetuneRecipe, own: OwnData, learner: Learner, train: Rows
         config = config.model_copy(update={"details": {**config.details, "answer_tokens": tokens}})
     told = (*warnings, *more, *rare)
     return OwnTask(config, fit, measured, split, findings=tuple(findings), warnings=told, folds=folds)
+
+
+def _read(own: OwnData, source: Rows, name: str) -> tuple[dict[int, dict[str, Any]], list[str]]:
+    group = [] if own.group_column is None else [own.group_column]
+    return labelled_rows(
+        source, name, own.text_columns, own.label_column, several=own.kind == "multilabel", more=group,
+        unlabelled=own.unlabelled,
+    )  # fmt: skip
 
 
 def answer_rows(model: TaskAnswerer, given: Sequence[Any], batch_texts: int) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ One reading for whatever learns, answers or is measured (`own`, `own_evaluation`
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,24 +25,46 @@ PROMPTS = "own_prompts"
 """Detail of a task: the user's prompts, with {column} where texts go."""
 
 
-def labelled_rows(own: OwnData, source: Rows, name: str) -> tuple[dict[int, dict[str, Any]], list[str]]:
+def labelled_rows(
+    source: Rows,
+    name: str,
+    texts: Sequence[str],
+    label: str,
+    *,
+    several: bool = False,
+    more: Sequence[str] = (),
+    unlabelled: Literal["refuse", "leave_out"] | None = None,
+) -> tuple[dict[int, dict[str, Any]], list[str]]:
     """Rows by their number from 0, those with a label alone, and a warning about the others.
 
+    Args:
+        texts, label, more: columns that must be there. several: a row has a list of labels, which may be empty.
+        unlabelled: what happens to rows without a label; None: they are refused, and there is no option for it.
+
     Raises:
-        SlonikError: rows without a label, unless they are to be left out.
+        SlonikError: rows without a label, unless they are to be left out; a label that is no text, number or truth.
     """
-    columns = (*own.text_columns, *([] if own.group_column is None else [own.group_column]))
-    rows = dict(enumerate(read_labelled(source, columns, own.label_column)))
-    several = own.kind == "multilabel"  # an empty list is no label at all, and says so
-    missing = [n for n, row in rows.items() if _is_null(row[own.label_column], empty=not several)]
+    rows = dict(enumerate(read_labelled(source, (*texts, *more), label)))
+    for n, row in rows.items():
+        value = row[label]
+        if isinstance(value, Mapping) or (isinstance(value, list | tuple) and not several):
+            kind = "an object" if isinstance(value, Mapping) else "a list: give --kind multilabel for several labels"
+            raise SlonikError(
+                f"{row_place(name, n)}: {label!r} is {str(value)[:60]}, {kind}; a label is a text or number"
+            )
+    # an empty list is no label at all, and says so
+    missing = [n for n, row in rows.items() if _is_null(row[label], empty=not several)]
     if not missing:
         return rows, []
-    first, column = rows[missing[0]], own.label_column
-    value = "null" if _is_null(first[column], empty=False) else f"null ({first[column]!r} is empty)"
-    told = f"{row_place(name, missing[0])}: {column!r} is {value}, as in {len(missing)} of {len(rows)} rows"
-    told = f"{told} (text {str(first[own.text_columns[0]])[:60]!r})"
-    if own.unlabelled == "refuse":
-        raise SlonikError(f"{told}: fill it in, remove the rows, or let them be left out (--skip-unlabelled)")
+    first = rows[missing[0]]
+    value = "null" if _is_null(first[label], empty=False) else f"null ({first[label]!r} is empty)"
+    told = f"{row_place(name, missing[0])}: {label!r} is {value}, as in {len(missing)} of {len(rows)} rows"
+    told = f"{told} (text {str(first[texts[0]])[:60]!r})"
+    if unlabelled != "leave_out":
+        raise SlonikError(
+            f"{told}: fill it in, "
+            + ("remove the rows, or let them be left out (--skip-unlabelled)" if unlabelled else "or remove the rows")
+        )
     if len(missing) == len(rows):
         raise SlonikError(f"{told}: no labelled row is left")
     return {n: row for n, row in rows.items() if n not in set(missing)}, [f"{told}: these rows are left out"]
