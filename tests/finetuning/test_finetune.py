@@ -181,7 +181,7 @@ def test_a_folder_without_any_task_is_named(folder: Path) -> None:
 
 
 def test_what_is_wrong_is_said_before_any_work(folder: Path, trained: Finetuned) -> None:
-    with pytest.raises(SlonikError, match="is there already.*made it with the same inputs"):
+    with pytest.raises(SlonikError, match=r"is there already.*made it with the same inputs"):
         run_finetune(recipe(folder, "terra"))
     with pytest.raises(SlonikError, match=r"made it from other inputs: recipe.seed \(0 -> 5\) changed"):
         run_finetune(recipe(folder, "terra", seed=5))

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from slonik.core.errors import SlonikError
+from slonik.core.records import write_records
+from slonik.evaluation.board import board
 from slonik.finetuning.finetune import finetune
 from slonik.finetuning.own_evaluation import evaluate_own
 from tests import tiny
@@ -75,6 +77,44 @@ def test_an_encoder_without_a_head_is_fitted_and_has_a_learning_curve(folder: Pa
     assert text.count("<script>") == 1  # the page's own; those of texts are data
     assert "Learning curve" in text and found.page == page
     assert any("100 rows were asked for, and there are 48" in one for one in found.warnings)
+    assert any(f"{models[1]} learned before and has none" in one for one in found.warnings)
+
+
+def test_two_models_are_held_against_each_other_row_by_row(folder: Path, tmp_path: Path) -> None:
+    """What the table, McNemar's test and the board say is what the answers say."""
+    models = [str(folder / "model"), str(folder / "bert")]
+    found = evaluate_own(folder / "valid.jsonl", models, train=folder / "train.jsonl", predictions=tmp_path / "answers")
+    kept = [json.loads(path.read_text()) for path in sorted((tmp_path / "answers").glob("*.header.json"))]
+    assert [one["model"] for one in kept][:2] == models and len({one["items"] for one in kept}) == 1
+    files = sorted((tmp_path / "answers").glob("*.jsonl"))
+    lines = [[json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] for path in files[:2]]
+    right = [[line["label"] == line["right"] for line in one] for one in lines]
+    first = sum(a and not b for a, b in zip(*right, strict=True))
+    second = sum(b and not a for a, b in zip(*right, strict=True))
+    change = next(one for one in found.records if one.model == f"{models[1]} - {models[0]}"
+                  and one.metric == "accuracy_difference")  # fmt: skip
+    assert change.value == pytest.approx((second - first) / 24)
+    told = change.detail["mcnemar"]
+    assert (told["only_model"], told["only_against"]) == (second, first)
+    table = next(one for one in found.tables if one.title.endswith("rows that change"))
+    assert [row.cells[-1].text for row in table.rows] == (["worse"] * first + ["better"] * second)[:20]
+    records = tmp_path / "records.json"
+    write_records(records, found.records)
+    board([records, tmp_path / "answers"], out=tmp_path / "site", published=False)
+    assert "row by row" not in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+
+
+def test_few_rows_unknown_labels_and_none_are_said(folder: Path) -> None:
+    rows = [json.loads(line) for line in (folder / "valid.jsonl").read_text(encoding="utf-8").splitlines()]
+    told = str(evaluate_own(rows[:2], str(folder / "model")))
+    assert "measured on 2 items alone" in told
+    assert "items alone" not in str(evaluate_own(rows * 2, str(folder / "model")))
+    spoilt = [{**row, "label": "редко"} if n < 3 else row for n, row in enumerate(rows)]
+    found = evaluate_own(spoilt, str(folder / "model"))
+    assert any("3 labels of the 24 rows are none that" in one and "'редко' (3)" in one for one in found.warnings)
+    for null in ("", None):
+        with pytest.raises(SlonikError, match=r"'label' is null.* in 1 of 3 rows .*: fill it in, or remove the rows"):
+            evaluate_own([*rows[:2], {**rows[2], "label": null}], str(folder / "model"))
 
 
 def test_numbers_and_texts_are_measured_too(folder: Path, tmp_path: Path) -> None:

@@ -237,7 +237,9 @@ def print_tables(tables: Iterable[Table]) -> None:
 
 def show_evaluation(found: Evaluation) -> None:
     """What a suite found out: warnings on standard error, notes and tables on standard output."""
-    warn(found.warnings)
+    from slonik.evaluation.suite import few_items
+
+    warn([*found.warnings, *few_items(found.records)])
     for note in found.notes:
         typer.echo(note)
     print_tables(found.tables)

@@ -28,12 +28,16 @@ def own(
     html: Path | None = typer.Option(
         None, help="Page with every row, what is right and what each model says.", callback=file_to_write
     ),
+    predictions: Path | None = typer.Option(
+        None, help="New folder for every model's answers: slonik board shows two models row by row from it."
+    ),
     json_file: JsonFile = None,
     batch_size: int = typer.Option(32, min=1, help="Rows that are answered together."),
     seed: int = typer.Option(0, help="Seed of the bootstrap, and of the rows of the learning curve."),
     passport: bool = typer.Option(True, help="Add the records to the passport of a MODEL that is a checkpoint."),
 ) -> None:
-    """Metrics with intervals and paired differences, per label, confusions, errors as a page, a learning curve.
+    """Metrics with intervals and paired differences, rows that change from model to model, per label, confusions,
+    errors as a page, a learning curve.
 
     Examples:
 
@@ -45,8 +49,8 @@ def own(
 
     found = evaluate_own(
         data, models, train=train, kind=kind, text_columns=text_column, label_column=label_column, name=name,  # type: ignore[arg-type]
-        curve=split_numbers(curve, "--curve", least=2) if curve else (), page=html, batch_size=batch_size, seed=seed,
-        passport=passport, on_task=announce_task,
+        curve=split_numbers(curve, "--curve", least=2) if curve else (), page=html, predictions=predictions,
+        batch_size=batch_size, seed=seed, passport=passport, on_task=announce_task,
     )  # fmt: skip
     show_evaluation(found)
     if found.page is not None:

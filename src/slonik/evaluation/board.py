@@ -1,14 +1,16 @@
 """The board of everything measured: reads runs, adds published rows and answers to items, writes the site; checks
 what third parties hand in.
 
-Pages and tables are made by `slonik.reporting.board`; here is what needs to know benchmarks: published rows, and the
-items and texts of Russian SuperGLUE behind files of predictions.
+Pages and tables are made by `slonik.reporting.board`; here is what needs to know benchmarks: published rows, the
+items and texts of Russian SuperGLUE behind files of predictions, and answers to rows of the user's own.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from slonik.core.errors import SlonikError
 from slonik.core.files import check_new_file
@@ -28,6 +30,8 @@ from slonik.text.lines import read_json
 
 _TEXTS_MAY_BE_SHOWN = frozenset({"MIT", "Apache-2.0", "CC0", "CC BY 4.0", "CC BY-SA 4.0"})
 _LONGEST = 600  # characters of an item's text
+OWN = "own"
+_REWRITE = "slonik evaluate own --predictions writes such files"
 _ONE_HIT_PER_ITEM = frozenset({"terra", "rcb", "parus", "russe", "rwsd", "danetqa", "lidirus"})
 
 
@@ -89,10 +93,10 @@ def check_submission(
         SlonikError: anything that cannot stand on a board; the sentence says what and why.
     """
     file = Path(path)
-    if out is not None:
-        check_new_file(out)
     if not file.exists():
         raise SlonikError(f"there is no {path}")
+    if out is not None:
+        _check_accepted_file(Path(out), file)
     ours = read_sources(list(against)).figures if against else []
     if file.suffix == ".jsonl":
         records: Sequence[Record] = _scored_predictions(file, data_folder(data_dir), seed)
@@ -102,6 +106,14 @@ def check_submission(
     if out is not None:
         write_records(out, checked.records)
     return checked
+
+
+def _check_accepted_file(out: Path, submitted: Path) -> None:
+    if out.suffix != ".json":
+        raise SlonikError(f"--out is {out}: accepted records are written as JSON: name a file that ends in .json")
+    if out.exists() and out.samefile(submitted):
+        raise SlonikError(f"--out is {out}, which is what is handed in: name another file")
+    check_new_file(out)
 
 
 def _scored_predictions(path: Path, folder: Path, seed: int) -> tuple[Record, ...]:
@@ -119,13 +131,18 @@ def _scored_predictions(path: Path, folder: Path, seed: int) -> tuple[Record, ..
 def _add_answers(found: Found, folder: Path) -> None:
     """Answers to the same items, by their hash; right answers and texts where the data is at hand."""
     groups: dict[tuple[str, str, str], list[tuple[str, Predictions]]] = {}
+    own: dict[tuple[str, str], list[Path]] = {}
     for path in found.predictions:
-        if (suite := _suite_of(path)) != SUITE:
+        if (suite := _suite_of(path)) == OWN:
+            own.setdefault(_own_key(path), []).append(path)
+            continue
+        if suite != SUITE:
             found.notices.append(f"{path}: answers of the suite {suite} are not shown item by item")
             continue
         predictions = read_predictions(path)
         header = predictions.header
         groups.setdefault((header.task, header.split, header.items), []).append((header.model, predictions))
+    found.answers += [_own_answers(task, items, paths) for (task, items), paths in own.items()]
     groups = {place: _named_apart(answered) for place, answered in groups.items()}
     lacking = set()
     for (task, split, items), answered in groups.items():
@@ -144,10 +161,58 @@ def _add_answers(found: Found, folder: Path) -> None:
         )
 
 
+def _header(path: Path) -> dict[str, Any]:
+    return read_json(path.with_name(path.name.removesuffix(".jsonl") + PREDICTIONS_HEADER))
+
+
 def _suite_of(path: Path) -> str:
     """The suite that a file of predictions is of, as its header says; this one's where it says nothing."""
-    header = read_json(path.with_name(path.name.removesuffix(".jsonl") + PREDICTIONS_HEADER))
-    return str(header.get("suite", SUITE))
+    return str(_header(path).get("suite", SUITE))
+
+
+def _own_key(path: Path) -> tuple[str, str]:
+    header = _header(path)
+    if any(not isinstance(header.get(name), str) for name in ("task", "items", "model")):
+        raise SlonikError(f"the header of {path} lacks its task, items or model: {_REWRITE}")
+    return header["task"], header["items"]
+
+
+def _own_answers(task: str, items: str, paths: Sequence[Path]) -> Answers:
+    """Answers to rows of the user's own, which are in the files with their texts and right labels."""
+    read = [[_own_line(path, n, line) for n, line in enumerate(_lines_of(path), start=1)] for path in paths]
+    first, by_model = read[0], {}
+    for path, lines in zip(paths, read, strict=True):
+        if [line[:3] for line in lines] != [line[:3] for line in first]:
+            raise SlonikError(f"{path} has other rows than {paths[0]}, and the headers say that they are the same")
+        model = name = str(_header(path)["model"])
+        number = 1
+        while model in by_model:
+            number += 1
+            model = f"{name} run {number}"
+        by_model[model] = tuple(line[3] for line in lines)
+    ids, texts, gold = (tuple(line[place] for line in first) for place in range(3))
+    return Answers(OWN, task, "rows", items, ids, by_model, gold, texts, "the user's own rows")
+
+
+def _lines_of(path: Path) -> list[str]:
+    return [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+
+
+def _own_line(path: Path, number: int, text: str) -> tuple[str, str, str, str]:
+    """The row's number, its text, the right label, the answer."""
+    try:
+        line = json.loads(text)
+        whole = str(line["text"])
+        told = whole if len(whole) <= _LONGEST else whole[: _LONGEST - 1] + "…"
+        return str(line["idx"]), told, _label_told(line["right"]), _label_told(line["label"])
+    except (ValueError, KeyError, TypeError):
+        raise SlonikError(
+            f"{path}, line {number} has no idx, text, label and right: {text[:60]!r}; {_REWRITE}"
+        ) from None
+
+
+def _label_told(label: Any) -> str:
+    return ", ".join(map(str, label)) if isinstance(label, list) else str(label)
 
 
 def _named_apart(answered: Sequence[tuple[str, Predictions]]) -> list[tuple[str, Predictions]]:

@@ -22,6 +22,7 @@ from slonik.core.records import Record
 from slonik.core.run import Result, say
 from slonik.models.kinds import is_exported
 from slonik.models.opening import open_encoder
+from slonik.reporting.scores import AVERAGES, MEAN, NOT_SCORES, is_difference, is_fraction
 from slonik.reporting.table import Table, to_markdown
 
 OnTask: TypeAlias = Callable[[str, str], None]
@@ -53,7 +54,26 @@ class Evaluation(Result):
 
     @property
     def _told(self) -> list[str]:
-        return [*(f"warning: {warning}" for warning in self.warnings), *self.notes]
+        return [*(f"warning: {warning}" for warning in [*self.warnings, *few_items(self.records)]), *self.notes]
+
+
+ENOUGH = 30
+"""Items below which the interval of a share is wider than .3: of 80 % right .63 to .93 over 30, .50 to 1 over 10."""
+
+
+def few_items(records: Iterable[Record]) -> list[str]:
+    """A warning for every task that was measured on so few items that its intervals say little."""
+    few: dict[tuple[str, str, int], None] = {}
+    for one in records:
+        scored = one.low is not None and one.layer is None and is_fraction(one) and not is_difference(one)
+        averaged = one.task in (*AVERAGES, MEAN) or one.suite in NOT_SCORES
+        if scored and not averaged and one.n and one.n < ENOUGH:
+            few[one.suite, one.task, one.n] = None
+    return [
+        f"{suite.replace('_', ' ')} {task}: measured on {count} items alone, so that its interval says little: give "
+        f"{ENOUGH} or more"
+        for suite, task, count in few
+    ]
 
 
 def several(models: Any) -> list[Any]:

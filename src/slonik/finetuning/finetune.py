@@ -26,6 +26,7 @@ from slonik.core.progress import shown, warn_once
 from slonik.core.records import Record, write_records
 from slonik.core.run import Announce, Inputs, Result, Run, say, silent
 from slonik.evaluation.russian_superglue.tasks import TASKS
+from slonik.evaluation.suite import few_items
 from slonik.finetuning.config import FinetuneRecipe, OwnData, OwnKind
 from slonik.finetuning.encoder_learner import EncoderLearner
 from slonik.finetuning.few_shot import FewShotLearner
@@ -289,6 +290,8 @@ def _own(
         task.baselines(),
         unit=result.unit,
     )
+    for told in few_items(records):
+        warn_once(told)
     with run.result() as folder:
         kept = save_models(result, learner, folder, recipe, records, name=run.out.name, data=trained_on)
         for name, answers in by_run.items():

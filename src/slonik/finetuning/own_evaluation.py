@@ -8,6 +8,7 @@ on these rows. The rows are read as fine-tuning reads them (`own_rows`), the pag
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,19 +17,20 @@ from typing import Any
 import numpy as np
 
 from slonik.core.errors import SlonikError
-from slonik.core.files import write_text
+from slonik.core.files import check_new_folder, write_text
 from slonik.core.progress import shown
 from slonik.core.records import Record
 from slonik.evaluation.statistics import Array, interval, paired_difference, replicates, value_of
 from slonik.evaluation.suite import Evaluation, OnTask, add_to_passport, opened, several, teller
 from slonik.finetuning.config import OwnKind
-from slonik.finetuning.data_check import CheckedRows, check_rows
+from slonik.finetuning.data_check import CheckedRows, check_rows, named
 from slonik.finetuning.error_page import error_page
 from slonik.finetuning.items import Item
 from slonik.finetuning.learner import TaskAnswerer
 from slonik.finetuning.metrics import SHARES, baseline_answers, calibration_error, metrics_of
 from slonik.finetuning.own import TARGETS
-from slonik.finetuning.own_rows import known_label, label_list, label_text, own_item
+from slonik.finetuning.own_comparison import change_tables, with_mcnemar, write_answers
+from slonik.finetuning.own_rows import known_label, label_list, label_text, labelled_rows, own_item
 from slonik.finetuning.own_tables import (
     Answered,
     curve_lines,
@@ -39,7 +41,7 @@ from slonik.finetuning.own_tables import (
     linear_answers,
 )
 from slonik.finetuning.predictors import load_answerer, task_folder
-from slonik.finetuning.rows import Rows, read_labelled, row_place, rows_hash, rows_of, source_name
+from slonik.finetuning.rows import Rows, row_place, rows_hash, rows_of, source_name
 from slonik.models.kinds import kind_of, resolve
 from slonik.reporting.plots import curve as curve_plot
 from slonik.reporting.scores import difference_tables, score_tables
@@ -73,6 +75,7 @@ def evaluate_own(
     name: str | None = None,
     curve: Sequence[int] = (),
     page: str | Path | None = None,
+    predictions: str | Path | None = None,
     batch_size: int = 32,
     seed: int = 0,
     passport: bool = False,
@@ -91,6 +94,7 @@ def evaluate_own(
         name: of the task; None = the model's.
         curve: numbers of training rows at which encoders without a head and TF-IDF are fitted too.
         page: new HTML file with every row and what was answered.
+        predictions: new folder for the answers of every model, which `board` holds against each other row by row.
         batch_size: rows that are answered together.
         seed: of the bootstrap, and of the rows that a learning curve draws.
         passport: add the records to the passport of a model that is a checkpoint.
@@ -102,6 +106,8 @@ def evaluate_own(
     started, tell = time.perf_counter(), teller(on_task, progress)
     given = [str(model) for model in several(models)]
     data, train = rows_of(data), rows_of(train)
+    if predictions is not None:
+        check_new_folder(predictions)
     if curve and train is None:
         raise SlonikError("a learning curve needs rows to learn from: give --train FILE")
     with shown(progress):
@@ -126,13 +132,20 @@ def evaluate_own(
         vectors = {model: _vectors(model, [*fit, *items]) for model in plain}
         curves = learning_curves(vectors, items, fit, config, curve, seed)
     common = {"suite": SUITE, "task": config.task, "hashes": {"data": rows_hash(data)}, "seed": seed}
-    records = [*_records(common, found, seed), *curve_records(common, curves, seed)]
+    records = [*with_mcnemar(list(_records(common, found, seed)), found, items), *curve_records(common, curves, seed)]
     warnings = [f"data: {one}" for one in _dirty(rows, config, source_name(data) or "the data")]
+    warnings += _never_given(taskers, items, config)
     if over := [size for size in curve if size > len(fit)]:
         warnings.append(f"learning curve: {max(over)} rows were asked for, and there are {len(fit)}: it ends there")
+    if curve and taskers:
+        warnings.append(
+            f"learning curve: {', '.join(taskers)} learned before and "
+            f"{'has' if len(taskers) == 1 else 'have'} none: it is of encoders without a head, and of TF-IDF"
+        )
     for model in given if passport else []:
         warnings += add_to_passport(model, [one for one in records if one.model == model])
-    tables = [*score_tables(records), *difference_tables(records), *label_tables(found, items, config)]
+    tables = [*score_tables(records), *difference_tables(records), *change_tables(found, items, config)]
+    tables += label_tables(found, items, config)
     tables += curve_tables(curves)
     place = None if page is None else Path(page)
     if place is not None:
@@ -142,6 +155,8 @@ def evaluate_own(
             place,
             error_page(config.task, items, rows, [(one.name, one.answers, one.config) for one in found], tables, plot),
         )
+    if predictions is not None:
+        write_answers(predictions, config.task, found, items)
     return OwnEvaluation(
         records=tuple(records), tables=tuple(tables), warnings=tuple(warnings), page=place,
         seconds=time.perf_counter() - started,
@@ -196,7 +211,11 @@ def _config(
 
 
 def _labelled(source: Rows, config: TaskConfig) -> list[dict[str, Any]]:
-    return read_labelled(source, [*config.columns["text"], config.columns["label"]])
+    columns, several = config.columns, config.target == "multi"
+    rows, _ = labelled_rows(
+        source, source_name(source) or "the rows", columns["text"], columns["label"], several=several
+    )
+    return list(rows.values())
 
 
 def _names(row: Mapping[str, Any], config: TaskConfig) -> list[str]:
@@ -341,6 +360,26 @@ def _records(common: Mapping[str, Any], found: Sequence[Answered], seed: int) ->
                 yield change.record(
                     one.name, other.name, metric, metric=f"{metric}_difference", n=statistic.n, **common
                 )
+
+
+def _never_given(taskers: Mapping[str, TaskAnswerer], items: Sequence[Item], config: TaskConfig) -> list[str]:
+    """Labels of rows that a model has no output for: every such row is an error of it."""
+    if config.target not in ("single", "multi"):
+        return []
+    rows = Counter(
+        name
+        for item in items
+        for name in ([config.labels[int(item.label)]] if config.target == "single" else item.names)
+    )
+    told = []
+    for model, tasker in taskers.items():
+        given = _mapped(tasker.config, config, model).any(0)
+        if lacking := {name: rows[name] for n, name in enumerate(config.labels) if rows[name] and not given[n]}:
+            told.append(
+                f"{sum(lacking.values())} labels of the {len(items)} rows are none that {model} can give, and count as "
+                f"wrong: {named(lacking)}"
+            )
+    return told
 
 
 def _dirty(rows: Sequence[Mapping[str, Any]], config: TaskConfig, name: str) -> list[str]:
