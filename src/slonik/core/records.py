@@ -46,7 +46,7 @@ class Record(BaseModel):
     value: float | None
     low: float | None = None
     high: float | None = None
-    n: int | None = None
+    n: int | None = Field(None, ge=0)
     seed: int | None = None
     seconds: float | None = None
     layer: int | None = None

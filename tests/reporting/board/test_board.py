@@ -250,6 +250,7 @@ def test_a_submission_is_held_against_ours_and_stands_as_reported(tmp_path: Path
         ({"high": None}, "Lab", "two ends"),
         ({"value": None}, "Lab", "no value"),
         ({"suite": "encodechk"}, "Lab", "did you mean 'encodechka'"),
+        ({"model": " "}, "Lab", "its model is empty"),
     ],
 )
 def test_a_submission_that_cannot_stand_is_refused(tmp_path: Path, change: Any, by: str | None, words: str) -> None:
@@ -258,6 +259,42 @@ def test_a_submission_that_cannot_stand_is_refused(tmp_path: Path, change: Any, 
     with pytest.raises(SlonikError, match=words):
         check_submission(file, by=by, against=[ours], out=tmp_path / "out.json")
     assert not (tmp_path / "out.json").exists()
+
+
+def test_accepted_records_are_json_and_never_written_over_what_was_handed_in(tmp_path: Path) -> None:
+    file = saved(tmp_path / "in", [theirs()]) / "records.json"
+    before = file.read_bytes()
+    for out, words in ((tmp_path / "out.csv", "ends in .json"), (file, "what is handed in")):
+        with pytest.raises(SlonikError, match=words):
+            check_submission(file, by="Lab", out=out)
+    assert file.read_bytes() == before
+    file.write_text(file.read_text().replace('"n": null', '"n": -3'))
+    with pytest.raises(SlonikError, match=r"record 0 of .*records.json is not a result record: n: "):
+        board(file, out=tmp_path / "site", published=False)
+
+
+def test_answers_to_rows_of_ones_own_are_shown_row_by_row(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "runs", [record("reviews", 0.5, suite="own", model="one")])
+
+    def answers(number: int, labels: str, **changes: Any) -> None:
+        lines = [{"idx": n, "text": f"строка {n}", "label": label, "right": "да"} | changes for n, label in
+                 enumerate(labels.split())]  # fmt: skip
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        (folder / f"{number}.jsonl").write_text(text, encoding="utf-8")
+        header = {"suite": "own", "task": "reviews", "items": "i" * 64, "model": "one"}
+        (folder / f"{number}.header.json").write_text(json.dumps(header))
+
+    answers(0, "да нет")
+    answers(1, "да да")
+    (shown,) = content(built(tmp_path, folder).page)[0]["answers"]
+    assert shown["models"] == {"one": ["да", "нет"], "one run 2": ["да", "да"]}
+    assert shown["gold"] == ["да", "да"] and shown["texts"] == ["строка 0", "строка 1"]
+    answers(1, "да да", text="другая")
+    with pytest.raises(SlonikError, match="has other rows than"):
+        board(folder, out=tmp_path / "again", published=False)
+    (folder / "1.jsonl").write_text("{}\n")
+    with pytest.raises(SlonikError, match="line 1 has no idx, text, label and right"):
+        board(folder, out=tmp_path / "again", published=False)
 
 
 @pytest.fixture(scope="module")
@@ -319,5 +356,5 @@ def test_a_checkpoint_that_nothing_was_measured_on_has_its_row_and_page(tmp_path
 def test_answers_of_other_suites_are_told(tmp_path: Path) -> None:
     run = saved(tmp_path / "runs", scores("a", 0))
     (run / "own.val.jsonl").write_text('{"idx": 1, "label": "x"}\n')
-    (run / "own.val.header.json").write_text('{"suite": "own", "task": "own"}')
-    assert any("suite own are not shown" in notice for notice in built(tmp_path, run).notices)
+    (run / "own.val.header.json").write_text('{"suite": "other", "task": "own"}')
+    assert any("suite other are not shown" in notice for notice in built(tmp_path, run).notices)

@@ -107,6 +107,8 @@ def _place(record: Record) -> tuple[str, str, str, str]:
 
 def _check_figure(record: Record, where: str) -> None:
     figure = Figure(record, where)
+    if lacking := [name for name in ("suite", "task", "model", "metric") if not getattr(record, name).strip()]:
+        raise SlonikError(f"{where}: its {lacking[0]} is empty: a figure on a board needs one")
     if record.suite not in _SUITES:
         near = difflib.get_close_matches(record.suite, _SUITES, n=1, cutoff=0.6)
         if near:
