@@ -73,8 +73,8 @@ class Reader:
         self.longest = longest
 
     def read(self, task: tuple[int, int, int]) -> tuple[np.ndarray, ...]:
-        """(start, stop, round): tokens of these texts, altered from round 1 on; flat, with lengths, and group marks; last
-        how many were left out, too long or without a word."""
+        """(start, stop, round): tokens of these texts, altered from round 1 on; flat, with lengths, and group marks;
+        last how many were left out, too long or without a word."""
         start, stop, number = task
         rng = np.random.default_rng([start, number])
         chosen = [self._altered(index, rng) if number else self.texts[index] for index in range(start, stop)]
