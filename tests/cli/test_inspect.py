@@ -37,7 +37,7 @@ def test_heads_similarity_and_attention(tmp_path: Path, capsys: pytest.CaptureFi
     records = read_records(out)
     keys = [record.key() for record in records]
     assert len(keys) == len(set(keys))
-    same = [r for r in records if r.metric == "similarity" and r.task == f"layer_{r.layer}"]
+    same = [r for r in records if r.metric == "similarity" and r.task == f"layer_{r.layer}" and r.model == model]
     assert [round(r.value or 0, 6) for r in same] == [1.0, 1.0, 1.0]
     assert (plots / "masking.png").read_bytes().startswith(b"\x89PNG")
     text = page.read_text(encoding="utf-8")
@@ -99,6 +99,12 @@ def test_the_terminal_shows_what_the_page_shows(tmp_path: Path, capsys: pytest.C
         (["MODEL", "--neighbours", "Слон", "--layer", "9"], "has no layer 9"),
         (["MODEL", "--heads", "--beside", "MODEL"], "--beside shows texts"),
         (["MODEL", "--heads", "--treebank", "x.conllu"], "--treebank belongs to --attention"),
+        (["MODEL", "--heads", "--no-twin"], "--twin belongs to one of --attention, --like, --neurons"),
+        (["MODEL", "--like", "MODEL", "--orders", "gate"], "--orders belongs to --heads"),
+        (["MODEL", "--heads", "--measures", "cka"], "--measures belongs to --like"),
+        (["MODEL", "--lens", "Слон", "--texts", "x.txt"], "--texts belongs to one of"),
+        (["MODEL", "--lens", "Слон", "--png", "plots"], "--png belongs to one of"),
+        (["MODEL", "--heads", "--data-dir", "data"], "--data-dir belongs to one of --neurons"),
         (["MODEL", "--attention", "Слон", "--beside", "navec"], "navec is no transformer"),
         (["MODEL", "--attention", "Слон", "--treebank", "nowhere.conllu"], "nowhere.conllu"),
         (["navec", "--heads"], "navec is no transformer"),

@@ -84,7 +84,7 @@ def test_attention_as_one_call(tmp_path: Path) -> None:
     (table,) = inspection_tables(found.records)
     assert [row.cells[0].text for row in table.rows] == ["layer 1", "layer 2", "random weights, all layers"]
     entropy = [r.value for r in found.records if is_twin(r.model) and r.metric == "entropy_share"]
-    assert min(entropy) > 0.9  # nothing was learned: all tokens alike
+    assert min(entropy) > 0.7  # nothing was learned: tokens are nearly alike
     alone = attention(encoder, tiny.TEXTS[:1], twin=False).records
     assert {(r.low, r.high) for r in alone} == {(None, None)} and len(alone) == 2 * 4 * len(METRICS)
     shown = text_attention(encoder, "Слон идёт домой.")

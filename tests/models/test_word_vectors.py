@@ -91,7 +91,7 @@ def test_what_was_dropped_is_said(tmp_path: Path) -> None:
         ("2 2\nслон 1 0\nлев 0 x\n".encode(), "line 3: 'x' is no number"),
         ("2 2\nслон 0,1 0,2\nлев 0,3 0,4\n".encode(), "line 2: '0,1' is no number"),
         ("2 3\nслон 1 0\nлев 0 1\n".encode(), "vectors of 3 numbers in its first line, and the one of line 2 has 2"),
-        ("2 2 7\nслон 1 0\nлев 0 1\n".encode(), "its first line is neither"),
+        ("2 2 7 1\nслон 1 0\nлев 0 1\n".encode(), "line 1: 3 numbers, where the file's vectors have 2"),
         ("слон 1 0\nлев 1 2 3\nкит 1 2 3\n".encode(), "line 1: 2 numbers, where the file's vectors have 3"),
         ("2 2\nслон 1 0\n\nлев 0 1\n".encode(), "line 3 is blank"),
         ("\ufeffслон 1 0\nлев 0 1\n".encode(), "begins with a byte order mark"),

@@ -83,6 +83,7 @@ def test_mistakes_are_sentences_and_write_nothing(tmp_path: Path) -> None:
         ((VECTORS,), {"method": "tsne"}, "use pca or umap"),
         ((VECTORS,), {"limit": 2}, "3 points at least"),
         ((VECTORS,), {"layer": 1}, "no layers"),
+        ((VECTORS,), {"seed": 1}, "--seed is of umap"),
         ((VECTORS, ["слово1", "слово1", "слово2"]), {}, "2 different points"),
         ((VECTORS, ["кит", "кот", "крот"]), {}, "has a vector of none"),
         ((VECTORS,), {"prefix": "query: "}, "--prefix"),

@@ -109,6 +109,8 @@ def test_all_questions_at_once_and_nothing_asked(models: dict[str, str], tmp_pat
     assert len(found.tables) == 4 and "drawn at random" in "".join(found.notes)
     with pytest.raises(SlonikError, match="nothing is asked"):
         ask_words(models["bert"])
+    with pytest.raises(SlonikError, match="--top is of --nearest and --sum"):
+        ask_words(models["bert"], odd=[["слон", "москва", "и"]], top=3)
     with pytest.raises(SlonikError, match="--method is of --sum"):
         ask_words(models["bert"], nearest_to=["слон"], method="mul")
     with pytest.raises(SlonikError, match="--method is 'div'"):

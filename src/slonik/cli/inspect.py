@@ -22,6 +22,23 @@ if TYPE_CHECKING:
     from slonik.core.records import Record
 
 
+_ORDERS = "gate,fisher,taylor,magnitude,left_out,random"
+# Which of the questions each option means something to; without one of them it is refused.
+_BELONGS = {
+    "treebank": ("attention",),
+    "orders": ("heads",),
+    "measures": ("like",),
+    "twin": ("attention", "like", "neurons"),
+    "data_dir": ("neurons", "erase", "teacher"),
+    "texts": ("heads", "attention", "neighbours", "like", "erase", "teacher"),
+    "limit": ("heads", "attention", "neighbours", "like", "neurons", "erase", "heads_on", "teacher"),
+    "prefix": ("heads", "attention", "attribution", "neighbours", "like", "neurons", "erase", "teacher"),
+    "png": ("heads", "attention", "like", "neurons", "teacher"),
+    "device": ("heads", "attention", "attribution", "neighbours", "like", "neurons", "erase"),
+    "trust_remote_code": ("heads", "attention", "attribution", "lens", "neighbours", "like", "neurons", "erase"),
+}
+
+
 def register(app: typer.Typer) -> None:
     """Add the `inspect` command."""
     app.command("inspect")(inspect)
@@ -62,8 +79,10 @@ def inspect(
         None, help="At most this many texts (default: 64; 1000 with --like, --teacher), sentences of a task (all)."
     ),
     treebank: Path | None = typer.Option(None, help="With --attention: which heads follow the syntax of this CoNLL-U."),
-    orders: str = typer.Option("gate,fisher,taylor,magnitude,left_out,random", help="With --heads: which criteria."),
-    measures: str = typer.Option("cka", help="With --like: cka, maxcorr, linreg, svcca, pwcca; comma-separated."),
+    orders: str | None = typer.Option(None, help=f"With --heads: which criteria (default: {_ORDERS})."),
+    measures: str | None = typer.Option(
+        None, help="With --like: cka (default), maxcorr, linreg, svcca, pwcca; comma-separated."
+    ),
     twin: bool | None = typer.Option(
         None, help="With --attention, --like or --neurons: MODEL with random weights beside it (default)."
     ),
@@ -94,6 +113,21 @@ def inspect(
     from slonik.inspection.task_heads import task_heads
     from slonik.inspection.usage import erasure
 
+    asked = {
+        "heads": heads, "attention": attention is not None, "attribution": attribution is not None,
+        "lens": lens is not None, "neighbours": neighbours is not None, "like": bool(like), "neurons": bool(neurons),
+        "erase": bool(erase), "heads_on": heads_on is not None, "teacher": teacher is not None,
+    }  # fmt: skip
+    given = {
+        "treebank": treebank, "orders": orders, "measures": measures, "twin": twin, "data_dir": data_dir,
+        "texts": texts, "limit": limit, "prefix": prefix, "png": png, "device": device,
+        "trust_remote_code": trust_remote_code or None,
+    }  # fmt: skip
+    for option, owners in _BELONGS.items() if any(asked.values()) else ():
+        if given[option] is not None and not any(asked[owner] for owner in owners):
+            names = ", ".join(_written(owner) for owner in owners)
+            belongs = f"belongs to {names}" if len(owners) == 1 else f"belongs to one of {names}"
+            raise SlonikError(f"{_written(option)} {belongs}: without it leave {_written(option)} out")
     questions = TextQuestions(
         attention, target, attribution, pair, label, word, lens, neighbours, None if erase else layer, prefix=prefix,
         texts=texts_of(texts, limit or MANY_TEXTS) if neighbours is not None else (),
@@ -112,12 +146,6 @@ def inspect(
         raise SlonikError(
             "--beside shows texts in a second model: give --attention, --attribution, --lens or --neighbours"
         )
-    if treebank is not None and attention is None:
-        raise SlonikError("--treebank belongs to --attention: without it leave it out")
-    if twin is not None and attention is None and not (like or neurons):
-        raise SlonikError(
-            "--twin and --no-twin belong to --attention, --like and --neurons: without these leave them out"
-        )
     if limit is not None and limit < 2:
         raise SlonikError(f"--limit is {limit}: give 2 or more")
     loading = {"device": device, "trust_remote_code": trust_remote_code}
@@ -127,14 +155,14 @@ def inspect(
     sample = texts_of(texts, limit or TEXTS)
     records: list[Record] = []
     if heads:
-        records += head_importance(looked, sample, orders=_split(orders, "--orders"), prefix=prefix).records
+        records += head_importance(looked, sample, orders=_split(orders or _ORDERS, "--orders"), prefix=prefix).records
     if attention is not None:
         own = [attention, *sample] if texts else [attention]
         records += attention_of(looked, own, treebank=treebank, prefix=prefix, twin=twin is not False).records
     if like:
         other = open_transformer(like, **loading)  # type: ignore[arg-type]
         many = texts_of(texts, limit or MANY_TEXTS)
-        chosen = _split(measures, "--measures")
+        chosen = _split(measures or "cka", "--measures")
         records += similarity(looked, other, many, measures=chosen, prefix=prefix, twin=twin is not False).records
     if neurons:
         records += neurons_of(
@@ -186,6 +214,10 @@ def _cost(
             write_bytes(png / f"{name}.png", plot.png)
     if html is not None:
         write_text(html, cost.page)
+
+
+def _written(option: str) -> str:
+    return f"--{option.replace('_', '-')}"
 
 
 def _split(names: str, option: str) -> list[str]:

@@ -29,7 +29,7 @@ def map_(
     prefix: str | None = typer.Option(None, help="Text before every text (default: the model's own)."),
     limit: int | None = typer.Option(None, metavar="N", help="The first N points (50,000)."),
     title: str | None = typer.Option(None, help="The page's title."),
-    seed: int = typer.Option(0, help="Seed of UMAP."),
+    seed: int | None = typer.Option(None, help="Seed of UMAP (0)."),
     json_file: JsonFile = None,
     device: Device = None,
 ) -> None:

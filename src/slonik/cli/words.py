@@ -52,7 +52,7 @@ def ask(
         help="Four words a line, sections as `: name`: share of right answers; `sample` is a small set of ours.",
     ),
     method: str | None = typer.Option(None, help="Of --sum and --analogies: add (3CosAdd) or mul (3CosMul)."),
-    top: int = typer.Option(10, help="How many words are given."),
+    top: int | None = typer.Option(None, help="Of --nearest and --sum: how many words are given (10)."),
     layer: int | None = typer.Option(None, help="Of a transformer: this layer, 0 = what goes into the first."),
     vocabulary: Path | None = typer.Option(
         None, metavar="FILE", help="Look for answers among these words, one a line."

@@ -113,7 +113,7 @@ def check_text(path: Path, bare: bool, limit: int | None = None) -> tuple[int, s
         first = 1 if bare else 2
         blank, count = 0, 0
         asked = limit if words is None else min(words, limit or words)
-        for number, line in enumerate(islice(stream, asked), first):
+        for number, line in enumerate(stream, first):
             if not line.strip():
                 blank = blank or number
                 continue
@@ -122,8 +122,10 @@ def check_text(path: Path, bare: bool, limit: int | None = None) -> tuple[int, s
             count += 1
             if (found := line.rstrip().count(b" ")) != size:
                 raise SlonikError(_other_size(path, number, found, size, bare))
+            if count == asked:
+                break
         more = 0 if limit else sum(1 for line in stream if line.strip())
-    if asked is not None and count < asked:
+    if words is not None and count < min(words, limit or words):
         raise SlonikError(
             f"{path} announces {words:,} words in its first line, and {count:,} follow: it is cut short, or that line "
             f"is damaged; {_AGAIN}"

@@ -18,6 +18,7 @@ from slonik.words.measuring import SUITE, measure_analogies, measure_pairs, read
 from slonik.words.opening import open_words
 from slonik.words.questions import METHODS, Method, Neighbour, nearest, odd_one_out, parse_sum, solve
 
+_TOP = 10  # words that are given
 _RANDOM_PAIRS = 2000
 
 
@@ -46,7 +47,7 @@ def ask_words(
     similarity: Sequence[str | Path] = (),
     analogies: Sequence[str | Path] = (),
     method: Method | None = None,
-    top: int = 10,
+    top: int | None = None,
     layer: int | None = None,
     vocabulary: str | Path | Sequence[str] | None = None,
     texts: str | Path | None = None,
@@ -66,7 +67,7 @@ def ask_words(
         odd: lists of words of which one does not belong.
         similarity: files of word pairs with a number. analogies: files of analogies (see `slonik.words.measuring`).
         method: of sums and analogies: "add" or "mul"; None = add, for files of analogies both.
-        top: how many words are given.
+        top: how many words are given, None = ten; of `nearest_to` and `sums`.
         layer, vocabulary, texts, limit, device, trust_remote_code: as `slonik.words.opening.open_words`.
         seed: of intervals. progress: show it on standard error.
 
@@ -80,8 +81,11 @@ def ask_words(
         raise SlonikError(f"--method is {method!r}: use add (3CosAdd) or mul (3CosMul)")
     if method is not None and not (sums or analogies):
         raise SlonikError("--method is of --sum and --analogies: without one of these leave it out")
-    if top < 1:
+    if top is not None and top < 1:
         raise SlonikError(f"--top is {top}: give 1 or more")
+    if top is not None and not (nearest_to or sums):
+        raise SlonikError("--top is of --nearest and --sum: without one of these leave it out")
+    most = top or _TOP
     terms = [parse_sum(text) for text in sums]
     pairs = [(Path(path).stem, read_pairs(path)) for path in similarity]
     questions = [(Path(path).stem, read_analogies(path)) for path in analogies]
@@ -94,12 +98,12 @@ def ask_words(
         tables: list[Table] = []
         notes = list(vectors.notes)
         for word in nearest_to:
-            found = nearest(vectors, word, top)
+            found = nearest(vectors, word, most)
             records.append(_answer(vectors, "nearest", word, "cosine", found))
             tables.append(_neighbours("Nearest words", f"nearest to {_as_read(vectors, word)}", "cosine", found))
         for text, parts in zip(sums, terms, strict=True):
             way: Method = method or "add"
-            found = solve(vectors, parts, method=way, top=top)
+            found = solve(vectors, parts, method=way, top=most)
             records.append(_answer(vectors, f"sum_{way}", text, "cosine" if way == "add" else "3cosmul", found))
             tables.append(_neighbours("Sum of words", f"{text} =", METHODS[way], found))
         for group in odd:

@@ -72,7 +72,7 @@ def draw_map(
     prefix: str | None = None,
     limit: int | None = None,
     title: str | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     device: str | None = None,
     progress: bool = False,
 ) -> Map:
@@ -86,7 +86,7 @@ def draw_map(
         words: the texts are words, and of a transformer its tokens or `layer` are asked, not its sentence vectors.
         layer: of a transformer, this layer: of sentences the mean over tokens.
         prefix: before each text; None = the encoder's own.
-        limit: the first so many points (50,000). title: of the page. seed: of UMAP.
+        limit: the first so many points (50,000). title: of the page. seed: of UMAP, None = 0.
         progress: show it on standard error.
 
     Raises:
@@ -98,6 +98,9 @@ def draw_map(
     if limit is not None and limit < 3:
         raise SlonikError(f"--limit is {limit}: a map wants 3 points at least")
     most = limit or MOST_POINTS
+    if seed is not None and method != "umap":
+        raise SlonikError(f"--seed is of umap, and {method} draws nothing at random: leave it out")
+    seed = seed or 0
     _check_umap(method)
     own_words = words or texts is None or isinstance(model, WordVectors)
     found, groups, notes = _texts(texts, labels, most)
