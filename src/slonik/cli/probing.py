@@ -66,8 +66,8 @@ def probing(
         models, data_dir=data_dir, tasks=split_names(tasks), treebank=treebank or None, asks=split_names(asks),
         entities=entities, probes=split_names(probes) or (),
         poolings=split_names(poolings) or (), prefix=prefix, limit=limit, seeds=seeds, control=control,
-        baselines=baselines, twin=twin, dtype=dtype, device=device, trust_remote_code=trust_remote_code or None, use_cache=cache,
-        passport=passport, on_task=announce_task,
+        baselines=baselines, twin=twin, dtype=dtype, device=device, trust_remote_code=trust_remote_code or None,
+        use_cache=cache, passport=passport, on_task=announce_task,
     )  # fmt: skip
     show_evaluation(found)
     save_records(json_file, found.records)

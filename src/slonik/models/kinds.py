@@ -313,8 +313,8 @@ def hub_folder(name: str, *, pickled: bool = False) -> Path:
         from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
     except ModuleNotFoundError as error:
         raise SlonikError(
-            f"there is no folder {name}{_instead(name)}; a model of that name on the hub would be fetched with an extra "
-            f"(the package {error.name} is missing): pip install 'slonik[train]'"
+            f"there is no folder {name}{_instead(name)}; a model of that name on the hub would be fetched with an "
+            f"extra (the package {error.name} is missing): pip install 'slonik[train]'"
         ) from None
     try:
         folder = Path(snapshot_download(name, allow_patterns=list(_HUB_FILES)))
