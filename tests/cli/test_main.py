@@ -88,6 +88,10 @@ def test_quiet_leaves_out_progress_and_keeps_warnings(capsys: pytest.CaptureFixt
 def test_lists_by_commas() -> None:
     assert common.split_names(" STS, ti,,") == ["sts", "ti"]
     assert common.split_names("") is None and common.split_names(None) is None and common.split_names(",") is None
+    assert common.split_names(None, "--tasks") is None
+    for names in ("", " , "):
+        with pytest.raises(SlonikError, match="--tasks names none"):
+            common.split_names(names, "--tasks")
     assert common.split_numbers("8, 32", "--batches", least=1) == [8, 32]
     for text in ("8,x", "", "0"):
         with pytest.raises(SlonikError, match=r"--batches is .*whole numbers of at least 1"):

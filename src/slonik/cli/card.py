@@ -33,7 +33,7 @@ def card(
     from slonik.evaluation.card import card as run
 
     found = run(
-        package, measure=split_names(measure) or (), against=against, records=records,
+        package, measure=split_names(measure, "--measure") or (), against=against, records=records,
         about=text_of(about, "--about") or None, data_dir=data_dir, pairs=pairs, announce=announce,
     )  # fmt: skip
     typer.echo(f"{found.report}: {len(found.records)} records")

@@ -170,9 +170,18 @@ def first_few(say: Callable[[Any], str]) -> Callable[[Any], None]:
     return named
 
 
-def split_names(names: str | None) -> list[str] | None:
-    """Lower-case names of a list by commas; None for an option that was not given or names none."""
-    return [name.strip().lower() for name in names.split(",") if name.strip()] or None if names else None
+def split_names(names: str | None, option: str | None = None) -> list[str] | None:
+    """Lower-case names of a list by commas; None for an option that was not given or names none.
+
+    Raises:
+        SlonikError: the list of `option` was given and names none, which would mean all or nothing.
+    """
+    from slonik.core.errors import SlonikError
+
+    found = [name.strip().lower() for name in (names or "").split(",") if name.strip()]
+    if names is not None and option is not None and not found:
+        raise SlonikError(f"{option} names none: give one at least, or leave it out")
+    return found or None
 
 
 def split_numbers(text: str, option: str, *, least: int) -> list[int]:

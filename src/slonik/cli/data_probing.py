@@ -30,7 +30,14 @@ def probing(
     from slonik.inspection.probing.builder import build_probing
 
     found = build_probing(
-        sources, out=out, size=size, tasks=split_names(tasks), share=share, limit=limit, gold=gold or (), seed=seed
+        sources,
+        out=out,
+        size=size,
+        tasks=split_names(tasks, "--tasks"),
+        share=share,
+        limit=limit,
+        gold=gold or (),
+        seed=seed,
     )
     print_tables([found.table])
     if json_file is not None:

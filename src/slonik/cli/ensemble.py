@@ -38,7 +38,7 @@ def ensemble(
     from slonik.finetuning.ensembles.own import OwnEnsembled
     from slonik.finetuning.ensembles.runs import ensemble as combine
 
-    found = combine(results, out, data_dir=data_dir, method=method, tasks=split_names(tasks), seed=seed)
+    found = combine(results, out, data_dir=data_dir, method=method, tasks=split_names(tasks, "--tasks"), seed=seed)
     _show(found.tasks, found.records)
     if out is not None and isinstance(found, OwnEnsembled):
         typer.echo(f"predictions: {out}")

@@ -67,9 +67,9 @@ def encodechka(
     from slonik.evaluation.encodechka.tasks import VARIANTS
 
     found = run(
-        models, data_dir=data_dir, tasks=split_names(tasks), prefix=prefix, seed=seed, cache=cache, passport=passport,
-        variants=[part for names in variant or VARIANTS for part in names.split(",")], dtype=dtype, device=device,
-        trust_remote_code=trust_remote_code, pooling=pooling, on_task=announce_task,
+        models, data_dir=data_dir, tasks=split_names(tasks, "--tasks"), prefix=prefix, seed=seed, cache=cache,
+        passport=passport, variants=[part for names in variant or VARIANTS for part in names.split(",")],
+        dtype=dtype, device=device, trust_remote_code=trust_remote_code, pooling=pooling, on_task=announce_task,
         dimensions=split_numbers(dimensions, "--dimensions", least=1) if dimensions else (),
     )  # fmt: skip
     show_evaluation(found)

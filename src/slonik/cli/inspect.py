@@ -155,14 +155,16 @@ def inspect(
     sample = texts_of(texts, limit or TEXTS)
     records: list[Record] = []
     if heads:
-        records += head_importance(looked, sample, orders=_split(orders or _ORDERS, "--orders"), prefix=prefix).records
+        records += head_importance(
+            looked, sample, orders=split_names(_ORDERS if orders is None else orders, "--orders") or (), prefix=prefix
+        ).records
     if attention is not None:
         own = [attention, *sample] if texts else [attention]
         records += attention_of(looked, own, treebank=treebank, prefix=prefix, twin=twin is not False).records
     if like:
         other = open_transformer(like, **loading)  # type: ignore[arg-type]
         many = texts_of(texts, limit or MANY_TEXTS)
-        chosen = _split(measures or "cka", "--measures")
+        chosen = split_names("cka" if measures is None else measures, "--measures") or ()
         records += similarity(looked, other, many, measures=chosen, prefix=prefix, twin=twin is not False).records
     if neurons:
         records += neurons_of(
@@ -218,12 +220,3 @@ def _cost(
 
 def _written(option: str) -> str:
     return f"--{option.replace('_', '-')}"
-
-
-def _split(names: str, option: str) -> list[str]:
-    from slonik.core.errors import SlonikError
-
-    found = split_names(names)
-    if found is None:
-        raise SlonikError(f"{option} names none: give one at least")
-    return found

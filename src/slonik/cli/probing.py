@@ -63,9 +63,9 @@ def probing(
     from slonik.inspection.probing.run import probing as probing_of
 
     found = probing_of(
-        models, data_dir=data_dir, tasks=split_names(tasks), treebank=treebank or None, asks=split_names(asks),
-        entities=entities, probes=split_names(probes) or (),
-        poolings=split_names(poolings) or (), prefix=prefix, limit=limit, seeds=seeds, control=control,
+        models, data_dir=data_dir, tasks=split_names(tasks, "--tasks"), treebank=treebank or None,
+        asks=split_names(asks, "--asks"), entities=entities, probes=split_names(probes, "--probes") or (),
+        poolings=split_names(poolings, "--poolings") or (), prefix=prefix, limit=limit, seeds=seeds, control=control,
         baselines=baselines, twin=twin, dtype=dtype, device=device, trust_remote_code=trust_remote_code or None,
         use_cache=cache, passport=passport, on_task=announce_task,
     )  # fmt: skip

@@ -62,7 +62,7 @@ def retrieval(
     from slonik.evaluation.retrieval.suite import retrieval as measure
 
     found = measure(
-        models, data, tasks=split_names(tasks), split=split, rerank=rerank, top=top, baselines=baselines,
+        models, data, tasks=split_names(tasks, "--tasks"), split=split, rerank=rerank, top=top, baselines=baselines,
         query_prefix=query_prefix, document_prefix=document_prefix, long_texts=long_texts,  # type: ignore[arg-type]
         pooling=pooling, rankings=rankings, cache=cache, seed=seed, passport=passport, dtype=dtype, device=device,
         trust_remote_code=trust_remote_code, on_task=announce_task,

@@ -52,8 +52,9 @@ def russian_superglue(
     from slonik.evaluation.russian_superglue.suite import russian_superglue as measure
 
     found = measure(
-        models, data_dir=data_dir, tasks=split_names(tasks), split=split, baselines=baselines, published=published,
-        predictions=predictions, submission=submission, seed=seed, passport=passport, run=_run, on_task=announce_task,
+        models, data_dir=data_dir, tasks=split_names(tasks, "--tasks"), split=split, baselines=baselines,
+        published=published, predictions=predictions, submission=submission, seed=seed, passport=passport, run=_run,
+        on_task=announce_task,
     )  # fmt: skip
     show_evaluation(found)
     if found.records:  # none where a submission was all that could be made
