@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from slonik.models.fresh import FamilyName, Shape, TokenIds, build
-from slonik.pretraining.denoising import DenoiserMixture
+from slonik.pretraining.denoising import DenoiserMixture, denoising_batch
 from slonik.pretraining.objectives import CausalLanguageModel, MaskedLanguageModel, NextSentencePrediction
 from slonik.pretraining.packed import pack_pairs
 from slonik.train.objectives.asked import with_places
@@ -25,7 +25,7 @@ LENGTH = 48
 FACTS = vocabulary.pieces(130)
 CASES: list[tuple[FamilyName, bool]] = [
     ("bert", True), ("bert", False), ("modernbert", True), ("modernbert", False), ("roberta", False),
-    ("deberta-v2", False), ("ltg-bert", True), ("gpt2", True), ("gpt2", False), ("t5", True),
+    ("deberta-v2", False), ("ltg-bert", True), ("gpt2", True), ("gpt2", False), ("t5", True), ("t5", False),
 ]  # fmt: skip
 
 
@@ -43,7 +43,8 @@ def _case(family: FamilyName, packed: bool) -> tuple[TextObjective, Batch]:
     if family == "t5":
         mixture = DenoiserMixture(FACTS, input_length=LENGTH)
         pairs = [mixture.example(rng.choice(FACTS.ordinary, size=12), kind, rng) for kind in range(4)]
-        return mixture, with_places(pack_pairs(pairs, LENGTH, FACTS.pad, -100))
+        packed_rows = with_places(pack_pairs(pairs, LENGTH, FACTS.pad, -100))
+        return mixture, packed_rows if packed else denoising_batch(pairs, FACTS.pad)
     goal: CausalLanguageModel | MaskedLanguageModel = (
         CausalLanguageModel(FACTS, pack_to=length) if family == "gpt2" else MaskedLanguageModel(FACTS, pack_to=length)
     )

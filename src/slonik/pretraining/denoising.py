@@ -27,7 +27,7 @@ from torch import nn
 
 from slonik.core.errors import SlonikError
 from slonik.models.padding import pad
-from slonik.pretraining.packed import encoded_pairs
+from slonik.pretraining.packed import encoded_pairs, pair_inputs
 from slonik.text.tokenizers.token_facts import TokenFacts
 from slonik.train.objectives.asked import ASKED, asked, vocabulary_loss, with_places
 from slonik.train.objectives.masking import IGNORED
@@ -129,8 +129,7 @@ def denoising_loss(model: nn.Module, batch: Batch) -> Loss:
         return Loss(nothing, {"denoising": nothing.detach()}, 0.0)
     if "decoder_segments" in batch:
         return packed_loss(model, batch)
-    inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "labels")}
-    output = model(**inputs, use_cache=False)  # as in `packed.model_inputs`
+    output = model(**pair_inputs(model, batch))
     weight = float(len(batch[ASKED]) if ASKED in batch else (batch["labels"] != IGNORED).sum())
     return Loss(output.loss, {"denoising": output.loss.detach()}, weight)
 

@@ -104,6 +104,15 @@ def pack_pairs(
 _PAIR_COLUMNS = ("input_ids", "attention_mask", "segments", "decoder_segments")
 
 
+def pair_inputs(model: nn.Module, batch: Batch) -> dict[str, Any]:
+    """The keyword arguments of an encoder-decoder's forward pass for unpacked rows with labels."""
+    inputs: dict[str, Any] = {name: batch[name] for name in ("input_ids", "attention_mask", "labels")}
+    mask = inputs["attention_mask"]
+    if mask.device.type != "cpu" and can_pack_pairs(model) and not _uses_flex(model):  # as in `model_inputs`
+        inputs["attention_mask"] = _far(mask.bool()[:, None, None, :])
+    return inputs | {"use_cache": False}
+
+
 def encoded_pairs(model: Any, batch: Batch) -> Tensor:
     """The decoder's states (B, S, D) of a batch that `pack_pairs` made; `labels` decide what the decoder reads.
 
