@@ -55,3 +55,8 @@ def test_recipes_refuse_what_their_tagger_does_not_read() -> None:
     for fields, message in (({"overlap": 8}, "overlap is of encoders"), ({"partial": True}, "whole annotations only")):
         with pytest.raises(ValidationError, match=message):
             TaggerRecipe.model_validate({"data": "d", "out": "o", "system": crf, **fields})
+    both = {"name": "a", "kind": "ensemble", "members": ["x", "y"]}
+    with pytest.raises(ValidationError, match="partial does nothing for it"):
+        TaggerRecipe.model_validate({"data": "d", "out": "o", "system": both, "partial": True})
+    with pytest.raises(ValidationError, match="has the member 'x' twice"):
+        System.model_validate({**both, "members": ["x", "y", "x"]})

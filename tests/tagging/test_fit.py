@@ -10,8 +10,9 @@ import pytest
 from slonik.core.errors import SlonikError
 from slonik.tagging import making
 from slonik.tagging.config import Distillation, System
+from slonik.tagging.data import line_keys
 from slonik.tagging.distillation import word_probabilities
-from slonik.tagging.fit import Job, fit_tagger
+from slonik.tagging.fit import Job, fit_tagger, train_one
 from slonik.tagging.making import new_tagger
 from slonik.tagging.matching import exact_f1
 from slonik.tagging.material import Material, training_examples
@@ -68,6 +69,39 @@ def test_an_encoder_can_be_the_student(tmp_path: Path) -> None:
     assert not (tmp_path / "never").exists() and plain[0]["teacher"][:, 0].all() and (plain[0]["tags"] >= 0).all()
     summary = fit_tagger(student, system, material, tmp_path / "run", seed=0)
     assert summary.step > 0 and summary.best is not None
+
+
+def test_the_teacher_reads_each_unlabelled_text_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [f"Хакер номер {number} напал на банк «Северный»." for number in range(6)]
+    (tmp_path / "more.txt").write_text("\n".join(lines), encoding="utf-8")
+    lesson = Distillation(
+        teacher="x", unlabelled=(str(tmp_path / "more.txt"),), max_texts=2, candidates=6, shortest=10, weight=0.0
+    )
+    system = System(name="mine", kind="bilstm", sizes=BiLstmConfig(**SIZES), tuning=QUICK, lesson=lesson)
+    teacher, read = bilstm(seed=1), []
+    whole = teacher.marginals
+
+    def marginals(texts: list[str], own: object = None) -> object:
+        read.extend(texts)
+        return whole(texts, own)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(teacher, "marginals", marginals)
+    held = line_keys([lines[0]])
+    job = Job(
+        system=system, labels=LABELS, documents=documents(), stopping=0.2, overlap=8, seed=0, teacher=teacher,
+        held_back=held,
+    )  # fmt: skip
+    summary = train_one(job, tmp_path / "out", tmp_path / "scratch", tmp_path / "cache")
+    assert sorted(read) == lines[1:] and summary["unlabelled"] == 2
+    assert summary["unlabelled texts with lines of test texts left out"] == 1
+    fit, development = documents()[:6], documents()[6:]
+    student = new_tagger(system, LABELS, fit, unlabelled=lines[4:], overlap=8, seed=0)
+    apart = Material(fit, development, lines[4:], teacher, tmp_path / "apart")
+    chosen = Material(fit, development, lines[4:], teacher, tmp_path / "cache", candidates=lines[1:])
+    pairs = zip(
+        training_examples(student, lesson, apart)[-2:], training_examples(student, lesson, chosen)[-2:], strict=True
+    )
+    assert all(np.array_equal(one["teacher"], other["teacher"]) for one, other in pairs)
 
 
 def test_a_tagger_takes_vectors_of_ones_own_instead_of_navec(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from slonik.data.annotations.document import Document, Span, Tagger
-from slonik.runtime.tagging.calibration import Calibration
+from slonik.runtime.tagging.calibration import LEAST, Calibration
 from slonik.tagging.matching import known_spans
 
 
@@ -37,8 +37,19 @@ def fitted_on(documents: Sequence[Document], predicted: Sequence[Sequence[Span]]
 
 def calibrate(folder: Path, tagger: Tagger, documents: Sequence[Document]) -> dict[str, Any]:
     """Calibrate the tagger in `folder` by what `tagger` (itself, or its like) says of the documents; facts of it."""
-    found = calibration_of(tagger, documents)
+    return calibrate_by(folder, documents, tagger.tag([document.text for document in documents]))
+
+
+def calibrate_by(folder: Path, documents: Sequence[Document], predicted: Sequence[Sequence[Span]]) -> dict[str, Any]:
+    """Calibrate the tagger in `folder` by predictions for documents that it, or its like, was not fitted to."""
+    found = fitted_on(documents, predicted)
     if found is None:
-        return {"calibration_error": None}
+        spans, texts = sum(map(len, predicted)), len(documents)
+        return uncalibrated(f"{spans} spans were predicted in the {texts} documents for it, and {LEAST} are needed")
     found.write(folder)
     return {"calibration_error": found.after, "calibration_error_before": found.before}
+
+
+def uncalibrated(reason: str) -> dict[str, Any]:
+    """What the summary of a training says where confidences stay as the tagger gives them."""
+    return {"calibration_error": None, "uncalibrated": f"confidence stays as it is: {reason}"}

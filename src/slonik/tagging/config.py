@@ -89,6 +89,8 @@ class System(Config):
     """Read what training texts called the names of a text (a plain CRF does so anyway)."""
     all_layers: bool = True
     """Of an encoder: read a trainable average of all its layers instead of the last."""
+    layers: int | None = Field(None, ge=1)
+    """Of an encoder: keep its lowest so many layers, leave the others out (cheaper to train and to run); None = all."""
     gazetteers: dict[str, tuple[str, ...]] = {}
     """Label -> text files with a name a line, from outside the training texts."""
     substitution: Substitution | None = None
@@ -169,6 +171,11 @@ class System(Config):
         """Refuse an ensemble of nothing, and a substitution without names to put in."""
         if self.kind == "ensemble" and len(self.members) < 2:
             raise ValueError(f"the system {self.name!r} is an ensemble: name two taggers or more (members)")
+        twice = next((name for name in self.members if self.members.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(
+                f"the system {self.name!r} is an ensemble and has the member {twice!r} twice: name it once"
+            )
         made = self.substitution
         if self.gazetteers and not self.names and made is None and self.kind != "crf":
             raise ValueError(f"the system {self.name!r} has gazetteers, and reads no lists (names): leave one out")
@@ -221,12 +228,12 @@ _CALLED = {
     "crf": "a CRF over hand features", "bilstm": "a BiLSTM", "encoder": "an encoder", "ensemble": "an ensemble",
 }  # fmt: skip
 _IDLE: dict[str, tuple[str, ...]] = {
-    "crf": ("model", "crf", "names", "all_layers", "sizes", "first", "context", "members", "vectors"),
-    "bilstm": ("model", "all_layers", "hand", "members"),
+    "crf": ("model", "crf", "names", "all_layers", "layers", "sizes", "first", "context", "members", "vectors"),
+    "bilstm": ("model", "all_layers", "layers", "hand", "members"),
     "encoder": ("sizes", "hand", "members", "vectors"),
     "ensemble": (
-        "model", "crf", "names", "all_layers", "sizes", "hand", "lesson", "gazetteers", "substitution", "first",
-        "context", "nested", "vectors",
+        "model", "crf", "names", "all_layers", "layers", "sizes", "hand", "lesson", "gazetteers", "substitution",
+        "first", "context", "nested", "vectors",
     ),
 }  # fmt: skip
 _IDLE_NESTED = ("crf", "names", "lesson", "gazetteers", "substitution", "context", "balanced")
@@ -273,6 +280,8 @@ class TaggerRecipe(Config):
         if self.overlap != type(self).model_fields["overlap"].default and self.system.kind != "encoder":
             more = ": a BiLSTM's is system.sizes.overlap" if self.system.kind == "bilstm" else ""
             raise ValueError(f"overlap is of encoders{more}; leave it out")
+        if self.partial and self.system.kind == "ensemble":
+            raise ValueError("an ensemble is trained on nothing, so partial does nothing for it: leave it out")
         if self.partial and self.system.kind == "crf":
             raise ValueError(
                 "a CRF over hand features takes whole annotations only: partial needs bilstm or an encoder"

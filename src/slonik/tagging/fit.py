@@ -7,8 +7,8 @@ training documents. A CRF over features is fitted by its own package; everything
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -30,12 +30,14 @@ from slonik.models.kinds import resolve
 from slonik.models.precision import precision_on
 from slonik.models.task_model import TaskModel
 from slonik.runtime.tagging.labels import BioLabels
-from slonik.tagging.calibrate import calibrate, fitted_on
+from slonik.tagging.calibrate import calibrate, calibrate_by, uncalibrated
 from slonik.tagging.config import System
 from slonik.tagging.data import (
     documents_identity,
     hold_out,
     line_keys,
+    read_training_texts,
+    text_key,
     write_training_texts,
 )
 from slonik.tagging.distillation import Teacher, draw_unlabelled, texts_with_most_names
@@ -57,8 +59,6 @@ from slonik.tagging.objective import (
 )
 from slonik.tagging.outside import outside_identities, read_outside
 from slonik.tagging.spans import SpanObjective, span_collate, span_evaluation, span_examples
-from slonik.text import TAGGER_FILE
-from slonik.text.lines import read_json
 from slonik.train.loaders import PadFields, example_loader
 from slonik.train.loop import run
 from slonik.train.protocols import Batch
@@ -81,6 +81,8 @@ class Job:
         model: an encoder that is loaded, instead of the one that `system` names; it is not changed.
         teacher: folder of the teacher or the loaded one, where there is one.
         members: folders of the taggers of an ensemble.
+        member_systems: how each of them was trained on these documents; None for one from elsewhere.
+        unseen: the members of an ensemble have seen none of the documents, which calibrate it.
         parts: copies of the teacher, each with the keys of texts that it has not seen and teaches.
         held_back: keys of lines of test texts, which no unlabelled text may hold.
         entity_share: expected share of words in entities, for texts that are annotated in part.
@@ -96,6 +98,8 @@ class Job:
     model: TorchEncoder | None = None
     teacher: Path | Teacher | None = None
     members: Sequence[Path] = ()
+    member_systems: Sequence[System | None] = ()
+    unseen: bool = False
     parts: Sequence[tuple[Path, frozenset[str]]] = ()
     held_back: frozenset[str] = frozenset()
     entity_share: float = 0.1
@@ -186,7 +190,10 @@ def train_one(job: Job, folder: Path, scratch: Path, cache: Path) -> dict[str, A
     unlabelled = draw_unlabelled(lesson, job.seed) if lesson else []
     drawn = len(unlabelled)
     unlabelled = [text for text in unlabelled if not line_keys([text]) & job.held_back]
+    of_tests = drawn - len(unlabelled)
+    candidates: list[str] = []
     if lesson and teacher is not None:
+        candidates = unlabelled if len(unlabelled) > lesson.max_texts else []
         unlabelled = texts_with_most_names(teacher, unlabelled, lesson.max_texts, cache)
     tagger: NeuralTagger | SpanTagger
     if job.system.nested:
@@ -201,11 +208,11 @@ def train_one(job: Job, folder: Path, scratch: Path, cache: Path) -> dict[str, A
         scratch = scratch / "then"
     copies = [(open_teacher(copy), texts) for copy, texts in job.parts]
     material = Material(
-        fit, development, unlabelled, teacher, cache, copies=outside.copies, parts=copies,
+        fit, development, unlabelled, teacher, cache, candidates=candidates, copies=outside.copies, parts=copies,
         entity_share=job.entity_share,
     )  # fmt: skip
-    if drawn > len(unlabelled):
-        material.left_out["unlabelled texts with lines of test texts left out"] = drawn - len(unlabelled)
+    if of_tests:
+        material.left_out["unlabelled texts with lines of test texts left out"] = of_tests
     trained = fit_tagger(tagger, job.system, material, scratch, seed=job.seed)
     best = trained.best
     summary = {
@@ -243,34 +250,57 @@ def _fit_crf(job: Job, documents: Sequence[Document], folder: Path) -> tuple[Fea
 
 
 def _calibrated(job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
-    """Calibrate a tagger that has seen the development documents by one like it that has not; facts of it.
-
-    An ensemble without a CRF over hand features has not seen them. One with it has, and stays as it is.
-    """
+    """Calibrate a tagger that has seen the development documents by one like it that has not; facts of it."""
+    if job.unseen:
+        return calibrate(folder, load_tagger(folder), job.documents)
     if len(job.documents) < 2:
-        return {}
-    fit, development = hold_out(job.documents, job.stopping, job.seed)
+        what = "no documents were given to calibrate it on" if not job.documents else "one document is not enough"
+        return uncalibrated(what)
     if job.system.kind == "ensemble":
-        plain = any((member / TAGGER_FILE).is_file() and _is_crf(member) for member in map(resolve, job.members))
-        return {} if plain else calibrate(folder, load_tagger(folder), development)
-    if not job.system.hand.calibrate or not any(document.spans for document in fit):
+        return _calibrated_ensemble(job, folder, scratch)
+    fit, _ = hold_out(job.documents, job.stopping, job.seed)
+    if not job.system.hand.calibrate:
         return {}
+    if not any(document.spans for document in fit):
+        return uncalibrated("without the documents that calibrate it none has a span")
     share = max(job.stopping, min(_MOST_APART, _ENOUGH_DOCUMENTS / len(job.documents)))
     fit, development = hold_out(job.documents, share, job.seed)
-    other = scratch / "without-development"
-    shutil.rmtree(other, ignore_errors=True)
-    made, _ = _fit_crf(job, fit, other)
-    said = made.tag([document.text for document in development])
-    shutil.rmtree(other)
-    found = fitted_on(development, said)
-    if found is not None:
-        found.write(folder)
-    facts = {"calibration_error": found.after, "calibration_error_before": found.before} if found else {}
-    return {"f1_stop": exact_f1(development, said), **facts}
+    with _away(scratch) as aside:
+        said = _fit_crf(job, fit, aside / "crf")[0].tag([document.text for document in development])
+    return {"f1_stop": exact_f1(development, said), **calibrate_by(folder, development, said)}
 
 
-def _is_crf(folder: Path) -> bool:
-    return bool(read_json(folder / TAGGER_FILE).get("kind") == "crf")
+def _calibrated_ensemble(job: Job, folder: Path, scratch: Path) -> dict[str, Any]:
+    """Calibrate an ensemble: networks have not seen the development documents, CRFs are fitted again without."""
+    fit, development = hold_out(job.documents, job.stopping, job.seed)
+    keys = {text_key(document.text) for document in development}
+    members: list[Any] = []
+    with _away(scratch) as aside:
+        systems = job.member_systems or [None] * len(job.members)
+        for number, (member, system) in enumerate(zip(map(resolve, job.members), systems, strict=True)):
+            if system is None and keys & read_training_texts(member):
+                return uncalibrated(f"{member} was trained on documents that would calibrate it")
+            if system is not None and system.kind == "ensemble":
+                return uncalibrated(f"its member {system.name} is an ensemble itself")
+            if system is None or system.kind != "crf":
+                members.append(load_tagger(member))
+            elif system.hand.calibrate:
+                members.append(_fit_crf(replace(job, system=system), fit, aside / str(number))[0])
+            else:
+                return uncalibrated(f"hand.calibrate of its member {system.name} is off")
+        return calibrate(folder, EnsembleTagger(job.system.name, members, balance=job.system.balanced), development)
+
+
+@contextmanager
+def _away(scratch: Path) -> Iterator[Path]:
+    """A folder for taggers that calibrate another one, gone when that is done."""
+    aside = scratch / "without-development"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _train_first(

@@ -227,6 +227,7 @@ class _Work:
             overlap=self.config.overlap, seed=cell.seed,
             teacher=self._made(lesson.teacher, cell) if lesson is not None else None,
             members=[self._made(name, cell) for name in system.members],
+            member_systems=[self.systems.get(name) for name in system.members],
             parts=self._copies(lesson.teacher, cell, lesson.crossfit) if lesson is not None and lesson.crossfit else (),
             held_back=line_keys(one.text for one in test) if lesson is not None and lesson.leave_out else frozenset(),
         )  # fmt: skip
@@ -236,6 +237,8 @@ class _Work:
         result = self.steps.step(name, inputs, title, _train_and_tag(job, test, self.steps))
         if result.fresh:
             self.steps.announce(f"{title}: F1 {result.summary['f1']:.4f} in {result.seconds / 60:.1f} min")
+            if why := result.summary.get("uncalibrated"):
+                self.steps.announce(f"{title}: {why}")
         self.done[(system.name, cell)] = result
         return result
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from slonik import models
+from slonik.compression.plan import keep_layers, whole
+from slonik.compression.surgery import apply
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport, Step
 from slonik.data.annotations.document import Document
@@ -122,7 +124,17 @@ def _encoder(system: System, model: TorchEncoder | None) -> TorchEncoder:
     assert system.model is not None
     if model is None and kind_of(system.model).stack == "encoder-decoder":
         raise SlonikError(f"{system.model} is an encoder with a decoder (T5): a tagger needs an encoder alone")
-    return models.load(system.model) if model is None else copy_of(model)
+    encoder = models.load(system.model) if model is None else copy_of(model)
+    return encoder if system.layers is None else _lowest(encoder, system.layers)
+
+
+def _lowest(encoder: TorchEncoder, count: int) -> TorchEncoder:
+    """The encoder with its lowest `count` layers alone."""
+    depth = int(encoder.model.config.num_hidden_layers)
+    if count > depth:
+        raise SlonikError(f"system.layers is {count}, and {encoder.name} has {depth} layers: give {depth} at most")
+    cut = apply(encoder.model, keep_layers(whole(encoder.model, with_parent=False), range(count)), check_parent=False)
+    return TorchEncoder(cut, encoder.tokenizer, encoder.sentence, encoder.passport, name=encoder.name)
 
 
 def new_span_tagger(

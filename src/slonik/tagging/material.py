@@ -20,7 +20,7 @@ from slonik.core.errors import SlonikError
 from slonik.data.annotations.document import Counts, Document
 from slonik.models.precision import fast_bf16
 from slonik.models.task_model import TaskModel
-from slonik.runtime.tagging.labels import TagLabels
+from slonik.runtime.tagging.labels import BioLabels, TagLabels
 from slonik.runtime.tagging.windows import Features
 from slonik.tagging.config import Distillation
 from slonik.tagging.data import (
@@ -45,7 +45,7 @@ class Material:
 
     Attributes:
         fit: documents with gold labels. development: those that choose the checkpoint.
-        unlabelled: texts for the teacher.
+        unlabelled: texts for the teacher. candidates: more, of which they were chosen by what the teacher says of all.
         teacher: an open tagger, where the system is distilled from one.
         cache: folder of soft labels.
         copies: lines of the texts to fit, with other names in the places of theirs.
@@ -59,6 +59,7 @@ class Material:
     unlabelled: list[str]
     teacher: Teacher | None
     cache: Path
+    candidates: Sequence[str] = ()
     copies: Sequence[Document] = ()
     parts: Sequence[tuple[Teacher, frozenset[str]]] = ()
     entity_share: float = 0.1
@@ -88,7 +89,7 @@ def training_examples(
         known = [np.eye(len(labels), dtype=np.float16)[_tags(one, features, labels)] for one in material.copies]
         examples += unlisted_examples(material.copies, features, labels, known, overlap=overlap)
     if material.unlabelled:
-        more = soft_labels(material.teacher, material.unlabelled, features, labels, material.cache)
+        more = _of_unlabelled(material, features, labels)
         examples += unlabelled_examples(material.unlabelled, features, more, overlap=overlap)
     return examples
 
@@ -116,6 +117,18 @@ def _lessons(material: Material, features: Features, labels: TagLabels) -> list[
             soft = soft_labels(material.teacher, some, features, labels, material.cache, own)
             found |= dict(zip(rows, soft, strict=True))
     return [found[row] for row in range(len(keys))]
+
+
+def _of_unlabelled(material: Material, features: Features, labels: TagLabels) -> Sequence[NDArray[Any]]:
+    """Soft labels of the unlabelled texts: what the teacher said when they were chosen, where it fits the student."""
+    teacher, texts = material.teacher, material.unlabelled
+    assert teacher is not None
+    same = labels == BioLabels.of(teacher.labels)
+    if material.candidates and same and all(teacher.features.split(one) == features.split(one) for one in texts):
+        said = soft_labels(teacher, material.candidates, teacher.features, labels, material.cache)
+        places = {text: number for number, text in enumerate(material.candidates)}
+        return [said[places[text]] for text in texts]
+    return soft_labels(teacher, texts, features, labels, material.cache)
 
 
 def _tags(document: Document, features: Features, labels: TagLabels) -> NDArray[np.int64]:

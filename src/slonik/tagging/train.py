@@ -18,13 +18,21 @@ from slonik.core.passport import Passport
 from slonik.core.progress import shown
 from slonik.core.records import Record
 from slonik.core.run import Announce, Result, Run, say, silent
-from slonik.data.annotations.document import LabelMapping
+from slonik.data.annotations.document import Document, LabelMapping
 from slonik.data.given import Given, Texts
 from slonik.finetuning.config import Tuning
 from slonik.models.encoder import TorchEncoder
 from slonik.runtime.tagging.labels import BioLabels
 from slonik.tagging.config import Distillation, First, TaggerRecipe
-from slonik.tagging.data import Annotated, as_mapping, hold_out, name_of, read_collection
+from slonik.tagging.data import (
+    Annotated,
+    as_mapping,
+    hold_out,
+    name_of,
+    read_collection,
+    read_training_texts,
+    text_key,
+)
 from slonik.tagging.distillation import Teacher
 from slonik.tagging.fit import Job, train_one
 from slonik.tagging.metrics import score
@@ -88,7 +96,8 @@ def train_tagger(
     Args:
         model: of an encoder: folder, hub id, embedded:NAME, or one that is loaded, which is not changed; else "crf",
             "bilstm", "bilstm-crf", or "ensemble".
-        data: annotated texts; None: those of the recipe, or seccoll/ in `data_dir`.
+        data: annotated texts; None: those of the recipe, or seccoll/ in `data_dir`. Of an ensemble: texts that no
+            member was trained on, which calibrate its confidence; without any it stays as it is.
         out: folder for the tagger.
         data_format: brat, conll, jsonl, hf; None = guess.
         mapping: labels to merge and drop, or the recipe that says so in `mapping`.
@@ -128,23 +137,21 @@ def train_tagger(
     _check_idle(str(model), kind, chain, crf, {**idle, "--max-length": max_length, "--teacher": teacher})
     if data is not None and data_dir is not None:
         raise SlonikError("--data and --data-dir name two collections: give one of them")
-    if kind == "ensemble" and data_dir is not None:
-        data = data_dir
-    elif data is None and data_dir is not None:
+    if data is None and data_dir is not None:
         data, mapping = task_folder(SECCOLL, data_dir), SECCOLL.mapping if mapping is None else mapping
-    if kind == "ensemble" and (data is not None or _content(recipe).get("data")):
-        raise SlonikError(
-            "an ensemble is made of trained taggers and reads no texts: leave --data and --data-dir out, and measure "
-            "it with `slonik evaluate ner`"
-        )
     if kind != "ensemble" and data is None and not _content(recipe).get("data"):
         raise SlonikError("name your annotated texts with --data, or a folder that holds seccoll/ with --data-dir")
+    bare = kind == "ensemble" and not _content(recipe).get("data")
+    if bare and data is None and (mapping is not None or data_format is not None):
+        raise SlonikError(
+            "an ensemble reads labels and formats of the texts that calibrate it: give --data, or neither"
+        )
     tuned = {
         tuning.epochs: epochs, tuning.learning_rate: learning_rate, tuning.batch_texts: batch_size,
         tuning.max_length: max_length,
     }  # fmt: skip
     fields: dict[Any, Any] = {
-        at.data: _NO_TEXTS if kind == "ensemble" else name_of(data) if data is not None else None,
+        at.data: name_of(data) if data is not None else _NO_TEXTS if bare else None,
         at.format: data_format, at.out: str(out), at.seed: seed,
         at.mapping: as_mapping(mapping).model_dump() if mapping is not None else None,
         at.system.name: Path(out).name, at.system.kind: kind, at.system.crf: crf if chain is None else chain,
@@ -229,7 +236,7 @@ def run_tagging(
     with Run(config.out, command="finetune", announce=announce, reads=reads) as run:
         given.write(run)
         if system.kind == "ensemble":
-            labels, documents = load_tagger(system.members[0]).labels, []
+            labels, documents = load_tagger(system.members[0]).labels, _unseen(data, config, announce)
         else:
             collection = read_collection(
                 data, config.format, config.mapping, nested=system.nested, partial=config.partial
@@ -241,7 +248,7 @@ def run_tagging(
             entity_share=config.entity_share, stopping=config.stopping, overlap=config.overlap, seed=config.seed,
             asked=asked, model=model,
             teacher=teacher if teacher is not None or system.lesson is None else Path(system.lesson.teacher),
-            members=[Path(member) for member in system.members],
+            members=[Path(member) for member in system.members], unseen=system.kind == "ensemble" and bool(documents),
         )  # fmt: skip
         for name, identity in job.identities.items():
             run.input(name, identity)
@@ -255,6 +262,28 @@ def run_tagging(
             shutil.copytree(made.folder / _MODEL, folder, dirs_exist_ok=True)
             Passport.read(folder).with_records(records).write(folder)
     return TrainedTagger(checkpoint=run.out, records=records, summary=made.summary, seconds=run.seconds)
+
+
+def _unseen(data: Annotated, config: TaggerRecipe, announce: Announce) -> list[Document]:
+    """Of annotated texts those that no member of an ensemble was trained on: they calibrate it.
+
+    Raises:
+        SlonikError: bad annotations, or members were trained on all of them.
+    """
+    if isinstance(data, str) and data == _NO_TEXTS:
+        return []
+    collection = read_collection(data, config.format, config.mapping)
+    collection.tell(announce)
+    seen = frozenset[str]().union(*map(read_training_texts, config.system.members))
+    unseen = [document for document in collection.documents if text_key(document.text) not in seen]
+    if not any(document.spans for document in unseen):
+        raise SlonikError(
+            f"members were trained on every text of {name_of(data)} that has a span, and an ensemble is calibrated on "
+            "texts that none of them knows: give others, or leave --data out"
+        )
+    if known := len(collection.documents) - len(unseen):
+        announce(f"  {known:,} texts left out, which members were trained on")
+    return unseen
 
 
 def _development_records(job: Job, folder: Path) -> tuple[Record, ...]:

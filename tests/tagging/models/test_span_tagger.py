@@ -6,6 +6,7 @@ import itertools
 from dataclasses import replace
 from pathlib import Path
 
+import httpx2
 import numpy as np
 import pytest
 import torch
@@ -22,6 +23,7 @@ from slonik.tagging.material import Material
 from slonik.tagging.models import load_tagger
 from slonik.tagging.models.span_tagger import DescriptionRows, SpanTagger, overlaps_of, settled
 from slonik.tagging.spans import NO_SPAN, span_collate, span_examples, targets
+from tests.serving.conftest import serving
 from tests.tagging.models.toys import LABELS, documents
 from tests.tiny.models import checkpoint
 
@@ -179,3 +181,30 @@ def test_it_is_no_other_tagger(trained: SpanTagger, tmp_path: Path) -> None:
         wanted = System(name="n", model=model, nested=True, descriptions={"SHIP": "корабль"})
         new_span_tagger(wanted, LABELS, nested(), overlap=8, seed=0)
     assert np.isfinite([span.confidence for span in trained.tag(["Анна Смирнова"])[0]]).all()
+
+
+def test_the_server_answers_spans_within_others(trained: SpanTagger) -> None:
+    text = nested()[1].text
+    with serving(trained) as url, httpx2.Client(base_url=url, timeout=20, trust_env=False) as client:
+        answer = client.post("/tag", json={"input": [text]}).json()
+    given = [(one["start"], one["end"], one["label"]) for one in answer["data"][0]["spans"]]
+    assert given == [(one.start, one.end, one.label) for one in trained.tag([text])[0]]
+    assert [(text[start:end], label) for start, end, label in given][-2:] == [
+        ("Лаборатория Иванова", "ORG"), ("Иванова", "PER")
+    ]  # fmt: skip
+
+
+def test_the_lowest_layers_alone(tmp_path: Path) -> None:
+    model = checkpoint(tmp_path / "tiny", "bert")
+    whole = new_span_tagger(system(model), LABELS, nested(), overlap=8, seed=0).model.encoder.model
+    wanted = system(model).model_copy(update={"layers": 1})
+    cut = new_span_tagger(wanted, LABELS, nested(), overlap=8, seed=0).model.encoder.model
+    assert whole.config.num_hidden_layers == 2 and cut.config.num_hidden_layers == 1
+    ids = torch.arange(5, 12)[None]
+    with torch.no_grad():
+        kept, every = cut(ids).last_hidden_state, whole(ids, output_hidden_states=True).hidden_states
+    assert torch.equal(kept, every[1]) and not torch.equal(kept, every[2])
+    with pytest.raises(SlonikError, match=r"system.layers is 3, and .* has 2 layers: give 2 at most"):
+        new_span_tagger(wanted.model_copy(update={"layers": 3}), LABELS, nested(), overlap=8, seed=0)
+    with pytest.raises(ValueError, match="no use for layers"):
+        System(name="crf", kind="crf", layers=2)
