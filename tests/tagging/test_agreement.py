@@ -73,3 +73,19 @@ def test_what_is_not_compared_is_said(tmp_path: Path) -> None:
         agreement(first[1:2], second)
     same = agreement(first[:1], first[:1])
     assert {record.value for record in same.records} == {1.0}
+
+
+def test_who_marked_nothing_agrees_in_nothing_and_is_named(tmp_path: Path) -> None:
+    marked = [Document("a", TEXT, (Span(0, 11, "PER"),)), Document("b", "никто")]
+    bare = [Document("a", TEXT), Document("b", "никто")]
+    write_documents(bare, tmp_path / "lazy", "brat", Counts())
+    for sides in ((marked, tmp_path / "lazy"), (tmp_path / "lazy", marked)):
+        found = agreement(*sides)
+        assert {record.value for record in found.records} == {0.0} and found.documents == 2
+        assert found.left_out == {
+            f"texts, all that both have, in which {tmp_path / 'lazy'} marks nothing: F1 and kappa are 0": 2
+        }
+    with pytest.raises(SlonikError, match=r"neither 2 documents given in Python nor .*lazy marks anything"):
+        agreement(bare, tmp_path / "lazy")
+    with pytest.raises(SlonikError, match="the seed is -4: give 0 or more"):
+        agreement(marked, marked, seed=-4)

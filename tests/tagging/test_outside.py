@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slonik.core.errors import SlonikError
-from slonik.data.annotations.document import Document, Span
+from slonik.data.annotations.document import Counts, Document, Span
 from slonik.data.annotations.formats import write_spans_jsonl
 from slonik.tagging.config import System
 from slonik.tagging.gazetteers import Introductions, gazetteer_keys, read_gazetteers
@@ -74,6 +74,22 @@ def test_bad_gazetteers_are_refused(tmp_path: Path, content: bytes | None, label
         read_gazetteers({label: [str(path)]}, ["ORG"])
 
 
+@pytest.mark.parametrize(("name", "content", "why"), [
+    ("names.csv", "Сбербанк;ORG\n", "is a table"), ("names.txt", "# x\nСбербанк\tORG\n", "line 2: .* has a tab"),
+])  # fmt: skip
+def test_a_table_is_no_list_of_names(tmp_path: Path, name: str, content: str, why: str) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(SlonikError, match=why):
+        read_gazetteers({"ORG": [str(tmp_path / name)]}, ["ORG"])
+
+
+def test_names_that_no_list_finds_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("Сбербанк\nЯ\n" + "очень " * 9 + "\n", encoding="utf-8")
+    counts = Counts()
+    assert len(read_gazetteers({"ORG": [str(tmp_path / "names.txt")]}, ["ORG"], counts)["ORG"]) == 3
+    assert counts == {"names of ORG in gazetteers that are never found (one sign, or over 8 words)": 2}
+
+
 def test_rules_of_spacy_are_names_where_they_are_names(tmp_path: Path) -> None:
     rows = [
         '{"label": "ORG", "pattern": "Сбербанк"}',
@@ -82,7 +98,12 @@ def test_rules_of_spacy_are_names_where_they_are_names(tmp_path: Path) -> None:
     ]
     (tmp_path / "rules.jsonl").write_text("\n".join(rows), encoding="utf-8")
     files = {"ORG": [str(tmp_path / "rules.jsonl")]}
-    assert read_gazetteers(files, ["ORG"]) == {"ORG": ["Сбербанк", "bank of America"]}
+    counts = Counts()
+    assert read_gazetteers(files, ["ORG"], counts) == {"ORG": ["Сбербанк", "bank of America"]}
+    assert counts == {"rules of PER in rules.jsonl, a gazetteer of ORG, left out": 1}
+    counts.clear()
+    both = read_gazetteers(files | {"PER": files["ORG"]}, ["ORG", "PER"], counts)
+    assert both["PER"] == ["Анна"] and not counts
     (tmp_path / "rules.jsonl").write_text('{"label": "ORG", "pattern": [{"POS": "NOUN"}]}', encoding="utf-8")
     with pytest.raises(SlonikError, match=r"line 1: .* is no plain word"):
         read_gazetteers(files, ["ORG"])

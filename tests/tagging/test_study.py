@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
 from slonik.core.records import read_records
 from slonik.core.run import Steps
+from slonik.data.annotations.document import Span
 from slonik.data.annotations.formats import read_spans_jsonl, write_spans_jsonl
 from slonik.tagging import making
 from slonik.tagging.config import LadderRecipe, TaggerRecipe
@@ -359,3 +361,24 @@ def test_copies_of_a_teacher_teach_what_they_have_not_seen(tmp_path: Path, monke
     systems[2]["lesson"]["teacher"] = str(tmp_path / "tiny")
     with pytest.raises(SlonikError, match="is no system of the recipe, so crossfit cannot train it again"):
         ladder_of(recipe_again(config, systems=systems, out=str(tmp_path / "other")))
+
+
+def test_span_heads_alone_are_measured_on_nested_spans_and_beside_flat_taggers_on_flat_ones(tmp_path: Path) -> None:
+    nested = []
+    for one in documents():
+        place = one.text.find("Иванова")
+        more = (Span(place, place + 7, "PER"),) if place >= 0 else ()
+        nested.append(replace(one, spans=tuple(sorted((*one.spans, *more)))))
+    head = {
+        "name": "spans", "kind": "encoder", "model": str(checkpoint(tmp_path / "tiny", "bert")), "nested": True,
+        "tuning": {"epochs": 1, "max_length": 32},
+    }  # fmt: skip
+    flat = {"name": "CRF", "kind": "crf", "hand": {"iterations": 3, "clusters": 0, "calibrate": False}}
+    told: list[str] = []
+    values = {"data": "x", "out": str(tmp_path / "out"), "folds": 2, "stopping": 0.3, "systems": [flat, head]}
+    alone = study_taggers(values, nested, systems=["spans"], announce=told.append)
+    assert {record.metric for record in alone.records} >= {"f1_micro", "f1_inner", "f1_outer"}
+    assert not any("span heads beside" in line for line in told)
+    both = study_taggers({**values, "out": str(tmp_path / "both")}, nested, announce=told.append)
+    assert any(line.startswith("spans: span heads beside flat taggers") for line in told)
+    assert "f1_inner" not in {record.metric for record in both.records}

@@ -105,6 +105,15 @@ def test_missing_and_damaged_inputs_are_named(tmp_path: Path) -> None:
         list(read_items([], io.BytesIO(b"a"), "xml"))
 
 
+def test_a_file_in_utf_16_is_refused_whole(tmp_path: Path) -> None:
+    for encoding in ("utf-16-le", "utf-16-be"):
+        (tmp_path / "a.txt").write_bytes("\ufeffВирус\nТула\n".encode(encoding))
+        with pytest.raises(SlonikError, match=r"a.txt is UTF-16, not UTF-8: convert it with iconv -f utf-16"):
+            list(read_items([tmp_path / "a.txt"], io.BytesIO()))
+        with pytest.raises(SlonikError, match="standard input is UTF-16"):
+            list(read_items([], io.BytesIO((tmp_path / "a.txt").read_bytes())))
+
+
 def test_tagging_keeps_order_and_reads_no_further_than_it_writes() -> None:
     tagger = FirstWord()
     read = 0

@@ -104,7 +104,7 @@ def agreement(
     second: Path = typer.Argument(help="Annotations of the same texts by another (or what a tagger says of them)."),
     kind: str | None = typer.Option(None, "--from", help="Format of both (default: guess each)."),
     mapping: Path | None = typer.Option(None, help="Recipe whose `mapping` merges and drops labels on both sides."),
-    seed: int = typer.Option(0, help="Seed of the bootstrap."),
+    seed: int = typer.Option(0, min=0, help="Seed of the bootstrap."),
     json_file: JsonFile = None,
 ) -> None:
     """How far two annotations of the same texts agree: F1 of spans and kappa of words, per label, with intervals.

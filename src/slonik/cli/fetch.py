@@ -34,6 +34,7 @@ def _tell(result: Fetched) -> None:
             "used as it is; remove it and fetch again for the published one"
         )
         return
-    pinned = f", sha256 {result.sha256} was not known and is pinned now" if result.pinned_now else ""
+    unknown = f", not checked: no hash of it is published. Its sha256 {result.sha256} is pinned now, for the next time"
+    pinned = unknown if result.pinned_now else ""
     licence = f"licence: {source.licence}" if result.status == "downloaded" else ""
     typer.echo("  ".join(part for part in (f"{source.file}: {result.status}{pinned}", licence) if part))

@@ -38,7 +38,7 @@ def ner(
     ),
     seen: bool = typer.Option(False, help="Score texts too that the tagger was trained on (left out otherwise)."),
     device: Device = None,
-    seed: int = typer.Option(0, help="Seed of the bootstrap."),
+    seed: int = typer.Option(0, min=0, help="Seed of the bootstrap."),
     passport: StampPassport = True,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:

@@ -95,16 +95,27 @@ def agreement(
         seed: of the bootstrap.
 
     Raises:
-        SlonikError: bad annotations, or no text in common.
+        SlonikError: bad annotations, no text in common, nothing marked on either side, or a seed below 0.
     """
+    if seed < 0:
+        raise SlonikError(f"the seed is {seed}: give 0 or more")
     rules = as_mapping(mapping)
-    sides = [read_collection(one, data_format, rules, nested=True) for one in (first, second)]
+    sides = [read_collection(one, data_format, rules, nested=True, bare=True) for one in (first, second)]
     left_out = Counts()
     pairs = _pairs(sides[0].documents, sides[1].documents, left_out)
     if not pairs:
         raise SlonikError(
             f"{name_of(first)} and {name_of(second)} have no text in common: agreement needs one text annotated twice"
         )
+    marks = [sum(len(pair[side].spans) for pair in pairs) for side in (0, 1)]
+    if not any(marks):
+        raise SlonikError(
+            f"neither {name_of(first)} nor {name_of(second)} marks anything in the texts that both have: there is "
+            "nothing to agree on"
+        )
+    for name, count in zip((name_of(first), name_of(second)), marks, strict=True):
+        if not count:
+            left_out[f"texts, all that both have, in which {name} marks nothing: F1 and kappa are 0"] = len(pairs)
     labels = sorted({span.label for pair in pairs for one in pair for span in one.spans})
     comparisons = [compare_spans(one.spans, other.spans) for one, other in pairs]
     tallies = tally(comparisons, labels)

@@ -67,17 +67,19 @@ class Collection:
 
 
 def read_collection(
-    data: Annotated, kind: str | None, mapping: LabelMapping, *, nested: bool = False, partial: bool = False
-) -> Collection:
+    data: Annotated, kind: str | None, mapping: LabelMapping, *, nested: bool = False, partial: bool = False,
+    bare: bool = False,
+) -> Collection:  # fmt: skip
     """Annotated texts with the labels of `mapping` and without overlaps.
 
     Args:
         kind: format of files: brat, conll, jsonl, ...; None = guess.
         nested: keep spans that overlap.
         partial: what the texts do not mark is unknown, not "no entity".
+        bare: texts without any span are read too: somebody found nothing in them.
 
     Raises:
-        SlonikError: as the readers do; no span is left.
+        SlonikError: as the readers do; no span is left (and not `bare`).
     """
     counts: Counts = Counter()
     read = read_documents(data, counts, kind=kind) if isinstance(data, str | Path) else _given(data, counts)
@@ -94,11 +96,13 @@ def read_collection(
     if partial:
         counts["documents annotated in part, whose unmarked words count as unknown"] += len(documents)
     for label in mapping.unmet(met):
-        guess = difflib.get_close_matches(label, sorted(met), 1)
+        alike = {one.lower(): one for one in sorted(met)}
+        guess = [alike[one] for one in difflib.get_close_matches(label.lower(), alike, 1)]
         counts[f"spans of {label}, which the mapping names" + (f" (did you mean {guess[0]}?)" if guess else "")] = 0
-    if not any(document.spans for document in documents):
+    if not bare and not any(document.spans for document in documents):
         raise SlonikError(
-            f"{name_of(data)} has no annotated span: there is nothing to learn from it, and nothing to measure with"
+            f"{name_of(data)} has no annotated span{' that the mapping keeps' if met else ''}: there is nothing to "
+            "learn from it, and nothing to measure with"
         )
     return Collection(documents, counts)
 

@@ -12,13 +12,13 @@ Names are found in unlabelled texts by the word before them: where the training 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from slonik.core.errors import SlonikError
-from slonik.data.annotations.document import Document
+from slonik.data.annotations.document import Counts, Document
 from slonik.data.annotations.tags import Offsets, tokenize, tokens_of
 from slonik.runtime.tagging.names import Key
 from slonik.tagging.inflection import Inflector
@@ -30,19 +30,29 @@ _LEAST_SEEN = 5  # spans after a word that introduces names
 _SURE = 0.9
 _LONGEST_RUN = 4  # words
 _LONGEST_NAME = 8
+_TABLES = frozenset({".csv", ".tsv", ".json", ".xls", ".xlsx", ".parquet", ".yaml", ".yml"})
 
 
-def read_gazetteers(files: Mapping[str, Sequence[str]], labels: Sequence[str]) -> dict[str, list[str]]:
+def read_gazetteers(
+    files: Mapping[str, Sequence[str]], labels: Sequence[str], counts: Counts | None = None
+) -> dict[str, list[str]]:
     """The names of each label's files, each once, in their order.
 
     Args:
         files: label -> files with a name a line.
         labels: that the tagger knows.
+        counts: grows by what was left out: rules of labels that their file is not given for.
 
     Raises:
         SlonikError: a label that no training text has, a file that is missing, is not UTF-8, or holds no name.
     """
     found: dict[str, list[str]] = {}
+    given = {
+        path: {label for label, paths in files.items() if path in paths} for paths in files.values() for path in paths
+    }
+    told = Counts() if counts is None else counts
+    for path, own in given.items():
+        _count_other_rules(Path(path), own, told)
     for label, paths in files.items():
         if label not in labels:
             raise SlonikError(
@@ -51,8 +61,18 @@ def read_gazetteers(files: Mapping[str, Sequence[str]], labels: Sequence[str]) -
         names: dict[str, None] = {}
         for path in paths:
             names |= dict.fromkeys(_names_in(Path(path), label))
+        if useless := sum(not _key(name) for name in names):
+            told[f"names of {label} in gazetteers that are never found (one sign, or over {_LONGEST_NAME} words)"] += (
+                useless
+            )
         found[label] = list(names)
     return found
+
+
+def _key(name: str) -> Key:
+    """The words of a name in lower case; none for one that no list looks up."""
+    key = tuple(name[start:end].lower() for start, end in tokenize(name))
+    return key if len(key) <= _LONGEST_NAME and len("".join(key)) > 1 else ()
 
 
 def _names_in(path: Path, label: str) -> list[str]:
@@ -60,8 +80,19 @@ def _names_in(path: Path, label: str) -> list[str]:
         raise SlonikError(f"there is no gazetteer {path}: give a text file with a name a line")
     if path.suffix == ".jsonl":
         return _names_of_rules(path, label)
-    lines = (line.strip() for _, line in numbered_lines(path))
-    names = [line for line in lines if line and not line.startswith("#")]
+    if path.suffix.lower() in _TABLES:
+        raise SlonikError(
+            f"the gazetteer {path} is a table: give a text file with a name a line, or spaCy's rules (.jsonl)"
+        )
+    names = []
+    for number, line in numbered_lines(path):
+        name = line.strip()
+        if "\t" in name:
+            raise SlonikError(
+                f"{path}, line {number}: {name[:60]!r} has a tab: a gazetteer has a name a line, nothing else"
+            )
+        if name and not name.startswith("#"):
+            names.append(name)
     if not names:
         raise SlonikError(f"the gazetteer {path} holds no name: give a text file with a name a line")
     return names
@@ -91,6 +122,15 @@ def _names_of_rules(path: Path, label: str) -> list[str]:
     return names
 
 
+def _count_other_rules(path: Path, labels: Collection[str], counts: Counts) -> None:
+    """Count the rules of a file of rules that have none of the labels which it is a gazetteer of."""
+    if path.suffix != ".jsonl" or not path.is_file():
+        return
+    for _, row in json_lines(path):
+        if isinstance(row, dict) and "label" in row and row["label"] not in labels:
+            counts[f"rules of {row['label']} in {path.name}, a gazetteer of {', '.join(sorted(labels))}, left out"] += 1
+
+
 def _word_of(token: Any, where: str) -> str:
     if isinstance(token, dict) and len(token) == 1:
         word = next((value for key, value in token.items() if str(key).upper() in ("LOWER", "TEXT", "ORTH")), None)
@@ -112,8 +152,7 @@ def gazetteer_keys(names: Names, inflector: Inflector | None = None) -> list[dic
         keys: dict[Key, str] = {}
         for name in own:
             for form in inflector.forms(name) if inflector is not None else [name]:
-                key = tuple(form[start:end].lower() for start, end in tokenize(form))
-                if key and len(key) <= _LONGEST_NAME and len("".join(key)) > 1:
+                if key := _key(form):
                     keys[key] = label
         found.append(keys)
     return found

@@ -55,7 +55,7 @@ def read_outside(system: System, labels: Sequence[str], documents: Sequence[Docu
     counts: Counts = Counter()
     lists: list[dict[Key, str]] = []
     copies: list[Document] = []
-    named = read_gazetteers(system.gazetteers, labels)
+    named = read_gazetteers(system.gazetteers, labels, counts)
     if named or system.substitution is not None:
         inflector = Inflector()
         lists = gazetteer_keys(named, inflector)

@@ -133,6 +133,12 @@ def run_study(
         nested = all(system.nested for system in config.systems)  # beside flat taggers all are measured on flat spans
         collection = read_collection(data, config.format, config.mapping, nested=nested)
         collection.tell(announce)
+        heads = [system.name for system in config.systems if system.nested]
+        if heads and not nested:
+            announce(
+                f"{', '.join(heads)}: span heads beside flat taggers, so all are trained and measured on spans without "
+                "overlaps; for entities within others run them alone (--system)"
+            )
         run.done_before({"data": collection.identity(), "folds": config.folds, "fold_seed": config.fold_seed})
         ladder = run_ladder(config, collection, run, kept=kept)
         ladder = replace(ladder, notes=[*ladder.notes, *note_looks(ladder, run.out, config.kept_fold)])

@@ -7,6 +7,7 @@ run.
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import itertools
 import json
@@ -305,20 +306,24 @@ def read_items(paths: Sequence[Path], stdin: BinaryIO, kind: str | None = None) 
 def _lines(path: Path, stdin: BinaryIO, kind: str | None) -> Iterator[tuple[bytes, bool]]:
     """(raw line, whether it is JSON) of one input."""
     if str(path) == "-":
-        yield from _of_stream(stdin, kind == "jsonl" if kind else None)
+        yield from _of_stream(stdin, kind == "jsonl" if kind else None, "standard input")
         return
     name = Path(path.stem) if path.suffix == ".gz" else path
     try:
         opener = gzip.open if path.suffix == ".gz" else open
         with cast("IO[bytes]", opener(path, "rb")) as stream:
-            yield from _of_stream(stream, kind == "jsonl" if kind else name.suffix.lower() in _ROW_ENDINGS)
+            yield from _of_stream(stream, kind == "jsonl" if kind else name.suffix.lower() in _ROW_ENDINGS, str(path))
     except (OSError, EOFError, zlib.error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise SlonikError(f"cannot read {path}: {reason}") from None
 
 
-def _of_stream(stream: IO[bytes] | BinaryIO, rows: bool | None) -> Iterator[tuple[bytes, bool]]:
+def _of_stream(stream: IO[bytes] | BinaryIO, rows: bool | None, called: str) -> Iterator[tuple[bytes, bool]]:
+    first = True
     while raw := stream.readline(MAX_LINE_BYTES + 1):
+        if first and raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # its lines would be read as others
+            raise SlonikError(f"{called} is UTF-16, not UTF-8: convert it with iconv -f utf-16 -t utf-8 OLD > NEW")
+        first = False
         if rows is None:
             rows = raw.lstrip(b"\xef\xbb\xbf \t").startswith(b"{")
         rest = raw

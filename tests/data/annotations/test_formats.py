@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from slonik.core.errors import SlonikError
-from slonik.data.annotations.brat import COVERED, read_brat
+from slonik.data.annotations.brat import COVERED, NAMED_TWICE, read_brat
 from slonik.data.annotations.document import Counts, Document, LabelMapping, Span, read_mapping
 from slonik.data.annotations.formats import guess_format, read_documents, write_documents
 from slonik.data.annotations.tags import SCHEMES
@@ -276,6 +276,12 @@ def test_lines_of_an_ann_that_are_no_annotation_are_counted(tmp_path: Path) -> N
     counts = Counts()
     [document] = read_documents(tmp_path, counts)
     assert document.spans == (Span(0, 4, "LOC"),) and counts == {"lines of .ann files that are no annotation": 1}
+    counts.clear()
+    (tmp_path / "a.ann").write_text(
+        "T1\tLOC 0 4\tТула\nT1\tORG 0 4\tТула\n#1\tNote T1\tx\n#1\tNote T1\ty\n", encoding="utf-8"
+    )
+    [document] = read_documents(tmp_path, counts)
+    assert len(document.spans) == 2 and counts == {NAMED_TWICE: 1}
     counts.clear()
     write_documents([Document("a", "Тула", (Span(0, 4, "LOC"),))], tmp_path / "brat", "brat", counts)
     assert not counts  # nothing is said of what did not happen

@@ -189,6 +189,8 @@ def test_runne_over_words_and_numbered_labels(tmp_path: Path) -> None:
             "the field 'mentions' looks like spans",
         ),
         ({"text": FAR, "label": "toxic"}, "text classification"),
+        ({"text": FAR, "options": [], "accept": ["A"], "answer": "accept"}, "'accept' is about the whole text"),
+        ({"text": FAR, "cats": {"A": 1.0}}, "'cats' is about the whole text"),
         ({"text": FAR, "label": ["toxic", "insult"]}, "text classification"),
         ({"label": "ORG", "pattern": "Петя"}, "this is a rule"),
         ({"text": FAR, "entities": [7]}, "7 is not a span"),

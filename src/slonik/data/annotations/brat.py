@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,10 @@ from slonik.data.annotations.offsets import Stretch, fitting, points, wrong
 from slonik.text.lines import guess_encoding
 
 COVERED = "spans in fragments taken as one span from their first to their last character"
+NAMED_TWICE = "annotations with the name (T1) of an earlier one in their file, all kept: what refers to it is unclear"
 _LINE_ENDS = re.compile(r"[\r\n]")
 _KINDS = "TREAMN#*"  # spans, relations, events, attributes (two ways), normalisations, notes, equivalences
+_NAME = re.compile(r"([TREAMN]\d+)\t")
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,9 @@ def spans_of(lines: Iterable[str], text: str, path: Path | str, counts: Counts) 
     lines = [line.rstrip("\r").removeprefix("\ufeff") for line in lines]
     if strange := sum(bool(line.strip()) and line[0] not in _KINDS for line in lines):
         counts["lines of .ann files that are no annotation"] += strange
+    names = Counter(found[1] for line in lines if (found := _NAME.match(line)))
+    if again := names.total() - len(names):
+        counts[NAMED_TWICE] += again
     entries = list(_entries(lines, path))
     way = fitting(text, [entry.stretch for entry in entries])
     if way is None:

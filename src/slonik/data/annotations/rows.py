@@ -114,6 +114,11 @@ def _refuse_others(row: Mapping[str, Any], where: str) -> None:
         alone = not any(row.get(other) is not None for other in SPAN_FIELDS if other != field)
         if isinstance(value, str) and alone and field != "labels":
             raise SlonikError(f"{where}: {field} is {value!r}, one for the whole text: that is text classification")
+    chosen = next((field for field in ("cats", "options", "accept") if row.get(field)), None)
+    if chosen is not None and not any(field in row for field in SPAN_FIELDS):
+        raise SlonikError(
+            f"{where}: {chosen!r} is about the whole text, and there are no spans: that is classification"
+        )
     label = row.get("label", row.get("labels"))
     if isinstance(label, list) and label and all(isinstance(one, str) for one in label):
         raise SlonikError(f"{where}: the labels {label!r} have no places: that is text classification, not entities")
