@@ -40,7 +40,7 @@ PREFIXES = {"prompts": {"query": "query: ", "passage": "passage: "}, "default_pr
 _MORE = ("но никто не знает", "и это хорошо", "а слон спит", "хотя идёт дождь", "пока все дома", "потому что лето",
          "и поёт", "но тихо")  # fmt: skip
 _TEXT_FILES = {
-    "ru.txt": 2200, "ru_text.txt": 2200, "infosec_ru.txt": 300, "domain.txt": 300, "general.txt": 300, "texts.txt": 300,
+    "ru.txt": 1200, "ru_text.txt": 1200, "infosec_ru.txt": 300, "domain.txt": 300, "general.txt": 300, "texts.txt": 300,
     "pud.txt": 40, "news.txt": 40,
 }  # fmt: skip
 POSITIONS = 514
