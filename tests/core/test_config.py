@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
-from slonik.core.config import Config, fields_of, parse_overrides, read_config
+from slonik.core.config import Config, configure, fields_of, parse_overrides, read_config
 from slonik.core.errors import SlonikError
 
 
@@ -89,3 +89,10 @@ def test_fields_stand_for_their_names_and_a_wrong_one_is_found_at_once() -> None
     for wrong in (at.inner.epochs, "maybe"):
         with pytest.raises(TypeError, match="no field that holds a Inner"):
             fields_of(Inner, wrong)
+
+
+def test_a_group_that_is_set_whole_never_drops_an_option_in_it() -> None:
+    at = fields_of(Outer)
+    with pytest.raises(SlonikError, match=r"set inner replaces all of its fields, and inner.epochs is given"):
+        configure(Outer, None, {at.model: "a", at.inner.epochs: 3}, ["inner={}"])
+    assert configure(Outer, None, {at.model: "a", at.inner.epochs: None}, ["inner={epochs: 4}"]).inner.epochs == 4

@@ -17,8 +17,8 @@ from tests import tiny
 from tests.finetuning.finetune_data import NAMES, PLACES, write_lines, writing_model
 
 FAST: dict[str, Any] = {
-    "seeds": 1, "set": {"tuning": {"batch_texts": 8, "layer_decay": 1.0, "precision": "fp32"}}, "learning_rate": 3e-3,
-    "max_length": 32, "epochs": 3,
+    "seeds": 1, "set": {"tuning.batch_texts": 8, "tuning.layer_decay": 1.0, "tuning.precision": "fp32"},
+    "learning_rate": 3e-3, "max_length": 32, "epochs": 3,
 }  # fmt: skip
 
 
@@ -110,8 +110,10 @@ def test_few_rows_unknown_labels_and_none_are_said(folder: Path) -> None:
     assert "measured on 2 items alone" in told
     assert "items alone" not in str(evaluate_own(rows * 2, str(folder / "model")))
     spoilt = [{**row, "label": "редко"} if n < 3 else row for n, row in enumerate(rows)]
+    spoilt[5] = {**spoilt[5], "text": "слон идёт домой " * 40}
     found = evaluate_own(spoilt, str(folder / "model"))
     assert any("3 labels of the 24 rows are none that" in one and "'редко' (3)" in one for one in found.warnings)
+    assert any("rows are longer than the 32 tokens that" in one for one in found.warnings), found.warnings
     for null in ("", None):
         with pytest.raises(SlonikError, match=r"'label' is null.* in 1 of 3 rows .*: fill it in, or remove the rows"):
             evaluate_own([*rows[:2], {**rows[2], "label": null}], str(folder / "model"))
@@ -132,7 +134,7 @@ def test_numbers_and_texts_are_measured_too(folder: Path, tmp_path: Path) -> Non
     own = figures(found, str(tmp_path / "n"))
     before = {one.metric: one.value for one in trained.records if one.model == str(folder / "bert")}
     assert own["mae"] == pytest.approx(before["mae"], rel=1e-3) and "tfidf" in {one.model for one in found.records}
-    settings = {**FAST, "set": {"tuning": {"max_steps": 1}}}
+    settings = {**FAST, "set": {"tuning.max_steps": 1}}
     finetune(folder / "t5", folder / "train.jsonl", valid=rows, kind="text2text", out=tmp_path / "t", **settings)
     found = evaluate_own(rows, str(tmp_path / "t"), page=tmp_path / "t.html")
     assert {"rouge_l", "rouge_1", "rouge_2", "chrf", "bleu", "f1", "em"} <= set(figures(found, str(tmp_path / "t")))

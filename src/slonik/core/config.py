@@ -180,8 +180,19 @@ def configure(
         recipe: a YAML file, or its content.
         fields: fields (of `fields_of`) -> values; None = not given.
         overrides: "key=value" as after --set, or fields or dotted names -> values, where None sets a field to None.
+
+    Raises:
+        SlonikError: a field that is not there, a value that is not allowed, or a group that is set whole where one of
+            its fields has a named option, which would be lost.
     """
     over = parse_overrides(overrides) if not isinstance(overrides, Mapping) else _with_null(overrides)
+    for group in map(str, over):
+        lost = next((str(f) for f, v in fields.items() if v is not None and str(f).startswith(f"{group}.")), None)
+        if lost is not None:
+            raise SlonikError(
+                f"set {group} replaces all of its fields, and {lost} is given as an option: set the fields one by one, "
+                f"as in {group}.NAME=VALUE"
+            )
     if not isinstance(recipe, Mapping):
         return read_config(cls, recipe, {**fields, **over})
     named = {field: value for field, value in fields.items() if value is not None}

@@ -26,6 +26,7 @@ from slonik.finetuning.config import OwnKind
 from slonik.finetuning.data_check import CheckedRows, check_rows, named
 from slonik.finetuning.error_page import error_page
 from slonik.finetuning.items import Item
+from slonik.finetuning.language_model_learner import LanguageModelAnswerer
 from slonik.finetuning.learner import TaskAnswerer
 from slonik.finetuning.metrics import SHARES, baseline_answers, calibration_error, metrics_of
 from slonik.finetuning.own import TARGETS
@@ -47,6 +48,7 @@ from slonik.reporting.plots import curve as curve_plot
 from slonik.reporting.scores import difference_tables, score_tables
 from slonik.text.answers import thresholds
 from slonik.text.label_map import label_map
+from slonik.text.pairs import PairTokenizer
 from slonik.text.task_config import TaskConfig
 
 SUITE = "own"
@@ -134,7 +136,7 @@ def evaluate_own(
     common = {"suite": SUITE, "task": config.task, "hashes": {"data": rows_hash(data)}, "seed": seed}
     records = [*with_mcnemar(list(_records(common, found, seed)), found, items), *curve_records(common, curves, seed)]
     warnings = [f"data: {one}" for one in _dirty(rows, config, source_name(data) or "the data")]
-    warnings += _never_given(taskers, items, config)
+    warnings += [*_never_given(taskers, items, config), *_cut_texts(taskers, items)]
     if over := [size for size in curve if size > len(fit)]:
         warnings.append(f"learning curve: {max(over)} rows were asked for, and there are {len(fit)}: it ends there")
     if curve and taskers:
@@ -378,6 +380,23 @@ def _never_given(taskers: Mapping[str, TaskAnswerer], items: Sequence[Item], con
             told.append(
                 f"{sum(lacking.values())} labels of the {len(items)} rows are none that {model} can give, and count as "
                 f"wrong: {named(lacking)}"
+            )
+    return told
+
+
+def _cut_texts(taskers: Mapping[str, TaskAnswerer], items: Sequence[Item]) -> list[str]:
+    """Rows that a model with a head reads in part; those that answer in words say so themselves."""
+    told = []
+    for model, tasker in taskers.items():
+        if isinstance(tasker, LanguageModelAnswerer):
+            continue
+        pairs = PairTokenizer(tasker.tokenizer, tasker.max_length)
+        for item in items:
+            pairs.fields(item.input)
+        if pairs.cut_rows:
+            told.append(
+                f"{pairs.cut_rows} of {len(items)} rows are longer than the {tasker.max_length} tokens that {model} "
+                "reads, and were cut"
             )
     return told
 

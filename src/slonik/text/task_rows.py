@@ -51,8 +51,10 @@ def texts_of(row: Any, config: TaskConfig, number: int) -> tuple[Any, ...]:
     if isinstance(row, Mapping):
         wanted = columns or (_PIPELINE[: 1 + (row.get(_PIPELINE[1]) is not None)])
         for column in wanted:
-            if row.get(column) is None:
+            if column not in row:
                 raise SlonikError(f"row {number}: the column {column!r} is missing (it has {', '.join(map(str, row))})")
+            if row[column] is None:
+                raise SlonikError(f"row {number}: the column {column!r} is null: fill it in, or leave the row out")
         found: tuple[Any, ...] = tuple(row[column] for column in wanted)
     else:
         found = (row,) if isinstance(row, str) or not isinstance(row, Sequence) else tuple(row)
