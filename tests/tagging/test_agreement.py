@@ -87,5 +87,8 @@ def test_who_marked_nothing_agrees_in_nothing_and_is_named(tmp_path: Path) -> No
         }
     with pytest.raises(SlonikError, match=r"neither 2 documents given in Python nor .*lazy marks anything"):
         agreement(bare, tmp_path / "lazy")
+    mapped = agreement(marked, marked, mapping={"merge": {"PER": "MAN"}, "drop": ["SHIP"]}).left_out
+    assert mapped["spans of PER counted as MAN (2 documents given in Python)"] == 2  # one on either side
+    assert mapped["labels that the mapping names and no text has: SHIP"] == 1
     with pytest.raises(SlonikError, match="the seed is -4: give 0 or more"):
         agreement(marked, marked, seed=-4)

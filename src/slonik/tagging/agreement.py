@@ -102,6 +102,9 @@ def agreement(
     rules = as_mapping(mapping)
     sides = [read_collection(one, data_format, rules, nested=True, bare=True) for one in (first, second)]
     left_out = Counts()
+    for name, side in zip((name_of(first), name_of(second)), sides, strict=True):
+        left_out.update({f"{sentence} ({name})": count for sentence, count in side.counts.items() if count})
+    rules.count_unmet({*sides[0].met, *sides[1].met}, left_out)
     pairs = _pairs(sides[0].documents, sides[1].documents, left_out)
     if not pairs:
         raise SlonikError(

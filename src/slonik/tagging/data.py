@@ -24,7 +24,7 @@ from slonik.core.files import write_json
 from slonik.core.hashing import derive_seed, sha256_bytes, sha256_json
 from slonik.core.identity import Identity, free_name
 from slonik.core.run import Announce
-from slonik.data.annotations.document import Counts, Document, LabelMapping, read_mapping
+from slonik.data.annotations.document import Counts, Document, LabelMapping, noting_labels, read_mapping
 from slonik.data.annotations.formats import read_documents
 from slonik.data.annotations.rows import document_of_row
 from slonik.data.annotations.tags import flat_spans, trimmed_spans
@@ -46,10 +46,12 @@ class Collection:
     Attributes:
         documents: in order of names.
         counts: what was read, mapped, left out, as sentences -> how often.
+        met: the labels that the texts have, before the mapping.
     """
 
     documents: list[Document]
     counts: Counts
+    met: frozenset[str] = frozenset()
 
     @property
     def labels(self) -> list[str]:
@@ -85,7 +87,7 @@ def read_collection(
     read = read_documents(data, counts, kind=kind) if isinstance(data, str | Path) else _given(data, counts)
     met: set[str] = set()
     documents = []
-    for document in mapping.apply(_noting(read, met), counts):
+    for document in mapping.apply(noting_labels(read, met), counts):
         spans = (
             trimmed_spans(document.spans, document.text, counts)
             if nested
@@ -104,14 +106,7 @@ def read_collection(
             f"{name_of(data)} has no annotated span{' that the mapping keeps' if met else ''}: there is nothing to "
             "learn from it, and nothing to measure with"
         )
-    return Collection(documents, counts)
-
-
-def _noting(documents: Iterable[Document], labels: set[str]) -> Iterator[Document]:
-    """The same documents; `labels` grows by theirs."""
-    for document in documents:
-        labels.update(span.label for span in document.spans)
-        yield document
+    return Collection(documents, counts, frozenset(met))
 
 
 def name_of(data: Annotated) -> str:

@@ -11,7 +11,7 @@ import pytest
 from slonik.core.errors import SlonikError
 from slonik.data.annotations.brat import COVERED, NAMED_TWICE, read_brat
 from slonik.data.annotations.document import Counts, Document, LabelMapping, Span, read_mapping
-from slonik.data.annotations.formats import guess_format, read_documents, write_documents
+from slonik.data.annotations.formats import convert, guess_format, read_documents, write_documents
 from slonik.data.annotations.tags import SCHEMES
 from tests.data.annotations.samples import AWKWARD, BRAT_ANN, BRAT_TEXT, tree, write_pair
 
@@ -285,6 +285,23 @@ def test_lines_of_an_ann_that_are_no_annotation_are_counted(tmp_path: Path) -> N
     counts.clear()
     write_documents([Document("a", "Тула", (Span(0, 4, "LOC"),))], tmp_path / "brat", "brat", counts)
     assert not counts  # nothing is said of what did not happen
+
+
+def test_tags_that_begin_loosely_and_labels_that_no_text_has_are_counted(tmp_path: Path) -> None:
+    loose = "tags I- or E- with no entity of their label before them, at which one begins"
+    (tmp_path / "a.conll").write_text("В O\nТуле I-LOC\nи O\nОмске B-LOC\nИван I-PER\nКим I-PER\n", encoding="utf-8")
+    counts = Counts()
+    [document] = read_documents(tmp_path / "a.conll", counts)
+    assert [span.label for span in document.spans] == ["LOC", "LOC", "PER"] and counts[loose] == 2
+    row = {"tokens": ["Тула", "Омск"], "ner_tags": ["E-LOC", "O"]}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    counts.clear()
+    [document] = read_documents(tmp_path / "a.jsonl", counts)
+    assert document.spans == (Span(0, 4, "LOC"),) and counts[loose] == 1
+    mapping = LabelMapping(merge={"ORGANISATION": "ORG"}, drop=("LOC", "SHIP"))
+    _, counts = convert(tmp_path / "a.conll", tmp_path / "out", "jsonl", mapping=mapping)
+    assert counts["labels that the mapping names and no text has: ORGANISATION, SHIP"] == 2
+    assert counts["spans of LOC dropped by the mapping"] == 2
 
 
 @pytest.mark.shared_data

@@ -17,7 +17,7 @@ from pathlib import Path
 from slonik.core.errors import SlonikError
 from slonik.core.files import write_bytes
 from slonik.data.annotations.document import Counts, Document, Policy
-from slonik.data.annotations.tags import Scheme, decode, split_tag, tagged_tokens
+from slonik.data.annotations.tags import Scheme, count_loose, decode, split_tag, tagged_tokens
 from slonik.text.lines import json_line, numbered_lines
 
 _COMMENT = re.compile(r"# (?:newdoc )?(id|text|sent_id) = (.*)")
@@ -54,7 +54,7 @@ def read_conll(path: str | Path, counts: Counts) -> Iterator[Document]:
         if starts or (blank and not marked):
             if block.tokens or block.text is not None:
                 number_of += 1
-                yield _finish(block, path, number_of)
+                yield _finish(block, path, number_of, counts)
             block = _Block(name=comment[2] if comment else "")
         elif comment:
             block.text = _text(comment[2], path, number) if comment[1] == "text" else block.text
@@ -64,7 +64,7 @@ def read_conll(path: str | Path, counts: Counts) -> Iterator[Document]:
             _add(block, line, path, number)
     if block.tokens or block.text is not None:
         number_of += 1
-        yield _finish(block, path, number_of)
+        yield _finish(block, path, number_of, counts)
     if number_of == 0:
         raise SlonikError(f"{path} holds no token: a CoNLL file has a token and its tag on each line")
     if not marked:
@@ -108,7 +108,7 @@ def _add(block: _Block, line: str, path: Path, number: int) -> None:
     block.lines.append(number)
 
 
-def _finish(block: _Block, path: Path, number: int) -> Document:
+def _finish(block: _Block, path: Path, number: int, counts: Counts) -> Document:
     """The document of a block; its text is made of the tokens where none was given."""
     if block.text is None:
         starts = set(block.sentences)
@@ -125,6 +125,7 @@ def _finish(block: _Block, path: Path, number: int) -> Document:
         offsets.append((start, start + len(token)))
         place = start + len(token)
     spans = decode(block.tags, offsets)
+    count_loose(block.tags, counts)
     return Document(block.name or f"{path.stem}-{number}", block.text, tuple(spans), (), tuple(offsets))
 
 

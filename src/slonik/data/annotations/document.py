@@ -159,6 +159,11 @@ class LabelMapping(Config):
         """Labels that it merges or drops and that are not among `labels`, sorted."""
         return sorted({*self.merge, *self.drop} - set(labels))
 
+    def count_unmet(self, labels: Collection[str], counts: Counts) -> None:
+        """Count the labels that it names and that are not among `labels`."""
+        if missing := self.unmet(labels):
+            counts[f"labels that the mapping names and no text has: {', '.join(missing)}"] = len(missing)
+
     def label(self, label: str) -> str | None:
         """What `label` becomes; None when its spans are dropped."""
         return None if label in self.drop else self.merge.get(label, label)
@@ -209,6 +214,13 @@ def _refers(line: str, names: set[str]) -> bool:
         return False
     parts = line.split("\t")
     return len(parts) > 1 and any(name in names for name in _REFERENCE.findall(parts[1]))
+
+
+def noting_labels(documents: Iterable[Document], labels: set[str]) -> Iterator[Document]:
+    """The same documents; `labels` grows by theirs."""
+    for document in documents:
+        labels.update(span.label for span in document.spans)
+        yield document
 
 
 def read_mapping(path: str | Path | None) -> LabelMapping:

@@ -17,7 +17,7 @@ from slonik.core.files import check_apart, new_folder, write_bytes
 from slonik.data.annotations.brat import read_brat, write_brat
 from slonik.data.annotations.conll import read_conll, write_conll
 from slonik.data.annotations.docbin import read_docbin
-from slonik.data.annotations.document import POLICIES, Counts, Document, LabelMapping, Policy
+from slonik.data.annotations.document import POLICIES, Counts, Document, LabelMapping, Policy, noting_labels
 from slonik.data.annotations.label_studio import document_of_task, is_task, write_tasks
 from slonik.data.annotations.rows import document_of_row
 from slonik.data.annotations.tags import SCHEMES, Scheme
@@ -125,7 +125,7 @@ def _read(file: Path, kind: str, counts: Counts) -> Iterator[Document]:
     if kind == "conll":
         return read_conll(file, counts)
     if kind == "hf":
-        return read_token_rows(file)
+        return read_token_rows(file, counts)
     return read_docbin(file, counts) if kind == "spacy" else read_spans_jsonl(file, counts)
 
 
@@ -199,12 +199,14 @@ def convert(
     if overlaps is not None and overlaps not in POLICIES:
         raise SlonikError(f"--overlaps is {overlaps!r}: use {', '.join(POLICIES)}")
     counts = Counts()
-    documents = mapping.apply(read_documents(source, counts, kind=kind), counts)
+    met: set[str] = set()
+    documents = mapping.apply(noting_labels(read_documents(source, counts, kind=kind), met), counts)
     tags: Scheme = "BIOES" if (scheme or "").upper() == "BIOES" else "BIO"
     policy = next((each for each in POLICIES if each == overlaps), mapping.overlaps)
     check_apart(out, [source])
     with new_folder(out) as folder:
         written = write_documents(documents, folder, to, counts, scheme=tags, policy=policy, parquet=parquet)
+    mapping.count_unmet(met, counts)
     return written, counts
 
 

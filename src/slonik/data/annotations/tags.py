@@ -157,6 +157,18 @@ def decode(
     return spans
 
 
+def count_loose(tags: Sequence[str], counts: Counts) -> None:
+    """Count the I- and E- that no tag of their label comes before: `decode` lets an entity begin there (as IOB1)."""
+    before = ("O", "")
+    loose = 0
+    for tag in tags:
+        prefix, label = split_tag(tag)
+        loose += prefix in "IE" and (before[0] not in "BI" or before[1] != label)
+        before = (prefix, label)
+    if loose:
+        counts["tags I- or E- with no entity of their label before them, at which one begins"] += loose
+
+
 def _span(
     first: int, after: int, label: str, offsets: Sequence[tuple[int, int]], confidences: Sequence[float] | None
 ) -> Span:

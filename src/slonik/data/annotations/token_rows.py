@@ -17,7 +17,16 @@ from typing import Any
 from slonik.core.errors import MissingExtra, SlonikError
 from slonik.core.files import write_bytes
 from slonik.data.annotations.document import Counts, Document, Policy
-from slonik.data.annotations.tags import OUTSIDE, Offsets, Scheme, decode, offset_pairs, tag_set, tagged_tokens
+from slonik.data.annotations.tags import (
+    OUTSIDE,
+    Offsets,
+    Scheme,
+    count_loose,
+    decode,
+    offset_pairs,
+    tag_set,
+    tagged_tokens,
+)
 from slonik.text.lines import json_line, json_lines
 
 #: Columns that may hold the tags, the first that is there is taken.
@@ -25,8 +34,8 @@ TAG_COLUMNS = ("ner_tags", "tags", "labels")
 _BATCH_ROWS = 1024
 
 
-def read_token_rows(path: str | Path) -> Iterator[Document]:
-    """Documents of a .jsonl or .parquet file, one per row, in order.
+def read_token_rows(path: str | Path, counts: Counts) -> Iterator[Document]:
+    """Documents of a .jsonl or .parquet file, one per row, in order; `counts` grows by tags that begin loosely.
 
     Raises:
         SlonikError: a row without tokens or with another number of tags, numbers without names, a tag that is none.
@@ -39,7 +48,7 @@ def read_token_rows(path: str | Path) -> Iterator[Document]:
         names = _names_beside(path)
         rows = _jsonl_rows(path)
     for where, row in rows:
-        yield _document(row, where, f"{path.stem}-{where.rpartition(' ')[2]}", names)
+        yield _document(row, where, f"{path.stem}-{where.rpartition(' ')[2]}", names, counts)
 
 
 def _jsonl_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -109,7 +118,7 @@ def _names_beside(path: Path) -> list[str] | None:
     return None
 
 
-def _document(row: dict[str, Any], where: str, name: str, names: list[str] | None) -> Document:
+def _document(row: dict[str, Any], where: str, name: str, names: list[str] | None, counts: Counts) -> Document:
     tokens = row.get("tokens")
     tags = next((row[column] for column in TAG_COLUMNS if isinstance(row.get(column), list)), None)
     if not isinstance(tokens, list) or tags is None:
@@ -123,6 +132,7 @@ def _document(row: dict[str, Any], where: str, name: str, names: list[str] | Non
     text, places = _text_of(tokens, row.get("text"), row.get("offsets"), where)
     try:
         spans = decode(words, places)
+        count_loose(words, counts)
     except SlonikError as error:
         raise SlonikError(f"{where}: {error}") from None
     return Document(str(row.get("id", name)), text, tuple(spans), (), tuple(places))
