@@ -287,10 +287,10 @@ def _similarity_line(best: Record, name: str, measure: str) -> tuple[str | Cell 
 def _neurons(records: Sequence[Record]) -> Table | None:
     found = [r for r in records if r.suite == SUITE and r.variant == "neurons"]
     own, twins = _own(found), {(r.task, r.metric): r for r in _twins(found)}
-    lines = [
-        (r.task, r.metric.replace("_", " "), cell(r), *([cell(twins.get((r.task, r.metric)))] if twins else []))
-        for r in own
-    ]  # fmt: skip
+    lines: list[list[Cell | str | None]] = [[r.task, r.metric.replace("_", " "), cell(r)] for r in own]
+    if twins:
+        for line, r in zip(lines, own, strict=True):
+            line.append(cell(twins.get((r.task, r.metric))))
     notes = []
     for record in (r for r in own if "by_layer" in r.detail):
         facts = record.detail

@@ -277,10 +277,9 @@ def similarity(
         vectors = [_vectors(encoder, sample, prefix) for encoder in (first, second)]
         _check_texts(vectors[0], vectors[1], measures)
         against = [Layer(layer) for layer in vectors[1]]
-        other = twin_of(first, twin)
         beside = None
-        if other is not None:
-            beside = _compared(other, second, _vectors(other, sample, prefix), against, measures, sample)
+        if (random := twin_of(first, twin)) is not None:
+            beside = _compared(random, second, _vectors(random, sample, prefix), against, measures, sample)
         found = _compared(first, second, vectors[0], against, measures, sample)
     return replace(found, twin=beside)
 
