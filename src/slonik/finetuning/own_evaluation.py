@@ -375,8 +375,8 @@ def _never_given(taskers: Mapping[str, TaskAnswerer], items: Sequence[Item], con
     )
     told = []
     for model, tasker in taskers.items():
-        given = _mapped(tasker.config, config, model).any(0)
-        if lacking := {name: rows[name] for n, name in enumerate(config.labels) if rows[name] and not given[n]}:
+        given = _mapped(tasker.config, config, model).max(axis=0)
+        if lacking := {name: rows[name] for n, name in enumerate(config.labels) if rows[name] and given[n] == 0}:
             told.append(
                 f"{sum(lacking.values())} labels of the {len(items)} rows are none that {model} can give, and count as "
                 f"wrong: {named(lacking)}"
