@@ -26,6 +26,26 @@ class Outer(Config):
     steps: int | None = Field(7, ge=1)
 
 
+class Pair(Config):
+    """Two numbers."""
+
+    first: int = 1
+    second: int = 1
+
+
+class Own(Config):
+    """A recipe whose default of a group is not the group's own."""
+
+    pair: Pair = Pair(first=5)
+
+
+def test_a_group_given_in_part_keeps_the_rest_of_the_default_beside_its_field(tmp_path: Path) -> None:
+    assert read_config(Own, None, parse_overrides(["pair.second=2"])).pair == Pair(first=5, second=2)
+    (tmp_path / "r.yaml").write_text("pair: {first: 3}\n")
+    assert read_config(Own, tmp_path / "r.yaml").pair == Pair(first=3, second=1)
+    assert Own(pair=Pair(second=2)).pair == Pair(first=1, second=2)  # made whole by the caller
+
+
 def test_file_and_overrides_meet(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text("model: a\ninner:\n  epochs: 2\n")
     config = read_config(Outer, tmp_path / "r.yaml", parse_overrides(["inner.epochs=5"]) | {"model": None})

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
 from slonik.core.errors import SlonikError, unknown_name
 
@@ -32,9 +32,25 @@ RecipeFormat = Annotated[int, AfterValidator(_is_ours)]
 
 
 class Config(BaseModel):
-    """Base of every configuration: immutable, and an unknown field is an error."""
+    """Base of every configuration: immutable, and an unknown field is an error.
+
+    A group that is given in part keeps the rest of the default that stands beside its field, where that differs from
+    the defaults of the group's own class.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _on_own_defaults(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        defaults = {
+            name: field.default.model_dump(exclude_unset=True)
+            for name, field in cls.model_fields.items()
+            if isinstance(field.default, Config) and isinstance(values.get(name), Mapping)
+        }
+        return {**values, **{name: {**default, **values[name]} for name, default in defaults.items()}}
 
 
 C = TypeVar("C", bound=BaseModel)
