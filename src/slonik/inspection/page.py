@@ -213,7 +213,8 @@ def _patterns(records: Sequence[Record]) -> Table | None:
     def of_layer(layer: int | None, metric: str) -> Cell:
         chosen = twins if layer is None else [r for r in own if r.layer == layer]
         values = [r.value or 0.0 for r in chosen if r.metric == metric]
-        return Cell(significant(sum(values) / len(values)), f"[{significant(min(values))}, {significant(max(values))}]")
+        ends = f"[{significant(min(values), 2)}, {significant(max(values), 2)}]"  # short: the table has eight columns
+        return Cell(significant(sum(values) / len(values)), ends)
 
     note = "mean over the heads of a layer, and its least and greatest head; intervals of every head are in the records"
     return _grid_table("What heads attend to", "layer", layers, names(own, "metric"), of_layer, [note])
