@@ -45,7 +45,9 @@ def test_a_student_is_compared_with_the_layers_it_was_cut_from(teacher: Path, tm
     encoder.model = apply(whole, plan)
     student = save(encoder, tmp_path / "student")
     (student / "plan.json").write_text(json.dumps({"layers": [0, 2]}), encoding="utf-8")
-    found = compression_cost(student, teacher, TEXTS, data_dir=tmp_path / "nowhere")
+    found = compression_cost(student, teacher, [text + " и" * 60 for text in TEXTS], data_dir=tmp_path / "nowhere")
+    (moved,) = (made for made in found.tables if made.title == "Sentences that moved most")
+    assert all(row.cells[0].text.endswith("…") for row in moved.rows), "what is cut says so"
     heads_left = {(r.task, r.layer): r.value for r in found.records if r.metric == "heads"}
     assert heads_left == {("student", 1): 2, ("student", 2): 4, ("teacher", 1): 4, ("teacher", 2): 4, ("teacher", 3): 4}
     assert found.sentences[0].endswith("parameters.")

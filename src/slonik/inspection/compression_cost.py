@@ -43,6 +43,7 @@ from slonik.reporting.table import Cell, Table
 COST = "compression_cost"
 _WORDS = 500  # the commonest of the texts
 _NEIGHBOURS = 10
+_LONGEST = 120  # characters of a text in a table
 _NAMED = 8
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _PLAN = "plan.json"
@@ -318,7 +319,10 @@ def _moved(records: Sequence[Record]) -> Table | None:
     if not found:
         return None
     record = found[0]
-    lines = [(text[:120], f"{value:.3f}") for text, value in record.detail["moved"]]
+    lines = [
+        (text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…", f"{value:.3f}")
+        for text, value in record.detail["moved"]
+    ]
     notes = [f"correlation of a text's similarities to the {(record.n or 1) - 1} others under both models; on average "
              f"{record.value:.3f} [{record.low:.3f}, {record.high:.3f}]"]  # fmt: skip
     return Table.of("Sentences that moved most", ("text", "correlation"), lines, notes)

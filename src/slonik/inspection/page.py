@@ -94,8 +94,8 @@ def _similarity_plot(records: Sequence[Record], measure: str) -> Plot:
         [[cells.get((row, column)) for column in columns] for row in rows],
         rows=[str(row) for row in rows],
         columns=[str(column) for column in columns],
-        x_label=f"layer of {against}",
-        y_label=f"layer of {found[0].model}",
+        x_label=f"layer of {against}; rows: of {found[0].model}",  # beside few rows a name has no room
+        y_label="layer",
         alt=f"{measure} of the layers of {found[0].model} and {against}",
         low=0.0,
         high=1.0,
