@@ -91,9 +91,7 @@ def encode(
     )  # fmt: skip
     _tell(summary, bad_lines, out)
     if summary.cut:
-        warn(
-            f"{summary.cut:,} texts were longer than the model reads, and were cut (--long-texts average reads all)"
-        )
+        warn(f"{summary.cut:,} texts were longer than the model reads, and were cut (--long-texts average reads all)")
 
 
 def _tell(summary: Summary, policy: str, out: Path | None) -> None:
