@@ -151,6 +151,10 @@ def test_command(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str
     assert table.columns[:3] == ("task", str(model), "majority")
     assert table.rows[0].cells[0].text == "gapping"
     assert table.rows[0].cells[1].text.endswith("]")
+    alone = probing(model, data_dir=folder, control=False, twin=False)
+    assert {record.model for record in alone.records} == names - {twin}
+    with pytest.raises(SlonikError, match="is one of the baselines"):
+        probing(model, data_dir=folder, baselines=False, twin=False)
 
 
 def test_library_takes_loaded_encoders_and_rows_and_is_silent(
