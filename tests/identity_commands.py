@@ -180,7 +180,8 @@ _OF_FURTHER = {
 }  # fmt: skip
 _OF_DISTILL: dict[str, Any] = {
     "distill.teachers": [("hashing_300",), ()], "distill.max_steps": [3], "distill.max_minutes": [1.0],
-    "distill.terms.layers": [{-1: -2}], "distill.blend": [{}],
+    "distill.terms.layers": [{-1: -2}], "distill.blend": [{}], "distill.upper_layers": [1],
+    "distill.averaging": [0.9],
 }  # fmt: skip
 
 _TERMS_OF_HEADS = ("distill.terms.outputs", "distill.terms.outputs_temperature")
@@ -327,7 +328,7 @@ ADAPT = Command(
                  "train.sharding", "train.device", "train.checkpoints", "train.timeout_minutes", "train.keep",
                  "train.log_every_steps", "train.explosion_factor", "train.gradient_checkpointing",
                  "train.loader_processes"),
-    inputs=("model", "out", "format", "corpus.files", "general", "vocabulary", "task_head"),
+    inputs=("model", "out", "format", "corpus.files", "corpus.column", "general", "vocabulary", "task_head"),
     code=("slonik.train.loop", "slonik.pretraining.objectives", "slonik.pretraining.corpus", "slonik.models.loading",
           "slonik.train.objectives.vocabulary_head"),
     steps=5,
@@ -384,7 +385,7 @@ REPETITION = Command(
         "objectives": [("t5",)], "parts": [(1, 2)], "seeds": [(1,)], "schedule": [{"part": 2, "switch": 0.5}],
     },
     operational=("save_every_minutes", "corpus.shard_tokens"),
-    inputs=("out", "format", "corpus.files"),
+    inputs=("out", "format", "corpus.files", "corpus.column"),  # plain text has no columns
     code=("slonik.train.loop", "slonik.text.tokenizers.training", "slonik.data.deduplication"),
     steps=2,
 )  # fmt: skip
@@ -481,7 +482,7 @@ NER = Command(
     others={
         "format": ["jsonl"], "mapping.merge": [{"PER": "ORG"}], "mapping.drop": [("PER",)], "mapping.overlaps": [],
         "system.kind": [], "system.name": ["other"], "system.tuning": [{"max_steps": 3}], "system.lesson": [None],
-        "system.folds": [(0,)],
+        "system.folds": [(0,)], "system.layers": [1],
     },
     operational=("format", "system.name", "system.folds", "system.optional"),
     inputs=(
