@@ -160,7 +160,7 @@ def test_words_are_as_long_as_those_of_the_training_file(folder: Path, monkeypat
 
 def test_what_a_learner_cannot_do_is_said_before_any_work(folder: Path) -> None:
     for family, own, fields, sentence in (
-        ("t5", {"kind": "regression"}, {}, "take text2text, classification or pair, not regression"),
+        ("t5", {"kind": "regression"}, {}, "take text2text, classification, pair, not regression"),
         ("t5", {}, {"multitask": True}, "take no --teacher or multitask"),
         ("bert", {}, {"train": False}, "is an encoder, whose head must be trained"),
     ):

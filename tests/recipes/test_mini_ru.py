@@ -91,7 +91,7 @@ def test_batches_hold_texts_of_one_length_and_each_of_them_once(train: ModuleTyp
     use_lengths = rng.integers(2, 6, 200).astype(np.int32)
     use = np.concatenate([np.full(size, number, dtype=np.int32) for number, size in enumerate(use_lengths)])
     pool = train.Pool(torch.device("cpu"), 1000)
-    pool.add([(own, lengths, use, use_lengths, np.arange(200, dtype=np.int32))])
+    pool.add([(own, lengths, use, use_lengths, np.arange(200, dtype=np.int32), np.zeros(1, dtype=np.int32))])
     seen: list[int] = []
     for first, last in pool.batches(32, np.random.default_rng(1)):
         ids, use_ids, mask = pool.batch(first, last)
