@@ -55,8 +55,7 @@ def main() -> None:
     for name in arguments.arm or ARMS:
         folder = arguments.out / name.replace(" ", "-")
         started = time.process_time()
-        if not folder.exists():
-            train(arguments, ARMS[name], folder)
+        train(arguments, ARMS[name], folder)
         seconds = time.process_time() - started
         found[name] = {"statistics": truth.measured(folder), "seconds": round(seconds, 1)}
         print(_line(name, found, next(iter(found))), flush=True)

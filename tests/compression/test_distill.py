@@ -103,7 +103,7 @@ def test_terms_of_translations_without_translations_are_refused(place: Path, ter
         model=str(place / "student"), teacher=str(place / "teacher"), out=str(place / "untaught"),
         corpus=CorpusConfig(texts=(str(place / "ru.txt"),)), distill=DistillConfig(terms=terms),
     )  # fmt: skip
-    with pytest.raises(SlonikError, match=f"distill.terms.{term} is of translations, and no pairs are given"):
+    with pytest.raises(SlonikError, match=f"distill.terms.{term} is of translations, and the corpus has none"):
         run_distill(config)
     assert not (place / "untaught").exists()
 

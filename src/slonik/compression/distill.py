@@ -13,6 +13,7 @@ from pydantic import Field
 from slonik.compression.chosen import Choice
 from slonik.compression.config import BlendConfig, CorpusConfig, DistillConfig
 from slonik.compression.corpus import draw, read_sample, sampling_inputs
+from slonik.compression.freezing import below
 from slonik.compression.headed import HeadedEncoder, name_of, open_headed
 from slonik.compression.measure import agreement_records
 from slonik.compression.teaching import check_teaching, teach, teaching_inputs, token_map
@@ -158,6 +159,7 @@ def run_distill(
         teacher, student = (_opened(config, name, loaded, run) for name in ("teacher", "model"))
         student = teacher.taught(student)
         check_teaching(teacher, config.corpus, config.distill)
+        below(student.encoder.model, config.distill.upper_layers)
         token_ids = token_map(student, teacher, config.distill)
         inputs = sampling_inputs(config.corpus, config.seed, run)
 

@@ -108,7 +108,7 @@ def pooling_of(
 
 
 def _head_pooling(head: TaskModel) -> str:
-    """ "cls" or "mean": what a head reads of a text, as nearly as that can be said of it."""
+    """What a head reads of a text, as nearly as that can be said of it: "cls" or "mean" of its tokens."""
     if isinstance(head.head, StockHead):
         of_texts = head.config.kind in ("sequence", "pair", "choice")
         return str(getattr(head.head.stock.config, "classifier_pooling", "cls")) if of_texts else "mean"

@@ -1,8 +1,8 @@
 """The terms of distillation: how far a student's sentence vectors, similarities and token states are from a teacher's.
 
 All are computed in float32, and zero with zero gradient where the student is as the teacher (but for the choice of a
-translation, which the teacher itself is not always sure of). Which of them are summed,
-and with what weight, is said in `objective`. Shapes: B texts, T tokens, D dimensions, K anchors.
+translation, which the teacher itself is not always sure of). Which of them are summed, and with what weight, is said in
+`objective`. Shapes: B texts, T tokens, D dimensions, K anchors.
 
 Source of the distances of sentence vectors: Reimers and Gurevych, "Making Monolingual Sentence Embeddings Multilingual
 using Knowledge Distillation" (2020), section 3.
@@ -63,15 +63,13 @@ def translation_choice(student: Tensor, teacher: Tensor, partner: Tensor, temper
     Returns:
         () mean over rows with a partner, 0 where there are none.
     """
-    present = partner.float().abs().sum(-1) > 0
-    if not present.any():
-        return student.sum() * 0.0
-    rows, right = student[present], partner[present]
-    same = _cosines(right, teacher) > 0.999  # the translation itself stands in the batch
-    same |= torch.eye(len(teacher), dtype=torch.bool, device=teacher.device)[present]
-    wrong = (_cosines(rows, teacher) / temperature).masked_fill(same, -1e4)
-    wanted = F.cosine_similarity(rows.float(), right.float(), dim=-1) / temperature
-    return (torch.logsumexp(torch.cat([wanted[:, None], wrong], dim=1), dim=1) - wanted).mean()
+    present = partner.abs().sum(-1) > 0  # (B,)
+    same = _cosines(partner, teacher) > 0.999  # the translation itself stands in the batch
+    same |= torch.eye(len(teacher), dtype=torch.bool, device=teacher.device)
+    wrong = (_cosines(student, teacher) / temperature).masked_fill(same, -1e4)
+    wanted = F.cosine_similarity(student.float(), partner.float(), dim=-1) / temperature
+    unsure = torch.logsumexp(torch.cat([wanted[:, None], wrong], dim=1), dim=1) - wanted
+    return (unsure * present).sum() / present.sum().clamp_min(1)
 
 
 def similarity_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

@@ -64,11 +64,17 @@ def _check_fields(teacher: HeadedEncoder, corpus: CorpusConfig, config: DistillC
         raise SlonikError(
             f"distill.fold_prefix: {teacher.name} puts no prefix before texts, so there is none to fold in"
         )
-    if not corpus.pairs:
-        needing = ("contrastive", *(("pairs",) if "pairs" in config.terms.model_fields_set else ()))
-        for name in needing:
-            if getattr(config.terms, name):
-                raise SlonikError(f"distill.terms.{name} is of translations, and no pairs are given: add pairs, or 0")
+    given = {
+        "contrastive": ("translations", bool(corpus.pairs and corpus.train_pairs)),
+        "pairs": ("translations", bool(corpus.pairs and corpus.train_pairs)),
+        "near": ("near pairs", bool(corpus.near_pairs)),
+    }
+    for name, (what, there) in given.items():
+        asked = name in config.terms.model_fields_set and getattr(config.terms, name)
+        if asked and teacher.task is not None:
+            raise SlonikError(f"distill.terms.{name} is for sentence encoders, and {teacher.name} is {teacher.kind}")
+        if asked and not there:
+            raise SlonikError(f"distill.terms.{name} is of {what}, and the corpus has none: give some, or leave it out")
     if config.fold_prefix and "without_prefix" in corpus.model_fields_set and corpus.without_prefix:
         raise SlonikError(
             f"corpus.without_prefix is {corpus.without_prefix:g} and distill.fold_prefix leaves every prefix out: "

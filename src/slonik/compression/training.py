@@ -74,6 +74,7 @@ def train_student(teaching: Teaching, folder: Path) -> RunSummary:
     """
     student, config, seed = teaching.student, teaching.config, teaching.seed
     start = student.weights_hash()
+    lower = below(student.model, config.upper_layers)
     targets = make_targets(teaching)
     student.sentence = taught_sentence(student, config, targets)
     with torch.random.fork_rng(devices=[]):
@@ -97,7 +98,7 @@ def train_student(teaching: Teaching, folder: Path) -> RunSummary:
     )
     identity = {"teacher": targets.identity, "terms": config.terms.model_dump(mode="json")}
     precision = precision_on(student.device, config.precision)
-    with frozen(below(student.model, config.upper_layers)):
+    with frozen(lower):
         return run(
             _trained(student),
             objective,

@@ -213,16 +213,7 @@ def _reading(path: Path) -> Iterator[None]:
         raise
     except EOFError:
         raise SlonikError(f"{path} ends before the words that it announces: it is cut short; fetch it again") from None
-    except (
-        MemoryError,
-        ValueError,
-        AssertionError,
-        struct.error,
-        KeyError,
-        IndexError,
-        OSError,
-        NotImplementedError,
-    ) as error:
+    except _WRONG as error:
         if isinstance(error, ValueError) and (place := no_number(path)):
             raise SlonikError(f"{path}, {place}: the file is damaged; fetch or write it again") from None
         raise SlonikError(f"{path} cannot be read as word vectors ({error}): fetch or write it again") from None
