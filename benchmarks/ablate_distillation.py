@@ -7,8 +7,8 @@ STUDENT is an untrained cut of multilingual-e5-small (recipes/mini_ru, step 1). 
 measured on held-out sentences of the corpus and of the news, by the share of the blend's ten nearest neighbours that
 are the student's too; on held-out near pairs (two translations, changed copies), by the rank correlation of their
 similarities; and by the share of held-out translations found. All four are blind to a turn of the axes, which differ
-from arm to arm. Differences to the base are paired over texts, with 95 % intervals. An arm that is done is not run
-again.
+from arm to arm. Differences to the base are paired over texts, with 95 % intervals. An arm that was cut off goes on;
+one that is there is refused.
 """
 
 from __future__ import annotations
