@@ -60,7 +60,7 @@ def main() -> None:
     for name in arguments.teacher or TEACHERS:
         encoder = open_encoder(name)
         print(f"encoding {sum(map(len, parts.values()))} texts with {name} ...", flush=True)
-        vectors[name] = {part: encoder.encode(texts) if texts else None for part, texts in parts.items()}
+        vectors[name] = {part: encoder.encode(texts) for part, texts in parts.items() if texts}
     rows = []
     for names, weights, centre, scale in _candidates(list(vectors), arguments.weights, arguments.scales):
         blend = fit_blend(

@@ -112,7 +112,7 @@ def pairs(task: Task, folder: Path, way: Published) -> float:
 
 def classes(task: Task, folder: Path, way: Published) -> float:
     """SA, TI, IA, IC and ICX."""
-    train = read_labelled(folder / str(task.train), task.train_columns[0], task.target)
+    train = read_labelled(folder / str(task.train), task.train_column, task.target)
     test = read_labelled(folder / task.test, task.columns[0], task.target)
     known, asked = way.embed_all(train.texts), way.embed_all(test.texts)
     figures = []

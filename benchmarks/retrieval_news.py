@@ -57,8 +57,8 @@ def write(pairs: list[tuple[str, str]], out: Path, seed: int) -> None:
     """The set's files; queries are split, all documents are in the corpus."""
     (out / "qrels").mkdir(parents=True)
     for name, place in (("queries", 0), ("corpus", 1)):
-        rows = ({"_id": f"{name[0]}{number}", "text": pair[place]} for number, pair in enumerate(pairs))
-        content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        texts = ({"_id": f"{name[0]}{number}", "text": pair[place]} for number, pair in enumerate(pairs))
+        content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in texts)
         (out / f"{name}.jsonl").write_text(content, encoding="utf-8")
     order = random.Random(seed).sample(range(len(pairs)), len(pairs))
     start = 0

