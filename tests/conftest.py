@@ -48,6 +48,14 @@ def _folders(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _no_test_waits_for_the_disk() -> Iterator[None]:
+    """Only a power cut would tell whether content was flushed; tests/core/test_files.py holds when it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _handle: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _few_texts_are_timed() -> Iterator[None]:
     """Speed that comes with other results is measured on ten of our own hundred sentences: no test reads a clock."""
     whole = measure.own_sentences

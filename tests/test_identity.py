@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-import os
 import random
 import shutil
 import types
@@ -163,10 +162,9 @@ def called(command: Command, config: Config | None = None, *, only_look: bool = 
 
 @pytest.fixture(autouse=True, scope="module")
 def _here() -> Iterator[None]:
-    """The cache lies in the current folder and travels with it; a power cut is not what is tested."""
+    """The cache lies in the current folder and travels with it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLONIK_CACHE", "cache")
-        patch.setattr(os, "fsync", lambda _: None)
         torch.set_num_threads(1)
         yield
 

@@ -63,6 +63,27 @@ def test_a_full_disk_is_one_sentence_and_keeps_the_old_content(tmp_path: Path, m
     assert [entry.name for entry in tmp_path.iterdir()] == ["records.json"]
 
 
+def test_content_is_flushed_before_it_has_its_name_and_the_name_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[int | str] = []
+    for name in ("replace", "rename"):
+        named = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *paths, named=named, **at: (done.append("named"), named(*paths, **at)))
+    monkeypatch.setattr(os, "fsync", lambda handle: done.append(os.fstat(handle).st_ino))
+    write_text(tmp_path / "a.txt", "one")
+    place = tmp_path.stat().st_ino
+    assert done == [(tmp_path / "a.txt").stat().st_ino, "named", place]
+    done.clear()
+    with new_folder(tmp_path / "model") as folder:
+        (folder / "deep").mkdir()
+        for path in (folder / "b.txt", folder / "deep" / "c.txt"):
+            path.write_text("two")
+    files = {path.stat().st_ino for path in (tmp_path / "model").rglob("*.txt")}
+    at = done.index("named")
+    assert set(done[:at]) >= files and done[at + 1 :] == [place] and len(files) == 2
+
+
 def test_a_disk_that_fills_inside_a_folder_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(SlonikError, match="no space left"), new_folder(tmp_path / "model") as folder:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "model.safetensors"))
