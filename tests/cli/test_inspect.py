@@ -88,6 +88,7 @@ def test_the_terminal_shows_what_the_page_shows(tmp_path: Path, capsys: pytest.C
     [
         (["MODEL"], "say what to look at"),
         (["MODEL", "--heads", "--limit", "1"], "--limit is 1"),
+        (["MODEL", "--attention", "Слон", "--limit", "9"], "--limit is 9, and --attention looks at one text"),
         (["MODEL", "--heads", "--orders", ","], "--orders names none"),
         (["MODEL", "--like", "MODEL", "--measures", " "], "--measures names none"),
         (["MODEL", "--attention", " "], "no text to look at"),

@@ -105,7 +105,7 @@ def test_two_texts_of_a_line_have_a_tab_between_them_and_long_lines_are_named(
     assert code == 0 and [answer["label"] in "01" for answer in answers] == [True, True]
     for model in (folder, str(checkpoint("pairs"))):
         code, _, said = run([model], ("слон " * 200 + "\tб\nв\tг").encode(), monkeypatch, capsys)
-        assert code == 0 and "1 rows were longer than the model reads" in said
+        assert code == 0 and "1 of 2 rows are longer than the" in said
     lines = ("а\tб\n" + "слон " * 200 + "\tб\nодин\nв\tг").encode()
     code, answers, said = run([folder, "--long-texts", "refuse"], lines, monkeypatch, capsys)
     assert code == 2 and ["label" in answer for answer in answers] == [True, False, False, True]

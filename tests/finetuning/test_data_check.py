@@ -20,6 +20,7 @@ from slonik.finetuning.data_check import CheckedRows, Finding, canonical_labels,
 from slonik.finetuning.encoder_learner import EncoderLearner
 from slonik.finetuning.items import Item, fold_items, split_items
 from slonik.finetuning.own import OwnTask, read_own
+from slonik.finetuning.own_rows import comma_warning, label_number
 from slonik.finetuning.superglue import shared_texts
 from slonik.models import load
 from slonik.text.pairs import TaskInput
@@ -28,6 +29,18 @@ from tests import tiny
 
 def item(number: int, label: int, group: str = "") -> Item:
     return Item(number, TaskInput((("а",),)), label, group or f"g{number}")
+
+
+def test_numbers_are_told_apart_by_their_last_digit_and_commas_are_said() -> None:
+    long = ["12345678901234567890", "12345678901234567891", "1", "1.0", "1,00"]
+    read = canonical_labels(long)
+    assert len({read[label] for label in long}) == 3 and read["1,00"] == "1"
+    (told,) = comma_warning(["1,5", "1,000", 2, None], "the data")
+    assert told == "the data: 2 of 3 numbers have a comma, which is read as a decimal one ('1,000' is 1.000)"
+    assert comma_warning([1, "2.5"], "the data") == []
+    for odd in ("1_000", "1 000", "nan", "inf", ""):
+        with pytest.raises(SlonikError, match="is not a number"):
+            label_number(odd, "row 1")
 
 
 def test_rare_labels_are_all_learned_from_and_no_measured_label_is_unknown() -> None:

@@ -80,6 +80,16 @@ def test_an_encoder_without_a_head_is_fitted_and_has_a_learning_curve(folder: Pa
     assert any(f"{models[1]} learned before and has none" in one for one in found.warnings)
 
 
+def test_an_encoder_without_a_head_says_what_it_cut(folder: Path) -> None:
+    rows = [json.loads(line) for line in (folder / "valid.jsonl").read_text(encoding="utf-8").splitlines()]
+    long = [{**row, "text": row["text"] + " слон" * 2_000} if n < 3 else row for n, row in enumerate(rows)]
+    found = evaluate_own(long, str(folder / "bert"), train=folder / "train.jsonl")
+    (told,) = [one for one in found.warnings if "were cut" in one]
+    assert told.startswith(f"{folder / 'bert'}: 3 of 72 texts") and "longer than the 64 tokens" in told
+    whole = evaluate_own(rows, str(folder / "bert"), train=folder / "train.jsonl")
+    assert not any("were cut" in one for one in whole.warnings)
+
+
 def test_two_models_are_held_against_each_other_row_by_row(folder: Path, tmp_path: Path) -> None:
     """What the table, McNemar's test and the board say is what the answers say."""
     models = [str(folder / "model"), str(folder / "bert")]

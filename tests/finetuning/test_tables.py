@@ -106,6 +106,33 @@ def test_answers_to_answered_rows_stand_beside_the_first_ones(tmp_path: Path) ->
     assert set(rows_in(second)[0]) == {*rows_in(first)[0], "label_predicted_2", "probability_predicted"}
 
 
+def test_a_column_of_a_later_row_alone_is_not_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"text": "кот"}\n{"text": "дом", "label": "мой"}\n', encoding="utf-8")
+    found = predict_table(Lengths(), path, tmp_path / "out.jsonl")
+    assert found.columns[0] == "label_predicted" and rows_in(tmp_path / "out.jsonl")[1]["label"] == "мой"
+
+
+def test_names_that_stand_twice_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"text": "кот"}\n{"text": "дом", "id": 1, "text": "сад"}\n', encoding="utf-8")
+    with pytest.raises(SlonikError, match=r"line 2: the key 'text' is there twice"):
+        predict_table(Lengths(), path, tmp_path / "out.jsonl")
+    table = tmp_path / "in.csv"
+    table.write_text("text,,\nкот,а,\n", encoding="utf-8")
+    with pytest.raises(SlonikError, match="line 2: 2 columns have no name"):
+        predict_table(Lengths(), table, tmp_path / "out.csv")
+    table.write_text("text,,\nкот,,\n", encoding="utf-8")  # what office programs leave behind
+    assert predict_table(Lengths(), table, tmp_path / "out.csv").rows == 1
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    twice = pyarrow.Table.from_arrays([pyarrow.array(["кот"]), pyarrow.array(["дом"])], names=["text", "text"])
+    parquet.write_table(twice, tmp_path / "in.parquet")
+    with pytest.raises(SlonikError, match="two columns 'text'"):
+        predict_table(Lengths(), tmp_path / "in.parquet", tmp_path / "out.parquet")
+
+
 def test_what_cannot_be_read_or_written_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path, ".csv")
     with pytest.raises(SlonikError, match="no kind of file"):

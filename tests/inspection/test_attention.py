@@ -99,6 +99,29 @@ def test_attention_as_one_call(tmp_path: Path) -> None:
     np.testing.assert_array_equal(unpacked(earlier, size, size), again)
 
 
+def test_a_limit_holds_for_the_treebank(tmp_path: Path) -> None:
+    encoder = slonik.load(tiny.checkpoint(tmp_path, "bert"))
+    lines = ["1\tСлон\tслон\tNOUN\t_\t_\t2\tnsubj\t_\t_", "2\tидёт\tидти\tVERB\t_\t_\t0\troot\t_\t_"]
+    treebank = tmp_path / "bank.conllu"
+    treebank.write_text("\n\n".join("\n".join(lines) for _ in range(30)) + "\n\n", encoding="utf-8")
+    for limit, sentences in ((25, 25), (None, 30)):
+        found = attention(encoder, tiny.TEXTS[:2], treebank=treebank, limit=limit, twin=False)
+        assert {r.detail["sentences"] for r in found.records if r.task.startswith("syntax")} == {sentences}
+    with pytest.raises(SlonikError, match="limit is 5, and there is no treebank"):
+        attention(encoder, tiny.TEXTS[:2], limit=5)
+
+
+def test_texts_that_are_cut_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    encoder = slonik.load(tiny.checkpoint(tmp_path, "bert"))
+    encoder.name = str(tmp_path)  # warnings are said once
+    long = "слон идёт домой " * 700
+    attention(encoder, [long, "Слон идёт."], twin=False)
+    assert f"{tmp_path}: 1 of 2 texts are longer than the 64 tokens that it reads" in capsys.readouterr().err
+    text_attention(encoder, long)
+    said = capsys.readouterr().err
+    assert f"{tmp_path} does not read the last" in said and "of its first 64 tokens" in said
+
+
 SHAPES = ("bert", "roberta", "xlm-roberta", "deberta-v2", "modernbert", "gpt2", "t5", "slim")
 
 

@@ -88,12 +88,14 @@ def test_long_texts_are_refused_cut_or_averaged_as_asked(client: httpx2.Client, 
     assert "input[1]" in refused.json()["error"]["message"] and "64 tokens" in refused.json()["error"]["message"]
 
     cut = ask(client, input=long, long_texts="truncate")
-    assert cut.json()["usage"]["prompt_tokens"] == 64
+    assert cut.json()["usage"]["prompt_tokens"] == 64 and cut.headers["x-cut-texts"] == "1"
+    assert ask(client, input=[long, "Да.", long], long_texts="truncate").headers["x-cut-texts"] == "2"
     ids = toy.tokenizer.encode("query: " + long).ids
     assert np.allclose(vectors(cut), toy._vector(ids[:63] + ids[-1:]), atol=1e-5)
 
     whole = ask(client, input=long, long_texts="average")  # windows are the encoder's business
-    assert whole.json()["usage"]["prompt_tokens"] == len(ids)
+    assert whole.json()["usage"]["prompt_tokens"] == len(ids) and "x-cut-texts" not in whole.headers
+    assert "x-cut-texts" not in ask(client, input="Да.").headers
 
 
 def test_far_too_long_texts_are_refused_by_name_or_cut(client: httpx2.Client) -> None:

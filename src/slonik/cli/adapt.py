@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from slonik.cli.common import JsonFile, Overrides, announce, files_that_exist, save_records
+from slonik.cli.numbers import AMOUNT, COUNT, PLACE, SEED, whole
 
 
 def register(app: typer.Typer) -> None:
@@ -25,15 +26,15 @@ def adapt(
     ),
     objective: str | None = typer.Option(None, help="mlm, clm or denoising (T5); default: the model's own."),
     out: Path = typer.Option(..., help="Folder for the adapted checkpoint."),
-    steps: int | None = typer.Option(None, min=1, help="Optimizer steps (default: --epochs)."),
-    epochs: float | None = typer.Option(None, help="Passes over the domain corpus (1)."),
-    new_words: int | None = typer.Option(None, min=0, help="So many whole words of the domain become tokens."),
+    steps: int | None = typer.Option(None, help="Optimizer steps (default: --epochs).", **COUNT),
+    epochs: float | None = typer.Option(None, help="Passes over the domain corpus (1).", **AMOUNT),
+    new_words: int | None = typer.Option(None, help="So many whole words of the domain become tokens.", **PLACE),
     tokenizer: str | None = typer.Option(None, help="Folder with a whole new tokenizer."),
     every: int | None = typer.Option(
-        None, min=2, help="Keep the first of every so many layers (2: DistilBERT's student)."
+        None, help="Keep the first of every so many layers (2: DistilBERT's student).", **whole(2)
     ),
     lora: int | None = typer.Option(
-        None, min=1, metavar="RANK", help="Train low-rank matrices beside the weights (peft), merged in the end."
+        None, metavar="RANK", help="Train low-rank matrices beside the weights (peft), merged in the end.", **COUNT
     ),
     teacher: str | None = typer.Option(None, help="Masked-language model whose guesses are learned too (DistilBERT)."),
     apart: list[str] = typer.Option([], help="A source of the corpus (.ranges.tsv) to report apart; may be repeated."),
@@ -42,7 +43,7 @@ def adapt(
     task_head: str | None = typer.Option(
         None, metavar="keep|drop", help="Of a model with a head for a task: keep the head, untaught, or leave it out."
     ),
-    seed: int | None = typer.Option(None, help="Seed of everything random (0)."),
+    seed: int | None = typer.Option(None, help="Seed of everything random (0).", **SEED),
     set_: Overrides = [],  # noqa: B006
     json_file: JsonFile = None,
 ) -> None:

@@ -19,6 +19,7 @@ from slonik.cli.common import (
     split_numbers,
     warn,
 )
+from slonik.cli.numbers import AMOUNT, COUNT, number
 
 if TYPE_CHECKING:
     from slonik.core.records import Record
@@ -47,12 +48,12 @@ def models(
     reference: str | None = typer.Option(None, help="What ratios refer to (default: the first of --against)."),
     texts: Path | None = typer.Option(None, help="Texts to encode (default: a hundred Russian sentences of ours)."),
     data_dir: Path | None = typer.Option(None, help="Take encodechka's 300 sentences from this data folder."),
-    limit: int | None = typer.Option(None, help="Use the first so many texts.", min=1),
-    threads: int = typer.Option(1, help="Threads of each model.", min=1),
-    rounds: int = typer.Option(5, help="Counted passes over the texts.", min=1),
-    cold_starts: int = typer.Option(3, help="Processes started for the cold start.", min=1),
+    limit: int | None = typer.Option(None, help="Use the first so many texts.", **COUNT),
+    threads: int = typer.Option(1, help="Threads of each model.", **COUNT),
+    rounds: int = typer.Option(5, help="Counted passes over the texts.", **COUNT),
+    cold_starts: int = typer.Option(3, help="Processes started for the cold start.", **COUNT),
     batches: str = typer.Option("8,32,128", help="Batch sizes to try, by commas.", metavar="N,..."),
-    timeout: float = typer.Option(600.0, help="Seconds that one pass may take.", min=1),
+    timeout: float = typer.Option(600.0, help="Seconds that one pass may take.", **AMOUNT),
     json_file: JsonFile = None,
 ) -> None:
     """Speed and memory side by side: each in its own process, all in turn, round after round.
@@ -74,8 +75,8 @@ def models(
 
 def morocco_score(
     logdir: Path = typer.Argument(help="Folder with MODEL/TASK/SIZE_BATCH_NN.jsonl.", metavar="LOGDIR"),
-    input_size: int | None = typer.Option(None, help="Records of the long runs (default: 2000, or as run).", min=1),
-    batch_size: int | None = typer.Option(None, help="Batch size of the long runs (default: 32, or as run).", min=1),
+    input_size: int | None = typer.Option(None, help="Records of the long runs (default: 2000, or as run).", **COUNT),
+    batch_size: int | None = typer.Option(None, help="Batch size of the long runs (default: 32, or as run).", **COUNT),
     json_file: JsonFile = None,
 ) -> None:
     """Initialisation time, records per second and memory from logs, ours or the published ones.
@@ -96,11 +97,11 @@ def morocco_run(
     out: Path = typer.Option(..., help="Folder for the logs.", metavar="LOGDIR"),
     model: str = typer.Option(..., help="Name of the model: the first folder under LOGDIR."),
     task: str = typer.Option(..., help="Name of the task: the folder under that."),
-    repeats: int = typer.Option(5, help="Runs of each size.", min=1),
-    input_size: int = typer.Option(2000, help="Records of a long run; the input is repeated to fill it.", min=1),
-    batch_size: int = typer.Option(32, help="--batch-size of a long run.", min=1),
-    period: float = typer.Option(0.3, help="Seconds between samples.", min=0.02),
-    timeout: float | None = typer.Option(None, help="Stop a run after this many seconds.", min=0.1),
+    repeats: int = typer.Option(5, help="Runs of each size.", **COUNT),
+    input_size: int = typer.Option(2000, help="Records of a long run; the input is repeated to fill it.", **COUNT),
+    batch_size: int = typer.Option(32, help="--batch-size of a long run.", **COUNT),
+    period: float = typer.Option(0.3, help="Seconds between samples.", **number(least=0.02)),
+    timeout: float | None = typer.Option(None, help="Stop a run after this many seconds.", **AMOUNT),
     overwrite: bool = typer.Option(False, help="Replace logs of another command."),
     json_file: JsonFile = None,
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from slonik.cli.common import DataDir, announce, file_to_write, group_with, warn
+from slonik.cli.numbers import SEED
 
 _DEFAULT = "build"
 
@@ -75,7 +76,7 @@ def check(
         metavar="FILE.json",
         callback=file_to_write,
     ),
-    seed: int = typer.Option(0, help="Seed of the bootstrap of predictions."),
+    seed: int = typer.Option(0, help="Seed of the bootstrap of predictions.", **SEED),
 ) -> None:
     """Check what a third party hands in: hash of items, protocol, intervals, who measured; it stands as "reported by".
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from slonik.cli.common import print_tables
+from slonik.cli.numbers import AT_LEAST_NONE
 
 if TYPE_CHECKING:
     from slonik.core.paths import CacheEntry
@@ -49,7 +50,9 @@ def show(context: typer.Context) -> None:
 
 def clear(
     kinds: list[str] = typer.Argument(help="Kinds as `slonik cache` names them; `training` is all of its parts."),
-    unused_days: float = typer.Option(0.0, min=0.0, help="Only what was not used for so many days.", metavar="DAYS"),
+    unused_days: float = typer.Option(
+        0.0, help="Only what was not used for so many days.", metavar="DAYS", **AT_LEAST_NONE
+    ),
 ) -> None:
     """Remove what is kept; do not do it under a running command that uses it.
 

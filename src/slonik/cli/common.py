@@ -246,9 +246,15 @@ def print_tables(tables: Iterable[Table]) -> None:
 
 def show_evaluation(found: Evaluation) -> None:
     """What a suite found out: warnings on standard error, notes and tables on standard output."""
-    from slonik.evaluation.suite import few_items
-
-    warn([*found.warnings, *few_items(found.records)])
+    warn(found.warnings)
     for note in found.notes:
         typer.echo(note)
-    print_tables(found.tables)
+    print_scores(found.tables, found.records)
+
+
+def print_scores(tables: Iterable[Table], records: Iterable[Record]) -> None:
+    """Tables of what was measured, with a warning of tasks that were measured on too few items."""
+    from slonik.evaluation.suite import few_items
+
+    warn(few_items(records))
+    print_tables(tables)

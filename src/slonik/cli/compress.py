@@ -19,6 +19,7 @@ from slonik.cli.common import (
     print_tables,
     save_records,
 )
+from slonik.cli.numbers import AMOUNT, AT_LEAST_NONE, COUNT, SEED, SHARE, whole
 
 
 def register(app: typer.Typer) -> None:
@@ -44,31 +45,35 @@ def compress(
     ),
     out: Path = typer.Option(..., help="Folder for the new checkpoint."),
     recipe: Path | None = typer.Option(None, help="YAML file with fields of the recipe."),
-    layers: int | None = typer.Option(None, help="Layers that stay."),
-    heads: float | None = typer.Option(None, help="Share of the heads that stays, 0 to 1."),
-    ffn: float | None = typer.Option(None, help="Share of the feed-forward neurons that stays, 0 to 1."),
-    hidden: float | None = typer.Option(None, help="Share of the hidden dimensions that stays, 0 to 1."),
-    target_parameters: int | None = typer.Option(None, help="The most parameters of the result."),
-    target_flops: float | None = typer.Option(None, help="Share of the encoder's FLOPs that may stay, 0 to 1."),
-    target_latency: float | None = typer.Option(None, help="Share of the measured time that may stay, 0 to 1."),
+    layers: int | None = typer.Option(None, help="Layers that stay.", **COUNT),
+    heads: float | None = typer.Option(None, help="Share of the heads that stays, 0 to 1.", **SHARE),
+    ffn: float | None = typer.Option(None, help="Share of the feed-forward neurons that stays, 0 to 1.", **SHARE),
+    hidden: float | None = typer.Option(None, help="Share of the hidden dimensions that stays, 0 to 1.", **SHARE),
+    target_parameters: int | None = typer.Option(None, help="The most parameters of the result.", **COUNT),
+    target_flops: float | None = typer.Option(
+        None, help="Share of the encoder's FLOPs that may stay, 0 to 1.", **SHARE
+    ),
+    target_latency: float | None = typer.Option(
+        None, help="Share of the measured time that may stay, 0 to 1.", **SHARE
+    ),
     uneven: bool | None = typer.Option(None, "--uneven/--uniform", help="May layers differ in heads and neurons?"),
     trim_vocab: str | None = typer.Option(None, help="Languages whose tokens stay (ru,en), or none."),
-    max_pieces: int | None = typer.Option(None, help="The most tokens of the vocabulary that stay."),
+    max_pieces: int | None = typer.Option(None, help="The most tokens of the vocabulary that stay.", **whole(100)),
     init: str | None = typer.Option(None, help="Start from this earlier student."),
     static: bool = typer.Option(False, "--static", help="Make a table of token vectors instead of a smaller network."),
     teacher: list[str] = typer.Option(
         [], help="With --static: another encoder whose vectors stand beside MODEL's; may be repeated."
     ),
-    dimensions: int | None = typer.Option(None, help="With --static: dimensions of a vector (256)."),
+    dimensions: int | None = typer.Option(None, help="With --static: dimensions of a vector (256).", **whole(8)),
     pooling: Pooling = None,
     convert_weights: ConvertWeights = False,
-    train_texts: int | None = typer.Option(None, help="Sentences to distil on."),
-    epochs: float | None = typer.Option(None, help="Passes over them; 0 skips distillation."),
-    max_minutes: float | None = typer.Option(None, help="The most minutes of training."),
-    save_every: float | None = typer.Option(None, help="Minutes between saves while training (5)."),
+    train_texts: int | None = typer.Option(None, help="Sentences to distil on.", **COUNT),
+    epochs: float | None = typer.Option(None, help="Passes over them; 0 skips distillation.", **AT_LEAST_NONE),
+    max_minutes: float | None = typer.Option(None, help="The most minutes of training.", **AMOUNT),
+    save_every: float | None = typer.Option(None, help="Minutes between saves while training (5).", **AT_LEAST_NONE),
     data_dir: Path | None = typer.Option(None, help="Benchmark data; encodechka is measured where it is there."),
     evaluate: bool | None = typer.Option(None, "--evaluate/--no-evaluate", help="Measure encodechka before and after?"),
-    seed: int | None = typer.Option(None, help="Seed of everything random (0)."),
+    seed: int | None = typer.Option(None, help="Seed of everything random (0).", **SEED),
     set_: Overrides = [],  # noqa: B006
     inspect: Path | None = typer.Option(
         None,

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from slonik.cli.common import JsonFile, file_to_write, print_tables, save_records
+from slonik.cli.common import JsonFile, file_to_write, print_scores, save_records
 from slonik.cli.data_prepare import prepare
 from slonik.cli.data_probing import probing
+from slonik.cli.numbers import PART, SEED
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -54,7 +55,7 @@ def convert_data(
         False, "--drop-other-languages", help="Shards: check the language of each document."
     ),
     duplicates: str | None = typer.Option(None, help="Shards: keep, exact (default) or near."),
-    held_out_share: float | None = typer.Option(None, help="Shards: share of documents set aside (0.02)."),
+    held_out_share: float | None = typer.Option(None, help="Shards: share of documents set aside (0.02).", **PART),
     json_file: Path | None = typer.Option(
         None, "--json", help="Write the counts to this file.", callback=file_to_write
     ),
@@ -104,7 +105,7 @@ def agreement(
     second: Path = typer.Argument(help="Annotations of the same texts by another (or what a tagger says of them)."),
     kind: str | None = typer.Option(None, "--from", help="Format of both (default: guess each)."),
     mapping: Path | None = typer.Option(None, help="Recipe whose `mapping` merges and drops labels on both sides."),
-    seed: int = typer.Option(0, min=0, help="Seed of the bootstrap."),
+    seed: int = typer.Option(0, help="Seed of the bootstrap.", **SEED),
     json_file: JsonFile = None,
 ) -> None:
     """How far two annotations of the same texts agree: F1 of spans and kappa of words, per label, with intervals.
@@ -115,7 +116,7 @@ def agreement(
 
     found = agree(first, second, data_format=kind, mapping=mapping, seed=seed)
     tell_counts(found.left_out)
-    print_tables(found.tables)
+    print_scores(found.tables, found.records)
     save_records(json_file, list(found.records))
 
 

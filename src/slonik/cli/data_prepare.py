@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from slonik.cli.common import Overrides, announce, file_to_write
+from slonik.cli.numbers import AMOUNT, COUNT, PART, number
 
 if TYPE_CHECKING:
     from slonik.pretraining.preparation.prepare import Prepared
@@ -22,7 +23,7 @@ def prepare(
         None, help="Folder, checkpoint, hub id or embedded:NAME; without it documents are written, as Parquet."
     ),
     engine: str = typer.Option("local", help="local (processes of this machine), ray, or slurm."),
-    workers: int | None = typer.Option(None, help="Tasks at once (default: one per processor)."),
+    workers: int | None = typer.Option(None, help="Tasks at once (default: one per processor).", **COUNT),
     column: str | None = typer.Option(None, help="Field or column with the texts (default: text)."),
     border: str | None = typer.Option(None, help="In plain text a document ends at each line, at blank, or N lines."),
     language: str | None = typer.Option(None, help="Language of the corpus; any = not checked (ru)."),
@@ -30,8 +31,10 @@ def prepare(
         False, "--drop-other-languages", help="Check the language of each document."
     ),
     duplicates: str | None = typer.Option(None, help="keep, exact (default) or near."),
-    near_threshold: float | None = typer.Option(None, help="Jaccard similarity of near duplicates (0.8)."),
-    held_out_share: float | None = typer.Option(None, help="Share of documents set aside (0.02)."),
+    near_threshold: float | None = typer.Option(
+        None, help="Jaccard similarity of near duplicates (0.8).", **number(above=0, below=1)
+    ),
+    held_out_share: float | None = typer.Option(None, help="Share of documents set aside (0.02).", **PART),
     keep_whitespace: bool = typer.Option(
         False, "--keep-whitespace", help="Keep indentation, runs of spaces and blank lines."
     ),
@@ -39,10 +42,10 @@ def prepare(
     work: str | None = typer.Option(
         None, help="Folder or URL for what is being made, which all workers reach (default: OUT.steps)."
     ),
-    part_megabytes: float = typer.Option(128, help="Text that one task reads."),
+    part_megabytes: float = typer.Option(128, help="Text that one task reads.", **AMOUNT),
     queue: str | None = typer.Option(None, help="Slurm: partition."),
     time: str | None = typer.Option(None, help="Slurm: time limit of a task, HH:MM:SS (24:00:00)."),
-    memory: int | None = typer.Option(None, help="Slurm: GB of a task (the cluster's default)."),
+    memory: int | None = typer.Option(None, help="Slurm: GB of a task (the cluster's default).", **COUNT),
     json_file: Path | None = typer.Option(
         None, "--json", help="Write the counts to this file.", callback=file_to_write
     ),

@@ -8,11 +8,12 @@ from pathlib import Path
 import typer
 
 from slonik.cli.common import announce, print_tables
+from slonik.cli.numbers import COUNT
 
 
 def demo(
     out: Path = typer.Option(Path("demo"), help="Folder for the small model."),
-    steps: int = typer.Option(260, help="Training steps; fewer are faster and worse."),
+    steps: int = typer.Option(260, help="Training steps; fewer are faster and worse.", **COUNT),
 ) -> None:
     """Find translations with the model that ships; then make a small encoder from an embedded one, and see its cost.
 

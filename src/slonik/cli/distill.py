@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from slonik.cli.common import ConvertWeights, Overrides, Pooling, announce, files_that_exist
+from slonik.cli.numbers import AMOUNT, AT_LEAST_NONE, SEED
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +32,9 @@ def distill(
     ),
     out: Path = typer.Option(..., help="Folder for the trained checkpoint."),
     weight: list[float] = typer.Option(
-        [], help="Of each --teacher in turn: makes of them one target, their vectors side by side (a blend)."
+        [],
+        help="Of each --teacher in turn: makes of them one target, their vectors side by side (a blend).",
+        **AMOUNT,
     ),
     output_map: bool | None = typer.Option(
         None, "--output-map", help="Put a Dense behind the student's pooling that learns the target and stays."
@@ -41,10 +44,10 @@ def distill(
     ),
     pooling: Pooling = None,
     convert_weights: ConvertWeights = False,
-    epochs: float | None = typer.Option(None, help="Passes over the texts."),
-    max_minutes: float | None = typer.Option(None, help="The most minutes of training."),
-    save_every: float | None = typer.Option(None, help="Minutes between saves (5)."),
-    seed: int | None = typer.Option(None, help="Seed of everything random (0)."),
+    epochs: float | None = typer.Option(None, help="Passes over the texts.", **AMOUNT),
+    max_minutes: float | None = typer.Option(None, help="The most minutes of training.", **AMOUNT),
+    save_every: float | None = typer.Option(None, help="Minutes between saves (5).", **AT_LEAST_NONE),
+    seed: int | None = typer.Option(None, help="Seed of everything random (0).", **SEED),
     set_: Overrides = [],  # noqa: B006
 ) -> None:
     """Teach a student to agree with its teacher on texts and translation pairs; held-out agreement chooses.

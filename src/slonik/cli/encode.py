@@ -10,6 +10,7 @@ import typer
 
 from slonik.cli.common import ConvertWeights, LongTexts, Pooling, announce, first_few, given, warn
 from slonik.cli.folders import Column, Engine, Workers, are_parts, folder_out, shown, tell_parts
+from slonik.cli.numbers import COUNT
 
 if TYPE_CHECKING:
     from slonik.core.protocols import Encoder
@@ -34,9 +35,11 @@ def encode(
         "zero", help="For lines that are empty, not UTF-8 or 16 MB long: zero (row of zeros), skip (no row), stop."
     ),
     file: str | None = typer.Option(None, help="ONNX file of an exported folder, for example model.onnx."),
-    threads: int | None = typer.Option(None, help="Threads (default: all processors)."),
+    threads: int | None = typer.Option(None, help="Threads (default: all processors).", **COUNT),
     dimensions: int | None = typer.Option(
-        None, help="Leading dimensions of each vector (default: all); made for models whose dimensions are ordered."
+        None,
+        help="Leading dimensions of each vector (default: all); made for models whose dimensions are ordered.",
+        **COUNT,
     ),
     long_texts: LongTexts = None,
     pooling: Pooling = None,
@@ -85,13 +88,16 @@ def encode(
         )  # fmt: skip
         return
     report = first_few(lambda line: f"line {line.number}: {line.error}")
+    encoder = _open(model, file, threads, pooling, long_texts, dimensions)
     summary = encode_files(
-        _open(model, file, threads, pooling, long_texts, dimensions), files or [], out, kind=kind, prefix=prefix,
-        bad_lines=bad_lines, on_bad=report,
+        encoder, files or [], out, kind=kind, prefix=prefix, bad_lines=bad_lines, on_bad=report
     )  # fmt: skip
     _tell(summary, bad_lines, out)
     if summary.cut:
-        warn(f"{summary.cut:,} texts were longer than the model reads, and were cut (--long-texts average reads all)")
+        warn(
+            f"{summary.cut:,} of {summary.lines:,} texts are longer than the {getattr(encoder, 'max_length', None)} "
+            "tokens that the model reads, and were cut (--long-texts average reads all)"
+        )
 
 
 def _tell(summary: Summary, policy: str, out: Path | None) -> None:

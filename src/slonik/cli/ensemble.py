@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from slonik.cli.common import DataDir, JsonFile, print_tables, save_records, split_names
+from slonik.cli.common import DataDir, JsonFile, print_scores, print_tables, save_records, split_names
+from slonik.cli.numbers import SEED
 
 if TYPE_CHECKING:
     from slonik.core.records import Record
@@ -29,7 +30,7 @@ def ensemble(
     ),
     tasks: str | None = typer.Option(None, help="Comma-separated task ids (default: all that two runs answer)."),
     json_file: JsonFile = None,
-    seed: int = typer.Option(0, help="Seed of the nested split and of the bootstrap."),
+    seed: int = typer.Option(0, help="Seed of the nested split and of the bootstrap.", **SEED),
 ) -> None:
     """Combine runs by every method, measured by a nested split of the labelled items, and write the chosen one.
 
@@ -61,4 +62,4 @@ def _show(ensembles: Mapping[str, TaskEnsemble] | Mapping[str, OwnEnsemble], rec
         if not one.disagreement:
             continue
         print_tables([Table.of(f"{task}: {one.combiner.method}", columns, lines)])
-    print_tables([*score_tables(records), *difference_tables(records)])
+    print_scores([*score_tables(records), *difference_tables(records)], records)

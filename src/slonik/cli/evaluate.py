@@ -20,6 +20,7 @@ from slonik.cli.common import (
 )
 from slonik.cli.mteb import mteb
 from slonik.cli.ner import ner
+from slonik.cli.numbers import SEED
 from slonik.cli.own import own
 from slonik.cli.probing import probing
 from slonik.cli.retrieval import retrieval
@@ -52,7 +53,7 @@ def encodechka(
     variant: list[str] | None = typer.Option(None, help="compatible or fixed; may be repeated (default: both)."),
     dtype: str | None = typer.Option(None, help="float32 (default), bfloat16, float16; autocast: bf16 products alone."),
     device: Device = None,
-    seed: int = typer.Option(0, help="Seed of the bootstrap."),
+    seed: int = typer.Option(0, help="Seed of the bootstrap.", **SEED),
     cache: bool = typer.Option(True, help="Keep embeddings, and reuse those of the same weights and text."),
     passport: StampPassport = True,
     trust_remote_code: TrustRemoteCode = False,
@@ -70,7 +71,7 @@ def encodechka(
         models, data_dir=data_dir, tasks=split_names(tasks, "--tasks"), prefix=prefix, seed=seed, cache=cache,
         passport=passport, variants=[part for names in variant or VARIANTS for part in names.split(",")],
         dtype=dtype, device=device, trust_remote_code=trust_remote_code, pooling=pooling, on_task=announce_task,
-        dimensions=split_numbers(dimensions, "--dimensions", least=1) if dimensions else (),
+        dimensions=split_numbers(dimensions, "--dimensions", least=1) if dimensions is not None else (),
     )  # fmt: skip
     show_evaluation(found)
     save_records(json_file, found.records)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from slonik.cli.common import DataDir, JsonFile, Overrides, announce, print_tables, save_records
+from slonik.cli.common import DataDir, JsonFile, Overrides, announce, print_scores, print_tables, save_records
+from slonik.cli.numbers import AMOUNT, COUNT, PLACE, SEED, whole
 
 if TYPE_CHECKING:
     from slonik.core.records import Record
@@ -60,13 +61,13 @@ def finetune(
         None, "--skip-unlabelled", help="Leave out rows whose label is null (default: an error)."
     ),
     name: str | None = typer.Option(None, help="Name of your own task (custom)."),
-    seeds: int | None = typer.Option(None, help="How many runs with different seeds (3)."),
-    seed: int | None = typer.Option(None, help="The first seed (0)."),
-    epochs: float | None = typer.Option(None, help="Passes over the fitting items (6)."),
-    learning_rate: float | None = typer.Option(None, help="Peak learning rate."),
-    batch_size: int | None = typer.Option(None, help="Examples of a batch (16)."),
-    max_length: int | None = typer.Option(None, help="Tokens of an input (the task's own)."),
-    folds: int | None = typer.Option(None, help="Folds of cross-fitting (5)."),
+    seeds: int | None = typer.Option(None, help="How many runs with different seeds (3).", **COUNT),
+    seed: int | None = typer.Option(None, help="The first seed (0).", **SEED),
+    epochs: float | None = typer.Option(None, help="Passes over the fitting items (6).", **AMOUNT),
+    learning_rate: float | None = typer.Option(None, help="Peak learning rate.", **AMOUNT),
+    batch_size: int | None = typer.Option(None, help="Examples of a batch (16).", **COUNT),
+    max_length: int | None = typer.Option(None, help="Tokens of an input (the task's own).", **whole(4)),
+    folds: int | None = typer.Option(None, help="Folds of cross-fitting (5).", **whole(2)),
     crossfit: str | None = typer.Option(None, help="auto, always or never: cross-fit over val_crowd.jsonl."),
     multitask: bool | None = typer.Option(None, help="Train on all tasks together first, then on each from there."),
     teacher: list[str] = typer.Option([], help="Task model to learn from (repeat for an ensemble's mean)."),
@@ -82,7 +83,7 @@ def finetune(
     gazetteer: list[str] = typer.Option([], help="ner: LABEL=FILE, a name a line; may be repeated."),
     first: Path | None = typer.Option(None, help="ner, a network: annotated texts of another kind to train on before."),
     member: list[Path] = typer.Option([], help="ner, ensemble: folder of a tagger; twice or more."),
-    negatives: int | None = typer.Option(None, min=1, help="rerank: documents beside the relevant one (4, or 1)."),
+    negatives: int | None = typer.Option(None, help="rerank: documents beside the relevant one (4, or 1).", **COUNT),
     mine: str | None = typer.Option(None, help="rerank: auto, bm25, bm25_words, encoder or random: more negatives."),
     loss: str | None = typer.Option(None, help="rerank: softmax (default) or bce, of a cross-encoder."),
     denoiser: str | None = typer.Option(None, help="T5: prefix of the denoiser to go on from, e.g. `'<LM>'`."),
@@ -90,12 +91,12 @@ def finetune(
         [],
         help="T5, decoders: how a row is asked, e.g. `'{text} Это отзыв:'`; several with --no-training: their spread.",
     ),
-    shots: int | None = typer.Option(None, help="With --no-training: answered examples in the prompt (0)."),
+    shots: int | None = typer.Option(None, help="With --no-training: answered examples in the prompt (0).", **PLACE),
     training: bool | None = typer.Option(None, help="--no-training: T5 and decoders answer as they are."),
     few_shot: bool | None = typer.Option(
         None, "--few-shot", help="8 to 64 rows: pairs of texts teach the encoder, then a logistic regression (SetFit)."
     ),
-    lora: int | None = typer.Option(None, min=1, help="Rank of low-rank matrices, trained instead of the weights."),
+    lora: int | None = typer.Option(None, help="Rank of low-rank matrices, trained instead of the weights.", **COUNT),
     class_weights: str | None = typer.Option(None, help="balanced: every label weighs as much as any other (none)."),
     stop_by: str | None = typer.Option(None, help="Metric that early stopping follows: accuracy, macro_f1, loss, ..."),
     calibrate: bool | None = typer.Option(
@@ -186,6 +187,7 @@ def _tagger(ctx: typer.Context, tasks: Sequence[str]) -> None:
     for record in found.records:
         if record.metric == "f1_micro":
             typer.echo(f"{'f1':>12} {record.value:.4f} [{record.low:.4f}, {record.high:.4f}] of the development set")
+    print_scores((), found.records)
     save_records(given["json_file"], found.records)
     typer.echo(f"tagger: {found.checkpoint}")
 
@@ -208,7 +210,7 @@ def _reranker(ctx: typer.Context, tasks: Sequence[str]) -> None:
         given["model"], given["train"], text_columns=given["text_column"], set=given["set_"], announce=announce,
         **{name: given[name] for name in names},
     )  # fmt: skip
-    print_tables(_tables(found.records))
+    print_scores(_tables(found.records), found.records)
     typer.echo(f"{found.records[0].task}: {found.checkpoint}")
     save_records(given["json_file"], found.records)
 

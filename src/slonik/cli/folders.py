@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from slonik.cli.common import announce
+from slonik.cli.numbers import COUNT
 
 if TYPE_CHECKING:
     from slonik.scaling.parts import PartsResult
 
 Column = Annotated[str | None, typer.Option(help="Folders: the column with the texts (default: text).")]
 Engine = Annotated[str | None, typer.Option(help="Folders: local (this process, the default) or ray.")]
-Workers = Annotated[int | None, typer.Option(help="Folders, ray: models at once (default: one per processor).")]
+Workers = Annotated[
+    int | None, typer.Option(help="Folders, ray: models at once (default: one per processor).", **COUNT)
+]
 
 
 def are_parts(files: Sequence[Path], options: Mapping[str, Any]) -> bool:

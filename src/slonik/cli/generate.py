@@ -9,20 +9,24 @@ from typing import Any
 
 import typer
 
+from slonik.cli.numbers import AMOUNT, AT_LEAST_NONE, COUNT, PLACE, SEED, SHARE
+
 
 def generate(
     model: str = typer.Argument(help="Folder (an exported one runs without torch) or hub id of a decoder or a T5."),
     prompt: list[str] = typer.Option([], help="A prompt; may be repeated. None: one per line of standard input."),
-    max_tokens: int = typer.Option(100, min=1, help="The most tokens to write for a prompt."),
-    temperature: float = typer.Option(1.0, min=0, help="0 = the likeliest token each time."),
-    top_p: float = typer.Option(1.0, min=1e-6, max=1, help="Draw from the likeliest tokens of this joint probability."),
-    top_k: int = typer.Option(0, min=0, help="Draw from the k likeliest tokens; 0 = all."),
-    repetition_penalty: float = typer.Option(1.0, min=1e-6, help="Above 1: what was written is less likely again."),
-    seed: int = typer.Option(0, min=0, help="Seed; the same prompts give the same texts."),
+    max_tokens: int = typer.Option(100, help="The most tokens to write for a prompt.", **COUNT),
+    temperature: float = typer.Option(1.0, help="0 = the likeliest token each time.", **AT_LEAST_NONE),
+    top_p: float = typer.Option(1.0, help="Draw from the likeliest tokens of this joint probability.", **SHARE),
+    top_k: int = typer.Option(0, help="Draw from the k likeliest tokens; 0 = all.", **PLACE),
+    repetition_penalty: float = typer.Option(1.0, help="Above 1: what was written is less likely again.", **AMOUNT),
+    seed: int = typer.Option(0, help="Seed; the same prompts give the same texts.", **SEED),
     stream: bool = typer.Option(False, "--stream", help="Write the text as it comes, one prompt after another."),
-    batch_size: int = typer.Option(8, min=1, help="Prompts that are written on side by side."),
+    batch_size: int = typer.Option(8, help="Prompts that are written on side by side.", **COUNT),
     file: str | None = typer.Option(None, help="Which ONNX file of an exported folder; default: the int8 one."),
-    threads: int | None = typer.Option(None, min=1, help="Threads, of an exported folder; default: one per processor."),
+    threads: int | None = typer.Option(
+        None, help="Threads, of an exported folder; default: one per processor.", **COUNT
+    ),
     jsonl: bool = typer.Option(False, "--jsonl", help='Standard input: {"prompt": ...} a line; output likewise.'),
 ) -> None:
     """Write on from prompts: given as options, or one per line of standard input.
@@ -37,10 +41,13 @@ def generate(
         slonik generate my-gpt2 --jsonl --max-tokens 50 < prompts.jsonl > texts.jsonl
     """
     from slonik.core.config import build_config
+    from slonik.core.errors import SlonikError
     from slonik.models.writing import open_generator
     from slonik.runtime.sampling import SamplingConfig
     from slonik.runtime.writing import continuations
 
+    if stream and jsonl:
+        raise SlonikError("--stream writes texts as they come, and --jsonl whole objects: give one of them")
     values = {
         "max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "top_k": top_k,
         "repetition_penalty": repetition_penalty, "seed": seed,
@@ -67,12 +74,15 @@ def _prompts(jsonl: bool) -> Iterator[str]:
     """Prompts of standard input.
 
     Raises:
-        SlonikError: a line that is not an object with a prompt.
+        SlonikError: a line that is not UTF-8, or not an object with a prompt.
     """
     from slonik.core.errors import SlonikError
 
-    for number, raw in enumerate(sys.stdin, start=1):
-        line = raw.rstrip("\r\n")
+    for number, raw in enumerate(sys.stdin.buffer, start=1):
+        try:
+            line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise SlonikError(f"line {number} of standard input is not UTF-8 (byte {error.start + 1})") from None
         if not jsonl:
             yield line
             continue

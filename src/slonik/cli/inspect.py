@@ -17,6 +17,7 @@ from slonik.cli.common import (
     save_records,
     split_names,
 )
+from slonik.cli.numbers import PLACE, whole
 
 if TYPE_CHECKING:
     from slonik.core.records import Record
@@ -59,7 +60,7 @@ def inspect(
     word: str | None = typer.Option(None, help="With --attribution, of a tagger: which word's tag."),
     lens: str | None = typer.Option(None, help="Logit lens on this TEXT: what each layer would predict."),
     neighbours: str | None = typer.Option(None, help="The texts of --texts nearest to this TEXT, in every layer."),
-    layer: int | None = typer.Option(None, help="With --neighbours or --erase: this layer alone."),
+    layer: int | None = typer.Option(None, help="With --neighbours or --erase: this layer alone.", **PLACE),
     beside: str | None = typer.Option(None, help="The same texts in this model too, beside the first on the page."),
     like: str | None = typer.Option(None, help="Similarity of the layers to those of this model, on --texts."),
     neurons: str | None = typer.Option(None, help="Rank neurons for this probing task (its file in --data-dir)."),
@@ -76,7 +77,9 @@ def inspect(
     ),
     texts: Path | None = typer.Option(None, help="Texts to look at (default: a hundred Russian sentences of our own)."),
     limit: int | None = typer.Option(
-        None, help="At most this many texts (default: 64; 1000 with --like, --teacher), sentences of a task (all)."
+        None,
+        help="At most this many texts (default: 64; 1000 with --like, --teacher), sentences of tasks, treebanks (all).",
+        **whole(2),
     ),
     treebank: Path | None = typer.Option(None, help="With --attention: which heads follow the syntax of this CoNLL-U."),
     orders: str | None = typer.Option(None, help=f"With --heads: which criteria (default: {_ORDERS})."),
@@ -146,8 +149,9 @@ def inspect(
         raise SlonikError(
             "--beside shows texts in a second model: give --attention, --attribution, --lens or --neighbours"
         )
-    if limit is not None and limit < 2:
-        raise SlonikError(f"--limit is {limit}: give 2 or more")
+    others = (heads, like, neurons, erase, heads_on, neighbours is not None)
+    if limit is not None and not (texts or treebank or any(others)):
+        raise SlonikError(f"--limit is {limit}, and --attention looks at one text: give --texts or --treebank too")
     loading = {"device": device, "trust_remote_code": trust_remote_code}
     own_layers = heads or attention is not None or neighbours is not None or like or neurons
     encoder = open_transformer(model, **loading) if own_layers else None  # type: ignore[arg-type]
@@ -160,7 +164,10 @@ def inspect(
         ).records
     if attention is not None:
         own = [attention, *sample] if texts else [attention]
-        records += attention_of(looked, own, treebank=treebank, prefix=prefix, twin=twin is not False).records
+        records += attention_of(
+            looked, own, treebank=treebank, limit=None if treebank is None else limit, prefix=prefix,
+            twin=twin is not False,
+        ).records  # fmt: skip
     if like:
         other = open_transformer(like, **loading)  # type: ignore[arg-type]
         many = texts_of(texts, limit or MANY_TEXTS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from slonik.cli.common import announce, group_with
+from slonik.cli.numbers import COUNT, PLACE
 
 _DEFAULT = "run"
 
@@ -31,7 +32,7 @@ def run(
     submit: bool = typer.Option(
         False, "--submit", help="Hand the files to the scheduler; without it they are written."
     ),
-    nodes: int = typer.Option(1, min=1, help="Machines."),
+    nodes: int = typer.Option(1, help="Machines.", **COUNT),
     gpus: str = typer.Option("1", metavar="[TYPE:]N", help="GPUs of each machine, one process for each; 0 = none."),
     time: str | None = typer.Option(None, metavar="HH:MM:SS", help="The most that it may take (also 2-12:00:00, 36h)."),
     queue: str | None = typer.Option(None, help="Slurm's partition, or Kueue's queue."),
@@ -42,15 +43,15 @@ def run(
     ),
     job: str | None = typer.Option(None, metavar="NAME", help="Name of the launch (default: as --out of the command)."),
     per_node: int | None = typer.Option(
-        None, "--processes-per-node", min=1, help="Processes of each machine, where there are no GPUs (1)."
+        None, "--processes-per-node", help="Processes of each machine, where there are no GPUs (1).", **COUNT
     ),
-    cpus: int | None = typer.Option(None, min=1, help="CPU cores of each machine."),
+    cpus: int | None = typer.Option(None, help="CPU cores of each machine.", **COUNT),
     memory: str | None = typer.Option(None, metavar="64G", help="Memory of each machine."),
     env: list[str] = typer.Option([], metavar="NAME=VALUE", help="Environment variable of the job."),
     setup: list[str] = typer.Option([], metavar="LINE", help="Shell line before the command: 'module load cuda'."),
     directive: list[str] = typer.Option([], metavar="LINE", help="Further option for sbatch: --account=nlp."),
     python: str | None = typer.Option(None, metavar="PATH", help="Interpreter of the job (this one; an image's own)."),
-    retries: int = typer.Option(3, min=0, help="How often a job that died is started again."),
+    retries: int = typer.Option(3, help="How often a job that died is started again.", **PLACE),
 ) -> None:
     """Write, and with --submit hand over, the job of any slonik command.
 
@@ -100,7 +101,7 @@ def status(name: str = typer.Argument(help="The launch: the --out or --job that 
 
 def logs(
     name: str = typer.Argument(help="The launch: the --out or --job that it was given."),
-    lines: int = typer.Option(100, min=1, help="So many of the last lines of each job."),
+    lines: int = typer.Option(100, help="So many of the last lines of each job.", **COUNT),
 ) -> None:
     """Print what the jobs of a launch wrote last.
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 import typer
 
 from slonik.cli.common import Device, JsonFile, file_to_write, save_records
+from slonik.cli.numbers import PLACE, SEED, whole
 
 
 def register(app: typer.Typer) -> None:
@@ -25,11 +26,11 @@ def map_(
     words: bool = typer.Option(
         False, "--words", help="The lines are words: a transformer's tokens are asked, or --layer."
     ),
-    layer: int | None = typer.Option(None, help="Of a transformer: this layer, 0 = what goes into the first."),
+    layer: int | None = typer.Option(None, help="Of a transformer: this layer, 0 = what goes into the first.", **PLACE),
     prefix: str | None = typer.Option(None, help="Text before every text (default: the model's own)."),
-    limit: int | None = typer.Option(None, metavar="N", help="The first N points (50,000)."),
+    limit: int | None = typer.Option(None, metavar="N", help="The first N points (50,000).", **whole(3)),
     title: str | None = typer.Option(None, help="The page's title."),
-    seed: int | None = typer.Option(None, help="Seed of UMAP (0)."),
+    seed: int | None = typer.Option(None, help="Seed of UMAP (0).", **SEED),
     json_file: JsonFile = None,
     device: Device = None,
 ) -> None:

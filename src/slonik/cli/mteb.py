@@ -17,6 +17,7 @@ from slonik.cli.common import (
     save_records,
     show_evaluation,
 )
+from slonik.cli.numbers import COUNT, SEED
 
 
 def mteb(
@@ -30,11 +31,11 @@ def mteb(
         None, help="Folder for files in the layout of mteb's results repository; what is there is not measured again.",
         metavar="DIR",
     ),
-    batch_size: int = typer.Option(32, min=1, help="Texts that mteb hands over at once."),
+    batch_size: int = typer.Option(32, help="Texts that mteb hands over at once.", **COUNT),
     json_file: JsonFile = None,
     dtype: str | None = typer.Option(None, help="float32 (default), bfloat16, float16, autocast."),
     device: Device = None,
-    seed: int = typer.Option(0, help="Seed of the bootstrap."),
+    seed: int = typer.Option(0, help="Seed of the bootstrap.", **SEED),
     passport: StampPassport = True,
     trust_remote_code: TrustRemoteCode = False,
     pooling: Pooling = None,

@@ -13,10 +13,10 @@ from slonik.cli.common import (
     TrustRemoteCode,
     announce,
     file_to_write,
-    print_tables,
     save_records,
-    warn,
+    show_evaluation,
 )
+from slonik.cli.numbers import SEED
 
 
 def ner(
@@ -38,7 +38,7 @@ def ner(
     ),
     seen: bool = typer.Option(False, help="Score texts too that the tagger was trained on (left out otherwise)."),
     device: Device = None,
-    seed: int = typer.Option(0, min=0, help="Seed of the bootstrap."),
+    seed: int = typer.Option(0, help="Seed of the bootstrap.", **SEED),
     passport: StampPassport = True,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
@@ -57,10 +57,7 @@ def ner(
         mapping=mapping, seen=seen, html=html, device=device,
         seed=seed, passport=passport, trust_remote_code=trust_remote_code, announce=announce,
     )  # fmt: skip
-    warn(found.warnings)
-    for note in found.notes:
-        typer.echo(f"note: {note}", err=True)
-    print_tables(found.tables)
+    show_evaluation(found)
     save_records(json_file, found.records)
     if html is not None:
         announce(f"page -> {html}")

@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from slonik.cli.common import JsonFile, announce_task, file_to_write, save_records, show_evaluation, split_numbers
+from slonik.cli.numbers import COUNT, SEED
 
 
 def own(
@@ -32,8 +33,8 @@ def own(
         None, help="New folder for every model's answers: slonik board shows two models row by row from it."
     ),
     json_file: JsonFile = None,
-    batch_size: int = typer.Option(32, min=1, help="Rows that are answered together."),
-    seed: int = typer.Option(0, help="Seed of the bootstrap, and of the rows of the learning curve."),
+    batch_size: int = typer.Option(32, help="Rows that are answered together.", **COUNT),
+    seed: int = typer.Option(0, help="Seed of the bootstrap, and of the rows of the learning curve.", **SEED),
     passport: bool = typer.Option(True, help="Add the records to the passport of a MODEL that is a checkpoint."),
 ) -> None:
     """Metrics with intervals and paired differences, rows that change from model to model, per label, confusions,
@@ -49,7 +50,7 @@ def own(
 
     found = evaluate_own(
         data, models, train=train, kind=kind, text_columns=text_column, label_column=label_column, name=name,  # type: ignore[arg-type]
-        curve=split_numbers(curve, "--curve", least=2) if curve else (), page=html, predictions=predictions,
+        curve=split_numbers(curve, "--curve", least=2) if curve is not None else (), page=html, predictions=predictions,
         batch_size=batch_size, seed=seed, passport=passport, on_task=announce_task,
     )  # fmt: skip
     show_evaluation(found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ import typer
 
 from slonik.cli.common import ConvertWeights, LongTexts, warn
 from slonik.cli.folders import Column, Engine, Workers, are_parts, folder_out, shown, tell_parts
+from slonik.cli.numbers import COUNT, SEED
 
 if TYPE_CHECKING:
     from slonik.core.protocols import LongTexts as Way
@@ -41,7 +41,7 @@ def predict(
     out: Path | None = typer.Option(
         None, help="New .csv, .tsv, .jsonl or .parquet file for the rows with their answers; folders: one to fill."
     ),
-    batch_size: int = typer.Option(32, min=1, help="Rows that are read and answered together."),
+    batch_size: int = typer.Option(32, help="Rows that are read and answered together.", **COUNT),
     probabilities: bool = typer.Option(False, "--probabilities", help="Add the probability of each label."),
     bad_lines: str = typer.Option(
         "report", help="A line that cannot be read: report (an object with `error` in its place), skip, or stop."
@@ -50,7 +50,7 @@ def predict(
     long_texts: LongTexts = None,
     train_data: Path | None = typer.Option(None, help="Labelled file that a baseline is fitted to."),
     data_dir: Path | None = typer.Option(None, help="Data folder in which a baseline finds its training data."),
-    seed: int = typer.Option(0, help="Seed of random baselines."),
+    seed: int = typer.Option(0, help="Seed of random baselines.", **SEED),
     convert_weights: ConvertWeights = False,
     column: Column = None,
     engine: Engine = None,
@@ -128,6 +128,7 @@ def _table(
 ) -> None:
     """One file of rows in, one out; without --out answers go to standard output as JSON Lines."""
     from slonik.core.errors import SlonikError
+    from slonik.finetuning.predictors import cut_sentence
     from slonik.finetuning.tables import predict_table
 
     for name, value in idle.items():
@@ -143,8 +144,7 @@ def _table(
             sys.stdout.write(place.read_text(encoding="utf-8"))
         else:
             typer.echo(f"{found.rows:,} rows with {', '.join(found.columns)}: {out}")
-    if cut := getattr(predictor, "cut_rows", 0):
-        warn(f"{cut:,} rows were longer than the model reads, and were cut (--long-texts average reads all)")
+    warn(filter(None, [cut_sentence(predictor, found.rows)]))
     if found.faults:
         sentence = f"{len(found.faults)} rows were not answered; the first: {found.faults[0]}"
         if policy == "report":
@@ -177,14 +177,17 @@ def _print(
 ) -> None:
     """Answers on standard output, as they come."""
     from slonik.finetuning.predict import answer_lines
+    from slonik.finetuning.predictors import cut_sentence
+    from slonik.text.lines import json_line
 
     lines = answer_lines(
         predictor, stream, batch_size=size, probabilities=probabilities, bad_lines=policy, kind=kind, warn=warn
     )
+    count = 0
     try:
         for line in lines:
-            sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+            count += 1
+            sys.stdout.write(json_line(line) + "\n")
             sys.stdout.flush()
     finally:
-        if cut := getattr(predictor, "cut_rows", 0):
-            warn(f"{cut:,} rows were longer than the model reads, and were cut (--long-texts average reads all)")
+        warn(filter(None, [cut_sentence(predictor, count)]))

@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from slonik.cli.common import JsonFile, Overrides, announce, files_that_exist, save_records
+from slonik.cli.numbers import COUNT, SEED
 from slonik.core.errors import SlonikError
 
 
@@ -26,15 +27,15 @@ def pretrain(
     start: str | None = typer.Option(
         None, metavar="MODEL", help="Finished model of the recipe's shape to go on with, by its weights and tokenizer."
     ),
-    steps: int | None = typer.Option(None, min=1, help="Optimizer steps."),
+    steps: int | None = typer.Option(None, help="Optimizer steps.", **COUNT),
     language: str | None = typer.Option(None, help="Language of the corpus; any = not checked (ru)."),
     column: str | None = typer.Option(None, help="Field or column with the texts (default: text)."),
     trackers: str | None = typer.Option(
         None, metavar="NAME,...", help="tensorboard, mlflow, clearml, wandb, trackio, or none (tensorboard)."
     ),
-    seed: int | None = typer.Option(None, help="Seed of everything random (0)."),
+    seed: int | None = typer.Option(None, help="Seed of everything random (0).", **SEED),
     dry_run: bool = typer.Option(False, "--dry-run", help="Print parameters, memory and FLOPs; needs no corpus."),
-    processes: int | None = typer.Option(None, min=1, help="Processes that --dry-run assumes (1)."),
+    processes: int | None = typer.Option(None, help="Processes that --dry-run assumes (1).", **COUNT),
     set_: Overrides = [],  # noqa: B006
     json_file: JsonFile = None,
 ) -> None:

@@ -16,6 +16,7 @@ from slonik.cli.common import (
     show_evaluation,
     split_names,
 )
+from slonik.cli.numbers import COUNT
 
 
 def probing(
@@ -34,8 +35,8 @@ def probing(
     probes: str = typer.Option("logistic", help="Comma-separated: logistic, mlp (the original's second), mdl."),
     poolings: str = typer.Option("mean", help="Comma-separated: mean (the original's), cls, last."),
     prefix: str = typer.Option("", help="Text before every sentence."),
-    limit: int | None = typer.Option(None, help="At most this many sentences per task."),
-    seeds: int = typer.Option(3, help="Seeds of control labels, networks and description lengths."),
+    limit: int | None = typer.Option(None, help="At most this many sentences per task.", **COUNT),
+    seeds: int = typer.Option(3, help="Seeds of control labels, networks and description lengths.", **COUNT),
     control: bool = typer.Option(True, help="Probe control tasks too, for selectivity."),
     baselines: bool = typer.Option(
         True, help="Majority, length, TF-IDF, word vectors, and each model with random weights beside the models."

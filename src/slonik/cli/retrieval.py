@@ -20,6 +20,7 @@ from slonik.cli.common import (
     show_evaluation,
     split_names,
 )
+from slonik.cli.numbers import COUNT, SEED
 
 
 def retrieval(
@@ -36,7 +37,7 @@ def retrieval(
     rerank: list[str] = typer.Option(
         [], help="Cross-encoder that puts the first documents of each MODEL into a new order; may be repeated."
     ),
-    top: int = typer.Option(100, min=1, help="Documents of a query that a cross-encoder reads."),
+    top: int = typer.Option(100, help="Documents of a query that a cross-encoder reads.", **COUNT),
     baselines: bool = typer.Option(True, help="Measure bm25 and random too."),
     query_prefix: str | None = typer.Option(None, help="Text before every query (default: the checkpoint's prompt)."),
     document_prefix: str | None = typer.Option(None, help="Text before every document (default: likewise)."),
@@ -49,7 +50,7 @@ def retrieval(
     json_file: JsonFile = None,
     dtype: str | None = typer.Option(None, help="Of encoders: float32 (default), bfloat16, float16, autocast."),
     device: Device = None,
-    seed: int = typer.Option(0, help="Seed of the bootstrap and of chance."),
+    seed: int = typer.Option(0, help="Seed of the bootstrap and of chance.", **SEED),
     cache: bool = typer.Option(True, help="Keep vectors of documents, and reuse those of the same weights and text."),
     passport: StampPassport = True,
     trust_remote_code: TrustRemoteCode = False,

@@ -17,6 +17,7 @@ from slonik.cli.common import (
     show_evaluation,
     split_names,
 )
+from slonik.cli.numbers import SEED
 
 if TYPE_CHECKING:
     from slonik.evaluation.russian_superglue.parts import Part
@@ -42,7 +43,7 @@ def russian_superglue(
     ),
     baselines: bool = typer.Option(True, help="Score the baselines on the same items beside the models."),
     published: bool = typer.Option(True, help="Add the leaderboard's rows, marked as not measured here."),
-    seed: int = typer.Option(0, help="Seed of the bootstrap and of random baselines."),
+    seed: int = typer.Option(0, help="Seed of the bootstrap and of random baselines.", **SEED),
     passport: bool = typer.Option(True, help="Add the records to the passport of a MODEL that is a checkpoint."),
 ) -> None:
     """Score models on the tasks of Russian SuperGLUE whose labelled data is there, with intervals and baselines.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from slonik.cli.common import ConvertWeights, LongTexts, Pooling, warn
+from slonik.cli.numbers import COUNT, whole
 
 
 def register(app: typer.Typer) -> None:
@@ -20,14 +21,14 @@ def serve(
         "taggers, decoders. NAME=MODEL serves one under a name. The encoder that ships if none.",
     ),
     host: str = typer.Option("127.0.0.1", help="Address to listen on; 0.0.0.0 opens the server to the network."),
-    port: int = typer.Option(8000, min=0, max=65535, help="Port; 0 = any free one."),
+    port: int = typer.Option(8000, help="Port; 0 = any free one.", **whole(0, 65535)),
     api_key: str | None = typer.Option(
         None, envvar="SLONIK_API_KEY", help="Key that clients must send; the variable keeps it out of process lists."
     ),
-    max_batch_tokens: int = typer.Option(2048, min=1, help="Most tokens of one pass through a model."),
-    max_queue: int = typer.Option(1024, min=1, help="Texts that may wait per model; more are answered 429 at once."),
+    max_batch_tokens: int = typer.Option(2048, help="Most tokens of one pass through a model.", **COUNT),
+    max_queue: int = typer.Option(1024, help="Texts that may wait per model; more are answered 429 at once.", **COUNT),
     threads: int | None = typer.Option(
-        None, min=1, help="Processors that each model may use; otherwise all that this process or its container may."
+        None, help="Processors that each model may use; otherwise all that this process or its container may.", **COUNT
     ),
     file: str | None = typer.Option(
         None, help="ONNX file of the exported folders (default: int8, else fp32, else fp16)."

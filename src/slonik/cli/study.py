@@ -6,7 +6,8 @@ from pathlib import Path
 
 import typer
 
-from slonik.cli.common import JsonFile, Overrides, announce, file_to_write, print_tables, save_records, split_numbers
+from slonik.cli.common import JsonFile, Overrides, announce, file_to_write, print_scores, save_records, split_numbers
+from slonik.cli.numbers import COUNT
 
 
 def register(app: typer.Typer) -> None:
@@ -52,7 +53,9 @@ def ner(
     unlabelled: list[str] = typer.Option([], help="Text files that teachers label, instead of the recipe's."),
     system: list[str] = typer.Option([], help="Run only systems of these names (repeat), and those they learn from."),
     run_folds: str | None = typer.Option(None, help="Test folds to run, for example 0 or 0,1,2,3,4."),
-    seeds: int | None = typer.Option(None, min=1, help="Trainings of each system on each fold (1); figures are means."),
+    seeds: int | None = typer.Option(
+        None, help="Trainings of each system on each fold (1); figures are means.", **COUNT
+    ),
     learning: bool = typer.Option(False, "--learning", help="Train on 10, 25 and 50 % of the texts too."),
     kept_fold: bool = typer.Option(
         False, "--kept-fold", help="At last: test on the fold that the recipe keeps (kept_fold)."
@@ -73,13 +76,13 @@ def ner(
     """
     from slonik.tagging.study import study_taggers
 
-    folds = split_numbers(run_folds, "--run-folds", least=0) if run_folds else None
+    folds = split_numbers(run_folds, "--run-folds", least=0) if run_folds is not None else None
     found = study_taggers(
         recipe, data, data_dir=data_dir, data_format=kind, out=out, unlabelled=unlabelled, systems=system,
         run_folds=folds, seeds=seeds, learning=(0.1, 0.25, 0.5) if learning else (), kept_fold=kept_fold,
         html=html, set=set_, announce=announce,
     )  # fmt: skip
-    print_tables(found.tables)
+    print_scores(found.tables, found.records)
     save_records(json_file, found.records)
     if html is not None:
         announce(f"page -> {html}")

@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from slonik.cli.common import announce, given, print_tables
+from slonik.cli.numbers import COUNT
 
 
 def register(app: typer.Typer) -> None:
@@ -21,19 +22,19 @@ def sweep(
     set_: list[str] = typer.Option(
         [], "--set", metavar="KEY=VALUE,...", help="Field of the recipe and its values; repeat for a grid."
     ),
-    seeds: int | None = typer.Option(None, min=1, help="So many seeds, from 0."),
+    seeds: int | None = typer.Option(None, help="So many seeds, from 0.", **COUNT),
     by: str | None = typer.Option(
         None, metavar="METRIC:min|max", help="Metric of the development set (default: what chose the checkpoints)."
     ),
     on: str | None = typer.Option(None, "--on", metavar="WHERE", help="As of slonik launch (default: here, in turn)."),
     submit: bool = typer.Option(False, "--submit", help="With --on: hand the jobs to the scheduler."),
-    nodes: int | None = typer.Option(None, min=1, help="With --on: machines of each run."),
+    nodes: int | None = typer.Option(None, help="With --on: machines of each run.", **COUNT),
     gpus: str | None = typer.Option(None, metavar="[TYPE:]N", help="With --on: GPUs of each machine."),
     time: str | None = typer.Option(None, metavar="HH:MM:SS", help="With --on: the most that a run may take."),
     queue: str | None = typer.Option(None, help="With --on: Slurm's partition, or Kueue's queue."),
     image: str | None = typer.Option(None, help="With --on: container image."),
     mount: list[str] = typer.Option([], metavar="FROM:TO[:ro]", help="With --on: what the jobs see."),
-    cpus: int | None = typer.Option(None, min=1, help="With --on: CPU cores of each machine."),
+    cpus: int | None = typer.Option(None, help="With --on: CPU cores of each machine.", **COUNT),
     memory: str | None = typer.Option(None, metavar="64G", help="With --on: memory of each machine."),
     setup: list[str] = typer.Option([], metavar="LINE", help="With --on: shell line before the command."),
     directive: list[str] = typer.Option([], metavar="LINE", help="With --on: further option for sbatch."),

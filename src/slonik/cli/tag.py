@@ -10,6 +10,7 @@ import typer
 
 from slonik.cli.common import ConvertWeights, Device, TrustRemoteCode, first_few
 from slonik.cli.folders import Column, Engine, Workers, are_parts, folder_out, shown, tell_parts
+from slonik.cli.numbers import COUNT, number
 
 if TYPE_CHECKING:
     from slonik.tagging.tag import TagSummary
@@ -28,7 +29,9 @@ def tag(
     ),
     kind: str | None = typer.Option(None, "--from", help="text, jsonl or brat (default: by name, or first line)."),
     min_confidence: float | None = typer.Option(
-        None, help="Leave out spans that the tagger is less sure of, 0 to 1 (what is sure: docs/ner.md, calibration)."
+        None,
+        help="Leave out spans that the tagger is less sure of, 0 to 1 (what is sure: docs/ner.md, calibration).",
+        **number(least=0, most=1),
     ),
     normal_forms: bool = typer.Option(False, "--normal-forms", help="Spans have the name in the nominative: `normal`."),
     type_: list[str] = typer.Option(
@@ -36,8 +39,8 @@ def tag(
     ),
     suggest: int | None = typer.Option(
         None,
-        min=1,
         help="Write the N texts that the tagger is least sure of, to annotate next (--to label-studio too).",
+        **COUNT,
     ),
     device: Device = None,
     trust_remote_code: TrustRemoteCode = False,
@@ -119,8 +122,8 @@ def _suggest(
     told = suggest(
         model, files, out, count=count, to=to, kind=kind, device=device, trust_remote_code=trust, on_bad=report
     )
-    for words, number in told.left_out.items():
-        sys.stderr.write(f"  {number:,} {words}\n")
+    for words, times in told.left_out.items():
+        sys.stderr.write(f"  {times:,} {words}\n")
     sys.stderr.write(f"{len(told.texts):,} of {told.read:,} texts suggested" + (f" -> {out}\n" if out else "\n"))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from slonik.cli.common import JsonFile, announce, print_tables, save_records, split_names
+from slonik.cli.numbers import COUNT, whole
 
 if TYPE_CHECKING:
     from slonik.core.records import Record
@@ -26,16 +27,16 @@ def register(app: typer.Typer) -> None:
 def train(
     files: list[str] = typer.Argument(..., help="Text files or folders (.txt, .jsonl, .csv, .parquet, also .gz)."),
     kind: str = typer.Option(..., help="wordpiece, bpe (byte-level) or unigram."),
-    vocab_size: int = typer.Option(30_000, min=10, help="Tokens in all, special tokens included."),
+    vocab_size: int = typer.Option(30_000, help="Tokens in all, special tokens included.", **whole(10)),
     out: Path = typer.Option(..., help="Folder for the tokenizer."),
     min_frequency: int | None = typer.Option(
-        None, min=1, help="How often a pair must occur to be merged (default: grows with the corpus, at least 2)."
+        None, help="How often a pair must occur to be merged (default: grows with the corpus, at least 2).", **COUNT
     ),
     lowercase: bool = typer.Option(False, "--lowercase", help="Forget letter case."),
     family: str | None = typer.Option(None, help="Model family whose special tokens to use (bert, roberta, t5, ...)."),
-    sentinels: int | None = typer.Option(None, min=1, help="Sentinels of T5 families (100)."),
+    sentinels: int | None = typer.Option(None, help="Sentinels of T5 families (100).", **COUNT),
     special: list[str] = typer.Option([], help="A further special token; may be repeated."),
-    max_length: int = typer.Option(512, min=1, help="Tokens of the longest text, written down for clients."),
+    max_length: int = typer.Option(512, help="Tokens of the longest text, written down for clients.", **COUNT),
     column: str | None = typer.Option(None, help="Field or column with the texts (default: text)."),
     measure: list[str] = typer.Option([], metavar="KIND=FILE", help="Measure on this kind of text; may be repeated."),
     against: list[str] = typer.Option([], metavar="MODEL", help="Measure this tokenizer too; may be repeated."),
@@ -76,11 +77,11 @@ def trim(
     out: Path = typer.Option(..., help="Folder for the trimmed checkpoint."),
     scripts: str = typer.Option("ru,en", help="Languages; the script of the first stays whole.", metavar="LANG,..."),
     counts_only: bool = typer.Option(False, "--counts-only", help="Keep no script whole: everything by counts."),
-    min_count: int = typer.Option(1, min=1, help="How often the corpus must use a token of other scripts."),
-    max_pieces: int | None = typer.Option(None, min=1, help="The most tokens that stay; the rarest go first."),
+    min_count: int = typer.Option(1, help="How often the corpus must use a token of other scripts.", **COUNT),
+    max_pieces: int | None = typer.Option(None, help="The most tokens that stay; the rarest go first.", **COUNT),
     keep: list[str] = typer.Option([], help="A text whose tokens must stay; may be repeated."),
     column: str | None = typer.Option(None, help="Field or column with the texts (default: text)."),
-    held_out: int = typer.Option(2_000, min=1, help="The most texts to set aside for the report."),
+    held_out: int = typer.Option(2_000, help="The most texts to set aside for the report.", **COUNT),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace the folder --out if it is there."),
     json_file: JsonFile = None,
 ) -> None:

@@ -13,10 +13,11 @@ from slonik.cli.common import (
     TrustRemoteCode,
     announce,
     group_with,
-    print_tables,
+    print_scores,
     save_records,
     warn,
 )
+from slonik.cli.numbers import COUNT, PLACE, SEED, whole
 
 _DEFAULT = "ask"
 
@@ -52,15 +53,15 @@ def ask(
         help="Four words a line, sections as `: name`: share of right answers; `sample` is a small set of ours.",
     ),
     method: str | None = typer.Option(None, help="Of --sum and --analogies: add (3CosAdd) or mul (3CosMul)."),
-    top: int | None = typer.Option(None, help="Of --nearest and --sum: how many words are given (10)."),
-    layer: int | None = typer.Option(None, help="Of a transformer: this layer, 0 = what goes into the first."),
+    top: int | None = typer.Option(None, help="Of --nearest and --sum: how many words are given (10).", **COUNT),
+    layer: int | None = typer.Option(None, help="Of a transformer: this layer, 0 = what goes into the first.", **PLACE),
     vocabulary: Path | None = typer.Option(
         None, metavar="FILE", help="Look for answers among these words, one a line."
     ),
     texts: Path | None = typer.Option(
         None, metavar="FILE", help="With --layer: a word is the mean of its places in these texts."
     ),
-    limit: int | None = typer.Option(None, metavar="N", help="The first N words only."),
+    limit: int | None = typer.Option(None, metavar="N", help="The first N words only.", **COUNT),
     json_file: JsonFile = None,
     device: Device = None,
     trust_remote_code: TrustRemoteCode = False,
@@ -82,7 +83,7 @@ def ask(
         similarity=similarity, analogies=analogies, method=cast(Any, method), top=top, layer=layer,
         vocabulary=vocabulary, texts=texts, limit=limit, device=device, trust_remote_code=trust_remote_code,
     )  # fmt: skip
-    print_tables(found.tables)
+    print_scores(found.tables, found.records)
     for note in found.notes:
         typer.echo(note)
     save_records(json_file, found.records)
@@ -92,11 +93,11 @@ def train(
     corpus: list[Path] = typer.Argument(help="Files or folders of texts, a sentence or paragraph a line."),
     out: Path = typer.Option(..., help="Folder for the vectors."),
     kind: str | None = typer.Option(None, help="word2vec or fasttext (words of n-grams, so that none is unknown)."),
-    dimensions: int | None = typer.Option(None, help="Numbers of a vector (300)."),
-    epochs: int | None = typer.Option(None, help="Passes over the corpus (5)."),
-    min_count: int | None = typer.Option(None, help="Least times that a word is there (5)."),
+    dimensions: int | None = typer.Option(None, help="Numbers of a vector (300).", **whole(1, 4096)),
+    epochs: int | None = typer.Option(None, help="Passes over the corpus (5).", **COUNT),
+    min_count: int | None = typer.Option(None, help="Least times that a word is there (5).", **COUNT),
     column: str | None = typer.Option(None, help="Field or column with the texts, of files that have several."),
-    seed: int | None = typer.Option(None, help="Seed of start and draws (0)."),
+    seed: int | None = typer.Option(None, help="Seed of start and draws (0).", **SEED),
     overrides: list[str] = typer.Option([], "--set", metavar="KEY=VALUE", help="Any field of WordsRecipe: window=3."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace OUT if it is there."),
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from slonik.compression.objective import DistillationTerms
-from slonik.core.config import Config
+from slonik.core.config import Config, Seed
 
 
 class CorpusConfig(Config):
@@ -194,7 +194,7 @@ class CompressConfig(Config):
     result."""
     speed_texts: int = Field(100, ge=1)
     """Sentences that speed is measured on."""
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
 
     @property
     def out_name(self) -> str:

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
 from slonik.compression.chosen import Choice
 from slonik.compression.config import BlendConfig, CorpusConfig, DistillConfig
 from slonik.compression.corpus import draw, read_sample, sampling_inputs
@@ -18,7 +16,7 @@ from slonik.compression.headed import HeadedEncoder, name_of, open_headed
 from slonik.compression.measure import agreement_records
 from slonik.compression.teaching import check_teaching, teach, teaching_inputs, token_map
 from slonik.compression.training import further_teachers
-from slonik.core.config import Config, configure, fields_of
+from slonik.core.config import Config, Seed, configure, fields_of
 from slonik.core.identity import checkpoint_identity
 from slonik.core.progress import shown
 from slonik.core.protocols import Encoder
@@ -40,7 +38,7 @@ class DistillRecipe(Config):
     """How a sentence vector is made, where the folders of student and teacher do not say: cls, mean, pooler, ..."""
     corpus: CorpusConfig = CorpusConfig()
     distill: DistillConfig = DistillConfig()
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
 
 
 @dataclass(frozen=True, kw_only=True)

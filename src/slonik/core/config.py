@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from slonik.core.errors import SlonikError, unknown_name
+from slonik.core.numbers import MOST_SEED
 
 FORMAT = 1
 
@@ -29,16 +30,18 @@ def _is_ours(value: int) -> int:
 
 RecipeFormat = Annotated[int, AfterValidator(_is_ours)]
 """A field of a recipe's config; its default is `FORMAT`."""
+Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
+"""A field of a config: a seed that every random generator takes."""
 
 
 class Config(BaseModel):
-    """Base of every configuration: immutable, and an unknown field is an error.
+    """Base of every configuration: immutable; an unknown field, and a number that is none or not finite, is an error.
 
     A group that is given in part keeps the rest of the default that stands beside its field, where that differs from
     the defaults of the group's own class.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod

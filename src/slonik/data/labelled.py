@@ -98,7 +98,7 @@ def _rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, Any], 
     if kind == ".parquet":
         yield from ((row, f"{file}, row {n}") for n, row in enumerate(_parquet_rows(file), start=1))
     elif kind in (".jsonl", ".ndjson"):
-        for where, row in json_lines(file):
+        for where, row in json_lines(file, keys_once=True):
             if not isinstance(row, dict):
                 raise SlonikError(f"{where} is not a JSON object")
             yield row, where
@@ -158,9 +158,13 @@ def read_table(path: str | Path, columns: Sequence[str] = ()) -> CsvTable:
         twice = next((name for name, count in Counter(header).items() if count > 1 and name), None)
         if twice is not None:
             raise SlonikError(f"{file} has two columns {twice!r}: rename one")
+        unnamed = header.count("")
         for cells in reader:
             if not cells:
                 continue
+            if unnamed > 1 and any(cell.strip() for cell, name in zip(cells, header, strict=False) if not name):
+                where = f"{file}, line {reader.line_num + before}"
+                raise SlonikError(f"{where}: {unnamed} columns have no name, and there is something in one: name them")
             if len(cells) > len(header):
                 where = f"{file}, line {reader.line_num + before}"
                 raise SlonikError(f"{where}: more cells than the header has columns (divided by {separator!r})")

@@ -137,6 +137,10 @@ def _parquet(path: Path) -> Iterator[Any]:
     arrow = _arrow()
     try:
         with arrow.parquet.ParquetFile(path) as table:
+            names = table.schema_arrow.names
+            if len(set(names)) < len(names):
+                twice = next(name for name in names if names.count(name) > 1)
+                raise SlonikError(f"{path} has two columns {twice!r}: rename one")
             yield table
     except (arrow.ArrowException, OSError) as error:
         raise SlonikError(f"{path} is not a readable Parquet file ({str(error).splitlines()[0]})") from None
@@ -150,7 +154,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
 
 def _json_rows(path: Path) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
     rows: list[dict[str, Any]] = []
-    for where, value in json_lines(path):
+    for where, value in json_lines(path, keys_once=True):
         row = {"text": value} if isinstance(value, str) else value
         if not isinstance(row, dict):
             raise SlonikError(f"{where} is {json.dumps(value)[:60]}: every line is an object, or a text")

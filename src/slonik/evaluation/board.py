@@ -14,6 +14,7 @@ from typing import Any
 
 from slonik.core.errors import SlonikError
 from slonik.core.files import check_new_file
+from slonik.core.numbers import check_seed
 from slonik.core.paths import data_dir as data_folder
 from slonik.core.records import Record, write_records
 from slonik.evaluation.comparison import mcnemar
@@ -26,6 +27,8 @@ from slonik.evaluation.russian_superglue.tasks import PROTOCOL, SUITE, TASKS, la
 from slonik.reporting.board.reading import PREDICTIONS_HEADER, Answers, Found, add_records, read_sources
 from slonik.reporting.board.site import Board, write_site
 from slonik.reporting.board.submissions import Checked, check_records, read_submission
+from slonik.reporting.board.tables import shown_figure
+from slonik.reporting.scores import is_difference
 from slonik.text.lines import read_json
 
 _TEXTS_MAY_BE_SHOWN = frozenset({"MIT", "Apache-2.0", "CC0", "CC BY 4.0", "CC BY-SA 4.0"})
@@ -63,11 +66,25 @@ def board(
     """
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     found = read_sources(given)
+    _check_any_stands(found, given)
     if published:
         add_records(found, all_published(rumteb), "published")
     _add_answers(found, data_folder(data_dir))
     names = dict(aliases) if aliases else None
     return write_site(found, out, title=title, about=about, aliases=names, overwrite=overwrite)
+
+
+def _check_any_stands(found: Found, given: Sequence[str | Path]) -> None:
+    """Refuse what would make a board without a row: published rows alone are no board of the user's models."""
+    if found.passports or any(shown_figure(figure) for figure in found.figures):
+        return
+    names = ", ".join(map(str, given))
+    if any(is_difference(figure.record) for figure in found.figures):
+        raise SlonikError(
+            f"{names}: there are differences of two models and no figure of a model, which is what a board shows: give "
+            "the records of the models too (slonik evaluate --json writes both)"
+        )
+    raise SlonikError(f"{names}: no record there has a value, so there is nothing to show: measure again")
 
 
 def check_submission(
@@ -92,6 +109,7 @@ def check_submission(
     Raises:
         SlonikError: anything that cannot stand on a board; the sentence says what and why.
     """
+    check_seed(seed)
     file = Path(path)
     if not file.exists():
         raise SlonikError(f"there is no {path}")

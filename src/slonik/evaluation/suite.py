@@ -61,6 +61,10 @@ ENOUGH = 30
 """Items below which the interval of a share is wider than .3: of 80 % right .63 to .93 over 30, .50 to 1 over 10."""
 
 
+_UNITS = {"ner": "documents", "retrieval": "queries"}
+"""What the items are called that a suite draws, where it is not items."""
+
+
 def few_items(records: Iterable[Record]) -> list[str]:
     """A warning for every task that was measured on so few items that its intervals say little."""
     few: dict[tuple[str, str, int], None] = {}
@@ -70,8 +74,8 @@ def few_items(records: Iterable[Record]) -> list[str]:
         if scored and not averaged and one.n and one.n < ENOUGH:
             few[one.suite, one.task, one.n] = None
     return [
-        f"{suite.replace('_', ' ')} {task}: measured on {count} items alone, so that its interval says little: give "
-        f"{ENOUGH} or more"
+        f"{suite.replace('_', ' ')} {task}: measured on {count} {_UNITS.get(suite, 'items')} alone, so that its "
+        f"interval says little: give {ENOUGH} or more"
         for suite, task, count in few
     ]
 

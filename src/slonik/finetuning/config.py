@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from slonik.core.config import Config
+from slonik.core.config import Config, Seed
 
 OwnKind = Literal["classification", "multilabel", "pair", "regression", "qa", "text2text"]
 
@@ -105,7 +105,7 @@ class FinetuneRecipe(Config):
     data_dir: str | None = None
     own: OwnData | None = None
     seeds: int = Field(3, ge=1)
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     """Of the splits and the first run; runs take seed, seed + 1, ..."""
     tuning: Tuning = Tuning()
     per_task: dict[str, dict[str, Any]] = {}

@@ -11,6 +11,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from difflib import SequenceMatcher
 from typing import Any
 
@@ -275,9 +276,9 @@ def canonical_labels(labels: Sequence[str]) -> dict[str, str]:
     Of several spellings of a number the shortest is taken. A number that is spelled in one way keeps it.
     """
     stripped = {label: label.strip() for label in labels}
-    numbers: dict[float, set[str]] = defaultdict(set)
+    numbers: dict[Decimal, set[str]] = defaultdict(set)  # exact: numbers of twenty digits may be told by their last
     for label in stripped.values():
         if re.fullmatch(r"[-+]?(0|[1-9]\d*)([.,]\d+)?", label):
-            numbers[float(label.replace(",", "."))].add(label)
+            numbers[Decimal(label.replace(",", "."))].add(label)
     one = {label: min(found, key=lambda x: (len(x), x)) for found in numbers.values() for label in found}
     return {label: one.get(plain, plain) for label, plain in stripped.items()}

@@ -10,6 +10,7 @@ from typing import Any
 
 from slonik.core.errors import SlonikError
 from slonik.core.identity import Identity, checkpoint_identity, code_identity, file_identity
+from slonik.core.numbers import check_count, check_seed
 from slonik.core.protocols import LongTexts
 from slonik.core.run import Announce
 from slonik.data.part_files import Columns, Kind
@@ -44,7 +45,8 @@ class PredictRows:
             batch = given[start : start + self._size]
             for (place, _), line in zip(batch, self._answers(batch), strict=True):
                 found[place] = line
-        counts["rows cut at the model's length"] += getattr(self._predictor, "cut_rows", 0) - before
+        if cut := getattr(self._predictor, "cut_rows", 0) - before:
+            counts[f"rows cut at the {getattr(self._predictor, 'max_tokens', None)} tokens that the model reads"] += cut
         counts["rows without an answer"] += sum("error" in line for line in found)
         return {
             "label": [_label(line) for line in found],
@@ -111,6 +113,9 @@ def predict_folder(
         SlonikError: no such model or parts, `out` made by another model; parts that failed, when all others are done.
         MissingExtra: pyarrow, ray or torch is not installed.
     """
+    check_seed(seed)
+    check_count("batch_size", batch_size)
+    check_count("workers", workers)
     by_name = str(model) in BASELINES and not Path(model).is_dir()
     known = Identity.of({"name": str(model)}) if by_name else checkpoint_identity(resolve(model))
     options = {"task": task, "column": column, "seed": seed, "long_texts": long_texts}

@@ -24,6 +24,7 @@ from slonik.finetuning.metrics import baseline_answers, calibration_error, metri
 from slonik.finetuning.own_rows import (
     PROMPTS,
     checked_rows,
+    comma_warning,
     label_names,
     label_number,
     labelled_rows,
@@ -194,6 +195,8 @@ def read_own(recipe: FinetuneRecipe, own: OwnData, learner: Learner, train: Rows
     if own.kind == "regression":
         numbers = [label_number(row[own.label_column], row_place(own.train, n)) for n, row in rows.items()]
         scale = (float(np.mean(numbers)), float(np.std(numbers)) or 1.0)
+        for part, name in ((rows, own.train), (measured_rows, own.valid)):
+            warnings = [*warnings, *comma_warning((row[own.label_column] for row in part.values()), str(name))]
     config = _config(recipe, own, labels, scale)
     items = [own_item(row, n, config, row_place(own.train, n), group=own.group_column) for n, row in rows.items()]
     given = [own_item(row, n, config, row_place(str(own.valid), n)) for n, row in measured_rows.items()]

@@ -18,8 +18,10 @@ import numpy as np
 
 from slonik.core.errors import SlonikError
 from slonik.core.files import check_new_folder, write_text
+from slonik.core.numbers import check_count, check_seed
 from slonik.core.progress import shown
 from slonik.core.records import Record
+from slonik.evaluation.long_texts import told_cut
 from slonik.evaluation.statistics import Array, interval, paired_difference, replicates, value_of
 from slonik.evaluation.suite import Evaluation, OnTask, add_to_passport, opened, several, teller
 from slonik.finetuning.config import OwnKind
@@ -31,7 +33,7 @@ from slonik.finetuning.learner import TaskAnswerer
 from slonik.finetuning.metrics import SHARES, baseline_answers, calibration_error, metrics_of
 from slonik.finetuning.own import TARGETS
 from slonik.finetuning.own_comparison import change_tables, with_mcnemar, write_answers
-from slonik.finetuning.own_rows import known_label, label_list, label_text, labelled_rows, own_item
+from slonik.finetuning.own_rows import comma_warning, known_label, label_list, label_text, labelled_rows, own_item
 from slonik.finetuning.own_tables import (
     Answered,
     curve_lines,
@@ -105,6 +107,10 @@ def evaluate_own(
     Raises:
         SlonikError: rows or columns that are not there, a model of another task or with other labels.
     """
+    check_seed(seed)
+    check_count("batch_size", batch_size)
+    for size in curve:
+        check_count("curve", size, least=2)
     started, tell = time.perf_counter(), teller(on_task, progress)
     given = [str(model) for model in several(models)]
     data, train = rows_of(data), rows_of(train)
@@ -119,10 +125,11 @@ def evaluate_own(
         config = _with_labels(config, [*rows, *fit_rows], list(taskers.values()))
         items = [own_item(row, n, config, row_place(data, n)) for n, row in enumerate(rows)]
         fit = [own_item(row, n, config, row_place(train, n)) for n, row in enumerate(fit_rows)]
+        vectors = _Vectors([*fit, *items])
         found: list[Answered] = []
         for model in given:
             tell(model, config.task)
-            found.append(_answered(model, taskers.get(model), items, fit, config, batch_size))
+            found.append(_answered(model, taskers.get(model), items, fit, config, batch_size, vectors))
         if fit:
             names = {one.name for one in found}
             beside = baseline_answers(fit, items, config)
@@ -131,12 +138,14 @@ def evaluate_own(
         if curve and config.target != "single":
             raise SlonikError("a learning curve is of tasks with one label per row: leave --curve out")
         plain = [model for model in given if model not in taskers and model not in BASELINES] if curve else []
-        vectors = {model: _vectors(model, [*fit, *items]) for model in plain}
-        curves = learning_curves(vectors, items, fit, config, curve, seed)
+        curves = learning_curves({model: vectors.of(model) for model in plain}, items, fit, config, curve, seed)
     common = {"suite": SUITE, "task": config.task, "hashes": {"data": rows_hash(data)}, "seed": seed}
     records = [*with_mcnemar(list(_records(common, found, seed)), found, items), *curve_records(common, curves, seed)]
     warnings = [f"data: {one}" for one in _dirty(rows, config, source_name(data) or "the data")]
-    warnings += [*_never_given(taskers, items, config), *_cut_texts(taskers, items)]
+    if config.target == "number":
+        numbers = [row[config.columns["label"]] for row in rows]
+        warnings += comma_warning(numbers, source_name(data) or "the data")
+    warnings += [*_never_given(taskers, items, config), *_cut_texts(taskers, items), *vectors.cut]
     if over := [size for size in curve if size > len(fit)]:
         warnings.append(f"learning curve: {max(over)} rows were asked for, and there are {len(fit)}: it ends there")
     if curve and taskers:
@@ -245,8 +254,9 @@ def _with_labels(config: TaskConfig, rows: Sequence[Mapping[str, Any]], taskers:
 
 
 def _answered(
-    model: str, tasker: TaskAnswerer | None, items: Sequence[Item], fit: Sequence[Item], config: TaskConfig, size: int
-) -> Answered:
+    model: str, tasker: TaskAnswerer | None, items: Sequence[Item], fit: Sequence[Item], config: TaskConfig, size: int,
+    known: _Vectors,
+) -> Answered:  # fmt: skip
     if tasker is not None:
         return _by_tasker(model, tasker, items, config, size)
     if not fit:
@@ -259,7 +269,7 @@ def _answered(
             )
         return Answered(model, found[model], config, True)
     _only_labels(model, config)
-    vectors = _vectors(model, [*fit, *items])
+    vectors = known.of(model)
     return Answered(model, linear_answers(vectors[: len(fit)], fit, vectors[len(fit) :], config), config)
 
 
@@ -315,15 +325,29 @@ def _only_labels(model: str, config: TaskConfig) -> None:
         )
 
 
-def _vectors(model: str, items: Sequence[Item]) -> np.ndarray:
-    """(N, D), of two texts [u, v, |u - v|, u * v] (Conneau et al. 2017)."""
-    encoder = opened(model)
-    rows = [[text for row in item.input.rows for text in row] for item in items]
-    flat = np.asarray(encoder.encode([text for row in rows for text in row]), dtype=np.float32)
-    if len(rows[0]) == 1:
-        return flat
-    first, second = flat[::2], flat[1::2]
-    return np.concatenate([first, second, np.abs(first - second), first * second], axis=1)
+class _Vectors:
+    """What encoders without a head make of rows, each model opened once.
+
+    Attributes:
+        cut: sentences about texts that are longer than a model reads.
+    """
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self._rows = [[text for row in item.input.rows for text in row] for item in items]
+        self._known: dict[str, np.ndarray] = {}
+        self.cut: list[str] = []
+
+    def of(self, model: str) -> np.ndarray:
+        """(N, D), of two texts [u, v, |u - v|, u * v] (Conneau et al. 2017)."""
+        if model not in self._known:
+            encoder, texts = opened(model), [text for row in self._rows for text in row]
+            flat = np.asarray(encoder.encode(texts), dtype=np.float32)
+            self.cut += told_cut(encoder, texts, what="texts (of --train too)")
+            if len(self._rows[0]) == 2:
+                first, second = flat[::2], flat[1::2]
+                flat = np.concatenate([first, second, np.abs(first - second), first * second], axis=1)
+            self._known[model] = flat
+        return self._known[model]
 
 
 def _measured(one: Answered, items: Sequence[Item]) -> Answered:

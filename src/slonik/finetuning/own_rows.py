@@ -6,7 +6,8 @@ One reading for whatever learns, answers or is measured (`own`, `own_evaluation`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -208,14 +209,28 @@ def known_label(name: str, labels: Sequence[str]) -> str:
     return next((label for label in labels if plain[label] == plain[name]), name)
 
 
+def comma_warning(values: Iterable[Any], name: str) -> list[str]:
+    """What is to be said of numbers with a comma: it is read as a decimal one, and may have parted thousands."""
+    given = [value for value in values if value is not None]
+    commas = [text for value in given if "," in (text := str(value))]
+    if not commas:
+        return []
+    shown = next((text for text in commas if re.search(r",\d{3}$", text.strip())), commas[0])
+    return [
+        f"{name}: {len(commas):,} of {len(given):,} numbers have a comma, which is read as a decimal one "
+        f"({shown!r} is {shown.strip().replace(',', '.')})"
+    ]
+
+
 def label_number(value: Any, where: str) -> float:
     """A label as a number, with a point or a comma.
 
     Raises:
         SlonikError: it is none; `where` begins the sentence.
     """
+    text = str(value)
     try:
-        found = float(str(value).replace(",", "."))
+        found = float("nan" if "_" in text else text.replace(",", "."))
     except ValueError:
         found = float("nan")
     if not np.isfinite(found):

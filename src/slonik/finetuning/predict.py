@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from slonik.core.errors import SlonikError
+from slonik.core.numbers import check_count
 from slonik.core.progress import progress_bar, shown
 from slonik.core.protocols import LongTexts
 from slonik.data.labelled import ENDINGS, read_rows
@@ -19,6 +19,7 @@ from slonik.finetuning.predictors import Predictor, Row, answerer_of, open_predi
 from slonik.finetuning.row_predictor import RowPredictor
 from slonik.finetuning.rows import is_table, rows_in_memory
 from slonik.text.answers import Answer
+from slonik.text.lines import KeyTwice, json_with_keys_once
 from slonik.text.task_config import TaskConfig
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def predict(
     Raises:
         SlonikError: no such task or model, a model of another task, a row that lacks a field.
     """
+    check_count("batch_size", batch_size)
     if isinstance(model, str | Path):
         files = {"train_data": _path(train_data), "data_dir": _path(data_dir)}
         predictor = open_predictor(task, str(model), batch_size=batch_size, seed=seed, long_texts=long_texts, **files)
@@ -148,6 +150,7 @@ def answer_lines(
     Raises:
         SlonikError: bad lines, unless they are skipped.
     """
+    check_count("batch_size", batch_size)
     waiting: list[tuple[int, Any, dict[str, Any] | None]] = []  # line, its row, or what stands for a bad one
     faults: list[str] = []
 
@@ -183,13 +186,15 @@ def answer_lines(
     plain = isinstance(predictor, RowPredictor)
     if kind == "text" and not plain:
         raise SlonikError("the rows of this task are objects: give JSON Lines, not plain text")
-    for number, line in _lines(stream):
+    for number, line, size in _lines(stream):
         row: Any = None
         if kind is None:
             kind = "text" if plain and not line.lstrip(b"\xef\xbb\xbf \t").startswith((b"{", b"[")) else "jsonl"
         if kind == "jsonl" and not line.strip():
             continue
         try:
+            if size > len(line):
+                raise SlonikError(f"line {number}: {size:,} bytes long, the limit is {_LONGEST_LINE:,}")
             row = _text_row(line, number, predictor) if kind == "text" else _json_row(line, number, plain)
             waiting.append((number, predictor.read(row, f"line {number}"), None))
         except SlonikError as error:
@@ -204,25 +209,27 @@ def answer_lines(
         warn(sentence)
 
 
-def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Lines by number; of an endless one only the beginning is kept."""
+def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes, int]]:
+    """Lines by number, and how many bytes each has; of an endless one only the beginning is kept."""
     number = 0
     while line := stream.readline(_LONGEST_LINE):
         number += 1
-        whole = line
+        whole, size = line, len(line)
         while not line.endswith(b"\n") and (line := stream.readline(_LONGEST_LINE)):
-            whole = whole[:_LONGEST_LINE]
-        yield number, whole
+            size += len(line)
+        yield number, whole, size
 
 
 def _json_row(line: bytes, number: int, plain: bool) -> Any:
     """The row of a line of JSON: an object; a text or a list of texts too, where the task reads these."""
     try:
-        row = json.loads(line.decode("utf-8-sig"))
+        row = json_with_keys_once(line.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise SlonikError(f"line {number}: not UTF-8") from None
-    except (json.JSONDecodeError, RecursionError):
-        raise SlonikError(f"line {number}: not sound JSON") from None
+    except KeyTwice as error:
+        raise SlonikError(f"line {number}: {error}") from None
+    except (ValueError, RecursionError):
+        raise SlonikError(f"line {number}: not sound JSON (--from text reads lines of plain text)") from None
     if not isinstance(row, dict | list | str if plain else dict):
         raise SlonikError(f"line {number}: not a JSON object")
     return row

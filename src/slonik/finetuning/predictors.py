@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from slonik.core.errors import SlonikError, lookup, unknown_name
+from slonik.core.numbers import check_count, check_seed
+from slonik.core.progress import warn_once
 from slonik.core.protocols import LongTexts
 from slonik.evaluation.russian_superglue.baselines import BASELINES, fit
 from slonik.evaluation.russian_superglue.parts import Part, find_part
@@ -30,6 +32,7 @@ from slonik.runtime.task_model import OnnxTaskModel
 from slonik.text import TASK_FILE
 from slonik.text.label_map import is_foreign
 from slonik.text.lines import read_json
+from slonik.text.pairs import PairTokenizer
 from slonik.text.task_config import TaskConfig, stock_kind
 
 if TYPE_CHECKING:
@@ -82,6 +85,8 @@ def open_predictor(
     Raises:
         SlonikError: no such task or model, or a model of another task.
     """
+    check_seed(seed)
+    check_count("batch_size", batch_size)
     if model in BASELINES and not Path(model).is_dir():
         if task is None:
             raise SlonikError(f"{model} is a baseline, which has no task of its own: say which, for example terra")
@@ -138,9 +143,32 @@ def predictor_of(answerer: TaskAnswerer, task: str, batch_size: int, long_texts:
         if long_texts is not None:
             raise SlonikError(f"the rows of {task} are cut as its model was trained: leave --long-texts out")
         if task in TASKS:
-            return OfficialPredictor(task, examples_answerer(answerer, task, batch_size))
+            return OfficialPredictor(task, examples_answerer(answerer, task, batch_size), answerer)
         return OwnPredictor(answerer, batch_size)
     return RowPredictor(answerer.model, batch_size, long_texts)  # type: ignore[attr-defined]
+
+
+def cut_rows(answerer: TaskAnswerer) -> int:
+    """How many rows a model with a head has cut since it was loaded; what answers in words says so itself."""
+    inner = getattr(answerer, "inner", answerer)  # of a model that was trained elsewhere
+    pairs = getattr(getattr(inner, "model", None), "pairs", None)
+    return pairs.cut_rows if isinstance(pairs, PairTokenizer) else 0
+
+
+def cut_sentence(predictor: Predictor, rows: int) -> str | None:
+    """What is to be said of rows that were cut; None where there are none.
+
+    Args:
+        rows: how many were read.
+    """
+    cut = getattr(predictor, "cut_rows", 0)
+    if not cut:
+        return None
+    choice = " (--long-texts average reads all)" if isinstance(predictor, RowPredictor) else ""
+    return (
+        f"{cut:,} of {rows:,} rows are longer than the {getattr(predictor, 'max_tokens', None)} tokens that the model "
+        f"reads, and were cut{choice}"
+    )
 
 
 def _as_it_is(task: str, model: str) -> TaskAnswerer:
@@ -237,7 +265,13 @@ def answer_part(model: Path | TaskModel | TextGenerator, part: Part) -> list[Pre
             f"{model} was cross-fitted on these very items and has learned from most of them: score what its folds "
             f"answered, a folder in {model}/predictions"
         )
-    return examples_answerer(answerer, task, 64)(part.examples)
+    found = examples_answerer(answerer, task, 64)(part.examples)
+    if cut := cut_rows(answerer):
+        warn_once(
+            f"{task} {part.split}: {cut:,} inputs of {len(part.examples):,} items are longer than the "
+            f"{answerer.max_length} tokens that {model} reads, and were cut"
+        )
+    return found
 
 
 def task_folder(folder: Path, task: str | None) -> Path | None:
@@ -299,11 +333,25 @@ class OwnPredictor:
 
 
 class OfficialPredictor:
-    """A task of Russian SuperGLUE: official rows in, rows of a submission out."""
+    """A task of Russian SuperGLUE: official rows in, rows of a submission out.
 
-    def __init__(self, task: str, answerer: AnswerExamples) -> None:
-        self._task, self._answerer = TASKS[task], answerer
+    Args:
+        answerer: answers examples. model: what it asks; None = a baseline.
+    """
+
+    def __init__(self, task: str, answerer: AnswerExamples, model: TaskAnswerer | None = None) -> None:
+        self._task, self._answerer, self._model = TASKS[task], answerer, model
         self.columns = self._task.texts
+
+    @property
+    def cut_rows(self) -> int:
+        """How many inputs were longer than the model reads, and were cut, since it was loaded."""
+        return 0 if self._model is None else cut_rows(self._model)
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Tokens of an input that the model reads; None of a baseline."""
+        return None if self._model is None else self._model.max_length
 
     def read(self, row: Row, where: str) -> list[Example]:
         """The examples of an official row; its labels, where it has some, are not looked at."""

@@ -64,6 +64,11 @@ class RowPredictor:
         """How many rows were longer than the model reads, and were cut, since it was loaded."""
         return self._model.pairs.cut_rows
 
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of a row that the model reads."""
+        return self._model.pairs.max_length
+
     def read(self, row: Any, where: str) -> tuple[Any, Any]:
         """The row's number (its `idx` or `id`, if it has one) and its texts.
 

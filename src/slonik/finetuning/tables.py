@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from slonik.core.errors import MissingExtra, SlonikError, unknown_name
 from slonik.core.files import new_file
+from slonik.core.numbers import check_count
 from slonik.core.progress import progress_bar, warn_once
 from slonik.data.labelled import ENDINGS, CsvTable, read_rows, read_table
 from slonik.finetuning.predictors import Predictor
@@ -83,6 +84,7 @@ def predict_table(
             answered and "stop".
         MissingExtra: Parquet, and pyarrow is not installed.
     """
+    check_count("batch_size", batch_size)
     target = Path(out)
     if target.suffix.lower() not in OUT_ENDINGS:
         raise SlonikError(f"--out {target} is no kind of file that is written: take one of {', '.join(OUT_ENDINGS)}")
@@ -99,7 +101,7 @@ def predict_table(
         if needed not in there:
             raise SlonikError(f"{source}: {unknown_name(needed, there, 'column')}")
     found = _answers(predictor, rows, column, batch_size, bad_lines, str(source))
-    taken = set(table.header if table else rows[0])
+    taken = {*there, *(table.header if table else ())}
     lines = [_columns(line, probabilities) for line in found]
     names = list(dict.fromkeys(name for line in lines for name in line))
     names = [name for name in names if name != "error"] + [name for name in names if name == "error"]

@@ -14,6 +14,7 @@ import base64
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from slonik.core.errors import SlonikError
+from slonik.core.numbers import check_count, check_seed
 from slonik.core.progress import shown, track
 from slonik.core.records import Record
 from slonik.data.conllu import read_conllu
+from slonik.evaluation.long_texts import warn_cut
 from slonik.inspection import inspection_record, source_hashes
 from slonik.inspection.attention_weights import attention_weights, eager_attention
 from slonik.inspection.inputs import BATCH, Texts, batches, open_transformer, texts_of
@@ -58,6 +61,7 @@ def attention(
     texts: Texts = None,
     *,
     treebank: str | Path | None = None,
+    limit: int | None = None,
     prefix: str | None = None,
     twin: bool = True,
     seed: int = 0,
@@ -68,7 +72,7 @@ def attention(
     Args:
         model: a folder, a hub id, `embedded:NAME`, or a loaded transformer.
         texts: a file, or texts; None = 64 Russian sentences of our own.
-        treebank: a file in CoNLL-U.
+        treebank: a file in CoNLL-U. limit: at most this many of its sentences.
         prefix: before each text, None = the encoder's own (none for the treebank). seed: of the bootstrap.
         twin: measure the model with random weights too, whose records stand beside the model's.
         progress: show it on standard error.
@@ -76,12 +80,17 @@ def attention(
     Raises:
         SlonikError: no transformer, no text, a family without attention weights, or a treebank that cannot be aligned.
     """
+    check_seed(seed)
+    check_count("limit", limit)
+    if limit is not None and treebank is None:
+        raise SlonikError(f"limit is {limit}, and there is no treebank whose sentences it could bound: leave it out")
     encoder, sample = open_transformer(model), texts_of(texts)
+    warn_cut(encoder, sample, prefix)
     with shown(progress):
         metrics = head_metrics(encoder, sample, prefix=prefix, seed=seed)
         if (other := twin_of(encoder, twin)) is not None:
             metrics += head_metrics(other, sample, prefix=prefix, seed=seed)
-        read = None if treebank is None else read_conllu(treebank)
+        read = None if treebank is None else islice(read_conllu(treebank), limit)
         syntax = [] if read is None else syntax_heads(encoder, read, prefix=prefix or "", twin=twin)
     return Attention(encoder.name, len(sample), (*metrics, *syntax))
 

@@ -35,7 +35,7 @@ from slonik.core.records import Record
 from slonik.inspection import inspection_record
 from slonik.inspection.attention_weights import attention_weights
 from slonik.inspection.inputs import open_transformer
-from slonik.inspection.text_tokens import TextTokens, read_tokens, tokens_of
+from slonik.inspection.text_tokens import TextTokens, read_tokens, tokens_of, told_unread
 from slonik.models.encoder import TorchEncoder
 from slonik.models.kinds import kind_of
 from slonik.models.task_model import TaskModel, load_task_model
@@ -314,7 +314,7 @@ def _of_label(model: TaskModel, text: str, pair: str | None, label: str | None) 
         offsets = [tuple(span) if inside else (-1, -1) for span, inside in zip(row.offsets.tolist(), mine, strict=True)]
         kept = np.flatnonzero(around)
         part = tokens_of(model.tokenizer, one, row.ids[kept].tolist(), [offsets[i] for i in kept])
-        parts.append(part)
+        parts.append(told_unread(model.name, part))
         own.append(values[kept])
         rolls.append(None if roll is None else roll[kept])
     gap = float(values.sum()) - (score - base)

@@ -32,6 +32,7 @@ from slonik.compression.gates import gated, open_gates
 from slonik.core.errors import SlonikError
 from slonik.core.progress import shown, track
 from slonik.core.records import Record
+from slonik.evaluation.long_texts import warn_cut
 from slonik.evaluation.statistics import Spearman, value_of
 from slonik.inspection import inspection_record, source_hashes
 from slonik.inspection.inputs import BATCH, Texts, batches, open_transformer, texts_of
@@ -108,6 +109,7 @@ def head_importance(
         SlonikError: no transformer, an unknown order, fewer than two texts, or a family without known anatomy.
     """
     encoder, sample = open_transformer(model), texts_of(texts)
+    warn_cut(encoder, sample, prefix)
     with shown(progress):
         heads = Heads(encoder, sample, prefix=prefix)
         scores = {order: heads.scores(order) for order in orders}

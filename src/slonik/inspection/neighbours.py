@@ -13,6 +13,7 @@ import numpy as np
 
 from slonik.core.errors import SlonikError
 from slonik.core.records import Record
+from slonik.evaluation.long_texts import warn_cut
 from slonik.inspection import inspection_record, source_hashes
 from slonik.inspection.inputs import open_transformer
 from slonik.models.encoder import TorchEncoder
@@ -41,6 +42,7 @@ def layer_neighbours(
     others = [other for other in dict.fromkeys(texts) if other != text]
     if len(others) < 3:
         raise SlonikError(f"{len(others)} other texts: neighbours want three at least (--texts FILE)")
+    warn_cut(encoder, [text, *others], prefix)
     states = encoder.encode_layers([text, *others], ["mean"], prefix=prefix)["mean"].astype(np.float32)
     if layer is not None and not 0 <= layer < len(states):
         raise SlonikError(f"{encoder.name} has no layer {layer}: give 0 (what goes in) to {len(states) - 1}")

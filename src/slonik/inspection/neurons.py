@@ -24,6 +24,7 @@ from slonik.core.hashing import derive_seed
 from slonik.core.paths import data_dir as data_folder
 from slonik.core.progress import shown, track, warn_once
 from slonik.core.records import Record
+from slonik.evaluation.long_texts import warn_cut
 from slonik.inspection import inspection_record, source_hashes
 from slonik.inspection.inputs import open_transformer
 from slonik.inspection.intervals import wilson
@@ -133,6 +134,7 @@ def neurons(
     """
     encoder = open_transformer(model)
     data = task if isinstance(task, TaskData) else read_tasks(data_folder(data_dir), [task], limit=limit)[0][0]
+    warn_cut(encoder, [*data.train.texts, *data.test.texts], prefix, what=f"sentences of {data.task.id}")
     with shown(progress):
         other = twin_of(encoder, twin)
         beside = None if other is None else _of_task(other, data, prefix, 0, None)

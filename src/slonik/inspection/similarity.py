@@ -28,6 +28,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.hashing import derive_seed
 from slonik.core.progress import shown, track, warn_once
 from slonik.core.records import Record
+from slonik.evaluation.long_texts import warn_cut
 from slonik.inspection import inspection_record, source_hashes
 from slonik.inspection.inputs import Texts, open_transformer, texts_of
 from slonik.inspection.intervals import Z
@@ -273,6 +274,8 @@ def similarity(
         warn_once(f"{len(given) - len(sample)} of {len(given)} texts are there before: each is compared on once")
     if len(sample) < _ENOUGH_TEXTS:
         warn_once(f"layers are compared on {len(sample)} texts: with fewer than {_ENOUGH_TEXTS} intervals are wide")
+    for encoder in (first, second):
+        warn_cut(encoder, sample, prefix)
     with shown(progress):
         vectors = [_vectors(encoder, sample, prefix) for encoder in (first, second)]
         _check_texts(vectors[0], vectors[1], measures)

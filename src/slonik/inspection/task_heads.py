@@ -27,7 +27,8 @@ from slonik.compression.criteria import CRITERIA
 from slonik.compression.gates import gated, open_gates
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import derive_seed, sha256_json
-from slonik.core.progress import shown, track
+from slonik.core.numbers import check_count, check_seed
+from slonik.core.progress import shown, track, warn_once
 from slonik.core.records import Record
 from slonik.evaluation.statistics import Spearman, value_of
 from slonik.finetuning.items import Item, labelled_fields
@@ -88,6 +89,8 @@ def task_heads(
         SlonikError: another kind of task, rows without its columns or labels, fewer than eight of them, or a family
             without known anatomy.
     """
+    check_seed(seed)
+    check_count("limit", limit)
     opened = model if isinstance(model, TaskModel) else load_task_model(model)
     if opened.target not in _TARGETS or opened.config.pairs == "separate" or not opened.config.columns:
         raise SlonikError(
@@ -131,7 +134,13 @@ class _Task:
         self.model, self.ordering, self.measuring = model, ordering, measuring
         self._objective = Supervised(model.config.target)
         target = model.config.target
+        before = model.pairs.cut_rows
         self._fields = [labelled_fields(part, model.pairs, target) for part in (ordering, measuring)]
+        if cut := model.pairs.cut_rows - before:
+            warn_once(
+                f"{cut:,} of {len(ordering) + len(measuring):,} rows are longer than the {model.max_length} tokens "
+                f"that {model.name} reads, and were cut"
+            )
         self._body = dissect(model.transformer)
         texts = [" ".join(row) for item in (*ordering, *measuring) for row in item.input.rows]
         labels = sha256_json([[str(item.key), str(item.label)] for item in (*ordering, *measuring)])

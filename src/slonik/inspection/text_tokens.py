@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from slonik.core.errors import SlonikError
+from slonik.core.progress import warn_once
 from slonik.data.annotations.tags import tokenize
 from slonik.models.encoder import TorchEncoder
 from slonik.text.tokenizing import TextRows
@@ -63,7 +64,17 @@ def read_tokens(encoder: TorchEncoder, text: str, prefix: str | None = None) -> 
     start = encoder.sentence.prefix(prefix)
     ids, offsets, special = rows.with_offsets(text, start, encoder.max_length)
     marked = [(-1, -1) if own else tuple(span) for own, span in zip(special, offsets.tolist(), strict=True)]
-    return tokens_of(encoder.tokenizer, text, ids, marked)
+    return told_unread(encoder.name, tokens_of(encoder.tokenizer, text, ids, marked))
+
+
+def told_unread(model: str, tokens: TextTokens) -> TextTokens:
+    """The same, with a warning where the model does not read the text to its end."""
+    if tokens.cut:
+        warn_once(
+            f"{model} does not read the last {tokens.cut:,} of {len(tokens.text):,} characters of the text: what is "
+            f"shown is of its first {len(tokens.ids)} tokens"
+        )
+    return tokens
 
 
 def tokens_of(tokenizer: Tokenizer, text: str, ids: Sequence[int], offsets: Sequence[Sequence[int]]) -> TextTokens:

@@ -23,10 +23,12 @@ from numpy.typing import NDArray
 
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import derive_seed
+from slonik.core.numbers import check_count, check_seed
 from slonik.core.paths import data_dir as data_folder
 from slonik.core.progress import shown, track
 from slonik.core.records import Record
 from slonik.evaluation.encodechka.suite import encodechka
+from slonik.evaluation.long_texts import warn_cut
 from slonik.evaluation.statistics import interval
 from slonik.inspection import inspection_record, source_hashes
 from slonik.inspection.erasure import Eraser, check_layer, erasing, layer_means, leace
@@ -90,6 +92,8 @@ def erasure(
     Raises:
         SlonikError: no transformer, a layer that is not there, a family without known anatomy, or an unknown task.
     """
+    check_seed(seed)
+    check_count("limit", limit)
     encoder, words, without = _opened(model)
     data = task if isinstance(task, TaskData) else read_tasks(data_folder(data_dir), [task], limit=limit)[0][0]
     sample = texts_of(texts)
@@ -97,6 +101,8 @@ def erasure(
     chosen = list(layers) if layers is not None else sorted({max(1, depth // 3), max(1, 2 * depth // 3), depth})
     for layer in chosen:
         check_layer(layer, depth, encoder.name)
+    warn_cut(encoder, data.texts, prefix, what=f"sentences of {data.task.id}")
+    warn_cut(encoder, sample, prefix)
     hashes = source_hashes(encoder, [*data.texts, *sample]) | {"data": data.sha256}
     measured = _Measured(encoder, data, sample, words, prefix, seed, hashes)
     folder = data_folder(data_dir) / "encodechka"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from slonik.core.errors import SlonikError, missing_extra
+from slonik.core.numbers import check_count
 from slonik.core.protocols import Encoder
 from slonik.models.kinds import exported_folder, is_checkpoint, is_exported, kind_of, names_head, resolve
 from slonik.models.names import UNIVERSAL_SENTENCE_ENCODER
@@ -144,7 +145,12 @@ def open_model(model: str | Path, *, backend: Literal["torch", "onnx"] | None = 
 
 
 def limit_threads(threads: int) -> None:
-    """Let torch, where it is installed, use so many processors in this process."""
+    """Let torch, where it is installed, use so many processors in this process.
+
+    Raises:
+        SlonikError: fewer than one.
+    """
+    check_count("threads", threads)
     try:
         import torch
     except ModuleNotFoundError:

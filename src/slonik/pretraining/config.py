@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from slonik.core.config import Config
+from slonik.core.config import Config, Seed
 from slonik.models.fresh import FamilyName, Shape
 from slonik.pretraining.corpus import CorpusSettings
 from slonik.pretraining.denoising import PRESETS, Denoiser, SpanNoise
@@ -148,7 +148,7 @@ class PretrainConfig(Config):
     model of every evaluation (`train.evaluate_every_steps`), in OUT.steps/snapshots, later in OUT/snapshots/step-N."""
     train: PretrainTraining
     held_out: HeldOutSettings = HeldOutSettings()
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
 
     @property
     def phases(self) -> list[tuple[PretrainConfig, int | None]]:

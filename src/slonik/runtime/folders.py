@@ -37,7 +37,8 @@ class EncodeRows:
             except TooLong as error:
                 raise TooLong(error.place, error.limit, f"row {good[error.place] + 1}") from None
         counts["empty texts"] += len(texts) - len(good)
-        counts["texts cut at the model's length"] += getattr(self._encoder, "cut_texts", 0) - before
+        if cut := getattr(self._encoder, "cut_texts", 0) - before:
+            counts[f"texts cut at the {getattr(self._encoder, 'max_length', None)} tokens that the model reads"] += cut
         return {"embedding": vectors, "error": [None if text is not None else "empty" for text in texts]}
 
 

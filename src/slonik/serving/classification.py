@@ -17,6 +17,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from slonik.core.protocols import Classifier, FloatArray
+from slonik.serving.jobs import Job, cut_header
 from slonik.serving.openapi import post
 from slonik.serving.requests import read_body, unless_disconnected
 from slonik.serving.served import Catalogue, ServedClassifier
@@ -40,35 +41,35 @@ def classification_router(models: Catalogue, settings: ServeSettings) -> APIRout
         """Scores of all labels of each text, the best first."""
         wanted = await read_body(request, ClassifyRequest, settings)
         served = models.classifier(wanted.model)
-        scores, tokens = await scores_of(request, served, wanted.input, wanted, "input")
+        scores, job = await scores_of(request, served, wanted.input, wanted, "input")
         data = [_ordered(served.model, row, wanted.raw_scores) for row in scores]
-        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        usage = {"prompt_tokens": job.tokens, "total_tokens": job.tokens}
         head = answer_head("classify", served)
-        return json_response({**head, "data": data, "model": served.card.id, "usage": usage})
+        return json_response({**head, "data": data, "model": served.card.id, "usage": usage}, cut_header(job))
 
     @router.post("/predict", **post(TeiPredictRequest, list[LabelScore] | list[list[LabelScore]], limits))
     async def predict(request: Request) -> Response:
         """Scores of all labels, the best first: one list for a text or pair, a list of lists for a batch."""
         wanted = await read_body(request, TeiPredictRequest, settings)
         served = models.classifier(wanted.model)
-        scores, tokens = await scores_of(request, served, wanted.inputs.rows, wanted, "inputs")
+        scores, job = await scores_of(request, served, wanted.inputs.rows, wanted, "inputs")
         data = [_ordered(served.model, row, wanted.raw_scores) for row in scores]
-        return json_response(data if wanted.inputs.batch else data[0], tei_headers(served, tokens))
+        return json_response(data if wanted.inputs.batch else data[0], tei_headers(served, job))
 
     return router
 
 
 async def scores_of(
     request: Request, served: ServedClassifier, rows: Sequence[Any], wanted: Scored, field: str
-) -> tuple[list[FloatArray], int]:
-    """Logits (L,) of each row, and the tokens of all.
+) -> tuple[list[FloatArray], Job]:
+    """Logits (L,) of each row, and what was counted of all.
 
     Raises:
         ApiError: the queue is full, a row is refused, the model failed, or the client disconnected.
     """
     job = served.queue.submit(rows, long_texts=wanted.policy, field=field)
     found = await unless_disconnected(request, job.done, lambda: served.queue.cancel(job))
-    return found, job.tokens
+    return found, job
 
 
 def _ordered(model: Classifier, logits: FloatArray, raw: bool) -> list[dict[str, Any]]:
@@ -93,9 +94,10 @@ def answer_head(kind: str, served: ServedClassifier) -> dict[str, Any]:
     return {"object": kind, "id": f"{kind}-{uuid.uuid4().hex}", "created": int(time.time()), "model": served.card.id}
 
 
-def tei_headers(served: ServedClassifier, tokens: int) -> dict[str, str]:
+def tei_headers(served: ServedClassifier, job: Job) -> dict[str, str]:
     """What a bare list cannot say of itself, in headers: tokens as text-embeddings-inference counts them, the model."""
-    return {"x-compute-tokens": str(tokens), "x-model": served.card.id.encode("ascii", "replace").decode("ascii")}
+    name = served.card.id.encode("ascii", "replace").decode("ascii")
+    return {"x-compute-tokens": str(job.tokens), "x-model": name, **cut_header(job)}
 
 
 def json_response(content: Any, headers: dict[str, str] | None = None) -> Response:

@@ -48,8 +48,8 @@ class ClassifierEngine(Engine):
         """Rows with their tokens counted, or refused."""
         for job, index in wanted:
             row = job.texts[index]
-            sizes = self._sizes(row, job)
-            yield job, index, self._fit(job, index, Tokens(sum(sizes), row, job.long_texts), max(sizes))
+            sizes, cut = self._sizes(row, job)
+            yield job, index, self._fit(job, index, Tokens(sum(sizes), row, job.long_texts, cut=cut), max(sizes))
 
     def run(self, texts: Sequence[Tokens]) -> Sequence[Any]:
         """Logits (L,) of each row.
@@ -67,11 +67,11 @@ class ClassifierEngine(Engine):
                 scores[place] = row
         return scores
 
-    def _sizes(self, row: Any, job: Job) -> list[int]:
-        """Tokens of each input that a row makes, specials included; of one that is to be cut, what is left of it."""
+    def _sizes(self, row: Any, job: Job) -> tuple[list[int], bool]:
+        """Tokens of each input that a row makes, specials included, and whether one is cut: then what is left of it."""
         texts = [row] if isinstance(row, str) else list(row)
         if self._rows is None:
-            return [sum(max(1, len(text.split())) for text in texts)]
+            return [sum(max(1, len(text.split())) for text in texts)], False
         most = None  # how much of a text is to be read: enough to see that it is too long
         if self.max_tokens is not None:
             most = 1 + self.max_tokens * (MOST_WINDOWS if job.long_texts == "average" else 1)
@@ -79,5 +79,6 @@ class ClassifierEngine(Engine):
         if len(texts) == 2 and not self._apart:
             sizes = [sum(sizes) - 2 * self._specials[1] + self._specials[2]]
         if job.long_texts == "truncate" and self.max_tokens is not None:
-            sizes = [min(size, self.max_tokens) for size in sizes]
-        return sizes
+            whole, sizes = sizes, [min(size, self.max_tokens) for size in sizes]
+            return sizes, whole != sizes
+        return sizes, False

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from slonik.core.protocols import FloatArray
 from slonik.serving.errors import ApiError, did_you_mean
+from slonik.serving.jobs import cut_header
 from slonik.serving.openapi import post
 from slonik.serving.requests import read_body, unless_disconnected
 from slonik.serving.schemas import EmbeddingsRequest, EmbeddingsResponse
@@ -47,8 +48,9 @@ def embeddings_router(models: Catalogue, settings: ServeSettings) -> APIRouter:
         whole: FloatArray = np.stack(rows)
         vectors = leading(whole, wanted.dimensions or None, normalize=served.engine.normalize)
         return Response(
-            _render(vectors, wanted.encoding_format, served.card.id, job.tokens), media_type="application/json"
-        )
+            _render(vectors, wanted.encoding_format, served.card.id, job.tokens), media_type="application/json",
+            headers=cut_header(job),
+        )  # fmt: skip
 
     return router
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -126,18 +127,26 @@ class EncoderEngine(Engine):
         if self._takes_ids:
             encoder: Any = self._encoder
             rows = encoder.tokenize(texts, prefix, self._reading(policy))
-            return [Tokens(len(row), row, policy, prompt) for row in rows]
+            made = [self._tokens(len(row), row, policy, prompt) for row in rows]
+            if cut := [place for place, one in enumerate(made) if one.cut]:
+                rows = encoder.tokenize([texts[place] for place in cut], prefix, self.max_tokens)
+                for place, row in zip(cut, rows, strict=True):
+                    made[place] = replace(made[place], content=row)
+            return made
         assert self._rows is not None
         rows = self._rows.rows([prefix + text for text in texts], self._reading(policy), threads=1)
-        return [Tokens(len(row), prefix + text, policy, prompt) for text, row in zip(texts, rows, strict=True)]
+        return [self._tokens(len(row), prefix + text, policy, prompt) for text, row in zip(texts, rows, strict=True)]
+
+    def _tokens(self, count: int, content: Any, policy: LongTexts, prompt: int = 0) -> Tokens:
+        """A text of so many tokens, of which a cut one has those that the model reads."""
+        cut = policy == "truncate" and self.max_tokens is not None and count > self.max_tokens
+        return Tokens(self.max_tokens if cut and self.max_tokens else count, content, policy, prompt, cut)
 
     def _reading(self, policy: LongTexts) -> int | None:
         """How many tokens of a text are to be read, at most; one more than may be, to see that a text is too long."""
         if self.max_tokens is None:
             return None
-        return {"truncate": self.max_tokens, "refuse": self.max_tokens + 1}.get(
-            policy, self.max_tokens * MOST_WINDOWS + 1
-        )
+        return 1 + self.max_tokens * (MOST_WINDOWS if policy == "average" else 1)
 
     def _prompt(self, prefix: str) -> int:
         if not prefix or self._rows is None or getattr(self.sentence, "include_prompt", True):
@@ -155,10 +164,7 @@ class EncoderEngine(Engine):
         if job.prefix or not self._takes_ids:
             return self._tokenize([self._tokenizer.decode(ids)], job.prefix, job.long_texts)[0]
         whole = [*self._rows.template.head, *ids, *self._rows.template.tail]
-        count = len(whole)
-        if self.max_tokens is not None and job.long_texts == "truncate":
-            count = min(count, self.max_tokens)
-        return Tokens(count, whole, job.long_texts)
+        return self._tokens(len(whole), whole, job.long_texts)
 
 
 def _cuts(encoder: Encoder) -> tuple[int, ...] | None:

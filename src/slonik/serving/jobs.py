@@ -23,12 +23,14 @@ class Tokens:
         content: token ids with specials, or the text itself (or a pair) for a model that takes no ids.
         long_texts: what is to happen if it is longer than the model takes.
         prompt: how many of its first tokens are those of a prefix, as the encoder counts them.
+        cut: the model does not read all of it.
     """
 
     count: int
     content: Any
     long_texts: LongTexts = "truncate"
     prompt: int = 0
+    cut: bool = False
 
 
 @dataclass(eq=False)
@@ -45,7 +47,7 @@ class Job:
         taken: texts that a worker has taken from the queue.
         turn_characters: how much of it has been taken in its present turn.
         begun: texts that are in a batch or past it; the others still wait.
-        tokens: tokens of the request's texts, as far as they have been taken.
+        tokens: tokens of the request's texts, as far as they have been taken. cut: those that are not read whole.
         cancelled: nobody waits any more; texts that have not begun are dropped.
     """
 
@@ -59,6 +61,7 @@ class Job:
     turn_characters: int = 0
     begun: int = 0
     tokens: int = 0
+    cut: int = 0
     cancelled: bool = False
     error: Exception | None = None
     _results: list[Any] = dataclasses.field(init=False)
@@ -91,9 +94,11 @@ class Job:
         text = self.texts[index]
         return sum(map(len, text)) if isinstance(text, tuple) and isinstance(text[0], str) else len(text)
 
-    def count(self, index: int, tokens: int) -> None:
+    def count(self, index: int, tokens: Tokens) -> None:
         """Add the tokens of one different text, as often as the request holds it."""
-        self.tokens += tokens * (1 if len(self.places) == len(self.texts) else self.places.count(index))
+        times = 1 if len(self.places) == len(self.texts) else self.places.count(index)
+        self.tokens += tokens.count * times
+        self.cut += tokens.cut * times
 
     def store(self, index: int, result: Any) -> bool:
         """Keep what came of one text; True when it was the last one missing."""
@@ -109,6 +114,11 @@ class Job:
             self.done.set_exception(self.error)
         else:
             self.done.set_result([self._results[place] for place in self.places])
+
+
+def cut_header(job: Job) -> dict[str, str]:
+    """How many texts of an answer were not read whole, where there are any: answers have no field for it."""
+    return {"x-cut-texts": str(job.cut)} if job.cut else {}
 
 
 @dataclass(eq=False)

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from slonik.core.protocols import FloatArray
 from slonik.serving.classification import answer_head, json_response, scores_of, tei_headers
 from slonik.serving.errors import ApiError
+from slonik.serving.jobs import cut_header
 from slonik.serving.openapi import post
 from slonik.serving.requests import read_body
 from slonik.serving.served import Catalogue, ServedClassifier
@@ -37,15 +38,15 @@ def reranking_router(models: Catalogue, settings: ServeSettings) -> APIRouter:
         served = models.classifier(wanted.model, ranks=True)
         _check(wanted, served)
         pairs = [(wanted.query, text) for text in wanted.candidates]
-        found, tokens = await scores_of(request, served, pairs, wanted, "texts" if wanted.tei else "documents")
+        found, job = await scores_of(request, served, pairs, wanted, "texts" if wanted.tei else "documents")
         logits = np.array([row[0] for row in found], dtype=np.float32)
         order = np.argsort(-logits, kind="stable")[: wanted.top_n].tolist()
         scores = logits if wanted.raw_scores else sigmoid(logits)
         if wanted.tei:
-            return json_response(_tei(wanted, order, scores), tei_headers(served, tokens))
+            return json_response(_tei(wanted, order, scores), tei_headers(served, job))
         results = [{"index": index, "relevance_score": scores[index]} | _document(wanted, index) for index in order]
-        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-        return json_response({**answer_head("rerank", served), "results": results, "usage": usage})
+        usage = {"prompt_tokens": job.tokens, "total_tokens": job.tokens}
+        return json_response({**answer_head("rerank", served), "results": results, "usage": usage}, cut_header(job))
 
     return router
 

@@ -190,7 +190,7 @@ class TextQueue(WorkQueue[Job]):
             if isinstance(result, ApiError):
                 self._fail(job, result)
             elif job.error is None:
-                job.count(index, result.count)
+                job.count(index, result)
                 units.append(Unit(job, index, result))
         return units
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from slonik.core.config import Config
+from slonik.core.config import Config, Seed
 from slonik.data.annotations.document import LabelMapping
 from slonik.finetuning.config import Tuning
 from slonik.tagging.models.bilstm import BiLstmConfig
@@ -269,7 +269,7 @@ class TaggerRecipe(Config):
     """The texts are annotated in part: what is not marked is unknown, not "no entity"."""
     entity_share: float = Field(0.1, gt=0, lt=1)
     """Of texts annotated in part: the share of words in entities that training expects."""
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _reads_all(self) -> Self:
@@ -299,7 +299,7 @@ class LadderRecipe(Config):
     out: str
     mapping: LabelMapping = LabelMapping()
     folds: int = Field(5, ge=2)
-    fold_seed: int = Field(0, ge=0)
+    fold_seed: Seed = 0
     run_folds: tuple[int, ...] = (0,)
     """The folds whose documents are the test set in turn, for systems that do not say otherwise."""
     seeds: int = Field(1, ge=1)
@@ -311,7 +311,7 @@ class LadderRecipe(Config):
     systems: tuple[System, ...]
     stopping: float = Field(0.1, gt=0, lt=1)
     overlap: int = Field(32, ge=0)
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:

@@ -13,6 +13,7 @@ from typing import Any
 
 from slonik.core.errors import SlonikError, lookup
 from slonik.core.files import write_text
+from slonik.core.numbers import check_seed
 from slonik.core.progress import progress_bar, shown
 from slonik.core.records import Record
 from slonik.core.run import Announce, say, silent
@@ -74,6 +75,7 @@ def ner(
         SlonikError: no such model, one that is no tagger, bad annotations, none at all.
         MissingExtra: the packages of a kind of tagger are not installed.
     """
+    check_seed(seed)
     announce = announce or (say if progress else silent)
     if data is not None and data_dir is not None:
         raise SlonikError("--data and --data-dir name two collections: give one of them")

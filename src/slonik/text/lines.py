@@ -121,18 +121,47 @@ def _encoding_sentence(path: Path, number: int, guess: str | None, byte: int | N
     return f"{where}; it looks like {name}: convert the {unpacked} with: iconv -f {name} -t utf-8 OLD > NEW"
 
 
-def json_lines(path: Path) -> Iterator[tuple[str, Any]]:
+def json_lines(path: Path, *, keys_once: bool = False) -> Iterator[tuple[str, Any]]:
     """Yield ("PATH, line N" for the sentences of errors, value) of each line of JSON; blank lines are skipped.
+
+    Args:
+        keys_once: as `json_with_keys_once` reads it, which takes longer.
 
     Raises SlonikError for a line that is not JSON, and for what `numbered_lines` raises.
     """
+    read = json_with_keys_once if keys_once else json.loads
     for number, line in numbered_lines(path):
         if line.strip():
             where = f"{path}, line {number}"
             try:
-                yield where, json.loads(line)
+                yield where, read(line)
+            except KeyTwice as error:
+                raise SlonikError(f"{where}: {error}") from None
             except ValueError as error:
                 raise SlonikError(f"{where}: not JSON ({error})") from None
+
+
+class KeyTwice(ValueError):
+    """An object of JSON has one key with two values."""
+
+
+def json_with_keys_once(text: str) -> Any:
+    """The value of a text of JSON.
+
+    Raises:
+        KeyTwice: an object has a key twice, of which Python's own reader takes the last in silence.
+        ValueError: it is not JSON.
+    """
+    return json.loads(text, object_pairs_hook=_object)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise KeyTwice(f"the key {twice!r} is there twice, with a value each: keep one of them")
+    return found
 
 
 def json_line(value: Any) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from slonik.core.errors import SlonikError
+from slonik.core.numbers import check_seed
 from slonik.core.progress import shown
 from slonik.core.records import Record
 from slonik.core.run import Result
@@ -75,6 +76,7 @@ def ask_words(
         SlonikError: nothing is asked, a word has no vector, a file cannot be read, and as `open_words`.
         MissingExtra: gensim, navec or torch is missing.
     """
+    check_seed(seed)
     if not (nearest_to or sums or odd or similarity or analogies):
         raise SlonikError("nothing is asked: give --nearest, --sum, --odd, --similarity or --analogies")
     if method is not None and method not in METHODS:

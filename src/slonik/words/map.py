@@ -23,10 +23,12 @@ from numpy.typing import NDArray
 
 from slonik.core.errors import MissingExtra, SlonikError
 from slonik.core.files import write_text
+from slonik.core.numbers import check_seed
 from slonik.core.progress import shown, track
 from slonik.core.protocols import Encoder, FloatArray
 from slonik.core.records import Record
 from slonik.core.run import Result
+from slonik.evaluation.long_texts import told_cut
 from slonik.models.opening import open_encoder
 from slonik.models.word_vectors import NAVEC_NAME, WordVectors, is_word_vectors
 from slonik.reporting.page import page
@@ -93,6 +95,7 @@ def draw_map(
         SlonikError: no text, fewer than three points, an option that means nothing here, and as `open_words`.
         MissingExtra: umap-learn, gensim or torch is missing.
     """
+    check_seed(seed or 0)
     if method not in METHODS:
         raise SlonikError(f"--method is {method!r}: use pca or umap")
     if limit is not None and limit < 3:
@@ -114,7 +117,8 @@ def draw_map(
             found, groups, vectors, more = _word_rows(model, found, groups, layer, most, device)
             notes += more
         else:
-            vectors = _sentence_rows(cast(Any, model), found, layer, prefix, device)
+            vectors, more = _sentence_rows(cast(Any, model), found, layer, prefix, device)
+            notes += more
         distinct = np.unique(vectors, axis=0)[:3] if len(vectors) else vectors
         if len(distinct) < 3:
             raise SlonikError(f"{len(distinct)} different points: a map wants 3 at least")
@@ -209,11 +213,12 @@ def _word_rows(
 
 def _sentence_rows(
     model: str | Path | Encoder, texts: list[str], layer: int | None, prefix: str | None, device: str | None
-) -> FloatArray:
+) -> tuple[FloatArray, list[str]]:
+    """Vectors, and what was cut."""
     if layer is None:
         options: dict[str, Any] = {} if device is None else {"device": device}
         encoder = open_encoder(model, **options) if isinstance(model, str | Path) else model
-        return np.asarray(encoder.encode(texts, prefix=prefix), np.float32)
+        return np.asarray(encoder.encode(texts, prefix=prefix), np.float32), told_cut(encoder, texts, prefix)
     from slonik.models.encoder import TorchEncoder
     from slonik.models.kinds import is_checkpoint
     from slonik.models.loading import load
@@ -224,7 +229,7 @@ def _sentence_rows(
     states = loaded.encode_layers(texts, ["mean"], prefix=prefix)["mean"]
     if not 0 <= layer < len(states):
         raise SlonikError(f"{loaded.name} has no layer {layer}: give 0 (what goes in) to {len(states) - 1}")
-    return states[layer].astype(np.float32)
+    return states[layer].astype(np.float32), told_cut(loaded, texts, prefix, whole=True)
 
 
 def _places(unit: FloatArray, method: Method, seed: int) -> tuple[NDArray[np.float64], float | None]:

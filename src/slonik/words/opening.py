@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from slonik.core.errors import SlonikError
+from slonik.core.numbers import check_count
 from slonik.core.progress import track
 from slonik.core.protocols import FloatArray
 from slonik.data.readers import read_texts
@@ -59,6 +60,7 @@ def open_words(
         SlonikError: no such model or layer, an option that means nothing to it, an empty list of words.
         MissingExtra: gensim, navec or torch is missing.
     """
+    check_count("limit", limit)
     if limit is not None and limit < 1:
         raise SlonikError(f"--limit is {limit}: give 1 or more")
     if texts is not None and layer is None:

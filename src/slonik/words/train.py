@@ -19,7 +19,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from slonik.core.config import Config, configure, fields_of
+from slonik.core.config import Config, Seed, configure, fields_of
 from slonik.core.errors import MissingExtra, SlonikError
 from slonik.core.files import write_json, write_text
 from slonik.core.identity import corpus_identity
@@ -74,7 +74,7 @@ class WordsRecipe(Config):
     longest: int | None = Field(None, ge=1)
     buckets: int | None = Field(None, ge=1)
     threads: int = Field(1, ge=1)
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -192,6 +192,9 @@ def test_texts_that_are_cut_are_counted(checkpoint: Path) -> None:
     long = RetrievalSet.of({"d": "слон " * 200, "e": "слон"}, {"q": "слон"}, {"q": {"d": 1}})
     found = _measured(checkpoint, data=long, baselines=False)
     assert any("1 of 2 documents are longer than 64 tokens: cut there" in note for note in found.notes)
+    asked = RetrievalSet.of({"d": "слон", "e": "дом"}, {"q": "слон " * 200}, {"q": {"d": 1}})
+    notes = _measured(checkpoint, data=asked, baselines=False).notes
+    assert any("1 of 1 queries are longer than 64 tokens: cut there" in note for note in notes)
     with pytest.raises(SlonikError):
         _measured(checkpoint, data=long, baselines=False, long_texts="refuse", cache=False)
 

@@ -261,6 +261,40 @@ def test_a_submission_that_cannot_stand_is_refused(tmp_path: Path, change: Any, 
     assert not (tmp_path / "out.json").exists()
 
 
+def test_rows_of_ones_own_are_kept_apart_and_said(tmp_path: Path) -> None:
+    own = {"suite": "own", "variant": "", "hashes": {"data": "d" * 64}}
+    ours = saved(tmp_path / "runs", [record("reviews", 0.5, model="ours", low=0.4, high=0.6, **own)])
+    other = {**own, "hashes": {"data": "e" * 64}}
+    handed = [record("reviews", 0.7, model="theirs", low=0.6, high=0.8, **other)]
+    change = {"detail": {"model": "theirs", "against": "b", "of": "accuracy"}, "metric": "accuracy_difference"}
+    file = saved(tmp_path / "in", [*handed, record("reviews", 0.1, **{"model": "theirs - b", **other, **change})])
+    out = tmp_path / "theirs.json"
+    found = check_submission(file / "records.json", by="Lab", against=[ours], out=out)
+    assert [one.model for one in found.records] == ["theirs"] and found.confirmed == 0
+    assert any("1 differences of two models are left out" in one for one in found.notices)
+    assert any("no published protocol (reviews)" in one and "columns of their own" in one for one in found.notices)
+    cells = rows(built(tmp_path, ours, out).page, "own")
+    (mine,), (reported,) = cells["ours"].items(), cells["theirs <reported>"].items()
+    assert mine[0] != reported[0] and mine[1][3:] != (1, 2)  # other rows: other columns, no common rank
+    same = saved(tmp_path / "same", [one.model_copy(update={"hashes": own["hashes"]}) for one in handed])
+    assert check_submission(same / "records.json", by="Lab", against=[ours]).confirmed == 1
+    with pytest.raises(SlonikError, match="no hash of its items"):
+        bare = saved(tmp_path / "bare", [one.model_copy(update={"hashes": {}}) for one in handed])
+        check_submission(bare / "records.json", by="Lab")
+
+
+def test_differences_alone_make_no_board(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "runs", differences("small", "teacher"))
+    for published in (True, False):
+        with pytest.raises(SlonikError, match="differences of two models and no figure of a model"):
+            built(tmp_path, folder, published=published)
+    with pytest.raises(SlonikError, match="no record there has a value"):
+        built(tmp_path, saved(tmp_path / "none", [record("sts", None)]))
+    with pytest.raises(SlonikError, match="differences of two models alone"):
+        check_submission(folder / "records.json", by="Lab")
+    assert not (tmp_path / "site").exists()
+
+
 def test_accepted_records_are_json_and_never_written_over_what_was_handed_in(tmp_path: Path) -> None:
     file = saved(tmp_path / "in", [theirs()]) / "records.json"
     before = file.read_bytes()

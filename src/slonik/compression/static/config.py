@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from slonik.compression.config import BlendConfig, CorpusConfig
-from slonik.core.config import Config
+from slonik.core.config import Config, Seed
 
 
 class VocabularyConfig(Config):
@@ -62,4 +62,4 @@ class StaticRecipe(Config):
     evaluate: bool = True
     speed_texts: int = Field(100, ge=1)
     """Sentences that speed is measured on."""
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0

@@ -41,6 +41,7 @@ from slonik.evaluation.encodechka.scoring import (
 )
 from slonik.evaluation.encodechka.tasks import AVERAGES, MAX_LENGTH, PROTOCOL, SUITE, TASKS, VARIANTS, Task
 from slonik.evaluation.encodechka.words import WordVectors, longest, score_words
+from slonik.evaluation.long_texts import told_cut
 from slonik.evaluation.prefix import applied_prefix
 from slonik.evaluation.statistics import Array, Interval, interval, replicates
 from slonik.text.matryoshka import check_dimensions
@@ -66,6 +67,7 @@ class EncoderScores:
         embedding_seconds: encoding of sentences and words; 0 for what came from the cache.
         classifier_seconds: classifiers, metrics and their cross-validation.
         encoded, reused: texts encoded, and taken from the cache.
+        cut: what texts are longer than the encoder reads, in sentences.
         beside: variant -> the speed measured in turns with another encoder.
     """
 
@@ -77,6 +79,7 @@ class EncoderScores:
     classifier_seconds: float = 0.0
     encoded: int = 0
     reused: int = 0
+    cut: list[str] = field(default_factory=list)
     beside: dict[str, SpeedBeside] = field(default_factory=dict)
 
     @property
@@ -220,7 +223,10 @@ class _Run:
     def sentences(self, parts: Sequence[_Part]) -> None:
         if not parts:
             return
-        store = self._store(limited(self.encoder, MAX_LENGTH), self.prefix)
+        reading = limited(self.encoder, MAX_LENGTH)
+        for part in parts if self.dimensions is None else ():  # of leading dimensions the texts are the same
+            self.evaluation.cut += told_cut(reading, part.sentences, self.prefix, what=f"texts of {part.task.id}")
+        store = self._store(reading, self.prefix)
         vectors = SentenceVectors(self.encoder, self.prefix, store, self.dimensions)
         vectors.prepare(text for part in parts for text in part.sentences)
         sizes = {part.task.id: sum(map(len, set(part.sentences))) for part in parts}

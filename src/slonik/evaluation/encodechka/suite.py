@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
+from slonik.core.numbers import check_seed
 from slonik.core.paths import data_dir as data_folder
 from slonik.core.progress import shown
 from slonik.core.protocols import Encoder
@@ -68,6 +69,7 @@ def encodechka(
     Raises:
         SlonikError: no such model, unknown task or variant, damaged data, or no data at all.
     """
+    check_seed(seed)
     started = time.perf_counter()
     tell, names = teller(on_task, progress), task_names(tasks)
     cuts = sorted({dimensions} if isinstance(dimensions, int) else set(dimensions), reverse=True)
@@ -127,6 +129,7 @@ def _notes(scores: EncoderScores, data: Path) -> list[str]:
             f"{scores.model}: not scored, as their files are not there: {names}. Averages over them are left out; "
             f"`{fetch_command('encodechka', data)}` gets the files."
         )
+    notes += scores.cut
     notes.append(
         f"{scores.model}: embeddings {scores.embedding_seconds:.1f} s ({scores.encoded} texts encoded, "
         f"{scores.reused} from the cache), classifiers and intervals {scores.classifier_seconds:.1f} s"

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_json
 from slonik.core.protocols import Encoder
+from slonik.evaluation.long_texts import too_long
 from slonik.evaluation.prefix import applied_prefix
 from slonik.evaluation.suite import opened
 
@@ -41,6 +42,10 @@ class EncoderForMteb:
         device: of a model that torch runs.
         encoder: an encoder that is loaded already; `model_name` is not opened then.
         prompts: name of a task, a task's type or a kind of text -> text put before it, instead of the checkpoint's.
+
+    Attributes:
+        used: name of a task -> kind of text -> what was put before it.
+        texts: name of a task -> texts encoded. cut: those of them that are longer than the encoder reads.
     """
 
     def __init__(
@@ -58,6 +63,8 @@ class EncoderForMteb:
         sentence = getattr(self.encoder, "sentence", None)
         self.prompts = dict(getattr(sentence, "prefixes", None) or {}) if prompts is None else dict(prompts)
         self.used: dict[str, dict[str, str]] = {}
+        self.cut: dict[str, int] = {}
+        self.texts: dict[str, int] = {}
 
     def encode(
         self,
@@ -84,6 +91,9 @@ class EncoderForMteb:
                     f"{task_metadata.name} has {', '.join(batch)} and no texts: {self.model_name} reads text"
                 )
             texts += [str(text) for text in batch["text"]]
+        task = str(task_metadata.name)
+        self.texts[task] = self.texts.get(task, 0) + len(texts)
+        self.cut[task] = self.cut.get(task, 0) + too_long(self.encoder, texts, prefix)
         return np.asarray(self.encoder.encode(texts, prefix=prefix), dtype=np.float32)
 
     def prefix_of(self, task: str, task_type: str, kind: str | None) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 from slonik.core.errors import SlonikError, missing_extra
 from slonik.core.hashing import sha256_json
+from slonik.core.numbers import check_count, check_seed
 from slonik.core.records import Record
 from slonik.evaluation.mteb.intervals import main_interval
 from slonik.evaluation.mteb.models import EncoderForMteb, for_mteb
@@ -60,6 +61,8 @@ def mteb(
         SlonikError: no such model or task, or data that cannot be read.
         MissingExtra: mteb is not installed.
     """
+    check_seed(seed)
+    check_count("batch_size", batch_size)
     started = time.perf_counter()
     chosen, variants = chosen_tasks(tasks)
     options = {"dtype": dtype, "device": device, "pooling": pooling, "trust_remote_code": trust_remote_code or None}
@@ -77,6 +80,7 @@ def mteb(
                 found, note = _measured(model, task, folder, batch_size, seed, variants[task.metadata.name])
                 own.append(found)
                 notes += [note] if note else []
+            notes += _told_cut(model)
             records += own
             if passport:
                 warnings += add_to_passport(model.model_name, own)
@@ -86,6 +90,18 @@ def mteb(
         records=tuple(records), tables=tuple(score_tables(records)), warnings=tuple(warnings),
         notes=tuple(dict.fromkeys(notes)), seconds=time.perf_counter() - started,
     )  # fmt: skip
+
+
+def _told_cut(model: EncoderForMteb) -> list[str]:
+    """A note for every task some of whose texts are longer than the model reads."""
+    encoder = model.encoder
+    done = "cut" if getattr(encoder, "long_texts", "truncate") == "truncate" else "averaged over windows"
+    return [
+        f"{model.model_name}, {task}: {count:,} of {model.texts[task]:,} texts are longer than the "
+        f"{getattr(encoder, 'max_length', None)} tokens that it reads, and were {done}"
+        for task, count in model.cut.items()
+        if count
+    ]
 
 
 def chosen_tasks(tasks: Any) -> tuple[list[Any], dict[str, str]]:

@@ -20,6 +20,7 @@ from typing import Any
 
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_json, sha256_texts
+from slonik.core.numbers import check_count
 from slonik.core.progress import Bar, progress_bar
 from slonik.core.protocols import Encoder
 from slonik.core.records import Record
@@ -253,6 +254,7 @@ def bench_texts(
     Raises:
         SlonikError: the file is not there, there is no text, or the data folder lacks encodechka's sentences.
     """
+    check_count("limit", limit)
     source: Iterable[str]
     if texts is not None:
         source = read_texts(Path(texts)) if isinstance(texts, str | Path) else texts

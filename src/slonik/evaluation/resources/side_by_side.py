@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from slonik.core.errors import SlonikError
+from slonik.core.numbers import check_count, check_number
 from slonik.core.progress import Bar, progress_bar, shown
 from slonik.core.records import Record
 from slonik.core.run import Announce, say, silent
@@ -75,11 +76,12 @@ class _Entry(Timings):
         self.system, self.worker, self.plan = system, worker, plan
         self.starts = [worker.start_seconds]
         self.vectors: Any = None
-        self.peak = 0
+        self.peak = self.cut = 0
 
     def warm_up(self) -> None:
-        packed = self.ask({"do": "vectors", "texts": self.texts})["vectors"]
-        rows = np.frombuffer(base64.b64decode(packed), dtype="<f4")
+        told = self.ask({"do": "vectors", "texts": self.texts})
+        self.cut = int(told.get("cut", 0))
+        rows = np.frombuffer(base64.b64decode(told["vectors"]), dtype="<f4")
         self.vectors = rows.reshape(len(self.texts), self.worker.dimension)
 
     def cold_start(self) -> None:
@@ -122,6 +124,11 @@ def bench(
     Raises:
         SlonikError: an unknown engine, no such model or text, or nothing that could be measured.
     """
+    for name, count in {"threads": threads, "rounds": rounds, "cold_starts": cold_starts}.items():
+        check_count(name, count)
+    for size in batches:
+        check_count("batches", size)
+    check_number("timeout", timeout, above=0)
     started = time.perf_counter()
     said = announce or (say if progress else silent)
     systems, absent = choose_systems([str(model) for model in several(models)], against, _folder_of)
@@ -183,6 +190,12 @@ def side_by_side(systems: Sequence[System], plan: BenchPlan) -> BenchResult:
         result.warnings.append(
             f"the reference {plan.reference} could not be measured: ratios refer to {reference.system.label}"
         )
+    result.warnings += [
+        f"{entry.system.label}: {entry.cut:,} of {len(plan.texts):,} texts are longer than the "
+        f"{entry.worker.facts.get('max_length')} tokens that it reads: it is timed on their beginnings"
+        for entry in entries
+        if entry.cut
+    ]
     result.records = _records(entries, reference, plan, result.machine)
     for record in result.records:
         if record.metric in ("ratio", "cpu_ratio") and record.detail.get("trusted") is False:

@@ -41,7 +41,7 @@ def answer(encode: Encode, order: Mapping[str, Any]) -> dict[str, Any]:
     wanted: dict[str, Callable[[], dict[str, Any]]] = {
         "singles": lambda: time_singles(encode, order["texts"]),
         "batches": lambda: {"seconds": sum(time_each(encode, _chunks(order["texts"], order["size"])))},
-        "vectors": lambda: {"vectors": _packed(encode, order["texts"])},
+        "vectors": lambda: _vectors(encode, order["texts"]),
         "memory": lambda: {"peak_bytes": peak_bytes()},
     }
     return wanted[order["do"]]()
@@ -72,6 +72,14 @@ def time_each(encode: Encode, batches: Sequence[Sequence[str]]) -> list[float]:
 
 def _chunks(texts: list[str], size: int) -> list[list[str]]:
     return [texts[start : start + size] for start in range(0, len(texts), size)]
+
+
+def _vectors(encode: Encode, texts: Sequence[str]) -> dict[str, Any]:
+    """The vectors, and how many texts an encoder of ours did not read whole."""
+    encoder = getattr(encode, "__self__", None)
+    before = getattr(encoder, "cut_texts", 0)
+    packed = _packed(encode, texts)
+    return {"vectors": packed, "cut": getattr(encoder, "cut_texts", 0) - before}
 
 
 def _packed(encode: Encode, texts: Sequence[str]) -> str:

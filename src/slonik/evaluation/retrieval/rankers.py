@@ -27,9 +27,9 @@ from slonik.core.progress import progress_bar
 from slonik.core.protocols import Encoder, FloatArray, LongTexts
 from slonik.data.retrieval import RetrievalSet
 from slonik.evaluation.agreement import unit
+from slonik.evaluation.long_texts import too_long
 from slonik.evaluation.retrieval.bm25 import K1, Analyse, B, Bm25, lemmas, words
 from slonik.evaluation.retrieval.ranking import Best, Ranking, read_run
-from slonik.text.tokenizing import content_ids, template_of
 
 RUN_ENDINGS = (".trec", ".run")
 LEXICAL: dict[str, Analyse] = {"bm25": lemmas, "bm25_words": words}
@@ -161,6 +161,7 @@ class ByVectors:
     def rank(self, task: RetrievalSet, depth: int) -> Ranking:
         started = time.perf_counter()
         queries = self._comparable(self._encoder.encode(task.queries, prefix=self._query, **self._options))
+        self._tell_long(task, "queries", too_long(self._encoder, task.queries, self._query), len(task.queries))
         store = self._store()
         best = Best(len(queries), depth, task.order)
         long = encoded = 0
@@ -182,13 +183,17 @@ class ByVectors:
                 searching += time.perf_counter() - middle
                 bar.advance(len(texts))
         total = len(task.document_ids)
-        if long:
-            policy = "cut there" if self._policy == "truncate" else "averaged over windows"
-            limit = getattr(self._encoder, "max_length", None)
-            self.notes.append(f"{task.name}: {long} of {total} documents are longer than {limit} tokens: {policy}")
+        self._tell_long(task, "documents", long, total)
         self.detail |= _spent(time.perf_counter() - started - searching, searching, task)
         self.detail |= {"encoded": encoded, "reused": total - encoded}
         return best.ranking
+
+    def _tell_long(self, task: RetrievalSet, what: str, count: int, total: int) -> None:
+        """Note how many texts are longer than the encoder reads, and what happened to them."""
+        if count:
+            policy = "cut there" if self._policy == "truncate" else "averaged over windows"
+            limit = getattr(self._encoder, "max_length", None)
+            self.notes.append(f"{task.name}: {count} of {total} {what} are longer than {limit} tokens: {policy}")
 
     def _comparable(self, vectors: FloatArray) -> FloatArray:
         return unit(vectors) if self.detail["similarity"] == COSINE else vectors
@@ -213,16 +218,6 @@ def prompt_of(encoder: Encoder, names: Sequence[str], given: str | None) -> str 
         return given
     prompts = getattr(getattr(encoder, "sentence", None), "prefixes", {})
     return next((prompts[name] for name in names if name in prompts), None)
-
-
-def too_long(model: Any, texts: Sequence[str], prefix: str | None = None) -> int:
-    """How many texts have more tokens than a model reads; 0 for what has no tokens."""
-    tokenizer, limit = getattr(model, "tokenizer", None), getattr(model, "max_length", None)
-    if tokenizer is None or not isinstance(limit, int):
-        return 0
-    room = limit - template_of(tokenizer).size
-    suspects = [(prefix or "") + text for text in dict.fromkeys(texts) if len(text) + len(prefix or "") > room]
-    return sum(len(ids) > room for ids in content_ids(tokenizer, suspects))
 
 
 def _spent(indexing: float, searching: float, task: RetrievalSet) -> dict[str, float]:

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias, get_args
 from slonik.core.errors import SlonikError, unknown_name
 from slonik.core.files import write_text
 from slonik.core.hashing import sha256_json
+from slonik.core.numbers import check_seed
 from slonik.core.paths import own_names
 from slonik.core.progress import shown
 from slonik.core.protocols import LongTexts
@@ -83,6 +84,7 @@ def retrieval(
         SlonikError: no such model or set, damaged data, an encoder as `rerank`.
         MissingExtra: pymorphy3 is not installed, and BM25 over lemmas is asked for.
     """
+    check_seed(seed)
     started = time.perf_counter()
     if top < 1:
         raise SlonikError(f"top is {top}: a reranker reads at least one document of a query")

@@ -14,6 +14,7 @@ from typing import Any
 
 from slonik.core.errors import MissingExtra, SlonikError
 from slonik.core.files import new_file
+from slonik.core.numbers import check_seed
 from slonik.core.passport import FILE_NAME as PASSPORT
 from slonik.core.paths import data_dir as data_folder
 from slonik.core.paths import own_names
@@ -82,6 +83,7 @@ def russian_superglue(
     Raises:
         SlonikError: nothing of that name, no data, or answers to other items.
     """
+    check_seed(seed)
     started = time.perf_counter()
     folder, tell = data_folder(data_dir), teller(on_task, progress)
     systems = [_system(model, run, seed) for model in several(models)]

@@ -18,6 +18,7 @@ import numpy as np
 from slonik.core.errors import SlonikError, lookup
 from slonik.core.files import write_json
 from slonik.core.hashing import derive_seed, sha256_json
+from slonik.core.numbers import check_seed
 from slonik.core.paths import data_dir as data_folder
 from slonik.core.records import Record
 from slonik.core.run import Result, Run
@@ -107,6 +108,7 @@ def ensemble(
     Raises:
         SlonikError: as `read_runs` and `combine_runs`; `out` is there already.
     """
+    check_seed(seed)
     data = data_folder(Path(data_dir) if data_dir else None)
     started = time.perf_counter()
     own = own_places(results)

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from slonik.core.config import Config
+from slonik.core.config import Config, Seed
 from slonik.finetuning.config import Tuning
 
 Kind = Literal["cross-encoder", "bi-encoder"]
@@ -52,7 +52,7 @@ class RerankRecipe(Config):
     """At most so many queries choose the checkpoint."""
     max_queries: int | None = Field(None, ge=1)
     """At most so many queries are learned from, drawn by seed."""
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     tuning: Tuning = Tuning()
 
     @model_validator(mode="after")

@@ -19,6 +19,7 @@ from typing import Any
 from slonik.core.errors import SlonikError, lookup
 from slonik.core.files import write_json, write_text
 from slonik.core.hashing import derive_seed, sha256_bytes, sha256_file
+from slonik.core.numbers import check_seed
 from slonik.core.progress import shown, track
 from slonik.core.run import Result, Run
 from slonik.core.version import __version__
@@ -89,6 +90,7 @@ def build_probing(
         SlonikError: an unknown task, sources that are not there or do not go together, no task that can be built, or
             a folder with files of another origin.
     """
+    check_seed(seed)
     began = time.perf_counter()
     folder = Path(out) / FOLDER
     given, treebanks = _paths(sources), _paths(gold)

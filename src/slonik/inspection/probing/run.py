@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from slonik.core.errors import SlonikError
+from slonik.core.numbers import check_count, check_seed
 from slonik.core.paths import data_dir as data_folder
 from slonik.core.progress import shown
 from slonik.core.protocols import Encoder, LayerEncoder
@@ -109,6 +110,9 @@ def probing(
     Raises:
         SlonikError: an unknown name, damaged data, none at all, or a model that cannot be loaded.
     """
+    check_seed(seed)
+    check_count("seeds", seeds)
+    check_count("limit", limit)
     began = time.perf_counter()
     tell = teller(on_task, progress)
     banks = [] if treebank is None else [treebank] if isinstance(treebank, str | Path) else list(treebank)

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from slonik.core.config import FORMAT, Config, RecipeFormat
+from slonik.core.config import FORMAT, Config, RecipeFormat, Seed
 from slonik.pretraining.adaptation.distilbert import DistilBertTerms
 from slonik.pretraining.corpus import CorpusSettings
 from slonik.pretraining.objectives import MaskingConfig
@@ -147,7 +147,7 @@ class AdaptConfig(Config):
     """Of UTF-8, of what is measured: no further document is taken once so many are reached."""
     apart: tuple[str, ...] = ()
     """Sources of the domain corpus (see its .ranges.tsv) that are reported apart from the rest."""
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _has_texts(self) -> Self:

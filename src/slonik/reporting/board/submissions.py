@@ -3,6 +3,9 @@
 Checks records, from a file of result records or a CSV; predictions are scored first, by the room of their benchmark.
 Nothing is believed that can be compared: hashes of data and protocol are held against our own figures of the same
 task. What passes is marked `reported_by` and stands in rows of its own.
+
+Rows of a submitter's own have no published protocol, and nobody else has to have them: their hash alone says what was
+measured, and they stand in columns of their own. Paired differences follow from the figures and are left out.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from slonik.reporting.board.spreadsheet import read_spreadsheet
 from slonik.reporting.scores import is_difference
 
 _SUITES = SCORED | {"resources", "morocco"}
+_OWN = "own"
 _NEEDED = ("data", "protocol")
 _NO_ITEMS = frozenset({"resources", "morocco"})
 
@@ -77,9 +81,16 @@ def check_records(records: Sequence[Record], what: str, ours: Iterable[Figure], 
     for figure in ours:
         if figure.standing == "measured":
             known[_place(figure.record)].append(figure)
-    accepted, names, compared, notices = [], set(), 0, []
+    accepted, names, compared, notices, apart = [], set(), 0, [], set()
     seen: set[tuple[object, ...]] = set()
+    differences = sum(map(is_difference, records))
+    if differences == len(records):
+        raise SlonikError(f"{what} holds differences of two models alone, which are no figures of one: hand in the two")
+    if differences:
+        notices.append(f"{differences} differences of two models are left out: they follow from the figures of the two")
     for number, record in enumerate(records):
+        if is_difference(record):
+            continue
         where = f"{what}, record {number} ({record.model} on {record.suite} {record.task})"
         name = by or str(record.detail.get("reported_by") or "")
         if not name:
@@ -88,11 +99,22 @@ def check_records(records: Sequence[Record], what: str, ours: Iterable[Figure], 
             raise SlonikError(f"{where} is there twice: give each figure once")
         seen.add(record.key())
         _check_figure(record, where)
-        compared += _check_items(record, where, known.get(_place(record), []))
+        ours_of_it = known.get(_place(record), [])
+        if record.suite == _OWN and not _same_items(record, ours_of_it):
+            _check_hashes(record, where, ("data",))
+            apart.add(record.task)
+        else:
+            compared += _check_items(record, where, ours_of_it)
         names.add(name)
         detail = {key: value for key, value in record.detail.items() if key != "published"} | {"reported_by": name}
         accepted.append(record.model_copy(update={"detail": detail}))
-    unknown = sorted({f"{r.suite} {r.task}" for r in accepted if not known.get(_place(r)) and r.suite not in _NO_ITEMS})
+    if apart:
+        notices.append(
+            f"rows of the submitter's own have no published protocol ({', '.join(sorted(apart))}): they are told by "
+            "their hash, stand in columns of their own, and are ranked with what was measured on the same rows alone"
+        )
+    unheld = (*_NO_ITEMS, _OWN)
+    unknown = sorted({f"{r.suite} {r.task}" for r in accepted if not known.get(_place(r)) and r.suite not in unheld})
     if unknown:
         shown = ", ".join(unknown[:8]) + (f" and {len(unknown) - 8} more" if len(unknown) > 8 else "")
         notices.append(
@@ -113,8 +135,6 @@ def _check_figure(record: Record, where: str) -> None:
         near = difflib.get_close_matches(record.suite, _SUITES, n=1, cutoff=0.6)
         if near:
             raise SlonikError(f"{where}: there is no suite {record.suite!r}; did you mean {near[0]!r}?")
-    if is_difference(record):
-        raise SlonikError(f"{where}: a difference of two models is no figure of one: hand in the two")
     if record.value is None or not math.isfinite(record.value):
         raise SlonikError(f"{where}: it has no value: leave out what was not measured")
     if (record.low is None) != (record.high is None):
@@ -131,20 +151,37 @@ def _check_items(record: Record, where: str, ours: Sequence[Figure]) -> bool:
     """Whether its items and protocol were held against ours; raise where they are missing or others."""
     if record.suite in _NO_ITEMS:
         return False
-    missing = next((name for name in _NEEDED if not record.hashes.get(name)), None)
+    _check_hashes(record, where, ("data",) if record.suite == _OWN else _NEEDED)
+    if not ours:
+        return False
+    for name, says in (("protocol", "measured by another protocol"), ("data", "answers other items")):
+        known = _known(name, ours)
+        if known and record.hashes.get(name) and not _is_known(record, name, known):
+            raise SlonikError(
+                f"{where}: it {'was ' if name == 'protocol' else ''}{says} ({name} {record.hashes[name][:12]}, ours "
+                f"{', '.join(one[:12] for one in known)}): scores of the two do not mix"
+            )
+    return True
+
+
+def _check_hashes(record: Record, where: str, needed: Sequence[str]) -> None:
+    missing = next((name for name in needed if not record.hashes.get(name)), None)
     if missing is not None:
         what = "its items" if missing == "data" else "the protocol"
         raise SlonikError(
             f"{where}: it has no hash of {what} (hashes.{missing}), so nobody can know what was measured: take it from "
             "slonik evaluate --json"
         )
-    if not ours:
-        return False
-    for name, says in (("protocol", "measured by another protocol"), ("data", "answers other items")):
-        known = sorted({figure.record.hashes[name] for figure in ours if figure.record.hashes.get(name)})
-        if known and not any(record.hashes[name] in (one, one[:12]) for one in known):
-            raise SlonikError(
-                f"{where}: it {'was ' if name == 'protocol' else ''}{says} ({name} {record.hashes[name][:12]}, ours "
-                f"{', '.join(one[:12] for one in known)}): scores of the two do not mix"
-            )
-    return True
+
+
+def _known(name: str, ours: Sequence[Figure]) -> list[str]:
+    return sorted({figure.record.hashes[name] for figure in ours if figure.record.hashes.get(name)})
+
+
+def _is_known(record: Record, name: str, known: Sequence[str]) -> bool:
+    return any(record.hashes.get(name) in (one, one[:12]) for one in known)
+
+
+def _same_items(record: Record, ours: Sequence[Figure]) -> bool:
+    """Whether ours of the same task are on the very rows of a record."""
+    return _is_known(record, "data", _known("data", ours))

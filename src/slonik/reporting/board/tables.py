@@ -84,12 +84,17 @@ class Hows:
         return self._numbers[key]
 
 
+def shown_figure(figure: Figure) -> bool:
+    """Whether a figure has a cell of its own in a table: a value, and of one model."""
+    value = figure.record.value
+    return value is not None and math.isfinite(value) and not is_difference(figure.record)
+
+
 def board_tables(figures: Sequence[Figure], hows: Hows) -> list[BoardTable]:
     """Every suite and variant that has figures, in order; a suite's machine is part of it where it measures speed."""
     groups: dict[tuple[str, str], list[Figure]] = defaultdict(list)
     for figure in figures:
-        value = figure.record.value
-        if (value is not None and math.isfinite(value)) or is_difference(figure.record):
+        if shown_figure(figure) or is_difference(figure.record):
             groups[figure.record.suite, _place(figure.record)].append(figure)
     _published_beside(groups)
     known = {suite: number for number, suite in enumerate(_ORDER)}
