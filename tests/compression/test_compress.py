@@ -223,12 +223,18 @@ def test_the_command_that_does_it_again_says_what_is_left_out(place: Path) -> No
         ({"corpus": {}}, "no corpus"),
         ({"prune": {"keep_layers": [0, 9]}}, "9"),
         ({"prune": {"keep_layers": []}}, "layers"),
+        ({"prune": {"layers": 9}}, "9 layers cannot stay: the model has 4"),
+        ({"prune": {"layers": 2, "keep_layers": [0]}}, "layers is 2, but keep_layers names 1"),
+        ({"prune": {"layers": 2}, "distill": {"upper_layers": 3}}, "upper_layers is 3, and the student has 2 layers"),
+        ({"prune": {"keep_layers": [3]}, "distill": {"upper_layers": 2}}, "upper_layers is 2, and .* has 1 layers"),
+        ({"prune": {"target_flops": 0.5}, "distill": {"upper_layers": 5}}, "upper_layers is 5, and .* has 4 layers"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(place: Path, changes: dict[str, Any], words: str) -> None:
+    told: list[str] = []
     with pytest.raises(SlonikError, match=words):
-        pipeline.run_compress(config(place, "bad", **changes))
-    assert not (place / "bad").exists()
+        pipeline.run_compress(config(place, "bad", **changes), told.append)
+    assert not (place / "bad").exists() and not any("sampling" in line for line in told)
 
 
 def test_the_command_line_refuses_with_exit_code_2(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -238,8 +244,8 @@ def test_the_command_line_refuses_with_exit_code_2(place: Path, capsys: pytest.C
     for more, words in (
         (["--out", str(place / "precious")], "is there already"),
         (["--out", str(place / "o"), "--set", "distill.epoch=3"], "did you mean"),
-        (["--out", str(place / "o"), "--layers", "0"], "prune.layers"),
-        (["--out", str(place / "o"), "--heads", "0"], "prune.heads"),
+        (["--out", str(place / "o"), "--layers", "0"], "--layers is 0: give"),
+        (["--out", str(place / "o"), "--heads", "0"], "--heads is 0.0: give"),
     ):
         with pytest.raises(SystemExit) as stopped:
             main([*arguments, *more])

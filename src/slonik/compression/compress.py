@@ -17,10 +17,11 @@ from typing import Any
 from slonik.compression.chosen import Choice
 from slonik.compression.config import CompressConfig, DistillConfig, TrimConfig
 from slonik.compression.corpus import CorpusSample, draw, read_sample, sampling_inputs
+from slonik.compression.freezing import below, check_upper_layers
 from slonik.compression.headed import HeadedEncoder, name_of, open_headed
 from slonik.compression.measure import Measured, measure_both, measure_stages
 from slonik.compression.plan import Plan
-from slonik.compression.pruning import check_pruning, prune
+from slonik.compression.pruning import check_depth, check_pruning, prune
 from slonik.compression.report.page import CompressionFacts, compression_tables
 from slonik.compression.report.tables import Stage
 from slonik.compression.report.write import facts_of, write_report
@@ -194,6 +195,8 @@ def run_compress(
         inputs = sampling_inputs(config.corpus, config.seed, run)
         pipeline = _Pipeline(config, opened, run, inputs)
         pipeline.earlier = _earlier(config, opened)
+        layers = check_depth((pipeline.earlier or opened).encoder.model, config.prune)
+        check_upper_layers(config.distill.upper_layers if config.distill is not None else None, layers)
         sample = pipeline.sample()
         pipeline.inputs |= {"teacher": run.input("teacher", known)}
         pipeline.inputs |= {"pooling": config.pooling} if config.pooling else {}
@@ -290,6 +293,7 @@ def _distilled(pipeline: _Pipeline, sample: CorpusSample, student: HeadedEncoder
     config, teacher, settings = pipeline.config, pipeline.teacher, pipeline.config.distill
     if settings is None:
         return student
+    below(student.encoder.model, settings.upper_layers)  # a target may have left fewer layers than were known of
     others = further_teachers(settings)
     pipeline.inputs |= teaching_inputs(teacher, config.corpus, settings, others, pipeline.run)
     kept = Plan.read(pipeline.results["prune"].folder).hidden

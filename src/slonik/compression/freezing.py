@@ -28,6 +28,19 @@ def frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
+def check_upper_layers(upper_layers: int | None, count: int) -> None:
+    """Refuse to train more layers than the student has, as soon as it is known how many it will have.
+
+    Raises:
+        SlonikError: there are `count` of them alone.
+    """
+    if upper_layers is not None and upper_layers > count:
+        raise SlonikError(
+            f"distill.upper_layers is {upper_layers}, and the student has {count} layers: give a number from 1 to "
+            f"{count}, or leave it out to train everything"
+        )
+
+
 def below(model: PreTrainedModel, upper_layers: int | None) -> list[nn.Parameter]:
     """The parameters under the uppermost layers: embeddings and lower layers; none where no number is given.
 
@@ -38,11 +51,7 @@ def below(model: PreTrainedModel, upper_layers: int | None) -> list[nn.Parameter
         return []
     found = dissect(model)
     count = len(found.layers)
-    if upper_layers > count:
-        raise SlonikError(
-            f"distill.upper_layers is {upper_layers}, and the student has {count} layers: give a number from 1 to "
-            f"{count}, or leave it out to train everything"
-        )
+    check_upper_layers(upper_layers, count)
     lower = []
     inputs = True  # what is registered before the first layer
     for name, parameter in model.named_parameters():

@@ -83,6 +83,22 @@ def _check_kept_whole(model: HeadedEncoder, config: PruneConfig) -> None:
         raise SlonikError(f"prune.keep_layers leaves out layer 0, which {anatomy.family} needs: keep it")
 
 
+def check_depth(model: PreTrainedModel, config: PruneConfig) -> int:
+    """How many layers of the model stay, before any work; a target may leave fewer.
+
+    Raises:
+        SlonikError: layers that are not there, or shares, layers and targets that do not go together.
+    """
+    names = ("layers", "keep_layers", "heads", "ffn", "hidden", "uneven", *_TARGETS)
+    Budget(**{name: getattr(config, name) for name in names})
+    if config.keep_layers is not None:
+        return len(keep_layers(whole(model, with_parent=False), config.keep_layers).layers)
+    depth = len(dissect(model).layers)
+    if config.layers is not None and config.layers > depth:
+        raise SlonikError(f"{config.layers} layers cannot stay: the model has {depth}")
+    return config.layers or depth
+
+
 def prune(
     teacher: TorchEncoder,
     student: TorchEncoder,
@@ -144,11 +160,8 @@ def _layers(
     """Layers to keep where their number is given: the cut that agrees best with the whole model, untrained."""
     if config.keep_layers is not None or config.layers is None:
         return config.keep_layers
-    depth = int(student.model.config.num_hidden_layers)
-    Budget(layers=config.layers)  # refuses zero
-    if config.layers > depth:
-        raise SlonikError(f"{config.layers} layers cannot stay: the model has {depth}")
-    if config.layers == depth:
+    check_depth(student.model, config)
+    if config.layers == len(dissect(student.model).layers):
         return None
     best = _best_layers(student, sample, head, config.layers)
     summary["untrained_agreement"] = {"cosine": best.cosine, "correlation": best.correlation}
