@@ -12,7 +12,8 @@ in a batch; 15 % masked. Trainer reads the text in the two ways of run_mlm: `lin
 and runs the vocabulary head at masked positions only. Systems take turns; the first steps of each turn do not
 count. Real tokens per second of processor time (all threads, data preparation included), so that other programs on
 the machine do not matter, and per second of the clock. `--curve N` trains slonik and `blocks` for N steps instead and
-prints the loss of the same masked held-out texts at every quarter, over three seeds.
+prints the loss of the same masked held-out texts at every quarter, over three seeds; slonik with its own rows, and
+with those of `blocks`, where nothing but the loop, the masks and the order differ.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ from slonik.pretraining.batches import sequence_loader
 from slonik.pretraining.config import PretrainConfig
 from slonik.pretraining.objectives import MaskedLanguageModel
 from slonik.pretraining.sequences import Specials, TokenSequences
+from slonik.pretraining.shards import TokenCorpus
 from slonik.pretraining.tokens import tokenised
 from slonik.text.tokenizers.token_facts import token_facts
 from slonik.text.tokenizers.training import TrainConfig as TokenizerTraining
@@ -111,6 +113,7 @@ class Curve:
     batches: list[dict[str, torch.Tensor]]
     objective: MaskedLanguageModel
     losses: list[float] = field(default_factory=list)
+    tokens: int = 0  # real ones trained on
 
     def note(self, model: nn.Module) -> None:
         """Measure now; the model goes on in the mode that it was in, the generator where it stood."""
@@ -134,15 +137,20 @@ class _Counting(MaskedLanguageModel):
         return super().loss(model, batch)
 
 
-def measure_slonik(setting: Setting, curve: Curve | None = None) -> tuple[float, float]:
-    """Speed of our loop; with a curve, the losses on the way."""
+def measure_slonik(
+    setting: Setting, curve: Curve | None = None, rows: Sequence[list[int]] | None = None
+) -> tuple[float, float]:
+    """Speed of our loop; with a curve, the losses on the way; on these rows of ids instead of the texts packed."""
     clock = Clock()
     pieces = token_facts(setting.tokenizer)
     objective = _Counting(pieces, pack_to=setting.length)
     objective.clock = clock
     template = template_of(setting.tokenizer)
-    corpus = tokenised(setting.texts, setting.tokenizer)
-    sequences = TokenSequences(corpus, "documents", setting.length, Specials(template.head, template.tail))
+    if rows is None:
+        corpus, specials = tokenised(setting.texts, setting.tokenizer), Specials(template.head, template.tail)
+    else:
+        corpus, specials = TokenCorpus.of([[row] for row in rows]), Specials((), ())
+    sequences = TokenSequences(corpus, "documents", setting.length, specials)
     loader = sequence_loader(
         sequences, objective, batch_tokens=setting.length * setting.rows, pack_to=setting.length, seed=setting.seed
     )
@@ -164,6 +172,8 @@ def measure_slonik(setting: Setting, curve: Curve | None = None) -> tuple[float,
     with tempfile.TemporaryDirectory() as folder:
         run(setting.model(), objective, loader, config, Path(folder), evaluate=evaluate)
     clock.marks = [clock.marks[setting.warm // every if curve is None else 0], clock.marks[-1]]
+    if curve is not None:
+        curve.tokens = clock.tokens
     return clock.speeds()
 
 
@@ -207,6 +217,8 @@ def measure_trainer(setting: Setting, rows: Sequence[list[int]], curve: Curve | 
         Trainer(
             model=setting.model(), args=arguments, train_dataset=examples, data_collator=collate, callbacks=[marks]
         ).train()
+    if curve is not None:
+        curve.tokens = clock.tokens
     return clock.speeds()
 
 
@@ -246,21 +258,28 @@ def _curves(setting: Setting, steps: int) -> None:
     rng, rows = np.random.default_rng(0), [np.array(ids) for ids in line_rows_of(setting, held)]
     batches = [objective.corrupt(rows[start : start + 50], rng) for start in range(0, len(rows), 50)]
     setting.warm, setting.steps, setting.rate = 0, steps, 5e-4
-    found: dict[str, list[list[float]]] = {"slonik": [], "trainer-blocks": []}
+    found: dict[str, list[list[float]]] = {"slonik": [], "slonik, Trainer's rows": [], "trainer-blocks": []}
     blocks = block_rows(setting)
+    tokens: dict[str, int] = {}
     for setting.seed in range(3):
         for name, losses in found.items():
             AcceleratorState._reset_state(True)
             curve = Curve(batches, objective)
-            _ = measure_slonik(setting, curve) if name == "slonik" else measure_trainer(setting, blocks, curve)
+            if name == "trainer-blocks":
+                measure_trainer(setting, blocks, curve)
+            else:
+                measure_slonik(setting, curve, None if name == "slonik" else blocks)
             losses.append(curve.losses[:5])
+            tokens[name] = curve.tokens
     quarters = [f"step {steps * quarter // 4}" for quarter in range(5)]
-    print("| system | " + " | ".join(quarters) + " |\n|" + "---|" * 6)
+    print("| system | " + " | ".join(quarters) + " | real tokens |\n|" + "---|" * 7)
     for name, losses in found.items():
-        print(f"| {name} | " + " | ".join(f"{value:.3f}" for value in np.mean(losses, axis=0)) + " |")
-    apart = np.asarray(found["slonik"]) - np.asarray(found["trainer-blocks"])
-    cells = [f"{column.mean():+.3f} [{column.min():+.3f}, {column.max():+.3f}]" for column in apart.T]
-    print("| difference | " + " | ".join(cells) + " |")
+        values = " | ".join(f"{value:.3f}" for value in np.mean(losses, axis=0))
+        print(f"| {name} | {values} | {tokens[name]:,} |")
+    for name in list(found)[:-1]:
+        apart = np.asarray(found[name]) - np.asarray(found["trainer-blocks"])
+        cells = [f"{column.mean():+.3f} [{column.min():+.3f}, {column.max():+.3f}]" for column in apart.T]
+        print(f"| {name} less trainer-blocks | " + " | ".join(cells) + " | |")
 
 
 def main() -> None:

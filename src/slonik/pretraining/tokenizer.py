@@ -159,7 +159,7 @@ def make_tokenizer(config: PretrainConfig, folder: Path, log: Log = lambda line:
         lowercase=wanted.lowercase, family=config.model.family, sentinels=wanted_sentinels(config),
         extra_specials=_special_tokens(config),
     )  # fmt: skip
-    trained = train(training, _training_texts(config.corpus), log=log)
+    trained = train(training, training_texts(config.corpus), log=log)
     specials = trained.specials
     write_tokenizer(
         trained.tokenizer, folder, names=specials.roles, types=specials.type_ids, max_length=config.model.max_length
@@ -193,7 +193,12 @@ def _special_tokens(config: PretrainConfig) -> tuple[str, ...]:
     return tuple(token for token in wanted if token not in known)
 
 
-def _training_texts(settings: CorpusSettings) -> Iterator[str]:
+def training_texts(settings: CorpusSettings) -> Iterator[str]:
+    """The cleaned documents of a corpus that are not held out: those that a tokenizer may be trained on.
+
+    Raises:
+        SlonikError: what `documents_of` raises.
+    """
     for document in documents_of(settings):
         # As the corpus is cleaned: which documents are held out depends on what is left of them.
         text = normalise_text(document.text, keep_whitespace=settings.cleaning.keep_whitespace)

@@ -12,6 +12,10 @@ import pytest
 from slonik.core.config import build_config, read_config
 from slonik.core.errors import SlonikError
 from slonik.core.records import read_records
+from slonik.data.filters import normalise_text
+from slonik.data.sampling import is_held_out
+from slonik.pretraining.corpus import documents_of
+from slonik.pretraining.repetition import study
 from slonik.pretraining.repetition.config import RepetitionConfig
 from slonik.pretraining.repetition.runs import part_of, plans
 from slonik.pretraining.repetition.study import run_study, seed_interval
@@ -71,6 +75,22 @@ def test_a_study_of_another_corpus_is_refused_and_other_fields_make_runs_anew(tm
     (tmp_path / "corpus.txt").write_text(text.replace("слон", "лсон").replace("Слон", "Лсон"), encoding="utf-8")
     with pytest.raises(SlonikError, match=r"made from other inputs \(corpus.corpus.txt changed\)"):
         run_study(changed)
+
+
+def test_the_tokenizer_reads_no_held_out_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def spied(settings: Any, texts: Any) -> Any:
+        read.extend(texts)
+        raise SlonikError("seen enough")
+
+    monkeypatch.setattr(study, "train", spied)
+    config = _config(tmp_path)
+    with pytest.raises(SlonikError, match="seen enough"):
+        run_study(config)
+    all_of_it = [normalise_text(document.text) for document in documents_of(config.corpus)]
+    held_out = [text for text in all_of_it if is_held_out(text, 0.2)]
+    assert held_out and sorted([*read, *held_out]) == sorted(all_of_it)
 
 
 def test_parts_of_one_seed_contain_each_other() -> None:

@@ -9,6 +9,7 @@ skipped when it is done. Intervals are over seeds (Student's t): with two seeds 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +21,12 @@ from slonik.core import files
 from slonik.core.errors import SlonikError
 from slonik.core.records import Record, write_records
 from slonik.core.run import Announce, Result, Run, silent
-from slonik.data.documents import read_documents
 from slonik.pretraining.bits_per_byte import whole_documents
 from slonik.pretraining.corpus import PreparedCorpus, check_corpus, corpus_key, files_identity, prepare_corpus
 from slonik.pretraining.denoising import FRED_T5, sentinels_needed
 from slonik.pretraining.repetition.config import RepetitionConfig
 from slonik.pretraining.repetition.runs import HeldOut, RunPlan, plans, train_run
+from slonik.pretraining.tokenizer import training_texts
 from slonik.pretraining.tokens import tokenised
 from slonik.reporting.plots import Colours, Plot
 from slonik.text.tokenizers.families import DEFAULT_SENTINELS
@@ -109,14 +110,12 @@ def run_study(config: RepetitionConfig, announce: Announce = silent) -> Study:
 
 
 def _tokenizer(config: RepetitionConfig, folder: Path) -> Mapping[str, Any]:
-    """One vocabulary for all objectives: FRED-T5's special tokens and a mask token."""
+    """One vocabulary for all objectives, of what is not held out: FRED-T5's special tokens and a mask token."""
     settings = TokenizerConfig(
         kind="bpe", vocab_size=config.vocab_size, family="fred-t5", sentinels=_sentinels(config),
         extra_specials=("<mask>",),
     )  # fmt: skip
-    documents = read_documents(config.corpus.files, column=config.corpus.column, border=config.corpus.border)
-    texts = (document.text for document, _ in zip(documents, range(_TOKENIZER_DOCUMENTS), strict=False))
-    trained = train(settings, texts)
+    trained = train(settings, itertools.islice(training_texts(config.corpus), _TOKENIZER_DOCUMENTS))
     specials = trained.specials
     write_tokenizer(trained.tokenizer, folder / "tokenizer", names=specials.roles, types=specials.type_ids)
     return {"pieces": trained.tokenizer.get_vocab_size()}
