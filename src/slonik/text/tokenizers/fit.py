@@ -139,14 +139,15 @@ class CutComparison(Config):
 
 
 def compare_cuts(
-    before: Tokenizer, after: Tokenizer, kept_ids: Sequence[int], texts: Sequence[str]
+    before: Tokenizer, after: Tokenizer, kept_ids: Sequence[int], texts: Sequence[str], *, unknown: int | None
 ) -> dict[str, CutComparison]:
     """Compare two tokenizers on `texts`: the key `all`, then one key for each main script of a text.
 
     kept_ids: new id -> old id.
+    unknown: the id of the unknown token before, if there is one.
     """
     old_ids = np.asarray(kept_ids, dtype=np.int64)
-    unknown_old, unknown_new = read_vocabulary(before).unknown, read_vocabulary(after).unknown
+    unknown_old, unknown_new = unknown, read_vocabulary(after).unknown
     cut_before = content_ids(without_limits(before), texts)
     cut_after = content_ids(without_limits(after), texts)
     sums: dict[str, np.ndarray] = {"all": np.zeros(6, dtype=np.int64)}

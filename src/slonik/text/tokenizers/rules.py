@@ -7,7 +7,7 @@ Does not: count (see `fit`) or build the new tokenizer (see `trim`).
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ from pydantic import Field
 
 from slonik.core.config import Config
 from slonik.core.errors import SlonikError
-from slonik.text.scripts import COMMON, script_of, scripts_of_languages
+from slonik.text.scripts import COMMON, script_of, script_of_character, scripts_of_languages
 from slonik.text.tokenizers.vocabulary import Vocabulary
 
 _RUSSIAN = frozenset("абвгдеёжзийклмнопрстуфхцчшщъыьэюя")
@@ -55,17 +55,22 @@ def token_scripts(vocabulary: Vocabulary) -> dict[int, str]:
 
 
 def choose_tokens(
-    vocabulary: Vocabulary, rules: TrimRules, counts: NDArray[np.int64], extra: Collection[int] = ()
+    vocabulary: Vocabulary,
+    rules: TrimRules,
+    counts: NDArray[np.int64],
+    extra: Collection[int] = (),
+    scripts: Mapping[int, str] | None = None,
 ) -> set[int]:
     """The ids that stay.
 
     counts: (V,) how often the corpus uses each token.
     extra: ids that must stay (those of `rules.always_keep`).
+    scripts: those of all tokens, where `token_scripts` has found them already.
     Raises SlonikError for an unknown language, and when `max_pieces` cannot be met; the sentence says how few can.
     """
     languages = scripts_of_languages(rules.scripts)
     whole = {languages[0], COMMON} if rules.mode == "scripts" else set()
-    scripts = token_scripts(vocabulary)
+    scripts = token_scripts(vocabulary) if scripts is None else scripts
     fixed = set(vocabulary.specials) | set(extra) | _needed(vocabulary, scripts, languages)
     kept = fixed | {i for i, script in scripts.items() if script in whole or counts[i] >= rules.min_count}
     _close(vocabulary, fixed)
@@ -75,7 +80,7 @@ def choose_tokens(
     return kept
 
 
-def _needed(vocabulary: Vocabulary, scripts: dict[int, str], languages: tuple[str, ...]) -> set[int]:
+def _needed(vocabulary: Vocabulary, scripts: Mapping[int, str], languages: tuple[str, ...]) -> set[int]:
     """Tokens without which a text of the wanted languages could turn unknown: bytes and single characters."""
     wanted = {*languages, COMMON}
     needed = set()
@@ -153,4 +158,4 @@ def _released(parts: Iterable[int], users: dict[int, int]) -> list[int]:
 def _russian_only(vocabulary: Vocabulary, token_id: int) -> bool:
     """Whether all Cyrillic letters of the token are Russian ones."""
     surface = (vocabulary.surface(token_id) or "").lower()
-    return all(letter in _RUSSIAN for letter in surface if script_of(letter) == "cyrillic")
+    return all(letter in _RUSSIAN for letter in surface if script_of_character(letter) == "cyrillic")

@@ -15,7 +15,7 @@ import copy
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,33 +94,41 @@ def trim(
     total: the number of texts, where it is known, for the progress bar.
     Raises SlonikError for an empty corpus, and for what `rules.choose_tokens` and `vocabulary.read_vocabulary` raise.
     """
-    counts = count_tokens(tokenizer, texts, total=total)
+    plain = without_limits(tokenizer)
+    counts = count_tokens(plain, texts, total=total)
     if not counts.any():
         raise SlonikError("the corpus is empty: there is nothing to count tokens in")
-    return trim_by_counts(tokenizer, rules, counts, held_out=held_out() if callable(held_out) else held_out)
+    return _trimmed(tokenizer, plain, rules, counts, held_out() if callable(held_out) else held_out)
 
 
 def trim_by_counts(
     tokenizer: Tokenizer, rules: TrimRules, counts: NDArray[np.int64], *, held_out: Sequence[str] = ()
 ) -> TrimPlan:
     """Trim `tokenizer` by `rules`, with (V,) counts made before by `fit.count_tokens`."""
+    return _trimmed(tokenizer, without_limits(tokenizer), rules, counts, held_out)
+
+
+def _trimmed(
+    tokenizer: Tokenizer, plain: Tokenizer, rules: TrimRules, counts: NDArray[np.int64], held_out: Sequence[str]
+) -> TrimPlan:
+    """`plain` is the tokenizer without its limits: a copy of 250,000 tokens takes a second, so there is one."""
     vocabulary = read_vocabulary(tokenizer)
-    extra = set(itertools.chain.from_iterable(content_ids(without_limits(tokenizer), rules.always_keep)))
-    order = new_order(vocabulary, choose_tokens(vocabulary, rules, counts, extra))
+    scripts = token_scripts(vocabulary)
+    extra = set(itertools.chain.from_iterable(content_ids(plain, rules.always_keep)))
+    order = new_order(vocabulary, choose_tokens(vocabulary, rules, counts, extra, scripts))
     trimmed = rebuild(vocabulary, order)
     report = TrimReport(
         kind=vocabulary.kind,
         pieces_before=len(vocabulary.tokens),
         pieces_after=len(order),
-        scripts=_script_counts(vocabulary, order),
+        scripts=_script_counts(scripts, order),
         corpus_tokens=int(counts.sum()),
-        held_out=compare_cuts(tokenizer, trimmed, order, held_out) if held_out else {},
+        held_out=compare_cuts(plain, trimmed, order, held_out, unknown=vocabulary.unknown) if held_out else {},
     )
     return TrimPlan(order, trimmed, rules, report)
 
 
-def _script_counts(vocabulary: Vocabulary, order: tuple[int, ...]) -> dict[str, ScriptCount]:
-    scripts = token_scripts(vocabulary)
+def _script_counts(scripts: Mapping[int, str], order: tuple[int, ...]) -> dict[str, ScriptCount]:
     before = Counter(scripts.values())
     after = Counter(scripts[i] for i in order)
     return {name: ScriptCount(before=count, after=after[name]) for name, count in before.most_common()}
