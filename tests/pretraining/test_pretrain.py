@@ -194,6 +194,37 @@ def test_a_finished_run_is_made_longer_and_its_best_model_loads_while_it_goes_on
     assert tokenizers[0] == tokenizers[1] and not best.exists()
 
 
+def test_a_staged_run_that_dies_on_its_way_ends_with_the_weights_of_an_undisturbed_one(
+    texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = {
+        "stages": [{"length": 16, "share": 0.4}, {"length": 24, "share": 0.3, "batch_tokens": 240}],
+        "train.max_steps": 10, "train.schedule": "wsd", "train.decay_ratio": 0.5, "train.save_every_minutes": 0.0,
+    }  # fmt: skip
+    whole = run_pretrain(_recipe("roberta_tiny", texts, tmp_path / "whole", **fields)).checkpoint
+    left, loss_of = [6], MaskedLanguageModel.loss  # the second stage begins with step 5, the fall of the rate too
+
+    def dying(self: Any, model: Any, batch: Any) -> Any:
+        if model.training:
+            left[0] -= 1
+            if left[0] < 0:
+                raise Crash
+        return loss_of(self, model, batch)
+
+    config = _recipe("roberta_tiny", texts, tmp_path / "killed", **fields)
+    with monkeypatch.context() as patch:
+        patch.setattr(MaskedLanguageModel, "loss", dying)
+        with pytest.raises(Crash):
+            run_pretrain(config)
+        left[0] = 5  # at least the five steps that were saved are not made again
+        again = run_pretrain(config).checkpoint
+    assert whole is not None and again is not None
+    first, second = (load_file(folder / "model.safetensors") for folder in (whole, again))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    steps = [line["step"] for line in read_metrics(again / "metrics.jsonl") if "loss" in line]
+    assert steps == sorted(set(steps)) and steps[-1] == 10
+
+
 def test_batches_grow_and_the_model_of_every_evaluation_is_kept(
     texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
