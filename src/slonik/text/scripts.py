@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
-from functools import cache, lru_cache
+from functools import cache
 
 from slonik.core.errors import SlonikError, unknown_name
 
@@ -70,7 +70,6 @@ def scripts_of_languages(languages: Iterable[str]) -> tuple[str, ...]:
 
 
 @cache
-@lru_cache(maxsize=1 << 16)
 def script_of_character(character: str) -> str:
     """The script of one character: a name from SCRIPTS, `common` or `other`.
 
