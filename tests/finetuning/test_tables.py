@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from slonik.core.errors import SlonikError
+from slonik.core.files import write_json
+from slonik.core.hashing import sha256_json
+from slonik.core.identity import rows_identity
 from slonik.finetuning.predictors import Row
 from slonik.finetuning.tables import is_table_file, predict_table
 
@@ -82,6 +85,8 @@ def test_every_kind_of_table_becomes_every_other_with_its_rows_and_answers(
     assert [row["label"] for row in rows] == ["да", "нет"]  # the column that was there
     assert [row["label_predicted"] for row in rows] == ["короткий", "длинный"]
     assert [float(row["probability"]) for row in rows] == pytest.approx([0.7, 1.0])
+    if given in (".csv", ".tsv") and wanted in (".csv", ".tsv"):
+        assert out.read_bytes().count(b"\r\n") == 3  # as it was written
     assert float(rows[0]["probability_длинный"]) == pytest.approx(0.3)
 
 
@@ -111,6 +116,21 @@ def test_a_column_of_a_later_row_alone_is_not_written_over(tmp_path: Path) -> No
     path.write_text('{"text": "кот"}\n{"text": "дом", "label": "мой"}\n', encoding="utf-8")
     found = predict_table(Lengths(), path, tmp_path / "out.jsonl")
     assert found.columns[0] == "label_predicted" and rows_in(tmp_path / "out.jsonl")[1]["label"] == "мой"
+
+
+def test_half_a_surrogate_pair_is_kept_as_its_escape(tmp_path: Path) -> None:
+    path, half = tmp_path / "in.jsonl", "кот \ud83d"
+    path.write_text('{"text": "кот \\ud83d"}\n', encoding="utf-8")
+    predict_table(Lengths(), path, tmp_path / "out.jsonl")
+    assert rows_in(tmp_path / "out.jsonl")[0]["text"] == half
+    predict_table(Lengths(), path, tmp_path / "out.csv")
+    assert rows_in(tmp_path / "out.csv", "utf-8-sig")[0]["text"] == "кот \\ud83d"
+    assert sha256_json([half]) != sha256_json(["кот"]) and rows_identity([{"text": half}])
+    write_json(tmp_path / "page.json", {"text": half})
+    assert json.loads((tmp_path / "page.json").read_text(encoding="utf-8")) == {"text": half}
+    pytest.importorskip("pyarrow")
+    with pytest.raises(SlonikError, match=r"write \.jsonl instead"):
+        predict_table(Lengths(), path, tmp_path / "out.parquet")
 
 
 def test_names_that_stand_twice_are_refused(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def generate(
     from slonik.models.writing import open_generator
     from slonik.runtime.sampling import SamplingConfig
     from slonik.runtime.writing import continuations
+    from slonik.text.lines import json_line
 
     if stream and jsonl:
         raise SlonikError("--stream writes texts as they come, and --jsonl whole objects: give one of them")
@@ -65,7 +66,7 @@ def generate(
         return
     for made in continuations(writer, prompts, sampling, batch_size=batch_size):
         if jsonl:
-            typer.echo(json.dumps({"prompt": made.prompt, "text": made.text}, ensure_ascii=False))
+            typer.echo(json_line({"prompt": made.prompt, "text": made.text}))
         else:
             typer.echo(made.whole if prompt else made.whole.replace("\n", "\\n"))
 

@@ -8,6 +8,7 @@ concerns only its own commands.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import signal
 import sys
@@ -122,6 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     and 76 where another process of a run was lost: after these two the same command goes on.
     """
     _end_on_signals()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # half a surrogate pair in a text, or a terminal of other letters
+        sys.stdout.reconfigure(errors="backslashreplace")
     if "--help" in (sys.argv if arguments is None else arguments):
         keep_names_whole()
     try:

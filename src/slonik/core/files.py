@@ -45,8 +45,8 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 
 
 def write_text(path: str | Path, content: str) -> None:
-    """Write UTF-8 text to `path` as `new_file` does."""
-    write_bytes(path, content.encode("utf-8"))
+    """Write UTF-8 text to `path` as `new_file` does; half a surrogate pair is written as its escape, as in JSON."""
+    write_bytes(path, content.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: str | Path, content: Any) -> None:

@@ -40,9 +40,8 @@ def sha256_texts(texts: Iterable[str]) -> str:
 
 def sha256_json(content: Any) -> str:
     """SHA-256 of a JSON value in canonical form (sorted keys, no spaces)."""
-    return sha256_bytes(
-        json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str).encode("utf-8")
-    )
+    text = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
+    return sha256_bytes(text.encode("utf-8", "surrogatepass"))
 
 
 def derive_seed(seed: int, *names: object) -> int:

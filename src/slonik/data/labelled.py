@@ -123,7 +123,7 @@ class CsvTable:
         header: names of the columns.
         rows: name -> cell; None where a row has fewer cells than the header.
         lines: the line on which each row ends.
-        separator: between cells. encoding: of the file.
+        separator: between cells. encoding: of the file. line_end: between its lines.
     """
 
     header: list[str]
@@ -131,6 +131,7 @@ class CsvTable:
     lines: list[int]
     separator: str
     encoding: str
+    line_end: str = "\n"
 
 
 def read_table(path: str | Path, columns: Sequence[str] = ()) -> CsvTable:
@@ -172,7 +173,8 @@ def read_table(path: str | Path, columns: Sequence[str] = ()) -> CsvTable:
             lines.append(reader.line_num + before)
     except csv.Error as error:
         raise SlonikError(f"{file} is no sound table, line {reader.line_num + before}: {error}") from None
-    return CsvTable(header, rows, lines, separator, encoding)
+    first = _LINE_ENDS.search(text)
+    return CsvTable(header, rows, lines, separator, encoding, "\n" if first is None else first[0])
 
 
 def _text_of(file: Path) -> tuple[str, str]:

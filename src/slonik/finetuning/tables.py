@@ -1,7 +1,7 @@
 """Answer the rows of one file: CSV or TSV, JSON Lines, Parquet in; any of them out, with the answers in new columns.
 
-A table of text keeps its separator and its encoding, so that the program that wrote it opens it again. Streams of lines
-are `predict`, folders in parts are `folders`; this reads a file whole.
+A table of text keeps its separator, line ends and encoding, so that the program that wrote it opens it again. Streams
+of lines are `predict`, folders in parts are `folders`; this reads a file whole.
 """
 
 from __future__ import annotations
@@ -187,7 +187,8 @@ def _write(target: Path, rows: Sequence[Mapping[str, Any]], table: CsvTable | No
     with new_file(target) as unfinished:
         if kind in _TABLES:
             own = table.separator if table is not None and table.separator != "\t" else ","
-            text = _as_text(rows, own if kind == ".csv" else _TABLES[kind])
+            line_end = table.line_end if table is not None else "\n"
+            text = _as_text(rows, own if kind == ".csv" else _TABLES[kind], line_end)
             unfinished.write_bytes(_encoded(text, table.encoding if table is not None else "utf-8", target))
         elif kind == ".parquet":
             _write_parquet(unfinished, rows)
@@ -195,10 +196,10 @@ def _write(target: Path, rows: Sequence[Mapping[str, Any]], table: CsvTable | No
             unfinished.write_text("".join(f"{json_line(dict(row))}\n" for row in rows), encoding="utf-8")
 
 
-def _as_text(rows: Sequence[Mapping[str, Any]], separator: str) -> str:
+def _as_text(rows: Sequence[Mapping[str, Any]], separator: str, line_end: str) -> str:
     stream = io.StringIO(newline="")
     names = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.DictWriter(stream, names, delimiter=separator, lineterminator="\n")
+    writer = csv.DictWriter(stream, names, delimiter=separator, lineterminator=line_end)
     writer.writeheader()
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     return stream.getvalue()
@@ -216,7 +217,7 @@ def _encoded(text: str, encoding: str, target: Path) -> bytes:
     with suppress(UnicodeEncodeError):
         return text.encode(encoding)
     warn_once(f"{target}: not everything can be written in {encoding}, so it is UTF-8")
-    return text.encode("utf-8-sig")
+    return text.encode("utf-8-sig", "backslashreplace")  # half a surrogate pair, as scraped texts have them
 
 
 def _write_parquet(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -228,6 +229,6 @@ def _write_parquet(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     names = list(dict.fromkeys(name for row in rows for name in row))
     try:
         content = pyarrow.table({name: [row.get(name) for row in rows] for name in names})
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, UnicodeEncodeError) as error:
         raise SlonikError(f"the rows do not make a Parquet file ({error}): write .jsonl instead") from None
     pyarrow.parquet.write_table(content, path)

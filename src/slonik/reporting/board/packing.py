@@ -52,7 +52,9 @@ def packed(header: Mapping[str, Any], tables: Sequence[BoardTable]) -> bytes:
         told.append(_table(table, models, start))
         start += len(table.cells)
     content = {"format": FORMAT, **header, "tables": told, "cells": len(cells), "arrays": [list(c) for c in _COLUMNS]}
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(
+        "utf-8", "backslashreplace"
+    )
     block = struct.pack("<I", len(text)) + text
     block += b"\0" * (-len(block) % 8)
     for name, kind in _COLUMNS:
