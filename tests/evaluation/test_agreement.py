@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from slonik.evaluation import agreement as module
 from slonik.evaluation.agreement import agreement, neighbour_overlap, translation_hits
 
 
@@ -24,6 +25,15 @@ def test_noise_does_not_agree_although_plain_cosines_look_alike() -> None:
     assert abs(metrics["agreement"]) < 0.1
     assert abs(metrics["similarity"]) < 0.1
     assert metrics["neighbours"] < 0.1
+
+
+def test_many_texts_are_compared_pair_by_pair_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    teacher = rng.normal(size=(300, 16)).astype(np.float32)
+    student = teacher + rng.normal(size=(300, 16)).astype(np.float32)
+    at_once = agreement(student, teacher)["similarity"]
+    monkeypatch.setattr(module, "_ALL_AT_ONCE", 299)
+    assert 0.3 < at_once < 0.9 and agreement(student, teacher)["similarity"] == pytest.approx(at_once, abs=1e-6)
 
 
 def test_dimensions_may_differ() -> None:

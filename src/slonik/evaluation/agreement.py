@@ -13,6 +13,7 @@ from slonik.core.protocols import FloatArray
 
 _NEIGHBOURS = 10
 _SIMILARITY_PAIRS = 200_000
+_ALL_AT_ONCE = 4096  # texts whose similarities are made as one matrix, at most 64 MB
 
 
 def unit(vectors: FloatArray) -> FloatArray:
@@ -69,8 +70,15 @@ def _similarity_correlation(student: FloatArray, teacher: FloatArray) -> float:
     left = rng.integers(0, len(teacher), _SIMILARITY_PAIRS)
     right = rng.integers(0, len(teacher), _SIMILARITY_PAIRS)
     left, right = left[left != right], right[left != right]
-    ranks = [_ranks((vectors[left] * vectors[right]).sum(1)) for vectors in (student, teacher)]
+    ranks = [_ranks(_similarities(vectors, left, right)) for vectors in (student, teacher)]
     return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
+def _similarities(vectors: FloatArray, left: NDArray[np.int64], right: NDArray[np.int64]) -> FloatArray:
+    """(P,) inner products of rows `left` with rows `right`; of few texts, whose pairs come again, each is made once."""
+    if len(vectors) <= _ALL_AT_ONCE:
+        return np.asarray((vectors @ vectors.T)[left, right])
+    return np.asarray((vectors[left] * vectors[right]).sum(1))
 
 
 def near_correlation(student: FloatArray, teacher: FloatArray) -> float:
