@@ -1,4 +1,4 @@
-"""Exports of tiny models, each made once per test session whoever asks first."""
+"""Exports of tiny models, each made once per test session, whichever process asks first."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from tests import folders, tiny
 
 
 def _root() -> Path:
-    return folders.of_process("exported")
+    return folders.of_session("exported")
 
 
 @cache
 def checkpoint(family: str) -> Path:
     """A tiny checkpoint of `family` with prefixes, normalised vectors and 64 positions."""
+    return folders.once(_root() / family, lambda: _checkpoint(family))
+
+
+def _checkpoint(family: str) -> Path:
     folder = tiny.checkpoint(_root() / family, family)
     (folder / "config_sentence_transformers.json").write_text(
         '{"prompts": {"query": "запрос: "}, "default_prompt_name": "query"}', encoding="utf-8"
@@ -32,5 +36,12 @@ def exported(family: str, int8: str = "dynamic") -> tuple[Path, ExportReport]:
 @cache
 def _exported(family: str, int8: str) -> tuple[Path, ExportReport]:
     out = _root() / f"{family}-{int8}"
+    return out, folders.once(out, lambda: _export(family, int8, out))
+
+
+def _export(family: str, int8: str, out: Path) -> ExportReport:
     static = int8 == "static"
-    return out, export(checkpoint(family), out, int8=int8, fp16=static, docker=True, measure_speed=False)  # type: ignore[arg-type]
+    made: ExportReport = export(
+        checkpoint(family), out, int8=int8, fp16=static, docker=True, measure_speed=False  # type: ignore[arg-type]
+    )  # fmt: skip
+    return made

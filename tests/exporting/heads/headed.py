@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import pickle
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -49,20 +45,10 @@ def root() -> Path:
     return folders.of_session("headed")
 
 
-@contextmanager
-def _alone(name: str) -> Iterator[None]:
-    """One process at a time makes what `name` stands for."""
-    with open(root() / f"{name}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 @cache
 def checkpoint(name: str) -> Path:
     """A checkpoint with the head `name`, whose weights are wide enough to tell texts apart."""
-    with _alone(f"checkpoint-{name}"):
-        folder = root() / name
-        return folder if folder.is_dir() else _checkpoint(name, folder)
+    return folders.once(root() / name, lambda: _checkpoint(name, root() / name))
 
 
 def _checkpoint(name: str, folder: Path) -> Path:
@@ -88,14 +74,13 @@ def _checkpoint(name: str, folder: Path) -> Path:
 @cache
 def exported(name: str) -> tuple[Path, HeadReport]:
     """The exported folder of that checkpoint and its report; of pairs in static int8 and fp16 too; nothing is timed."""
+    out = root() / f"{name}-onnx"
+    return out, folders.once(out, lambda: _export(name, out))
+
+
+def _export(name: str, out: Path) -> HeadReport:
     int8 = "static" if name == "pairs" else "dynamic"
-    out, kept = root() / f"{name}-onnx", root() / f"{name}.pickle"
-    with _alone(f"export-{name}"):
-        if not kept.is_file():
-            model = run.head_of(checkpoint(name))
-            assert model is not None
-            with patch.object(run, "parity_texts", lambda: parity_texts()[:_FEW]):
-                made = run.export_head(model, out, int8=int8, fp16=int8 == "static", measure_speed=False)  # type: ignore[arg-type]
-            kept.write_bytes(pickle.dumps(made))
-        report: HeadReport = pickle.loads(kept.read_bytes())
-    return out, report
+    model = run.head_of(checkpoint(name))
+    assert model is not None
+    with patch.object(run, "parity_texts", lambda: parity_texts()[:_FEW]):
+        return run.export_head(model, out, int8=int8, fp16=int8 == "static", measure_speed=False)  # type: ignore[arg-type]
