@@ -202,7 +202,7 @@ COMPRESS = Command(
     },
     others=_OF_DISTILL | {
         "init": [None], "corpus.shares": [(2.0,)], "trim.scripts": [("ru",)], "trim.max_pieces": [300],
-        "prune.layers": [2],
+        "prune.layers": [1],
         "prune.keep_layers": [(0,)], "prune.target_parameters": [10**7], "prune.target_flops": [0.9],
         "prune.target_latency": [0.9], "prune.loss": ["movement"], "prune.refit": [True],
     },
