@@ -19,10 +19,16 @@ import onnx
 import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
+from slonik.models.encoder import TorchEncoder
+from slonik.models.task_model import TaskModel
 from tests import folders
 
 _TRACE = torch.onnx.export
-_WHERE_FROM = ("_name_or_path", "name_or_path")
+_WHERE_FROM = {
+    PreTrainedModel: ("_name_or_path", "name_or_path"), PretrainedConfig: ("_name_or_path", "name_or_path"),
+    TorchEncoder: ("name", "source", "passport"), TaskModel: ("name", "source", "passport"),
+}  # fmt: skip
+"""Class -> attributes that say where a model is from and what was done with it, which is in no graph."""
 
 
 class Traced:
@@ -47,9 +53,10 @@ class _Named(pickle.Pickler):
             )
         if isinstance(value, torch.export.Dim):
             return str, (f"{value.__name__} {value.min} {value.max}",)
-        if isinstance(value, (PreTrainedModel, PretrainedConfig)):
-            make, arguments, state = value.__reduce_ex__(2)[:3]
-            return make, arguments, {name: held for name, held in state.items() if name not in _WHERE_FROM}
+        for kind, left_out in _WHERE_FROM.items():
+            if isinstance(value, kind):
+                make, arguments, state = value.__reduce_ex__(2)[:3]
+                return make, arguments, {name: held for name, held in state.items() if name not in left_out}
         return NotImplemented
 
 
