@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
-pytest.importorskip("mteb", reason="mteb is not installed (extra mteb)")
-
 from sklearn.metrics import average_precision_score
 from typer.testing import CliRunner
 
@@ -25,6 +23,8 @@ from slonik.evaluation.statistics import value_of
 from slonik.text.sentence_config import SentenceConfig
 from tests import tiny
 
+# asked for without an import, which takes seconds in a process that may never come here
+pytestmark = pytest.mark.skipif(find_spec("mteb") is None, reason="mteb is not installed (extra mteb)")
 WORDS = ["дом", "кот", "лес", "река", "мир", "хлеб", "соль", "гора", "вода", "снег"]
 
 
