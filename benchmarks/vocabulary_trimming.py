@@ -25,6 +25,7 @@ from slonik.models.embedded import materialise
 from slonik.text.tokenizers.fit import compare_cuts, count_tokens
 from slonik.text.tokenizers.rules import TrimRules
 from slonik.text.tokenizers.trim import trim_by_counts
+from slonik.text.tokenizers.vocabulary import read_vocabulary
 
 PREFIXES = ("query: ", "passage: ")
 RULES: dict[str, TrimRules] = {
@@ -89,6 +90,7 @@ def main() -> None:
             np.save(options.counts, counts)
     print(f"counted {counts.sum():,} tokens in {time.process_time() - started:.0f} s of processor time")
     groups = held_out_texts(options.folder, options.extra, options.held_out)
+    unknown_id = read_vocabulary(tokenizer).unknown
     rows = []
     print("| rule | pieces | " + " | ".join(f"{name}: identical, tokens" for name in groups) + " | unknown |")
     print("|---|---|" + "---|" * (len(groups) + 1))
@@ -97,7 +99,7 @@ def main() -> None:
         plan = trim_by_counts(tokenizer, rules, counts)
         pieces = plan.report
         cuts = {
-            group: compare_cuts(tokenizer, plan.tokenizer, plan.token_ids, texts)["all"]
+            group: compare_cuts(tokenizer, plan.tokenizer, plan.token_ids, texts, unknown=unknown_id)["all"]
             for group, texts in groups.items()
         }
         cells = [f"{cut.identical_share:.1%}, {cut.token_growth:+.2%}" for cut in cuts.values()]
