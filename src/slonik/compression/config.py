@@ -48,6 +48,8 @@ class CorpusConfig(Config):
 
     @model_validator(mode="after")
     def _shares_fit(self) -> CorpusConfig:
+        if self.min_words > self.max_words:
+            raise ValueError(f"min_words is {self.min_words} and max_words {self.max_words}: no sentence is left")
         if self.shares and len(self.shares) != len(self.texts):
             raise ValueError(f"shares has {len(self.shares)} numbers for {len(self.texts)} texts: give one for each")
         if any(not share >= 0 for share in self.shares) or (self.shares and not sum(self.shares) > 0):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.files import write_json, write_text
 from slonik.core.hashing import derive_seed, sha256_texts
 from slonik.core.identity import corpus_identity, file_identity
-from slonik.core.run import Run
+from slonik.core.run import Announce, Run
 from slonik.data.pairs import CATALOGUE_FORMATS, read_pairs
 from slonik.data.readers import FORMATS, read_texts
 from slonik.data.sampling import TextLimits, is_held_out, sample, sample_pairs, sample_sentences, text_hash
@@ -27,6 +28,8 @@ from slonik.models.baselines import navec_path
 
 Pair = tuple[str, str]
 
+_CHARACTERS = 400
+"""The most of a sentence."""
 _WORDS_FROM = 20_000
 """Texts whose words replace others in altered copies."""
 
@@ -85,11 +88,12 @@ def draw(config: CorpusConfig, seed: int, folder: Path) -> Mapping[str, Any]:
     if not config.texts:
         raise SlonikError("there is no corpus: give files of text with --corpus")
     forms = WordForms(newspaper_words(navec_path())) if config.substituted_texts else None
-    limits = TextLimits(min_words=config.min_words, max_words=config.max_words, max_characters=400)
+    limits = TextLimits(min_words=config.min_words, max_words=config.max_words, max_characters=_CHARACTERS)
     files = list(config.texts)
     chosen: dict[str, Any] = {"seed": seed, "limits": limits, "held_out_share": config.held_out_share}
     held = _sentences(config, config.held_out_texts, held_out=True, **chosen)
-    texts = _sentences(config, config.train_texts, held_out=False, **chosen)
+    read: dict[str, Counter[str]] = {"texts": Counter(), "pairs": Counter()}
+    texts = _sentences(config, config.train_texts, held_out=False, counts=read["texts"], **chosen)
     if len(held) < 20 or len(texts) < 100:
         raise SlonikError(
             f"the corpus {', '.join(files)} has {len(texts) + len(held)} different sentences of {config.min_words} to "
@@ -98,7 +102,9 @@ def draw(config: CorpusConfig, seed: int, folder: Path) -> Mapping[str, Any]:
     pairs: list[Pair] = []
     held_pairs: list[Pair] = []
     if config.pairs and config.train_pairs:
-        pairs = sample_pairs(read_pairs(list(config.pairs)), config.train_pairs, held_out=False, **chosen)
+        pairs = sample_pairs(
+            read_pairs(list(config.pairs)), config.train_pairs, held_out=False, counts=read["pairs"], **chosen
+        )
     if config.pairs and config.held_out_pairs:
         held_pairs = sample_pairs(read_pairs(list(config.pairs)), config.held_out_pairs, held_out=True, **chosen)
     near, held_near = _near(config, limits, texts, held, seed) if config.near_pairs else ([], [])
@@ -107,7 +113,28 @@ def draw(config: CorpusConfig, seed: int, folder: Path) -> Mapping[str, Any]:
     write_text(folder / "sample.jsonl", "".join(_lines(found)))
     counts = {name: len(items) for name, items in _parts(found).items()}
     write_json(folder / "counts.json", counts)
-    return counts | {"hash": found.hash, "seed": derive_seed(seed, "corpus")}
+    lengths = {f"{name}_{side}": left[side] for name, left in read.items() for side in ("shorter", "longer")}
+    return counts | lengths | {"hash": found.hash, "seed": derive_seed(seed, "corpus")}
+
+
+def tell_sample(config: CorpusConfig, counts: Mapping[str, Any], announce: Announce) -> None:
+    """Say what is trained on, and what of the files is not: too short, too long.
+
+    Args:
+        counts: the summary of `draw`.
+    """
+    limits = f"{config.min_words} to {config.max_words} words and at most {_CHARACTERS} characters"
+    for name, what, most in (("texts", "sentences", config.train_texts), ("pairs", "pairs", config.train_pairs)):
+        found, shorter, longer = counts[name], counts[f"{name}_shorter"], counts[f"{name}_longer"]
+        if not (found or shorter or longer):
+            continue
+        all_there_are = f", all that there are (corpus.train_{name} is {most:,})" if found < most else ""
+        announce(f"sampled {found:,} {what} of {limits}{all_there_are}")
+        if shorter or longer:
+            announce(
+                f"left out {shorter:,} {what} that are shorter and {longer:,} that are longer "
+                "(corpus.min_words, corpus.max_words)"
+            )
 
 
 def _sentences(config: CorpusConfig, count: int, **chosen: Any) -> list[str]:

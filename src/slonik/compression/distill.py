@@ -10,7 +10,7 @@ from typing import Any
 
 from slonik.compression.chosen import Choice
 from slonik.compression.config import BlendConfig, CorpusConfig, DistillConfig
-from slonik.compression.corpus import draw, read_sample, sampling_inputs
+from slonik.compression.corpus import draw, read_sample, sampling_inputs, tell_sample
 from slonik.compression.freezing import below
 from slonik.compression.headed import HeadedEncoder, name_of, open_headed
 from slonik.compression.measure import agreement_records
@@ -165,6 +165,7 @@ def run_distill(
             return draw(config.corpus, config.seed, folder)
 
         drawn = run.step("corpus", inputs, "sampling the corpus", sampled, code=["slonik.compression.corpus"])
+        tell_sample(config.corpus, drawn.summary, run.announce)
         sample = read_sample(drawn.folder)
         others = further_teachers(config.distill, loaded)
         inputs |= {"pooling": config.pooling} if config.pooling else {}

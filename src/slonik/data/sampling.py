@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import heapq
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from slonik.core.errors import MissingExtra, SlonikError
 
@@ -30,9 +31,14 @@ class TextLimits:
     max_words: int = 200
 
     def allow(self, text: str) -> bool:
-        if not self.min_characters <= len(text) <= self.max_characters:
-            return False
-        return self.min_words <= len(text.split()) <= self.max_words
+        return self.beyond(text) is None
+
+    def beyond(self, text: str) -> Literal["shorter", "longer"] | None:
+        """On which side a text lies outside the limits; None within them."""
+        words = len(text.split())
+        if len(text) < self.min_characters or words < self.min_words:
+            return "shorter"
+        return "longer" if len(text) > self.max_characters or words > self.max_words else None
 
 
 def normalised(text: str) -> str:
@@ -127,6 +133,24 @@ def split_sentences(texts: Iterable[str], *, longer_than: int = 200) -> Iterator
             yield from (sentence.text for sentence in sentenize(text))
 
 
+def _within(texts: Iterable[str], limits: TextLimits, counts: Counter[str]) -> Iterator[str]:
+    for text in texts:
+        side = limits.beyond(text)
+        counts[side or "within"] += 1
+        if side is None:
+            yield text
+
+
+def _pairs_within(
+    pairs: Iterable[tuple[str, str]], limits: TextLimits, counts: Counter[str]
+) -> Iterator[tuple[str, str]]:
+    for pair in pairs:
+        sides = {limits.beyond(pair[0]), limits.beyond(pair[1])}
+        counts["longer" if "longer" in sides else "shorter" if "shorter" in sides else "within"] += 1
+        if sides == {None}:
+            yield pair
+
+
 def sample_sentences(
     texts: Iterable[str],
     size: int,
@@ -135,12 +159,14 @@ def sample_sentences(
     limits: TextLimits = TextLimits(min_words=3, max_words=60, max_characters=400),
     held_out: bool | None = None,
     held_out_share: float = 0.02,
+    counts: Counter[str] | None = None,
 ) -> list[str]:
     """A sample of different sentences: long texts split, limits kept.
 
     held_out: True for the held-out part alone, False for the rest alone, None for both (see `is_held_out`).
+    counts: is told of every sentence read whether it is `within` the limits, `shorter` or `longer`.
     """
-    sentences = (text for text in split_sentences(texts) if limits.allow(text))
+    sentences = _within(split_sentences(texts), limits, Counter() if counts is None else counts)
     if held_out is not None:
         sentences = (text for text in sentences if is_held_out(text, held_out_share) == held_out)
     return sample(sentences, size, seed=seed)
@@ -154,9 +180,13 @@ def sample_pairs(
     limits: TextLimits = TextLimits(min_words=3, max_words=60, max_characters=400),
     held_out: bool | None = None,
     held_out_share: float = 0.02,
+    counts: Counter[str] | None = None,
 ) -> list[tuple[str, str]]:
-    """A sample of translation pairs with different Russian sides, both sides within the limits."""
-    chosen = (pair for pair in pairs if limits.allow(pair[0]) and limits.allow(pair[1]))
+    """A sample of translation pairs with different Russian sides, both sides within the limits.
+
+    counts: is told of every pair read, as by `sample_sentences`; a pair is `longer` where a side is.
+    """
+    chosen = _pairs_within(pairs, limits, Counter() if counts is None else counts)
     if held_out is not None:
         chosen = (pair for pair in chosen if is_held_out(pair[1], held_out_share) == held_out)
     return sample(chosen, size, seed=seed, key=lambda pair: pair[1])

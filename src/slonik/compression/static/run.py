@@ -16,7 +16,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from slonik.compression.config import CorpusConfig
-from slonik.compression.corpus import CorpusSample, draw, read_sample, sampling_inputs
+from slonik.compression.corpus import CorpusSample, draw, read_sample, sampling_inputs, tell_sample
 from slonik.compression.headed import name_of
 from slonik.compression.static.config import StaticRecipe
 from slonik.compression.static.measure import measured_static
@@ -192,6 +192,7 @@ class _Static:
             return draw(corpus, seed, folder)
 
         drawn = self.run.step(name, inputs, "sampling the corpus", work, code=["slonik.compression.corpus"])
+        tell_sample(corpus, drawn.summary, self.run.announce)
         return read_sample(drawn.folder), [drawn]
 
     def _vocabulary(self, folder: Path, sample: CorpusSample) -> Mapping[str, Any]:
