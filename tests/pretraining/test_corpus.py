@@ -13,7 +13,7 @@ from slonik.data.filters import CleaningConfig
 from slonik.data.sampling import is_held_out
 from slonik.pretraining.corpus import CorpusSettings, open_prepared, prepare_corpus
 from slonik.pretraining.shards import ShardWriter
-from slonik.pretraining.tokenizer import _training_texts
+from slonik.pretraining.tokenizer import training_texts
 from tests import tiny
 
 TEXTS = [f"{text} Глава {n}." for n in range(12) for text in tiny.TEXTS]
@@ -50,7 +50,7 @@ def test_kept_white_space_reaches_the_tokens_and_the_tokenizer_sees_no_held_out_
     held = {document.text for document in found.held_out}
     read = [tokenizer.decode(found.train.document(number).tolist()) for number in range(len(found.train))]
     assert held and held.isdisjoint(read) and sorted([*held, *read]) == sorted(verse)
-    assert sorted(_training_texts(settings)) == sorted(read)
+    assert sorted(training_texts(settings)) == sorted(read)
 
 
 def test_lines_of_a_document_are_its_sentences(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_what_means_nothing_is_refused(models: dict[str, str], tmp_path: Path) -
         ({"layer": -1}, "has no layer -1"),
         ({"texts": empty}, "say which"),
         ({"vocabulary": empty}, "holds no word"),
-        ({"limit": 0}, "--limit is 0"),
+        ({"limit": 0}, "limit is 0"),
     ):
         with pytest.raises(SlonikError, match=sentence):
             open_words(models["bert"], **options)  # type: ignore[arg-type]
