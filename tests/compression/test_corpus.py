@@ -22,8 +22,8 @@ def test_what_is_too_short_too_long_or_not_there_is_told(tmp_path: Path) -> None
     said: list[str] = []
     tell_sample(config, counts, said.append)
     assert said == [
-        f"sampled {counts['texts']} sentences of 3 to 24 words and at most 400 characters, all that there are "
-        "(corpus.train_texts is 5,000)",
+        f"sampled {counts['texts']} sentences of 3 to 24 words and at most 400 characters, fewer than "
+        "corpus.train_texts (5,000): there are no more",
         "left out 2 sentences that are shorter and 4 that are longer (corpus.min_words, corpus.max_words)",
         "sampled 9 pairs of 3 to 24 words and at most 400 characters",
         "left out 1 pairs that are shorter and 0 that are longer (corpus.min_words, corpus.max_words)",

@@ -16,7 +16,7 @@ from typing import Any
 
 from slonik.compression.chosen import Choice
 from slonik.compression.config import CompressConfig, DistillConfig, TrimConfig
-from slonik.compression.corpus import CorpusSample, draw, read_sample, sampling_inputs, tell_sample
+from slonik.compression.corpus import CorpusSample, sampled, sampling_inputs
 from slonik.compression.freezing import below, check_upper_layers
 from slonik.compression.headed import HeadedEncoder, name_of, open_headed
 from slonik.compression.measure import Measured, measure_both, measure_stages
@@ -238,16 +238,9 @@ class _Pipeline:
 
     def sample(self) -> CorpusSample:
         """The sampled corpus, which all later steps depend on."""
-        config = self.config
-
-        def work(folder: Path) -> Mapping[str, Any]:
-            return draw(config.corpus, config.seed, folder)
-
-        folder = self.step("corpus", "sampling the corpus", work, "corpus")
-        counts = self.results["corpus"].summary
-        tell_sample(config.corpus, counts, self.run.announce)
-        self.inputs["sample"] = counts["hash"]
-        return read_sample(folder)
+        sample, self.results["corpus"] = sampled(self.config.corpus, self.config.seed, self.run, self.inputs)
+        self.inputs["sample"] = self.results["corpus"].summary["hash"]
+        return sample
 
 
 def _trimmed(pipeline: _Pipeline, sample: CorpusSample) -> HeadedEncoder:

@@ -20,7 +20,7 @@ from slonik.core.errors import SlonikError
 from slonik.core.files import write_json, write_text
 from slonik.core.hashing import derive_seed, sha256_texts
 from slonik.core.identity import corpus_identity, file_identity
-from slonik.core.run import Announce, Run
+from slonik.core.run import Announce, Run, StepResult
 from slonik.data.pairs import CATALOGUE_FORMATS, read_pairs
 from slonik.data.readers import FORMATS, read_texts
 from slonik.data.sampling import TextLimits, is_held_out, sample, sample_pairs, sample_sentences, text_hash
@@ -117,6 +117,26 @@ def draw(config: CorpusConfig, seed: int, folder: Path) -> Mapping[str, Any]:
     return counts | lengths | {"hash": found.hash, "seed": derive_seed(seed, "corpus")}
 
 
+def sampled(
+    config: CorpusConfig, seed: int, run: Run, inputs: Mapping[str, Any], step: str = "corpus"
+) -> tuple[CorpusSample, StepResult]:
+    """The sample, drawn in a step of the run or found done; and the step. What is said of it is said each time.
+
+    Args:
+        inputs: what decides the step, those of `sampling_inputs` among them.
+
+    Raises:
+        SlonikError: what `draw` raises.
+    """
+
+    def work(folder: Path) -> Mapping[str, Any]:
+        return draw(config, seed, folder)
+
+    drawn = run.step(step, inputs, "sampling the corpus", work, code=["slonik.compression.corpus"])
+    tell_sample(config, drawn.summary, run.announce)
+    return read_sample(drawn.folder), drawn
+
+
 def tell_sample(config: CorpusConfig, counts: Mapping[str, Any], announce: Announce) -> None:
     """Say what is trained on, and what of the files is not: too short, too long.
 
@@ -128,8 +148,11 @@ def tell_sample(config: CorpusConfig, counts: Mapping[str, Any], announce: Annou
         found, shorter, longer = counts[name], counts[f"{name}_shorter"], counts[f"{name}_longer"]
         if not (found or shorter or longer):
             continue
-        all_there_are = f", all that there are (corpus.train_{name} is {most:,})" if found < most else ""
-        announce(f"sampled {found:,} {what} of {limits}{all_there_are}")
+        fewer = ""
+        if found < most:
+            shares = name == "texts" and config.shares  # then one file alone may have had too few
+            fewer = f", fewer than corpus.train_{name} ({most:,})" + ("" if shares else ": there are no more")
+        announce(f"sampled {found:,} {what} of {limits}{fewer}")
         if shorter or longer:
             announce(
                 f"left out {shorter:,} {what} that are shorter and {longer:,} that are longer "

@@ -10,7 +10,7 @@ from typing import Any
 
 from slonik.compression.chosen import Choice
 from slonik.compression.config import BlendConfig, CorpusConfig, DistillConfig
-from slonik.compression.corpus import draw, read_sample, sampling_inputs, tell_sample
+from slonik.compression.corpus import sampled, sampling_inputs
 from slonik.compression.freezing import below
 from slonik.compression.headed import HeadedEncoder, name_of, open_headed
 from slonik.compression.measure import agreement_records
@@ -160,13 +160,7 @@ def run_distill(
         below(student.encoder.model, config.distill.upper_layers)
         token_ids = token_map(student, teacher, config.distill)
         inputs = sampling_inputs(config.corpus, config.seed, run)
-
-        def sampled(folder: Path) -> Mapping[str, Any]:
-            return draw(config.corpus, config.seed, folder)
-
-        drawn = run.step("corpus", inputs, "sampling the corpus", sampled, code=["slonik.compression.corpus"])
-        tell_sample(config.corpus, drawn.summary, run.announce)
-        sample = read_sample(drawn.folder)
+        sample, drawn = sampled(config.corpus, config.seed, run, inputs)
         others = further_teachers(config.distill, loaded)
         inputs |= {"pooling": config.pooling} if config.pooling else {}
         inputs |= {"sample": drawn.summary["hash"], "teacher": run.inputs["teacher"], "student": run.inputs["model"]}

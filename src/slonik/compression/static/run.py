@@ -16,7 +16,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from slonik.compression.config import CorpusConfig
-from slonik.compression.corpus import CorpusSample, draw, read_sample, sampling_inputs, tell_sample
+from slonik.compression.corpus import CorpusSample, sampled, sampling_inputs
 from slonik.compression.headed import name_of
 from slonik.compression.static.config import StaticRecipe
 from slonik.compression.static.measure import measured_static
@@ -186,14 +186,9 @@ class _Static:
         return self._finish(sample, tokenizer, [*steps, vocabulary, table])
 
     def _drawn(self, name: str, corpus: CorpusConfig) -> tuple[CorpusSample, list[StepResult]]:
-        inputs, seed = sampling_inputs(corpus, self.config.seed, self.run), self.config.seed
-
-        def work(folder: Path) -> Mapping[str, Any]:
-            return draw(corpus, seed, folder)
-
-        drawn = self.run.step(name, inputs, "sampling the corpus", work, code=["slonik.compression.corpus"])
-        tell_sample(corpus, drawn.summary, self.run.announce)
-        return read_sample(drawn.folder), [drawn]
+        inputs = sampling_inputs(corpus, self.config.seed, self.run)
+        sample, drawn = sampled(corpus, self.config.seed, self.run, inputs, step=name)
+        return sample, [drawn]
 
     def _vocabulary(self, folder: Path, sample: CorpusSample) -> Mapping[str, Any]:
         tokenizer = make_vocabulary(self.config.vocabulary, sample, self.teachers[0])
