@@ -131,6 +131,10 @@ def test_the_encoding_guess_knows_russian() -> None:
     text = "Съешь же ещё этих мягких французских булок, да выпей чаю"
     for encoding in ("cp1251", "koi8_r", "cp866", "iso8859_5"):
         assert guess_encoding(text.encode(encoding)) == encoding
+    for encoding in ("utf-16", "utf-32"):
+        assert guess_encoding(text.encode(encoding)) == encoding
+    assert guess_encoding(text.encode("utf-16-le")) == "utf-16le"
+    assert guess_encoding(text.encode("utf-16-be")) == "utf-16be"
     assert guess_encoding(bytes(range(128, 256))) is None
 
 

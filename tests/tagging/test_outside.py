@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,11 @@ def test_gazetteers_are_read_and_looked_up_in_every_case(tmp_path: Path, inflect
     ("content", "label", "sentence"),
     [
         ("Сбербанк\n".encode("cp1251"), "ORG", "not UTF-8.*windows-1251|cp1251"),
+        ("Сбербанк\nТула\n".encode("utf-16-le"), "ORG", "it looks like utf-16le"),
+        ("Google\nApple\n".encode("utf-16-be"), "ORG", "it looks like utf-16be"),
+        ("Сбербанк\nТула\n".encode("utf-32"), "ORG", "it looks like utf-32"),
+        ("Сбербанк\rТула\r".encode(), "ORG", "end with CR alone"),
+        (b'{"label": "ORG", "pattern": "X"}\n', "ORG", "a rule of spaCy: call the file .jsonl"),
         (b"# nothing\n", "ORG", "holds no name"),
         (b"X\n", "SHIP", "no training text has this label"),
         (None, "ORG", "there is no gazetteer"),
@@ -101,6 +107,9 @@ def test_rules_of_spacy_are_names_where_they_are_names(tmp_path: Path) -> None:
     counts = Counts()
     assert read_gazetteers(files, ["ORG"], counts) == {"ORG": ["Сбербанк", "bank of America"]}
     assert counts == {"rules of PER in rules.jsonl, a gazetteer of ORG, left out": 1}
+    for name, write in (("rules.ndjson", lambda text: text), ("rules.jsonl.gz", gzip.compress)):
+        (tmp_path / name).write_bytes(write("\n".join(rows).encode()))
+        assert read_gazetteers({"ORG": [str(tmp_path / name)]}, ["ORG"])["ORG"] == ["Сбербанк", "bank of America"]
     counts.clear()
     both = read_gazetteers(files | {"PER": files["ORG"]}, ["ORG", "PER"], counts)
     assert both["PER"] == ["Анна"] and not counts

@@ -78,7 +78,7 @@ def _key(name: str) -> Key:
 def _names_in(path: Path, label: str) -> list[str]:
     if not path.is_file():
         raise SlonikError(f"there is no gazetteer {path}: give a text file with a name a line")
-    if path.suffix == ".jsonl":
+    if _holds_rules(path):
         return _names_of_rules(path, label)
     if path.suffix.lower() in _TABLES:
         raise SlonikError(
@@ -91,11 +91,24 @@ def _names_in(path: Path, label: str) -> list[str]:
             raise SlonikError(
                 f"{path}, line {number}: {name[:60]!r} has a tab: a gazetteer has a name a line, nothing else"
             )
+        if "\r" in name:
+            raise SlonikError(
+                f"{path}, line {number}: its lines end with CR alone, as on old Macs: give them line feeds"
+            )
+        if name.startswith("{") and '"pattern"' in name:
+            raise SlonikError(
+                f"{path}, line {number}: a rule of spaCy: call the file .jsonl, so that it is read as rules"
+            )
         if name and not name.startswith("#"):
             names.append(name)
     if not names:
         raise SlonikError(f"the gazetteer {path} holds no name: give a text file with a name a line")
     return names
+
+
+def _holds_rules(path: Path) -> bool:
+    name = path.stem if path.suffix == ".gz" else path.name
+    return Path(name).suffix.lower() in (".jsonl", ".ndjson")
 
 
 def _names_of_rules(path: Path, label: str) -> list[str]:
@@ -124,7 +137,7 @@ def _names_of_rules(path: Path, label: str) -> list[str]:
 
 def _count_other_rules(path: Path, labels: Collection[str], counts: Counts) -> None:
     """Count the rules of a file of rules that have none of the labels which it is a gazetteer of."""
-    if path.suffix != ".jsonl" or not path.is_file():
+    if not _holds_rules(path) or not path.is_file():
         return
     for _, row in json_lines(path):
         if isinstance(row, dict) and "label" in row and row["label"] not in labels:

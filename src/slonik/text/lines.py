@@ -33,11 +33,17 @@ _COMMON_LETTERS = frozenset("оеаинтсрвл")
 def guess_encoding(sample: bytes) -> str | None:
     """Name the encoding that `sample` looks to be in, or None when nothing fits well.
 
-    Byte-order marks decide first; otherwise the Cyrillic encoding whose reading has the largest share of the ten
+    Byte-order marks decide first, then NUL bytes as UTF-16 has them; otherwise the Cyrillic encoding whose reading has the largest share of the ten
     commonest Russian letters wins, if that share looks like Russian at all.
     """
+    if sample.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):  # the former begins as UTF-16 does
+        return "utf-32"
     if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
+    for name, first in (("utf-16le", 1), ("utf-16be", 0)):
+        upper = sample[first::2]  # bytes that say which block of letters: Latin is 0, Cyrillic 4
+        if b"\x00" in sample and len(upper) > 1 and sum(byte in (0, 4) for byte in upper) >= 0.9 * len(upper):
+            return name
     best, best_share = None, 0.3
     for encoding in _CYRILLIC_ENCODINGS:
         letters = [c for c in sample.decode(encoding, errors="replace") if ord(c) > 127]
@@ -98,8 +104,10 @@ def _read_line(stream: IO[bytes], path: Path, max_line_bytes: int) -> bytes:
 def _decode(raw: bytes, path: Path, number: int) -> str:
     """Decode one line strictly; see `numbered_lines` for the errors."""
     if number == 1 and raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise SlonikError(_encoding_sentence(path, number, "utf-16"))
+        raise SlonikError(_encoding_sentence(path, number, guess_encoding(raw)))
     if b"\x00" in raw:
+        if (wide := _wide_encoding(path)) is not None:
+            raise SlonikError(_encoding_sentence(path, number, wide))
         raise SlonikError(
             f"{path}, line {number}: holds a NUL byte, so this is a binary file or not UTF-8; "
             f"give plain UTF-8 text (remove NUL bytes with: tr -d '\\000')"
@@ -109,6 +117,13 @@ def _decode(raw: bytes, path: Path, number: int) -> str:
     except UnicodeDecodeError as error:
         guess = guess_encoding(raw)
         raise SlonikError(_encoding_sentence(path, number, guess, raw[error.start])) from error
+
+
+def _wide_encoding(path: Path) -> str | None:
+    """UTF-16 without a byte-order mark, where the beginning of a file looks so: a later line may begin half a unit in."""
+    with open_bytes(path) as stream:
+        guess = guess_encoding(stream.read(4096))
+    return guess if guess in ("utf-16le", "utf-16be") else None
 
 
 def _encoding_sentence(path: Path, number: int, guess: str | None, byte: int | None = None) -> str:

@@ -68,6 +68,12 @@ def studio(text: str, *regions: tuple[int, int, str, str], **fields: Any) -> dic
         {"text": FAR, "my_labels": [{"start": 9, "end": 14, "text": "Petya", "labels": ["VIRUS"]}]},
         {"text": FAR, "entities": ["T1\tVIRUS 8 13\tPetya"]},
         {"sentences": FAR, "ners": [[8, 12, "VIRUS"]]},
+        {"text": FAR, "label": [["8", "13", "VIRUS"]]},
+        {"text": FAR, "entities": [{"id": 1, "label": "VIRUS", "start_offset": "8", "end_offset": "13"}]},
+        {"text": FAR, "entities": {"label": "VIRUS", "start_offset": 8, "end_offset": 13}},
+        {"id": 5, "data": {"text": "Анонс", "body": FAR}, "annotations": [
+            {"result": [{"type": "labels", "value": {"start": "9", "end": "14", "text": "Petya", "labels": ["VIRUS"]}}]}
+        ]},
         {"text": FAR, "spans": [[8, 13, "VIRUS"]], "answer": "accept", "_view_id": "ner_manual"},
         {"text": FAR, "spans": [[8, 13, "VIRUS"], [8, 13, "VIRUS"]]},
     ],
@@ -148,6 +154,29 @@ def test_label_studio_tasks(tmp_path: Path) -> None:
         read(rows(tmp_path, {"data": {"text": FAR}, "annotations": [{"result": [wrong]}]}))
     with pytest.raises(SlonikError, match=r"which field of data is the text \(title, body\)"):
         read(rows(tmp_path, {"data": {"title": "а", "body": "б"}, "annotations": [{"result": []}]}))
+
+
+@pytest.mark.parametrize("times", [({}, {}), ({"created_at": "2024-01-01"}, {"created_at": "2024-01-02"}),
+                                   ({"created_at": "2025", "updated_at": "2025"}, {"updated_at": "2026"})])  # fmt: skip
+def test_the_latest_annotation_of_a_task_counts_however_its_time_is_written(tmp_path: Path, times: Any) -> None:
+    old, new = studio(FAR, (9, 14, "Petya", "VIRUS")), studio(FAR, (17, 21, "Туле", "LOC"))
+    both = [one["annotations"][0] | time for one, time in zip((old, new), times, strict=True)]
+    [document], _ = read(rows(tmp_path, {"id": 7, "data": {"text": FAR}, "annotations": both}))
+    assert document.spans == (TULA,)
+    if times[0]:  # dates decide, not places
+        [document], _ = read(rows(tmp_path, {"id": 7, "data": {"text": FAR}, "annotations": both[::-1]}))
+        assert document.spans == (TULA,)
+    with pytest.raises(SlonikError, match="it must be a list of regions"):
+        read(rows(tmp_path, {"data": {"text": FAR}, "annotations": [{"result": {"a": 1}}]}))
+
+
+def test_relations_and_rejected_spans_are_counted(tmp_path: Path) -> None:
+    spans = [{"start": 8, "end": 13, "label": "VIRUS", "answer": "reject"}, [16, 20, "LOC"]]
+    links = [{"id": 1, "from_id": 1, "to_id": 2, "type": "in"}]
+    nerel = {"text": FAR, "entities": ["T1\tLOC 16 20\tТуле"], "relations": ["R1\tin Arg1:T1 Arg2:T1"]}
+    (first, second), counts = read(rows(tmp_path, {"text": FAR, "spans": spans, "relations": links}, nerel))
+    assert first.spans == second.spans == (TULA,)
+    assert counts == {"spans that the annotator rejected left out": 1, "relations between entities left out": 2}
 
 
 def test_prodigy_answers(tmp_path: Path) -> None:
@@ -266,6 +295,17 @@ def test_documents_of_one_id_keep_apart_on_the_way_to_brat(tmp_path: Path) -> No
     back, _ = read(tmp_path)
     assert sorted(one.text for one in back) == [f"Тула {n}" for n in range(5)] and len({one.id for one in back}) == 5
     assert +counts == {"documents with the id of an earlier one, whose files have a number more": 3}
+
+
+def test_ids_that_no_file_can_bear_are_replaced_on_the_way_to_brat(tmp_path: Path) -> None:
+    names = ["ы" * 140, "a", "a.txt/b", "c/d", "c", "\ud800", "e.txt/f", "e", "  "]
+    given = [Document(name, f"Тула {n}", (Span(0, 4, "LOC"),)) for n, name in enumerate(names)]
+    counts = Counts()
+    assert write_documents(given, tmp_path, "brat", counts) == len(names)
+    back, _ = read(tmp_path)
+    assert sorted(one.text for one in back) == sorted(one.text for one in given)
+    assert {"a", "c/d", "c", "e.txt/f", "document-1", "document-8"} <= {one.id for one in back}
+    assert counts["ids that make no file name replaced by a number"] == 5
 
 
 def test_files_of_other_kinds_are_no_columns(tmp_path: Path) -> None:

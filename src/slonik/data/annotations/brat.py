@@ -26,6 +26,7 @@ COVERED = "spans in fragments taken as one span from their first to their last c
 NAMED_TWICE = "annotations with the name (T1) of an earlier one in their file, all kept: what refers to it is unclear"
 _LINE_ENDS = re.compile(r"[\r\n]")
 _KINDS = "TREAMN#*"  # spans, relations, events, attributes (two ways), normalisations, notes, equivalences
+_LONGEST_NAME = 200  # bytes of a part of a path; file systems take 255
 _NAME = re.compile(r"([TREAMN]\d+)\t")
 
 
@@ -167,20 +168,46 @@ def write_brat(documents: Iterable[Document], folder: str | Path, counts: Counts
     """
     root = Path(folder)
     taken: set[str] = set()
+    files: set[str] = set()
+    folders: set[str] = set()
     for number, document in enumerate(documents, start=1):
         name = document.id
-        if any(part in ("", ".", "..") for part in name.split("/")) or "\\" in name or "\0" in name or len(name) > 150:
+        if not _makes_file_name(name) or _stands_in_a_file(name, files, folders):
             name = f"document-{number}"
             counts["ids that make no file name replaced by a number"] += 1
         if name in taken:
             counts["documents with the id of an earlier one, whose files have a number more"] += 1
             name = next(new for more in itertools.count(2) if (new := f"{name}-{more}") not in taken)
         taken.add(name)
+        files |= {f"{name}.txt", f"{name}.ann"}
+        folders |= _folders_of(name)
         if document.unknown:
             counts["documents with stretches that nobody has annotated, which BRAT cannot say"] += 1
         write_bytes(root / f"{name}.txt", document.text.encode("utf-8", "replace"))
         write_bytes(root / f"{name}.ann", _ann(document, counts).encode("utf-8", "replace"))
     return len(taken)
+
+
+def _makes_file_name(name: str) -> bool:
+    """Whether every file system takes it, and as much as ".txt" and a number behind it."""
+    parts = name.split("/")
+    try:
+        sizes = [len(part.encode()) for part in parts]
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
+    plain = not any(part.strip() in ("", ".", "..") for part in parts) and not set(name) & {"\\", "\0"}
+    return plain and max(sizes) <= _LONGEST_NAME and sum(sizes) <= 4 * _LONGEST_NAME
+
+
+def _folders_of(name: str) -> set[str]:
+    """The folders that a name with slashes stands in: "a" and "a/b" of "a/b/c"."""
+    parts = name.split("/")
+    return {"/".join(parts[:count]) for count in range(1, len(parts))}
+
+
+def _stands_in_a_file(name: str, files: set[str], folders: set[str]) -> bool:
+    """Whether it needs a folder where an earlier document has a file, or a file where one has a folder."""
+    return bool(_folders_of(name) & files) or not folders.isdisjoint((f"{name}.txt", f"{name}.ann"))
 
 
 def _ann(document: Document, counts: Counts) -> str:

@@ -69,7 +69,7 @@ def guess_format(path: str | Path) -> str:
         except ValueError:
             row = {}
         return _kind_of_row(row)
-    if ending in (".tsv", ".csv", ".xml", ".xmi", ".docx", ".pdf", ".zip"):
+    if ending in (".tsv", ".csv", ".xml", ".xmi", ".xlsx", ".xls", ".ods", ".docx", ".pdf", ".zip"):
         raise SlonikError(
             f"{path} is a {ending} file, which is not read as annotations: give BRAT, CoNLL, JSON or JSONL, Parquet or "
             "DocBin; a file of tokens and tags may be named with --from conll"

@@ -41,8 +41,12 @@ def document_of_task(task: Mapping[str, Any], where: str, name: str, counts: Cou
         return None
     if len(kept) > 1:
         counts[_SEVERAL] += 1
-    chosen = max(kept, key=lambda one: (bool(one.get("ground_truth")), str(one.get("updated_at", ""))))
-    regions = _regions(chosen.get("result") or [], where, counts)
+    places = {id(one): place for place, one in enumerate(kept)}  # of equal or unknown times the last one counts
+    chosen = max(kept, key=lambda one: (bool(one.get("ground_truth")), _time(one), places[id(one)]))
+    result = chosen.get("result") or []
+    if not isinstance(result, list):
+        raise SlonikError(f"{where}: the result of an annotation is {str(result)[:60]!r}; it must be a list of regions")
+    regions = _regions(result, where, counts)
     text = _text(task["data"], regions, where)
     return document_of_row(
         {
@@ -56,6 +60,11 @@ def document_of_task(task: Mapping[str, Any], where: str, name: str, counts: Cou
     )
 
 
+def _time(annotation: Mapping[str, Any]) -> str:
+    """When it was last changed, as the export writes it; "" where nothing says so."""
+    return str(annotation.get("updated_at") or annotation.get("created_at") or "")
+
+
 def _regions(results: Sequence[Any], where: str, counts: Counts) -> list[dict[str, Any]]:
     """Regions of a text that have a label, each with `labels` in its value."""
     found = []
@@ -67,8 +76,9 @@ def _regions(results: Sequence[Any], where: str, counts: Counts) -> list[dict[st
                 raise SlonikError(f"{where}: a region of {kind}, which is none of a text: only texts are read")
             counts[f"{kind or 'further'} results of tasks (no regions of a text) left out"] += 1
             continue
-        if kind in ("paragraphlabels", "hypertextlabels", "timeserieslabels") or not isinstance(
-            value.get("start"), int
+        start = value.get("start")
+        if kind in ("paragraphlabels", "hypertextlabels", "timeserieslabels") or not (
+            isinstance(start, int) or (isinstance(start, str) and start.strip().isdigit())
         ):
             raise SlonikError(f"{where}: {kind} regions count in markup or turns, not in the text: export plain text")
         labels = value.get(kind, value.get("labels"))
@@ -76,18 +86,20 @@ def _regions(results: Sequence[Any], where: str, counts: Counts) -> list[dict[st
             counts["regions without a label left out"] += 1
             continue
         words = value.get("text")
-        found.append({"value": {"start": value["start"], "end": value.get("end"), "labels": labels, "text": words}})
+        found.append({"value": {"start": start, "end": value.get("end"), "labels": labels, "text": words}})
     return found
 
 
 def _text(data: Mapping[str, Any], regions: Sequence[Mapping[str, Any]], where: str) -> str:
     """The field that was annotated: `text`, the only one, or the only one on which all regions lie."""
     texts = {field: value for field, value in data.items() if isinstance(value, str)}
-    if "text" in texts:
+    if "text" in texts and (len(texts) == 1 or not regions or _lies_on(texts["text"], regions)):
         return texts["text"]
     if len(texts) > 1:
         fitting = {field: value for field, value in texts.items() if _lies_on(value, regions)}
         texts = fitting if regions and fitting else texts
+    if "text" in texts:
+        return texts["text"]  # nothing fits: the sentence says why this one does not
     if len(texts) != 1:
         raise SlonikError(
             f"{where}: which field of data is the text ({', '.join(data) or 'there is none'})? Call it text"

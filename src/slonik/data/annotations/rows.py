@@ -10,7 +10,7 @@ Does not: read files. Label Studio's full export is in `label_studio`.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,7 +65,7 @@ def document_of_row(
     if not isinstance(row, dict):
         raise SlonikError(f'{where}: no text; each line is an object with a field "text", and "spans" if it has any')
     _refuse_others(row, where)
-    name = str(row.get("id", row.get("doc_key", name)))
+    name = next((str(row[field]) for field in ("id", "doc_key") if row.get(field) is not None), name)
     if isinstance(row.get("sentences"), list) or isinstance(row.get("tokenized_text"), list):
         return _of_words(row, where, name)
     field = next((field for field in _TEXT_FIELDS if isinstance(row.get(field), str)), None)
@@ -78,6 +78,8 @@ def document_of_row(
     if answer not in (None, "accept"):
         raise SlonikError(f"{where}: the answer is {answer!r}: accept, reject and ignore are understood")
     text: str = row[field]
+    if relations := row.get("relations"):
+        counts["relations between entities left out"] += len(relations) if isinstance(relations, list | dict) else 1
     lines = row.get("entities")
     if isinstance(lines, list) and lines and all(isinstance(line, str) for line in lines):
         return Document(name, text, spans_of(lines, text, where, counts))  # NEREL on the hub: lines of an .ann
@@ -147,9 +149,19 @@ def _items(row: Mapping[str, Any], where: str, names: Sequence[str] | Mapping[st
     more = int(field in _INCLUSIVE)
     return [
         _Item(start, end + more, label, words, sure)
-        for one in _listed(row[field], where, field)
+        for one in _kept(_listed(row[field], where, field), counts)
         for start, end, label, words, sure in _read(one, where, names)
     ]
+
+
+def _kept(items: Iterable[Any], counts: Counts) -> Iterator[Any]:
+    """The spans that nobody rejected: merged decisions of Prodigy have an answer each."""
+    for one in items:
+        answer = one.get("answer") if isinstance(one, dict) else None
+        if answer in _ANSWERS:
+            counts[f"spans that the annotator {_ANSWERS[answer]} left out"] += 1
+        else:
+            yield one
 
 
 def _listed(value: Any, where: str, field: str) -> Iterable[Any]:
@@ -161,6 +173,8 @@ def _listed(value: Any, where: str, field: str) -> Iterable[Any]:
             return _listed(value["entities"], where, field)
         if isinstance(value.get("spans"), list | dict):
             return _listed(value["spans"], where, field)
+        if any(name in value for name in _STARTS) and any(name in value for name in _ENDS):
+            return [value]  # one span without a list around it
         parts = list(value.values())
         if all(isinstance(part, dict) or _is_triple(part) for part in parts):
             return parts
@@ -216,6 +230,8 @@ def _label(label: Any, names: Sequence[str] | Mapping[str, str], where: str) -> 
 
 def _whole(value: Any) -> int | None:
     if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
         return int(value)
     return value if type(value) is int else None
 
