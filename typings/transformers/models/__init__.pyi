@@ -1,0 +1,1 @@
+# Every family would be read with it (see the stub of the root).
