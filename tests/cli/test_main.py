@@ -49,7 +49,7 @@ def _handlers() -> Iterator[None]:
 def test_a_signal_ends_a_command_with_the_code_that_says_to_run_it_again(
     number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("slonik.cli.main.build_app", lambda: lambda **_: signal.raise_signal(number))
+    monkeypatch.setattr("slonik.cli.main.build_app", lambda _: lambda **_: signal.raise_signal(number))
     with pytest.raises(SystemExit) as ended:
         main([])
     assert ended.value.code == 75
@@ -64,7 +64,7 @@ def test_exit_codes_tell_a_scheduler_what_to_run_again(
     def fail(**_: object) -> None:
         raise error
 
-    monkeypatch.setattr("slonik.cli.main.build_app", lambda: fail)
+    monkeypatch.setattr("slonik.cli.main.build_app", lambda _: fail)
     with pytest.raises(SystemExit) as ended:
         main([])
     assert ended.value.code == code

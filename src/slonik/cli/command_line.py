@@ -118,7 +118,7 @@ def checked(line: CommandLine) -> Run | None:
         return None
     try:
         with kept_quiet(), checking():
-            build_app()(["--quiet", *line.words], standalone_mode=False)
+            build_app(line.words)(["--quiet", *line.words], standalone_mode=False)
     except Checked as found:
         return found.run
     except SlonikError as error:

@@ -68,8 +68,8 @@ _TRAIN_IN_ONE = ("compress", "distill", "finetune", "study")
 _HELP = "Train, adapt, shrink, measure and serve Russian transformer models."
 
 
-def build_app() -> typer.Typer:
-    """The application with every command group registered."""
+def build_app(arguments: Sequence[str] = ()) -> typer.Typer:
+    """The application with every command registered, or with that alone which `arguments` begin with."""
     app = typer.Typer(
         name="slonik",
         no_args_is_help=True,
@@ -78,7 +78,8 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback(help=_HELP)(_options)
-    for name in COMMAND_MODULES:
+    asked = next((word for word in arguments if not word.startswith("-")), "")
+    for name in (asked,) if asked in COMMAND_MODULES else COMMAND_MODULES:
         add_command(app, name)
     return app
 
@@ -125,10 +126,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _end_on_signals()
     if isinstance(sys.stdout, io.TextIOWrapper):  # half a surrogate pair in a text, or a terminal of other letters
         sys.stdout.reconfigure(errors="backslashreplace")
-    if "--help" in (sys.argv if arguments is None else arguments):
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if "--help" in words:
         keep_names_whole()
     try:
-        build_app()(args=list(arguments) if arguments is not None else None, standalone_mode=True)
+        build_app(words)(args=words, standalone_mode=True)
     except SlonikError as error:
         _fail(str(error), error.exit_code)
     except ModuleNotFoundError as error:
