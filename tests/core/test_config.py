@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
-from slonik.core.config import Config, configure, fields_of, parse_overrides, read_config
+from slonik.core.config import Config, build_config, configure, fields_of, parse_overrides, read_config
 from slonik.core.errors import SlonikError
 
 
@@ -24,6 +24,15 @@ class Outer(Config):
     inner: Inner = Inner()
     maybe: Inner | None = None
     steps: int | None = Field(7, ge=1)
+
+
+class Several(Config):
+    """A recipe of many parts."""
+
+    model: str = "a"
+    parts: tuple[Outer, ...] = ()
+    named: dict[str, Inner] = {}
+    or_none: list[Inner] | None = None
 
 
 class Pair(Config):
@@ -44,6 +53,20 @@ def test_a_group_given_in_part_keeps_the_rest_of_the_default_beside_its_field(tm
     (tmp_path / "r.yaml").write_text("pair: {first: 3}\n")
     assert read_config(Own, tmp_path / "r.yaml").pair == Pair(first=3, second=1)
     assert Own(pair=Pair(second=2)).pair == Pair(first=1, second=2)  # made whole by the caller
+
+
+@pytest.mark.parametrize(
+    ("values", "hint"),
+    [
+        ({"parts": [{"model": "a"}, {"modle": "b", "model": "c"}]}, "'parts.1.modle'; did you mean 'parts.1.model'"),
+        ({"parts": [{"model": "a", "inner": {"epoch": 1}}]}, "did you mean 'parts.0.inner.epochs'"),
+        ({"named": {"model": {"epoch": 1}}}, "did you mean 'named.model.epochs'"),
+        ({"or_none": [{"epoch": 1}]}, "did you mean 'or_none.0.epochs'"),
+    ],
+)
+def test_a_typo_in_a_part_of_many_is_named_with_what_is_there(values: dict[str, object], hint: str) -> None:
+    with pytest.raises(SlonikError, match=hint):
+        build_config(Several, values)
 
 
 def test_file_and_overrides_meet(tmp_path: Path) -> None:

@@ -92,3 +92,14 @@ def test_who_marked_nothing_agrees_in_nothing_and_is_named(tmp_path: Path) -> No
     assert mapped["labels that the mapping names and no text has: SHIP"] == 1
     with pytest.raises(SlonikError, match="the seed is -4: give 0 or more"):
         agreement(marked, marked, seed=-4)
+
+
+def test_nothing_to_compare_says_why() -> None:
+    span = (Span(0, 4, "A"),)
+    with pytest.raises(
+        SlonikError, match=r"no text in common.*; 1 of these have one id and other words .for example d"
+    ):
+        agreement([Document("d", "Иван\r\nПётр", span)], [Document("d", "Иван\nПётр", span)])
+    whole, part = Document("d", "Иван", span), Document("d", "Иван", span, unknown=((0, 4),))
+    with pytest.raises(SlonikError, match=r"\(2 spans where one of the two has not annotated are left out\)"):
+        agreement([whole], [part])

@@ -175,6 +175,19 @@ def test_mistakes_in_a_recipe_are_sentences(tmp_path: Path) -> None:
         recipe(tmp_path, systems=[{**systems[1], "name": name} for name in ("a, b", "a- b")])
     with pytest.raises(SlonikError, match="hard labels only"):
         recipe(tmp_path, systems=[{"name": "x", "kind": "crf", "lesson": {"teacher": "y"}}])
+    for empty in ({"run_folds": []}, {"systems": [{**systems[1], "folds": []}]}):
+        with pytest.raises(SlonikError, match="a list of folds to run is empty"):
+            recipe(tmp_path, **empty)
+    with pytest.raises(SlonikError, match=r"systems\.1 is called '': give it a name"):
+        recipe(tmp_path, systems=[systems[1], {**systems[1], "name": ""}])
+    with pytest.raises(SlonikError, match="learning has a share twice"):
+        recipe(tmp_path, learning=[0.5, 0.5])
+    crf = {"name": "crf", "kind": "crf"}
+    with pytest.raises(SlonikError, match="learns from 'crf', a CRF over hand features"):
+        ladder_of(recipe(tmp_path, systems=[crf, {**systems[2], "lesson": {"teacher": "crf"}}]))
+    absent = {**systems[0], "model": str(tmp_path / "absent"), "optional": True}
+    with pytest.raises(SlonikError, match="no system is left to run: encoder is left out"):
+        ladder_of(recipe(tmp_path, systems=[absent]))
 
 
 def test_optional_systems_are_left_out_with_a_note(tmp_path: Path) -> None:

@@ -60,6 +60,16 @@ def test_bad_lines_are_named_and_kept_as_empty_texts() -> None:
     assert "line 4: not UTF-8 (byte 1)" in str(errors[3])
 
 
+def test_each_of_several_files_may_begin_with_a_byte_order_mark_and_names_its_own_lines(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.jsonl").write_bytes(b'\xef\xbb\xbf{"text": "\xd1\x82"}\nnonsense\n')
+        (tmp_path / f"{name}.txt").write_bytes("\ufeffТула\n".encode())
+    found = list(read_items(sorted(tmp_path.iterdir()), io.BytesIO(), None))
+    assert [item.document.text for item in found] == ["т", "", "Тула", "т", "", "Тула"]
+    assert [item.document.id for item in found] == ["1", "2", "3", "4", "5", "6"]
+    assert str(found[4].error).endswith("b.jsonl, line 2: not JSON")
+
+
 def test_a_line_without_end_is_refused_and_what_follows_is_read() -> None:
     class Endless(io.RawIOBase):
         """A long line, then a short one, made as they are read."""
@@ -160,7 +170,7 @@ def test_files_are_tagged_into_a_file_that_is_whole_or_absent(tmp_path: Path) ->
     rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert [row["text"] for row in rows] == ["раз два", "", "т", ""] and rows[2]["n"] == 1
     assert (found.texts, found.labels["WORD"], found.empty, found.bad) == (4, 2, 1, 1)
-    assert bad == ["line 4: not JSON"] == [rows[3]["error"]]
+    assert bad == [f"{tmp_path / 'b.jsonl'}, line 2: not JSON"] == [rows[3]["error"]]
     (tmp_path / "c.jsonl.gz").write_bytes(gzip.compress(b'{"text": "a"}\n' * 1000)[:30])
     with pytest.raises(SlonikError, match="cannot read"):
         tag_files(FirstWord(), [tmp_path / "c.jsonl.gz"], tmp_path / "none.jsonl")

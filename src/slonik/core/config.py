@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast, get_args
+from typing import Annotated, Any, TypeVar, cast, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -89,14 +89,24 @@ def _sentence(error: ValidationError, cls: type[BaseModel]) -> str:
 
 def _fields_at(cls: type[BaseModel], location: Sequence[int | str]) -> list[str]:
     """Field names of the (nested) configuration at `location`."""
-    current: Any = cls
+    current, item = cls, False
     for part in location:
-        field = getattr(current, "model_fields", {}).get(part)
-        nested = _models_in(field.annotation) if field else []
-        if not nested:
+        if item:  # a place in a list, or a key: the configuration that lies there is known already
+            item = False
+            continue
+        field = current.model_fields.get(str(part))
+        nested, item = _items_in(field.annotation) if field else (None, False)
+        if nested is None:
             return []
-        current = nested[0]
+        current = nested
     return list(current.model_fields)
+
+
+def _items_in(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
+    """The configuration that a field holds, and whether it holds several of it, in a list or by name."""
+    if models := _models_in(annotation):
+        return models[0], get_origin(annotation) in (list, tuple, dict)
+    return next((found for part in get_args(annotation) if (found := _items_in(part))[0] is not None), (None, False))
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -32,7 +32,8 @@ from slonik.tagging.data import Annotated, as_mapping, name_of, read_collection,
 from slonik.tagging.matching import PooledF1, compare_spans, confusion, tally
 
 SUITE = "annotators"
-_NOTHING = "none"
+_CHANGED = "of these have one id and other words"
+_UNKNOWN = "spans where one of the two has not annotated"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,14 +108,17 @@ def agreement(
     rules.count_unmet({*sides[0].met, *sides[1].met}, left_out)
     pairs = _pairs(sides[0].documents, sides[1].documents, left_out)
     if not pairs:
+        changed = next((sentence for sentence in left_out if sentence.startswith(_CHANGED)), None)
         raise SlonikError(
             f"{name_of(first)} and {name_of(second)} have no text in common: agreement needs one text annotated twice"
+            + (f"; {left_out[changed]} {changed} Line ends and spaces count, too" if changed else "")
         )
     marks = [sum(len(pair[side].spans) for pair in pairs) for side in (0, 1)]
     if not any(marks):
         raise SlonikError(
-            f"neither {name_of(first)} nor {name_of(second)} marks anything in the texts that both have: there is "
-            "nothing to agree on"
+            f"neither {name_of(first)} nor {name_of(second)} marks anything in the texts that both have"
+            + (f" ({left_out[_UNKNOWN]} {_UNKNOWN} are left out)" if left_out[_UNKNOWN] else "")
+            + ": there is nothing to agree on"
         )
     for name, count in zip((name_of(first), name_of(second)), marks, strict=True):
         if not count:
@@ -182,8 +186,8 @@ def _pairs(first: Sequence[Document], second: Sequence[Document], left_out: Coun
         left_out["texts that only the second has"] += rest
     ids = {document.id for document in first} & {one.id for found in waiting.values() for one in found}
     if ids:
-        left_out[f"of these have one id and other words (for example {min(ids)}): was a text changed?"] += len(ids)
-    return [(_outside(one, other, left_out), _outside(other, one, Counts())) for one, other in pairs]
+        left_out[f"{_CHANGED} (for example {min(ids)}): was a text changed?"] += len(ids)
+    return [(_outside(one, other, left_out), _outside(other, one, left_out)) for one, other in pairs]
 
 
 def _outside(document: Document, other: Document, left_out: Counts) -> Document:
@@ -193,7 +197,7 @@ def _outside(document: Document, other: Document, left_out: Counts) -> Document:
         one for one in document.spans if not any(one.start < end and start < one.end for start, end in unknown)
     )
     if len(kept) < len(document.spans):
-        left_out["spans where one of the two has not annotated"] += len(document.spans) - len(kept)
+        left_out[_UNKNOWN] += len(document.spans) - len(kept)
     return replace(document, spans=kept)
 
 

@@ -317,12 +317,21 @@ class LadderRecipe(Config):
     def _is_whole(self) -> Self:
         if not self.systems:
             raise ValueError("the recipe names no systems: see recipes/ner_seccoll.yaml")
+        nameless = next((number for number, one in enumerate(self.systems) if not one.file_name.strip("-.")), None)
+        if nameless is not None:
+            raise ValueError(
+                f"systems.{nameless} is called {self.systems[nameless].name!r}: give it a name with letters"
+            )
+        if not self.run_folds or any(system.folds == () for system in self.systems):
+            raise ValueError("a list of folds to run is empty, so nothing would be tested: name some, or leave it out")
         names = [system.file_name for system in self.systems]
         twice = [system.name for system in self.systems if names.count(system.file_name) > 1]
         if twice:
             raise ValueError(f"{' and '.join(map(repr, twice))} have the same name, as files bear it: rename one")
         if any(not 0 < share < 1 for share in self.learning):
             raise ValueError("learning has shares of the training texts, above 0 and below 1: all is run anyway")
+        if len(set(self.learning)) < len(self.learning):
+            raise ValueError(f"learning has a share twice ({list(self.learning)}): name each once")
         for number in {
             *self.run_folds, *([self.kept_fold] if self.kept_fold is not None else []),
             *(fold for system in self.systems for fold in system.folds or ()),

@@ -108,6 +108,8 @@ def run_ladder(config: LadderRecipe, collection: Collection, steps: Steps, *, ke
     notes = missing_labels(collection.documents, folds, collection.counts)
     config = _with_kept(config, kept)
     systems = _present(config, notes)
+    if not systems:
+        raise SlonikError(f"no system is left to run: {'; '.join(notes)}")
     _check_teachers(systems)
     _check_unseen(config, systems, collection.documents, folds)
     _check_unlabelled(config, systems, collection.documents, folds, notes)
@@ -371,6 +373,11 @@ def _check_teachers(systems: Sequence[System]) -> None:
                 part = "member" if name in system.members else "teacher"
                 raise SlonikError(
                     f"the {part} {name!r} of {system.name!r} is neither a system of the recipe nor a folder"
+                )
+            if name in before and before[name].kind == "crf" and name not in system.members:
+                raise SlonikError(
+                    f"{system.name!r} learns from {name!r}, a CRF over hand features, which gives no probabilities to "
+                    "learn: name a BiLSTM, an encoder or an ensemble as its teacher"
                 )
             if name in before and before[name].nested:
                 raise SlonikError(f"{system.name!r} {what} {name!r}, whose entities lie within one another: it cannot")

@@ -287,6 +287,7 @@ def read_items(paths: Sequence[Path], stdin: BinaryIO, kind: str | None = None) 
     if kind is not None and kind not in KINDS:
         raise SlonikError(f"--from is {kind!r}: use {', '.join(KINDS)}")
     number = 0
+    several = len(paths) > 1
     for path in paths or [Path("-")]:
         if kind == "brat" and not path.is_dir():
             raise SlonikError(f"--from brat reads folders, and {path} is none: leave it out, or say text or jsonl")
@@ -298,9 +299,9 @@ def read_items(paths: Sequence[Path], stdin: BinaryIO, kind: str | None = None) 
             for document in read_brat(path, Counts(), texts_alone=True):
                 yield Item(Document(document.id, document.text), size=len(document.text))
             continue
-        for line, rows in _lines(path, stdin, kind):
+        for place, (line, rows) in enumerate(_lines(path, stdin, kind), start=1):
             number += 1
-            yield _item(line, number, rows)
+            yield _item(line, number, rows, f"{path}, line {place}" if several else f"line {place}", first=place == 1)
 
 
 def _lines(path: Path, stdin: BinaryIO, kind: str | None) -> Iterator[tuple[bytes, bool]]:
@@ -332,25 +333,30 @@ def _of_stream(stream: IO[bytes] | BinaryIO, rows: bool | None, called: str) -> 
         yield raw, rows
 
 
-def _item(raw: bytes, number: int, rows: bool) -> Item:
+def _item(raw: bytes, number: int, rows: bool, where: str, *, first: bool) -> Item:
+    """The text of a line.
+
+    Args:
+        number: its id, where it says none. where: begins the sentence of an error. first: of its file.
+    """
     size = len(raw)
     empty = Document(str(number), "")
     if size > MAX_LINE_BYTES:
-        return Item(empty, error=f"line {number}: longer than {MAX_LINE_BYTES:,} bytes", size=size)
+        return Item(empty, error=f"{where}: longer than {MAX_LINE_BYTES:,} bytes", size=size)
     try:
         line = raw.rstrip(b"\r\n").decode("utf-8")
     except UnicodeDecodeError as error:
-        return Item(empty, error=f"line {number}: not UTF-8 (byte {error.start + 1})", size=size)
-    line = line.removeprefix("\ufeff") if number == 1 else line
+        return Item(empty, error=f"{where}: not UTF-8 (byte {error.start + 1})", size=size)
+    line = line.removeprefix("\ufeff") if first else line
     if not rows:
         return Item(Document(str(number), line), size=size)
     try:
         row = json.loads(line)
     except ValueError:
-        return Item(empty, error=f"line {number}: not JSON", size=size)
+        return Item(empty, error=f"{where}: not JSON", size=size)
     text = row.get("text") if isinstance(row, dict) else row
     if not isinstance(text, str):
-        return Item(empty, error=f'line {number}: no text in the field "text"', size=size)
+        return Item(empty, error=f'{where}: no text in the field "text"', size=size)
     fields = row if isinstance(row, dict) else {}
     extra = {name: value for name, value in fields.items() if name not in ("id", "text", "spans", "brat", "tokens")}
     return Item(Document(str(fields.get("id", number)), text), extra, size=size)
