@@ -8,8 +8,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -32,9 +30,8 @@ from slonik.train.processes import Processes
 from slonik.train.protocols import Batch, IntArray, Loss
 from slonik.train.run_log import read_metrics
 from slonik.train.train_config import TrainConfig
+from tests.together import forked
 from tests.train import toy
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -89,16 +86,16 @@ def _crash() -> None:
 
 def test_killed_run_ends_with_the_weights_of_an_undisturbed_one(tmp_path: Path) -> None:
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    command = [sys.executable, "-m", "tests.train.toy", str(killed), "12", "0.15"]
-    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    fields = {"evaluate_every_steps": 1, "save_every_minutes": 0.0}
+    process = forked(lambda: toy.train(killed, pause=0.15, **fields), tmp_path / "said")
     try:
-        deadline = time.monotonic() + 240  # mostly imports, on a busy machine
+        deadline = time.monotonic() + 240  # on a busy machine
         while not (killed / "checkpoints" / "step_00000004").exists():
-            assert process.poll() is None and time.monotonic() < deadline
+            assert os.waitpid(process, os.WNOHANG) == (0, 0) and time.monotonic() < deadline
             time.sleep(0.02)
     finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
     summary = toy.train(killed, evaluate_every_steps=1)
     assert 4 <= summary.resumed_from < 12
     toy.train(whole, evaluate_every_steps=1)

@@ -1,10 +1,7 @@
-"""Several processes, by a real torchrun over gloo: the same steps as one process, disjoint data, resume, FSDP."""
+"""Several processes over gloo: the same steps as one process, disjoint data, resume, FSDP."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,11 +10,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from slonik.core.errors import SlonikError
+from slonik.train.processes import leave
 from slonik.train.run_log import read_metrics
 from slonik.train.sharded import SHARDS, part_in
+from tests.together import together
 from tests.train import toy_processes
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +24,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
     for batches in (1, 3):
         toy_processes.crash(folder / f"grown-{batches}", accumulate=batches)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += ["-m", "tests.train.toy_processes", str(folder)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    together(2, lambda: toy_processes.main(folder), folder / "said")
     return folder
 
 
@@ -146,24 +139,17 @@ def test_processes_that_do_not_find_each_other_are_not_taken_for_runs_of_their_o
         toy_processes.train(tmp_path / "four")
 
 
-_LEAVING = """
-import os, torch
-from slonik.train.processes import leave
-torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=torch.distributed.HashStore())
-model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 1))
-model(torch.ones(1, 2)).sum().backward()
-during = os.listdir("/proc/self/task")
-del model
-leave()
-print(len(during), len(os.listdir("/proc/self/task")))
-"""
+def _leaving() -> None:
+    torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=torch.distributed.HashStore())
+    model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 1))
+    model(torch.ones(1, 2)).sum().backward()
+    during = len(list(Path("/proc/self/task").iterdir()))
+    del model
+    leave()
+    print(during, len(list(Path("/proc/self/task").iterdir())))
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are listed by Linux only")
-def test_nothing_of_the_group_runs_on_when_the_interpreter_shuts_down() -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", _LEAVING], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
-    )
-    during, after = map(int, done.stdout.split())
+def test_nothing_of_the_group_runs_on_when_the_interpreter_shuts_down(tmp_path: Path) -> None:
+    during, after = map(int, together(1, _leaving, tmp_path / "said").split())
     assert during > after == 1

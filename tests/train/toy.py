@@ -1,18 +1,12 @@
-"""A tiny distillation run: two-layer student, random teacher vectors, 60 short texts.
-
-Also a program, to be killed: `python -m tests.train.toy FOLDER [STEPS [PAUSE]]` saves after every step and pauses so
-many seconds before it.
-"""
+"""A tiny distillation run: two-layer student, random teacher vectors, 60 short texts."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from slonik.compression.objective import Distillation, DistillationTerms
@@ -97,10 +91,3 @@ def train(
         return {"cosine": 1.0 - float(goal.loss(current, held_out).parts["cosine"])}
 
     return run(made, goal, batches, config(**fields), folder, evaluate=evaluate, on_best=on_best)
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    steps = int(sys.argv[2]) if len(sys.argv) > 2 else 12
-    pause = float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
-    train(Path(sys.argv[1]), max_steps=steps, evaluate_every_steps=1, save_every_minutes=0.0, pause=pause)

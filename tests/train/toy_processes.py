@@ -1,12 +1,11 @@
-"""Training runs in several processes, as a program: `torchrun --nproc-per-node 2 -m tests.train.toy_processes FOLDER`.
+"""Training runs in several processes: what each of them does (`main`).
 
-A small network of plain torch (importing less is faster), with blocks as FSDP wants them, dropout, a parameter that no
+A small network of plain torch, with blocks as FSDP wants them, dropout, a parameter that no
 loss uses, and batches of unequal size, so that a mean of means would show.
 """
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +145,3 @@ def main(folder: Path) -> None:
     except SlonikError as error:
         (folder / f"accident_{rank}.txt").write_text(str(error), encoding="utf-8")
     leave()
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    main(Path(sys.argv[1]))

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
+from slonik.cli.main import main
 from slonik.core.config import build_config
 from slonik.core.errors import SlonikError
 from slonik.core.passport import Passport
@@ -30,8 +28,8 @@ from slonik.text.tokenizers.families import family
 from slonik.text.tokenizing import write_tokenizer
 from slonik.train.run_log import read_metrics
 from tests import tiny
+from tests.together import together
 
-ROOT = Path(__file__).resolve().parents[3]
 _TRAIN = {"max_steps": 4, "batch_tokens": 400, "learning_rate": 3e-3, "evaluations": 1, "precision": "fp32"}
 
 
@@ -209,17 +207,13 @@ def test_corpora_that_were_tokenised_before_are_taken_as_they_are(place: Path, t
 
 def test_two_processes_make_the_steps_of_one_that_accumulates(place: Path, tmp_path: Path) -> None:
     fields = {**_TRAIN, "max_steps": 3, "device": "cpu", "trackers": [], "log_every_steps": 1}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "slonik"]
-    command += ["adapt", str(place / "gpt2"), "--corpus", str(place / "domain.txt"), "--out", str(tmp_path / "two")]
+    command = ["adapt", str(place / "gpt2"), "--corpus", str(place / "domain.txt"), "--out", str(tmp_path / "two")]
     command += ["--set", "max_length=40", "--set", "corpus.held_out_share=0.3", "--set", "vocabulary.new_words=4"]
     command += ["--set", "vocabulary.min_frequency=5", "--set", "measured_documents=12"]
     for name, value in fields.items():
         command += ["--set", f"train.{name}={value}"]
-    done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("| domain | after |") == 1 and done.stdout.count("checkpoint:") == 1
+    said = together(2, lambda: main(command), tmp_path / "said")
+    assert said.count("| domain | after |") == 1 and said.count("checkpoint:") == 1
     assert not (tmp_path / "two.steps").exists()
     vocabulary = {"new_words": 4, "min_frequency": 5}
     train = {**fields, "accumulate": 2}
