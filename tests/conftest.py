@@ -1,4 +1,7 @@
-"""Fixtures that every test may use; no test reads the network."""
+"""Fixtures that every test may use; no test reads the network.
+
+What takes long to import is imported by fixtures: pytest-xdist reads this file in a process that runs no test.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,15 @@ import importlib.metadata
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from slonik.core.errors import SlonikError
-from slonik.evaluation.resources import measure
-from tests import browser as chromium
 from tests import folders
-from tests.exporting import kept
+
+if TYPE_CHECKING:
+    from tests.browser import Browser
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -74,6 +78,8 @@ def _no_test_waits_for_the_disk() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _few_texts_are_timed() -> Iterator[None]:
     """Speed that comes with other results is measured on ten of our own hundred sentences: no test reads a clock."""
+    from slonik.evaluation.resources import measure
+
     whole = measure.own_sentences
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measure, "own_sentences", lambda: whole()[:10])
@@ -82,6 +88,8 @@ def _few_texts_are_timed() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _a_model_is_traced_once() -> Iterator[None]:
+    from tests.exporting import kept
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("torch.onnx.export", kept.export)
         yield
@@ -97,6 +105,8 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[chromium.Browser]:
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """A headless Chromium (tests/browser.py); its tests are marked `browser`."""
+    from tests import browser as chromium
+
     yield from chromium.begin(tmp_path_factory.mktemp("chromium"))
