@@ -57,7 +57,8 @@ class Command:
     Attributes:
         prepare: writes its inputs into the current folder.
         config: what is asked for. call: does it.
-        changes: name of an input -> what changes it. harmless: those after which the same comes out.
+        changes: name of an input -> what changes it; the first of a place ("model: weights" of "model: length") decides
+            no step that the others do not. harmless: those after which the same comes out.
         others: field -> other values of it, where none can be told by its type.
         operational: fields that decide no step: how often to save, what is measured afterwards.
         inputs: fields whose content decides, not their name.
@@ -170,8 +171,8 @@ _SAMPLING = {
 }  # fmt: skip
 _DISTILL = {"max_steps": 2, "batch_tokens": 512, "precision": "fp32", "evaluations": 1, "teachers": ["other"]}
 _OF_CORPUS = {
-    "a file of the folder": swap("texts/1.txt", ("дом", "мод")),
-    "a further file": lambda: Path("texts", ".2.txt").write_text("слон гуляет ночью\n", encoding="utf-8"),
+    "corpus: a file of the folder": swap("texts/1.txt", ("дом", "мод")),
+    "corpus: a further file": lambda: Path("texts", ".2.txt").write_text("слон гуляет ночью\n", encoding="utf-8"),
     "pairs": swap("pairs.tsv", ("house", "mouse")),
 }
 _OF_FURTHER = {
@@ -420,8 +421,8 @@ FINETUNE = Command(
     }),
     call=run_finetune,
     changes={
-        "a text": swap("rows.jsonl", ("точно", "вечно")),
-        "a label": swap("rows.jsonl", ('"label": "да", "id": 0}', '"label": "не", "id": 0}')),
+        "rows: text": swap("rows.jsonl", ("точно", "вечно")),
+        "rows: label": swap("rows.jsonl", ('"label": "да", "id": 0}', '"label": "не", "id": 0}')),
         "rows that are measured": swap("valid.jsonl", ("точно", "вечно")),
         "teacher: weights": weights("teacher"),
         "teacher: activation": fields("teacher/config.json", hidden_act="relu"),
@@ -464,8 +465,8 @@ def _tagging() -> None:
 
 
 _OF_TAGGING: dict[str, Change] = {
-    "a text": swap("data.jsonl", ("сообщает", "отвечает")),
-    "a span": swap("data.jsonl", ('"start": 42, "end": 61, "label": "ORG"', '"start": 42, "end": 61, "label": "LOC"')),
+    "data: text": swap("data.jsonl", ("сообщает", "отвечает")),
+    "data: span": swap("data.jsonl", ('"end": 61, "label": "ORG"', '"end": 61, "label": "LOC"')),
     **{f"model: {name}": change for name, change in encoder_changes("model").items()},
 }
 
@@ -502,7 +503,7 @@ STUDY_NER = Command(
         "systems": [_TAGGER],
     }),
     call=lambda config, announce: run_ner(config, announce, data=config.data, html=None),
-    changes={name: _OF_TAGGING[name] for name in ("a text", "a span", "model: weights", "model: activation")},
+    changes={name: _OF_TAGGING[name] for name in ("data: text", "data: span", "model: weights", "model: activation")},
     others={
         "format": ["jsonl"], "mapping.merge": [{"PER": "ORG"}], "mapping.drop": [("PER",)], "mapping.overlaps": [],
         "run_folds": [(1,)], "systems": [({**_TAGGER, "crf": True},)], "folds": [3], "kept_fold": [],
