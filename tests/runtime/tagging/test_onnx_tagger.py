@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 import slonik
-from slonik.core.errors import NotNumbers
-from slonik.runtime.tagging.labels import PlainTags
+from slonik.core.errors import NotNumbers, SlonikError
+from slonik.core.protocols import FloatArray
+from slonik.runtime.tagging.chain import Chain
+from slonik.runtime.tagging.labels import PlainTags, tag_labels
+from slonik.runtime.tagging.windows import Window
+from slonik.runtime.tagging.word_tagger import WordTagger
 from tests.exporting.heads.headed import TAGS, checkpoint, exported
 from tests.tiny.texts import TEXTS
+
+
+class _NeverRun(WordTagger):
+    """Has labels, and is asked for nothing."""
+
+    def reading(self) -> Chain:
+        raise NotImplementedError
+
+    def scores(self, windows: Sequence[Window]) -> list[FloatArray]:
+        raise NotImplementedError
+
 
 TAGGED = [*TEXTS[:6], "", "  ", "Слон 😀 за\u0301мок\u00a0тут и слон", " ".join(TEXTS), "слово" * 100]
 
@@ -54,3 +71,36 @@ def test_tags_of_any_scheme_are_read_as_they_come() -> None:
         (0, 5, "PER", 0.5), (6, 8, "LOC", 0.8), (9, 11, "LOC", 0.7),
     ]  # fmt: skip
     assert plain.classes == ("LOC", "PER") and marked.classes == ("LOC", "PER")
+
+
+@pytest.mark.parametrize(
+    ("names", "tags"),
+    [
+        ("O B-PER I-PER L-PER U-PER", "O B-PER I-PER L-PER U-PER"),
+        ("I-PER B-PER O", "I-PER B-PER O"),
+        ("O B-PER I-PER X [CLS] [SEP]", "O B-PER I-PER O O O"),
+        ("O B-PER I-PER MISC", "O B-PER I-PER I-MISC"),
+        ("o b-per i-per", "O B-per I-per"),
+        ("O PER-B PER-I", "O B-PER I-PER"),
+        ("O B_PER I_PER", "O B-PER I-PER"),
+        ("0 B-PER I-PER", "O B-PER I-PER"),
+        ("OUT B-PER I-PER", "O B-PER I-PER"),
+        ("O B-PER B-LOC", "O B-PER B-LOC"),
+        ("O E-MAIL LOC", "O I-E-MAIL I-LOC"),
+        ("O VITAMIN-B GROUP-A", "O I-VITAMIN-B I-GROUP-A"),
+        ("O VITAMIN-B VITAMIN-E", "O I-VITAMIN-B I-VITAMIN-E"),
+        ("NOUN VERB X", "I-NOUN I-VERB I-X"),
+        ("LABEL_0 LABEL_1", "I-LABEL_0 I-LABEL_1"),
+    ],
+)
+def test_tags_mean_the_same_however_they_are_spelled(names: str, tags: str) -> None:
+    assert " ".join(PlainTags(tuple(names.split())).tags) == tags
+
+
+def test_tags_that_say_nothing_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SlonikError, match="has no name"):
+        tag_labels(("O", ""), rules=False).classes  # noqa: B018
+    _NeverRun("nameless", PlainTags(("LABEL_0", "LABEL_1")), None, None)  # type: ignore[arg-type]
+    assert (
+        "none of the tags of nameless (LABEL_0, LABEL_1, ...) says that a word is no entity" in capsys.readouterr().err
+    )

@@ -93,8 +93,8 @@ class BioLabels:
 class PlainTags:
     """The L tags of a tagger that somebody else trained, in its own order: read as they come, under no rules.
 
-    BIO, IOB1, BIOES and BILOU tags, or plain labels, of which equal neighbours make one span (as Transformers'
-    pipelines read them).
+    BIO, IOB1, BIOES and BILOU tags (before or behind the label, in capitals or not), or plain labels, of which equal
+    neighbours make one span (as Transformers' pipelines read them).
 
     Attributes:
         names: of the tags.
@@ -104,9 +104,30 @@ class PlainTags:
 
     @cached_property
     def tags(self) -> tuple[str, ...]:
-        """The L tags as `decode` reads them: plain labels as I- of themselves."""
-        marked = all(_is_marked(name) for name in self.names if name != OUTSIDE)
-        return tuple(name if marked or name == OUTSIDE else f"I-{name}" for name in self.names)
+        """The L tags as `decode` reads them: plain labels as I- of themselves, tags of no word ([PAD], X) as O.
+
+        Raises:
+            SlonikError: a tag without a name.
+        """
+        if any(not name.strip() for name in self.names):
+            raise SlonikError(f"one of the tags {list(self.names)} has no name: name it in id2label of config.json")
+        parts = [_parts(name) for name in self.names]
+        seen = {(label, mark) for mark, label in filter(None, parts)}
+        both = any((label, "I") in seen for label, mark in seen if mark != "I")
+        plain = [name for name in self.names if name.upper() not in _NO_ENTITY]
+        if not both and not all(name[1:2] in ("-", "_") and _parts(name) for name in plain):
+            return tuple(OUTSIDE if name == self._outside else f"I-{name}" for name in self.names)
+        return tuple(
+            OUTSIDE if name == self._outside or name.upper() in _NO_WORD or name.startswith("[")
+            else f"{part[0]}-{part[1]}" if part else f"I-{name}"
+            for name, part in zip(self.names, parts, strict=True)
+        )  # fmt: skip
+
+    @cached_property
+    def _outside(self) -> str | None:
+        """The tag of words that are no entity: O, else the only one that is called like it."""
+        called = [name for name in self.names if name.upper() in _NO_ENTITY]
+        return OUTSIDE if OUTSIDE in self.names else called[0] if len(called) == 1 else None
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -130,11 +151,16 @@ class PlainTags:
         return decode([self.tags[tag] for tag in tags], words, confidences)
 
 
-def _is_marked(name: str) -> bool:
-    try:
-        return split_tag(name)[0] != OUTSIDE
-    except SlonikError:
-        return False
+_NO_ENTITY = frozenset({"O", "0", "OUT", "OUTSIDE", "NONE", "OTHER", "NULL", "_"})
+_NO_WORD = frozenset({"X", "PAD", "<PAD>"})  # what some give to pieces behind the first of a word, and to padding
+
+
+def _parts(name: str) -> tuple[str, str] | None:
+    """("B", "PER") of "B-PER", "b-PER" and "PER-B"; None of what is no such tag."""
+    for mark, label in ((name[:1].upper() + name[1:2], name[2:]), (name[-1:].upper() + name[-2:-1], name[:-2])):
+        if mark[:1] in "BIESLU" and mark[1:] in ("-", "_") and label:
+            return mark[0], label
+    return None
 
 
 TagLabels: TypeAlias = BioLabels | PlainTags

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from slonik.core.errors import NotNumbers
-from slonik.core.progress import progress_bar
+from slonik.core.progress import progress_bar, warn_once
 from slonik.core.protocols import FloatArray
 from slonik.data.annotations.document import Span
-from slonik.data.annotations.tags import Offsets, tokens_of
+from slonik.data.annotations.tags import OUTSIDE, Offsets, tokens_of
 from slonik.runtime.tagging.borders import balanced
 from slonik.runtime.tagging.calibration import Calibration, calibrated
 from slonik.runtime.tagging.chain import Chain
@@ -67,6 +67,12 @@ class WordTagger(ABC):
         self.name = name
         self.bio = labels
         self.labels = labels.classes
+        if isinstance(labels, PlainTags) and OUTSIDE not in labels.tags:
+            warn_once(
+                f"none of the tags of {name} ({', '.join(labels.names[:4])}, ...) says that a word is no entity, so that "
+                "every word is in a span: if they have names, write these into id2label of its config.json (O, B-PER, "
+                "I-PER, ...)"
+            )
         self.features = features
         self.folder = folder
         self.calibration = Calibration.open(folder)
