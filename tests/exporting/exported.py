@@ -9,6 +9,9 @@ from slonik.exporting.report import ExportReport
 from slonik.exporting.run import export
 from tests import folders, tiny
 
+LAYERS = {"xlm-roberta": 1, "deberta-v2": 1}
+"""Two stand where layers differ, and where tests count them; each takes torch a second."""
+
 
 def _root() -> Path:
     return folders.of_session("exported")
@@ -21,7 +24,7 @@ def checkpoint(family: str) -> Path:
 
 
 def _checkpoint(family: str) -> Path:
-    folder = tiny.checkpoint(_root() / family, family)
+    folder = tiny.checkpoint(_root() / family, family, layers=LAYERS.get(family, 2))
     (folder / "config_sentence_transformers.json").write_text(
         '{"prompts": {"query": "запрос: "}, "default_prompt_name": "query"}', encoding="utf-8"
     )

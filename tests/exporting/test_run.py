@@ -55,7 +55,7 @@ def test_int8_holds_its_floor_on_500_texts(family: str) -> None:
     _, report = exported(family)
     assert report.agreement["int8"].texts == 500
     assert report.agreement["int8"].mean_cosine >= parity.floors()["dynamic"]["mean_cosine"]
-    assert report.counts["matrices"] >= 8
+    assert report.counts["matrices"] >= 4
 
 
 def test_two_outputs_in_the_order_that_other_clients_read_and_dynamic_axes() -> None:
@@ -145,7 +145,7 @@ def test_gpt2_and_the_encoder_half_of_t5_export_their_hidden_states(family: str,
     from slonik.exporting.fusions import optimise
     from slonik.exporting.torch_graph import SentenceGraph, limits_of, part_to_export, to_onnx
 
-    model = tiny.model(family)
+    model = tiny.model(family, layers=1)
     graph = SentenceGraph(part_to_export(model, family), SentenceConfig())
     exported_model = optimise(to_onnx(graph, 64))
     session = onnxruntime.InferenceSession(exported_model.SerializeToString())

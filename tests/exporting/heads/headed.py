@@ -53,8 +53,7 @@ def checkpoint(name: str) -> Path:
 
 def _checkpoint(name: str, folder: Path) -> Path:
     family = FAMILIES.get(name, "bert")
-    # torch traces a layer in a second or two: two of them stand only where the head reads several, or they differ
-    layers = 2 if name in ("tagger", "foreign") else 1
+    layers = 2 if name == "tagger" else 1  # torch traces a layer in a second: the head of the tagger reads several
     base = tiny.checkpoint(root() / f"base-{name}", family, layers=layers)
     config = TaskConfig(**{"task": name, **CONFIGS[name]}, max_length=48)
     model = new_task_model(models.load(base, device="cpu"), config)
