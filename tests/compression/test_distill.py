@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 
 from slonik import models
 from slonik.cli.main import main
+from slonik.compression.compress import compress
 from slonik.compression.config import CorpusConfig, DistillConfig
 from slonik.compression.distill import DistillRecipe, distill, run_distill
 from slonik.compression.objective import DistillationTerms
@@ -106,6 +108,40 @@ def test_terms_of_translations_without_translations_are_refused(place: Path, ter
     with pytest.raises(SlonikError, match=f"distill.terms.{term} is of translations, and the corpus has none"):
         run_distill(config)
     assert not (place / "untaught").exists()
+
+
+@pytest.mark.parametrize(
+    ("teachers", "more", "sentence"),
+    [
+        (["teacher", "teacher"], {}, "the teacher .*teacher is named twice"),
+        (["teacher", "hashing_300", "hashing_300"], {}, "the teacher hashing_300 is named twice"),
+        (["teacher", "absent"], {}, "no folder .*absent"),
+        (["teacher", "hashing_300"], {"weights": []}, "0 weights for 2 teachers"),
+        (["other"], {"output_map": True, "set": {"distill.terms.hidden": 0}}, "an output map begins from the states"),
+    ],
+)
+def test_teachers_that_cannot_teach_together_are_refused_before_any_work(
+    place: Path, monkeypatch: pytest.MonkeyPatch, teachers: list[str], more: dict[str, Any], sentence: str
+) -> None:
+    monkeypatch.setattr("slonik.compression.distill.sampled", None)  # nothing is sampled
+    names = [name if name.startswith("hashing") else str(place / name) for name in teachers]
+    with pytest.raises(SlonikError, match=sentence):
+        distill(place / "student", teacher=names, corpus=place / "ru.txt", out=place / "untaught", **more)
+    assert not (place / "untaught").exists()
+
+
+def test_what_a_compression_cannot_do_is_refused_before_the_corpus_is_read(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slonik.compression.compress.sampled", None)
+    for more, sentence in (
+        ({"trim_vocab": "ru,xx"}, "unknown language or script 'xx'"),
+        ({"set": {"distill.teachers": [str(place / "absent")]}}, "no folder .*absent"),
+        ({"set": {"distill.teachers": [str(place / "teacher")]}}, "is named twice"),
+    ):
+        with pytest.raises(SlonikError, match=sentence):
+            compress(place / "teacher", corpus=place / "ru.txt", out=place / "uncut", **more)  # type: ignore[arg-type]
+    assert not (place / "uncut").exists()
 
 
 def test_a_student_that_is_its_teacher_has_nothing_to_learn(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,14 @@
-"""A second call with one thing changed is never "done before", and with nothing changed always."""
+"""Which steps a change makes anew, and with nothing changed none: calls that stop before the first of these steps.
+
+That those steps then make what an undisturbed call makes, tests/test_identity.py holds for all commands.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,53 +35,85 @@ class Stop(Exception):
     """Stands for an interruption after the last step."""
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("SLONIK_CACHE", str(tmp_path / "cache"))
+_MEASURED = distilling.agreement_records
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with models and texts; calls are interrupted after their last step."""
 
     def stop(*_: Any, **__: Any) -> None:
         raise Stop
 
-    monkeypatch.setattr(compressing, "_measured", stop)
-    monkeypatch.setattr(distilling, "agreement_records", stop)
-    teacher = load(tiny.checkpoint(tmp_path / "teacher", "bert", layers=3))
+    root = tmp_path_factory.mktemp("place")
+    teacher = load(tiny.checkpoint(root / "teacher", "bert", layers=3))
     pooling = json.dumps({"word_embedding_dimension": 32, "pooling_mode_mean_tokens": True})
-    (tmp_path / "teacher" / "1_Pooling").mkdir(exist_ok=True)
-    (tmp_path / "teacher" / "1_Pooling" / "config.json").write_text(pooling)
+    (root / "teacher" / "1_Pooling" / "config.json").write_text(pooling)
     cut = apply(teacher.model, keep_layers(whole(teacher.model), [0, 2]))
-    save(TorchEncoder(cut, teacher.tokenizer, teacher.sentence, source=teacher.source), tmp_path / "student")
-    shutil.copytree(tmp_path / "student", tmp_path / "other")
-    (tmp_path / "texts").mkdir()
-    corpus.write(tmp_path / "texts")
-    return tmp_path
+    save(TorchEncoder(cut, teacher.tokenizer, teacher.sentence, source=teacher.source), root / "student")
+    shutil.copytree(root / "student", root / "other")
+    (root / "texts").mkdir()
+    corpus.write(root / "texts")
+    (root / "texts" / "pairs.tsv").unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLONIK_CACHE", str(root / "cache"))
+        patch.setattr(compressing, "_measured", stop)
+        patch.setattr(distilling, "agreement_records", stop)
+        yield root
+
+
+@pytest.fixture(scope="module")
+def done(place: Path) -> Path:
+    """The same after one call of each command."""
+    assert _anew(_compress(place)) == STEPS
+    assert _anew(_distill(place)) == [STEPS[0], STEPS[3]]
+    return place
+
+
+@contextmanager
+def _changed(*files: Path) -> Iterator[None]:
+    """Put back what stood in `files` when the block ends."""
+    before = {file: file.read_bytes() for file in files}
+    try:
+        yield
+    finally:
+        for file, content in before.items():
+            file.write_bytes(content)
 
 
 def _corpus(place: Path, **changes: Any) -> dict[str, Any]:
-    given = {"texts": [str(place / "texts" / "ru.txt")], "held_out_texts": 20, "held_out_share": 0.2, "near_pairs": 20}
+    given = {"texts": [str(place / "texts")], "held_out_texts": 20, "held_out_share": 0.2, "near_pairs": 20}
     return given | changes
 
 
-def _compress(place: Path, **changes: Any) -> list[str]:
-    """What is announced until the run is interrupted after its last step."""
-    values = {
-        "model": str(place / "teacher"), "out": str(place / "out"), "corpus": _corpus(place), "distill": DISTILL,
-        "trim": {"min_count": 1}, "prune": {"keep_layers": [0, 2], "refit": False},
-    }  # fmt: skip
+def _said(run: Callable[[Any, Callable[[str], None]], object], config: Any, *, look: bool) -> list[str]:
+    """What is announced until the run is interrupted: after its last step, or to `look`, before any that is made."""
     said: list[str] = []
+
+    def announce(line: str) -> None:
+        said.append(line)
+        if look and _anew([line]):
+            raise Stop
+
     with pytest.raises(Stop):
-        run_compress(CompressConfig.model_validate(values | changes), said.append)
+        run(config, announce)
     return said
 
 
-def _distill(place: Path, **changes: Any) -> list[str]:
+def _compress(place: Path, *, look: bool = False, **changes: Any) -> list[str]:
     values = {
-        "model": str(place / "student"), "teacher": str(place / "teacher"), "out": str(place / "out"),
-        "corpus": _corpus(place), "distill": DISTILL,
+        "model": str(place / "teacher"), "out": str(place / "compressed"), "corpus": _corpus(place),
+        "distill": DISTILL, "trim": {"min_count": 1}, "prune": {"keep_layers": [0, 2], "refit": False},
     }  # fmt: skip
-    said: list[str] = []
-    with pytest.raises(Stop):
-        run_distill(DistillRecipe.model_validate(values | changes), said.append)
-    return said
+    return _said(run_compress, CompressConfig.model_validate(values | changes), look=look)
+
+
+def _distill(place: Path, *, look: bool = False, **changes: Any) -> list[str]:
+    values = {
+        "model": str(place / "student"), "teacher": str(place / "teacher"), "out": str(place / "distilled"),
+        "corpus": _corpus(place), "distill": DISTILL | {"teachers": [str(place / "other")]},
+    }  # fmt: skip
+    return _said(run_distill, DistillRecipe.model_validate(values | changes), look=look)
 
 
 def _anew(said: list[str]) -> list[str]:
@@ -97,98 +133,82 @@ def _set(path: Path, **values: Any) -> None:
     path.write_text(json.dumps(content | values), encoding="utf-8")
 
 
-CORPUS: Callable[[Path], object] = lambda place: _swap_letters(place / "texts" / "ru.txt")  # noqa: E731
-TEACHER: dict[str, Callable[[Path], object]] = {
-    "pooling": lambda place: _set(
-        place / "teacher" / "1_Pooling" / "config.json", pooling_mode_mean_tokens=False, pooling_mode_cls_token=True
-    ),
-    "config": lambda place: _set(place / "teacher" / "config.json", hidden_act="relu"),
-    "tokenizer": lambda place: _set(place / "teacher" / "tokenizer.json", normalizer={"type": "Lowercase"}),
+TEXTS, POOLING = "texts/ru.txt", "teacher/1_Pooling/config.json"
+INPUTS: dict[str, Callable[[Path], object]] = {
+    TEXTS: _swap_letters,
+    POOLING: lambda file: _set(file, pooling_mode_mean_tokens=False, pooling_mode_cls_token=True),
+    "teacher/config.json": lambda file: _set(file, hidden_act="relu"),
+    "teacher/tokenizer.json": lambda file: _set(file, normalizer={"type": "Lowercase"}),
+    "student/config.json": lambda file: _set(file, hidden_act="relu"),
+    "other/config.json": lambda file: _set(file, hidden_act="relu"),
 }
 
 
-def test_nothing_changed_is_done_before(place: Path) -> None:
-    assert _anew(_compress(place)) == STEPS
-    assert [line for line in _compress(place) if "done before" in line] == [f"{step}: done before" for step in STEPS]
-    (place / "out.steps").rename(place / "compress.steps")
-    assert _anew(_distill(place)) == [STEPS[0], STEPS[3]] and _anew(_distill(place)) == []
+def test_nothing_changed_is_done_before(done: Path) -> None:
+    assert [line for line in _compress(done) if "done before" in line] == [f"{step}: done before" for step in STEPS]
+    assert _anew(_distill(done)) == []
 
 
-def test_compress_sees_a_changed_file_in_a_folder(place: Path) -> None:
-    folder = {"corpus": _corpus(place, texts=[str(place / "texts")])}
-    (place / "texts" / "pairs.tsv").unlink()
-    _compress(place, **folder)
-    CORPUS(place)
-    said = _compress(place, **folder)
-    assert _anew(said) == STEPS and "corpus.ru.txt" in said[0]
-
-
-@pytest.mark.parametrize("what", TEACHER)
-def test_compress_sees_a_changed_teacher(place: Path, what: str) -> None:
-    _compress(place)
-    TEACHER[what](place)
-    said = _compress(place)
-    assert _anew(said) == STEPS[1:] and any("teacher." in line for line in said)
+@pytest.mark.parametrize("name", list(INPUTS)[:4])
+def test_compress_begins_anew_where_a_changed_file_decides(done: Path, name: str) -> None:
+    with _changed(done / name):
+        INPUTS[name](done / name)
+        said = _compress(done, look=True)
+    assert _anew(said) == [STEPS[0] if name == TEXTS else STEPS[1]]
+    told = next(line for line in said if "made anew" in line)
+    assert ("corpus.ru.txt" if name == TEXTS else "teacher.") in told
 
 
 @pytest.mark.parametrize(
-    ("changes", "expected"),
+    ("changes", "first"),
     [
-        ({"seed": 1}, STEPS),
-        ({"trim": {"min_count": 2}}, STEPS[1:]),
-        ({"prune": {"keep_layers": [0, 1], "refit": False}}, STEPS[2:]),
-        ({"distill": DISTILL | {"max_steps": 3}}, STEPS[3:]),
-        ({"distill": DISTILL | {"teachers": ["hashing_300"]}}, STEPS[3:]),
-        ({"distill": DISTILL | {"save_every_minutes": 1}}, []),
+        ({"seed": 1}, 0),
+        ({"trim": {"min_count": 2}}, 1),
+        ({"prune": {"keep_layers": [0, 1], "refit": False}}, 2),
+        ({"distill": DISTILL | {"max_steps": 3}}, 3),
+        ({"distill": DISTILL | {"teachers": ["hashing_300"]}}, 3),
+        ({"distill": DISTILL | {"save_every_minutes": 1}}, 4),
     ],
 )
-def test_compress_makes_anew_what_a_field_decides(place: Path, changes: dict[str, Any], expected: list[str]) -> None:
-    _compress(place)
-    assert _anew(_compress(place, **changes)) == expected
+def test_compress_begins_anew_where_a_field_decides(done: Path, changes: dict[str, Any], first: int) -> None:
+    assert _anew(_compress(done, look=True, **changes)) == STEPS[first : first + 1]
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_distill_trains_anew_where_a_file_changed(done: Path, name: str) -> None:
+    with _changed(done / name):
+        INPUTS[name](done / name)
+        assert _anew(_distill(done, look=True)) == [STEPS[0] if name == TEXTS else STEPS[3]]
 
 
 @pytest.mark.parametrize(
-    ("change", "changes"),
+    ("changes", "first"),
     [
-        (CORPUS, {}),
-        *((change, {}) for change in TEACHER.values()),
-        (lambda place: _set(place / "student" / "config.json", hidden_act="relu"), {}),
-        (None, {"max_tokens": 16}),
-        (None, {"without_prefix": 0.9}),
-        (None, {"teachers": ["hashing_300"]}),
+        ({"max_tokens": 16}, 0),
+        ({"without_prefix": 0.9}, 3),
+        ({"teachers": ["hashing_300"]}, 3),
+        ({"teachers": []}, 3),
     ],
 )
-def test_distill_trains_anew(place: Path, change: Callable[[Path], object] | None, changes: dict[str, Any]) -> None:
-    _distill(place)
-    if change is not None:
-        change(place)
-    teachers = changes.pop("teachers", ())
-    values = {"corpus": _corpus(place, **changes), "distill": DISTILL | {"teachers": teachers}}
-    assert STEPS[3] in _anew(_distill(place, **values))
-
-
-def test_a_further_teacher_that_changed_is_another_one(place: Path) -> None:
-    values = {"distill": DISTILL | {"teachers": [str(place / "other")]}}
-    _distill(place, **values)
-    assert _anew(_distill(place, **values)) == []
-    _set(place / "other" / "config.json", hidden_act="relu")
-    assert _anew(_distill(place, **values)) == [STEPS[3]]
+def test_distill_trains_anew_where_a_field_changed(done: Path, changes: dict[str, Any], first: int) -> None:
+    teachers = changes.pop("teachers", [str(done / "other")])
+    values = {"corpus": _corpus(done, **changes), "distill": DISTILL | {"teachers": teachers}}
+    assert _anew(_distill(done, look=True, **values)) == [STEPS[first]]
 
 
 def test_an_old_folder_of_steps_is_refused(place: Path) -> None:
-    (place / "out.steps" / "corpus-0123456789ab").mkdir(parents=True)
-    (place / "out.steps" / "corpus-0123456789ab" / "step.json").write_text("{}")
+    (place / "old.steps" / "corpus-0123456789ab").mkdir(parents=True)
+    (place / "old.steps" / "corpus-0123456789ab" / "step.json").write_text("{}")
     with pytest.raises(SlonikError, match="was left by an earlier version of slonik"):
-        run_distill(DistillRecipe(model="x", teacher="y", out=str(place / "out")))
-    assert not (place / "out").exists()
+        run_distill(DistillRecipe(model="x", teacher="y", out=str(place / "old")))
+    assert not (place / "old").exists()
 
 
-def test_steps_go_when_the_result_is_there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = _distill(place)
-    assert any("is kept in" in line and "out.steps" in line for line in said)
-    monkeypatch.undo()
-    monkeypatch.setenv("SLONIK_CACHE", str(place / "cache"))
-    values = {"model": str(place / "student"), "teacher": str(place / "teacher"), "out": str(place / "out")}
-    made = run_distill(DistillRecipe.model_validate(values | {"corpus": _corpus(place), "distill": DISTILL}))
-    assert made.checkpoint == place / "out" and (place / "out" / "passport.json").is_file()
-    assert not (place / "out.steps").exists()
+def test_steps_go_when_the_result_is_there(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert any("is kept in" in line and "distilled.steps" in line for line in _distill(done))
+    monkeypatch.setattr(distilling, "agreement_records", _MEASURED)
+    values = {"model": str(done / "student"), "teacher": str(done / "teacher"), "out": str(done / "distilled")}
+    values |= {"corpus": _corpus(done), "distill": DISTILL | {"teachers": [str(done / "other")]}}
+    made = run_distill(DistillRecipe.model_validate(values))
+    assert made.checkpoint == done / "distilled" and (done / "distilled" / "passport.json").is_file()
+    assert not (done / "distilled.steps").exists()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,30 @@ def test_interrupted_cache_is_continued(tmp_path: Path) -> None:
     made = teacher_vectors(rest, TEXTS, tmp_path)
     assert sorted(rest.asked) == sorted(TEXTS[32:])
     assert np.array_equal(made.vectors, _Teacher().encode(TEXTS))
+
+
+class _Partly(_Teacher):
+    """Knows nothing of texts that `unknown` says; gives as many rows less as `lost` says."""
+
+    def __init__(self, unknown: Callable[[str], bool], lost: int = 0) -> None:
+        super().__init__(str(lost))
+        self._unknown, self._lost = unknown, lost
+
+    def encode(self, texts: Sequence[str], *, prefix: str | None = None) -> FloatArray:
+        known = np.array([not self._unknown(text) for text in texts])
+        return (super().encode(texts) * known[:, None])[: len(texts) - self._lost]
+
+
+def test_texts_without_a_vector_are_said_and_a_teacher_without_any_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = teacher_vectors(_Partly(lambda text: text.endswith("1")), TEXTS, tmp_path / "a")
+    assert sum(not row.any() for row in made.vectors) == 5
+    assert "the teacher teacher has no vector (zeros) for 5 of 50 texts" in capsys.readouterr().err
+    with pytest.raises(SlonikError, match=r"has no vector \(all are zero\) for any of 50 texts"):
+        teacher_vectors(_Partly(lambda text: True), TEXTS, tmp_path / "b")
+    with pytest.raises(SlonikError, match="gave an array of 4 x 3 for 5 texts: 5 x 3 was expected"):
+        teacher_vectors(_Partly(lambda text: False, lost=1), TEXTS, tmp_path / "c")
 
 
 def test_vectors_that_are_no_numbers_are_refused(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def distill(
 
     made = run(
         model, teacher=teacher, corpus=corpus, pairs=pairs, examples=examples, out=out, recipe=recipe,
-        weights=weight, output_map=output_map, fold_prefix=fold_prefix, pooling=pooling, epochs=epochs,
+        weights=weight or None, output_map=output_map, fold_prefix=fold_prefix, pooling=pooling, epochs=epochs,
         max_minutes=max_minutes, save_every=save_every, seed=seed, set=set_,
         announce=announce,
     )  # fmt: skip

@@ -66,7 +66,7 @@ class BlendMap:
 
     def __call__(self, vectors: Sequence[NDArray[Any]]) -> FloatArray:
         """(N, E) of each part -> (N, D), of length `scale`; a text without any vector stays zero."""
-        return self.scale * _unit(_beside(vectors, self.means, self.weights) @ self.axes)
+        return self.scale * _unit(side_by_side(vectors, self.means, self.weights) @ self.axes)
 
     def identity(self) -> str:
         """sha256 of everything that decides the vectors."""
@@ -112,7 +112,7 @@ def fit_blend(
     means = tuple(unit.mean(0) if centre else np.zeros(unit.shape[1], dtype=np.float32) for unit in units)
     length = math.sqrt(sum(weight**2 for weight in weights))
     shares = tuple(weight / length for weight in weights)
-    whole = _beside(units, means, shares).astype(np.float64)
+    whole = side_by_side(units, means, shares).astype(np.float64)
     values, axes = np.linalg.eigh(whole.T @ whole)
     chosen = np.ascontiguousarray(axes[:, ::-1][:, :kept], dtype=np.float32)
     return BlendMap(means, shares, chosen, scale, float(values[::-1][:kept].sum() / max(values.sum(), _SMALLEST)))
@@ -161,8 +161,8 @@ def part_vectors(parts: Sequence[BlendPart], texts: Sequence[str], *, prefix: st
     return [part.encoder.encode(texts, prefix=part.prefix if prefix is None else prefix) for part in parts]
 
 
-def _beside(vectors: Sequence[NDArray[Any]], means: Sequence[FloatArray], weights: Sequence[float]) -> FloatArray:
-    """(N, sum of E): unit vectors, centred, unit again, weighted."""
+def side_by_side(vectors: Sequence[NDArray[Any]], means: Sequence[FloatArray], weights: Sequence[float]) -> FloatArray:
+    """(N, sum of E): unit vectors, centred, unit again, weighted; zeros where a part has no vector."""
     sizes = [(part.shape[1], len(mean)) for part, mean in zip(vectors, means, strict=True)]
     if any(given != fitted for given, fitted in sizes):
         raise SlonikError(

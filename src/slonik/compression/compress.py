@@ -33,6 +33,7 @@ from slonik.core.files import write_json
 from slonik.core.identity import checkpoint_identity
 from slonik.core.passport import Passport, Step
 from slonik.core.progress import shown
+from slonik.core.protocols import Encoder
 from slonik.core.records import Record, write_records
 from slonik.core.run import Announce, Result, Run, StepResult, say, silent
 from slonik.data.given import Given, Pairs, Texts
@@ -192,9 +193,10 @@ def run_compress(
         known = checkpoint_identity(resolve(config.model)) if teacher is None else opened.identity()
         check_teaching(opened, config.corpus, config.distill)
         check_pruning(opened, config.prune)
+        others = further_teachers(config.distill) if config.distill is not None else {}
         inputs = sampling_inputs(config.corpus, config.seed, run)
         pipeline = _Pipeline(config, opened, run, inputs)
-        pipeline.earlier = _earlier(config, opened)
+        pipeline.earlier, pipeline.others = _earlier(config, opened), others
         layers = check_depth((pipeline.earlier or opened).encoder.model, config.prune)
         check_upper_layers(config.distill.upper_layers if config.distill is not None else None, layers)
         sample = pipeline.sample()
@@ -221,6 +223,7 @@ class _Pipeline:
     inputs: dict[str, Any]
     results: dict[str, StepResult] = field(default_factory=dict)
     earlier: HeadedEncoder | None = None
+    others: dict[str, Encoder] = field(default_factory=dict)
 
     def step(self, name: str, title: str, work: Callable[[Path], Mapping[str, Any]], code: str) -> Path:
         """Do it, or find it done; its folder."""
@@ -289,8 +292,7 @@ def _distilled(pipeline: _Pipeline, sample: CorpusSample, student: HeadedEncoder
     if settings is None:
         return student
     below(student.encoder.model, settings.upper_layers)  # a target may have left fewer layers than were known of
-    others = further_teachers(settings)
-    pipeline.inputs |= teaching_inputs(teacher, config.corpus, settings, others, pipeline.run)
+    pipeline.inputs |= teaching_inputs(teacher, config.corpus, settings, pipeline.others, pipeline.run)
     kept = Plan.read(pipeline.results["prune"].folder).hidden
     parent = student.encoder.weights_hash()
 
@@ -298,7 +300,7 @@ def _distilled(pipeline: _Pipeline, sample: CorpusSample, student: HeadedEncoder
         ids = token_map(student, teacher, settings, narrower=kept is not None)
         training = teach(
             teacher, student, ids, sample, config.corpus, settings, pipeline.run.scratch(), seed=config.seed,
-            kept=kept, further_teachers=others, announce=pipeline.run.announce,
+            kept=kept, further_teachers=pipeline.others, announce=pipeline.run.announce,
         )  # fmt: skip
         shutil.copy(training.metrics, folder / "metrics.jsonl")
         best, chosen = training.best, Choice.of(training.metrics)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from slonik.compression.objective import DistillationTerms
 from slonik.core.config import Config, Seed
+from slonik.text.scripts import scripts_of_languages
 
 
 class CorpusConfig(Config):
@@ -67,6 +69,12 @@ class TrimConfig(Config):
     count_texts: int = Field(400_000, ge=1)
     """Lines of the corpus to count tokens in."""
 
+    @field_validator("scripts")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        scripts_of_languages(value)  # before any corpus is read
+        return value
+
 
 class PruneConfig(Config):
     """What is cut out of the encoder: ratios that stay, or one target."""
@@ -121,6 +129,17 @@ class BlendConfig(Config):
         if bad:
             raise ValueError(f"a weight is {bad[0]}: use numbers over 0, and leave out a teacher that is not to count")
         return value
+
+
+def named_once(teachers: Sequence[str]) -> None:
+    """Refuse a teacher that stands twice among those who teach together.
+
+    Raises:
+        ValueError: one does.
+    """
+    twice = next((name for number, name in enumerate(teachers) if name in teachers[:number]), None)
+    if twice is not None:
+        raise ValueError(f"the teacher {twice} is named twice: name it once, its weight says how much it counts")
 
 
 class DistillConfig(Config):
@@ -202,6 +221,12 @@ class CompressConfig(Config):
     def out_name(self) -> str:
         """Name of the result: its folder's."""
         return Path(self.out).name
+
+    @model_validator(mode="after")
+    def _teachers_differ(self) -> CompressConfig:
+        if self.distill is not None:
+            named_once((self.model, *self.distill.teachers))
+        return self
 
     @field_validator("model", "out")
     @classmethod

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import model_validator
+
 from slonik.compression.chosen import Choice
-from slonik.compression.config import BlendConfig, CorpusConfig, DistillConfig
+from slonik.compression.config import BlendConfig, CorpusConfig, DistillConfig, named_once
 from slonik.compression.corpus import sampled, sampling_inputs
 from slonik.compression.freezing import below
 from slonik.compression.headed import HeadedEncoder, name_of, open_headed
@@ -39,6 +41,11 @@ class DistillRecipe(Config):
     corpus: CorpusConfig = CorpusConfig()
     distill: DistillConfig = DistillConfig()
     seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _teachers_differ(self) -> DistillRecipe:
+        named_once((self.teacher, *self.distill.teachers))
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +117,8 @@ def distill(
     fields: dict[Any, Any] = {
         at.model: name_of(student), at.out: str(out), at.seed: seed, at.teacher: next(iter(names), None),
         at.pooling: pooling,
-        at.distill.teachers: names[1:] or None, fields_of(BlendConfig, at.distill.blend).weights: weights or None,
+        at.distill.teachers: names[1:] or None,
+        fields_of(BlendConfig, at.distill.blend).weights: list(weights) if weights is not None else None,
         at.distill.output_map: output_map, at.distill.fold_prefix: fold_prefix, at.distill.epochs: epochs,
         at.distill.max_minutes: max_minutes,
         at.distill.save_every_minutes: save_every, at.corpus.texts: given.texts("corpus", corpus) or None,
@@ -159,9 +167,9 @@ def run_distill(
         check_teaching(teacher, config.corpus, config.distill)
         below(student.encoder.model, config.distill.upper_layers)
         token_ids = token_map(student, teacher, config.distill)
+        others = further_teachers(config.distill, loaded)
         inputs = sampling_inputs(config.corpus, config.seed, run)
         sample, drawn = sampled(config.corpus, config.seed, run, inputs)
-        others = further_teachers(config.distill, loaded)
         inputs |= {"pooling": config.pooling} if config.pooling else {}
         inputs |= {"sample": drawn.summary["hash"], "teacher": run.inputs["teacher"], "student": run.inputs["model"]}
         inputs |= teaching_inputs(teacher, config.corpus, config.distill, others, run)

@@ -71,8 +71,9 @@ def _check_kept_whole(model: HeadedEncoder, config: PruneConfig) -> None:
     for name in anatomy.keeps:
         if getattr(config, name) < 1:
             raise SlonikError(
-                f"prune.{name} is {getattr(config, name):g} and {model.name} is {anatomy.family}, whose {name} cannot "
-                "be cut, for its layers share one table of position biases: cut layers, neurons (ffn) or the vocabulary"
+                f"prune.{name} is {getattr(config, name):g} and {model.name} is {anatomy.family}, whose "
+                f"{'hidden dimensions' if name == 'hidden' else name} cannot be cut, for its layers share one table of "
+                "position biases: cut layers, neurons (ffn) or the vocabulary"
             )
     if anatomy.keeps and config.uneven:
         raise SlonikError(

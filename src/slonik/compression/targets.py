@@ -141,18 +141,13 @@ def make_targets(teaching: Teaching) -> Targets:
 
 
 def _check_map(teaching: Teaching) -> None:
-    """An output map stands right behind the pooling, and begins from the first teacher's pooled states."""
+    """An output map stands right behind the pooling."""
     for encoder in (teaching.teacher, teaching.student):
         if not encoder.sentence.plain:
             raise SlonikError(
                 f"{encoder.name} makes its vector by more than one pooling ({encoder.sentence.in_words()}), and an "
                 "output map would replace that: leave out output_map"
             )
-    if teaching.token_ids is None:
-        raise SlonikError(
-            f"an output map begins from the states that {teaching.teacher.name} and {teaching.student.name} share, and "
-            "they have other tokens or widths: leave out output_map"
-        )
 
 
 def target_of(teaching: Teaching, blend: BlendMap | None) -> TargetOf:

@@ -60,6 +60,11 @@ def _check_fields(teacher: HeadedEncoder, corpus: CorpusConfig, config: DistillC
     if teacher.task is not None and any(own.values()):
         name = next(name for name, given in own.items() if given)
         raise SlonikError(f"distill.{name} is for sentence encoders, and {teacher.name} is {teacher.kind}")
+    if config.output_map and not teacher.encoder.sentence.plain:
+        raise SlonikError(
+            f"{teacher.name} makes its vector by more than one pooling ({teacher.encoder.sentence.in_words()}), and an "
+            "output map would replace that: leave out output_map"
+        )
     if config.fold_prefix and not teacher.encoder.sentence.prefix(None):
         raise SlonikError(
             f"distill.fold_prefix: {teacher.name} puts no prefix before texts, so there is none to fold in"
@@ -102,6 +107,11 @@ def token_map(
         if by_tokens:
             terms = "" if teacher.task is not None else "; or compare whole texts alone: distill.terms.hidden = 0"
             raise SlonikError(f"{error}{terms}") from None
+        if config.output_map:
+            raise SlonikError(
+                f"an output map begins from the states that {theirs.name} and {own.name} share, and they have other "
+                "tokens or widths: leave out output_map"
+            ) from None
         return None
 
 

@@ -19,12 +19,13 @@ from slonik.core.array_store import RowArray
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_bytes, sha256_json
 from slonik.core.identity import code_identity, code_of, texts_identity
-from slonik.core.progress import progress_bar
+from slonik.core.progress import progress_bar, warn_once
 from slonik.core.protocols import Encoder, FloatArray
 from slonik.train.ragged import Ragged
 
 _POOL_TEXTS = 8192
 _CALL_TEXTS = 1024
+_FEW_TEXTS = 50  # of fewer texts, those that choose for example, all may be unknown by chance
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ def teacher_vectors(encoder: Encoder, texts: Sequence[str], folder: Path) -> Tea
         folder: cache of all teachers; each (teacher, texts, code) has a folder in it.
 
     Raises:
-        SlonikError: full disk (the vectors computed before stay), a damaged cache, or vectors that are no numbers.
+        SlonikError: full disk (the vectors computed before stay), a damaged cache, vectors that are no numbers, or
+            zeros for all texts (for some: a warning).
     """
     identity: dict[str, Any] = {"teacher": encoder.identity(), "texts": texts_identity(texts)}
     identity["code"] = code_of(encoder)
@@ -61,11 +63,44 @@ def teacher_vectors(encoder: Encoder, texts: Sequence[str], folder: Path) -> Tea
             order = np.argsort([len(text) for text in pool], kind="stable")
             for first in range(0, len(pool), _CALL_TEXTS):
                 part = order[first : first + _CALL_TEXTS]
-                vectors[part] = encoder.encode([pool[index] for index in part])
+                vectors[part] = _checked(encoder, [pool[index] for index in part])
                 bar.advance(len(part))
             _check_finite(vectors, encoder.name)
             rows.append(vectors)
-    return TeacherVectors(rows.array(), sha256_json(identity))
+    found = rows.array()
+    _tell_unanswered(found, encoder.name)
+    return TeacherVectors(found, sha256_json(identity))
+
+
+def _checked(encoder: Encoder, texts: Sequence[str]) -> FloatArray:
+    """(n, D) of the texts, held to be that."""
+    found: FloatArray = np.asarray(encoder.encode(texts), dtype=np.float32)
+    if found.shape != (len(texts), encoder.dimension):
+        raise SlonikError(
+            f"the teacher {encoder.name} gave an array of {' x '.join(map(str, found.shape))} for {len(texts)} texts: "
+            f"{len(texts)} x {encoder.dimension} was expected"
+        )
+    return found
+
+
+def _tell_unanswered(vectors: NDArray[np.float16], name: str) -> None:
+    """Say of how many texts a teacher knows nothing: their vectors are zero.
+
+    Raises:
+        SlonikError: of all of them.
+    """
+    total = len(vectors)
+    parts = (vectors[start : start + _POOL_TEXTS] for start in range(0, total, _POOL_TEXTS))
+    unanswered = sum(int((~part.any(1)).sum()) for part in parts)
+    if unanswered == total >= _FEW_TEXTS:
+        raise SlonikError(
+            f"the teacher {name} has no vector (all are zero) for any of {total:,} texts: it does not read their "
+            "language or their letters; leave it out"
+        )
+    if unanswered:
+        warn_once(
+            f"the teacher {name} has no vector (zeros) for {unanswered:,} of {total:,} texts: of these it teaches none"
+        )
 
 
 def cached_token_states(
@@ -113,6 +148,8 @@ def cached_token_states(
 
 
 def _check_finite(vectors: FloatArray, name: str) -> None:
-    bad = np.flatnonzero(~np.isfinite(vectors.astype(np.float16)).all(axis=1))
+    with np.errstate(over="ignore"):
+        small = vectors.astype(np.float16)
+    bad = np.flatnonzero(~np.isfinite(small).all(axis=1))
     if len(bad):
         raise SlonikError(f"{name} gives vectors that are no finite half-precision numbers (first: row {bad[0]})")

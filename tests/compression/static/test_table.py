@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from slonik.compression.blend import fit_blend, side_by_side
 from slonik.compression.static.config import TableConfig
 from slonik.compression.static.table import Lesson, fit_table, start_rows, token_counts
+from slonik.compression.static.teaching import beside
 from slonik.core.errors import SlonikError
 
 V, D, E = 40, 8, 5
@@ -99,3 +101,15 @@ def test_what_cannot_be_learnt_from_is_refused(ids: list[np.ndarray]) -> None:
         fit_table(np.zeros((V, D), dtype=np.float32), [Lesson([], lesson.targets)], lesson)
     with pytest.raises(SlonikError, match="has 8 dimensions and the table 4"):
         fit_table(np.zeros((V, 4), dtype=np.float32), [lesson], lesson)
+
+
+def test_what_a_teacher_does_not_know_is_zero_in_the_view_of_the_others() -> None:
+    random = np.random.default_rng(3)
+    parts = [random.normal(2.0, 1.0, size=(30, size)).astype(np.float32) for size in (4, 6, 5)]
+    blend = fit_blend(parts, (1.0, 1.0, 1.0), dimension=D)
+    asked = [part[:3].copy() for part in parts[1:]]
+    asked[0][1] = 0.0
+    found = beside(blend, asked, 1)
+    assert not found[1, :6].any() and found[1, 6:].any() and found[[0, 2], :6].any(1).all()
+    whole = [parts[0][:3], *asked]
+    assert np.allclose(found, side_by_side(whole, blend.means, blend.weights)[:, 4:])

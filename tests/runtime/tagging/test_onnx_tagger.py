@@ -102,5 +102,5 @@ def test_tags_that_say_nothing_are_said(capsys: pytest.CaptureFixture[str]) -> N
         tag_labels(("O", ""), rules=False).classes  # noqa: B018
     _NeverRun("nameless", PlainTags(("LABEL_0", "LABEL_1")), None, None)  # type: ignore[arg-type]
     assert (
-        "none of the tags of nameless (LABEL_0, LABEL_1, ...) says that a word is no entity" in capsys.readouterr().err
+        "none of the tags of nameless (LABEL_0, LABEL_1, ...) says that a word is none" in capsys.readouterr().err
     )

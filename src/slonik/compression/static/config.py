@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from slonik.compression.config import BlendConfig, CorpusConfig
+from slonik.compression.config import BlendConfig, CorpusConfig, named_once
 from slonik.core.config import Config, Seed
 
 
@@ -63,3 +63,8 @@ class StaticRecipe(Config):
     speed_texts: int = Field(100, ge=1)
     """Sentences that speed is measured on."""
     seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _teachers_differ(self) -> StaticRecipe:
+        named_once((self.model, *self.teachers))
+        return self

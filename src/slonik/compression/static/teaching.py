@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from tokenizers import Tokenizer
 
-from slonik.compression.blend import BlendMap, fit_blend
+from slonik.compression.blend import BlendMap, fit_blend, side_by_side
 from slonik.compression.config import BlendConfig
 from slonik.compression.corpus import CorpusSample, Pair
 from slonik.compression.static.table import Lesson
@@ -120,11 +120,7 @@ def partial_lesson(
 
 def beside(blend: BlendMap, vectors: Sequence[FloatArray], start: int) -> FloatArray:
     """(N, sum of E) of the teachers from number `start` on, centred and weighted as in the blend."""
-    parts = [
-        weight * unit(unit(np.asarray(part, dtype=np.float32)) - mean)
-        for part, mean, weight in zip(vectors, blend.means[start:], blend.weights[start:], strict=True)
-    ]
-    return np.concatenate(parts, axis=1)
+    return side_by_side(vectors, blend.means[start:], blend.weights[start:])
 
 
 def view_of(blend: BlendMap, start: int) -> FloatArray:

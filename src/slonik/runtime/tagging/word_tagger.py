@@ -69,7 +69,7 @@ class WordTagger(ABC):
         self.labels = labels.classes
         if isinstance(labels, PlainTags) and OUTSIDE not in labels.tags:
             warn_once(
-                f"none of the tags of {name} ({', '.join(labels.names[:4])}, ...) says that a word is no entity, so that "
+                f"none of the tags of {name} ({', '.join(labels.names[:4])}, ...) says that a word is none, so that "
                 "every word is in a span: if they have names, write these into id2label of its config.json (O, B-PER, "
                 "I-PER, ...)"
             )
