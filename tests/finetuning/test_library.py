@@ -17,7 +17,6 @@ from slonik import models
 from slonik.core.errors import SlonikError
 from slonik.core.hashing import sha256_file
 from slonik.core.passport import Passport
-from slonik.finetuning import training
 from slonik.finetuning.finetune import Finetuned, finetune
 from slonik.finetuning.predict import predict
 from slonik.models.generation import load_generator
@@ -207,31 +206,49 @@ def teacher(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def _call(announce: Callable[[str], None], **fields: Any) -> None:
+    """One call in the current folder, which `announce` interrupts."""
+    given = {**TINY, "seeds": 2, "teachers": ["teacher"], "announce": announce, **fields}
+    with pytest.raises(KeyboardInterrupt):
+        finetune("bert", "rows.jsonl", out="out", **given)
+    assert not Path("out").exists()
+
+
+@pytest.fixture(scope="module")
+def begun(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all that is given, and with a run that was interrupted after the first of two seeds."""
+    place = tmp_path_factory.mktemp("begun") / "place"
+    tiny.checkpoint(place / "bert", "bert")
+    shutil.copytree(teacher, place / "teacher")
+    write_lines(place / "rows.jsonl", [{**row, "other": not row["label"]} for row in rows()])
+    lines: list[str] = []
+
+    def announce(line: str) -> None:
+        lines.append(line)
+        if line.startswith("custom: seed 1"):
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        _call(announce)
+    assert any("the same command goes on" in line for line in lines)
+    return place
+
+
 @pytest.mark.parametrize("change", ["nothing", *CHANGES])
 def test_a_second_call_with_one_thing_changed_is_never_done_before(
-    teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+    begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    tiny.checkpoint(tmp_path / "bert", "bert")
-    shutil.copytree(teacher, tmp_path / "teacher")
-    write_lines(tmp_path / "rows.jsonl", [{**row, "other": not row["label"]} for row in rows()])
-    written = training.write_answers
+    """What is announced of the first seed, before it is trained."""
+    monkeypatch.chdir(shutil.copytree(begun, tmp_path / "place"))
+    lines: list[str] = []
 
-    def interrupted(folder: Path, *given: Any) -> None:
-        if "seed0" not in folder.name and "seed5" not in folder.name:
+    def announce(line: str) -> None:
+        lines.append(line)
+        if line.startswith("custom: seed"):
             raise KeyboardInterrupt
-        written(folder, *given)
 
-    def call(**fields: Any) -> list[str]:
-        lines: list[str] = []
-        given = {**TINY, "seeds": 2, "teachers": [tmp_path / "teacher"], "announce": lines.append, **fields}
-        with pytest.raises(KeyboardInterrupt):
-            finetune(tmp_path / "bert", tmp_path / "rows.jsonl", out=tmp_path / "out", **given)
-        assert not (tmp_path / "out").exists()
-        return lines
-
-    monkeypatch.setattr(training, "write_answers", interrupted)
-    first = call()
-    assert any("the same command goes on" in line for line in first)
-    again = call(**CHANGES[change](tmp_path) if change in CHANGES else {})
-    assert ("custom: seed 0: done before" in again) == (change == "nothing")
-    assert ("custom: seed 5: done before" in again) is False
+    _call(announce, **(CHANGES[change](Path()) if change in CHANGES else {}))
+    said = next(line for line in lines if line.startswith("custom: seed"))
+    seed = 5 if change == "the first seed" else 0
+    assert said.startswith(f"custom: seed {seed}") and said.endswith(": done before") == (change == "nothing")
