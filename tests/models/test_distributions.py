@@ -82,8 +82,10 @@ def test_a_cut_or_altered_file_is_refused(model: Path, harm, sentence: str) -> N
     ("change", "sentence"),
     [
         ({"slonik": "99.1"}, rf"needs slonik 99\.1 or newer, and this is {__version__}"),
-        ({"format": 2}, "needs slonik"),
+        ({"format": 2}, "is of the format 2 and the kind 'static', and this is"),
+        ({"kind": "other"}, "is of the format 1 and the kind 'other'"),
         ({"files": None}, "is missing or damaged"),
+        ({"files": {}}, "is missing or damaged"),
         ({"kind": ...}, "is missing or damaged"),
     ],
 )
@@ -92,6 +94,13 @@ def test_a_package_for_another_slonik_is_refused(model: Path, change: dict, sent
     content = {**json.loads(path.read_text(encoding="utf-8")), **change}
     path.write_text(json.dumps({key: value for key, value in content.items() if value is not ...}), encoding="utf-8")
     with pytest.raises(SlonikError, match=sentence):
+        slonik.load("embedded:tiny-static")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"name":'])
+def test_a_damaged_description_is_said_with_what_mends_it(model: Path, content: str) -> None:
+    (model / "distribution.json").write_text(content, encoding="utf-8")
+    with pytest.raises(SlonikError, match=r"is missing or damaged: install it again, pip install .* tiny-static"):
         slonik.load("embedded:tiny-static")
 
 

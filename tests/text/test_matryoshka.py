@@ -27,6 +27,10 @@ def test_more_dimensions_than_there_are_and_none_are_refused() -> None:
     for wrong in (0, -1, 4):
         with pytest.raises(SlonikError, match=f"dimensions is {wrong}, and small has 3: use 1 to 3"):
             check_dimensions(wrong, 3, "small")
+    for no_number in (1.5, True, "2", float("nan"), None):
+        with pytest.raises(SlonikError, match=f"dimensions is {no_number!r}, and small has 3"):
+            check_dimensions(no_number, 3, "small")  # type: ignore[arg-type]
+    check_dimensions(np.int64(2), 3, "small")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

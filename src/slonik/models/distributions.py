@@ -120,14 +120,19 @@ def check_files(folder: Path, said: Mapping[str, Any], what: str) -> None:
 
 def _opened(name: str, package: str) -> Distribution:
     folder = _folder_of(package, name)
-    content = read_content(folder)
+    try:
+        content = read_content(folder)
+    except SlonikError:
+        content = {}  # said below, with the line that mends it
     what = f"the installed package {content.get('name', name)} {content.get('version', '')}".rstrip()
     try:
-        if content["format"] > FORMAT or content["kind"] not in KINDS or _numbers(content["slonik"]) > _numbers():
-            raise SlonikError(
-                f"{what} needs slonik {content['slonik']} or newer, and this is {__version__}: install a newer slonik, "
-                f"or an older {name}"
-            )
+        why = f"needs slonik {content['slonik']} or newer" if _numbers(content["slonik"]) > _numbers() else ""
+        if content["format"] > FORMAT or content["kind"] not in KINDS:
+            why = f"is of the format {content['format']} and the kind {content['kind']!r}"
+        if why:
+            raise SlonikError(f"{what} {why}, and this is {__version__}: install a newer slonik, or an older {name}")
+        if not content["files"]:
+            raise KeyError("files")
         check_files(folder, content["files"], what)
         return Distribution(
             name, content["version"], content["kind"], folder, content.get("facts", {}), content.get("licence", "")

@@ -70,7 +70,7 @@ def _open(model: str | Path, backend: str | None, options: Mapping[str, Any]) ->
 
             return load_checkpoint(model, **options)
     except ModuleNotFoundError as error:
-        raise missing_extra(f"loading {model} (it is not an exported folder)", error) from None
+        raise missing_extra(f"loading {model} {_why_torch(backend)}", error) from None
     name = str(model)  # neither device nor dtype means anything to the rest
     for option in ("pooling", "long_texts"):
         if options.get(option) is not None:
@@ -82,6 +82,11 @@ def _open(model: str | Path, backend: str | None, options: Mapping[str, Any]) ->
     from slonik.models.baselines import BASELINES
 
     return BASELINES[name]()
+
+
+def _why_torch(backend: str | None) -> str:
+    """Why a model is loaded by torch, for a sentence."""
+    return "in torch" if backend == "torch" else "(it is not an exported folder)"
 
 
 def poolings_for(models: Sequence[str | Path], pooling: str | None) -> list[dict[str, str]]:
@@ -133,7 +138,7 @@ def open_model(model: str | Path, *, backend: Literal["torch", "onnx"] | None = 
     try:
         from slonik.models.task_model import load_task_model
     except ModuleNotFoundError as error:
-        raise missing_extra(f"loading {model} (it is not an exported folder)", error) from None
+        raise missing_extra(f"loading {model} {_why_torch(backend)}", error) from None
     long_texts = options.pop("long_texts", None)
     found = load_task_model(folder, **options)
     found.name = str(model)

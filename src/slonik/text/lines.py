@@ -33,8 +33,8 @@ _COMMON_LETTERS = frozenset("оеаинтсрвл")
 def guess_encoding(sample: bytes) -> str | None:
     """Name the encoding that `sample` looks to be in, or None when nothing fits well.
 
-    Byte-order marks decide first, then NUL bytes as UTF-16 has them; otherwise the Cyrillic encoding whose reading has the largest share of the ten
-    commonest Russian letters wins, if that share looks like Russian at all.
+    Byte-order marks decide first, then NUL bytes as UTF-16 has them; otherwise the Cyrillic encoding whose reading has
+    the largest share of the ten commonest Russian letters wins, if that share looks like Russian at all.
     """
     if sample.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):  # the former begins as UTF-16 does
         return "utf-32"
@@ -120,7 +120,7 @@ def _decode(raw: bytes, path: Path, number: int) -> str:
 
 
 def _wide_encoding(path: Path) -> str | None:
-    """UTF-16 without a byte-order mark, where the beginning of a file looks so: a later line may begin half a unit in."""
+    """UTF-16 without a byte-order mark, where a file begins like it: a later line may begin half a unit in."""
     with open_bytes(path) as stream:
         guess = guess_encoding(stream.read(4096))
     return guess if guess in ("utf-16le", "utf-16be") else None

@@ -10,6 +10,7 @@ Source: Kusupati et al., "Matryoshka Representation Learning" (2022). Shapes: N 
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,10 +45,14 @@ def check_dimensions(dimensions: int, own: int, name: str) -> None:
     """Refuse what cannot be cut.
 
     Raises:
-        SlonikError: fewer than one dimension, or more than the model has.
+        SlonikError: fewer than one dimension, more than the model has, or no whole number.
     """
-    if not 1 <= dimensions <= own:
-        raise SlonikError(f"dimensions is {dimensions}, and {name} has {own}: use 1 to {own}")
+    try:
+        whole = operator.index(dimensions)  # numpy's whole numbers, too
+    except TypeError:
+        whole = 0
+    if isinstance(dimensions, bool) or not 1 <= whole <= own:
+        raise SlonikError(f"dimensions is {dimensions!r}, and {name} has {own}: use 1 to {own}")
 
 
 def measured_cuts(folder: str | Path) -> tuple[int, ...] | None:
