@@ -30,6 +30,6 @@ def test_tables_stand_first_and_no_row_is_empty() -> None:
 
 def test_pictures_are_at_most_1200_pixels_wide() -> None:
     for columns in (3, 64):
-        plot = heatmap([[0.5] * columns] * 40, rows=["row"] * 40, columns=["c"] * columns, alt="grid")
+        plot = heatmap([[0.5] * columns] * 6, rows=["row"] * 6, columns=["c"] * columns, alt="grid")
         width, _ = struct.unpack(">II", plot.png[16:24])
         assert 400 < width <= 1200
