@@ -132,13 +132,16 @@ def test_targets_are_the_gold_spans_of_the_own_words(trained: SpanTagger) -> Non
     assert (batch["gold"][..., 0] != NO_SPAN).sum() == gold.sum()
 
 
-def test_rows_of_descriptions_hold_each_one_whole() -> None:
+def test_rows_of_descriptions_hold_each_one_whole(capsys: pytest.CaptureFixture[str]) -> None:
     from tests.tiny.tokenizers import tokenizer
 
     tool = tokenizer("wordpiece")
     texts = ["город", "название организации", "имя человека"] * 5
     rows = DescriptionRows.of(tool, texts, longest=16)
     assert len(rows.ids) > 1 and all(len(row) <= 16 for row in rows.ids)
+    long = "очень " * 30
+    DescriptionRows.of(tool, [long], longest=16)
+    assert "tokens: the first 12 are read" in capsys.readouterr().err
     for text, (row, first, after) in zip(texts, rows.places, strict=True):
         assert rows.ids[row][first:after] == tool.encode(text, add_special_tokens=False).ids[: after - first]
     with pytest.raises(SlonikError, match="holds no word"):
@@ -158,6 +161,11 @@ def test_new_types_are_described_and_the_old_ones_stay(trained: SpanTagger) -> N
         trained.described({"PER": "человек"})
     with pytest.raises(SlonikError, match="at least one"):
         trained.described({})
+    for nameless in ("", " ", "A\tB"):
+        with pytest.raises(SlonikError, match="has no name that a format can keep"):
+            trained.described({nameless: "корабль"})
+    with pytest.raises(SlonikError, match="the description of SHIP is 5: say in words"):
+        trained.described({"SHIP": 5})  # type: ignore[dict-item]
 
 
 def test_what_may_overlap_is_what_did() -> None:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from slonik.core.errors import NotNumbers, SlonikError
 from slonik.core.hashing import sha256_json
-from slonik.core.progress import progress_bar
+from slonik.core.progress import progress_bar, warn_once
 from slonik.core.protocols import FloatArray, LongTexts
 from slonik.data.annotations.document import Document, Span
 from slonik.data.annotations.tags import Offsets
@@ -113,7 +113,10 @@ class DescriptionRows:
         rows: list[list[int]] = [list(template.head)]
         places = []
         for text in descriptions:
-            ids = list(encode(tokenizer, text).ids)[: longest - 2]
+            whole = list(encode(tokenizer, text).ids)
+            ids = whole[: longest - 2]
+            if len(ids) < len(whole):
+                warn_once(f"the description {text[:40]!r}... has {len(whole)} tokens: the first {len(ids)} are read")
             if not ids:
                 raise SlonikError(f"the description {text!r} of a type holds no word: say what it is")
             if len(rows[-1]) + len(comma) + len(ids) > longest and len(rows[-1]) > len(template.head):
@@ -240,10 +243,15 @@ class SpanTagger:
             alone: find these only.
 
         Raises:
-            SlonikError: no types, a label that the tagger has already, a description without a word.
+            SlonikError: no types, a label that the tagger has already or that is none, a description without a word.
         """
         if not types:
             raise SlonikError("give at least one new type: LABEL=its description")
+        for label, description in types.items():
+            if not isinstance(label, str) or not label.strip() or set(label) & set("\t\r\n"):
+                raise SlonikError(f"the new type {label!r} has no name that a format can keep: name it, as SHIP")
+            if not isinstance(description, str):
+                raise SlonikError(f"the description of {label} is {description!r}: say in words what it is")
         known = sorted(set(types) & set(self.types))
         if known and not alone:
             raise SlonikError(f"the tagger has {known[0]} already: give the new type another name")
