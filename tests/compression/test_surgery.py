@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -99,25 +96,6 @@ def test_modernbert_is_stock_with_its_first_layer_and_slim_without(tmp_path: Pat
     with gated(model, masks(model, keep_layers(plan, [1, 2]))):
         masked = _hidden(model, batch())
     assert torch.allclose(_hidden(load_transformer(tmp_path), batch()), masked, atol=1e-5)
-
-
-def test_uneven_model_loads_from_its_own_code(tmp_path: Path) -> None:
-    """As another program would: through auto_map and the file beside the weights, in a fresh process."""
-    model = tiny("xlm-roberta")
-    cut = apply(model, some_plan(model))
-    cut.save_pretrained(tmp_path)
-    script = (
-        "import sys, torch; from transformers import AutoModel\n"
-        f"model = AutoModel.from_pretrained({str(tmp_path)!r}, trust_remote_code=True).eval()\n"
-        "ids = torch.arange(5, 25).view(2, 10)\n"
-        f"torch.save(model(input_ids=ids)[0].detach(), {str(tmp_path / 'out.pt')!r})\n"
-        "assert 'slonik' not in sys.modules\n"
-    )
-    environment = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"}
-    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, env=environment, cwd=tmp_path)
-    with torch.no_grad():
-        expected = cut(input_ids=torch.arange(5, 25).view(2, 10))[0]
-    assert torch.allclose(torch.load(tmp_path / "out.pt"), expected, atol=1e-6)
 
 
 def test_projection_that_would_vanish_is_refused() -> None:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 import slonik
 from slonik import models
+from slonik.compression.surgery import apply
 from slonik.models.fresh import Shape, TokenIds, build
 from slonik.models.modeling_slonik_heads import PairHead, alignment
 from slonik.models.task_model import HEAD_FILE, TaskModel, load_task_model, new_task_model, save_task_model
@@ -22,6 +23,8 @@ from slonik.text.batching import pad_fields
 from slonik.text.pairs import TaskInput, TextSpan
 from slonik.text.task_config import TaskConfig
 from tests import tiny
+from tests.compression import families as compressed
+from tests.models.test_ltg_bert import _model
 from tests.models.test_slim import _made
 
 LABELS = ("да", "нет")
@@ -62,17 +65,18 @@ from safetensors.numpy import load_file, save_file
 for name in ("slonik",):
     sys.modules[name] = None  # nobody has it here
 found = {}
-for folder in sys.argv[2:]:
+for given in sys.argv[2:]:
     import torch
+    auto, folder = given.split("=")
     batch = {key: torch.from_numpy(array) for key, array in load_file(folder + "/batch.safetensors").items()}
     names = json.load(open(folder + "/config.json"))["auto_map"]
-    auto = next(name for name in names if "ModelFor" in name and "Masked" not in name)
+    auto = auto or next(name for name in names if "ModelFor" in name and "Masked" not in name)
     model, info = getattr(transformers, auto).from_pretrained(folder, trust_remote_code=True, output_loading_info=True)
     assert not any(info.values()), info
     with torch.no_grad():
         output = model.eval()(**batch)
-    logits = output.logits if "logits" in output else torch.stack([output.start_logits, output.end_logits], 1)
-    found[folder] = logits.numpy()
+    outputs = [output[name] for name in ("logits", "last_hidden_state") if name in output]
+    found[folder] = (outputs or [torch.stack([output.start_logits, output.end_logits], 1)])[0].numpy()
 save_file(found, sys.argv[1])
 """
 
@@ -96,10 +100,26 @@ def batch_of(model: TaskModel, inputs: list[TaskInput]) -> dict[str, Any]:
     return pad_fields([model.pairs.fields(one) for one in inputs], {"input_ids": model.pad_id})
 
 
-def test_the_code_beside_the_weights_gives_the_same_logits_without_slonik(tmp_path: Path) -> None:
+def without_head(folder: Path) -> dict[str, np.ndarray]:
+    """What the program is given (an Auto class, a folder) -> what comes out: of uneven layers, of LTG-BERT guessing."""
+    tensors = {"input_ids": torch.arange(5, 25).view(2, 10), "attention_mask": torch.ones(2, 10, dtype=torch.int64)}
+    whole = compressed.tiny("xlm-roberta")
+    uneven, guessing = apply(whole, compressed.some_plan(whole)), _model()
+    for name, model in (("uneven", uneven), ("guessing", guessing)):
+        model.save_pretrained(folder / name)
+        save_file(tensors, folder / name / "batch.safetensors")
+    with torch.no_grad():
+        hidden, logits = uneven(**tensors).last_hidden_state, guessing(**tensors).logits
+    return {
+        f"AutoModel={folder / 'uneven'}": hidden.numpy(), f"AutoModelForMaskedLM={folder / 'guessing'}": logits.numpy(),
+    }  # fmt: skip
+
+
+def test_the_code_beside_the_weights_gives_the_same_outputs_without_slonik(tmp_path: Path) -> None:
+    """As another program would: through auto_map and the files beside the weights, in a fresh process."""
     cases = [("bert", name) for name in CASES] + [("xlm-roberta", "pair"), ("deberta-v2", "choice")]
     cases += [("modernbert", "apart"), ("slim", "pair"), ("slim", "tokens"), ("ltg-bert", "sequence")]
-    wanted = {}
+    wanted = without_head(tmp_path)
     for family, name in cases:
         config, inputs = CASES[name]
         model = new_task_model(encoder(tmp_path / family / name, family), config, seed=1).eval()
@@ -107,7 +127,7 @@ def test_the_code_beside_the_weights_gives_the_same_logits_without_slonik(tmp_pa
         batch = batch_of(model, inputs)
         tensors = {key: torch.from_numpy(array) for key, array in batch.items()}
         with torch.no_grad():
-            wanted[str(out)] = model(tensors).numpy()
+            wanted[f"={out}"] = model(tensors).numpy()
             torch.testing.assert_close(load_task_model(out)(tensors), model(tensors), atol=1e-6, rtol=0)
             without = {key: tensor for key, tensor in tensors.items() if key != "segments"}
             if name != "answer":
@@ -120,8 +140,10 @@ def test_the_code_beside_the_weights_gives_the_same_logits_without_slonik(tmp_pa
     environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1", "PATH": ""}
     done = subprocess.run(program, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    for folder, logits in load_file(tmp_path / "found").items():
-        np.testing.assert_allclose(logits, wanted[folder], atol=1e-5, err_msg=folder)
+    found = {folder: tensor.numpy() for folder, tensor in load_file(tmp_path / "found").items()}
+    assert len(found) == len(wanted)
+    for given, expected in wanted.items():
+        np.testing.assert_allclose(found[given.partition("=")[2]], expected, atol=1e-5, err_msg=given)
 
 
 @pytest.mark.parametrize(
