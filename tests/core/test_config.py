@@ -69,6 +69,18 @@ def test_a_typo_in_a_part_of_many_is_named_with_what_is_there(values: dict[str, 
         build_config(Several, values)
 
 
+def test_a_field_of_an_item_can_be_set_and_an_item_that_is_none_is_refused() -> None:
+    recipe = {"parts": [{"model": "a"}, {"model": "b"}]}
+    made = configure(Several, recipe, {}, ["parts.1.model=c", "parts.0.inner.epochs=3"])
+    assert [(one.model, one.inner.epochs) for one in made.parts] == [("a", 3), ("c", 1)]
+    assert recipe == {"parts": [{"model": "a"}, {"model": "b"}]}
+    for place in ("parts.2.model", "parts.first.model", "parts.-1.model"):
+        with pytest.raises(SlonikError, match="parts is a list of 2"):
+            configure(Several, recipe, {}, [f"{place}=c"])
+    with pytest.raises(SlonikError, match="Input should be a list"):
+        build_config(Several, {"parts": "a"})
+
+
 def test_file_and_overrides_meet(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text("model: a\ninner:\n  epochs: 2\n")
     config = read_config(Outer, tmp_path / "r.yaml", parse_overrides(["inner.epochs=5"]) | {"model": None})

@@ -185,6 +185,17 @@ def test_mistakes_in_a_recipe_are_sentences(tmp_path: Path) -> None:
     crf = {"name": "crf", "kind": "crf"}
     with pytest.raises(SlonikError, match="learns from 'crf', a CRF over hand features"):
         ladder_of(recipe(tmp_path, systems=[crf, {**systems[2], "lesson": {"teacher": "crf"}}]))
+    (tmp_path / "names.txt").write_bytes("Тула и Омск\n".encode("cp1251"))
+    for outside, sentence in (
+        ({"gazetteers": {"ORG": str(tmp_path / "names.txt")}}, "not UTF-8.*cp1251"),
+        ({"gazetteers": {"SHIP": [str(tmp_path / "names.txt")]}}, "no training text has this label"),
+        ({"substitution": {"labels": ["SHIP"]}}, "names of 'SHIP' are to be replaced"),
+    ):
+        with pytest.raises(SlonikError, match=sentence):  # of the last system, before the first is trained
+            ladder_of(recipe(tmp_path, systems=[crf, {**crf, "name": "more", **outside}]))
+    assert not (tmp_path / "out" / "runs").exists()
+    with pytest.raises(SlonikError, match="the gazetteer of ORG names no file"):
+        recipe(tmp_path, systems=[{**crf, "gazetteers": {"ORG": []}}])
     absent = {**systems[0], "model": str(tmp_path / "absent"), "optional": True}
     with pytest.raises(SlonikError, match="no system is left to run: encoder is left out"):
         ladder_of(recipe(tmp_path, systems=[absent]))

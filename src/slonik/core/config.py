@@ -84,7 +84,8 @@ def _sentence(error: ValidationError, cls: type[BaseModel]) -> str:
     if not field:
         return first["msg"].removeprefix("Value error, ")
     said = f" is {first['input']!r}" if not isinstance(first["input"], dict) else ""  # a whole section says nothing
-    return f"the field {field!r}{said}: {first['msg'].removeprefix('Value error, ')}"
+    message = first["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
+    return f"the field {field!r}{said}: {message}"
 
 
 def _fields_at(cls: type[BaseModel], location: Sequence[int | str]) -> list[str]:
@@ -267,9 +268,25 @@ def _from_yaml(text: str, what: str) -> Any:
 
 
 def _set(values: dict[str, Any], names: Sequence[str], value: Any) -> None:
-    for name in names[:-1]:
-        nested = values.get(name)
-        nested = dict(nested) if isinstance(nested, dict) else {}
-        values[name] = nested
-        values = nested
-    values[names[-1]] = value
+    """Set a field in place, the groups and lists on the way copied; `systems.0.name` is a field of the first system.
+
+    Raises:
+        SlonikError: a list has no such item.
+    """
+    name, *rest = names
+    if not rest:
+        values[name] = value
+        return
+    nested = values.get(name)
+    if isinstance(nested, list | tuple):
+        if not (rest[0].isdigit() and int(rest[0]) < len(nested)):
+            raise SlonikError(
+                f"{name} is a list of {len(nested)}, and {name}.{rest[0]} is none of them: give {name}.0 to "
+                f"{name}.{len(nested) - 1}, or the whole list"
+            )
+        items = {str(number): item for number, item in enumerate(nested)}
+        _set(items, rest, value)
+        values[name] = list(items.values())
+        return
+    values[name] = dict(nested) if isinstance(nested, dict) else {}
+    _set(values[name], rest, value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from slonik.core.config import Config, Seed
 from slonik.data.annotations.document import LabelMapping
@@ -123,6 +123,17 @@ class System(Config):
     """Folds to run; None = those of the ladder."""
     optional: bool = False
     """Leave the system out, saying so, where its model folder is absent."""
+
+    @field_validator("gazetteers", mode="before")
+    @classmethod
+    def _files(cls, value: Any) -> Any:
+        """One file may stand without a list around it."""
+        if not isinstance(value, dict):
+            return value
+        empty = next((label for label, files in value.items() if files in ("", [], ())), None)
+        if empty is not None:
+            raise ValueError(f"the gazetteer of {empty} names no file: name one, or leave it out")
+        return {label: [files] if isinstance(files, str) else files for label, files in value.items()}
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

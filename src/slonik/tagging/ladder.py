@@ -36,8 +36,10 @@ from slonik.tagging.data import (
     text_key,
 )
 from slonik.tagging.fit import Job, train_one
+from slonik.tagging.gazetteers import read_gazetteers
 from slonik.tagging.matching import exact_f1
 from slonik.tagging.models import load_tagger
+from slonik.tagging.outside import check_substituted
 
 PREDICTIONS = "predictions.jsonl"
 MODEL = "model"
@@ -111,6 +113,7 @@ def run_ladder(config: LadderRecipe, collection: Collection, steps: Steps, *, ke
     if not systems:
         raise SlonikError(f"no system is left to run: {'; '.join(notes)}")
     _check_teachers(systems)
+    _check_outside(systems, collection.labels)
     _check_unseen(config, systems, collection.documents, folds)
     _check_unlabelled(config, systems, collection.documents, folds, notes)
     for note in notes:
@@ -359,6 +362,14 @@ def _present(config: LadderRecipe, notes: list[str]) -> list[System]:
 def _learns_from(system: System) -> list[str]:
     """The names of the taggers that a system needs: its teacher, the members of an ensemble."""
     return [*([system.lesson.teacher] if system.lesson is not None else []), *system.members]
+
+
+def _check_outside(systems: Sequence[System], labels: Sequence[str]) -> None:
+    """Read the lists of names, and look at the labels to substitute, before the first training."""
+    for system in systems:
+        read_gazetteers(system.gazetteers, labels)
+        made = system.substitution
+        check_substituted((made.labels or ()) if made is not None else (), labels)
 
 
 def _check_teachers(systems: Sequence[System]) -> None:

@@ -83,17 +83,26 @@ def _copies(
         counts["names that unlabelled texts introduce"] = sum(len(names) for names in found.values())
     outside = merged(named, found)
     chosen = sorted(outside) if wanted.labels is None else wanted.labels
-    strange = sorted(set(chosen) - set(labels))
-    if strange:
-        raise SlonikError(
-            f"names of {strange[0]!r} are to be replaced, and no training text has this label: {', '.join(labels)}"
-        )
+    check_substituted(chosen, labels)
     own = names_in_documents(documents) if wanted.from_texts else {}
     pools = {
         label: [name for name in merged(outside, own).get(label, []) if inflector.is_nominative(name)]
         for label in chosen
     }
     return substituted(documents, pools, inflector, copies=wanted.copies, share=wanted.share, seed=seed)
+
+
+def check_substituted(chosen: Sequence[str], labels: Sequence[str]) -> None:
+    """Hold the labels whose names are to be replaced to those that there are.
+
+    Raises:
+        SlonikError: one is none of them.
+    """
+    strange = sorted(set(chosen) - set(labels))
+    if strange:
+        raise SlonikError(
+            f"names of {strange[0]!r} are to be replaced, and no training text has this label: {', '.join(labels)}"
+        )
 
 
 def _first(first: First, labels: Sequence[str], counts: Counts) -> list[Document]:
