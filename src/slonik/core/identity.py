@@ -355,6 +355,7 @@ def _source(module: str) -> Path | None:
     return Path(loaded) if loaded and loaded.endswith(".py") else None
 
 
+@functools.cache
 def _facts_of(content: bytes) -> tuple[str, list[str]]:
     """Fingerprint of a source, and the modules of slonik that it may import."""
     tree = _Plain().visit(ast.parse(content))
@@ -393,9 +394,14 @@ def _function(work: Callable[..., Any]) -> str:
     path = _source(work.__module__)
     if code is None or path is None:
         return f"version {__version__}"
-    tree = ast.parse(path.read_bytes())
+    return _function_at(path.read_bytes(), code.co_firstlineno)
+
+
+@functools.cache
+def _function_at(content: bytes, line: int) -> str:
+    """Fingerprint of the functions that begin in a line of a source."""
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-    found = [node for node in ast.walk(tree) if isinstance(node, kinds) and _first_line(node) == code.co_firstlineno]
+    found = [node for node in ast.walk(ast.parse(content)) if isinstance(node, kinds) and _first_line(node) == line]
     return hashlib.sha256("".join(ast.dump(_Plain().visit(node)) for node in found).encode()).hexdigest()[:16]
 
 
