@@ -242,6 +242,13 @@ def test_rows_without_any_field_of_spans_are_counted(tmp_path: Path) -> None:
     assert not read(rows(tmp_path, {"text": FAR, "spans": []}))[1]
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_a_field_that_stands_twice_in_a_row_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text('{"text": "Тула", "spans": [[0, 4, "LOC"]], "spans": []}', encoding="utf-8")
+    with pytest.raises(SlonikError, match="the key 'spans' is there twice"):
+        read(tmp_path / name)
+
+
 def test_lists_in_one_json_file(tmp_path: Path) -> None:
     path = tmp_path / "train.json"
     for content in (

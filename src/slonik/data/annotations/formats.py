@@ -22,7 +22,7 @@ from slonik.data.annotations.label_studio import document_of_task, is_task, writ
 from slonik.data.annotations.rows import document_of_row
 from slonik.data.annotations.tags import SCHEMES, Scheme
 from slonik.data.annotations.token_rows import TAG_COLUMNS, read_token_rows, write_token_rows
-from slonik.text.lines import guess_encoding, json_line, json_lines, numbered_lines
+from slonik.text.lines import KeyTwice, guess_encoding, json_line, json_lines, json_with_keys_once, numbered_lines
 
 FORMATS = ("brat", "conll", "jsonl", "hf", "label-studio", "spacy")
 WRITTEN = ("brat", "conll", "jsonl", "hf", "label-studio")
@@ -217,7 +217,7 @@ def read_spans_jsonl(path: str | Path, counts: Counts | None = None) -> Iterator
         SlonikError: the file or a line is broken, or a span does not fit its text (file and line are named).
     """
     path, counts = Path(path), Counts() if counts is None else counts
-    rows = _json_rows(path) if path.suffix.lower() in _JSON_ENDINGS else json_lines(path)
+    rows = _json_rows(path) if path.suffix.lower() in _JSON_ENDINGS else json_lines(path, keys_once=True)
     names = _label_names(path)
     for where, row in rows:
         number = where.rpartition(" ")[2]
@@ -233,17 +233,19 @@ def _json_rows(path: Path) -> Iterator[tuple[str, Any]]:
     """The values of a JSON list, of the list in an object, or the object itself; of lines too."""
     try:
         content = path.read_bytes()
-        value = json.loads(content.decode("utf-8-sig"))
+        value = json_with_keys_once(content.decode("utf-8-sig"))
     except UnicodeDecodeError:
         guess = guess_encoding(content)
         hint = f"; it looks like {guess.replace('_', '-')}" if guess else ""
         raise SlonikError(f"{path}: not UTF-8{hint}; convert the file to UTF-8 first") from None
     except OSError as error:
         raise SlonikError(f"cannot read {path}: {error.strerror or error}") from None
+    except KeyTwice as error:
+        raise SlonikError(f"{path}: {error}") from None
     except ValueError as error:
         if content.count(b"\n") < 1 or not content.lstrip().startswith((b"{", b"[")):
             raise SlonikError(f"{path}: not JSON ({error})") from None
-        yield from json_lines(path)
+        yield from json_lines(path, keys_once=True)
         return
     if (
         isinstance(value, dict)
