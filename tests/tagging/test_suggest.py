@@ -98,9 +98,9 @@ def test_spans_of_little_confidence_are_left_out_and_counted(tmp_path: Path) -> 
     rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [len(row["spans"]) for row in rows] == [1, 1, 0] and rows[0]["spans"][0]["normal"] == "Слон"
     assert [len(one.spans) for one in tag(Doubtful(), ["Слон 7"], min_confidence=0.8)] == [0]
-    for wrong in (-0.1, 80):
-        with pytest.raises(SlonikError, match="give a probability, 0 to 1"):
-            tag(Doubtful(), ["Слон 7"], min_confidence=wrong)
+    for wrong in (-0.1, 80, "x", True):
+        with pytest.raises(SlonikError, match="give a number from 0 to 1"):
+            tag(Doubtful(), ["Слон 7"], min_confidence=wrong)  # type: ignore[arg-type]
     with pytest.raises(SlonikError, match="--normal-forms are a field of JSONL"):
         tag_files(Doubtful(), [source], tmp_path / "b", to="brat", normal_forms=True)
 

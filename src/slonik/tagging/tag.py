@@ -22,6 +22,7 @@ from typing import IO, Any, BinaryIO, cast
 
 from slonik.core.errors import SlonikError
 from slonik.core.files import check_apart, check_new_file, check_new_folder, new_file, new_folder
+from slonik.core.numbers import check_number
 from slonik.core.progress import progress_bar, shown
 from slonik.data.annotations.brat import read_brat, write_brat
 from slonik.data.annotations.document import Counts, Document, Tagger
@@ -217,8 +218,8 @@ def checked_confidence(least: float | None) -> float:
     Raises:
         SlonikError: it is no probability.
     """
-    if least is not None and not 0 <= least <= 1:
-        raise SlonikError(f"--min-confidence is {least}: give a probability, 0 to 1")
+    if least is not None:
+        check_number("--min-confidence", least, least=0, most=1)
     return least or 0.0
 
 
