@@ -27,6 +27,9 @@ def test_forecast_says_it_is_one() -> None:
 
 
 def test_flat_and_short_curves_promise_nothing() -> None:
-    assert "flat" in forecast(points(0.0), "agreement", "seconds")
+    for exponent in (0.0, 1e-6, 1e-4, 1e-3, -1e-6):  # hardly falling ones would take a power that no number holds
+        assert "flat" in forecast(points(exponent), "agreement", "seconds")
+    closed = [*points(0.5), CurvePoint(1000.0, {"agreement": 1.0})]
+    assert "no gap left" in forecast(closed, "agreement", "seconds")
     assert "Too few" in forecast(points(0.5, 3), "agreement", "seconds")
     assert fit([CurvePoint(0, {"agreement": 0.5})], "agreement") is None

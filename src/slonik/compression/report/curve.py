@@ -48,8 +48,13 @@ class PowerLaw:
     error: float
 
     def compute_for(self, gap: float) -> float:
-        """Compute at which the fitted gap is `gap`; inf for a curve that does not fall."""
-        return (self.scale / gap) ** (1 / self.exponent) if self.exponent > 0 else math.inf
+        """Compute at which the fitted gap is `gap`; inf for a curve that does not fall, or hardly at all."""
+        if self.exponent <= 0:
+            return math.inf
+        try:
+            return math.pow(self.scale / gap, 1 / self.exponent)
+        except OverflowError:
+            return math.inf
 
 
 def fit(points: Sequence[CurvePoint], metric: str) -> PowerLaw | None:
@@ -76,6 +81,8 @@ def forecast(points: Sequence[CurvePoint], metric: str, unit: str) -> str:
     last = points[-1]
     gap = 1 - last.metrics[metric]
     start = f"{metric} ended at {last.metrics[metric]:.4f} after {_amount(last.compute, unit)}."
+    if gap <= 0:
+        return f"{start} There is no gap left to close."
     half = law.compute_for(gap / 2)
     times = half / last.compute
     if law.exponent < _FLAT or times > _HOPELESS:
