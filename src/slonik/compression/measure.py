@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,30 @@ class Measured:
     before: list[Record] = field(default_factory=list)
     after: list[Record] = field(default_factory=list)
     differences: list[Record] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class HeldVectors:
+    """What an encoder makes of the held-out texts of a corpus sample.
+
+    Attributes:
+        name, prefix: of the encoder, and what it put before each text.
+        texts: (N, E) unit vectors of the sentences.
+        english, russian: (P, E) vectors of the two sides of the pairs.
+    """
+
+    name: str
+    prefix: str
+    texts: FloatArray
+    english: FloatArray | None
+    russian: FloatArray | None
+
+    @classmethod
+    def of(cls, encoder: Encoder, sample: CorpusSample) -> HeldVectors:
+        """Encode them."""
+        sides = zip(*sample.held_pairs, strict=True) if sample.held_pairs else ()
+        pairs = [encoder.encode(list(side)) for side in sides] or [None, None]
+        return cls(encoder.name, applied_prefix(encoder), agree.unit(encoder.encode(sample.held_texts)), *pairs)
 
 
 def measure_both(
@@ -111,7 +136,8 @@ def agreement_records(
         Records of the teacher and of the student.
     """
     if teacher.task is None or student.task is None:
-        return vector_records(teacher.encoder, student.encoder, sample, seed, same_axes=_same_axes(distill))
+        theirs, ours = (HeldVectors.of(headed.encoder, sample) for headed in (teacher, student))
+        return vector_records(theirs, ours, sample, seed, same_axes=_same_axes(distill))
     texts = distill.texts_of_input if distill is not None else None
     asked = task_texts(teacher.task.config, sample, corpus, seed, texts=texts)
     held = HeldOutAnswers(teacher.task, student.task, asked.held, names_of(teacher.task))
@@ -126,7 +152,7 @@ def agreement_records(
 
 
 def vector_records(
-    teacher: Encoder, student: Encoder, sample: CorpusSample, seed: int, *, same_axes: bool = True
+    teacher: HeldVectors, student: HeldVectors, sample: CorpusSample, seed: int, *, same_axes: bool = True
 ) -> tuple[list[Record], list[Record]]:
     """Agreement on held-out sentences, and translations found among held-out pairs, each with its interval.
 
@@ -134,25 +160,22 @@ def vector_records(
         same_axes: False where the student's dimensions mean something else (those of a blend): only what compares
             across dimensions is measured.
     """
-    held = sample.held_texts
-    vectors = {encoder.name: agree.unit(encoder.encode(held)) for encoder in (teacher, student)}
-    theirs, ours = vectors[teacher.name], vectors[student.name]
-    hashes = {"texts": sha256_texts(held)}
-    told = {encoder.name: {"prefix": applied_prefix(encoder)} for encoder in (teacher, student)}
+    theirs, ours = teacher.texts, student.texts
+    hashes = {"texts": sha256_texts(sample.held_texts)}
     items = {"neighbours": agree.neighbour_overlap(ours, theirs)}
     if same_axes and ours.shape == theirs.shape:
         items |= {"agreement": agree.centred_cosines(ours, theirs), "cosine": (ours * theirs).sum(1)}
-    detail = told[student.name] | {"teacher": teacher.name, "prefix_of_teacher": told[teacher.name]["prefix"]}
+    detail = {"prefix": student.prefix, "teacher": teacher.name, "prefix_of_teacher": teacher.prefix}
     after = [
         _record(student.name, "held_out", metric, values, seed, hashes, detail) for metric, values in items.items()
     ]
     before: list[Record] = []
-    if sample.held_pairs:
-        hashes = {"texts": sha256_texts(text for pair in sample.held_pairs for text in pair)}
-        for encoder, records in ((teacher, before), (student, after)):
-            english, russian = (encoder.encode([pair[side] for pair in sample.held_pairs]) for side in (0, 1))
-            hits = agree.translation_hits(russian, english)
-            records.append(_record(encoder.name, "translations", "accuracy", hits, seed, hashes, told[encoder.name]))
+    hashes = {"texts": sha256_texts(text for pair in sample.held_pairs for text in pair)}
+    for held, records in ((teacher, before), (student, after)):
+        if held.english is not None and held.russian is not None:
+            hits = agree.translation_hits(held.russian, held.english)
+            told = {"prefix": held.prefix}
+            records.append(_record(held.name, "translations", "accuracy", hits, seed, hashes, told))
     return before, after
 
 
@@ -177,6 +200,18 @@ def _statistic(
 _SUITES = ("agreement", "encodechka")
 
 
+@dataclass
+class _Original:
+    """What all stages are compared with; it encodes the held-out texts once."""
+
+    teacher: HeadedEncoder
+    sample: CorpusSample
+
+    @cached_property
+    def held(self) -> HeldVectors:
+        return HeldVectors.of(self.teacher.encoder, self.sample)
+
+
 def measure_stages(
     teacher: HeadedEncoder,
     trimmed: Path | None,
@@ -194,18 +229,19 @@ def measure_stages(
     """
     if config.stages == "none":
         return []
+    original = _Original(teacher, sample)
     stages = [_stage("the original", teacher, known[0])]
     if trimmed is not None:
         announce("measuring the trimmed model alone ...")
         alone = open_headed(trimmed)
         alone.encoder.name = f"{config.out_name} (trimmed alone)"
-        stages.append(_stage("vocabulary trimmed", alone, _scores(teacher, alone, sample, config)))
+        stages.append(_stage("vocabulary trimmed", alone, _scores(original, alone, config)))
         if config.stages == "int8":
-            stages.append(_int8("vocabulary trimmed, int8", alone, teacher, sample, config))
+            stages.append(_int8("vocabulary trimmed, int8", alone, original, config))
     stages.append(_stage("the result", student, known[1]))
     if config.stages == "int8":
         announce("measuring int8 files ...")
-        stages.append(_int8("the result, int8", student, teacher, sample, config))
+        stages.append(_int8("the result, int8", student, original, config))
     return stages
 
 
@@ -215,9 +251,7 @@ def _stage(name: str, encoder: HeadedEncoder, records: Sequence[Record]) -> Stag
     return Stage(name, int(facts["parameters"]), int(facts["bytes"]), kept)
 
 
-def _int8(
-    name: str, encoder: HeadedEncoder, teacher: HeadedEncoder, sample: CorpusSample, config: CompressConfig
-) -> Stage:
+def _int8(name: str, encoder: HeadedEncoder, original: _Original, config: CompressConfig) -> Stage:
     """The same model as an int8 file, read by the torch-free runtime; of one with a head, its size alone."""
     from slonik.exporting.run import export
 
@@ -230,16 +264,17 @@ def _int8(
         small: Any = runtime.load(target)
         small.name = f"{encoder.name} int8"
         stage = Stage(name, None, report.sizes["int8"])
-        return replace(stage, records=_scores(teacher, small, sample, config))
+        return replace(stage, records=_scores(original, small, config))
 
 
-def _scores(teacher: HeadedEncoder, encoder: Any, sample: CorpusSample, config: CompressConfig) -> list[Record]:
+def _scores(original: _Original, encoder: Any, config: CompressConfig) -> list[Record]:
+    sample = original.sample
     if isinstance(encoder, HeadedEncoder):
         if encoder.task is not None:
-            return _agreement(teacher, encoder, sample, config)[1]
+            return _agreement(original.teacher, encoder, sample, config)[1]
         encoder = encoder.encoder
-    same = _same_axes(config.distill)
-    records = vector_records(teacher.encoder, encoder, sample, config.seed, same_axes=same)[1]
+    ours = HeldVectors.of(encoder, sample)
+    records = vector_records(original.held, ours, sample, config.seed, same_axes=_same_axes(config.distill))[1]
     data = data_dir(Path(config.data_dir) if config.data_dir else None)
     if config.evaluate and (data / "encodechka").is_dir():
         from slonik.evaluation.encodechka.run import evaluate

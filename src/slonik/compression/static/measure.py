@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from slonik.compression.corpus import CorpusSample
-from slonik.compression.measure import vector_records
+from slonik.compression.measure import HeldVectors, vector_records
 from slonik.compression.static.config import StaticRecipe
 from slonik.core.errors import SlonikError
 from slonik.core.paths import data_dir
@@ -48,8 +48,9 @@ def measured_static(
     announce("measuring speed and agreement ...")
     texts = bench_texts(data_dir=data if there else None, limit=config.speed_texts)
     records = [record for found in measure_in_turns([original, result], texts, rounds=3) for record in found]
+    theirs = HeldVectors.of(original, sample)
     for encoder in (begun, *models.values()):
-        before, after = vector_records(original, encoder, sample, config.seed)
+        before, after = vector_records(theirs, HeldVectors.of(encoder, sample), sample, config.seed)
         records += after if encoder is not begun else [*before, *after]
     if not config.evaluate or not there:
         return records, None
