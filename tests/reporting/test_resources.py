@@ -6,6 +6,7 @@ import pytest
 
 from slonik.core.records import Record
 from slonik.reporting.resources import headlines, level, resources_tables
+from slonik.reporting.table import to_markdown
 
 
 def _record(metric: str, value: float, low: float | None, high: float | None, runs: int = 3) -> Record:
@@ -46,3 +47,15 @@ def test_a_clock_that_is_not_trusted_makes_no_headline() -> None:
     [line] = headlines([clock.model_copy(update={"detail": clock.detail | doubt}), processor])
     assert "7.0" not in line and "the speed at batch 1 is not to be trusted: the machine was busy" in line
     assert "1.80× [1.70×, 1.90×] less processor time" in line
+
+
+def test_a_table_shows_no_ratio_that_is_not_trusted_but_says_why_and_what_the_processor_says() -> None:
+    doubt = {"trusted": False, "warnings": ["the machine was busy"]}
+    clock, processor = _record("ratio", 7.0, 1.8, 7.1), _record("cpu_ratio", 1.8, 1.7, 1.9)
+    told = [clock.model_copy(update={"detail": clock.detail | doubt}), processor]
+    [table] = resources_tables(told)
+    assert "7.0" not in to_markdown(table) and "not to be trusted" in to_markdown(table)
+    [note] = [note for note in table.notes if "the machine was busy" in note]
+    assert "1.80× [1.70×, 1.90×] less processor time" in note
+    [table] = resources_tables([clock, processor])
+    assert "7.0" in to_markdown(table) and not any("trusted" in note for note in table.notes)

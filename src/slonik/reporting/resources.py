@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from slonik.core.records import Record
 from slonik.reporting.formatting import cell, difference_cell, interval, times
-from slonik.reporting.table import Content, Table
+from slonik.reporting.table import Cell, Content, Table
 
 SUITE = "resources"
 # (task, metric) -> heading.
@@ -34,9 +34,14 @@ _WORDS = {
     "memory": ("less memory", "more memory", "the memory"),
     "size": ("smaller on disk", "larger on disk", "the size"),
 }
+_PROCESSOR = ("less processor time", "more processor time", "processor time")
 _UNSURE = "no sure difference"
 # A bootstrap interval of the median of up to five runs is their range, which holds the median less often than 95 %.
 _RUNS_FOR_95 = 6
+
+
+def _trusted(ratio: Record) -> bool:
+    return ratio.detail.get("trusted") is not False
 
 
 def system_name(record: Record) -> str:
@@ -64,7 +69,9 @@ def _table(records: Sequence[Record], machine: str, threads: str) -> Table:
         record = found.get((name, *key))
         if key != _RATIO:
             return cell(record)
-        return difference_cell(record, zero=1) if record is not None else "1×"
+        if record is None:
+            return "1×"
+        return difference_cell(record, zero=1) if _trusted(record) else Cell("not to be trusted", mark="warning")
 
     notes = _notes(records, machine, threads)
     return Table.grid(
@@ -77,6 +84,7 @@ def _notes(records: Sequence[Record], machine: str, threads: str) -> list[str]:
     references = sorted({str(record.detail["against"]) for record in records if record.metric == "ratio"})
     if references:
         notes.append(f"times faster: against {', '.join(references)}, round by round, at batch 1")
+    notes += [f"not to be trusted: {line}" for line in _doubted(records)]
     latency = next((record for record in records if record.metric == "ms_per_text"), None)
     if latency is not None:
         rounds = len(latency.detail.get("runs", []))
@@ -87,6 +95,24 @@ def _notes(records: Sequence[Record], machine: str, threads: str) -> list[str]:
     if machine:
         notes.append(f"{threads} thread{'' if threads == '1' else 's'} on {machine}")
     return notes
+
+
+def _doubted(records: Sequence[Record]) -> list[str]:
+    """Of each system whose times by the clock are doubtful: why, and what the processor's time says instead."""
+    found = []
+    processor = {system_name(record): record for record in records if record.metric == "cpu_ratio"}
+    for record in records:
+        if (record.task, record.metric) != _RATIO or _trusted(record):
+            continue
+        name, line = (
+            system_name(record),
+            f"how many times faster {system_name(record)} is: {record.detail['warnings'][0]}",
+        )
+        spent = processor.get(name)
+        if spent is not None and spent.value is not None and _trusted(spent):
+            line += f"; {_phrase(spent, _PROCESSOR) or 'as much processor time'}"
+        found.append(line)
+    return found
 
 
 def headlines(records: Iterable[Record]) -> list[str]:
@@ -100,7 +126,7 @@ def headlines(records: Iterable[Record]) -> list[str]:
             continue
         if record.metric == "cosine":
             closeness[system_name(record)] = f"cosine {record.value:.4f} to it"
-        trusted = record.detail.get("trusted") is not False
+        trusted = _trusted(record)
         if record.metric == "cpu_ratio" and trusted:
             processor[system_name(record)] = record
         if record.metric != "ratio" or record.task not in _WORDS:
@@ -115,7 +141,7 @@ def headlines(records: Iterable[Record]) -> list[str]:
         phrases = found.setdefault((name, str(record.detail.get("against"))), [])
         phrases.append(f"{_WORDS[record.task][2]} is not to be trusted: {record.detail['warnings'][0]}")
         if record.task == "batch_1" and name in processor:
-            phrases.append(_phrase(processor[name], ("less processor time", "more processor time", "processor time")))
+            phrases.append(_phrase(processor[name], _PROCESSOR))
     found = {key: [phrase for phrase in phrases if phrase] for key, phrases in found.items()}
     return [
         f"{name} against {against}: {'; '.join([*phrases, *([closeness[name]] if name in closeness else [])])}"

@@ -1,8 +1,8 @@
 """Speed, memory and size of encoders that are loaded already, and the texts that speed is measured on.
 
 For the before and after of a recipe: both are timed in turns, in this process. Peak memory cannot be told apart here
-from what else the process holds, so an encoder with a folder is loaded once more in a process of its own for that.
-Peers are measured by `side_by_side`.
+from what else the process holds, so an encoder with a folder is loaded once more in a process of its own for that; of
+others there is none, and the record says so. Peers are measured by `side_by_side`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from slonik.evaluation.resources.speed_records import (
     size_records,
     start_record,
 )
-from slonik.evaluation.resources.worker import answer, peak_bytes, reset_peak
+from slonik.evaluation.resources.worker import answer
 from slonik.evaluation.resources.worker_process import WorkerFailed, WorkerProcess
 
 BATCHES = (8, 32, 128)
@@ -51,7 +51,7 @@ def measure(
     encoder: Encoder,
     texts: Sequence[str],
     *,
-    engine: str = "torch",
+    engine: str | None = None,
     rounds: int = 5,
     batches: Sequence[int] = BATCHES,
     apart: bool | None = None,
@@ -64,7 +64,7 @@ def measure_in_turns(
     encoders: Sequence[Encoder],
     texts: Sequence[str],
     *,
-    engine: str = "torch",
+    engine: str | None = None,
     rounds: int = 5,
     batches: Sequence[int] = BATCHES,
     apart: bool | None = None,
@@ -75,22 +75,27 @@ def measure_in_turns(
     speaks against trusting them.
 
     Args:
-        engine: becomes the records' variant.
+        engine: becomes the records' variant; None = of each its own: torch, or "slonik" for what runs without.
         rounds: timed passes over the texts at batch 1, after one untimed pass; and at the best batch. The encoders take
             turns in each.
         batches: batch sizes of which the fastest is taken, by one pass each.
         apart: load the encoder's folder in a process of its own for memory and cold start; None = where it has a
-            folder and over a million parameters (below that all memory is the libraries').
+            folder and over a million parameters (below that all memory is the libraries'). Without it there is no
+            memory.
     """
     conditions = {"threads": 1, "machine": machine_line(describe_machine()), "in_process": True}
     subjects = [
-        Subject(encoder.name, engine, conditions | {"prefix": applied_prefix(encoder)}, speed_hashes(texts))
+        Subject(
+            encoder.name,
+            engine or _engine_of(encoder),
+            conditions | {"prefix": applied_prefix(encoder)},
+            speed_hashes(texts),
+        )
         for encoder in encoders
     ]
     timings = [Timings(partial(answer, encoder.encode), list(texts)) for encoder in encoders]
     names = " and ".join(encoder.name for encoder in encoders)
     with _one_torch_thread(), progress_bar(f"measuring {names}", 2 * rounds + len(batches) + 1) as bar:
-        fresh = reset_peak()
         _in_turn(timings, Timings.warm_up, bar)
         turns = take_turns([_one_text(each) for each in encoders], texts, rounds, on_round=bar.advance)
         for number, found in enumerate(timings):
@@ -104,7 +109,7 @@ def measure_in_turns(
     records = [
         [
             *found.records(subject),
-            *_memory_records(subject, encoder, found, apart, fresh),
+            *_memory_records(subject, encoder, found, apart),
             *size_records(subject, encoder.describe()),
         ]
         for encoder, subject, found in zip(encoders, subjects, timings, strict=True)
@@ -112,6 +117,13 @@ def measure_in_turns(
     for subject, own in zip(subjects[1:], records[1:], strict=True):
         own += ratio_records(subject, own, records[0], subjects[0].model)
     return records
+
+
+def _engine_of(encoder: Encoder) -> str:
+    """The key of ENGINES that opens it as it is."""
+    torch: Any = sys.modules.get("torch")
+    on_torch = torch is not None and isinstance(getattr(encoder, "model", None), torch.nn.Module)
+    return "torch" if on_torch else "slonik"
 
 
 def _in_turn(timings: Sequence[Timings], act: Callable[[Timings], None], bar: Bar) -> None:
@@ -179,15 +191,12 @@ class Timings:
         return len(texts) / float(self.ask({"do": "batches", "texts": texts, "size": size})["seconds"])
 
 
-def _memory_records(
-    subject: Subject, encoder: Encoder, found: Timings, apart: bool | None, fresh: bool
-) -> list[Record]:
+def _memory_records(subject: Subject, encoder: Encoder, found: Timings, apart: bool | None) -> list[Record]:
     folder = getattr(encoder, "source", None)
     if apart is None:
         apart = int(encoder.describe().get("parameters") or 0) > _SMALL_PARAMETERS
-    whole = {"whole_process": True, "since_reset": fresh}
     if folder is None or not apart:
-        return [subject.record("memory", "peak_bytes", peak_bytes(), n=1, detail=whole)]
+        return [_no_memory(subject, "it was not opened in a process of its own, and this one holds other things too")]
     system = System(subject.model, str(folder), subject.engine)
     try:
         with WorkerProcess(system, 1, found.texts[0], _PATIENCE) as worker:
@@ -198,8 +207,11 @@ def _memory_records(
             start = start_record(subject, [worker.start_seconds])
             return [subject.record("memory", "peak_bytes", peak, n=1), start]
     except WorkerFailed as error:
-        reason = {"warnings": [f"no process of its own ({error}): what this whole process held"]}
-        return [subject.record("memory", "peak_bytes", peak_bytes(), n=1, detail=whole | reason)]
+        return [_no_memory(subject, f"no process of its own ({error})")]
+
+
+def _no_memory(subject: Subject, reason: str) -> Record:
+    return subject.record("memory", "peak_bytes", None, detail={"reason": reason})
 
 
 def speed_hashes(texts: Sequence[str]) -> dict[str, str]:

@@ -21,7 +21,6 @@ from typing import IO, Any
 from slonik.evaluation.resources.engines import ENGINES, Encode, bytes_on_disk
 
 _STATUS = Path("/proc/self/status")
-_CLEAR = Path("/proc/self/clear_refs")
 
 
 def main() -> None:
@@ -102,7 +101,7 @@ def _say(stream: IO[str], content: dict[str, Any]) -> None:
 
 
 def peak_bytes() -> int:
-    """Peak resident bytes since the program started, or since `reset_peak` where that works.
+    """Peak resident bytes since the program started.
 
     Linux's own high-water mark is read where there is one: `ru_maxrss` survives exec, so a small process started
     by a large one would report the large one's memory.
@@ -117,15 +116,6 @@ def peak_bytes() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def reset_peak() -> bool:
-    """Forget the peak so far; False where the system does not allow it."""
-    try:
-        _CLEAR.write_text("5", encoding="ascii")
-    except OSError:
-        return False
-    return True
 
 
 if __name__ == "__main__":
