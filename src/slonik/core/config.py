@@ -280,9 +280,9 @@ def _set(values: dict[str, Any], names: Sequence[str], value: Any) -> None:
     nested = values.get(name)
     if isinstance(nested, list | tuple):
         if not (rest[0].isdigit() and int(rest[0]) < len(nested)):
+            places = f"{name}.0 to {name}.{len(nested) - 1}, or " if nested else ""
             raise SlonikError(
-                f"{name} is a list of {len(nested)}, and {name}.{rest[0]} is none of them: give {name}.0 to "
-                f"{name}.{len(nested) - 1}, or the whole list"
+                f"{name} is a list of {len(nested)}, and {name}.{rest[0]} is none of them: give {places}the whole list"
             )
         items = {str(number): item for number, item in enumerate(nested)}
         _set(items, rest, value)
