@@ -63,9 +63,11 @@ class HeldVectors:
     @classmethod
     def of(cls, encoder: Encoder, sample: CorpusSample) -> HeldVectors:
         """Encode them."""
-        sides = zip(*sample.held_pairs, strict=True) if sample.held_pairs else ()
-        pairs = [encoder.encode(list(side)) for side in sides] or [None, None]
-        return cls(encoder.name, applied_prefix(encoder), agree.unit(encoder.encode(sample.held_texts)), *pairs)
+        english = russian = None
+        if sample.held_pairs:
+            english, russian = (encoder.encode([pair[side] for pair in sample.held_pairs]) for side in (0, 1))
+        texts = agree.unit(encoder.encode(sample.held_texts))
+        return cls(encoder.name, applied_prefix(encoder), texts, english, russian)
 
 
 def measure_both(
