@@ -99,39 +99,40 @@ def _notes(records: Sequence[Record], machine: str, threads: str) -> list[str]:
 
 def _doubted(records: Sequence[Record]) -> list[str]:
     """Of each system whose times by the clock are doubtful: why, and what the processor's time says instead."""
+    processor = _processor_ratios(records)
     found = []
-    processor = {system_name(record): record for record in records if record.metric == "cpu_ratio"}
     for record in records:
-        if (record.task, record.metric) != _RATIO or _trusted(record):
-            continue
-        name, line = (
-            system_name(record),
-            f"how many times faster {system_name(record)} is: {record.detail['warnings'][0]}",
-        )
-        spent = processor.get(name)
-        if spent is not None and spent.value is not None and _trusted(spent):
-            line += f"; {_phrase(spent, _PROCESSOR) or 'as much processor time'}"
-        found.append(line)
+        if (record.task, record.metric) == _RATIO and not _trusted(record):
+            name = system_name(record)
+            said = "; ".join([record.detail["warnings"][0], *_spent(processor.get(name))])
+            found.append(f"how many times faster {name} is: {said}")
     return found
+
+
+def _processor_ratios(records: Iterable[Record]) -> dict[str, Record]:
+    """System -> its ratio of processor time, where that is to be trusted."""
+    return {system_name(record): record for record in records if record.metric == "cpu_ratio" and _trusted(record)}
+
+
+def _spent(ratio: Record | None) -> list[str]:
+    """What a ratio of processor time says; nothing where there is none, or it is 1."""
+    phrase = _phrase(ratio, _PROCESSOR) if ratio is not None and ratio.value is not None else ""
+    return [phrase] if phrase else []
 
 
 def headlines(records: Iterable[Record]) -> list[str]:
     """One sentence per system that was compared: how many times faster, leaner, smaller it is."""
     found: dict[tuple[str, str], list[str]] = {}
     closeness: dict[str, str] = {}
-    processor: dict[str, Record] = {}
     doubtful: list[Record] = []
-    for record in records:
-        if record.suite != SUITE or record.value is None:
-            continue
+    own = [record for record in records if record.suite == SUITE and record.value is not None]
+    processor = _processor_ratios(own)
+    for record in own:
         if record.metric == "cosine":
             closeness[system_name(record)] = f"cosine {record.value:.4f} to it"
-        trusted = _trusted(record)
-        if record.metric == "cpu_ratio" and trusted:
-            processor[system_name(record)] = record
         if record.metric != "ratio" or record.task not in _WORDS:
             continue
-        if not trusted:
+        if not _trusted(record):
             doubtful.append(record)
             continue
         if phrase := _phrase(record):
@@ -140,9 +141,8 @@ def headlines(records: Iterable[Record]) -> list[str]:
         name = system_name(record)
         phrases = found.setdefault((name, str(record.detail.get("against"))), [])
         phrases.append(f"{_WORDS[record.task][2]} is not to be trusted: {record.detail['warnings'][0]}")
-        if record.task == "batch_1" and name in processor:
-            phrases.append(_phrase(processor[name], _PROCESSOR))
-    found = {key: [phrase for phrase in phrases if phrase] for key, phrases in found.items()}
+        if record.task == "batch_1":
+            phrases += _spent(processor.get(name))
     return [
         f"{name} against {against}: {'; '.join([*phrases, *([closeness[name]] if name in closeness else [])])}"
         for (name, against), phrases in found.items()
